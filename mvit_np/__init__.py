@@ -1,0 +1,39 @@
+"""Multiscale Vision Transformers as explicit array maths on NumPy or CuPy, with every gradient checked."""
+
+from .autodiff import checkpoint, op, value_and_grad
+from .backend import to_device, to_host
+from .config import MViTConfig
+from .costs import costs
+from .gradcheck import GradientError, adjointcheck, gradcheck
+from .model import forward, init, predict
+from .ops import cross_entropy
+from .plan import plan
+from .presets import PRESETS, preset
+from .weights import load, save
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # a model, from choice to scores
+    "MViTConfig",
+    "PRESETS",
+    "preset",
+    "plan",
+    "init",
+    "forward",
+    "predict",
+    "costs",
+    "load",
+    "save",
+    # gradients
+    "op",
+    "value_and_grad",
+    "checkpoint",
+    "cross_entropy",
+    "gradcheck",
+    "adjointcheck",
+    "GradientError",
+    # where arrays live
+    "to_device",
+    "to_host",
+]

@@ -1,0 +1,7 @@
+"""`python -m mvit_np`"""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,137 @@
+"""One code, two array libraries: the arrays decide.
+
+`array_module(x)` returns the library that `x` belongs to (NumPy or CuPy), and everything above this file calls that
+library's functions under their NumPy names. This is the only file that imports CuPy, and only once a device is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.special
+
+
+class Library(NamedTuple):
+    """An array library: its functions under NumPy's and scipy.special's names, and the way in from a NumPy array."""
+
+    namespace: Any
+    special: Any
+    from_host: Callable
+
+
+_LIBRARIES = dict.fromkeys([np.ndarray, np.generic], Library(np, scipy.special, np.asarray))
+
+
+def register_library(array_type, namespace, special, from_host):
+    """Let arrays of `array_type` be computed with `namespace` and `special`; `from_host` makes one from a NumPy array."""
+    _LIBRARIES[array_type] = Library(namespace, special, from_host)
+
+
+def array_module(x):
+    """The array library `x` belongs to: `numpy`, `cupy`, or one given to `register_library`.
+
+    A value that is being differentiated counts as the array inside it. Raises TypeError for what is no array.
+    """
+    return _library(x).namespace
+
+
+def special_functions(x):
+    """The `scipy.special` of the library `x` belongs to (`cupyx.scipy.special` on a device)."""
+    return _library(x).special
+
+
+def is_array(x):
+    """Whether `x` is an array of a known library (or a traced one)."""
+    return _entry(type(_unboxed(x))) is not None
+
+
+def same_library(*arrays):
+    """Raise TypeError where host and device arrays are mixed; nothing is copied behind your back."""
+    names = sorted({array_module(x).__name__ for x in arrays})
+    if len(names) > 1:
+        raise TypeError(
+            f"all arrays must live in one place; came a mixture of {' and '.join(names)}: "
+            "move them together with mv.to_device(..., 'cuda:0') or mv.to_host(...)"
+        )
+
+
+def to_device(tree, device="cuda:0"):
+    """A copy of an array, or of a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N".
+
+    Raises ValueError where the name is unknown or there is no CuPy or no such device.
+    """
+    from . import tree as trees
+
+    if device == "cpu":
+        return to_host(tree)
+    cupy, number = _cupy_for(device)
+    with cupy.cuda.Device(number):
+        return trees.map(cupy.asarray, tree)
+
+
+def from_host(host, like):
+    """A NumPy array in the library that the array `like` belongs to."""
+    return _library(like).from_host(host)
+
+
+def to_host(tree):
+    """A copy of an array, or of a dict/list tree of arrays, as NumPy arrays."""
+    from . import tree as trees
+
+    return trees.map(lambda x: x.get() if hasattr(x, "get") else np.asarray(x), tree)
+
+
+def synchronize(x):
+    """Wait until the device that holds `x` has done its work (nothing to wait for on NumPy)."""
+    xp = array_module(x)
+    if xp.__name__ == "cupy":
+        xp.cuda.get_current_stream().synchronize()
+
+
+def default_rng(seed, like):
+    """A random generator of the library that `like` belongs to, so that masks are drawn where they are used."""
+    return array_module(like).random.default_rng(seed)
+
+
+def _library(x):
+    entry = _entry(type(_unboxed(x)))
+    if entry is None:
+        raise TypeError(f"expected a NumPy or CuPy array, came {type(x).__name__}: convert it with numpy.asarray first")
+    return entry
+
+
+def _entry(kind):
+    for base in kind.__mro__:
+        if base in _LIBRARIES:
+            return _LIBRARIES[base]
+    if kind.__module__.split(".")[0] == "cupy":
+        cupy, special = importlib.import_module("cupy"), importlib.import_module("cupyx.scipy.special")
+        register_library(kind, cupy, special, cupy.asarray)
+        return _LIBRARIES[kind]
+    return None
+
+
+def _unboxed(x):
+    while hasattr(x, "_value") and hasattr(x, "_node"):
+        x = x._value
+    return x
+
+
+def _cupy_for(device):
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise ValueError(f"a device is 'cpu', 'cuda' or 'cuda:N'; came {device!r}")
+    try:
+        cupy = importlib.import_module("cupy")
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as problem:
+        raise ValueError(
+            f"device {device!r} needs CuPy and an NVIDIA GPU, and CuPy says: {problem}. "
+            "Install it with `pip install 'mvit-np[gpu]'`, or use device 'cpu'"
+        ) from None
+    if int(number or 0) >= count:
+        raise ValueError(f"device {device!r} is not there: this machine has {count} (cuda:0 to cuda:{count - 1})")
+    return cupy, int(number or 0)

@@ -1,0 +1,182 @@
+"""Every gradient of the package, checked: a case for each op, each layer, and whole models (`mvit-np check`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import ops
+from . import tree as trees
+from .autodiff import checkpoint
+from .config import MViTConfig
+from .gradcheck import gradcheck
+from .layers.attention import attention
+from .layers.block import block
+from .layers.embedding import embed
+from .layers.head import head
+from .layers.mlp import mlp
+from .layers.pooling import pool_tokens
+from .layers.stochastic import add_branch, drop_branch, dropout
+from .model import forward, init
+from .plan import plan
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function of float arrays; `make(rng)` draws the arrays, in float64."""
+
+    name: str
+    fun: Callable
+    make: Callable
+    composed: bool = False  # of many ops, whose float32 roundings add up
+
+    def check(self, dtype="float64", seed=0, **options):
+        """The gradient check of this case in one dtype, as a Report."""
+        args = trees.map(lambda x: x.astype(dtype), self.make(np.random.default_rng(seed)))
+        if self.composed and dtype == "float32":
+            options.setdefault("tolerance", 1e-4)
+        return gradcheck(self.fun, *args, seed=seed, name=self.name, **options)
+
+
+def all_cases():
+    """Ops, then layers, then models."""
+    return [*op_cases(), *(replace(case, composed=True) for case in [*layer_cases(), *model_cases()])]
+
+
+def normals(*shapes):
+    """A maker of standard normal arrays."""
+    return lambda rng: [rng.standard_normal(shape) for shape in shapes]
+
+
+def distinct(*shape):
+    """A maker of one array whose values all differ by far more than a finite difference: max pooling has no ties."""
+    return lambda rng: [rng.permutation(np.arange(float(np.prod(shape)))).reshape(shape) / np.prod(shape) ** 0.5]
+
+
+def op_cases():
+    """At least one case for each op, several where it has several forms."""
+    grid = (2, 3, 5, 4, 2, 3)  # (B, T, H, W, heads, d)
+    grids = ((1, (2, 3, 2), (2, 2, 3)), (2, (2, 3, 2), (2, 2, 3)), (0, (2, 3, 2), (2, 2, 3)))
+    labels = np.array([2, 0, 1])
+    mask = np.array([0.0, 2.0]).reshape(2, 1, 1)
+    return [
+        Case("linear", ops.linear, normals((2, 3, 5), (5, 4), (4,))),
+        Case("linear without bias", ops.linear, normals((2, 3, 5), (5, 4))),
+        Case("gelu", ops.gelu, normals((4, 7))),
+        Case("softmax", ops.softmax, normals((3, 2, 6))),
+        Case("attend", lambda q, k, v: ops.attend(q, k, v, 0.5), normals((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2))),
+        Case("layer_norm", ops.layer_norm, normals((2, 5, 6), (6,), (6,))),
+        Case(
+            "cube_conv",
+            lambda x, w, b: ops.cube_conv(x, w, b, (2, 2, 3), (1, 0, 1)),
+            normals((2, 4, 5, 6, 2), (3, 2, 3, 2, 4), (4,)),
+        ),
+        Case("depthwise_conv", lambda x, w: ops.depthwise_conv(x, w, (1, 2, 2), (1, 1, 1)), normals(grid, (3, 3, 3, 3))),
+        Case("max_pool", lambda x: ops.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1)), distinct(*grid)),
+        Case("max_pool, even kernel", lambda x: ops.max_pool(x, (2, 2, 2), (2, 2, 2), (1, 1, 1)), distinct(*grid)),
+        Case("avg_pool", lambda x: ops.avg_pool(x, (3, 3, 2), (1, 2, 2), (1, 1, 1)), normals(grid)),
+        Case(
+            "relative_query",
+            lambda q, h, w, t: ops.relative_query(q, 0.5, grids, h, w, t),
+            normals((2, 13, 2, 3), (5, 3), (7, 3), (3, 3)),
+        ),
+        Case("relative_key", lambda k: ops.relative_key(k, grids), normals((2, 13, 2, 3))),
+        Case("reshape", lambda x: ops.reshape(x, (2, 6)), normals((3, 4))),
+        Case("split_qkv", lambda x: ops.split_qkv(x, 2), normals((2, 3, 12))),
+        Case("split_class", ops.split_class, normals((2, 4, 3))),
+        Case("join_class", ops.join_class, normals((2, 1, 3), (2, 4, 3))),
+        Case("join_class, one for all", ops.join_class, normals((3,), (2, 4, 3))),
+        Case("first_token", ops.first_token, normals((2, 4, 3))),
+        Case("mean_token", ops.mean_token, normals((2, 4, 3))),
+        Case("add", ops.add, normals((2, 4, 3), (2, 4, 3))),
+        Case("add, repeated", ops.add, normals((4, 3), (2, 1, 3))),
+        Case("residual", ops.residual, normals((2, 4, 3), (2, 4, 3))),
+        Case("residual, masked", lambda x, y: ops.residual(x, y, mask.astype(y.dtype)), normals((2, 4, 3), (2, 4, 3))),
+        Case("scale", lambda x: ops.scale(x, mask.astype(x.dtype)), normals((2, 4, 3))),
+        Case("cross_entropy", lambda x: ops.cross_entropy(x, labels), normals((3, 4))),
+        Case("cross_entropy, smoothed", lambda x: ops.cross_entropy(x, labels, 0.2), normals((3, 4))),
+    ]
+
+
+TINY = MViTConfig(
+    frames=4, size=16, channels=2, num_classes=3, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=4, depths=(1, 1),
+    stride_kv=(1, 2, 2), mlp_ratio=2,
+)  # fmt: skip
+TINY_V2 = replace(
+    TINY, positions="relative", pool_q_always=True, residual_pooling="tokens", expand_in="attention", stride_kv=(1, 4, 4)
+)
+
+
+def layer_cases():
+    """Each layer on a small clip, with the parameters as arguments."""
+    p, v2 = plan(TINY), plan(TINY_V2)
+    params, params_v2 = roughened(TINY), roughened(TINY_V2)
+    first, second = p.blocks
+    x = normals((2, first.tokens_in, first.dim_in))
+    pooled = normals((2, second.tokens_in, 2, 3))
+    return [
+        Case("embedding", lambda q, x: embed(q, x, p.embed), _with(params, normals((2, 4, 16, 16, 2)), _embedding)),
+        Case("pooling", lambda x: pool_tokens(x, second.pool_skip, True), _distinct_tokens(pooled)),
+        Case("attention", lambda q, x: attention(q, x, first), _with(params, x, lambda q: q["blocks"][0]["attn"])),
+        Case("attention, MViTv2", *_attention_v2(v2.blocks[1], params_v2)),
+        Case("mlp", mlp, _with(params, x, lambda q: q["blocks"][0]["mlp"])),
+        Case("block, widening", lambda q, x: block(q, x, first), _with(params, x, lambda q: q["blocks"][0])),
+        Case("block, pooling", lambda q, x: block(q, x, second), _with(params, _tokens(second), lambda q: q["blocks"][1])),
+        Case("head", lambda q, x: head(q, x, p.head), _with(params, normals((2, 5, p.head.dim)), _head)),
+        Case("stochastic depth", lambda x, y: add_branch(x, y, 0.5, _rng()), normals((4, 2, 3), (4, 2, 3))),
+        Case("stochastic depth, no skip", lambda y: drop_branch(y, 0.5, _rng()), normals((4, 2, 3))),
+        Case("dropout", lambda x: dropout(x, 0.5, _rng()), normals((4, 6))),
+    ]
+
+
+def model_cases():
+    """Whole models, every parameter and the clip: MViT, MViTv2, mean pooling without class token, and with checkpoints."""
+    mean = replace(TINY, cls_token=False, pool="max", pool_kernel="s+1", positions="joint")
+    remembered = checkpoint(lambda q, x, rng: forward(q, x, TINY, rng=rng))
+    return [
+        _model("MViT", TINY),
+        _model("MViTv2", TINY_V2),
+        _model("MViT, mean of tokens, max pooling", mean),
+        Case("MViT, checkpointed, training", lambda q, x: remembered(q, x, rng=_rng()), _model("", TINY).make),
+    ]
+
+
+def roughened(config, seed=1):
+    """float64 parameters with every bias, norm and token away from its neutral start, so that each one matters."""
+    rng = np.random.default_rng(seed)
+    return trees.map(lambda p: p + 0.3 * rng.standard_normal(p.shape), init(config, rng))
+
+
+def _model(name, config):
+    shape = (2, *config.thw, config.channels)
+    return Case(name, lambda q, x: forward(q, x, config), lambda rng: [roughened(config), rng.standard_normal(shape)])
+
+
+def _with(params, make, part):
+    return lambda rng: [part(params), *make(rng)]
+
+
+def _embedding(params):
+    return {k: v for k, v in params.items() if k.startswith(("patch_embed", "cls_token", "pos_embed"))}
+
+
+def _head(params):
+    return {"norm": params["norm"], "head": params["head"]}
+
+
+def _tokens(spec):
+    return normals((2, spec.tokens_in, spec.dim_in))
+
+
+def _attention_v2(spec, params):
+    return lambda q, x: attention(q, x, spec), _with(params, _tokens(spec), lambda q: q["blocks"][1]["attn"])
+
+
+def _distinct_tokens(make):
+    return lambda rng: distinct(*make(rng)[0].shape)(rng)
+
+
+def _rng():
+    return np.random.default_rng(3)

@@ -1,0 +1,169 @@
+"""What one chooses: one frozen dataclass. What follows from it (every grid, width and stride) is in `plan`.
+
+All lengths are (time, height, width). Defaults are MViT-B 16x4 (Table 3b, Sec. 4.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+POOLS = ("conv", "max", "avg")
+KERNEL_RULES = ("s", "s+1", "2s+1")
+POSITIONS = ("separate", "joint", "space", "relative", "none")
+SKIPS = ("normalised", "plain", "none")
+WIDENING = ("mlp", "attention")
+RESIDUAL_POOLING = (None, "tokens", "all")
+
+
+@dataclass(frozen=True)
+class MViTConfig:
+    """A Multiscale Vision Transformer, or with one stage and no pooling a ViT.
+
+    Raises ValueError where the choice is impossible, with the rule, what came and what to do.
+    """
+
+    frames: int = 16
+    size: int | tuple[int, int] = 224
+    channels: int = 3
+    num_classes: int = 400
+
+    cube_kernel: tuple[int, int, int] = (3, 7, 7)
+    cube_stride: tuple[int, int, int] = (2, 4, 4)
+
+    dim: int = 96  # of the first stage; doubles with `expand` at each transition, and so do the heads
+    heads: int = 1
+    depths: tuple[int, ...] = (1, 2, 11, 2)
+
+    stride_q: tuple = (1, 2, 2)  # of a stage's first block; a tuple of such tuples where transitions differ
+    stride_kv: tuple[int, int, int] | None = (1, 8, 8)  # in the first stage; None: keys and values are not pooled
+    adaptive_kv: bool = True  # divide stride_kv by the query strides met so far, so that K and V keep one resolution
+    pool: str = "conv"
+    pool_kernel: tuple[int, int, int] | str = (3, 3, 3)  # or "s", "s+1", "2s+1" of the stride
+    pool_q_always: bool = False  # MViTv2 pools q in every block, stride 1 included
+    uneven: bool = False  # round grids up that a stride does not divide (MViTv2-L at 312), instead of refusing
+
+    positions: str = "separate"
+    relative_time: bool = True  # with positions="relative": also along time
+    cls_token: bool = True
+    residual_pooling: str | None = None  # add the pooled query: None, "tokens" (class row excluded), "all"
+
+    expand: bool = True
+    expand_in: str = "mlp"  # of a stage's last block (MViT), or "attention" of a stage's first (MViTv2)
+    skip: str = "normalised"  # where the width grows: Table A.1
+
+    mlp_ratio: float = 4
+    qkv_bias: bool = True
+    eps: float = 1e-6
+    dropout: float = 0.5  # before the head
+    drop_path: float = 0.2  # stochastic depth of the last block; grows linearly from 0 in the first
+
+    def __post_init__(self):
+        _check_lengths(self)
+        _check_choices(self)
+        _check_widths(self)
+        _check_pyramid(self)
+
+    @property
+    def size_hw(self):
+        """(H, W) in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+
+    @property
+    def thw(self):
+        """(T, H, W) of the input in frames and pixels."""
+        return (self.frames, *self.size_hw)
+
+    @property
+    def transitions(self):
+        """The query stride of each stage's first block, from the second stage on."""
+        count = len(self.depths) - 1
+        return tuple(self.stride_q) if _is_nested(self.stride_q) else (tuple(self.stride_q),) * count
+
+
+def _is_nested(strides):
+    return len(strides) == 0 or not isinstance(strides[0], int)
+
+
+def _require(holds, rule, remedy):
+    if not holds:
+        raise ValueError(f"{rule}: {remedy}")
+
+
+def _is_length(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _check_lengths(c):
+    counts = {"frames": c.frames, "channels": c.channels, "num_classes": c.num_classes, "dim": c.dim, "heads": c.heads}
+    for name, value in counts.items():
+        _require(_is_length(value), f"{name} is a whole number >= 1, came {value!r}", f"give {name}=1 or more")
+    pair = isinstance(c.size, tuple) and len(c.size) == 2 and all(map(_is_length, c.size))
+    _require(_is_length(c.size) or pair, f"size is an int or (H, W), came {c.size!r}", "give pixels, such as 224 or (224, 320)")
+    depths = isinstance(c.depths, tuple) and len(c.depths) > 0 and all(map(_is_length, c.depths))
+    _require(
+        depths, f"depths is a tuple of block counts >= 1, came {c.depths!r}", "give one count a stage, such as (1, 2, 11, 2)"
+    )
+    _check_triples(c)
+
+
+def _check_triples(c):
+    triples = {"cube_kernel": c.cube_kernel, "cube_stride": c.cube_stride}
+    triples |= {f"stride_q of transition {i}": stride for i, stride in enumerate(c.transitions, 1)}
+    if c.stride_kv is not None:
+        triples["stride_kv"] = c.stride_kv
+    if not isinstance(c.pool_kernel, str):
+        triples["pool_kernel"] = c.pool_kernel
+    for name, value in triples.items():
+        good = isinstance(value, tuple) and len(value) == 3 and all(map(_is_length, value))
+        _require(good, f"{name} is (time, height, width), whole numbers >= 1, came {value!r}", "give such as (1, 2, 2)")
+    count = len(c.depths) - 1
+    _require(
+        len(c.transitions) == count,
+        f"{len(c.depths)} stages have {count} transitions, stride_q gives {len(c.transitions)}",
+        "give one stride for all of them or one for each",
+    )
+
+
+def _check_choices(c):
+    choices = {"pool": (c.pool, POOLS), "positions": (c.positions, POSITIONS), "skip": (c.skip, SKIPS)}
+    choices |= {"expand_in": (c.expand_in, WIDENING), "residual_pooling": (c.residual_pooling, RESIDUAL_POOLING)}
+    if isinstance(c.pool_kernel, str):
+        choices["pool_kernel"] = (c.pool_kernel, KERNEL_RULES)
+    for name, (value, allowed) in choices.items():
+        _require(value in allowed, f"{name} is one of {', '.join(map(repr, allowed))}, came {value!r}", "pick one of them")
+    for name, rate in {"dropout": c.dropout, "drop_path": c.drop_path}.items():
+        _require(0 <= rate < 1, f"{name} is a rate in [0, 1), came {rate!r}", "give 0 to switch it off")
+    for name, value in {"mlp_ratio": c.mlp_ratio, "eps": c.eps}.items():
+        _require(value > 0, f"{name} is above 0, came {value!r}", "the paper's are mlp_ratio 4 and eps 1e-6")
+
+
+def _check_widths(c):
+    _require(
+        c.dim % c.heads == 0,
+        f"heads divide the width evenly, came heads={c.heads} and dim={c.dim}",
+        f"give a dim that is a multiple of {c.heads}",
+    )
+    hidden = c.mlp_ratio * c.dim
+    _require(hidden == int(hidden), f"mlp_ratio x dim is a whole number, came {hidden}", "change mlp_ratio or dim")
+
+
+def _check_pyramid(c):
+    """Every stride divides the grid it meets, down the pyramid (unless `uneven`)."""
+    grid, where = c.thw, "the clip"
+    steps = [("cube_stride", c.cube_stride), *((f"stride_q of transition {i}", s) for i, s in enumerate(c.transitions, 1))]
+    for name, stride in steps:
+        for axis, length, step in zip(("frames", "height", "width"), grid, stride):
+            need = _product(s[("frames", "height", "width").index(axis)] for _, s in steps)
+            _require(
+                c.uneven or length % step == 0,
+                f"{name} divides the grid it meets, but {where} has {axis} {length} and the stride is {step}",
+                f"give {axis} as a multiple of {need}, another stride, or uneven=True to round grids up",
+            )
+        grid, where = tuple(-(-length // step) for length, step in zip(grid, stride)), f"the grid after {name}"
+
+
+def _product(numbers):
+    total = 1
+    for number in numbers:
+        total *= number
+    return total

@@ -1,0 +1,192 @@
+"""What a model costs, from its plan alone: parameters, multiply-adds, memory. No array is made.
+
+A multiply-add counts as one, as in the paper. Counted are convolutions and matrix products, the class token included;
+norms, softmax, additions and max pooling are not (they are below 1 %).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .plan import plan
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One line of the account, for one clip."""
+
+    name: str
+    stage: int | None
+    params: int
+    macs: int
+    activation_bytes: int  # float32 arrays a training step keeps for the backward pass
+    attention_bytes: int  # the largest array of attention weights, made and dropped again
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The account of a whole model, for one clip: a line for the embedding, one for each block, one for the head."""
+
+    lines: tuple[Cost, ...]
+
+    @property
+    def params(self):
+        return sum(line.params for line in self.lines)
+
+    @property
+    def macs(self):
+        return sum(line.macs for line in self.lines)
+
+    @property
+    def activation_bytes(self):
+        return sum(line.activation_bytes for line in self.lines)
+
+    @property
+    def attention_bytes(self):
+        return max(line.attention_bytes for line in self.lines)
+
+
+def costs(config) -> Costs:
+    """Parameters, multiply-adds and memory of the model that `config` describes."""
+    p = plan(config)
+    return Costs((_embed(p.embed), *map(_block, p.blocks), _head(p.head, p.blocks[-1])))
+
+
+def _embed(spec):
+    cube, tokens = math.prod(spec.kernel) * spec.channels, math.prod(spec.thw)
+    t, h, w = spec.thw
+    places = {"separate": h * w + t + spec.cls, "space": h * w + spec.cls, "joint": tokens + spec.cls}
+    params = spec.dim * (cube + 1 + spec.cls + places.get(spec.positions, 0))
+    pixels = math.prod(spec.thw_in) * spec.channels
+    return Cost("embedding", None, params, tokens * cube * spec.dim, FLOAT32_BYTES * pixels, 0)
+
+
+def _block(s):
+    heads_width = s.heads * s.head_dim
+    macs = s.tokens_in * s.dim_in * 3 * s.dim_attn  # q, k, v
+    macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * heads_width for p in _convs(s))
+    macs += 2 * s.tokens_q * s.tokens_kv * s.dim_attn  # q k', and its softmax times v
+    macs += sum(_relative_macs(s, axis) for axis, _ in s.relative)
+    macs += s.tokens_q * s.dim_attn * s.dim_attn  # output projection
+    macs += s.tokens_q * s.dim_mlp * (s.dim_attn + s.dim_out)
+    if _has_projection(s):
+        macs += (s.tokens_in if s.dim_attn != s.dim_in else s.tokens_q) * s.dim_in * s.dim_out
+    attention = FLOAT32_BYTES * s.heads * s.tokens_q * s.tokens_kv
+    return Cost(f"block {s.index}", s.stage, _block_params(s), macs, FLOAT32_BYTES * _kept(s), attention)
+
+
+def _block_params(s):
+    d = s.dim_attn
+    params = 2 * s.dim_in + 2 * d  # norms
+    params += s.dim_in * 3 * d + 3 * d * s.qkv_bias + d * d + d
+    params += sum((math.prod(p.kernel) + 2) * s.head_dim for p in _convs(s))
+    params += sum(length * s.head_dim for _, length in s.relative)
+    params += d * s.dim_mlp + s.dim_mlp + s.dim_mlp * s.dim_out + s.dim_out
+    return params + (s.dim_in * s.dim_out + s.dim_out if _has_projection(s) else 0)
+
+
+def _convs(s):
+    return [p for p in (s.pool_q, s.pool_kv, s.pool_kv) if p is not None and p.kind == "conv"]
+
+
+def _has_projection(s):
+    return s.dim_in != s.dim_out and s.skip != "none"
+
+
+def _relative_macs(s, axis):
+    return math.prod(s.thw_q) * s.thw_kv["thw".index(axis)] * s.dim_attn
+
+
+def _kept(s):
+    """Floats that the block's backward passes hold: the inputs of its ops, each array once, without small ones."""
+    d, n, m, kv = s.dim_attn, s.tokens_in, s.tokens_q, s.tokens_kv
+    kept = 2 * n * s.dim_in + 3 * n * d  # x and norm1's result; q, k, v as projected
+    for pool, tokens in ((s.pool_q, m), (s.pool_kv, kv), (s.pool_kv, kv)):
+        if pool is not None:  # the pooled grid, joined with the class token, and normed
+            kept += tokens * d * ((2 if s.cls else 1) + 1 if pool.kind == "conv" else 2 if s.cls else 1)
+    kept += m * d  # attention's result
+    kept += 2 * m * d + 2 * m * s.dim_mlp  # x and norm2's result; the hidden layer before and after GELU
+    return kept
+
+
+def _head(spec, last):
+    tokens = 1 if spec.cls else last.tokens_q
+    params = 2 * spec.dim + spec.dim * spec.num_classes + spec.num_classes
+    return Cost("head", None, params, spec.dim * spec.num_classes, FLOAT32_BYTES * (tokens + 1) * spec.dim, 0)
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def stage_table(p):
+    """The stages of a plan as text: grid, tokens, channels, heads, strides, and what each costs."""
+    head = (
+        "stage",
+        "blocks",
+        "grid t x h x w",
+        "tokens",
+        "channels",
+        "heads",
+        "q stride",
+        "kv stride",
+        "M params",
+        "G mult-adds",
+    )
+    account = costs(p.config)
+    rows = [head, _line_row("cubes", p.embed.thw, p.embed, account.lines[0])]
+    rows += [_stage_row(p, account, stage) for stage in range(len(p.config.depths))]
+    rows.append(
+        (
+            "head",
+            "",
+            "",
+            "1",
+            str(p.head.num_classes),
+            "",
+            "",
+            "",
+            _millions(account.lines[-1].params),
+            _giga(account.lines[-1].macs),
+        )
+    )
+    rows.append(("total", str(len(p.blocks)), "", "", "", "", "", "", _millions(account.params), _giga(account.macs)))
+    return _aligned(rows)
+
+
+def _line_row(name, thw, embed, line):
+    tokens = math.prod(thw) + embed.cls
+    stride = _times(embed.stride)
+    return (name, "", _times(thw), str(tokens), str(embed.dim), "", stride, "", _millions(line.params), _giga(line.macs))
+
+
+def _stage_row(p, account, stage):
+    blocks = [b for b in p.blocks if b.stage == stage]
+    lines = [line for line in account.lines if line.stage == stage]
+    first, last = blocks[0], blocks[-1]
+    return (
+        str(stage + 1), str(len(blocks)), _times(last.thw_q), str(last.tokens_q), str(last.dim_attn), str(last.heads),
+        _times(first.stride_q), _times(first.stride_kv) if first.pool_kv else "-",
+        _millions(sum(line.params for line in lines)), _giga(sum(line.macs for line in lines)),
+    )  # fmt: skip
+
+
+def _aligned(rows):
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _times(thw):
+    return " x ".join(map(str, thw))
+
+
+def _millions(count):
+    return f"{count / 1e6:.3f}"
+
+
+def _giga(count):
+    return f"{count / 1e9:.3f}"

@@ -1,0 +1,175 @@
+"""The demo: a small MViT learns on real video which way the picture moves, and shows that it needs the order of frames.
+
+Nothing here prints; `cli` drives it and shows the progress.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from . import costs, cross_entropy, forward, gradcheck, init, plan, predict, save
+from .backend import default_rng, from_host, to_device, to_host
+from .data import LABELS, shuffle_frames
+from .train import fit, warmup_cosine
+
+FIELDS = ("step", "seconds", "loss", "accuracy", "learning_rate", "clips_per_s", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the demo trains."""
+
+    epochs: int = 2
+    batch: int = 32
+    rate: float = 2e-3  # at its peak
+    warmup: float = 0.1  # of all steps
+    weight_decay: float = 0.05
+    tests: int = 5  # times the model is tested along the way
+    seed: int = 0
+    device: str = "cpu"
+
+    def steps(self, clips):
+        """Training steps for so many clips."""
+        return self.epochs * (clips // self.batch)
+
+
+def training(clips, config, settings):
+    """Train on `MotionClips`; yields (row of `FIELDS`, parameters) after every step. Time spent on tests is not counted."""
+    steps = settings.steps(len(clips.train_clips))
+    rng = np.random.default_rng(settings.seed)
+    params = to_device(init(config, rng), settings.device)
+    masks = default_rng(settings.seed, like=params["head"]["w"])
+    test_every = max(steps // settings.tests, 1)
+
+    def loss(params, batch):
+        logits = forward(params, batch[0], config, rng=masks)
+        return cross_entropy(logits, batch[1]), logits
+
+    def rate(step):
+        return warmup_cosine(step, steps, settings.rate, warmup=int(settings.warmup * steps))
+
+    batches = _batches(clips, settings, rng, like=params["head"]["w"])
+    start, tests_s = time.perf_counter(), 0.0
+    for step in fit(loss, params, batches, rate=rate, weight_decay=settings.weight_decay):
+        labels = batches.labels
+        hits = to_host(step.aux).argmax(-1) == labels
+        seconds = time.perf_counter() - start - tests_s
+        row = dict(step=step.index + 1, seconds=seconds, loss=float(step.loss), accuracy=float(hits.mean()))
+        row |= dict(learning_rate=step.rate, clips_per_s=(step.index + 1) * settings.batch / seconds, test_accuracy=None)
+        if (step.index + 1) % test_every == 0:
+            before = time.perf_counter()
+            row["test_accuracy"] = accuracy(step.params, clips.test_clips, clips.test_labels, config)
+            tests_s += time.perf_counter() - before
+        yield row, step.params
+
+
+class _batches:
+    """Batches of clips and labels in a new order each epoch; `labels` are those of the last one, on the host."""
+
+    def __init__(self, clips, settings, rng, like):
+        self.clips, self.settings, self.rng, self.like = clips, settings, rng, like
+
+    def __iter__(self):
+        count, size = len(self.clips.train_clips), self.settings.batch
+        for _ in range(self.settings.epochs):
+            order = self.rng.permutation(count)
+            for start in range(0, count - size + 1, size):
+                chosen = order[start : start + size]
+                self.labels = self.clips.train_labels[chosen]
+                yield from_host(self.clips.train_clips[chosen], self.like), from_host(self.labels, self.like)
+
+
+def accuracy(params, clips, labels, config):
+    """The share of clips whose label scores highest."""
+    logits = predict(params, from_host(clips, params["head"]["w"]), config)
+    return float((to_host(logits).argmax(-1) == labels).mean())
+
+
+def evaluate(params, clips, config, seed=0):
+    """Accuracy on unseen shots, with the frames in order and shuffled (Table 9)."""
+    shuffled = shuffle_frames(clips.test_clips, np.random.default_rng(seed))
+    return {
+        "test_accuracy": accuracy(params, clips.test_clips, clips.test_labels, config),
+        "shuffled_accuracy": accuracy(params, shuffled, clips.test_labels, config),
+    }
+
+
+def check_trained(params, clips, config):
+    """The gradient check of the trained model: every parameter and the clip, on two test clips, in float64."""
+    from . import tree as trees
+
+    params = trees.map(lambda p: p.astype(np.float64), to_host(params))
+    two = clips.test_clips[:2].astype(np.float64)
+    return gradcheck(lambda p, x: forward(p, x, config), params, two, name="the trained model", check=False)
+
+
+def vit_beside(config):
+    """A ViT for the same clips: one stage, no pooling, 8 x 8 patches of single frames, as wide as the MViT ends."""
+    width = plan(config).blocks[-1].dim_attn
+    return replace(
+        config, cube_kernel=(1, 8, 8), cube_stride=(1, 8, 8), dim=width, heads=4, depths=(sum(config.depths),), stride_kv=None
+    )
+
+
+class Folder:
+    """The folder that the demo writes into. Raises ValueError at once where it cannot be written."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._metrics = open(self.path / "metrics.csv", "w", newline="")
+        except OSError as problem:
+            reason = problem.strerror or problem
+            raise ValueError(f"the output folder {path} cannot be written ({reason}): give another with --out") from None
+        self._rows = csv.DictWriter(self._metrics, FIELDS)
+        self._rows.writeheader()
+
+    def add(self, row):
+        """One more line of metrics.csv, on disk at once."""
+        self._rows.writerow({name: _short(value) for name, value in row.items()})
+        self._metrics.flush()
+
+    def finish(self, rows, params, config, clips, result):
+        """The checkpoint and the four figures; returns the paths written."""
+        from . import visualize
+
+        self._metrics.close()
+        params = to_host(params)
+        save(self.path / "model.npz", params, config)
+        clip = clips.test_clips[:1]
+        maps = visualize.class_attention(params, clip, config)
+        label = LABELS[int(clips.test_labels[0])]
+        figures = {
+            "stages.png": visualize.stage_figure(plan(config), plan(vit_beside(config))),
+            "training.png": visualize.training_figure(rows, result),
+            "attention.png": visualize.attention_figure(clip[0], maps, plan(config), title=f"a test clip that moves {label}"),
+            "pooling_attention.png": visualize.pooling_attention_figure(_first_pooled(plan(config))),
+        }
+        for name, figure in figures.items():
+            visualize.save(figure, self.path / name)
+        return [self.path / name for name in ("metrics.csv", "model.npz", *figures)]
+
+
+def _first_pooled(p):
+    """The first block whose queries are pooled."""
+    return next(block for block in p.blocks if block.pool_q)
+
+
+def _short(value):
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def totals(config):
+    """Parameters and multiply-adds in a line."""
+    account = costs(config)
+    return (
+        f"{account.params:,} parameters, {account.macs / 1e9:.4g} G multiply-adds a clip, "
+        f"{account.activation_bytes / 1e6:.4g} MB kept a clip in training, "
+        f"largest attention {account.attention_bytes / 1e6:.4g} MB"
+    )

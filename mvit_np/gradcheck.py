@@ -1,0 +1,275 @@
+"""Is a gradient right? Compare it with finite differences, and say so in a table that a student can read.
+
+For a function f of arrays, a random cotangent c and a random unit direction u, two numbers must agree:
+
+    analytic   <gradient of <c, f>, u>                                from the backward pass
+    numeric    (<c, f(x + h u)> - <c, f(x - h u)>) / 2h               from two forward passes
+
+The numeric side is always computed in float64 with h = 1e-4: the error of the central difference is then about h^2, and
+rounding about 1e-16 / h, both far below the tolerance. Max pooling has kinks, and a step across one is no derivative: where
+the two numbers differ, steps of 1e-5 and 1e-6 are tried. A wrong gradient fails at every step.
+
+A directional derivative of a unit direction in n dimensions is
+about |gradient| / sqrt(n) in size (its root mean square over all directions), so errors are given relative to that and not
+to the one value, which can be near zero by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import tree as trees
+from .autodiff import vjp
+from .backend import array_module, from_host, is_array, to_host
+
+STEPS = (1e-4, 1e-5, 1e-6)
+TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
+
+
+class GradientError(AssertionError):
+    """A gradient disagrees with finite differences; the message is the report."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report: `argument` moved along `direction`."""
+
+    argument: str
+    direction: str
+    step: float
+    analytic: float
+    numeric: float
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self):
+        return self.error <= self.tolerance  # False for nan
+
+
+@dataclass(frozen=True)
+class Report:
+    """All lines of one gradient check; print it."""
+
+    name: str
+    dtype: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self):
+        return all(check.passed for check in self.checks)
+
+    @property
+    def worst(self):
+        return max(self.checks, key=lambda check: math.inf if math.isnan(check.error) else check.error)
+
+    def summary(self):
+        """The report in one line."""
+        word = "ok  " if self.passed else "FAIL"
+        return f"{word} {self.name:<28} {self.dtype}  {len(self.checks):4d} checks, worst error {self.worst.error:.1e}"
+
+    def __str__(self):
+        wide = max(len("argument"), *(len(check.argument) for check in self.checks))
+        head = f"{'argument':<{wide}}  direction     step        analytic         numeric     error tolerance"
+        rows = [
+            f"{c.argument:<{wide}}  {c.direction:<12} {c.step:>5.0e} {c.analytic:>15.8e} {c.numeric:>15.8e} {c.error:>9.1e} "
+            f"{c.tolerance:>9.0e}{'' if c.passed else '   <-- wrong'}"
+            for c in self.checks
+        ]
+        verdict = "gradients agree" if self.passed else "gradients DISAGREE"
+        return "\n".join([f"{self.name} ({self.dtype}): {verdict} with finite differences", head, *rows])
+
+
+def gradcheck(fun, *args, seed=0, full=False, tolerance=None, name=None, check=True):
+    """Check the gradient of `fun(*args)` by every float array in `args` (arrays, or dict/list trees of them).
+
+    fun        returns an array of any shape, or several in a tuple or list
+    full       move every single entry in turn, not one random direction an argument: for notebooks
+    tolerance  of the error relative to the root-mean-square directional derivative; by dtype 1e-7 (float64), 1e-5 (float32)
+    check      False returns the report even where it failed
+
+    Returns a `Report`; raises GradientError with it where a number is off, and where a gradient has another shape or dtype
+    than its argument, where `fun` or its backward writes into its inputs, or where non-contiguous inputs change the result.
+    Lists one direction an argument and, last, one through all of them at once.
+    """
+    rng = np.random.default_rng(seed)
+    name = name or getattr(fun, "__name__", "function")
+    paths, leaves, rebuild = _named_leaves(args)
+    flat = _flat_function(fun, rebuild)
+    value, gradients, cotangent = _analytic(flat, leaves, rng)
+    _check_form(name, flat, paths, leaves, value, gradients, cotangent)
+
+    scalar = _scalar_in_float64(flat, leaves, cotangent)
+    tolerance = tolerance or max(TOLERANCE[str(leaf.dtype)] for leaf in leaves)
+    lines = _every_entry if full else _directions
+    checks = tuple(lines(scalar, paths, leaves, [_float64(g) for g in gradients], rng, tolerance))
+    report = Report(name, " ".join(sorted({str(leaf.dtype) for leaf in leaves})), checks)
+    if check and not report.passed:
+        raise GradientError(str(report))
+    return report
+
+
+def adjointcheck(fun, x, seed=0, tolerance=1e-12):
+    """Check a *linear* function by its adjoint: <A x, y> = <x, A' y> for random y. Returns the relative error."""
+    rng = np.random.default_rng(seed)
+    value, pull = vjp(fun, [x])
+    y = _like(rng.standard_normal(value.shape), value)
+    forward, backward = float((value * y).sum()), float((x * pull(y)[0]).sum())
+    error = abs(forward - backward) / max(abs(forward), abs(backward), 1e-300)
+    if not error <= tolerance:
+        raise GradientError(f"<A x, y> = {forward:.12e} but <x, A' y> = {backward:.12e}: error {error:.1e}")
+    return error
+
+
+# -- the analytic side ------------------------------------------------------------------------------------------------
+
+
+def _named_leaves(args):
+    """The float arrays among the arguments, their names, and the function that puts such a list back among the others."""
+    every, rebuild = trees.flatten(list(args))
+    moved = [i for i, leaf in enumerate(every) if is_array(leaf) and leaf.dtype.kind == "f"]
+    names = [path for path, _ in trees.paths(list(args))]
+
+    def with_leaves(values):
+        new = dict(zip(moved, values))
+        return rebuild([new.get(i, leaf) for i, leaf in enumerate(every)])
+
+    return [names[i] for i in moved], [every[i] for i in moved], with_leaves
+
+
+def _flat_function(fun, rebuild):
+    """`fun` as a function of a list of arrays that returns one tuple of arrays."""
+
+    def flat(*leaves):
+        result = fun(*rebuild(leaves))
+        return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+    return flat
+
+
+def _analytic(flat, leaves, rng):
+    """The values, one gradient per leaf, and the random cotangents that were pulled back."""
+    values = flat(*leaves)
+    cotangent = [_like(rng.standard_normal(v.shape), v) for v in values]
+    totals = [0 * leaf for leaf in leaves]
+    for i, dy in enumerate(cotangent):
+        _, pull = vjp(lambda *x, i=i: flat(*x)[i], leaves)
+        totals = [total + g for total, g in zip(totals, pull(dy))] if len(values) > 1 else pull(dy)
+    return values, totals, cotangent
+
+
+def _check_form(name, flat, paths, leaves, values, gradients, cotangent):
+    for path, leaf, g in zip(paths, leaves, gradients):
+        if (g.shape, g.dtype) != (leaf.shape, leaf.dtype):
+            raise GradientError(
+                f"{name}: the gradient of argument {path} is {g.dtype} {g.shape}, the argument {leaf.dtype} {leaf.shape}"
+            )
+    before = [to_host(leaf).copy() for leaf in leaves]
+    strided = [_strided_copy(leaf) for leaf in leaves]
+    for value, again in zip(values, flat(*strided)):
+        _same(f"{name}: the value for non-contiguous inputs", value, again)
+    _, pull = vjp(lambda *x: flat(*x)[0], strided)
+    _, pull_plain = vjp(lambda *x: flat(*x)[0], leaves)
+    dy = cotangent[0]
+    kept = to_host(dy).copy()
+    for path, a, b in zip(paths, pull_plain(dy), pull(dy)):
+        _same(f"{name}: the gradient of {path} for non-contiguous inputs", a, b)
+    for path, leaf, old in zip([*paths, "cotangent"], [*leaves, dy], [*before, kept]):
+        if not np.array_equal(to_host(leaf), old):
+            raise GradientError(f"{name} writes into its {path}: an op leaves its inputs and cotangent as they are")
+
+
+def _strided_copy(x):
+    """The same values spread over every second column of a larger array."""
+    xp = array_module(x)
+    if x.ndim == 0:
+        return x
+    wide = xp.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=x.dtype)
+    wide[..., ::2] = x
+    return wide[..., ::2]
+
+
+def _same(what, a, b):
+    a, b = to_host(a), to_host(b)
+    scale = max(float(np.abs(a).max(initial=0)), 1.0)
+    if a.shape != b.shape or float(np.abs(a - b).max(initial=0)) > 100 * np.finfo(a.dtype).eps * scale:
+        raise GradientError(f"{what} differs from the contiguous ones'")
+
+
+# -- the numeric side -------------------------------------------------------------------------------------------------
+
+
+def _scalar_in_float64(flat, leaves, cotangent):
+    """x -> <cotangent, flat(x)> in float64, x being one host array per leaf."""
+    weights = [_float64(c) for c in cotangent]
+
+    def scalar(values):
+        results = flat(*[_like(value, leaf, "float64") for value, leaf in zip(values, leaves)])
+        return math.fsum(float(np.vdot(c, to_host(result))) for c, result in zip(weights, results))
+
+    return scalar
+
+
+def _directions(scalar, paths, leaves, gradients, rng, tolerance):
+    """A line for each argument alone, along a random unit direction, and one for all of them at once."""
+    start = [_float64(leaf) for leaf in leaves]
+    draws = [rng.standard_normal(leaf.shape) for leaf in leaves]
+    for i, path in enumerate(paths):
+        only = [draw if i == j else 0 * draw for j, draw in enumerate(draws)]
+        yield _line(scalar, start, gradients, only, path, "random", tolerance)
+    if len(paths) > 1:
+        yield _line(scalar, start, gradients, draws, "all together", "random", tolerance)
+
+
+def _every_entry(scalar, paths, leaves, gradients, rng, tolerance):
+    """A line for every single entry of every argument."""
+    start = [_float64(leaf) for leaf in leaves]
+    for i, path in enumerate(paths):
+        for index in np.ndindex(start[i].shape):
+            only = [np.zeros_like(x) for x in start]
+            only[i][index] = 1.0
+            label = "[" + ", ".join(map(str, index)) + "]"
+            yield _line(scalar, start, gradients, only, path, label, tolerance)
+
+
+def _line(scalar, start, gradients, draws, path, label, tolerance):
+    """Move along the direction `draws` (made a unit vector) and compare, at the first step that agrees or the last."""
+    unit = [d / math.sqrt(_dot(draws, draws)) for d in draws]
+    analytic = _dot(gradients, unit)
+    scale = _scale(gradients, draws)
+    for step in STEPS:
+        numeric = (scalar(_moved(start, unit, step)) - scalar(_moved(start, unit, -step))) / (2 * step)
+        error = abs(analytic - numeric) / max(scale, abs(numeric), 1e-12)
+        if error <= tolerance:
+            break
+    return Check(path, label, step, analytic, numeric, error, tolerance)
+
+
+def _scale(gradients, draws):
+    """The root-mean-square directional derivative of what moves; at least a hundredth of that of all arguments together.
+
+    (An argument that hardly matters, such as a shift of all keys, has a gradient of rounding errors only.)
+    """
+    moving = [g for g, d in zip(gradients, draws) if d.any()]
+    rms, floor = (math.sqrt(_dot(some, some) / sum(g.size for g in some)) for some in (moving, gradients))
+    return max(rms, 1e-2 * floor)
+
+
+def _dot(xs, ys):
+    return math.fsum(float(np.vdot(x, y)) for x, y in zip(xs, ys))
+
+
+def _moved(start, unit, step):
+    return [x + step * u for x, u in zip(start, unit)]
+
+
+def _float64(x):
+    return to_host(x).astype(np.float64)
+
+
+def _like(host, like, dtype=None):
+    """A host array in the library and dtype of `like`."""
+    return from_host(np.asarray(host, dtype=dtype or like.dtype), like)

@@ -1,0 +1,66 @@
+"""Multi Head Pooling Attention (Sec. 3.1, Fig. 3)."""
+
+from ..autodiff import untraced
+from ..ops import (
+    attend,
+    attention_weights,
+    join_class,
+    linear,
+    relative_key,
+    relative_query,
+    reshape,
+    residual,
+    split_class,
+    split_qkv,
+)
+from . import initial
+from .pooling import init_pool, pool_heads
+
+
+def attention(params, x, spec, *, tap=None):
+    """Project, pool, attend, project.   x: (B, [1 +] T H W, D_in)   ->   (B, [1 +] t h w, D)   with t h w = spec.thw_q
+
+    q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v, heads joined, projected.
+    """
+    qkv = linear(x, params["qkv"]["w"], params["qkv"].get("b"))
+    q_hat, k_hat, v_hat = split_qkv(qkv, spec.heads)
+    q = pool_heads(params, q_hat, spec.pool_q, "q", spec)
+    k = pool_heads(params, k_hat, spec.pool_kv, "k", spec)
+    v = pool_heads(params, v_hat, spec.pool_kv, "v", spec)
+
+    z = _attend(params, q, k, v, spec, tap)
+    z = _add_query(z, q, spec)
+    z = reshape(z, (*z.shape[:2], spec.dim_attn))
+    return linear(z, params["proj"]["w"], params["proj"]["b"])
+
+
+def _attend(params, q, k, v, spec, tap):
+    scale = spec.head_dim**-0.5
+    if spec.relative:
+        axes = [(axis, "thw".index(axis)) for axis, _ in spec.relative]
+        grids = tuple((place, spec.thw_q, spec.thw_kv) for _, place in axes)
+        q = relative_query(q, scale, grids, *(params[f"rel_pos_{axis}"] for axis, _ in axes))
+        k = relative_key(k, grids)
+    if tap:
+        tap("attention", attention_weights(untraced(q), untraced(k), scale))
+    return attend(q, k, v, scale)
+
+
+def _add_query(z, q, spec):
+    """MViTv2's residual pooling: the pooled query joins the output, in released video models not in the class row."""
+    if spec.residual_pooling is None:
+        return z
+    if spec.residual_pooling == "all" or not spec.cls:
+        return residual(z, q)
+    (first, rest), (_, q_rest) = split_class(z), split_class(q)
+    return join_class(first, residual(rest, q_rest))
+
+
+def init_attention(spec, rng):
+    """The parameters of `attention`."""
+    params = {"qkv": initial.linear(rng, spec.dim_in, 3 * spec.dim_attn, spec.qkv_bias)}
+    for which, pool in (("q", spec.pool_q), ("k", spec.pool_kv), ("v", spec.pool_kv)):
+        params |= init_pool(pool, which, spec.head_dim, rng)
+    for axis, length in spec.relative:
+        params[f"rel_pos_{axis}"] = initial.normal(rng, length, spec.head_dim)
+    return params | {"proj": initial.linear(rng, spec.dim_attn, spec.dim_attn)}

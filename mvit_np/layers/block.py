@@ -1,0 +1,58 @@
+"""A transformer block whose two halves may each change the shape: pooling shrinks the grid, widening grows the channels."""
+
+from ..autodiff import untraced
+from ..ops import layer_norm, linear
+from . import initial
+from .attention import attention, init_attention
+from .mlp import init_mlp, mlp
+from .pooling import pool_tokens
+from .stochastic import add_branch, drop_branch
+
+
+def block(params, x, spec, *, rng=None, tap=None):
+    """Attention, then MLP, each normed before and added to a skip.   x: (B, N, D_in)   ->   (B, n, D_out)
+
+    The skip shrinks with the queries (max pooling) and widens with the channels (a linear layer on the *normed* input).
+    """
+    y = _norm(params["norm1"], x, spec)
+    skip = _widened(params, x, y, spec) if spec.dim_attn != spec.dim_in else x
+    if spec.pool_skip and skip is not None:
+        skip = pool_tokens(skip, spec.pool_skip, spec.cls)
+    x = _add(skip, attention(params["attn"], y, spec, tap=tap), spec, rng)
+
+    y = _norm(params["norm2"], x, spec)
+    skip = _widened(params, x, y, spec) if spec.dim_out != spec.dim_attn else x
+    x = _add(skip, mlp(params["mlp"], y), spec, rng)
+    if tap:
+        tap("output", untraced(x))
+    return x
+
+
+def _norm(params, x, spec):
+    return layer_norm(x, params["g"], params["b"], spec.eps)
+
+
+def _widened(params, x, normed, spec):
+    """The skip connection where the width grows (Table A.1): from the normed input, the plain one, or none at all."""
+    if spec.skip == "none":
+        return None
+    return linear(normed if spec.skip == "normalised" else x, params["proj"]["w"], params["proj"]["b"])
+
+
+def _add(skip, branch, spec, rng):
+    if skip is None:
+        return drop_branch(branch, spec.drop_path, rng)
+    return add_branch(skip, branch, spec.drop_path, rng)
+
+
+def init_block(spec, rng):
+    """The parameters of `block`."""
+    params = {
+        "norm1": initial.norm(spec.dim_in),
+        "attn": init_attention(spec, rng),
+        "norm2": initial.norm(spec.dim_attn),
+        "mlp": init_mlp(spec, rng),
+    }
+    if spec.dim_in != spec.dim_out and spec.skip != "none":
+        params["proj"] = initial.linear(rng, spec.dim_in, spec.dim_out)
+    return params

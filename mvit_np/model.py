@@ -1,0 +1,116 @@
+"""The whole model: clip -> cube embedding -> stages of blocks -> head."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from . import tree as trees
+from .autodiff import checkpoint as checkpointed
+from .autodiff import untraced
+from .backend import array_module, is_array, same_library
+from .layers.block import block, init_block
+from .layers.embedding import embed, init_embed
+from .layers.head import head, init_head
+from .plan import plan
+
+
+def init(config, rng):
+    """Fresh float32 parameters of a model: nested dicts and a list `blocks`.   rng: a numpy.random.Generator"""
+    p = plan(config)
+    return {**init_embed(p.embed, rng), "blocks": [init_block(spec, rng) for spec in p.blocks], **init_head(p.head, rng)}
+
+
+def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
+    """Class scores (logits) of a batch of clips.   clip: (B, T, H, W, C) floats   ->   (B, num_classes)
+
+    rng         draws stochastic depth and dropout in the array library of `clip`; None is evaluation
+    tap         called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk), "blocks.3.output" (B, N, D)
+    checkpoint  keep only the blocks' inputs for the backward pass and run each block a second time there
+
+    Raises TypeError or ValueError for a clip or parameters that do not fit the config.
+    """
+    p = plan(config)
+    check_params(params, config)
+    check_clip(clip, config)
+    same_library(clip, *trees.leaves(params))
+    run = checkpointed(block) if checkpoint else block
+
+    x = embed(params, clip, p.embed)
+    if tap:
+        tap("embedding", untraced(x))
+    for spec, block_params in zip(p.blocks, params["blocks"]):
+        x = run(block_params, x, spec, rng=rng, tap=_inside(tap, f"blocks.{spec.index}."))
+    return head(params, x, p.head, rng=rng)
+
+
+def predict(params, clips, config, batch=64):
+    """Logits of many clips, a batch at a time.   clips: (N, T, H, W, C)   ->   (N, num_classes)"""
+    xp = array_module(clips)
+    parts = [forward(params, clips[i : i + batch], config) for i in range(0, len(clips), batch)]
+    return xp.concatenate(parts)
+
+
+def check_clip(clip, config):
+    """Raise TypeError or ValueError where `clip` is no (B, T, H, W, C) float array of the config's size."""
+    if not is_array(clip):
+        raise TypeError(f"a clip is a NumPy or CuPy array (B, T, H, W, C); came {type(clip).__name__}: use numpy.asarray")
+    if clip.ndim != 5:
+        raise ValueError(
+            f"a clip has 5 axes (B, T, H, W, C); came {clip.ndim}, {clip.shape}: add the batch axis with clip[None]"
+        )
+    _check_sizes(clip.shape, config)
+    if clip.dtype.kind != "f":
+        raise TypeError(f"a clip is floating point; came {clip.dtype}: scale it, such as (clip / 255 - 0.45) / 0.225")
+    if isinstance(untraced(clip), np.ndarray) and not np.isfinite(untraced(clip)).all():  # on a device this would wait
+        raise ValueError("a clip is finite; this one holds NaN or infinity: clean it before the forward pass")
+
+
+def _check_sizes(shape, config):
+    channels, (h, w) = config.channels, config.size_hw
+    if shape[4] != channels:
+        first = "it looks channels-first: use numpy.moveaxis(clip, 1, -1)" if shape[1] == channels else "pick the channels"
+        raise ValueError(f"a clip is channels-last with {channels} channels; came {shape}, {shape[4]} channels: {first}")
+    if shape[1] != config.frames:
+        steps = f"cube stride {config.cube_stride[0]} x {plan(config).embed.thw[0]}"
+        raise ValueError(
+            f"clip has {shape[1]} frames; the model embeds {config.frames} ({steps}): resample the clip or pick another preset"
+        )
+    if shape[2:4] != (h, w):
+        raise ValueError(
+            f"clip is {shape[2]} x {shape[3]} pixels; the model embeds {h} x {w}: resize or crop it, "
+            f"or use dataclasses.replace(config, size={shape[2:4]})"
+        )
+
+
+def check_params(params, config):
+    """Raise ValueError where `params` lacks a part, has one too many, or one of another shape than the config says."""
+    wanted, given = _shapes(config), dict(trees.paths(params))
+    if missing := [path for path in wanted if path not in given]:
+        raise ValueError(f"parameters of this config include {_some(missing)}, which {_is(missing)} missing: load or init them")
+    if unknown := [path for path in given if path not in wanted]:
+        raise ValueError(f"this config has no parameters {_some(unknown)}: do the parameters belong to another config?")
+    for path, shape in wanted.items():
+        if given[path].shape != shape:
+            raise ValueError(
+                f"parameter {path} has shape {shape} in this config; came {given[path].shape}: "
+                "do the parameters belong to another config?"
+            )
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(config):
+    return {path: leaf.shape for path, leaf in trees.paths(init(config, rng=None))}
+
+
+def _some(paths):
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+def _is(paths):
+    return "is" if len(paths) == 1 else "are"
+
+
+def _inside(tap, prefix):
+    return (lambda name, array: tap(prefix + name, array)) if tap else None

@@ -1,0 +1,40 @@
+"""The differentiable steps a Multiscale Vision Transformer is made of: one op a file, value and backward side by side."""
+
+from .attend import attend, attention_weights
+from .avg_pool import avg_pool
+from .cross_entropy import cross_entropy
+from .cube_conv import cube_conv
+from .depthwise_conv import depthwise_conv
+from .gelu import gelu
+from .layer_norm import layer_norm
+from .linear import linear
+from .max_pool import max_pool
+from .relative_position import relative_key, relative_query
+from .residual import add, residual, scale
+from .softmax import softmax
+from .tokens import first_token, join_class, mean_token, reshape, split_class, split_qkv
+
+__all__ = [
+    "add",
+    "attend",
+    "attention_weights",
+    "avg_pool",
+    "cross_entropy",
+    "cube_conv",
+    "depthwise_conv",
+    "first_token",
+    "gelu",
+    "join_class",
+    "layer_norm",
+    "linear",
+    "max_pool",
+    "mean_token",
+    "relative_key",
+    "relative_query",
+    "reshape",
+    "residual",
+    "scale",
+    "softmax",
+    "split_class",
+    "split_qkv",
+]

@@ -1,0 +1,31 @@
+"""Average pooling: P of "avg" models."""
+
+import math
+
+from ..autodiff import op
+from ..backend import array_module
+from .windows import inside, padded, taps
+
+
+@op
+def avg_pool(x, kernel, stride, padding):
+    """The mean of each window, padding counted as zeros.   x: (B, T, H, W, ...)   ->   (B, t, h, w, ...)
+
+    Each cell receives dy / (cells in the kernel) from every window it lies in.
+    """
+    xp = array_module(x)
+    grid = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(x.shape[1:4], padding, kernel, stride))
+    share = 1 / math.prod(kernel)
+    wide = padded(x, padding)
+    y = xp.zeros((x.shape[0], *grid, *x.shape[4:]), dtype=x.dtype)
+    for _, cells in taps(kernel, stride, grid):
+        y += wide[cells]
+    y *= share
+
+    def backward(dy):
+        d_wide = padded(xp.zeros(x.shape, dtype=x.dtype), padding)
+        for _, cells in taps(kernel, stride, grid):
+            d_wide[cells] += dy * share
+        return d_wide[inside(padding)], None, None, None
+
+    return y, backward

@@ -1,0 +1,39 @@
+"""Adding: positions to tokens, and each branch to its skip connection (with stochastic depth's masks)."""
+
+from ..autodiff import op
+
+
+@op
+def add(x, y):
+    """x + y; where one has length 1 or lacks leading axes, it is repeated, and its gradient summed over the repeats."""
+
+    def backward(dz):
+        return _summed_to(dz, x.shape), _summed_to(dz, y.shape)
+
+    return x + y, backward
+
+
+@op
+def residual(x, y, keep=None):
+    """x + keep y.   x, y: (B, N, D)   keep: (B, 1, 1), 0 for a dropped clip, 1 / (1 - rate) for a kept one; None: all kept"""
+
+    def backward(dz):
+        return dz, dz if keep is None else dz * keep, None
+
+    return x + (y if keep is None else y * keep), backward
+
+
+@op
+def scale(x, factor):
+    """x times a number or a random mask (which gets no gradient).   x, factor: shapes that broadcast to x's   ->   x's"""
+
+    def backward(dy):
+        return dy * factor, None
+
+    return x * factor, backward
+
+
+def _summed_to(dz, shape):
+    leading = tuple(range(dz.ndim - len(shape)))
+    repeated = tuple(i + len(leading) for i, n in enumerate(shape) if n == 1 and dz.shape[i + len(leading)] > 1)
+    return dz.sum(axis=leading + repeated, keepdims=True).reshape(shape) if leading + repeated else dz

@@ -1,0 +1,29 @@
+"""Softmax over the last axis."""
+
+from ..autodiff import op
+from ..backend import array_module
+
+
+def softmax_array(x):
+    """exp(x) / sum exp(x) over the last axis of a plain array, shifted by the maximum so that nothing overflows."""
+    xp = array_module(x)
+    p = x - x.max(axis=-1, keepdims=True)
+    xp.exp(p, out=p)
+    p /= p.sum(axis=-1, keepdims=True)
+    return p
+
+
+def softmax_backward(p, dp):
+    """From dP to dX: each row loses its P-weighted mean, dX = P (dP - sum_j P_j dP_j)."""
+    return p * (dp - (p * dp).sum(axis=-1, keepdims=True))
+
+
+@op
+def softmax(x):
+    """Probabilities over the last axis.   x: (..., N)   ->   (..., N)"""
+    p = softmax_array(x)
+
+    def backward(dp):
+        return (softmax_backward(p, dp),)
+
+    return p, backward

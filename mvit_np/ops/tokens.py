@@ -1,0 +1,82 @@
+"""Moving tokens about: nothing here computes, and every backward moves the gradients back."""
+
+from ..autodiff import op
+from ..backend import array_module
+
+
+@op
+def reshape(x, shape):
+    """The same numbers in another shape, such as a token list as a grid.   x: any   ->   shape"""
+
+    def backward(dy):
+        return dy.reshape(x.shape), None
+
+    return x.reshape(shape), backward
+
+
+@op
+def split_qkv(x, heads):
+    """The three projections, each cut into heads.   x: (B, N, 3 h d), ordered [q|k|v][head][channel]   ->   3 x (B, N, h, d)"""
+    parts = x.reshape(*x.shape[:2], 3, heads, -1)
+
+    def backward(*dys):
+        xp = array_module(x)
+        dx = xp.empty(parts.shape, dtype=x.dtype)
+        for i, dy in enumerate(dys):
+            dx[:, :, i] = 0 if dy is None else dy
+        return dx.reshape(x.shape), None
+
+    return tuple(parts[:, :, i] for i in range(3)), backward
+
+
+@op
+def split_class(x):
+    """The class token and the rest.   x: (B, 1 + N, ...)   ->   (B, 1, ...), (B, N, ...)"""
+
+    def backward(d_class, d_rest):
+        dx = array_module(x).zeros(x.shape, dtype=x.dtype)
+        if d_class is not None:
+            dx[:, :1] = d_class
+        if d_rest is not None:
+            dx[:, 1:] = d_rest
+        return (dx,)
+
+    return (x[:, :1], x[:, 1:]), backward
+
+
+@op
+def join_class(cls, x):
+    """The class token before the rest.   cls: (B, 1, ...), or one (D,) for all clips   x: (B, N, ...)   ->   (B, 1 + N, ...)"""
+    xp = array_module(x)
+    y = xp.empty((x.shape[0], x.shape[1] + 1, *x.shape[2:]), dtype=x.dtype)
+    y[:, :1] = cls
+    y[:, 1:] = x
+
+    def backward(dy):
+        d_class = dy[:, :1]
+        return (d_class.sum(axis=(0, 1)) if cls.ndim == 1 else d_class), dy[:, 1:]
+
+    return y, backward
+
+
+@op
+def first_token(x):
+    """The class token alone.   x: (B, N, D)   ->   (B, D)"""
+
+    def backward(dy):
+        dx = array_module(x).zeros(x.shape, dtype=x.dtype)
+        dx[:, 0] = dy
+        return (dx,)
+
+    return x[:, 0], backward
+
+
+@op
+def mean_token(x):
+    """The mean over the tokens, for models without a class token.   x: (B, N, D)   ->   (B, D)"""
+
+    def backward(dy):
+        share = dy[:, None] * (1 / x.shape[1])
+        return (array_module(x).broadcast_to(share, x.shape),)
+
+    return x.mean(axis=1), backward

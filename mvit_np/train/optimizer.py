@@ -1,0 +1,61 @@
+"""AdamW (Loshchilov and Hutter 2019) on parameter trees, in either array library."""
+
+from __future__ import annotations
+
+from .. import tree as trees
+from ..backend import array_module
+
+
+def adamw_state(params):
+    """What AdamW remembers: the step count and two running means, trees like `params`."""
+    zeros = [trees.map(lambda p: array_module(p).zeros_like(p), params) for _ in range(2)]
+    return {"step": 0, "mean": zeros[0], "square": zeros[1]}
+
+
+def adamw(params, grads, state, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05):
+    """One step; returns new parameters and the state.   grads: like params   rate: a number
+
+    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= rate (m^ / (sqrt(v^) + eps) + decay p), m^ and v^ being corrected
+    for their start at zero. Weights decay, vectors (biases, norms, tokens) do not: see `decays`. The running means are
+    updated in place; `params` and `grads` are left as they are.
+    """
+    step = state["step"] + 1
+    correct = 1 - betas[0] ** step, 1 - betas[1] ** step
+    paths = iter([path for path, _ in trees.paths(params)])
+
+    def update(p, g, m, v):
+        decay = weight_decay if decays(next(paths), p) else 0.0
+        return _update(p, g, m, v, rate, betas, eps, decay, correct)
+
+    new = trees.map(update, params, grads, state["mean"], state["square"])
+    return new, {**state, "step": step}
+
+
+def _update(p, g, m, v, rate, betas, eps, decay, correct):
+    m *= betas[0]
+    m += g * (1 - betas[0])
+    v *= betas[1]
+    v += g * g * (1 - betas[1])
+    change = array_module(p).sqrt(v * (1 / correct[1]))
+    change += eps
+    change = m / change
+    change *= -rate / correct[0]
+    change += p * (1 - rate * decay)
+    return change
+
+
+def decays(path, param):
+    """Whether weight decay applies: to matrices and filters, not to vectors and positions."""
+    return param.ndim > 1 and not path.startswith(("pos_embed", "cls_token"))
+
+
+def clip_by_norm(grads, limit):
+    """Gradients scaled down so that their norm over all leaves is at most `limit`; also that norm, a 0-d array.
+
+    Nothing waits for a device: the norm stays where the gradients are.
+    """
+    leaves = trees.leaves(grads)
+    xp = array_module(leaves[0])
+    norm = xp.sqrt(sum((g * g).sum() for g in leaves))
+    factor = xp.minimum(limit / (norm + 1e-6), 1.0)
+    return trees.map(lambda g: g * factor.astype(g.dtype), grads), norm

@@ -1,0 +1,63 @@
+"""Parameters are nested dicts and lists of arrays; these are the four things one does with such a tree."""
+
+from __future__ import annotations
+
+
+def flatten(tree):
+    """The leaves of a tree of dicts, lists and tuples, in order, and the function that rebuilds it from such a list."""
+    leaves = []
+    skeleton = _strip(tree, leaves)
+    return leaves, lambda values: _fill(skeleton, values)
+
+
+def leaves(tree):
+    """The leaves in order (a dict's in its own key order)."""
+    return [leaf for _, leaf in paths(tree)]
+
+
+def paths(tree, prefix=""):
+    """(path, leaf) pairs; a path reads like `blocks.3.attn.qkv.w`. An empty path is the tree that is a leaf itself."""
+    items = _items(tree)
+    if items is None:
+        return [(prefix, tree)]
+    return [pair for key, child in items for pair in paths(child, f"{prefix}.{key}" if prefix else str(key))]
+
+
+def map(fun, tree, *others):
+    """`fun` of every leaf (and the leaves at the same place of `others`), as a tree of the same shape.
+
+    Raises ValueError where the trees differ in shape.
+    """
+    items = _items(tree)
+    if items is None:
+        return fun(tree, *others)
+    for other in others:
+        _same_keys(tree, other)
+    children = {key: map(fun, child, *(other[key] for other in others)) for key, child in items}
+    return children if isinstance(tree, dict) else type(tree)(children.values())
+
+
+def _items(tree):
+    if isinstance(tree, dict):
+        return tree.items()
+    if isinstance(tree, (list, tuple)):
+        return enumerate(tree)
+    return None
+
+
+def _same_keys(tree, other):
+    here, there = (set(dict(_items(t) or ())) for t in (tree, other))
+    if here != there:
+        raise ValueError(f"trees differ: only one of them has {sorted(here ^ there, key=str)}")
+
+
+def _strip(tree, leaves):
+    if _items(tree) is None:
+        leaves.append(tree)
+        return len(leaves) - 1
+    children = {key: _strip(child, leaves) for key, child in _items(tree)}
+    return children if isinstance(tree, dict) else type(tree)(children.values())
+
+
+def _fill(skeleton, values):
+    return map(lambda index: values[index], skeleton)
