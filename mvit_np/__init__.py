@@ -1,14 +1,16 @@
 """Multiscale Vision Transformers as explicit array maths on NumPy or CuPy, with every gradient checked."""
 
-from .autodiff import checkpoint, op, value_and_grad
+from .autodiff import op, value_and_grad
 from .backend import to_device, to_host
+from .checkpoint import checkpoint
 from .config import MViTConfig
 from .costs import costs
-from .gradcheck import GradientError, adjointcheck, gradcheck
+from .gradcheck import adjointcheck, gradcheck
 from .model import forward, init, predict
 from .ops import cross_entropy
 from .plan import plan
 from .presets import PRESETS, preset
+from .report import GradientError
 from .weights import load, save
 
 __version__ = "0.1.0"

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import ops
 from . import tree as trees
-from .autodiff import checkpoint
+from .checkpoint import checkpoint
 from .config import MViTConfig
 from .gradcheck import gradcheck
 from .layers.attention import attention
@@ -92,6 +92,7 @@ def op_cases():
         Case("mean_token", ops.mean_token, normals((2, 4, 3))),
         Case("add", ops.add, normals((2, 4, 3), (2, 4, 3))),
         Case("add, repeated", ops.add, normals((4, 3), (2, 1, 3))),
+        Case("add, repeated along leading and inner axes", ops.add, normals((1, 3), (2, 4, 3))),
         Case("residual", ops.residual, normals((2, 4, 3), (2, 4, 3))),
         Case("residual, masked", lambda x, y: ops.residual(x, y, mask.astype(y.dtype)), normals((2, 4, 3), (2, 4, 3))),
         Case("scale", lambda x: ops.scale(x, mask.astype(x.dtype)), normals((2, 4, 3))),

@@ -17,70 +17,16 @@ to the one value, which can be near zero by chance.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from . import tree as trees
 from .autodiff import vjp
 from .backend import array_module, from_host, is_array, to_host
+from .report import Check, GradientError, Report
 
 STEPS = (1e-4, 1e-5, 1e-6)
 TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
-
-
-class GradientError(AssertionError):
-    """A gradient disagrees with finite differences; the message is the report."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report: `argument` moved along `direction`."""
-
-    argument: str
-    direction: str
-    step: float
-    analytic: float
-    numeric: float
-    error: float
-    tolerance: float
-
-    @property
-    def passed(self):
-        return self.error <= self.tolerance  # False for nan
-
-
-@dataclass(frozen=True)
-class Report:
-    """All lines of one gradient check; print it."""
-
-    name: str
-    dtype: str
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self):
-        return all(check.passed for check in self.checks)
-
-    @property
-    def worst(self):
-        return max(self.checks, key=lambda check: math.inf if math.isnan(check.error) else check.error)
-
-    def summary(self):
-        """The report in one line."""
-        word = "ok  " if self.passed else "FAIL"
-        return f"{word} {self.name:<28} {self.dtype}  {len(self.checks):4d} checks, worst error {self.worst.error:.1e}"
-
-    def __str__(self):
-        wide = max(len("argument"), *(len(check.argument) for check in self.checks))
-        head = f"{'argument':<{wide}}  direction     step        analytic         numeric     error tolerance"
-        rows = [
-            f"{c.argument:<{wide}}  {c.direction:<12} {c.step:>5.0e} {c.analytic:>15.8e} {c.numeric:>15.8e} {c.error:>9.1e} "
-            f"{c.tolerance:>9.0e}{'' if c.passed else '   <-- wrong'}"
-            for c in self.checks
-        ]
-        verdict = "gradients agree" if self.passed else "gradients DISAGREE"
-        return "\n".join([f"{self.name} ({self.dtype}): {verdict} with finite differences", head, *rows])
 
 
 def gradcheck(fun, *args, seed=0, full=False, tolerance=None, name=None, check=True):
@@ -167,19 +113,24 @@ def _check_form(name, flat, paths, leaves, values, gradients, cotangent):
             raise GradientError(
                 f"{name}: the gradient of argument {path} is {g.dtype} {g.shape}, the argument {leaf.dtype} {leaf.shape}"
             )
-    before = [to_host(leaf).copy() for leaf in leaves]
+    plain = _first_gradients(name, flat, paths, leaves, cotangent[0])
     strided = [_strided_copy(leaf) for leaf in leaves]
     for value, again in zip(values, flat(*strided)):
         _same(f"{name}: the value for non-contiguous inputs", value, again)
-    _, pull = vjp(lambda *x: flat(*x)[0], strided)
-    _, pull_plain = vjp(lambda *x: flat(*x)[0], leaves)
-    dy = cotangent[0]
-    kept = to_host(dy).copy()
-    for path, a, b in zip(paths, pull_plain(dy), pull(dy)):
+    for path, a, b in zip(paths, plain, _first_gradients(name, flat, paths, strided, cotangent[0])):
         _same(f"{name}: the gradient of {path} for non-contiguous inputs", a, b)
-    for path, leaf, old in zip([*paths, "cotangent"], [*leaves, dy], [*before, kept]):
-        if not np.array_equal(to_host(leaf), old):
-            raise GradientError(f"{name} writes into its {path}: an op leaves its inputs and cotangent as they are")
+
+
+def _first_gradients(name, flat, paths, leaves, dy):
+    """The gradients of the first result; raises where getting them writes into an input or the cotangent."""
+    watched = dict(zip([*(f"argument {path}" for path in paths), "cotangent"], [*leaves, dy]))
+    before = {what: to_host(x).copy() for what, x in watched.items()}
+    _, pull = vjp(lambda *x: flat(*x)[0], leaves)
+    gradients = pull(dy)
+    for what, x in watched.items():
+        if not np.array_equal(to_host(x), before[what]):
+            raise GradientError(f"{name} writes into its {what}: an op leaves its inputs and cotangent as they are")
+    return gradients
 
 
 def _strided_copy(x):

@@ -7,9 +7,9 @@ import functools
 import numpy as np
 
 from . import tree as trees
-from .autodiff import checkpoint as checkpointed
 from .autodiff import untraced
 from .backend import array_module, is_array, same_library
+from .checkpoint import checkpoint as checkpointed
 from .layers.block import block, init_block
 from .layers.embedding import embed, init_embed
 from .layers.head import head, init_head

@@ -16,7 +16,10 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """P(.; k, s, p): pooling of a (T, H, W) grid (Sec. 3.1), L_out = floor((L + 2p - k) / s) + 1 on each axis."""
+    """P(.; k, s, p): pooling of a (T, H, W) grid (Sec. 3.1), L_out = floor((L + 2p - k) / s) + 1 on each axis.
+
+    p = k // 2 as released; an even kernel (s, or s + 1 of an odd s) takes what keeps L_out at L / s.
+    """
 
     kind: str
     kernel: Triple
@@ -25,7 +28,7 @@ class PoolSpec:
 
     @property
     def padding(self) -> Triple:
-        return tuple(k // 2 for k in self.kernel)
+        return tuple(k // 2 if k % 2 else (k - s + 1) // 2 for k, s in zip(self.kernel, self.stride))
 
     @property
     def thw_out(self) -> Triple:
@@ -140,7 +143,13 @@ class Plan:
 def plan(config: MViTConfig) -> Plan:
     """Every size that follows from `config`."""
     embed = EmbedSpec(
-        config.thw, config.channels, config.cube_kernel, config.cube_stride, config.dim, config.positions, config.cls_token
+        config.thw,
+        config.channels,
+        config.cube_kernel,
+        config.cube_stride,
+        config.dim,
+        config.positions,
+        config.cls_token,
     )
     blocks = tuple(_blocks(config, embed.thw))
     head = HeadSpec(blocks[-1].dim_out, config.num_classes, config.cls_token, config.dropout, config.eps)
@@ -150,18 +159,19 @@ def plan(config: MViTConfig) -> Plan:
 def _blocks(c, thw):
     depth, index = sum(c.depths), 0
     stride_kv = c.stride_kv
+    floored = _rounded_down(c.thw, c.cube_stride)
     for stage, count in enumerate(c.depths):
         for place in range(count):
             stride_q = c.transitions[stage - 1] if stage > 0 and place == 0 else (1, 1, 1)
             if stride_kv and c.adaptive_kv:
                 stride_kv = tuple(max(kv // q, 1) for kv, q in zip(stride_kv, stride_q))
             drop_path = c.drop_path * index / max(depth - 1, 1)
-            block = _block(c, index, stage, place, thw, stride_q, stride_kv, drop_path)
+            block = _block(c, index, stage, place, thw, floored, stride_q, stride_kv, drop_path)
             yield block
-            thw, index = block.thw_q, index + 1
+            thw, floored, index = block.thw_q, _rounded_down(floored, stride_q), index + 1
 
 
-def _block(c, index, stage, place, thw, stride_q, stride_kv, drop_path):
+def _block(c, index, stage, place, thw, floored, stride_q, stride_kv, drop_path):
     dim_in, dim_attn, dim_out = _widths(c, stage, place)
     always = c.pool_q_always or math.prod(stride_q) > 1
     pool_q = _pool(c.pool, c.pool_kernel, stride_q, thw) if always else None
@@ -170,7 +180,7 @@ def _block(c, index, stage, place, thw, stride_q, stride_kv, drop_path):
     return BlockSpec(
         index=index, stage=stage, dim_in=dim_in, dim_attn=dim_attn, dim_out=dim_out, dim_mlp=int(c.mlp_ratio * dim_attn),
         heads=c.heads * (2**stage if c.expand else 1), thw=thw, pool_q=pool_q, pool_kv=pool_kv, pool_skip=pool_skip,
-        cls=c.cls_token, relative=_relative_tables(c, thw, stride_q, stride_kv or (1, 1, 1)),
+        cls=c.cls_token, relative=_relative_tables(c, floored, stride_q, stride_kv or (1, 1, 1)),
         residual_pooling=c.residual_pooling, skip=c.skip, qkv_bias=c.qkv_bias, eps=c.eps, drop_path=drop_path,
     )  # fmt: skip
 
@@ -188,6 +198,10 @@ def _widths(c, stage, place):
 
 def _pool(kind, kernel, stride, thw):
     spec = PoolSpec(kind, _kernel(kernel, stride), tuple(stride), thw)
+    if min(spec.thw_out) < 1:
+        raise ValueError(
+            f"a pool's window fits its grid, came {spec.kernel} for grid {thw}: give a smaller stride or pool_kernel"
+        )
     return None if math.prod(spec.kernel) == math.prod(spec.stride) == 1 else spec
 
 
@@ -199,13 +213,20 @@ def _kernel(rule, stride):
 
 
 def _relative_tables(c, thw, stride_q, stride_kv):
-    """Table lengths as the released models have them: 2 max(q, kv) - 1 with floor division, squares in space."""
+    """Table lengths as the released models have them: 2 max(q, kv) - 1, squares in space, every division rounded down.
+
+    That holds for `thw` too, all the way from the clip: where true grids are rounded up, tables fall short and are resized.
+    """
     if c.positions != "relative":
         return ()
     t, space = thw[0], max(thw[1:])
-    wide = 2 * max(space // max(stride_q[1:]), space // max(stride_kv[1:])) - 1
+    wide = 2 * max(space // max(stride_q[1:]), space // max(stride_kv[1:]), 1) - 1
     tables = (("h", wide), ("w", wide))
     return (*tables, ("t", 2 * t - 1)) if c.relative_time else tables
+
+
+def _rounded_down(thw, stride):
+    return tuple(max(n // s, 1) for n, s in zip(thw, stride))
 
 
 def _window_grid(thw, kernel, stride, padding):

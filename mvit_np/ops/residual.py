@@ -34,6 +34,9 @@ def scale(x, factor):
 
 
 def _summed_to(dz, shape):
-    leading = tuple(range(dz.ndim - len(shape)))
-    repeated = tuple(i + len(leading) for i, n in enumerate(shape) if n == 1 and dz.shape[i + len(leading)] > 1)
-    return dz.sum(axis=leading + repeated, keepdims=True).reshape(shape) if leading + repeated else dz
+    """dz summed over the axes that broadcasting added or stretched."""
+    if dz.shape == shape:
+        return dz
+    leading = dz.ndim - len(shape)
+    stretched = tuple(i + leading for i, n in enumerate(shape) if n == 1)
+    return dz.sum(axis=(*range(leading), *stretched)).reshape(shape)

@@ -1,0 +1,16 @@
+"""Figures of a model's sizes, its attention and its training. Each function's docstring says how to read its figure.
+
+This is the only part of the package that imports matplotlib. No figure touches matplotlib's global state.
+"""
+
+from .stages import stage_figure
+from .style import save
+
+__all__ = [
+    "attention_figure",
+    "class_attention",
+    "pooling_attention_figure",
+    "save",
+    "stage_figure",
+    "training_figure",
+]

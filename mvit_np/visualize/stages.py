@@ -1,0 +1,266 @@
+"""The pyramid (Sec. 3.2): from stage to stage fewer tokens and more channels, at a level cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.patches import Polygon
+from matplotlib.ticker import NullLocator
+
+from ..costs import costs
+from ..plan import Plan
+from .style import (
+    BLUE,
+    GREY,
+    INK,
+    PALE,
+    SMALL,
+    VERMILLION,
+    canvas,
+    counted,
+    digits,
+    fold,
+    new_figure,
+    panel,
+    times,
+    unit_of,
+)
+
+HEIGHT = 6.75  # inches, as are all the lengths below
+MIDDLE = 4.62  # of the boxes
+TALLEST, LONGEST = 1.2, 1.9  # sides of a box: the largest grid, the most channels
+SLANT = 0.3  # of the side that goes back into the page
+SLOT, GAP, GROUP = 1.25, 0.34, 3.4  # at least for a stage's labels, between two stages, at least for a model's
+
+
+def stage_figure(plan, baseline, names=None):
+    """A model's pyramid beside a baseline's, and what each stage has in tokens, channels and multiply-adds.
+
+    plan, baseline   what `mvit_np.plan` gives, such as for an MViT and a ViT
+    names            of the two in the figure; otherwise MViT with several stages and ViT with one
+
+    How to read it. Above, each stage is a box drawn to scale: its front is as high and as deep as the token grid, and as
+    long as there are channels. A ViT is one box: nothing changes with depth. Below, left to right through the network: the
+    tokens fall and the channels grow (both on a logarithmic scale, so that equal steps are equal factors), and the
+    multiply-adds of one block, a mean over the stage's blocks, stay level. Attention and MLPs over so many tokens are
+    affordable because channels are few there. Dashed is the baseline. "Cubes" is the cube embedding, which is no block.
+    """
+    models = _models((plan, baseline), names)
+    figure = new_figure(HEIGHT, _message(models[0]), _comparison(*models))
+    _pyramids(canvas(figure), models)
+    _panel_tokens(figure, models)
+    _panel_channels(figure, models)
+    _panel_macs(figure, models)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What the figure says of one stage; `macs` is the mean over its blocks."""
+
+    blocks: int
+    thw: tuple
+    tokens: int
+    channels: int
+    macs: float
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One of the two models, how it is called and in which colour it is drawn."""
+
+    name: str
+    colour: str
+    plan: Plan
+    stages: tuple[_Stage, ...]
+    params: int
+    macs: int
+    cubes_macs: int
+
+
+def _models(plans, names):
+    names = names or ["MViT" if len(p.config.depths) > 1 else "ViT" for p in plans]
+    return [_model(*each) for each in zip(names, (BLUE, VERMILLION), plans)]
+
+
+def _model(name, colour, p):
+    account = costs(p.config)
+    stages = tuple(_stage(p, account, stage) for stage in range(len(p.config.depths)))
+    return _Model(name, colour, p, stages, account.params, account.macs, account.lines[0].macs)
+
+
+def _stage(p, account, stage):
+    last = [block for block in p.blocks if block.stage == stage][-1]
+    macs = [line.macs for line in account.lines if line.stage == stage]
+    return _Stage(len(macs), last.thw_q, last.tokens_q, last.dim_attn, sum(macs) / len(macs))
+
+
+# -- the words --------------------------------------------------------------------------------------------------------
+
+
+def _message(model):
+    first, last = model.stages[0], model.stages[-1]
+    if len(model.stages) == 1:
+        return f"{model.name}: tokens, channels and cost are the same in every block"
+    macs = [stage.macs for stage in model.stages]
+    falls, grows = fold(first.tokens / last.tokens), fold(last.channels / first.channels)
+    level = fold(max(macs) / min(macs))
+    return f"Tokens fall {falls}×, channels grow {grows}×, the cost per block stays within a factor of {level}"
+
+
+def _comparison(model, baseline):
+    macs, params = _fewer(baseline.macs / model.macs), _fewer(baseline.params / model.params)
+    return f"{model.name} against {baseline.name}: {macs} multiply-adds and {params} parameters"
+
+
+def _fewer(ratio):
+    if abs(ratio - 1) < 0.005:
+        return "as many"
+    return f"{fold(ratio)}× fewer" if ratio > 1 else f"{fold(1 / ratio)}× more"
+
+
+def _totals(model):
+    return f"{counted(model.macs)} multiply-adds, {counted(model.params)} parameters"
+
+
+# -- the boxes --------------------------------------------------------------------------------------------------------
+
+
+def _pyramids(axes, models):
+    """Both models' boxes, side by side on one scale."""
+    stages = [stage for model in models for stage in model.stages]
+    scale = TALLEST / max(max(stage.thw[1:]) for stage in stages), LONGEST / max(stage.channels for stage in stages)
+    widths = [_group_width(model, scale) for model in models]
+    space = (axes.get_xlim()[1] - sum(widths)) / 3
+    left = space
+    for model, width in zip(models, widths):
+        _pyramid(axes, model, left, width, scale)
+        left += width + space
+
+
+def _group_width(model, scale):
+    return max(sum(_slots(model, scale)) + GAP * (len(model.stages) - 1), GROUP)
+
+
+def _slots(model, scale):
+    """The width that each stage takes."""
+    return [max(stage.channels * scale[1] + stage.thw[2] * SLANT * scale[0], SLOT) for stage in model.stages]
+
+
+def _pyramid(axes, model, left, width, scale):
+    slots, middle = _slots(model, scale), left + width / 2
+    axes.text(middle, 5.78, model.name, fontsize=14, weight="bold", color=model.colour, ha="center")
+    axes.text(middle, 5.54, _totals(model), fontsize=SMALL, color=INK, ha="center")
+    x = middle - (sum(slots) + GAP * (len(slots) - 1)) / 2
+    for number, (stage, slot) in enumerate(zip(model.stages, slots), 1):
+        right = _box(axes, stage, x + slot / 2, scale, model.colour)
+        if number < len(slots):
+            following = model.stages[number]
+            _arrow(axes, right, x + slot + GAP + slots[number] / 2 - _length(following, scale) / 2)
+        axes.text(x + slot / 2, 3.74, _label(number, stage), fontsize=SMALL, color=INK, ha="center", va="top", linespacing=1.25)
+        x += slot + GAP
+
+
+def _length(stage, scale):
+    return stage.channels * scale[1] + SLANT * stage.thw[2] * scale[0]
+
+
+def _label(number, stage):
+    plural = "" if stage.blocks == 1 else "s"
+    rows = f"stage {number}: {stage.blocks} block{plural}", times(stage.thw), f"{stage.tokens} tokens", f"{stage.channels} channels"
+    return "\n".join(rows)
+
+
+def _box(axes, stage, middle, scale, colour):
+    """A cuboid: height and depth are the grid's, length the channels'. Returns where its right side is."""
+    high, deep, long = stage.thw[1] * scale[0], stage.thw[2] * scale[0] * SLANT, stage.channels * scale[1]
+    x, y = middle - (long + deep) / 2, MIDDLE - (high + deep) / 2
+    back, right, up = (deep, deep), (long, 0), (0, high)
+    for (a, b), shade in (((right, up), 0.75), ((right, back), 0.35), ((up, back), 0.55)):
+        corner = (x + long, y) if (a, b) == (up, back) else (x, y + high) if (a, b) == (right, back) else (x, y)
+        _side(axes, corner, a, b, colour, shade)
+    return x + long + deep
+
+
+def _side(axes, corner, a, b, colour, shade):
+    """A parallelogram from `corner` along a and b, filled with so much colour."""
+    (x, y), path = corner, ((0, 0), a, (a[0] + b[0], a[1] + b[1]), b)
+    points = [(x + dx, y + dy) for dx, dy in path]
+    axes.add_patch(Polygon(points, facecolor="white", zorder=2))
+    axes.add_patch(Polygon(points, facecolor=colour, alpha=shade, zorder=2))
+    axes.add_patch(Polygon(points, fill=False, edgecolor=INK, linewidth=0.8, zorder=3, joinstyle="round"))
+
+
+def _arrow(axes, start, stop):
+    style = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (stop - 0.06, MIDDLE), (start + 0.06, MIDDLE), arrowprops=style)
+
+
+# -- the panels -------------------------------------------------------------------------------------------------------
+
+
+def _panel_tokens(figure, models):
+    axes = _panel(figure, 0, "tokens (log scale)", len(models[0].stages))
+    _lines(axes, models, [[stage.tokens for stage in model.stages] for model in models], "left")
+
+
+def _panel_channels(figure, models):
+    axes = _panel(figure, 1, "channels (log scale)", len(models[0].stages))
+    _lines(axes, models, [[stage.channels for stage in model.stages] for model in models], "right")
+
+
+def _panel_macs(figure, models):
+    """The mean block of each stage as a bar; the cube embedding pale, as it is no block."""
+    model, baseline = models
+    macs = [[stage.macs for stage in m.stages] for m in models]
+    factor, prefix = unit_of(max(map(max, macs)))
+    axes = _panel(figure, 2, f"{prefix} multiply-adds per block".strip(), len(model.stages))
+    heights = [value / factor for value in (model.cubes_macs, *macs[0])]
+    axes.bar(range(len(heights)), heights, 0.62, color=[PALE, *[model.colour] * len(macs[0])])
+    for x, height in enumerate(heights):
+        _number(axes, x, height, digits(height), GREY if x == 0 else INK, "center")
+    values = [value / factor for value in macs[1]]
+    _baseline(axes, baseline, values, len(model.stages), digits(values[-1]))
+    axes.set_ylim(0, 1.25 * max(*heights, *values))
+    axes.set_yticks([])
+
+
+def _panel(figure, column, title, count):
+    axes = panel(figure, 0.4 + 3.85 * column, 0.72, 3.55, 1.65, title)
+    axes.spines["left"].set_visible(False)
+    axes.set_xticks(range(count + 1), ["cubes", *map(str, range(1, count + 1))])
+    axes.set_xlim(-0.6, count + 0.28 * (count + 1.6))
+    axes.set_xlabel("stage", fontsize=SMALL, color=INK)
+    axes.tick_params(length=0)
+    return axes
+
+
+def _lines(axes, models, series, ha):
+    """Tokens or channels, with each number at its mark; the cube embedding's are the first stage's."""
+    (model, baseline), (values, others) = models, series
+    values = [values[0], *values]
+    low, high = min(*values, *others), max(*values, *others)
+    margin = max(high / low, 2) ** 0.22
+    axes.set_yscale("log")
+    axes.set_ylim(low / margin, high * margin**1.6)
+    axes.yaxis.set_major_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.plot(range(len(values)), values, "-o", color=model.colour, linewidth=2.5, markersize=7)
+    for x, value in enumerate(values):
+        _number(axes, x, value, str(value), INK, ha)
+    _baseline(axes, baseline, others, len(values) - 1, str(others[-1]))
+
+
+def _baseline(axes, model, values, count, last):
+    """The other model's stages, spread over the same width; a ViT has one and thus a level line."""
+    places = np.linspace(0, count, len(values) + 1)
+    axes.plot(places, [values[0], *values], "--", color=model.colour, linewidth=2, zorder=1)
+    style = {"fontsize": SMALL, "weight": "bold", "color": model.colour, "va": "center"}
+    axes.annotate(f"{model.name} {last}", (count, values[-1]), (16, 0), textcoords="offset points", **style)
+
+
+def _number(axes, x, y, text, colour, ha):
+    """A number just above its mark: to the right of a falling line, to the left of a rising one."""
+    shift = {"left": (-4, 7), "right": (4, 7), "center": (0, 3)}[ha]
+    axes.annotate(text, (x, y), shift, textcoords="offset points", fontsize=SMALL, color=colour, ha=ha)

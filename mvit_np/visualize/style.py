@@ -1,0 +1,74 @@
+"""What the figures share: canvases measured in inches, colours for colour-blind readers too, numbers with units."""
+
+from __future__ import annotations
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which readers with any colour vision tell apart.
+BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
+INK, GREY, PALE = "#222222", "#5F5F5F", "#DDDDDD"
+
+WIDTH = 12.0  # inches, of every figure: a slide's
+SMALL, BODY, TITLE = 11, 12, 17  # points
+
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+
+
+def new_figure(height, title, subtitle=""):
+    """A white figure, WIDTH x `height` inches, with its message on top."""
+    figure = Figure(figsize=(WIDTH, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.text(0.3 / WIDTH, 1 - 0.2 / height, title, fontsize=TITLE, weight="bold", color=INK, va="top")
+    figure.text(0.3 / WIDTH, 1 - 0.6 / height, subtitle, fontsize=BODY, color=GREY, va="top")
+    return figure
+
+
+def canvas(figure):
+    """Axes over the whole figure without a frame, measured in inches from the lower left corner."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], frameon=False)
+    return axes
+
+
+def panel(figure, left, bottom, width, height, title=""):
+    """Axes at a place in inches, with no more lines than needed."""
+    w, h = figure.get_size_inches()
+    axes = figure.add_axes((left / w, bottom / h, width / w, height / h))
+    axes.set_title(title, loc="left", fontsize=BODY, color=INK, pad=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=SMALL, colors=GREY, labelcolor=INK)
+    return axes
+
+
+def save(figure, path):
+    """Write `figure` as a picture (the format is the path's ending, such as .png); returns `path`."""
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def times(numbers):
+    """(8, 56, 56) -> 8 × 56 × 56"""
+    return " × ".join(map(str, numbers))
+
+
+def unit_of(largest):
+    """The factor and prefix in which `largest` reads best: 7.06e10 -> (1e9, "G")"""
+    return next((pair for pair in PREFIXES if largest >= pair[0]), PREFIXES[-1])
+
+
+def digits(value):
+    """Three digits, more where the number is whole and longer: 6.06, 70.6, 180, 1259"""
+    return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f}"
+
+
+def counted(value):
+    """A number with its unit: 70.6 G"""
+    factor, prefix = unit_of(value)
+    return f"{digits(value / factor)} {prefix}" if prefix else str(value)
+
+
+def fold(ratio):
+    """64 or 1.9: a ratio in as many digits as it deserves"""
+    return f"{ratio:.0f}" if ratio >= 10 or abs(ratio - round(ratio)) < 0.05 else f"{ratio:.1f}"

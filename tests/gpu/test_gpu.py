@@ -1,0 +1,95 @@
+"""The checks of test_device.py on a real device: CuPy agrees with NumPy, and a training step waits for nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mvit_np as mv
+from mvit_np import tree as trees
+from mvit_np.backend import array_module, default_rng, synchronize
+from mvit_np.checks import TINY, TINY_V2, op_cases
+from mvit_np.train import adamw, adamw_state, clip_by_norm, fit
+
+MICRO = mv.preset("mvit_micro")
+FAMILY = {
+    "MViT": MICRO,
+    "max pooling": replace(MICRO, pool="max", pool_kernel="s+1", cls_token=False, positions="joint"),
+    "average pooling": replace(MICRO, pool="avg", pool_kernel="2s+1", positions="space"),
+    "tiny MViT": TINY,
+    "MViTv2": TINY_V2,
+    "ViT": replace(MICRO, depths=(2,), heads=4, stride_kv=None),
+}
+TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
+
+
+def agree(host, device, dtype):
+    """Each tensor relative to its largest entry, gradients that are zero in theory to the largest of all."""
+    everything = max(float(np.abs(leaf).max()) for leaf in trees.leaves(host))
+    for a, b in zip(trees.leaves(host), trees.leaves(mv.to_host(device))):
+        assert a.dtype == b.dtype == dtype
+        scale = max(float(np.abs(a).max()), 1e-4 * everything)
+        assert float(np.abs(a - b).max()) <= TOLERANCE[dtype] * scale
+
+
+def task(config, dtype="float32"):
+    rng = np.random.default_rng(0)
+    params = trees.map(lambda p: (p + 0.1 * rng.standard_normal(p.shape)).astype(dtype), mv.init(config, rng))
+    clip = rng.standard_normal((2, *config.thw, config.channels)).astype(dtype)
+    return params, clip, np.array([0, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", op_cases(), ids=lambda case: case.name)
+def test_every_op(case, dtype):
+    if case.name.startswith(("residual, masked", "scale", "cross_entropy")):
+        pytest.skip("its case closes over a host array; the models run this op")
+    arrays = [x.astype(dtype) for x in case.make(np.random.default_rng(0))]
+    agree(case.fun(*arrays), case.fun(*mv.to_device(arrays)), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FAMILY)
+def test_model_gradients_and_optimiser(name, dtype):
+    config = FAMILY[name]
+    params, clip, labels = task(config, dtype)
+
+    def step(params, clip, labels):
+        loss, grads = mv.value_and_grad(lambda p: mv.cross_entropy(mv.forward(p, clip, config), labels, 0.1))(params)
+        grads, norm = clip_by_norm(grads, 1.0)
+        new, _ = adamw(params, grads, adamw_state(params), 1e-3, eps=1e-3)  # a large eps: no division by rounding errors
+        return {"grads": grads, "params": new}
+
+    agree(step(params, clip, labels), step(*mv.to_device([params, clip, labels])), dtype)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_training_step_waits_for_nothing(checkpoint):
+    import cupyx
+
+    config = replace(MICRO, drop_path=0.2)
+    params, clip, labels = mv.to_device(list(task(config)))
+    masks = default_rng(0, like=clip)
+
+    def loss(params, batch):
+        logits = mv.forward(params, batch[0], config, rng=masks, checkpoint=checkpoint)
+        return mv.cross_entropy(logits, batch[1]), logits
+
+    def run():
+        return list(fit(loss, params, [(clip, labels)] * 2, rate=lambda step: 1e-3))[-1]
+
+    run()  # compiles the kernels, which may wait
+    with cupyx.allow_synchronize(False):
+        step = run()
+    synchronize(step.loss)
+    assert array_module(step.loss).__name__ == "cupy" and np.isfinite(float(step.loss))
+
+
+def test_gradcheck_on_the_device():
+    params, clip, _ = mv.to_device(list(task(TINY, "float64")))
+    assert mv.gradcheck(lambda p, x: mv.forward(p, x, TINY), params, clip).passed
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(ValueError, match="is not there: this machine has"):
+        mv.to_device(np.ones(2), "cuda:99")

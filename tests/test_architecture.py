@@ -1,0 +1,112 @@
+"""The design, held: who may import whom, and how long things may get."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import mvit_np
+
+ROOT = Path(mvit_np.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path):
+    """Absolute names of all modules a file imports, also inside functions."""
+    package = ["mvit_np", *path.relative_to(ROOT).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "library, owners",
+    [
+        ("cupy", {"backend"}),
+        ("cupyx", {"backend"}),
+        ("autograd", {"autodiff"}),
+        ("scipy", {"backend"}),
+        ("torch", set()),
+        ("matplotlib", {"visualize.*"}),
+        ("argparse", {"cli"}),
+        ("tqdm", {"cli"}),
+        ("av", {"data.video"}),
+        ("skvideo", set()),
+        ("pickle", set()),
+    ],
+)
+def test_only_x_knows_y(library, owners):
+    for path in FILES:
+        if any(module.split(".")[0] == library for module in imports(path)):
+            assert any(re.fullmatch(owner, name(path)) for owner in owners), f"{name(path)} imports {library}"
+
+
+def test_only_the_command_line_prints():
+    for path in FILES:
+        if name(path) != "cli":
+            calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+            assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls), name(path)
+
+
+# A part may import itself and what is listed: dependencies point one way.
+ALLOWED = {
+    "tree": [],
+    "backend": ["tree"],
+    "config": [],
+    "plan": ["config", "costs"],  # costs: for the printed table alone
+    "presets": ["config"],
+    "costs": ["plan"],
+    "autodiff": ["tree", "backend"],
+    "ops": ["autodiff", "backend"],
+    "layers": ["ops", "autodiff", "backend"],
+    "checkpoint": ["tree", "autodiff"],
+    "report": [],
+    "gradcheck": ["tree", "autodiff", "backend", "report"],
+    "model": ["layers", "autodiff", "checkpoint", "backend", "tree", "plan"],
+    "weights": ["tree", "backend", "config", "model"],
+    "train": ["tree", "backend", "autodiff"],
+    "data": [],
+    "visualize": ["plan", "costs", "model", "backend"],
+}
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_dependencies_point_one_way(part):
+    for path in FILES:
+        if name(path).split(".")[0] == part:
+            ours = {module.split(".")[1] for module in imports(path) if re.match(r"mvit_np\.\w", module)}
+            assert ours <= {part, *ALLOWED[part]}, f"{name(path)} imports {ours - {part, *ALLOWED[part]}}"
+
+
+def test_nothing_imports_the_command_line():
+    for path in FILES:
+        if name(path) not in ("__main__", "cli"):
+            assert "mvit_np.cli" not in set(imports(path))
+
+
+def test_importing_the_package_needs_no_extra():
+    """numpy, autograd and scipy suffice: no matplotlib, av, cupy or torch at import time."""
+    import subprocess
+    import sys
+
+    code = "import mvit_np, sys; print([m for m in ('matplotlib', 'av', 'cupy', 'torch', 'tqdm') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_files_and_functions_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 260
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            body = node.end_lineno - node.lineno + 1
+            assert body <= 60, f"{node.name} has {body} lines"

@@ -1,0 +1,141 @@
+"""The same code on a device: whole models, their gradients and optimiser steps on the strict double, no hidden transfer."""
+
+import copy
+from dataclasses import replace
+
+import device_double
+import numpy as np
+import pytest
+
+import mvit_np as mv
+from mvit_np import tree as trees
+from mvit_np.backend import array_module, default_rng, from_host, to_host
+from mvit_np.checks import op_cases
+from mvit_np.train import adamw, adamw_state, clip_by_norm, fit
+
+device_double.install()
+
+MICRO = mv.preset("mvit_micro")
+V2 = dict(positions="relative", pool_q_always=True, residual_pooling="tokens", expand_in="attention")
+FAMILY = {
+    "MViT": MICRO,
+    "max pooling, mean of tokens, joint positions": replace(
+        MICRO, pool="max", pool_kernel="s+1", cls_token=False, positions="joint"
+    ),
+    "average pooling, space positions": replace(MICRO, pool="avg", pool_kernel="2s+1", positions="space"),
+    "MViTv2": replace(MICRO, **V2),
+    "ViT": replace(MICRO, depths=(2,), heads=4, stride_kv=None),
+}
+
+
+def on_device(tree):
+    return trees.map(device_double.from_host, tree)
+
+
+@pytest.fixture
+def no_transfers():
+    """Fails the test where an array crossed between host and device, said or unsaid, since `start()`."""
+    seen = {}
+
+    def start():
+        seen["before"] = copy.copy(device_double.transfers)
+
+    yield start
+    assert device_double.transfers == seen["before"]
+
+
+def task(config, rng):
+    params = mv.init(config, rng)
+    clip = rng.standard_normal((2, *config.thw, config.channels)).astype("float32")
+    return params, clip, np.array([0, 1])
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_model_gradients_and_optimiser_agree_with_numpy(name, rng):
+    config = FAMILY[name]
+    params, clip, labels = task(config, rng)
+
+    def step(params, clip, labels):
+        loss, grads = mv.value_and_grad(lambda p: mv.cross_entropy(mv.forward(p, clip, config), labels, 0.1))(params)
+        grads, norm = clip_by_norm(grads, 1.0)
+        new, _ = adamw(params, grads, adamw_state(params), 1e-3)
+        return {"loss": loss, "norm": norm, "grads": grads, "params": new}
+
+    host = step(params, clip, labels)
+    there = (on_device(params), device_double.from_host(clip), device_double.from_host(labels))
+    before = copy.copy(device_double.transfers)
+    device = step(*there)
+    assert device_double.transfers == before
+    for a, b in zip(trees.leaves(host), trees.leaves(to_host(device))):
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * float(np.abs(a).max()) + 1e-9)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_training_with_masks_drawn_on_the_device_moves_nothing(checkpoint, rng, no_transfers):
+    config = replace(MICRO, drop_path=0.2)
+    params, clip, labels = (on_device(part) for part in task(config, rng))
+    masks = default_rng(0, like=clip)
+
+    def loss(params, batch):
+        logits = mv.forward(params, batch[0], config, rng=masks, checkpoint=checkpoint)
+        return mv.cross_entropy(logits, batch[1]), logits
+
+    no_transfers()
+    steps = list(fit(loss, params, [(clip, labels)] * 3, rate=lambda step: 1e-3))
+    assert all(isinstance(leaf, device_double.DeviceArray) for leaf in trees.leaves(steps[-1].params))
+    assert steps[-1].loss.dtype == np.float32 and steps[-1].loss.shape == ()
+
+
+# These cases close over a host array (a mask, labels); the models above run their ops on the device.
+HOST_CASES = ("residual, masked", "scale", "cross_entropy", "cross_entropy, smoothed")
+
+
+@pytest.mark.parametrize("case", [c for c in op_cases() if c.name not in HOST_CASES], ids=lambda case: case.name)
+def test_every_op_gives_numpys_numbers(case):
+    arrays = case.make(np.random.default_rng(0))
+    host, device = case.fun(*arrays), case.fun(*on_device(arrays))
+    for a, b in zip(trees.leaves(host), trees.leaves(to_host(device))):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_gradcheck_works_on_device_arrays(rng):
+    x, w = (device_double.from_host(rng.standard_normal(shape)) for shape in ((2, 3), (3, 4)))
+    assert mv.gradcheck(lambda x, w: mv.ops.linear(x, w), x, w).passed
+
+
+def test_the_arrays_decide():
+    assert array_module(np.ones(2)) is np
+    there = device_double.from_host(np.ones(2))
+    assert array_module(there) is device_double.xp and array_module(from_host(np.ones(3), like=there)) is device_double.xp
+    with pytest.raises(TypeError, match="expected a NumPy or CuPy array, came list"):
+        array_module([1, 2])
+
+
+def test_mixed_host_and_device_arrays_are_refused(rng):
+    params, clip, _ = task(MICRO, rng)
+    with pytest.raises(TypeError, match="mixture of device_double and numpy.*to_device"):
+        mv.forward(params, device_double.from_host(clip), MICRO)
+    with pytest.raises(TypeError, match="mixture"):
+        mv.forward(params | {"head": on_device(params["head"])}, clip, MICRO)
+
+
+@pytest.mark.parametrize(
+    "device, words", [("cuda:0", "needs CuPy"), ("tpu", "'cpu', 'cuda' or 'cuda:N'"), ("cuda:x", "cuda:N")]
+)
+def test_a_device_that_is_not_there_is_one_clear_sentence(device, words):
+    try:
+        import cupy
+
+        if device == "cuda:0" and cupy.cuda.is_available():
+            pytest.skip("there is a device here")
+    except ImportError:
+        pass
+    with pytest.raises(ValueError, match=words) as error:
+        mv.to_device({"w": np.ones(2)}, device)
+    assert "\n" not in str(error.value)
+
+
+def test_cpu_is_a_device():
+    tree = mv.to_device({"w": [np.ones(2)]}, "cpu")
+    np.testing.assert_array_equal(mv.to_host(tree)["w"][0], np.ones(2))

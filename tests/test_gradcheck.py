@@ -1,0 +1,228 @@
+"""The gradient check itself: every op, layer and model passes it, and no op with a term dropped from its backward does."""
+
+import ast
+import importlib
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import mvit_np as mv
+from mvit_np import checks, ops
+from mvit_np.autodiff import op
+from mvit_np.gradcheck import adjointcheck, gradcheck
+from mvit_np.report import GradientError
+
+CASES = checks.all_cases()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_gradient(case, dtype):
+    assert case.check(dtype).passed
+
+
+def test_every_op_has_a_case():
+    cased = {re.split(r"[ ,]", case.name)[0] for case in checks.op_cases()}
+    assert cased == set(ops.__all__) - {"attention_weights"}
+
+
+# -- a wrong backward is caught ---------------------------------------------------------------------------------------
+
+
+NO_DERIVATIVE = {"left -= won"}  # max_pool: matters for ties only, where there is no derivative; test_ops has that case
+
+
+def terms(module):
+    """Every place in a module's backwards (and in the helpers they call) where two terms are added or subtracted."""
+    source = inspect.getsource(module)
+    helpers = {"softmax_backward", "_summed_to"}
+    for function in [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]:
+        if function.name == "backward" or function.name in helpers:
+            for node in ast.walk(function):
+                summed = isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, (ast.Add, ast.Sub))
+                if summed and ast.get_source_segment(source, node) not in NO_DERIVATIVE:
+                    yield node.lineno, node.col_offset, ast.get_source_segment(source, node).replace("\n", " ")
+
+
+class Dropped(ast.NodeTransformer):
+    """Drops one of the two terms at one place."""
+
+    def __init__(self, line, column, second):
+        self.place, self.second = (line, column), second
+
+    def _is_it(self, node):
+        return (node.lineno, node.col_offset) == self.place and isinstance(node.op, (ast.Add, ast.Sub))
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        if not self._is_it(node):
+            return node
+        if self.second:
+            return node.left
+        return node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right)
+
+    def visit_AugAssign(self, node):
+        if not self._is_it(node):
+            return self.generic_visit(node)
+        return ast.Pass() if self.second else ast.Assign([node.target], node.value)
+
+
+def places():
+    modules = sorted({getattr(ops, name).__module__ for name in ops.__all__})
+    for name in modules:
+        for line, column, text in sorted(set(terms(importlib.import_module(name)))):
+            for second in (True, False):
+                label = f"{name.split('.')[-1]}: {'second' if second else 'first'} of {text}"
+                yield pytest.param(name, line, column, second, id=label)
+
+
+@pytest.mark.parametrize("name, line, column, second", list(places()))
+def test_an_op_with_a_term_dropped_from_its_backward_fails(name, line, column, second, monkeypatch):
+    module = importlib.import_module(name)
+    tree = ast.fix_missing_locations(Dropped(line, column, second).visit(ast.parse(inspect.getsource(module))))
+    broken = {"__name__": name, "__package__": "mvit_np.ops"}
+    exec(compile(tree, module.__file__, "exec"), broken)
+    mine = [public for public in ops.__all__ if getattr(ops, public).__module__ == name]
+    for public in mine:
+        monkeypatch.setattr(ops, public, broken[public])
+    if name.endswith("softmax"):  # attend borrows its backward
+        mine = ["softmax"]
+    # The cases are built now, with the broken ops in them; one that cannot even run is caught too.
+    with pytest.raises((GradientError, ValueError, IndexError, TypeError, UnboundLocalError)):
+        for case in checks.op_cases():
+            if re.split(r"[ ,]", case.name)[0] in mine:
+                case.check("float64")
+
+
+@pytest.mark.parametrize("case", checks.op_cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize("wrong", ["0.1 % too long", "one entry off", "zero"])
+def test_every_op_with_a_slightly_wrong_gradient_fails(case, wrong):
+    """The same for what has no terms to drop: any one argument's gradient a little off."""
+    arrays = case.make(np.random.default_rng(0))
+    for position in range(len(arrays)):
+        with pytest.raises(GradientError):
+            gradcheck(_spoiled(case.fun, len(arrays), position, wrong), *arrays)
+
+
+def _spoiled(fun, count, position, wrong):
+    """`fun` as an op whose gradient for one argument is off."""
+
+    @op
+    def spoiled(*arrays):
+        from mvit_np.autodiff import vjp
+
+        def first(*x):
+            value = fun(*x)
+            return value[-1] if isinstance(value, tuple) else value
+
+        value, pull = vjp(first, arrays)
+
+        def backward(dy):
+            gradients = pull(dy)
+            g = gradients[position].copy()
+            index = np.unravel_index(np.abs(g).argmax(), g.shape)
+            g *= {"0.1 % too long": 1.001, "zero": 0.0}.get(wrong, 1.0)
+            g[index] *= 1.1 if wrong == "one entry off" else 1.0
+            return [g if i == position else other for i, other in enumerate(gradients)]
+
+        return value, backward
+
+    return spoiled
+
+
+# -- the report and the form ------------------------------------------------------------------------------------------
+
+
+@op
+def cube_without_its_two(x):
+    return x**3, lambda dy: (3 * x * dy,)  # should be 3 x^2
+
+
+def test_the_report_names_the_argument_and_shows_both_numbers(rng):
+    x, y = rng.standard_normal((2, 3))
+    with pytest.raises(GradientError) as error:
+        gradcheck(lambda tree, z: ops.add(cube_without_its_two(tree["a"]), z), {"a": x}, y, name="sum")
+    text = str(error.value)
+    assert "DISAGREE" in text and "0.a" in text and "analytic" in text and "numeric" in text and "tolerance" in text
+    wrong = [line for line in text.splitlines() if "wrong" in line]
+    assert any(line.startswith("0.a") for line in wrong) and not any(line.startswith("1 ") for line in wrong)
+
+
+def test_full_moves_every_entry_and_finds_the_wrong_one(rng):
+    @op
+    def square(x):
+        def backward(dy):
+            g = 2 * x * dy
+            g[1, 2] = 0
+            return (g,)
+
+        return x * x, backward
+
+    report = gradcheck(square, 1 + rng.random((2, 3)), full=True, check=False)
+    assert len(report.checks) == 6
+    assert [check.direction for check in report.checks if not check.passed] == ["[1, 2]"]
+
+
+def test_a_right_gradient_gives_a_report_with_small_errors(rng):
+    report = mv.gradcheck(lambda x, w: ops.linear(x, w), rng.standard_normal((3, 4)), rng.standard_normal((4, 2)))
+    assert report.passed and report.worst.error < 1e-9 and "ok" in report.summary()
+    assert [check.argument for check in report.checks] == ["0", "1", "all together"]
+
+
+def test_a_zero_gradient_of_a_small_function_is_caught():
+    """autograd's own check passes a zero gradient of 1e-8 x^2."""
+
+    @op
+    def small(x):
+        return 1e-8 * x * x, lambda dy: (0 * x,)
+
+    with pytest.raises(GradientError):
+        gradcheck(small, np.array([1.0, 2.0]))
+
+
+def test_a_nan_gradient_is_caught():
+    @op
+    def nan(x):
+        return x * 1, lambda dy: (dy * np.nan,)
+
+    with pytest.raises(GradientError):
+        gradcheck(nan, np.ones(3))
+
+
+@pytest.mark.parametrize(
+    "fault, gradient",
+    [("dtype", lambda dy: dy.astype("float64")), ("shape", lambda dy: dy[None]), ("writes", lambda dy: dy.__imul__(2) / 2)],
+)
+def test_form_faults_are_named(fault, gradient):
+    @op
+    def faulty(x):
+        return x * 1, lambda dy: (gradient(dy),)
+
+    word = {"dtype": "float64", "shape": r"\(1, 3\)", "writes": "writes into its cotangent"}[fault]
+    with pytest.raises(GradientError, match=word):
+        gradcheck(faulty, np.ones(3, np.float32))
+
+
+def test_an_op_that_needs_contiguous_inputs_is_caught():
+    @op
+    def memory_order(x):
+        y = np.frombuffer(x.base.tobytes() if x.base is not None else x.tobytes(), x.dtype)[: x.size].reshape(x.shape)
+        return y * 1, lambda dy: (dy,)
+
+    with pytest.raises(GradientError, match="non-contiguous"):
+        gradcheck(memory_order, np.arange(1.0, 5.0).copy())
+
+
+def test_adjoint_check():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 4, 5, 1, 2))
+    assert adjointcheck(lambda x: ops.avg_pool(x, (3, 3, 3), (2, 1, 2), (1, 1, 1)), x) < 1e-12
+
+    @op
+    def wrong(x):
+        return 2 * x, lambda dy: (dy,)
+
+    with pytest.raises(GradientError):
+        adjointcheck(wrong, x)

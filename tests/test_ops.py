@@ -1,0 +1,446 @@
+"""Every op against a plain loop: its value, its gradient, its dtypes, and the identities it must obey."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from mvit_np import adjointcheck, ops
+from mvit_np.autodiff import vjp
+from mvit_np.checks import op_cases
+
+LABELS = np.array([2, 0, 1])
+MASK = np.array([0.0, 2.0]).reshape(2, 1, 1)
+GRID = (2, 3, 5, 4)  # (B, T, H, W)
+
+# (kernel, stride, padding): plain, the model's, even kernels, overlapping in part, gaps, one window, stride beyond the grid
+WINDOWS = [
+    ((1, 1, 1), (1, 1, 1), (0, 0, 0)),
+    ((3, 3, 3), (1, 2, 2), (1, 1, 1)),
+    ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    ((2, 2, 2), (2, 2, 2), (0, 0, 0)),
+    ((2, 4, 2), (2, 2, 1), (1, 2, 1)),
+    ((1, 2, 1), (2, 3, 3), (0, 0, 0)),
+    ((3, 5, 4), (1, 1, 1), (0, 0, 0)),
+    ((1, 3, 3), (1, 8, 8), (0, 1, 1)),
+    ((3, 1, 2), (1, 1, 2), (0, 0, 1)),
+]
+
+
+# -- the truth: plain loops ---------------------------------------------------------------------------------------------
+
+
+def rows(x):
+    """(index, row) of each row along the last axis."""
+    return [(i, x[i]) for i in np.ndindex(x.shape[:-1])]
+
+
+def linear_loop(x, w, b=None):
+    y = np.zeros((*x.shape[:-1], w.shape[1]))
+    for i, row in rows(x):
+        for o in range(w.shape[1]):
+            y[i][o] = sum(row[k] * w[k, o] for k in range(len(row))) + (0 if b is None else b[o])
+    return y
+
+
+def gelu_loop(x):
+    return np.array([v * (1 + math.erf(v / math.sqrt(2))) / 2 for v in x.ravel()]).reshape(x.shape)
+
+
+def softmax_loop(x):
+    y = np.zeros_like(x)
+    for i, row in rows(x):
+        top = max(row)
+        total = sum(math.exp(v - top) for v in row)
+        y[i] = [math.exp(v - top) / total for v in row]
+    return y
+
+
+def layer_norm_loop(x, g, b, eps=1e-6):
+    y = np.zeros_like(x)
+    for i, row in rows(x):
+        mean = sum(row) / len(row)
+        var = sum((v - mean) ** 2 for v in row) / len(row)
+        y[i] = [g[k] * (v - mean) / math.sqrt(var + eps) + b[k] for k, v in enumerate(row)]
+    return y
+
+
+def attend_loop(q, k, v, scale):
+    z = np.zeros((*q.shape[:3], v.shape[3]))
+    for n, i, head in np.ndindex(q.shape[:3]):
+        weights = [math.exp(scale * sum(q[n, i, head] * key)) for key in k[n, :, head]]
+        z[n, i, head] = sum(w * value for w, value in zip(weights, v[n, :, head])) / sum(weights)
+    return z
+
+
+def window_loop(reduce, shape, x, kernel, stride, padding):
+    """y[clip, place] = reduce({position in the kernel: cell of x}), with L_out = floor((L + 2p - k) / s) + 1 (Sec. 3.1)."""
+    grid = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(x.shape[1:4], padding, kernel, stride)]
+    y = np.zeros((x.shape[0], *grid, *shape))
+    for n, *place in np.ndindex(y.shape[:4]):
+        window = {}
+        for tap in np.ndindex(*kernel):
+            cell = tuple(o * s - p + i for o, s, p, i in zip(place, stride, padding, tap))
+            if all(0 <= c < length for c, length in zip(cell, x.shape[1:4])):
+                window[tap] = x[(n, *cell)]
+        y[(n, *place)] = reduce(window)
+    return y
+
+
+def cube_conv_loop(x, w, b, stride, padding):
+    return window_loop(
+        lambda window: sum(pixels @ w[tap] for tap, pixels in window.items()) + b,
+        w.shape[-1:], x, w.shape[:3], stride, padding,
+    )  # fmt: skip
+
+
+def depthwise_conv_loop(x, w, stride, padding):
+    return window_loop(
+        lambda window: sum(cell * w[tap] for tap, cell in window.items()), x.shape[4:], x, w.shape[:3], stride, padding
+    )
+
+
+def max_pool_loop(x, *geometry):
+    return window_loop(lambda window: np.max(list(window.values()), axis=0), x.shape[4:], x, *geometry)
+
+
+def avg_pool_loop(x, kernel, *geometry):
+    return window_loop(lambda window: sum(window.values()) / math.prod(kernel), x.shape[4:], x, kernel, *geometry)
+
+
+def cross_entropy_loop(logits, smoothing=0.0):
+    """The mean over clips of -sum_k t_k log p_k, with t the smoothed label."""
+    classes, total = logits.shape[1], 0.0
+    for row, label in zip(softmax_loop(logits), LABELS):
+        for k in range(classes):
+            target = (1 - smoothing) * (k == label) + smoothing / classes
+            total -= target * math.log(row[k])
+    return np.array(total / len(logits))
+
+
+def split_qkv_loop(x, heads, part):
+    d = x.shape[2] // (3 * heads)
+    y = np.zeros((*x.shape[:2], heads, d))
+    for head, channel in itertools.product(range(heads), range(d)):
+        y[:, :, head, channel] = x[:, :, part * heads * d + head * d + channel]
+    return y
+
+
+def join_class_loop(cls, x):
+    return np.stack([np.concatenate([cls[n] if cls.ndim > 1 else cls[None], x[n]]) for n in range(len(x))])
+
+
+def mean_loop(x):
+    return sum(x[:, i] for i in range(x.shape[1])) / x.shape[1]
+
+
+def bias_loop(q, tables, thw_q, thw_kv, cls_k):
+    """The summand of each logit (MViTv2, Sec. 4.1): q_i . (R_t[..] + R_h[..] + R_w[..]), none to or from a class token.
+
+    Distances count in the finer of the two grids; a table of another length is read by linear interpolation.
+    """
+    places_q, places_k = (list(np.ndindex(*thw)) for thw in (thw_q, thw_kv))
+    cls_q = q.shape[1] - len(places_q)
+    bias = np.zeros((q.shape[0], q.shape[2], q.shape[1], len(places_k) + cls_k))
+    for (i, at), (j, to), (axis, table) in itertools.product(enumerate(places_q), enumerate(places_k), tables.items()):
+        n, m = thw_q[axis], thw_kv[axis]
+        row = at[axis] * max(m / n, 1) - to[axis] * max(n / m, 1) + (m - 1) * max(n / m, 1)
+        bias[:, :, cls_q + i, cls_k + j] += q[:, cls_q + i] @ resized(table, 2 * max(n, m) - 1)[int(row)]
+    return bias
+
+
+def resized(table, length):
+    """Linear interpolation with half-pixel centres, constant beyond the ends."""
+    centres = [(i + 0.5) * len(table) / length - 0.5 for i in range(length)]
+    return np.array([[np.interp(c, range(len(table)), column) for column in table.T] for c in centres])
+
+
+# -- all ops alike --------------------------------------------------------------------------------------------------------
+
+SIMPLE = {
+    "linear": (ops.linear, linear_loop, [(2, 3, 5), (5, 4), (4,)]),
+    "linear without bias": (ops.linear, linear_loop, [(2, 3, 5), (5, 4)]),
+    "linear of rows": (ops.linear, linear_loop, [(3, 5), (5, 1), (1,)]),
+    "gelu": (ops.gelu, gelu_loop, [(4, 7)]),
+    "softmax": (ops.softmax, softmax_loop, [(3, 2, 6)]),
+    "layer_norm": (ops.layer_norm, layer_norm_loop, [(2, 5, 6), (6,), (6,)]),
+    "layer_norm, eps": (
+        lambda x, g, b: ops.layer_norm(x, g, b, 0.5), lambda x, g, b: layer_norm_loop(x, g, b, 0.5), [(5, 6), (6,), (6,)]
+    ),
+    "attend": (
+        lambda q, k, v: ops.attend(q, k, v, 0.7), lambda q, k, v: attend_loop(q, k, v, 0.7),
+        [(2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2)],
+    ),
+    "cross_entropy": (lambda x: ops.cross_entropy(x, LABELS), cross_entropy_loop, [(3, 4)]),
+    "cross_entropy, smoothed": (
+        lambda x: ops.cross_entropy(x, LABELS, 0.3), lambda x: cross_entropy_loop(x, 0.3), [(3, 4)]
+    ),
+    "reshape": (lambda x: ops.reshape(x, (2, 6)), lambda x: np.array(list(x.flat)).reshape(2, 6), [(3, 4)]),
+    "split_class, class": (lambda x: ops.split_class(x)[0], lambda x: x[:, :1], [(2, 4, 3)]),
+    "split_class, rest": (lambda x: ops.split_class(x)[1], lambda x: x[:, 1:], [(2, 4, 3)]),
+    "join_class": (ops.join_class, join_class_loop, [(2, 1, 3), (2, 4, 3)]),
+    "join_class, one for all": (ops.join_class, join_class_loop, [(3,), (2, 4, 3)]),
+    "first_token": (ops.first_token, lambda x: np.stack([clip[0] for clip in x]), [(2, 4, 3)]),
+    "mean_token": (ops.mean_token, mean_loop, [(2, 4, 3)]),
+    "add": (ops.add, np.add, [(2, 4, 3), (2, 4, 3)]),
+    "add, repeated": (ops.add, np.add, [(4, 3), (2, 1, 3)]),
+    "residual": (ops.residual, np.add, [(2, 4, 3), (2, 4, 3)]),
+    "residual, masked": (
+        lambda x, y: ops.residual(x, y, MASK.astype(x.dtype)), lambda x, y: np.stack([x[0], x[1] + 2 * y[1]]),
+        [(2, 4, 3), (2, 4, 3)],
+    ),
+    "scale by a number": (lambda x: ops.scale(x, 0.5), lambda x: x / 2, [(2, 4, 3)]),
+    "scale by a mask": (lambda x: ops.scale(x, MASK.astype(x.dtype)), lambda x: np.stack([0 * x[0], 2 * x[1]]), [(2, 4, 3)]),
+}  # fmt: skip
+SIMPLE |= {
+    f"split_qkv, {name}": (lambda x, i=i: ops.split_qkv(x, 2)[i], lambda x, i=i: split_qkv_loop(x, 2, i), [(2, 3, 12)])
+    for i, name in enumerate("qkv")
+}
+
+
+def windowed(kernel, stride, padding):
+    """The four window ops with one geometry, as entries like those of SIMPLE."""
+    moves = (stride, padding)
+    return {
+        "cube_conv": (
+            lambda x, w, b: ops.cube_conv(x, w, b, *moves), lambda x, w, b: cube_conv_loop(x, w, b, *moves),
+            [(*GRID, 2), (*kernel, 2, 3), (3,)],
+        ),
+        "depthwise_conv": (
+            lambda x, w: ops.depthwise_conv(x, w, *moves), lambda x, w: depthwise_conv_loop(x, w, *moves),
+            [(*GRID, 2, 3), (*kernel, 3)],
+        ),
+        "max_pool": (lambda x: ops.max_pool(x, kernel, *moves), lambda x: max_pool_loop(x, kernel, *moves), [(*GRID, 3)]),
+        "avg_pool": (lambda x: ops.avg_pool(x, kernel, *moves), lambda x: avg_pool_loop(x, kernel, *moves), [(*GRID, 2, 1)]),
+    }  # fmt: skip
+
+
+WINDOWED = {
+    f"{name}, kernel {geometry[0]} stride {geometry[1]} padding {geometry[2]}": case
+    for geometry in WINDOWS
+    for name, case in windowed(*geometry).items()
+}
+ALL = SIMPLE | WINDOWED
+every_op = pytest.mark.parametrize(("op", "loop", "shapes"), ALL.values(), ids=ALL)
+
+
+def draw(shapes, dtype="float64"):
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+@every_op
+def test_value_is_the_loops(op, loop, shapes):
+    arrays = draw(shapes)
+    np.testing.assert_allclose(op(*arrays), loop(*arrays), rtol=1e-12, atol=1e-13)
+
+
+@every_op
+def test_gradient_is_the_slope_of_the_loop(op, loop, shapes):
+    """Along a random direction of each argument: (loop(x + h u) - loop(x - h u)) / 2h, against <gradient, u>."""
+    rng, h = np.random.default_rng(1), 1e-6
+    arrays = draw(shapes)
+    value, pull = vjp(op, arrays)
+    dy = rng.standard_normal(value.shape)
+    for i, gradient in enumerate(pull(dy)):
+        u = rng.standard_normal(arrays[i].shape)
+        up, down = (loop(*arrays[:i], arrays[i] + sign * h * u, *arrays[i + 1 :]) for sign in (1, -1))
+        slope = (dy * (up - down)).sum() / (2 * h)
+        assert (gradient * u).sum() == pytest.approx(slope, rel=1e-6, abs=1e-7)
+
+
+@every_op
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype_and_shape_go_through_both_ways_and_nothing_is_written_to(op, loop, shapes, dtype):
+    arrays = draw(shapes, dtype)
+    value, pull = vjp(op, arrays)
+    dy = np.ones_like(value)
+    gradients = pull(dy)
+    assert value.dtype == dtype
+    assert [(g.dtype, g.shape) for g in gradients] == [(a.dtype, a.shape) for a in arrays]
+    assert all(np.array_equal(a, b) for a, b in zip(arrays, draw(shapes, dtype))) and (dy == 1).all()
+    np.testing.assert_allclose(value, loop(*draw(shapes)), rtol=1e-4, atol=1e-5)
+
+
+LINEAR = {
+    "linear": (lambda x: ops.linear(x, W), (3, 5)),
+    "cube_conv": (lambda x: ops.cube_conv(x, np.ones((3, 3, 2, 2, 3)), np.zeros(3), (1, 2, 2), (1, 1, 0)), (*GRID, 2)),
+    "depthwise_conv": (lambda x: ops.depthwise_conv(x, np.ones((3, 3, 2, 3)), (1, 2, 3), (1, 1, 0)), (*GRID, 2, 3)),
+    "depthwise_conv, filter": (lambda w: ops.depthwise_conv(X, w, (1, 2, 2), (1, 1, 1)), (3, 3, 3, 3)),
+    "avg_pool": (lambda x: ops.avg_pool(x, (2, 3, 3), (1, 2, 2), (1, 1, 1)), (*GRID, 2)),
+    "relative_query": (lambda q: ops.relative_query(q, 0.5, GRIDS, W), (2, 13, 2, 5)),
+    "reshape": (lambda x: ops.reshape(x, (2, 6)), (3, 4)),
+    "split_qkv": (lambda x: ops.split_qkv(x, 2)[1], (2, 3, 12)),
+    "split_class": (lambda x: ops.split_class(x)[1], (2, 4, 3)),
+    "join_class": (lambda x: ops.join_class(x, np.zeros((2, 4, 3))), (2, 1, 3)),
+    "first_token": (ops.first_token, (2, 4, 3)),
+    "mean_token": (ops.mean_token, (2, 4, 3)),
+    "add": (lambda x: ops.add(x, np.zeros((2, 1, 3))), (4, 3)),
+    "residual": (lambda y: ops.residual(np.zeros((2, 4, 3)), y, MASK), (2, 4, 3)),
+    "scale": (lambda x: ops.scale(x, MASK), (2, 4, 3)),
+}
+W = draw([(5, 5)])[0]
+X = draw([(*GRID, 2, 3)])[0]
+GRIDS = ((1, (2, 3, 2), (2, 3, 2)),)
+
+
+@pytest.mark.parametrize(("op", "shape"), LINEAR.values(), ids=LINEAR)
+def test_linear_ops_pass_the_adjoint_check(op, shape):
+    assert adjointcheck(op, draw([shape])[0]) < 1e-12
+
+
+def test_every_public_op_has_a_gradient_check():
+    checked = {case.name.split(",")[0].split()[0] for case in op_cases()}
+    assert checked == set(ops.__all__) - {"attention_weights"}
+
+
+# -- identities -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_rows_sum_to_one_and_ignore_a_shift(size, dtype):
+    x = (size * draw([(4, 7)])[0]).astype(dtype)
+    p = ops.softmax(x)
+    tolerance = 1e-6 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=tolerance)
+    assert np.isfinite(p).all() and (p >= 0).all()
+    np.testing.assert_allclose(ops.softmax(np.round(x) + 64), ops.softmax(np.round(x)), rtol=tolerance)
+
+
+def test_softmax_of_extreme_logits_picks_the_largest():
+    np.testing.assert_array_equal(ops.softmax(np.array([[-1e4, 0, 1e4], [1e4, 1e4, -1e4]])), [[0, 0, 1], [0.5, 0.5, 0]])
+
+
+def test_layer_norm_has_mean_0_and_variance_1():
+    x = 50 + 3 * draw([(6, 40)])[0]
+    y = ops.layer_norm(x, np.ones(40), np.zeros(40))
+    np.testing.assert_allclose(y.mean(axis=-1), 0, atol=1e-12)
+    np.testing.assert_allclose(y.var(axis=-1), 1, atol=1e-6)
+
+
+def test_layer_norm_of_a_constant_row_is_its_shift():
+    np.testing.assert_array_equal(ops.layer_norm(np.full((2, 4), 7.0), np.ones(4), np.arange(4.0)), [np.arange(4.0)] * 2)
+
+
+def test_gelu_of_x_less_that_of_minus_x_is_x():
+    x = np.linspace(-8, 8, 101)
+    np.testing.assert_allclose(ops.gelu(x) - ops.gelu(-x), x, atol=1e-14)
+    np.testing.assert_array_equal(ops.gelu(np.array([-50.0, 0, 50.0])), [0, 0, 50])
+
+
+def test_attention_to_equal_keys_is_the_mean_of_the_values():
+    q, key, v = draw([(2, 5, 3, 4), (2, 1, 3, 4), (2, 6, 3, 2)])
+    z = ops.attend(q, np.repeat(key, 6, axis=1), v, 0.5)
+    np.testing.assert_allclose(z, np.broadcast_to(v.mean(axis=1, keepdims=True), z.shape), atol=1e-14)
+
+
+def test_attention_ignores_the_order_of_keys_and_keeps_heads_and_clips_apart():
+    q, k, v = draw([(2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2)])
+    z, order = ops.attend(q, k, v, 0.5), np.random.default_rng(0).permutation(6)
+    np.testing.assert_allclose(ops.attend(q, k[:, order], v[:, order], 0.5), z, atol=1e-14)
+    np.testing.assert_allclose(ops.attend(q[1:, :, 2:], k[1:, :, 2:], v[1:, :, 2:], 0.5), z[1:, :, 2:], atol=1e-14)
+
+
+def test_attention_weights_are_those_that_attend_uses():
+    q, k, v = draw([(2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2)])
+    p = ops.attention_weights(q, k, 0.5)
+    assert p.shape == (2, 3, 5, 6)
+    np.testing.assert_allclose(np.einsum("bhqk,bkhe->bqhe", p, v), ops.attend(q, k, v, 0.5), atol=1e-14)
+
+
+def test_max_pool_ties_go_to_the_first_cell_and_no_gradient_is_lost():
+    x = np.zeros((1, 1, 4, 4, 1))
+    _, pull = vjp(lambda x: ops.max_pool(x, (1, 2, 2), (1, 2, 2), (0, 0, 0)), [x])
+    dx = pull(np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 2, 2, 1))[0]
+    np.testing.assert_array_equal(dx[0, 0, ..., 0], [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("geometry", WINDOWS)
+def test_max_pool_conserves_the_gradient_where_values_tie(geometry):
+    x = np.random.default_rng(0).integers(-1, 2, (*GRID, 3)).astype(float)
+    y, pull = vjp(lambda x: ops.max_pool(x, *geometry), [x])
+    dy = draw([y.shape])[0]
+    np.testing.assert_allclose(pull(dy)[0].sum(axis=(1, 2, 3)), dy.sum(axis=(1, 2, 3)), atol=1e-12)
+
+
+def test_max_pool_padding_never_wins():
+    y = ops.max_pool(np.full((1, 1, 4, 4, 1), -5.0), (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    np.testing.assert_array_equal(y, np.full((1, 1, 2, 2, 1), -5.0))
+
+
+def test_avg_pool_of_ones_is_one_inside_and_less_where_padding_counts():
+    y = ops.avg_pool(np.ones((1, 1, 4, 4, 1)), (1, 3, 3), (1, 2, 2), (0, 1, 1))[0, 0, ..., 0]
+    np.testing.assert_allclose(y, [[4 / 9, 6 / 9], [6 / 9, 1]])
+
+
+def test_cross_entropy_of_uniform_logits_is_log_of_the_classes():
+    for smoothing in (0.0, 0.1):
+        assert ops.cross_entropy(np.full((3, 7), 1.5), LABELS, smoothing) == pytest.approx(math.log(7), rel=1e-14)
+
+
+def test_cross_entropy_smoothed_mixes_the_plain_one_with_the_mean_over_classes():
+    logits = draw([(3, 4)])[0]
+    uniform = np.mean([ops.cross_entropy(logits, np.full(3, k)) for k in range(4)])
+    mixed = 0.8 * ops.cross_entropy(logits, LABELS) + 0.2 * uniform
+    assert ops.cross_entropy(logits, LABELS, 0.2) == pytest.approx(mixed, rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cross_entropy_of_extreme_logits_is_finite(dtype):
+    logits = np.array([[1e4, -1e4, 0]] * 3, dtype)
+    loss, pull = vjp(lambda x: ops.cross_entropy(x, LABELS), [logits])
+    gradient = pull(np.ones_like(loss))[0]
+    assert loss == pytest.approx((1e4 + 0 + 2e4) / 3)  # labels 2, 0, 1
+    np.testing.assert_allclose(gradient, np.array([[1, 0, -1], [0, 0, 0], [1, -1, 0]]) / 3, rtol=1e-6)
+
+
+# -- relative positions -----------------------------------------------------------------------------------------------------
+
+RELATIVE = {
+    "same grid": ((2, 3, 2), (2, 3, 2), {1: 5, 2: 3, 0: 3}),
+    "coarser keys": ((2, 4, 4), (1, 2, 4), {1: 7, 2: 7, 0: 3}),
+    "coarser queries": ((1, 2, 2), (2, 4, 2), {1: 7, 2: 3, 0: 3}),
+    "without time": ((2, 3, 2), (2, 3, 2), {1: 5, 2: 3}),
+    "tables of other lengths": ((2, 3, 2), (2, 3, 2), {1: 9, 2: 2, 0: 3}),
+}
+
+
+@pytest.mark.parametrize("cls", [0, 1])
+@pytest.mark.parametrize(("thw_q", "thw_kv", "lengths"), RELATIVE.values(), ids=RELATIVE)
+def test_relative_positions_add_the_tables_rows_to_the_logits(thw_q, thw_kv, lengths, cls):
+    scale, heads, d = 0.7, 2, 3
+    q, k, *tables = draw([
+        (2, cls + math.prod(thw_q), heads, d), (2, cls + math.prod(thw_kv), heads, d), *((n, d) for n in lengths.values())
+    ])  # fmt: skip
+    grids = tuple((axis, thw_q, thw_kv) for axis in lengths)
+    wide_q, wide_k = ops.relative_query(q, scale, grids, *tables), ops.relative_key(k, grids)
+    logits = scale * np.einsum("bqhd,bkhd->bhqk", wide_q, wide_k)
+    plain = scale * np.einsum("bqhd,bkhd->bhqk", q, k)
+    expected = bias_loop(q, dict(zip(lengths, tables)), thw_q, thw_kv, cls)
+    np.testing.assert_allclose(logits - plain, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_relative_positions_keep_the_dtype_both_ways(dtype):
+    q, k, table = draw([(2, 13, 2, 3), (2, 13, 2, 3), (5, 3)], dtype)
+    for op, arrays in [
+        (lambda q, r: ops.relative_query(q, 0.5, GRIDS, r), [q, table]),
+        (lambda k: ops.relative_key(k, GRIDS), [k]),
+    ]:
+        value, pull = vjp(op, arrays)
+        assert {value.dtype, *(g.dtype for g in pull(np.ones_like(value)))} == {np.dtype(dtype)}
+
+
+def test_relative_positions_gradient_is_the_slope_of_the_loop():
+    """The bias is linear in the table: <dy, bias(R)> moves by <gradient, R'> when R' is added to R."""
+    thw_q, thw_kv = (2, 4, 2), (2, 2, 2)
+    q, k, table, other = draw([(2, 17, 2, 3), (2, 9, 2, 3), (7, 3), (7, 3)])
+    grids = ((1, thw_q, thw_kv),)
+    wide_k = ops.relative_key(k, grids)
+    wide_q, pull = vjp(lambda q, r: ops.relative_query(q, 1.0, grids, r), [q, table])
+    d_logits = draw([(2, 2, 17, 9)])[0]
+    gradient = pull(np.einsum("bhqk,bkhd->bqhd", d_logits, wide_k))[1]
+    moved = (d_logits * bias_loop(q, {1: other}, thw_q, thw_kv, 1)).sum()
+    assert (gradient * other).sum() == pytest.approx(moved, rel=1e-12)
