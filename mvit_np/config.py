@@ -107,16 +107,10 @@ def _check_lengths(c):
     for name, value in counts.items():
         _require(_is_length(value), f"{name} is a whole number >= 1, came {value!r}", f"give {name}=1 or more")
     pair = isinstance(c.size, tuple) and len(c.size) == 2 and all(map(_is_length, c.size))
-    _require(
-        _is_length(c.size) or pair,
-        f"size is an int or (H, W), came {c.size!r}",
-        "give pixels, such as 224 or (224, 320)",
-    )
+    _require(_is_length(c.size) or pair, f"size is an int or (H, W), came {c.size!r}", "give pixels, such as 224 or (224, 320)")
     depths = isinstance(c.depths, tuple) and len(c.depths) > 0 and all(map(_is_length, c.depths))
     _require(
-        depths,
-        f"depths is a tuple of block counts >= 1, came {c.depths!r}",
-        "give one count a stage, such as (1, 2, 11, 2)",
+        depths, f"depths is a tuple of block counts >= 1, came {c.depths!r}", "give one count a stage, such as (1, 2, 11, 2)"
     )
     _check_triples(c)
 
@@ -134,11 +128,7 @@ def _check_triples(c):
         triples["pool_kernel"] = c.pool_kernel
     for name, value in triples.items():
         good = isinstance(value, tuple) and len(value) == 3 and all(map(_is_length, value))
-        _require(
-            good,
-            f"{name} is (time, height, width), whole numbers >= 1, came {value!r}",
-            "give a tuple such as (1, 2, 2)",
-        )
+        _require(good, f"{name} is (time, height, width), whole numbers >= 1, came {value!r}", "give a tuple such as (1, 2, 2)")
     count = len(c.depths) - 1
     _require(
         len(c.transitions) == count,
@@ -193,10 +183,7 @@ def _check_kernels(c):
 def _check_pyramid(c):
     """Every stride divides the grid it meets, down the pyramid (unless `uneven`)."""
     grid, where = c.thw, "the clip"
-    steps = [
-        ("cube_stride", c.cube_stride),
-        *((f"stride_q of transition {i}", s) for i, s in enumerate(c.transitions, 1)),
-    ]
+    steps = [("cube_stride", c.cube_stride), *((f"stride_q of transition {i}", s) for i, s in enumerate(c.transitions, 1))]
     for name, stride in steps:
         for i, (axis, length, step) in enumerate(zip(AXES, grid, stride)):
             rounds_up = c.uneven and length >= step and _overlaps(c, name, i, step)

@@ -104,18 +104,28 @@ def _kept(s):
     """Floats that the block's backward passes hold: the inputs of its ops, each array once, without small ones."""
     d, n, m, kv = s.dim_attn, s.tokens_in, s.tokens_q, s.tokens_kv
     kept = 2 * n * s.dim_in + 3 * n * d  # x and norm1's result; q, k, v as projected
-    for pool, tokens in ((s.pool_q, m), (s.pool_kv, kv), (s.pool_kv, kv)):
-        if pool is not None:  # the pooled grid, joined with the class token, and normed
-            kept += tokens * d * ((2 if s.cls else 1) + 1 if pool.kind == "conv" else 2 if s.cls else 1)
+    kept += _kept_by_pool(s, s.pool_q, m) + 2 * _kept_by_pool(s, s.pool_kv, kv)
+    if s.pool_skip and (d == s.dim_in or s.skip != "none"):
+        kept += m * d + (n * d if d != s.dim_in else 0)  # the skip: pooled, and before that widened
+    if s.relative:
+        columns = s.heads * sum(s.thw_kv["thw".index(axis)] for axis, _ in s.relative)
+        kept += m * (d + columns) + kv * (columns if s.pool_kv else d + columns)  # q and k with their bias columns
     kept += m * d  # attention's result
     kept += 2 * m * d + 2 * m * s.dim_mlp  # x and norm2's result; the hidden layer before and after GELU
     return kept
 
 
+def _kept_by_pool(s, pool, tokens):
+    """A convolution is followed by a norm, whose input stays; a maximum stays itself, besides its copy with the class token."""
+    if pool is None:
+        return 0
+    return tokens * s.dim_attn * (2 if pool.kind == "conv" or (pool.kind == "max" and s.cls) else 1)
+
+
 def _head(spec, last):
-    tokens = 1 if spec.cls else last.tokens_q
     params = 2 * spec.dim + spec.dim * spec.num_classes + spec.num_classes
-    return Cost("head", None, params, spec.dim * spec.num_classes, FLOAT32_BYTES * (tokens + 1) * spec.dim, 0)
+    kept = (last.tokens_q + 1) * spec.dim  # the last block's result, the linear layer's input
+    return Cost("head", None, params, spec.dim * spec.num_classes, FLOAT32_BYTES * kept, 0)
 
 
 # -- the table --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ FIELDS = ("step", "seconds", "loss", "accuracy", "learning_rate", "clips_per_s",
 class Settings:
     """How the demo trains."""
 
-    epochs: int = 2
+    epochs: int = 1
     batch: int = 32
     rate: float = 2e-3  # at its peak
     warmup: float = 0.1  # of all steps

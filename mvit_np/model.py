@@ -92,10 +92,10 @@ def check_params(params, config):
     if unknown := [path for path in given if path not in wanted]:
         raise ValueError(f"this config has no parameters {_some(unknown)}: do the parameters belong to another config?")
     for path, shape in wanted.items():
-        if given[path].shape != shape:
+        came = getattr(given[path], "shape", type(given[path]).__name__)
+        if came != shape:
             raise ValueError(
-                f"parameter {path} has shape {shape} in this config; came {given[path].shape}: "
-                "do the parameters belong to another config?"
+                f"parameter {path} has shape {shape} in this config; came {came}: do the parameters belong to another config?"
             )
 
 

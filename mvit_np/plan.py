@@ -143,13 +143,7 @@ class Plan:
 def plan(config: MViTConfig) -> Plan:
     """Every size that follows from `config`."""
     embed = EmbedSpec(
-        config.thw,
-        config.channels,
-        config.cube_kernel,
-        config.cube_stride,
-        config.dim,
-        config.positions,
-        config.cls_token,
+        config.thw, config.channels, config.cube_kernel, config.cube_stride, config.dim, config.positions, config.cls_token
     )
     blocks = tuple(_blocks(config, embed.thw))
     head = HeadSpec(blocks[-1].dim_out, config.num_classes, config.cls_token, config.dropout, config.eps)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..autodiff import op
-from ..backend import array_module
+from ..backend import array_module, is_array
 from .softmax import softmax_array
 
 
@@ -32,6 +32,8 @@ def cross_entropy(logits, labels, smoothing=0.0):
 
 
 def _check_labels(logits, labels):
+    if not is_array(labels):
+        raise TypeError(f"labels are an integer array; came {type(labels).__name__}: use numpy.asarray(labels)")
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(
             f"labels are one integer a clip; came {labels.dtype} {labels.shape} for logits {logits.shape}: give shape (B,)"

@@ -74,7 +74,7 @@ def relative_index(xp, q_size, k_size):
     q_ratio, k_ratio = max(k_size / q_size, 1.0), max(q_size / k_size, 1.0)
     q_place = xp.arange(q_size, dtype="float32")[:, None] * q_ratio
     k_place = xp.arange(k_size, dtype="float32")[None] * k_ratio
-    return xp.floor((q_place - k_place) + (k_size - 1) * k_ratio)
+    return xp.trunc((q_place - k_place) + (k_size - 1) * k_ratio)  # not floor: rounding can leave a 0 just below 0
 
 
 def resize_matrix(xp, length, new_length):

@@ -6,9 +6,10 @@ from ..autodiff import op
 @op
 def add(x, y):
     """x + y; where one has length 1 or lacks leading axes, it is repeated, and its gradient summed over the repeats."""
+    x_shape, y_shape = x.shape, y.shape  # the shapes alone: nothing is kept
 
     def backward(dz):
-        return _summed_to(dz, x.shape), _summed_to(dz, y.shape)
+        return _summed_to(dz, x_shape), _summed_to(dz, y_shape)
 
     return x + y, backward
 

@@ -7,9 +7,10 @@ from ..backend import array_module
 @op
 def reshape(x, shape):
     """The same numbers in another shape, such as a token list as a grid.   x: any   ->   shape"""
+    before = x.shape  # the shape alone: a backward that named x would keep it
 
     def backward(dy):
-        return dy.reshape(x.shape), None
+        return dy.reshape(before), None
 
     return x.reshape(shape), backward
 
@@ -32,9 +33,10 @@ def split_qkv(x, heads):
 @op
 def split_class(x):
     """The class token and the rest.   x: (B, 1 + N, ...)   ->   (B, 1, ...), (B, N, ...)"""
+    xp, shape, dtype = array_module(x), x.shape, x.dtype
 
     def backward(d_class, d_rest):
-        dx = array_module(x).zeros(x.shape, dtype=x.dtype)
+        dx = xp.zeros(shape, dtype=dtype)
         if d_class is not None:
             dx[:, :1] = d_class
         if d_rest is not None:
@@ -51,10 +53,11 @@ def join_class(cls, x):
     y = xp.empty((x.shape[0], x.shape[1] + 1, *x.shape[2:]), dtype=x.dtype)
     y[:, :1] = cls
     y[:, 1:] = x
+    for_all = cls.ndim == 1
 
     def backward(dy):
         d_class = dy[:, :1]
-        return (d_class.sum(axis=(0, 1)) if cls.ndim == 1 else d_class), dy[:, 1:]
+        return (d_class.sum(axis=(0, 1)) if for_all else d_class), dy[:, 1:]
 
     return y, backward
 
@@ -74,9 +77,10 @@ def first_token(x):
 @op
 def mean_token(x):
     """The mean over the tokens, for models without a class token.   x: (B, N, D)   ->   (B, D)"""
+    shape = x.shape
 
     def backward(dy):
-        share = dy[:, None] * (1 / x.shape[1])
-        return (array_module(x).broadcast_to(share, x.shape),)
+        share = dy[:, None] * (1 / shape[1])
+        return (array_module(dy).broadcast_to(share, shape),)
 
     return x.mean(axis=1), backward

@@ -48,28 +48,39 @@ def _import_mvit():
 
 
 mvit = _import_mvit()
+torch.set_num_threads(1)  # small models on shared cores: threads that wait for each other cost a hundredfold
 
 
 def build(config):
-    """torchvision's MViT of `config`, in evaluation mode.   Raises ValueError for what torchvision has no code for."""
+    """torchvision's MViT of `config` in evaluation mode, its parameters without memory until `load_params`.
+
+    Raises ValueError for what torchvision has no code for.
+    """
     _check_known(config)
     p = mv.plan(config)
-    model = mvit.MViT(
-        spatial_size=config.size_hw,
-        temporal_size=config.frames,
-        block_setting=[_block_setting(spec) for spec in p.blocks],
-        residual_pool=config.residual_pooling is not None,
-        residual_with_cls_embed=config.residual_pooling == "all",
-        rel_pos_embed=config.positions == "relative",
-        proj_after_attn=config.expand_in == "attention",
-        dropout=config.dropout,
-        stochastic_depth_prob=config.drop_path,
-        num_classes=config.num_classes,
-        patch_embed_kernel=p.embed.kernel,
-        patch_embed_stride=p.embed.stride,
-        patch_embed_padding=p.embed.padding,
-    )
+    with torch.device("meta"):
+        model = mvit.MViT(
+            spatial_size=config.size_hw,
+            temporal_size=config.frames,
+            block_setting=[_block_setting(spec) for spec in p.blocks],
+            residual_pool=config.residual_pooling is not None,
+            residual_with_cls_embed=config.residual_pooling == "all",
+            rel_pos_embed=config.positions == "relative",
+            proj_after_attn=config.expand_in == "attention",
+            dropout=config.dropout,
+            stochastic_depth_prob=config.drop_path,
+            num_classes=config.num_classes,
+            patch_embed_kernel=p.embed.kernel,
+            patch_embed_stride=p.embed.stride,
+            patch_embed_padding=p.embed.padding,
+        )
     return model.eval()
+
+
+def named(factory):
+    """torchvision's own model `factory`, such as "mvit_v1_b", likewise."""
+    with torch.device("meta"):
+        return getattr(mvit, factory)().eval()
 
 
 def _check_known(c):
@@ -93,12 +104,15 @@ def _block_setting(spec):
 
 
 def load_params(model, params):
-    """Copy our parameters into torchvision's model. What ours lacks by choice (a bias, positions in time) becomes 0."""
-    state = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
-    given = params_to_state(params)
-    assert given.keys() <= state.keys(), f"torchvision lacks {sorted(given.keys() - state.keys())}"
-    assert all(_may_lack(name) for name in state.keys() - given.keys()), sorted(state.keys() - given.keys())
-    model.load_state_dict(state | given)
+    """Our parameters, in their dtype, become the model's. What ours lack by choice (a bias, positions in time) is 0."""
+    given, wanted = params_to_state(params), model.state_dict()
+    lacking = wanted.keys() - given.keys()
+    assert given.keys() <= wanted.keys(), f"torchvision lacks {sorted(given.keys() - wanted.keys())}"
+    assert all(map(_may_lack, lacking)), f"we lack {sorted(lacking)}"
+
+    dtype = next(iter(given.values())).dtype
+    zeros = {name: torch.zeros(wanted[name].shape, dtype=dtype) for name in lacking}
+    model.load_state_dict(given | zeros, assign=True)
     return model
 
 
@@ -125,9 +139,10 @@ def _name(path):
 
 
 def _to_torch(path, x):
-    """(in, out) -> (out, in),  pool (kt, kh, kw, d) -> (d, 1, kt, kh, kw),  cubes (kt, kh, kw, C, D) -> (D, C, kt, kh, kw)"""
+    """(in, out) -> (out, in); pools (kt, kh, kw, d) -> (d, 1, kt, kh, kw); cubes (.., C, D) -> (D, C, ..)"""
     if path.endswith(".w"):
-        x = {2: lambda: x.T, 4: lambda: x.transpose(3, 0, 1, 2)[:, None], 5: lambda: x.transpose(4, 3, 0, 1, 2)}[x.ndim]()
+        x = x.transpose({2: (1, 0), 4: (3, 0, 1, 2), 5: (4, 3, 0, 1, 2)}[x.ndim])
+        x = x[:, None] if x.ndim == 4 else x
     return np.ascontiguousarray(x)
 
 
@@ -148,7 +163,7 @@ def logits_of(model, clip):
 
 def logits_and_gradients(params, clip, config, cotangent):
     """Of torchvision: logits (B, K), and {our path: gradient of sum(logits cotangent)} with the "clip"'s."""
-    model = load_params(build(config).to(torch.float64), params)
+    model = load_params(build(config), params)
     x = _channels_first(clip).requires_grad_()
     logits = model(x)
     logits.backward(torch.from_numpy(cotangent))
