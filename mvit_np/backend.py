@@ -48,13 +48,19 @@ def is_array(x):
     return _entry(type(_unboxed(x))) is not None
 
 
-def same_library(*arrays):
-    """Raise TypeError where host and device arrays are mixed; nothing is copied behind your back."""
+def same_kind(*arrays):
+    """Raise TypeError where host and device arrays or dtypes are mixed; nothing is copied or widened behind your back."""
     names = sorted({array_module(x).__name__ for x in arrays})
     if len(names) > 1:
         raise TypeError(
             f"all arrays must live in one place; came a mixture of {' and '.join(names)}: "
             "move them together with mv.to_device(..., 'cuda:0') or mv.to_host(...)"
+        )
+    dtypes = sorted({str(x.dtype) for x in arrays})
+    if len(dtypes) > 1:
+        raise TypeError(
+            f"clip and parameters have one dtype; came a mixture of {' and '.join(dtypes)}: "
+            "convert one, such as clip.astype('float32') or mv.tree.map(numpy.float64, params)"
         )
 
 

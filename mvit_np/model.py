@@ -8,7 +8,7 @@ import numpy as np
 
 from . import tree as trees
 from .autodiff import untraced
-from .backend import array_module, is_array, same_library
+from .backend import array_module, is_array, same_kind
 from .checkpoint import checkpoint as checkpointed
 from .layers.block import block, init_block
 from .layers.embedding import embed, init_embed
@@ -19,6 +19,7 @@ from .plan import plan
 def init(config, rng):
     """Fresh float32 parameters of a model: nested dicts and a list `blocks`.   rng: a numpy.random.Generator"""
     p = plan(config)
+    _check_generator(rng, "standard_normal")
     return {**init_embed(p.embed, rng), "blocks": [init_block(spec, rng) for spec in p.blocks], **init_head(p.head, rng)}
 
 
@@ -27,14 +28,15 @@ def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
 
     rng         draws stochastic depth and dropout in the array library of `clip`; None is evaluation
     tap         called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk), "blocks.3.output" (B, N, D)
-    checkpoint  keep only the blocks' inputs for the backward pass and run each block a second time there
+    checkpoint  keep only the blocks' inputs for the backward pass and run each block (and `tap`) a second time there
 
     Raises TypeError or ValueError for a clip or parameters that do not fit the config.
     """
     p = plan(config)
     check_params(params, config)
     check_clip(clip, config)
-    same_library(clip, *trees.leaves(params))
+    _check_generator(rng, "random")
+    same_kind(clip, *trees.leaves(params))
     run = checkpointed(block) if checkpoint else block
 
     x = embed(params, clip, p.embed)
@@ -47,6 +49,7 @@ def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
 
 def predict(params, clips, config, batch=64):
     """Logits of many clips, a batch at a time.   clips: (N, T, H, W, C)   ->   (N, num_classes)"""
+    check_clip(clips[:1], config)
     xp = array_module(clips)
     parts = [forward(params, clips[i : i + batch], config) for i in range(0, len(clips), batch)]
     return xp.concatenate(parts)
@@ -60,6 +63,8 @@ def check_clip(clip, config):
         raise ValueError(
             f"a clip has 5 axes (B, T, H, W, C); came {clip.ndim}, {clip.shape}: add the batch axis with clip[None]"
         )
+    if not clip.shape[0]:
+        raise ValueError(f"a batch has at least one clip; came none, {clip.shape}: pass clips")
     _check_sizes(clip.shape, config)
     if clip.dtype.kind != "f":
         raise TypeError(f"a clip is floating point; came {clip.dtype}: scale it, such as (clip / 255 - 0.45) / 0.225")
@@ -102,6 +107,11 @@ def check_params(params, config):
 @functools.lru_cache(maxsize=64)
 def _shapes(config):
     return {path: leaf.shape for path, leaf in trees.paths(init(config, rng=None))}
+
+
+def _check_generator(rng, method):
+    if rng is not None and not callable(getattr(rng, method, None)):
+        raise TypeError(f"rng is a random generator; came {type(rng).__name__}: use numpy.random.default_rng(seed)")
 
 
 def _some(paths):

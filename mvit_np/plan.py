@@ -141,7 +141,9 @@ class Plan:
 
 @functools.lru_cache(maxsize=64)
 def plan(config: MViTConfig) -> Plan:
-    """Every size that follows from `config`."""
+    """Every size that follows from `config`. Raises TypeError for what is no MViTConfig."""
+    if not isinstance(config, MViTConfig):
+        raise TypeError(f"a config is an MViTConfig; came {type(config).__name__}: mv.preset(name) gives one by name")
     embed = EmbedSpec(
         config.thw, config.channels, config.cube_kernel, config.cube_stride, config.dim, config.positions, config.cls_token
     )

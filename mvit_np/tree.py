@@ -28,11 +28,11 @@ def map(fun, tree, *others):
 
     Raises ValueError where the trees differ in shape.
     """
+    for other in others:
+        _same_keys(tree, other)
     items = _items(tree)
     if items is None:
         return fun(tree, *others)
-    for other in others:
-        _same_keys(tree, other)
     children = {key: map(fun, child, *(other[key] for other in others)) for key, child in items}
     return children if isinstance(tree, dict) else type(tree)(children.values())
 
@@ -46,9 +46,11 @@ def _items(tree):
 
 
 def _same_keys(tree, other):
-    here, there = (set(dict(_items(t) or ())) for t in (tree, other))
-    if here != there:
-        raise ValueError(f"trees differ: only one of them has {sorted(here ^ there, key=str)}")
+    here, there = _items(tree), _items(other)
+    if (here is None) != (there is None):
+        raise ValueError(f"trees differ: one has a leaf where the other has {type(tree if there is None else other).__name__}")
+    if here is not None and (differing := {key for key, _ in here} ^ {key for key, _ in there}):
+        raise ValueError(f"trees differ: only one of them has {sorted(differing, key=str)}")
 
 
 def _strip(tree, leaves):

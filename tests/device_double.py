@@ -41,9 +41,7 @@ def to_host(array):
 
 # -------------------------------------------------------------------------------------------------- in and out of NumPy
 def _refuse(what, *args, **keywords):
-    raise HiddenTransfer(
-        f"{what} copies to the device or waits for it; stay there, or say so with from_host or to_host"
-    )
+    raise HiddenTransfer(f"{what} copies to the device or waits for it; stay there, or say so with from_host or to_host")
 
 
 def _new(host):
@@ -54,9 +52,7 @@ def _new(host):
 
 def _device(value):
     if not isinstance(value, DeviceArray):
-        raise TypeError(
-            f"Unsupported type {type(value)}: CuPy takes device arrays only; move it there once, at the edge"
-        )
+        raise TypeError(f"Unsupported type {type(value)}: CuPy takes device arrays only; move it there once, at the edge")
     return value
 
 

@@ -12,7 +12,7 @@ from device_double import DeviceArray, HiddenTransfer, from_host, special, to_ho
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 4)).astype(np.float32)
 Y = RNG.random((3, 4), dtype=np.float32) + 0.5
-I = np.array([2, 0])
+INDEX = np.array([2, 0])
 HOST_SCALAR = np.array(1.0, np.float32)  # a 0-d array is no scalar
 
 
@@ -23,7 +23,7 @@ def x():
 
 @pytest.fixture
 def i():
-    return from_host(I)
+    return from_host(INDEX)
 
 
 def store(array, key, value):
@@ -81,7 +81,7 @@ TYPE_ERRORS = {
     "einsum out=": lambda x: xp.einsum("ij->i", x, out=xp.zeros(3)),
     "iterate 0-d": lambda x: iter(x.sum()),
     "hash": lambda x: hash(x),
-    "add.at int64": lambda x: xp.add.at(xp.zeros(3, dtype=xp.int64), from_host(I), from_host(I)),
+    "add.at int64": lambda x: xp.add.at(xp.zeros(3, dtype=xp.int64), from_host(INDEX), from_host(INDEX)),
 }
 
 
@@ -121,17 +121,17 @@ HIDDEN = {
     "print": lambda x, i: print(x),
     "in": lambda x, i: 1.0 in x,
     "pickle": lambda x, i: pickle.dumps(x),
-    "NumPy index": lambda x, i: x[I],
+    "NumPy index": lambda x, i: x[INDEX],
     "0-d NumPy index": lambda x, i: x[np.array(1)],
     "list index": lambda x, i: x[[0, 1]],
     "mask": lambda x, i: x[x > 0],
     "host mask": lambda x, i: x[X > 0],
     "bool index": lambda x, i: x[True],
     "store under a mask": lambda x, i: store(x, x > 0, 0.0),
-    "store under a NumPy index": lambda x, i: store(x, I, 0.0),
+    "store under a NumPy index": lambda x, i: store(x, INDEX, 0.0),
     "store a scalar under an index": lambda x, i: store(x, i, 0.0),
     "add a scalar at an index": lambda x, i: xp.add.at(x, i, 1.0),
-    "take": lambda x, i: xp.take(x, I, axis=0),
+    "take": lambda x, i: xp.take(x, INDEX, axis=0),
     "take method": lambda x, i: x.take([0, 1]),
     "take_along_axis": lambda x, i: xp.take_along_axis(x, np.zeros((3, 1), int), 1),
     "einsum": lambda x, i: xp.einsum("ij,ij->i", x, X),
@@ -240,7 +240,7 @@ SAME = {
 
 @pytest.mark.parametrize("compute", SAME.values(), ids=SAME)
 def test_computes_what_numpy_does(compute):
-    same(compute(xp, from_host(X), from_host(Y), from_host(I)), compute(np, X, Y, I))
+    same(compute(xp, from_host(X), from_host(Y), from_host(INDEX)), compute(np, X, Y, INDEX))
 
 
 @pytest.mark.parametrize("name", ["erf", "ndtr", "softmax"])
@@ -322,7 +322,7 @@ def test_out_and_in_place_return_the_same_object(x):
 
 def test_storing(x, i):
     host = X.copy()
-    for array, index, rows in ((x, i, x[:2] * 2), (host, I, host[:2] * 2)):
+    for array, index, rows in ((x, i, x[:2] * 2), (host, INDEX, host[:2] * 2)):
         array[0] = 3
         array[:, 1] = np.float64(0.5)
         array[1:, 2:] = array[0, 0]
@@ -333,9 +333,7 @@ def test_storing(x, i):
     same(x, np.where(host < 1, np.float32(0), host))
 
 
-@pytest.mark.parametrize(
-    "twice", [lambda i: i, lambda i: (i, slice(None)), lambda i: (i, i)], ids=["one", "slice", "two"]
-)
+@pytest.mark.parametrize("twice", [lambda i: i, lambda i: (i, slice(None)), lambda i: (i, i)], ids=["one", "slice", "two"])
 def test_add_at_adds_duplicates_under_one_index_or_several(twice, x):
     duplicates, host = np.array([1, 1]), X.copy()
     values = X[:2, :1] if twice(0) != (0, 0) else X[:2, 0]

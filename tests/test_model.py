@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_ops import bias_loop, cube_conv_loop, depthwise_conv_loop, gelu_loop, layer_norm_loop, max_pool_loop, softmax_loop
 
+import mvit_np as mv
 from mvit_np import MViTConfig, cross_entropy, forward, init, plan, predict, preset, tree, value_and_grad
 from mvit_np.checks import roughened
 from mvit_np.layers.pooling import pool_tokens
@@ -455,3 +456,23 @@ def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(ValueError) as error:
         preset("mvit_xl")
     one_line(error, ["'mvit_xl'", "mvit_b_16x4", "mvit_micro"])
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda p, x, c: mv.forward(p, x.astype("float64"), c), "mixture of float32 and float64"),
+        (lambda p, x, c: mv.forward(p, x[:0], c), "at least one clip"),
+        (lambda p, x, c: mv.predict(p, x[:0], c), "at least one clip"),
+        (lambda p, x, c: mv.forward(p, x, c, rng=0), "rng is a random generator; came int"),
+        (lambda p, x, c: mv.init(c, 0), "rng is a random generator; came int"),
+        (lambda p, x, c: mv.forward(p, x, "mvit_micro"), "MViTConfig; came str"),
+        (lambda p, x, c: mv.cross_entropy(mv.forward(p, x, c), np.array([0]), 1.5), "smoothing"),
+    ],
+)
+def test_other_mistakes_are_one_sentence(call, words):
+    config = mv.preset("mvit_micro")
+    params = mv.init(config, np.random.default_rng(0))
+    with pytest.raises((TypeError, ValueError), match=words) as error:
+        call(params, np.zeros((1, *config.thw, config.channels), np.float32), config)
+    assert "\n" not in str(error.value)

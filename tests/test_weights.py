@@ -29,7 +29,12 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(rng, tmp_path, monkeypat
     path, params = tmp_path / "model.npz", mv.init(MICRO, rng)
     mv.save(path, params, MICRO)
     before = path.read_bytes()
-    monkeypatch.setattr(np, "savez", lambda file, **entries: file.write(b"half") and (_ for _ in ()).throw(OSError("disk full")))
+
+    def full_disk(file, **entries):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", full_disk)
     with pytest.raises(OSError, match="disk full"):
         mv.save(path, params, MICRO)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

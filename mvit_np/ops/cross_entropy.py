@@ -17,6 +17,8 @@ def cross_entropy(logits, labels, smoothing=0.0):
     """
     xp = array_module(logits)
     _check_labels(logits, labels)
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"label smoothing is a share in [0, 1), came {smoothing}: the paper's is 0.1")
     count, classes = logits.shape
     target = (labels[:, None] == xp.arange(classes)).astype(logits.dtype)
     if smoothing:

@@ -168,7 +168,12 @@ def _length(stage, scale):
 
 def _label(number, stage):
     plural = "" if stage.blocks == 1 else "s"
-    rows = f"stage {number}: {stage.blocks} block{plural}", times(stage.thw), f"{stage.tokens} tokens", f"{stage.channels} channels"
+    rows = (
+        f"stage {number}: {stage.blocks} block{plural}",
+        times(stage.thw),
+        f"{stage.tokens} tokens",
+        f"{stage.channels} channels",
+    )
     return "\n".join(rows)
 
 
