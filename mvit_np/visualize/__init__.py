@@ -3,8 +3,11 @@
 This is the only part of the package that imports matplotlib. No figure touches matplotlib's global state.
 """
 
+from .attention import attention_figure, class_attention
+from .pooling_attention import pooling_attention_figure
 from .stages import stage_figure
 from .style import save
+from .training import training_figure
 
 __all__ = [
     "attention_figure",

@@ -27,11 +27,12 @@ from .style import (
     unit_of,
 )
 
-HEIGHT = 6.75  # inches, as are all the lengths below
+HEIGHT = 6.95  # inches, as are all the lengths below
 MIDDLE = 4.62  # of the boxes
 TALLEST, LONGEST = 1.2, 1.9  # sides of a box: the largest grid, the most channels
 SLANT = 0.3  # of the side that goes back into the page
 SLOT, GAP, GROUP = 1.25, 0.34, 3.4  # at least for a stage's labels, between two stages, at least for a model's
+REACH = 0.4  # stages that a baseline's line goes on to either side: past the bars
 
 
 def stage_figure(plan, baseline, names=None):
@@ -235,7 +236,7 @@ def _panel(figure, column, title, count):
     axes = panel(figure, 0.4 + 3.85 * column, 0.72, 3.55, 1.65, title)
     axes.spines["left"].set_visible(False)
     axes.set_xticks(range(count + 1), ["cubes", *map(str, range(1, count + 1))])
-    axes.set_xlim(-0.6, count + 0.28 * (count + 1.6))
+    axes.set_xlim(-0.5, count + REACH + 0.32 * (count + 1))  # the rest is for the baseline's name
     axes.set_xlabel("stage", fontsize=SMALL, color=INK)
     axes.tick_params(length=0)
     return axes
@@ -251,21 +252,21 @@ def _lines(axes, models, series, ha):
     axes.set_ylim(low / margin, high * margin**1.6)
     axes.yaxis.set_major_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.plot(range(len(values)), values, "-o", color=model.colour, linewidth=2.5, markersize=7)
+    axes.plot(range(len(values)), values, "-o", color=model.colour, linewidth=2.5, markersize=7, zorder=3)
     for x, value in enumerate(values):
-        _number(axes, x, value, str(value), INK, ha)
+        _number(axes, x, value, str(value), INK, ha if len(model.stages) > 1 else "center")
     _baseline(axes, baseline, others, len(values) - 1, str(others[-1]))
 
 
 def _baseline(axes, model, values, count, last):
     """The other model's stages, spread over the same width; a ViT has one and thus a level line."""
-    places = np.linspace(0, count, len(values) + 1)
-    axes.plot(places, [values[0], *values], "--", color=model.colour, linewidth=2, zorder=1)
+    places = np.linspace(-REACH, count + REACH, len(values) + 1)
+    axes.plot(places, [values[0], *values], "--", color=model.colour, linewidth=2)
     style = {"fontsize": SMALL, "weight": "bold", "color": model.colour, "va": "center"}
-    axes.annotate(f"{model.name} {last}", (count, values[-1]), (16, 0), textcoords="offset points", **style)
+    axes.annotate(f"{model.name} {last}", (places[-1], values[-1]), (6, 0), textcoords="offset points", **style)
 
 
 def _number(axes, x, y, text, colour, ha):
     """A number just above its mark: to the right of a falling line, to the left of a rising one."""
-    shift = {"left": (-4, 7), "right": (4, 7), "center": (0, 3)}[ha]
+    shift = {"left": (-4, 7), "right": (4, 7), "center": (0, 7)}[ha]
     axes.annotate(text, (x, y), shift, textcoords="offset points", fontsize=SMALL, color=colour, ha=ha)

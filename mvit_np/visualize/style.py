@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -43,8 +45,15 @@ def panel(figure, left, bottom, width, height, title=""):
 
 
 def save(figure, path):
-    """Write `figure` as a picture (the format is the path's ending, such as .png); returns `path`."""
-    figure.savefig(path, dpi=150)
+    """Write `figure` as a picture (the format is the path's ending, such as .png); returns `path`.
+
+    Makes the folder. Raises ValueError where it cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    except OSError as problem:
+        raise ValueError(f"the figure {path} cannot be written ({problem.strerror or problem}): give another folder") from None
     return path
 
 
@@ -59,8 +68,8 @@ def unit_of(largest):
 
 
 def digits(value):
-    """Three digits, more where the number is whole and longer: 6.06, 70.6, 180, 1259"""
-    return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f}"
+    """Three digits, and one after the point at least: 6.06, 70.6, 179.6"""
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}"
 
 
 def counted(value):
