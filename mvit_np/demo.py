@@ -41,47 +41,51 @@ class Settings:
 def training(clips, config, settings):
     """Train on `MotionClips`; yields (row of `FIELDS`, parameters) after every step. Time spent on tests is not counted."""
     steps = settings.steps(len(clips.train_clips))
+    tests_at = {round(steps * k / settings.tests) for k in range(1, settings.tests + 1)}
     rng = np.random.default_rng(settings.seed)
     params = to_device(init(config, rng), settings.device)
-    masks = default_rng(settings.seed, like=params["head"]["w"])
-    test_every = max(steps // settings.tests, 1)
+    like = params["head"]["w"]
+    masks = default_rng(settings.seed, like)
 
     def loss(params, batch):
-        logits = forward(params, batch[0], config, rng=masks)
-        return cross_entropy(logits, batch[1]), logits
+        logits = forward(params, from_host(batch[0], like), config, rng=masks)
+        return cross_entropy(logits, from_host(batch[1], like)), (logits, batch[1])
 
     def rate(step):
         return warmup_cosine(step, steps, settings.rate, warmup=int(settings.warmup * steps))
 
-    batches = _batches(clips, settings, rng, like=params["head"]["w"])
-    start, tests_s = time.perf_counter(), 0.0
-    for step in fit(loss, params, batches, rate=rate, weight_decay=settings.weight_decay):
-        labels = batches.labels
-        hits = to_host(step.aux).argmax(-1) == labels
-        seconds = time.perf_counter() - start - tests_s
-        row = dict(step=step.index + 1, seconds=seconds, loss=float(step.loss), accuracy=float(hits.mean()))
-        row |= dict(learning_rate=step.rate, clips_per_s=(step.index + 1) * settings.batch / seconds, test_accuracy=None)
-        if (step.index + 1) % test_every == 0:
+    start = time.perf_counter()
+    for step in fit(loss, params, _batches(clips, settings, rng), rate=rate, weight_decay=settings.weight_decay):
+        row = _row(step, time.perf_counter() - start, settings.batch)
+        if row["step"] in tests_at:
             before = time.perf_counter()
             row["test_accuracy"] = accuracy(step.params, clips.test_clips, clips.test_labels, config)
-            tests_s += time.perf_counter() - before
+            start += time.perf_counter() - before
         yield row, step.params
 
 
-class _batches:
-    """Batches of clips and labels in a new order each epoch; `labels` are those of the last one, on the host."""
+def _batches(clips, settings, rng):
+    """(clips, labels) on the host, in a new order each epoch; what is left at an epoch's end is not used."""
+    count, size = len(clips.train_clips), settings.batch
+    for _ in range(settings.epochs):
+        order = rng.permutation(count)
+        for start in range(0, count - size + 1, size):
+            chosen = order[start : start + size]
+            yield clips.train_clips[chosen], clips.train_labels[chosen]
 
-    def __init__(self, clips, settings, rng, like):
-        self.clips, self.settings, self.rng, self.like = clips, settings, rng, like
 
-    def __iter__(self):
-        count, size = len(self.clips.train_clips), self.settings.batch
-        for _ in range(self.settings.epochs):
-            order = self.rng.permutation(count)
-            for start in range(0, count - size + 1, size):
-                chosen = order[start : start + size]
-                self.labels = self.clips.train_labels[chosen]
-                yield from_host(self.clips.train_clips[chosen], self.like), from_host(self.labels, self.like)
+def _row(step, seconds, batch):
+    """One line of metrics.csv."""
+    logits, labels = step.aux
+    return {
+        "step": step.index + 1,
+        "seconds": seconds,
+        "loss": float(step.loss),
+        "accuracy": float((to_host(logits).argmax(-1) == labels).mean()),
+        "learning_rate": step.rate,
+        "clips_per_s": (step.index + 1) * batch / seconds,
+        "test_accuracy": None,
+    }
 
 
 def accuracy(params, clips, labels, config):

@@ -1,95 +1,170 @@
-"""Where the class token looks, stage by stage, laid over the frames of a clip."""
+"""Where the class token looks: its attention in each stage, laid over the frames of a clip."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..backend import to_host
 from ..model import forward
-from ..plan import plan
-from .style import BODY, GREY, INK, SMALL, WIDTH, new_figure, times
+from .style import BODY, GREY, INK, SMALL, WIDTH, new_figure, panel, times
 
-CELL, GAP, LEFT, TOP, BOTTOM = 1.2, 0.06, 1.8, 1.3, 0.55  # inches
+COLUMNS = 8  # frames shown at most
+LABELS, CELL, GAP, BAR = 2.35, 1.9, 0.08, 0.95  # inches: row labels, a frame at most, between frames, colour bar
+PITCH = 0.8  # inches from row to row at least: three lines of text
+TOP, BOTTOM = 1.28, 0.3  # inches above and below the frames
+CMAP, ALPHA = "viridis", 0.62
 
 
 def class_attention(params, clip, config):
-    """The class token's attention over the grid of keys in the last block of each stage, averaged over heads.
+    """How much the class token attends to each place, in the last block of each stage, a mean over heads.
 
-    clip: (1, T, H, W, C)   ->   a list of (stage, (t, h, w) array); its sum is 1 less what the class token gives itself.
-    Raises ValueError for a model without a class token.
+    clip: (1, T, H, W, C)   ->   [(stage, (t, h, w) shares), ...], the grid being the block's keys'
+
+    The shares sum to 1 less what the class token gives itself. Without a class token they are a mean over all queries,
+    since such a model classifies the mean token. Raises ValueError for more than one clip.
     """
-    if not config.cls_token:
-        raise ValueError("the class token's attention is asked of a model without one: use a config with cls_token=True")
-    seen = {}
-    forward(params, clip, config, tap=seen.__setitem__)
-    last = {spec.stage: spec for spec in plan(config).blocks}
-    return [(stage, _over_grid(seen[f"blocks.{spec.index}.attention"], spec)) for stage, spec in last.items()]
+    if len(clip) != 1:
+        raise ValueError(f"class_attention looks at one clip, (1, T, H, W, C); came {len(clip)}: choose one with clip[i : i + 1]")
+    from ..plan import plan
+
+    last, maps = {f"blocks.{spec.index}.attention": spec for spec in _last_blocks(plan(config))}, []
+
+    def keep(name, weights):
+        if name in last:
+            maps.append((last[name].stage, _shares(to_host(weights[0]), last[name])))
+
+    forward(params, clip, config, tap=keep)
+    return maps
 
 
-def _over_grid(weights, spec):
-    """(1, heads, Nq, Nk) -> (t, h, w): the row of the class token without the column of itself."""
-    return weights[0, :, 0, 1:].mean(axis=0).reshape(spec.thw_kv)
+def _shares(weights, spec):
+    """(heads, Nq, Nk) -> (t, h, w)"""
+    row = weights[:, 0, 1:] if spec.cls else weights.mean(1)
+    return row.mean(0).reshape(spec.thw_kv)
+
+
+def _last_blocks(p):
+    """The last block of each stage."""
+    return list({block.stage: block for block in p.blocks}.values())
+
+
+# -- the figure -------------------------------------------------------------------------------------------------------
 
 
 def attention_figure(clip, maps, plan, title=""):
-    """A clip's frames and, under them, what the class token attends to in each stage.
+    """The frames of a clip, and under them for each stage where the class token looks.
 
-    clip: (T, H, W, C)   maps: from `class_attention`   plan: of the model   title: what the clip shows
+    clip    (T, H, W, C) floats of any range, grey or RGB
+    maps    what `class_attention` returns; or (stage, name of the row, (t, h, w) shares)
+    plan    of the model, for each stage's grid of keys
+    title   about the clip, such as its label; it goes under the message
 
-    How to read it. Time runs from left to right. The first row is what the model sees. In each row below, bright places are
-    those that the class token, from which the answer is read, takes most from in the last block of that stage. One cell of
-    the grid of keys covers several frames and many pixels, so neighbouring frames share a picture. Beside each row stands
-    how much its brightest cell gets, compared with attention spread evenly. Each row has a scale of its own.
+    How to read it. The upper row is the clip, time runs to the right. Each further row is a stage: yellow is where the class
+    token attends most, dark where it does not. A tile is one key: one place on the block's pooled grid, which covers
+    several pixels and often several frames (frames of one key stand close together). Each row has a scale of its own,
+    from no attention to its maximum; the maximum is given as a multiple of uniform attention, with 1× for a token that
+    attends to all keys alike. A row with a maximum near 1× has thus learned no preference, however colourful.
     """
-    frames = clip.shape[0]
-    height = TOP + (1 + len(maps)) * (CELL + GAP) + BOTTOM
-    figure = new_figure(height, "What the class token looks at, stage by stage", title)
-    low, high = np.percentile(clip, (1, 99))
-    pictures = np.clip((clip - low) / max(high - low, 1e-6), 0, 1)
-    for t in range(frames):
-        axes = _cell(figure, height, 0, t, frames)
-        axes.imshow(_rgb(pictures[t]), interpolation="nearest")
-        axes.set_title(f"frame {t + 1}", fontsize=SMALL, color=INK)
-    _label(figure, height, 0, "the clip", f"{frames} frames")
-    for row, (stage, grid) in enumerate(maps, 1):
-        _stage_row(figure, height, row, stage, grid, pictures)
-    figure.text(
-        LEFT / WIDTH,
-        0.2 / height,
-        "dark: little attention   bright: much (each row on its own scale)",
-        fontsize=SMALL,
-        color=GREY,
-    )
+    rows = [_Row(plan, *each) for each in maps]
+    clip = _bright(clip)
+    shown = range(0, len(clip), -(-len(clip) // COLUMNS))
+    lefts, width = _columns(shown, len(clip), rows)
+    height = width * clip.shape[1] / clip.shape[2]
+    pitch = max(height + GAP, PITCH)
+    figure = new_figure(TOP + height + len(rows) * pitch + BOTTOM, _message(rows, plan), _about(title))
+    _frames_row(figure, clip, shown, lefts, width, height)
+    for number, row in enumerate(rows, 1):
+        bottom = BOTTOM + (len(rows) - number) * pitch
+        _map_row(figure, clip, shown, lefts, bottom, width, height, row)
+    _colour_bar(figure, lefts[-1] + width + 0.2, (len(rows) - 1) * pitch + height)
     return figure
 
 
-def _stage_row(figure, height, row, stage, grid, pictures):
-    frames, size = pictures.shape[0], pictures.shape[1:3]
-    spread = grid.max() * grid.size / max(grid.sum(), 1e-12)
-    for t in range(frames):
-        axes = _cell(figure, height, row, t, frames)
-        axes.imshow(_rgb(pictures[t]), interpolation="nearest")
-        heat = grid[t * grid.shape[0] // frames] / grid.max()
-        extent = (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
-        axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.68, extent=extent, interpolation="bilinear")
-    _label(figure, height, row, f"stage {stage + 1}", f"{times(grid.shape)} keys\nmost: {spread:.1f}× even")
+class _Row:
+    """A stage's map and what is said beside it. Raises ValueError for a map that is not on the grid of the stage's keys."""
+
+    def __init__(self, plan, stage, *name_and_shares):
+        *name, shares = name_and_shares
+        block = _last_blocks(plan)[stage]
+        self.stage, self.shares, self.thw = stage, np.asarray(shares), block.thw_kv
+        if self.shares.shape != self.thw:
+            raise ValueError(
+                f"a map of stage {stage} lies on its keys' grid {times(self.thw)}; came {times(self.shares.shape)}: "
+                "give the plan of the model that the maps are from"
+            )
+        self.name = name[0] if name else f"stage {stage + 1}"
+        self.peak = self.shares.max() * block.tokens_kv  # uniform attention is 1 / tokens_kv
 
 
-def _cell(figure, height, row, t, frames):
-    """Axes of one picture, without ticks; pictures shrink where there are many frames."""
-    step = min(CELL + GAP, (WIDTH - LEFT - 0.2) / frames)
-    left, bottom = LEFT + t * step, height - TOP - row * (CELL + GAP) - CELL
-    side = step - GAP
-    axes = figure.add_axes((left / WIDTH, bottom / height, side / WIDTH, CELL / height), xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+def _message(rows, plan):
+    who = "class token" if plan.config.cls_token else "mean token"
+    sharpest = max(rows, key=lambda row: row.peak)
+    return f"Where the {who} looks: up to {sharpest.peak:.1f}× uniform attention ({sharpest.name})"
+
+
+def _about(title):
+    reading = "yellow: its attention goes there; a tile is one key; each row has its own scale"
+    return f"{title}   |   {reading}" if title else reading[0].upper() + reading[1:]
+
+
+def _bright(clip):
+    """Any range -> 0 to 1."""
+    clip = np.asarray(clip, dtype=np.float64)
+    low, high = clip.min(), clip.max()
+    return (clip - low) / (high - low if high > low else 1)
+
+
+def _columns(shown, frames, rows):
+    """The left edges of the frames, those that share a key close together, and their width."""
+    keys = [_key(frame, frames, rows[0].thw[0]) for frame in shown]
+    apart = 2.5 * GAP if len(set(keys)) < len(keys) else GAP
+    steps = [GAP if a == b else apart for a, b in zip(keys, keys[1:])]
+    room = WIDTH - LABELS - BAR - sum(steps)
+    width = min(room / len(keys), CELL)
+    return LABELS + np.concatenate([[0], np.cumsum([width + step for step in steps])]), width
+
+
+def _key(frame, frames, keys):
+    """The place in time, of `keys`, that covers a frame."""
+    return frame * keys // frames
+
+
+def _frames_row(figure, clip, shown, lefts, width, height):
+    top = figure.get_figheight() - TOP
+    for left, frame in zip(lefts, shown):
+        axes = _picture(figure, left, top - height, width, height, clip[frame])
+        axes.set_title(f"frame {frame + 1}", fontsize=SMALL, color=INK, pad=4)
+    _label(figure, top - height / 2, "the clip", "")
+
+
+def _map_row(figure, clip, shown, lefts, bottom, width, height, row):
+    grey, (frames, h, w) = clip.mean(-1, keepdims=True), clip.shape[:3]
+    for left, frame in zip(lefts, shown):
+        axes = _picture(figure, left, bottom, width, height, grey[frame])
+        cells = row.shares[_key(frame, frames, row.thw[0])]
+        over = {"extent": (-0.5, w - 0.5, h - 0.5, -0.5), "interpolation": "nearest", "alpha": ALPHA, "aspect": "auto"}
+        axes.imshow(cells, cmap=CMAP, vmin=0, vmax=row.shares.max(), **over)
+    _label(figure, bottom + height / 2, row.name, f"keys {times(row.thw)}\nmax {row.peak:.1f}× uniform")
+
+
+def _picture(figure, left, bottom, width, height, frame):
+    axes = panel(figure, left, bottom, width, height)
+    axes.imshow(frame.squeeze(-1) if frame.shape[-1] == 1 else frame, cmap="gray", vmin=0, vmax=1, aspect="auto")
+    axes.set_axis_off()
     return axes
 
 
-def _label(figure, height, row, name, detail):
-    middle = (height - TOP - row * (CELL + GAP) - CELL / 2) / height
-    figure.text(0.3 / WIDTH, middle + 0.12 / height, name, fontsize=BODY, weight="bold", color=INK, va="bottom")
-    figure.text(0.3 / WIDTH, middle + 0.04 / height, detail, fontsize=SMALL, color=GREY, va="top", linespacing=1.3)
+def _label(figure, y, name, more):
+    width, height = figure.get_size_inches()
+    figure.text(0.3 / width, (y + (0.14 if more else 0)) / height, name, fontsize=BODY, weight="bold", color=INK, va="bottom" if more else "center")
+    figure.text(0.3 / width, (y + 0.1) / height, more, fontsize=SMALL, color=GREY, va="top", linespacing=1.3)
 
 
-def _rgb(picture):
-    """(H, W, 1 or 3) in [0, 1] -> (H, W, 3)"""
-    return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture[..., :3]
+def _colour_bar(figure, left, height):
+    axes = panel(figure, left, BOTTOM, 0.16, height)
+    axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=CMAP, aspect="auto", extent=(0, 1, 0, 1))
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([0, 1], ["none", "row's\nmax"])
+    axes.yaxis.tick_right()
+    axes.tick_params(length=0)

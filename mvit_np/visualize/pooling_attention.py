@@ -7,7 +7,7 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from .style import GREEN, GREY, INK, ORANGE, PALE, SKY, SMALL, canvas, counted, fold, new_figure, times
 
 HEIGHT = 7.2  # inches, as are all the lengths below
-SKIP, Q, K, V = 1.5, 4.2, 6.95, 9.6  # columns
+SKIP, Q, K, V = 1.45, 4.0, 6.65, 9.3  # columns
 CHAIN = (Q + K) / 2  # where attention goes on upwards
 INPUT, LINEAR, POOL, SCALE, SOFTMAX, MATMUL, OUT, SUM = 0.52, 1.17, 2.24, 3.27, 3.93, 4.58, 5.46, 6.0  # rows, upwards
 LOW, TALL = 0.36, 0.56  # boxes of one and of two lines
@@ -41,8 +41,8 @@ def _message(spec):
     weights, tokens = _saved(spec)
     if weights == 1:
         return "Attention without pooling: every token looks at every token"
-    leaves = f"{fold(tokens)}× fewer tokens leave" if tokens > 1.005 else "as many tokens leave"
-    return f"Pooling attention: {fold(weights)}× fewer attention weights, {leaves}"
+    output = f"{fold(tokens)}× fewer" if tokens > 1.005 else "as many"
+    return f"Pooling attention: {fold(weights)}× fewer attention weights, {output} tokens at the output"
 
 
 def _saved(spec):
@@ -54,13 +54,13 @@ def _weights(spec):
     """The number of attention weights with and without pooling."""
     heads, n = spec.heads, spec.tokens_in
     now = f"{_matrix(spec)} = {counted(heads * spec.tokens_q * spec.tokens_kv)} weights"
-    full = f", without pooling {n} × {n} a head = {counted(heads * n * n)}" if _saved(spec)[0] != 1 else ""
+    full = f" instead of {heads} × {n} × {n} = {counted(heads * n * n)}" if _saved(spec)[0] != 1 else ""
     return f"Block {spec.index} (stage {spec.stage + 1}): {now}{full}"
 
 
 def _matrix(spec):
     plural = "" if spec.heads == 1 else "s"
-    return f"{spec.heads} head{plural} × {spec.tokens_q} × {spec.tokens_kv}"
+    return f"{spec.heads} head{plural} × {spec.tokens_q} queries × {spec.tokens_kv} keys"
 
 
 def _tensor(name, thw, tokens, channels, spec):
@@ -81,9 +81,9 @@ def _pool_text(name, pool):
 def _projections(axes, spec):
     """X -> norm -> three linear layers -> three pools."""
     _box(axes, SKIP, INPUT, 2.5, TALL, _tensor("X", spec.thw, spec.tokens_in, spec.dim_in, spec), "white")
-    _arrow(axes, (SKIP + 1.25, INPUT), (2.98, INPUT))
-    _box(axes, 3.34, INPUT, 0.72, LOW, "Norm", PALE)
-    axes.plot((3.7, V), (INPUT, INPUT), color=INK, linewidth=1.4, solid_capstyle="round", zorder=1)
+    _arrow(axes, (SKIP + 1.25, INPUT), (2.88, INPUT))
+    _box(axes, 3.24, INPUT, 0.72, LOW, "Norm", PALE)
+    axes.plot((3.6, V), (INPUT, INPUT), color=INK, linewidth=1.4, solid_capstyle="round", zorder=1)
     for column, name, pool in ((Q, "Q", spec.pool_q), (K, "K", spec.pool_kv), (V, "V", spec.pool_kv)):
         _projection(axes, spec, column, name, pool)
 
@@ -124,8 +124,8 @@ def _output(axes, spec):
     axes.add_patch(Circle((CHAIN, SUM), RADIUS, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=3))
     axes.text(CHAIN, SUM - 0.005, "+", fontsize=15, color=INK, ha="center", va="center_baseline", zorder=4)
     output = _tensor("to the MLP", spec.thw_q, spec.tokens_q, spec.dim_attn, spec)
-    _arrow(axes, (CHAIN + RADIUS, SUM), (8.2, SUM))
-    _box(axes, 9.75, SUM, 3.1, TALL, output, "white")
+    _arrow(axes, (CHAIN + RADIUS, SUM), (8.15, SUM))
+    _box(axes, 9.7, SUM, 3.1, TALL, output, "white")
 
 
 def _skip(axes, spec):

@@ -1,70 +1,123 @@
-"""How a training went, and what became of it when the frames were shuffled."""
+"""How the training went, and whether the model uses the order of the frames (Table 9)."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .style import BLUE, BODY, GREY, INK, SMALL, VERMILLION, new_figure, panel
+from .style import BLUE, BODY, GREEN, GREY, INK, SMALL, VERMILLION, new_figure, panel
 
-HEIGHT = 5.2  # inches
-BOTTOM, TALL = 0.85, 2.9
+HEIGHT = 5.6  # inches
+BOTTOM, TALL = 0.8, 3.35  # of every panel
+USED = 0.1  # accuracy that shuffling must cost before the title says that the model uses the order
 
 
-def training_figure(rows, summary):
-    """Loss and accuracy over the training, and the test accuracy with frames in order and shuffled.
+def training_figure(rows, summary, x="seconds", chance=0.5):
+    """Loss and accuracy along the training, and what is left of the accuracy when the frames are shuffled.
 
-    rows: dicts of step, seconds, loss, accuracy and, in some, test_accuracy   summary: test_accuracy, shuffled_accuracy
+    rows      a dict a step: step, seconds, loss, accuracy, clips_per_s, and where the model was tested test_accuracy
+    summary   test_accuracy and shuffled_accuracy of the trained model
+    x         the horizontal axis: "seconds" or "step"
+    chance    the accuracy of guessing
 
-    How to read it. Left: the loss of each batch (pale) and its running mean. Middle: the share of right answers in the
-    batches, and as dots on clips from shots that were never trained on. Right: the same test clips, once as they are and
-    once with their frames in random order. If the second bar falls to the dashed line, a coin's 50 %, the model had
-    nothing but the order of frames to go by (Table 9).
+    How to read it. Left and middle: light is every batch, strong its running mean; rings are tests on unseen clips. A gap
+    between the line and the rings is overfitting. Dashed is guessing: a model that has learned nothing stays there. Right:
+    the same test clips twice, once with their frames in a random order. All that distinguishes the two is the order, so the
+    bar that drops to the dashed line says that single frames do not give the answer away and the model reads the motion.
     """
-    test, shuffled = summary["test_accuracy"], summary["shuffled_accuracy"]
-    title = f"{test:.0%} right on unseen shots, {shuffled:.0%} once their frames are shuffled"
-    figure = new_figure(HEIGHT, title, f"{len(rows)} steps in {rows[-1]['seconds']:.0f} s of training")
-    seconds = np.array([row["seconds"] for row in rows])
-    _loss(panel(figure, 0.75, BOTTOM, 3.7, TALL, "loss"), seconds, np.array([row["loss"] for row in rows]))
-    _accuracy(panel(figure, 5.2, BOTTOM, 3.7, TALL, "right answers"), seconds, rows)
-    _bars(panel(figure, 9.7, BOTTOM, 2.1, TALL, "test clips"), test, shuffled)
+    figure = new_figure(HEIGHT, _message(summary), _effort(rows))
+    _loss(_panel(figure, 0.75, 3.65, "loss", x), rows, x, chance)
+    _accuracy(_panel(figure, 5.1, 3.65, "accuracy", x), rows, x, chance)
+    _order(_panel(figure, 9.5, 2.2, "accuracy on unseen clips"), summary, chance)
     return figure
 
 
-def _loss(axes, seconds, loss):
-    axes.plot(seconds, loss, color=BLUE, alpha=0.25, linewidth=1)
-    axes.plot(seconds, _running_mean(loss), color=BLUE, linewidth=2.5)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("seconds of training", fontsize=SMALL, color=INK)
+# -- the words --------------------------------------------------------------------------------------------------------
 
 
-def _accuracy(axes, seconds, rows):
-    accuracy = np.array([row["accuracy"] for row in rows])
-    axes.plot(seconds, _running_mean(accuracy), color=BLUE, linewidth=2.5, label="training batches")
-    tested = [(row["seconds"], row["test_accuracy"]) for row in rows if row.get("test_accuracy") is not None]
-    if tested:
-        axes.plot(*zip(*tested), "o", color=VERMILLION, markersize=8, label="unseen shots")
-    _percent(axes)
-    axes.set_xlabel("seconds of training", fontsize=SMALL, color=INK)
-    axes.legend(loc="lower right", fontsize=SMALL, frameon=False, bbox_to_anchor=(1.0, 0.06))
+def _message(summary):
+    ordered, shuffled = summary["test_accuracy"], summary["shuffled_accuracy"]
+    used = "the model uses" if ordered - shuffled > USED else "the model hardly uses"
+    return f"{_percent(ordered)} in order, {_percent(shuffled)} shuffled: {used} the order of frames"
 
 
-def _bars(axes, test, shuffled):
-    axes.bar([0, 1], [test, shuffled], color=[VERMILLION, GREY], width=0.62)
-    for x, value in enumerate((test, shuffled)):
-        axes.text(x, value + 0.015, f"{value:.0%}", ha="center", va="bottom", fontsize=BODY, weight="bold", color=INK)
-    axes.set_xticks([0, 1], ["frames\nin order", "frames\nshuffled"])
-    _percent(axes)
+def _effort(rows):
+    last = rows[-1]
+    speed = f", {last['clips_per_s']:.0f} clips a second" if last.get("clips_per_s") else ""
+    return f"{last['step']} steps of training in {last['seconds']:.0f} s{speed}"
 
 
-def _percent(axes):
-    axes.axhline(0.5, color=GREY, linewidth=1.2, linestyle="--", zorder=0)
-    axes.set_ylim(0, 1.08)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+def _percent(share):
+    return f"{share:.0%}".replace("%", " %")
 
 
-def _running_mean(values, window=15):
-    """The mean of the last `window` values at each place, of fewer at the start."""
-    sums = np.cumsum(np.insert(values, 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - window, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)
+# -- the panels -------------------------------------------------------------------------------------------------------
+
+
+def _panel(figure, left, width, title, x=None):
+    axes = panel(figure, left, BOTTOM, width, TALL, title)
+    if x is not None:
+        axes.set_xlabel("seconds of training" if x == "seconds" else "step", fontsize=SMALL, color=INK)
+    return axes
+
+
+def _loss(axes, rows, x, chance):
+    places, loss = _column(rows, x), _column(rows, "loss")
+    guess = -math.log(chance)
+    _curve(axes, places, loss)
+    axes.axhline(guess, color=GREY, linestyle="--", linewidth=1.5)
+    axes.set_ylim(0, 1.25 * max(guess, np.quantile(loss, 0.99)))
+    axes.set_xlim(0, places[-1])
+    _note(axes, 0.98, guess, f"guessing: {guess:.2f}", GREY)
+
+
+def _accuracy(axes, rows, x, chance):
+    places, tests = _column(rows, x), [row for row in rows if row.get("test_accuracy") is not None]
+    _curve(axes, places, _column(rows, "accuracy"), "training clips")
+    style = {"color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2, "clip_on": False}
+    axes.plot(_column(tests, x), _column(tests, "test_accuracy"), "o", label="unseen clips", zorder=4, **style)
+    axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
+    _note(axes, 0.98, chance, f"guessing: {_percent(chance)}", GREY)
+    _shares(axes)
+    axes.set_xlim(0, places[-1])
+    axes.legend(loc="lower right", fontsize=SMALL, frameon=False, labelcolor=INK)
+
+
+def _order(axes, summary, chance):
+    shares = summary["test_accuracy"], summary["shuffled_accuracy"]
+    axes.bar((0, 1), shares, 0.66, color=(GREEN, VERMILLION))
+    for place, share in enumerate(shares):
+        style = {"fontsize": 14, "weight": "bold", "color": "white", "ha": "center", "va": "top"}
+        axes.annotate(_percent(share), (place, share), (0, -6), textcoords="offset points", **style)
+    axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
+    axes.set_xticks((0, 1), ("frames\nin order", "frames\nshuffled"), fontsize=BODY)
+    axes.tick_params(axis="x", length=0)
+    _shares(axes)
+
+
+def _shares(axes):
+    axes.set_ylim(0, 1)
+    axes.set_yticks(np.linspace(0, 1, 5), [_percent(share) for share in np.linspace(0, 1, 5)])
+
+
+def _curve(axes, x, y, label=None):
+    """Every value light, and the running mean strong."""
+    axes.plot(x, y, color=BLUE, alpha=0.25, linewidth=1)
+    axes.plot(x, smoothed(y), color=BLUE, linewidth=2.5, label=label)
+
+
+def _note(axes, x, y, text, colour):
+    """Words on a horizontal line; x is a share of the axes' width."""
+    style = {"fontsize": SMALL, "color": colour, "ha": "right", "va": "bottom"}
+    axes.annotate(text, (x, y), (0, 3), xycoords=axes.get_yaxis_transform(), textcoords="offset points", **style)
+
+
+def _column(rows, name):
+    return np.array([row[name] for row in rows], dtype=float)
+
+
+def smoothed(y):
+    """A running mean over about a twentieth of the values; at the ends over those that there are.   (N,) -> (N,)"""
+    window = np.ones(2 * (len(y) // 40) + 1)
+    return np.convolve(y, window, "same") / np.convolve(np.ones(len(y)), window, "same")
