@@ -120,7 +120,7 @@ def _demo(arguments):
     report = demo.check_trained(params, clips, config)
     print(f"\n{plan(config)}\n\n{demo.totals(config)}\n")
     print(f"accuracy on unseen shots        {result['test_accuracy']:6.1%}  after {rows[-1]['seconds']:.0f} s of training")
-    print(f"the same, frames shuffled       {result['shuffled_accuracy']:6.1%}  a coin gets 50 %: their order was all it used")
+    print(f"the same, frames shuffled       {result['shuffled_accuracy']:6.1%}  where a coin gets 50 %")
     print(f"gradients of the trained model  {'agree' if report.passed else 'DISAGREE'} with finite differences", end=" ")
     print(f"({len(report.checks)} directions, worst error {report.worst.error:.0e})")
     print("\nwrote " + ", ".join(str(path) for path in paths))
