@@ -6,8 +6,9 @@ Nothing here prints; `cli` drives it and shows the progress.
 from __future__ import annotations
 
 import csv
+import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,7 @@ class Folder:
         self._metrics.close()
         params = to_host(params)
         save(self.path / "model.npz", params, config)
+        (self.path / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
         clip, label = _surest(params, clips, config)
         maps = visualize.class_attention(params, clip, config)
         figures = {
@@ -158,7 +160,7 @@ class Folder:
         }
         for name, figure in figures.items():
             visualize.save(figure, self.path / name)
-        return [self.path / name for name in ("metrics.csv", "model.npz", *figures)]
+        return [self.path / name for name in ("metrics.csv", "model.npz", "config.json", *figures)]
 
 
 def _surest(params, clips, config):

@@ -55,7 +55,7 @@ _ALL = [
             depths=(1, 2, 1),
             stride_kv=(1, 4, 4),
             dropout=0.1,
-            drop_path=0.0,
+            drop_path=0.1,
         ),  # fmt: skip
     ),
 ]

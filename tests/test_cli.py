@@ -13,7 +13,7 @@ import pytest
 import mvit_np as mv
 from mvit_np.cli import main
 
-FILES = {"metrics.csv", "model.npz", "stages.png", "training.png", "attention.png", "pooling_attention.png"}
+FILES = {"metrics.csv", "model.npz", "config.json", "stages.png", "training.png", "attention.png", "pooling_attention.png"}
 
 
 def run(*arguments, timeout=170, **options):
