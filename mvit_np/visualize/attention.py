@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from ..backend import to_host
 from ..model import forward
+from ..plan import plan as plan_of
 from .style import BODY, GREY, INK, SMALL, WIDTH, new_figure, panel, times
 
 COLUMNS = 8  # frames shown at most
@@ -24,10 +27,10 @@ def class_attention(params, clip, config):
     since such a model classifies the mean token. Raises ValueError for more than one clip.
     """
     if len(clip) != 1:
-        raise ValueError(f"class_attention looks at one clip, (1, T, H, W, C); came {len(clip)}: choose one with clip[i : i + 1]")
-    from ..plan import plan
-
-    last, maps = {f"blocks.{spec.index}.attention": spec for spec in _last_blocks(plan(config))}, []
+        raise ValueError(
+            f"class_attention looks at one clip, (1, T, H, W, C); came {len(clip)}: choose one with clip[i : i + 1]"
+        )
+    last, maps = {f"blocks.{spec.index}.attention": spec for spec in _last_blocks(plan_of(config))}, []
 
     def keep(name, weights):
         if name in last:
@@ -59,11 +62,11 @@ def attention_figure(clip, maps, plan, title=""):
     plan    of the model, for each stage's grid of keys
     title   about the clip, such as its label; it goes under the message
 
-    How to read it. The upper row is the clip, time runs to the right. Each further row is a stage: yellow is where the class
-    token attends most, dark where it does not. A tile is one key: one place on the block's pooled grid, which covers
-    several pixels and often several frames (frames of one key stand close together). Each row has a scale of its own,
-    from no attention to its maximum; the maximum is given as a multiple of uniform attention, with 1× for a token that
-    attends to all keys alike. A row with a maximum near 1× has thus learned no preference, however colourful.
+    How to read it. The upper row is the clip, time runs to the right. Each further row is a stage: yellow is where the
+    class token attends most, dark where it does not. A tile is one key: one place on the block's pooled grid, which
+    covers several pixels and often several frames (frames of one key stand close together). Each row has a scale of its
+    own, from no attention to its maximum; the maximum is given as a multiple of uniform attention, with 1× for a token
+    that attends to all keys alike. A row with a maximum near 1× has thus no preference, however colourful it is.
     """
     rows = [_Row(plan, *each) for each in maps]
     clip = _bright(clip)
@@ -81,7 +84,7 @@ def attention_figure(clip, maps, plan, title=""):
 
 
 class _Row:
-    """A stage's map and what is said beside it. Raises ValueError for a map that is not on the grid of the stage's keys."""
+    """A stage's map and what is said beside it. Raises ValueError for a map on another grid than the stage's keys."""
 
     def __init__(self, plan, stage, *name_and_shares):
         *name, shares = name_and_shares
@@ -118,7 +121,7 @@ def _columns(shown, frames, rows):
     """The left edges of the frames, those that share a key close together, and their width."""
     keys = [_key(frame, frames, rows[0].thw[0]) for frame in shown]
     apart = 2.5 * GAP if len(set(keys)) < len(keys) else GAP
-    steps = [GAP if a == b else apart for a, b in zip(keys, keys[1:])]
+    steps = [GAP if a == b else apart for a, b in pairwise(keys)]
     room = WIDTH - LABELS - BAR - sum(steps)
     width = min(room / len(keys), CELL)
     return LABELS + np.concatenate([[0], np.cumsum([width + step for step in steps])]), width
@@ -156,7 +159,15 @@ def _picture(figure, left, bottom, width, height, frame):
 
 def _label(figure, y, name, more):
     width, height = figure.get_size_inches()
-    figure.text(0.3 / width, (y + (0.14 if more else 0)) / height, name, fontsize=BODY, weight="bold", color=INK, va="bottom" if more else "center")
+    figure.text(
+        0.3 / width,
+        (y + (0.14 if more else 0)) / height,
+        name,
+        fontsize=BODY,
+        weight="bold",
+        color=INK,
+        va="bottom" if more else "center",
+    )
     figure.text(0.3 / width, (y + 0.1) / height, more, fontsize=SMALL, color=GREY, va="top", linespacing=1.3)
 
 

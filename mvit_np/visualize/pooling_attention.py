@@ -16,13 +16,16 @@ RADIUS = 0.14  # of the plus
 
 
 def pooling_attention_figure(spec):
-    """Where the tokens of one block are pooled, and what that saves.   spec: a `BlockSpec`, `mvit_np.plan(config).blocks[i]`
+    """Where the tokens of one block are pooled, and what that saves.
 
-    How to read it, from the bottom up. The input X is normed and projected three times. Each projection is pooled on its
-    own grid (orange, the step that MViT adds; dashed where this block leaves it out). Pooling the keys and values makes the
-    attention matrix narrower; pooling the queries makes it shorter and shrinks the grid that leaves the block. On the left
-    the skip connection is pooled with the queries' stride so that the two can be added. At every arrow: the grid
-    time × height × width, then tokens (with the class token, which goes around every pool) and channels.
+    spec    a `BlockSpec`, such as `mvit_np.plan(config).blocks[1]`
+
+    How to read it, from the bottom up. The input X is normed and projected three times. Each projection is pooled on
+    its own grid (orange, the step that MViT adds; dashed where this block leaves it out). Pooling the keys and values
+    makes the attention matrix narrower; pooling the queries makes it shorter and shrinks the grid that leaves the
+    block. On the left the skip connection is pooled with the queries' stride so that the two can be added. At every
+    arrow: the grid time × height × width, then tokens (with the class token, which goes around every pool) and
+    channels.
     """
     figure = new_figure(HEIGHT, _message(spec), _weights(spec))
     axes = canvas(figure)
@@ -112,7 +115,15 @@ def _attention(axes, spec):
     _arrow(axes, (CHAIN, SOFTMAX + LOW / 2), (CHAIN, MATMUL - LOW / 2))
     _beside(axes, CHAIN, (SOFTMAX + MATMUL) / 2, _matrix(spec))
     left, right = CHAIN - 1.0, V + 0.6
-    _box(axes, (left + right) / 2, MATMUL, right - left, LOW, "MatMul" + (", + Q" if spec.residual_pooling else ""), GREEN)
+    _box(
+        axes,
+        (left + right) / 2,
+        MATMUL,
+        right - left,
+        LOW,
+        "MatMul" + (", + Q" if spec.residual_pooling else ""),
+        GREEN,
+    )
 
 
 def _output(axes, spec):
@@ -154,12 +165,18 @@ def _pool(axes, x, y, name, pool):
 
 def _box(axes, x, y, width, height, text, colour):
     """A box around its text; without a colour dashed: what is not there."""
-    style = {"boxstyle": "round,pad=0,rounding_size=0.07", "linewidth": 1.2, "edgecolor": INK if colour else GREY, "zorder": 2}
+    style = {
+        "boxstyle": "round,pad=0,rounding_size=0.07",
+        "linewidth": 1.2,
+        "edgecolor": INK if colour else GREY,
+        "zorder": 2,
+    }
     corner = (x - width / 2, y - height / 2)
     axes.add_patch(FancyBboxPatch(corner, width, height, facecolor="white", linestyle="-" if colour else "--", **style))
     if colour:
         axes.add_patch(FancyBboxPatch(corner, width, height, facecolor=colour, alpha=0.55, **style))
-    axes.text(x, y, text, fontsize=SMALL, color=INK if colour else GREY, ha="center", va="center", zorder=3, linespacing=1.3)
+    words = {"fontsize": SMALL, "color": INK if colour else GREY, "linespacing": 1.3}
+    axes.text(x, y, text, ha="center", va="center", zorder=3, **words)
 
 
 def _arrow(axes, start, stop):

@@ -5,33 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.patches import Polygon
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from ..costs import costs
-from ..plan import Plan
-from .style import (
-    BLUE,
-    GREY,
-    INK,
-    PALE,
-    SMALL,
-    VERMILLION,
-    canvas,
-    counted,
-    digits,
-    fold,
-    new_figure,
-    panel,
-    times,
-    unit_of,
-)
+from .pyramid import pyramids
+from .style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, canvas, counted, digits, fold, new_figure, panel, unit_of
 
-HEIGHT = 6.95  # inches, as are all the lengths below
-MIDDLE = 4.62  # of the boxes
-TALLEST, LONGEST = 1.2, 1.9  # sides of a box: the largest grid, the most channels
-SLANT = 0.3  # of the side that goes back into the page
-SLOT, GAP, GROUP = 1.25, 0.34, 3.4  # at least for a stage's labels, between two stages, at least for a model's
+HEIGHT = 7.1  # inches
 REACH = 0.4  # stages that a baseline's line goes on to either side: past the bars
 
 
@@ -41,15 +22,16 @@ def stage_figure(plan, baseline, names=None):
     plan, baseline   what `mvit_np.plan` gives, such as for an MViT and a ViT
     names            of the two in the figure; otherwise MViT with several stages and ViT with one
 
-    How to read it. Above, each stage is a box drawn to scale: its front is as high and as deep as the token grid, and as
-    long as there are channels. A ViT is one box: nothing changes with depth. Below, left to right through the network: the
-    tokens fall and the channels grow (both on a logarithmic scale, so that equal steps are equal factors), and the
-    multiply-adds of one block, a mean over the stage's blocks, stay level. Attention and MLPs over so many tokens are
-    affordable because channels are few there. Dashed is the baseline. "Cubes" is the cube embedding, which is no block.
+    How to read it. Above, each stage is a box drawn to scale: its front is as high and as deep as the token grid, and
+    as long as there are channels. A ViT is one box: nothing changes with depth. Below, from left to right through the
+    network: the tokens fall and the channels grow (both on a logarithmic scale, so that equal steps are equal factors),
+    and the multiply-adds of one block, a mean over the stage's blocks, stay level. Attention and MLPs over so many
+    tokens are affordable because channels are few there. Dashed is the baseline. "Cubes" is the cube embedding, which
+    is no block.
     """
     models = _models((plan, baseline), names)
     figure = new_figure(HEIGHT, _message(models[0]), _comparison(*models))
-    _pyramids(canvas(figure), models)
+    pyramids(canvas(figure), models)
     _panel_tokens(figure, models)
     _panel_channels(figure, models)
     _panel_macs(figure, models)
@@ -73,11 +55,14 @@ class _Model:
 
     name: str
     colour: str
-    plan: Plan
     stages: tuple[_Stage, ...]
     params: int
     macs: int
     cubes_macs: int
+
+    @property
+    def totals(self):
+        return f"{counted(self.macs)} multiply-adds, {counted(self.params)} parameters"
 
 
 def _models(plans, names):
@@ -88,7 +73,7 @@ def _models(plans, names):
 def _model(name, colour, p):
     account = costs(p.config)
     stages = tuple(_stage(p, account, stage) for stage in range(len(p.config.depths)))
-    return _Model(name, colour, p, stages, account.params, account.macs, account.lines[0].macs)
+    return _Model(name, colour, stages, account.params, account.macs, account.lines[0].macs)
 
 
 def _stage(p, account, stage):
@@ -105,9 +90,10 @@ def _message(model):
     if len(model.stages) == 1:
         return f"{model.name}: tokens, channels and cost are the same in every block"
     macs = [stage.macs for stage in model.stages]
-    falls, grows = fold(first.tokens / last.tokens), fold(last.channels / first.channels)
+    falls, grows = first.tokens / last.tokens, last.channels / first.channels
+    channels = f"channels grow {fold(grows)}×" if grows > 1 else "channels stay"
     level = fold(max(macs) / min(macs))
-    return f"Tokens fall {falls}×, channels grow {grows}×, the cost per block stays within a factor of {level}"
+    return f"Tokens fall {fold(falls)}×, {channels}, the cost per block stays within a factor of {level}"
 
 
 def _comparison(model, baseline):
@@ -119,88 +105,6 @@ def _fewer(ratio):
     if abs(ratio - 1) < 0.005:
         return "as many"
     return f"{fold(ratio)}× fewer" if ratio > 1 else f"{fold(1 / ratio)}× more"
-
-
-def _totals(model):
-    return f"{counted(model.macs)} multiply-adds, {counted(model.params)} parameters"
-
-
-# -- the boxes --------------------------------------------------------------------------------------------------------
-
-
-def _pyramids(axes, models):
-    """Both models' boxes, side by side on one scale."""
-    stages = [stage for model in models for stage in model.stages]
-    scale = TALLEST / max(max(stage.thw[1:]) for stage in stages), LONGEST / max(stage.channels for stage in stages)
-    widths = [_group_width(model, scale) for model in models]
-    space = (axes.get_xlim()[1] - sum(widths)) / 3
-    left = space
-    for model, width in zip(models, widths):
-        _pyramid(axes, model, left, width, scale)
-        left += width + space
-
-
-def _group_width(model, scale):
-    return max(sum(_slots(model, scale)) + GAP * (len(model.stages) - 1), GROUP)
-
-
-def _slots(model, scale):
-    """The width that each stage takes."""
-    return [max(stage.channels * scale[1] + stage.thw[2] * SLANT * scale[0], SLOT) for stage in model.stages]
-
-
-def _pyramid(axes, model, left, width, scale):
-    slots, middle = _slots(model, scale), left + width / 2
-    axes.text(middle, 5.78, model.name, fontsize=14, weight="bold", color=model.colour, ha="center")
-    axes.text(middle, 5.54, _totals(model), fontsize=SMALL, color=INK, ha="center")
-    x = middle - (sum(slots) + GAP * (len(slots) - 1)) / 2
-    for number, (stage, slot) in enumerate(zip(model.stages, slots), 1):
-        right = _box(axes, stage, x + slot / 2, scale, model.colour)
-        if number < len(slots):
-            following = model.stages[number]
-            _arrow(axes, right, x + slot + GAP + slots[number] / 2 - _length(following, scale) / 2)
-        axes.text(x + slot / 2, 3.74, _label(number, stage), fontsize=SMALL, color=INK, ha="center", va="top", linespacing=1.25)
-        x += slot + GAP
-
-
-def _length(stage, scale):
-    return stage.channels * scale[1] + SLANT * stage.thw[2] * scale[0]
-
-
-def _label(number, stage):
-    plural = "" if stage.blocks == 1 else "s"
-    rows = (
-        f"stage {number}: {stage.blocks} block{plural}",
-        times(stage.thw),
-        f"{stage.tokens} tokens",
-        f"{stage.channels} channels",
-    )
-    return "\n".join(rows)
-
-
-def _box(axes, stage, middle, scale, colour):
-    """A cuboid: height and depth are the grid's, length the channels'. Returns where its right side is."""
-    high, deep, long = stage.thw[1] * scale[0], stage.thw[2] * scale[0] * SLANT, stage.channels * scale[1]
-    x, y = middle - (long + deep) / 2, MIDDLE - (high + deep) / 2
-    back, right, up = (deep, deep), (long, 0), (0, high)
-    for (a, b), shade in (((right, up), 0.75), ((right, back), 0.35), ((up, back), 0.55)):
-        corner = (x + long, y) if (a, b) == (up, back) else (x, y + high) if (a, b) == (right, back) else (x, y)
-        _side(axes, corner, a, b, colour, shade)
-    return x + long + deep
-
-
-def _side(axes, corner, a, b, colour, shade):
-    """A parallelogram from `corner` along a and b, filled with so much colour."""
-    (x, y), path = corner, ((0, 0), a, (a[0] + b[0], a[1] + b[1]), b)
-    points = [(x + dx, y + dy) for dx, dy in path]
-    axes.add_patch(Polygon(points, facecolor="white", zorder=2))
-    axes.add_patch(Polygon(points, facecolor=colour, alpha=shade, zorder=2))
-    axes.add_patch(Polygon(points, fill=False, edgecolor=INK, linewidth=0.8, zorder=3, joinstyle="round"))
-
-
-def _arrow(axes, start, stop):
-    style = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", (stop - 0.06, MIDDLE), (start + 0.06, MIDDLE), arrowprops=style)
 
 
 # -- the panels -------------------------------------------------------------------------------------------------------
@@ -253,15 +157,15 @@ def _lines(axes, models, series, ha):
     axes.yaxis.set_major_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
     axes.plot(range(len(values)), values, "-o", color=model.colour, linewidth=2.5, markersize=7, zorder=3)
-    for x, value in enumerate(values):
+    for x, value in enumerate(values[1:], 1):
         _number(axes, x, value, str(value), INK, ha if len(model.stages) > 1 else "center")
     _baseline(axes, baseline, others, len(values) - 1, str(others[-1]))
 
 
 def _baseline(axes, model, values, count, last):
     """The other model's stages, spread over the same width; a ViT has one and thus a level line."""
-    places = np.linspace(-REACH, count + REACH, len(values) + 1)
-    axes.plot(places, [values[0], *values], "--", color=model.colour, linewidth=2)
+    places = [-REACH, *np.linspace(0, count, len(values) + 1), count + REACH]
+    axes.plot(places, [values[0], values[0], *values, values[-1]], "--", color=model.colour, linewidth=2)
     style = {"fontsize": SMALL, "weight": "bold", "color": model.colour, "va": "center"}
     axes.annotate(f"{model.name} {last}", (places[-1], values[-1]), (6, 0), textcoords="offset points", **style)
 
@@ -269,4 +173,10 @@ def _baseline(axes, model, values, count, last):
 def _number(axes, x, y, text, colour, ha):
     """A number just above its mark: to the right of a falling line, to the left of a rising one."""
     shift = {"left": (-4, 7), "right": (4, 7), "center": (0, 7)}[ha]
-    axes.annotate(text, (x, y), shift, textcoords="offset points", fontsize=SMALL, color=colour, ha=ha)
+    style = {
+        "fontsize": SMALL,
+        "color": colour,
+        "ha": ha,
+        "path_effects": [withStroke(linewidth=3, foreground="white")],
+    }
+    axes.annotate(text, (x, y), shift, textcoords="offset points", **style)

@@ -53,7 +53,8 @@ def save(figure, path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
     except OSError as problem:
-        raise ValueError(f"the figure {path} cannot be written ({problem.strerror or problem}): give another folder") from None
+        reason = problem.strerror or problem
+        raise ValueError(f"the figure {path} cannot be written ({reason}): give another folder") from None
     return path
 
 

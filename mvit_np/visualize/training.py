@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from .style import BLUE, BODY, GREEN, GREY, INK, SMALL, VERMILLION, new_figure, panel
 
@@ -21,15 +22,16 @@ def training_figure(rows, summary, x="seconds", chance=0.5):
     x         the horizontal axis: "seconds" or "step"
     chance    the accuracy of guessing
 
-    How to read it. Left and middle: light is every batch, strong its running mean; rings are tests on unseen clips. A gap
-    between the line and the rings is overfitting. Dashed is guessing: a model that has learned nothing stays there. Right:
-    the same test clips twice, once with their frames in a random order. All that distinguishes the two is the order, so the
-    bar that drops to the dashed line says that single frames do not give the answer away and the model reads the motion.
+    How to read it. Left and middle: light is every batch, strong its running mean; rings are tests on unseen clips. A
+    gap between the line and the rings is overfitting. Dashed is guessing: a model that has learned nothing stays there.
+    Right: the same test clips twice, once with their frames in a random order. All that distinguishes the two is the
+    order, so a bar that drops to the dashed line says that single frames do not give the answer away and that the model
+    reads the motion.
     """
     figure = new_figure(HEIGHT, _message(summary), _effort(rows))
     _loss(_panel(figure, 0.75, 3.65, "loss", x), rows, x, chance)
-    _accuracy(_panel(figure, 5.1, 3.65, "accuracy", x), rows, x, chance)
-    _order(_panel(figure, 9.5, 2.2, "accuracy on unseen clips"), summary, chance)
+    _accuracy(_panel(figure, 5.1, 3.6, "accuracy", x), rows, x, chance)
+    _order(_panel(figure, 9.55, 2.15, "accuracy on unseen clips"), summary, chance)
     return figure
 
 
@@ -59,6 +61,7 @@ def _panel(figure, left, width, title, x=None):
     axes = panel(figure, left, BOTTOM, width, TALL, title)
     if x is not None:
         axes.set_xlabel("seconds of training" if x == "seconds" else "step", fontsize=SMALL, color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
     return axes
 
 
@@ -68,7 +71,7 @@ def _loss(axes, rows, x, chance):
     _curve(axes, places, loss)
     axes.axhline(guess, color=GREY, linestyle="--", linewidth=1.5)
     axes.set_ylim(0, 1.25 * max(guess, np.quantile(loss, 0.99)))
-    axes.set_xlim(0, places[-1])
+    axes.set_xlim(0, 1.02 * places[-1])
     _note(axes, 0.98, guess, f"guessing: {guess:.2f}", GREY)
 
 
@@ -80,7 +83,7 @@ def _accuracy(axes, rows, x, chance):
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     _note(axes, 0.98, chance, f"guessing: {_percent(chance)}", GREY)
     _shares(axes)
-    axes.set_xlim(0, places[-1])
+    axes.set_xlim(0, 1.02 * places[-1])
     axes.legend(loc="lower right", fontsize=SMALL, frameon=False, labelcolor=INK)
 
 
@@ -88,8 +91,15 @@ def _order(axes, summary, chance):
     shares = summary["test_accuracy"], summary["shuffled_accuracy"]
     axes.bar((0, 1), shares, 0.66, color=(GREEN, VERMILLION))
     for place, share in enumerate(shares):
-        style = {"fontsize": 14, "weight": "bold", "color": "white", "ha": "center", "va": "top"}
-        axes.annotate(_percent(share), (place, share), (0, -6), textcoords="offset points", **style)
+        inside = share > 0.15
+        style = {
+            "fontsize": 14,
+            "weight": "bold",
+            "color": "white" if inside else INK,
+            "va": "top" if inside else "bottom",
+        }
+        shift = (0, -6 if inside else 6)
+        axes.annotate(_percent(share), (place, share), shift, textcoords="offset points", ha="center", **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     axes.set_xticks((0, 1), ("frames\nin order", "frames\nshuffled"), fontsize=BODY)
     axes.tick_params(axis="x", length=0)
@@ -97,7 +107,7 @@ def _order(axes, summary, chance):
 
 
 def _shares(axes):
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.04)
     axes.set_yticks(np.linspace(0, 1, 5), [_percent(share) for share in np.linspace(0, 1, 5)])
 
 
