@@ -1,5 +1,6 @@
 """Multiscale Vision Transformers as explicit array maths on NumPy or CuPy, with every gradient checked."""
 
+from . import ops, tree
 from .autodiff import op, value_and_grad
 from .backend import to_device, to_host
 from .checkpoint import checkpoint
@@ -35,6 +36,9 @@ __all__ = [
     "gradcheck",
     "adjointcheck",
     "GradientError",
+    # parts to build from
+    "ops",
+    "tree",
     # where arrays live
     "to_device",
     "to_host",

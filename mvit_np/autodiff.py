@@ -22,7 +22,7 @@ from contextlib import contextmanager
 
 import autograd.numpy  # noqa: F401  (registers the boxes and vector spaces of NumPy arrays)
 from autograd.core import SparseObject, VJPNode, VSpace, add_outgrads, toposort
-from autograd.tracer import Box, find_top_boxed_args, getval, isbox, new_box
+from autograd.tracer import Box, getval, isbox, new_box
 from autograd.util import subvals
 
 from . import tree as trees
@@ -38,14 +38,13 @@ def op(fun):
 
     @functools.wraps(fun)
     def call(*args, **static):
-        boxed, trace, node_type, _ = find_top_boxed_args(args)
         _refuse_traced_keywords(fun, static)
+        boxed = [(position, x) for position, x in enumerate(args) if isbox(x)]
         if not boxed:
             return fun(*args, **static)[0]
-        values = subvals(args, [(position, box._value) for position, box in boxed])
-        _refuse_higher_order(fun, values, node_type)
-        value, backward = fun(*values, **static)
-        several = isinstance(value, tuple)
+        _refuse_higher_order(fun, boxed)
+        value, backward = fun(*subvals(args, [(position, box._value) for position, box in boxed]), **static)
+        trace, several = boxed[0][1]._trace, isinstance(value, tuple)
         positions = [position for position, _ in boxed]
         node = _node([box._node for _, box in boxed], _chosen(fun, backward, positions, several))
         if several:
@@ -242,6 +241,7 @@ def _refuse_traced_keywords(fun, static):
             raise TypeError(f"{fun.__name__} got the traced array {name!r} by keyword: pass arrays positionally")
 
 
-def _refuse_higher_order(fun, values, node_type):
-    if node_type is not VJPNode or any(isbox(value) for value in values):
+def _refuse_higher_order(fun, boxed):
+    inside = any(isbox(box._value) for _, box in boxed)
+    if inside or len({box._trace for _, box in boxed}) > 1 or any(type(box._node) is not VJPNode for _, box in boxed):
         raise TypeError(f"{fun.__name__} is differentiable once, in reverse mode: no derivative of a derivative")

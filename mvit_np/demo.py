@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -128,23 +129,24 @@ class Folder:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._metrics = open(self.path / "metrics.csv", "w", newline="")
+            tempfile.TemporaryFile(dir=self.path).close()
         except OSError as problem:
             reason = problem.strerror or problem
             raise ValueError(f"the output folder {path} cannot be written ({reason}): give another with --out") from None
-        self._rows = csv.DictWriter(self._metrics, FIELDS)
-        self._rows.writeheader()
 
     def add(self, row):
-        """One more line of metrics.csv, on disk at once."""
-        self._rows.writerow({name: _short(value) for name, value in row.items()})
-        self._metrics.flush()
+        """One more line of metrics.csv, on disk at once; the first starts the file anew."""
+        first = row["step"] == 1
+        with open(self.path / "metrics.csv", "w" if first else "a", newline="") as file:
+            lines = csv.DictWriter(file, FIELDS)
+            if first:
+                lines.writeheader()
+            lines.writerow({name: _short(value) for name, value in row.items()})
 
     def finish(self, rows, params, config, clips, result):
         """The checkpoint and the four figures; returns the paths written."""
         from . import visualize
 
-        self._metrics.close()
         params = to_host(params)
         save(self.path / "model.npz", params, config)
         (self.path / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")

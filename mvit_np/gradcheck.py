@@ -9,9 +9,9 @@ The numeric side is always computed in float64 with h = 1e-4: the error of the c
 rounding about 1e-16 / h, both far below the tolerance. Max pooling has kinks, and a step across one is no derivative: where
 the two numbers differ, steps of 1e-5 and 1e-6 are tried. A wrong gradient fails at every step.
 
-A directional derivative of a unit direction in n dimensions is
-about |gradient| / sqrt(n) in size (its root mean square over all directions), so errors are given relative to that and not
-to the one value, which can be near zero by chance. What rounding alone explains of a difference is no error.
+A directional derivative along a unit direction in n dimensions is about |gradient| / sqrt(n) in size (its root mean square
+over all directions). Errors are given relative to that and not to the one value, which can be near zero by chance. What
+rounding alone explains of a difference is no error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def gradcheck(fun, *args, seed=0, full=False, tolerance=None, name=None, check=T
 
     fun        returns an array of any shape, or several in a tuple or list
     full       move every single entry in turn, not one random direction an argument: for notebooks
-    tolerance  of the error relative to the root-mean-square directional derivative; by dtype 1e-7 (float64), 1e-5 (float32)
+    tolerance  of the error relative to the root-mean-square directional derivative; by dtype 1e-7 (float64), 1e-5 (float32:
+               enough for one op; the roundings of a whole model add up, so check that in float64)
     check      False returns the report even where it failed
 
     Returns a `Report`; raises GradientError with it where a number is off, and where a gradient has another shape or dtype
@@ -84,7 +85,11 @@ def _named_leaves(args):
         new = dict(zip(moved, values))
         return rebuild([new.get(i, leaf) for i, leaf in enumerate(every)])
 
-    return [names[i] for i in moved], [every[i] for i in moved], with_leaves
+    leaves = [every[i] for i in moved]
+    if not leaves or any(str(leaf.dtype) not in TOLERANCE for leaf in leaves):
+        came = sorted({str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in every})
+        raise TypeError(f"gradcheck moves float32 and float64 arrays; came {', '.join(came) or 'nothing'}: convert them")
+    return [names[i] for i in moved], leaves, with_leaves
 
 
 def _flat_function(fun, rebuild):

@@ -226,3 +226,9 @@ def test_adjoint_check():
 
     with pytest.raises(GradientError):
         adjointcheck(wrong, x)
+
+
+@pytest.mark.parametrize("args", [(), (np.arange(3),), (np.ones(2, "float16"),)])
+def test_what_cannot_be_checked_is_named(args):
+    with pytest.raises(TypeError, match="float32 and float64 arrays; came"):
+        gradcheck(lambda *x: x, *args)
