@@ -9,6 +9,7 @@ import numpy as np
 
 from . import ops
 from . import tree as trees
+from .backend import from_host
 from .checkpoint import checkpoint
 from .config import MViTConfig
 from .gradcheck import gradcheck
@@ -55,6 +56,11 @@ def distinct(*shape):
     return lambda rng: [rng.permutation(np.arange(float(np.prod(shape)))).reshape(shape) / np.prod(shape) ** 0.5]
 
 
+def beside(x, host):
+    """A constant NumPy array in the library and dtype of `x`."""
+    return from_host(host.astype(x.dtype), x)
+
+
 def op_cases():
     """At least one case for each op, several where it has several forms."""
     grid = (2, 3, 5, 4, 2, 3)  # (B, T, H, W, heads, d)
@@ -94,10 +100,10 @@ def op_cases():
         Case("add, repeated", ops.add, normals((4, 3), (2, 1, 3))),
         Case("add, repeated along leading and inner axes", ops.add, normals((1, 3), (2, 4, 3))),
         Case("residual", ops.residual, normals((2, 4, 3), (2, 4, 3))),
-        Case("residual, masked", lambda x, y: ops.residual(x, y, mask.astype(y.dtype)), normals((2, 4, 3), (2, 4, 3))),
-        Case("scale", lambda x: ops.scale(x, mask.astype(x.dtype)), normals((2, 4, 3))),
-        Case("cross_entropy", lambda x: ops.cross_entropy(x, labels), normals((3, 4))),
-        Case("cross_entropy, smoothed", lambda x: ops.cross_entropy(x, labels, 0.2), normals((3, 4))),
+        Case("residual, masked", lambda x, y: ops.residual(x, y, beside(x, mask)), normals((2, 4, 3), (2, 4, 3))),
+        Case("scale", lambda x: ops.scale(x, beside(x, mask)), normals((2, 4, 3))),
+        Case("cross_entropy", lambda x: ops.cross_entropy(x, from_host(labels, x)), normals((3, 4))),
+        Case("cross_entropy, smoothed", lambda x: ops.cross_entropy(x, from_host(labels, x), 0.2), normals((3, 4))),
     ]
 
 

@@ -87,11 +87,7 @@ def test_training_with_masks_drawn_on_the_device_moves_nothing(checkpoint, rng, 
     assert steps[-1].loss.dtype == np.float32 and steps[-1].loss.shape == ()
 
 
-# These cases close over a host array (a mask, labels); the models above run their ops on the device.
-HOST_CASES = ("residual, masked", "scale", "cross_entropy", "cross_entropy, smoothed")
-
-
-@pytest.mark.parametrize("case", [c for c in op_cases() if c.name not in HOST_CASES], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", op_cases(), ids=lambda case: case.name)
 def test_every_op_gives_numpys_numbers(case):
     arrays = case.make(np.random.default_rng(0))
     host, device = case.fun(*arrays), case.fun(*on_device(arrays))
@@ -121,16 +117,9 @@ def test_mixed_host_and_device_arrays_are_refused(rng):
 
 
 @pytest.mark.parametrize(
-    "device, words", [("cuda:0", "needs CuPy"), ("tpu", "'cpu', 'cuda' or 'cuda:N'"), ("cuda:x", "cuda:N")]
+    "device, words", [("cuda:99", "device 'cuda:99'"), ("tpu", "'cpu', 'cuda' or 'cuda:N'"), ("cuda:x", "cuda:N")]
 )
 def test_a_device_that_is_not_there_is_one_clear_sentence(device, words):
-    try:
-        import cupy
-
-        if device == "cuda:0" and cupy.cuda.is_available():
-            pytest.skip("there is a device here")
-    except ImportError:
-        pass
     with pytest.raises(ValueError, match=words) as error:
         mv.to_device({"w": np.ones(2)}, device)
     assert "\n" not in str(error.value)
