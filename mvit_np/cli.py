@@ -12,6 +12,8 @@ from tqdm import tqdm
 from . import __version__, plan
 from .presets import PRESETS, preset
 
+BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
+
 
 def main(argv=None):
     """Run one command; the exit code is 0, 1 where a check failed, 2 for a mistake of the user's (one sentence says which)."""
@@ -121,9 +123,10 @@ def _demo(arguments):
     print(f"\n{plan(config)}\n\n{demo.totals(config)}\n")
     print(f"accuracy on unseen shots        {result['test_accuracy']:6.1%}  after {rows[-1]['seconds']:.0f} s of training")
     print(f"the same, frames shuffled       {result['shuffled_accuracy']:6.1%}  where a coin gets 50 %")
-    print(f"gradients of the trained model  {'agree' if report.passed else 'DISAGREE'} with finite differences", end=" ")
-    print(f"({len(report.checks)} directions, worst error {report.worst.error:.0e})")
-    print("\nwrote " + ", ".join(str(path) for path in paths))
+    print(f"gradients of the trained model  {'agree' if report.passed else 'DISAGREE'} with finite differences")
+    print(f"{'':30}  ({len(report.checks)} directions, worst error {report.worst.error:.0e})")
+    print(f"\nwrote into {folder.path}: {', '.join(path.name for path in paths[:3])},")
+    print(", ".join(path.name for path in paths[3:]))
     print(f"{time.perf_counter() - start:.0f} s in all")
     return 0 if report.passed else 1
 
@@ -137,8 +140,9 @@ def _clips():
     train, test = (len(labels) // 4 for labels in (clips.train_labels, clips.test_labels))
     shots = {kind: len(set(ids.tolist())) for kind, ids in (("train", clips.train_shots), ("test", clips.test_shots))}
     print(
-        f"real video: {', '.join(films)}; {train} clips from {shots['train']} shots to learn from, {test} from "
-        f"{shots['test']} other shots to test on, each four ways (mirrored, reversed in time)\n"
+        f"real video: {', '.join(films)}\n"
+        f"{train} clips from {shots['train']} shots to learn from, {test} from {shots['test']} other shots to test on,\n"
+        "each four ways: as it is, mirrored, reversed in time, both\n"
         "task: does the picture move left or right?"
     )
     return clips
@@ -149,7 +153,7 @@ def _train(demo, clips, config, settings, folder):
     rows, params = [], None
     total = settings.steps(len(clips.train_clips)) * settings.batch
     try:
-        with tqdm(total=total, unit="clip", desc="training", smoothing=0.1, dynamic_ncols=True) as bar:
+        with tqdm(total=total, unit=" clips", smoothing=0.1, dynamic_ncols=True, bar_format=BAR) as bar:
             for row, latest in demo.training(clips, config, settings):
                 params = latest
                 rows.append(row)

@@ -18,6 +18,7 @@ from . import costs, cross_entropy, forward, gradcheck, init, plan, predict, sav
 from .backend import default_rng, from_host, to_device, to_host
 from .data import LABELS, shuffle_frames
 from .train import fit, warmup_cosine
+from .units import unit_of
 
 FIELDS = ("step", "seconds", "loss", "accuracy", "learning_rate", "clips_per_s", "test_accuracy")
 
@@ -183,10 +184,11 @@ def _short(value):
 
 
 def totals(config):
-    """Parameters and multiply-adds in a line."""
+    """Parameters, multiply-adds and memory of one clip, two lines."""
     account = costs(config)
+    factor, prefix = unit_of(account.macs)
     return (
-        f"{account.params:,} parameters, {account.macs / 1e9:.4g} G multiply-adds a clip, "
-        f"{account.activation_bytes / 1e6:.4g} MB kept a clip in training, "
-        f"largest attention {account.attention_bytes / 1e6:.4g} MB"
+        f"{account.params:,} parameters, {account.macs / factor:.2f} {prefix} multiply-adds a clip\n"
+        f"{account.activation_bytes / 1e6:.2f} MB kept a clip in training, "
+        f"largest attention {account.attention_bytes / 1e6:.2f} MB"
     )

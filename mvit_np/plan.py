@@ -134,7 +134,7 @@ class Plan:
     head: HeadSpec
 
     def __str__(self):
-        from .costs import stage_table  # the one look upwards: the printed table also shows what each stage costs
+        from .table import stage_table  # the one look upwards: the printed table also shows what each stage costs
 
         return stage_table(self)
 

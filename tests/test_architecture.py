@@ -63,7 +63,9 @@ ALLOWED = {
     "tree": [],
     "backend": ["tree"],
     "config": [],
-    "plan": ["config", "costs"],  # costs: for the printed table alone
+    "plan": ["config", "table"],  # table: the printed plan alone
+    "table": ["costs", "units"],
+    "units": [],
     "presets": ["config"],
     "costs": ["plan"],
     "autodiff": ["tree", "backend"],
@@ -76,7 +78,7 @@ ALLOWED = {
     "weights": ["tree", "backend", "config", "model"],
     "train": ["tree", "backend", "autodiff"],
     "data": [],
-    "visualize": ["plan", "costs", "model", "backend"],
+    "visualize": ["plan", "costs", "units", "model", "backend"],
 }
 
 

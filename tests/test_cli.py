@@ -24,7 +24,7 @@ def run(*arguments, timeout=170, **options):
 def test_info_prints_the_stage_table_and_the_totals(capsys):
     assert main(["info", "mvit_b_16x4"]) == 0
     text = capsys.readouterr().out
-    for word in ("36,610,672 parameters", "70.6 G multiply-adds", "8 x 56 x 56", "25089", "6273", "1569", "393", "70.599"):
+    for word in ("36,610,672 parameters", "70.60 G multiply-adds", "8x56x56", "25089", "6273", "1569", "393", "70.599"):
         assert word in text
 
 
@@ -95,7 +95,7 @@ def test_the_demo_learns_motion_and_needs_the_order_of_frames(demo):
         float(line.split("%")[0].split()[-1]) for line in text.splitlines() if "unseen shots" in line or "shuffled" in line
     )
     assert test >= 85 and abs(shuffled - 50) <= 5
-    assert "agree with finite differences" in text and "tokens" in text and "G mult-adds" in text
+    assert "agree with finite differences" in text and "tokens" in text and "M mult-adds" in text
 
 
 def test_the_demo_writes_its_folder(demo):
@@ -111,7 +111,7 @@ def test_the_demo_writes_its_folder(demo):
 
 def test_the_demos_progress_shows_loss_accuracy_speed_and_time_left(demo):
     bar = demo[0].stderr.replace("\r", "\n").splitlines()[-1]
-    assert "clip/s" in bar and "loss=" in bar and "acc=" in bar and "test=" in bar and "<" in bar
+    assert all(word in bar for word in ("clips/s", "00:00 left", "loss=", "acc=", "test="))
 
 
 def test_ctrl_c_keeps_what_there_is(tmp_path):

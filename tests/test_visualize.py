@@ -11,7 +11,8 @@ from matplotlib.text import Text
 import mvit_np as mv
 from mvit_np import visualize
 from mvit_np.model import forward
-from mvit_np.visualize.style import counted, digits, fold, unit_of
+from mvit_np.units import unit_of
+from mvit_np.visualize.style import counted, digits, fold
 from mvit_np.visualize.training import smoothed
 
 PRESETS = ("mvit_b_16x4", "mvit_s_16x4", "vit_b_8f", "mvit_micro")

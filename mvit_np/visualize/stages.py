@@ -9,8 +9,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from ..costs import costs
+from ..units import unit_of
 from .pyramid import pyramids
-from .style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, canvas, counted, digits, fold, new_figure, panel, unit_of
+from .style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, canvas, counted, digits, fold, new_figure, panel
 
 HEIGHT = 7.1  # inches
 REACH = 0.4  # stages that a baseline's line goes on to either side: past the bars

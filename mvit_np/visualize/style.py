@@ -7,14 +7,14 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..units import unit_of
+
 # Okabe and Ito's palette, which readers with any colour vision tell apart.
-BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
+BLUE, ORANGE, GREEN, VERMILLION, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 INK, GREY, PALE = "#222222", "#5F5F5F", "#DDDDDD"
 
 WIDTH = 12.0  # inches, of every figure: a slide's
 SMALL, BODY, TITLE = 11, 12, 17  # points
-
-PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
 
 def new_figure(height, title, subtitle=""):
@@ -61,11 +61,6 @@ def save(figure, path):
 def times(numbers):
     """(8, 56, 56) -> 8 × 56 × 56"""
     return " × ".join(map(str, numbers))
-
-
-def unit_of(largest):
-    """The factor and prefix in which `largest` reads best: 7.06e10 -> (1e9, "G")"""
-    return next((pair for pair in PREFIXES if largest >= pair[0]), PREFIXES[-1])
 
 
 def digits(value):

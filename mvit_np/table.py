@@ -1,0 +1,53 @@
+"""The stage table: what a plan looks like and what each stage costs, as text of at most 80 columns."""
+
+from __future__ import annotations
+
+from .costs import costs
+from .units import unit_of
+
+HEAD = ("stage", "blocks", "grid", "tokens", "channels", "heads", "stride q", "and kv")
+
+
+def stage_table(p):
+    """The stages of a plan: grid (time x height x width), tokens, channels, heads, strides, parameters, multiply-adds.
+
+    A line for the cube embedding, one a stage, one for the head and the total; a stage's strides are its first block's.
+    """
+    account = costs(p.config)
+    units = unit_of(account.params), unit_of(account.macs)
+    cubes, last = p.embed, account.lines[-1]
+    tokens = p.blocks[0].tokens_in
+    rows = [(*HEAD, f"{units[0][1]} params".strip(), f"{units[1][1]} mult-adds".strip())]
+    rows.append(
+        _row("cubes", "", _times(cubes.thw), tokens, cubes.dim, "", _times(cubes.stride), "", [account.lines[0]], units)
+    )
+    rows += [_stage_row(p, account, stage, units) for stage in range(len(p.config.depths))]
+    rows.append(_row("head", "", "", 1, p.head.num_classes, "", "", "", [last], units))
+    rows.append(_row("total", len(p.blocks), "", "", "", "", "", "", account.lines, units))
+    return _aligned(rows)
+
+
+def _stage_row(p, account, stage, units):
+    blocks = [block for block in p.blocks if block.stage == stage]
+    first, last = blocks[0], blocks[-1]
+    stride_kv = _times(first.stride_kv) if first.pool_kv else "-"
+    sizes = _times(last.thw_q), last.tokens_q, last.dim_attn, last.heads, _times(first.stride_q), stride_kv
+    return _row(stage + 1, len(blocks), *sizes, [line for line in account.lines if line.stage == stage], units)
+
+
+def _row(*cells_lines_units):
+    """Cells as they are, then the lines' parameters and multiply-adds in the table's units."""
+    *cells, lines, units = cells_lines_units
+    sums = sum(line.params for line in lines), sum(line.macs for line in lines)
+    return (*map(str, cells), *(f"{total / factor:.3f}" for total, (factor, _) in zip(sums, units)))
+
+
+def _aligned(rows):
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [" ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _times(thw):
+    return "x".join(map(str, thw))
