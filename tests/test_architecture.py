@@ -38,8 +38,8 @@ def imports(path):
         ("scipy", {"backend"}),
         ("torch", set()),
         ("matplotlib", {"visualize.*"}),
-        ("argparse", {"cli"}),
-        ("tqdm", {"cli"}),
+        ("argparse", {"cli.*"}),
+        ("tqdm", {"cli.*"}),
         ("av", {"data.video"}),
         ("skvideo", set()),
         ("pickle", set()),
@@ -53,7 +53,7 @@ def test_only_x_knows_y(library, owners):
 
 def test_only_the_command_line_prints():
     for path in FILES:
-        if name(path) != "cli":
+        if name(path).split(".")[0] != "cli":
             calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
             assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls), name(path)
 
@@ -92,8 +92,8 @@ def test_dependencies_point_one_way(part):
 
 def test_nothing_imports_the_command_line():
     for path in FILES:
-        if name(path) not in ("__main__", "cli"):
-            assert "mvit_np.cli" not in set(imports(path))
+        if name(path).split(".")[0] not in ("__main__", "cli"):
+            assert not any(module.startswith("mvit_np.cli") for module in imports(path))
 
 
 def test_importing_the_package_needs_no_extra():

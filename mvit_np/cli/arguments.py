@@ -1,0 +1,10 @@
+"""What options accept."""
+
+import argparse
+
+
+def count(text):
+    """A whole number >= 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number >= 1, came {text!r}")
+    return int(text)

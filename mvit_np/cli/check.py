@@ -1,0 +1,27 @@
+"""`mvit-np check`: every gradient against finite differences."""
+
+from __future__ import annotations
+
+import time
+
+
+def add(commands):
+    """The command's options."""
+    parser = commands.add_parser("check", help="check every gradient against finite differences, a line each")
+    parser.add_argument("--verbose", action="store_true", help="show the whole report of every check")
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    """A line for each op, layer and model in either precision; exit code 1 where one disagrees."""
+    from ..checks import all_cases
+
+    start, failed, count = time.perf_counter(), 0, 0
+    for case in all_cases():
+        for dtype in ("float64", "float32"):
+            report = case.check(dtype, check=False)
+            print(report if arguments.verbose or not report.passed else report.summary(), flush=True)
+            failed, count = failed + (not report.passed), count + len(report.checks)
+    verdict = f"{failed} FAILED" if failed else "all agree with finite differences"
+    print(f"{count} directional derivatives in {time.perf_counter() - start:.1f} s: {verdict}")
+    return 1 if failed else 0

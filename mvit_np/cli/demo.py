@@ -1,0 +1,94 @@
+"""`mvit-np demo`: train a small MViT on real video in front of the user."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from .. import demo, plan
+from ..backend import to_device
+from ..presets import preset
+from .arguments import count
+
+BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
+
+
+def add(commands):
+    """The command's options."""
+    parser = commands.add_parser("demo", help="train a small MViT on real video: which way does the picture move?")
+    parser.add_argument("--out", default="mvit_demo", help="folder for figures, metrics and the model (%(default)s)")
+    parser.add_argument("--epochs", type=count, default=1, help="passes over the training clips (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights and the order of clips (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    """Train, test, draw, save; exit code 1 where the trained model's gradients disagree."""
+    start = time.perf_counter()
+    settings = demo.Settings(epochs=arguments.epochs, seed=arguments.seed, device=arguments.device)
+    config = preset("mvit_micro")
+    to_device([], settings.device)
+    folder = demo.Folder(arguments.out)
+    clips = _clips()
+    rows, params = _train(clips, config, settings, folder)
+    if not rows:
+        print("mvit-np: stopped before the first step, nothing was learned", file=sys.stderr)
+        return 130
+
+    result = demo.evaluate(params, clips, config)
+    paths = folder.finish(rows, params, config, clips, result)
+    report = demo.check_trained(params, clips, config)
+    print(f"\n{plan(config)}\n\n{demo.totals(config)}\n")
+    print(f"accuracy on unseen shots        {result['test_accuracy']:6.1%}  after {rows[-1]['seconds']:.0f} s of training")
+    print(f"the same, frames shuffled       {result['shuffled_accuracy']:6.1%}  where a coin gets 50 %")
+    print(f"gradients of the trained model  {'agree' if report.passed else 'DISAGREE'} with finite differences")
+    print(f"{'':30}  ({len(report.checks)} directions, worst error {report.worst.error:.0e})")
+    print(f"\nwrote into {folder.path}: {', '.join(path.name for path in paths[:3])},")
+    print(", ".join(path.name for path in paths[3:]))
+    print(f"{time.perf_counter() - start:.0f} s in all")
+    return 0 if report.passed else 1
+
+
+def _clips():
+    """The clips, with a word on where they come from."""
+    from ..data import load_motion
+
+    films = []
+    clips = load_motion(progress=films.append)
+    train, test = (len(labels) // 4 for labels in (clips.train_labels, clips.test_labels))
+    shots = {kind: len(set(ids.tolist())) for kind, ids in (("train", clips.train_shots), ("test", clips.test_shots))}
+    print(
+        f"real video: {', '.join(films)}\n"
+        f"{train} clips from {shots['train']} shots to learn from, {test} from {shots['test']} other shots to test on,\n"
+        "each four ways: as it is, mirrored, reversed in time, both\n"
+        "task: does the picture move left or right?"
+    )
+    return clips
+
+
+def _train(clips, config, settings, folder):
+    """All rows and the last parameters; Ctrl-C ends the training early and keeps both."""
+    rows, params = [], None
+    total = settings.steps(len(clips.train_clips)) * settings.batch
+    try:
+        with tqdm(total=total, unit=" clips", smoothing=0.1, dynamic_ncols=True, bar_format=BAR) as bar:
+            for row, latest in demo.training(clips, config, settings):
+                params = latest
+                rows.append(row)
+                folder.add(row)
+                bar.update(settings.batch)
+                _show(bar, rows)
+    except KeyboardInterrupt:
+        print("stopped: keeping what there is", file=sys.stderr)
+    return rows, params
+
+
+def _show(bar, rows):
+    last = rows[-20:]
+    means = {name: sum(row[name] for row in last) / len(last) for name in ("loss", "accuracy")}
+    tests = [row["test_accuracy"] for row in rows if row["test_accuracy"] is not None]
+    text = {"loss": f"{means['loss']:.3f}", "acc": f"{means['accuracy']:.0%}"}
+    bar.set_postfix(text | ({"test": f"{tests[-1]:.0%}"} if tests else {}), refresh=False)
