@@ -21,11 +21,11 @@ def checkpoint(fun):
 
         @op
         def recomputed(*leaves):
-            tape = None if rng is None else _Recording(rng)
+            tape = None if rng is None else Recording(rng)
             value = fun(*rebuild(leaves), rng=tape, **static)
 
             def backward(dy):
-                replay = None if tape is None else _Replay(tape.drawn)
+                replay = None if tape is None else Replay(tape.drawn)
                 _, pull = vjp(lambda *again: fun(*rebuild(again), rng=replay, **static), leaves)
                 return pull(dy)
 
@@ -36,7 +36,7 @@ def checkpoint(fun):
     return call
 
 
-class _Recording:
+class Recording:
     """A random generator that remembers what it drew."""
 
     def __init__(self, rng):
@@ -47,8 +47,8 @@ class _Recording:
         return self.drawn[-1]
 
 
-class _Replay:
-    """A random generator that draws what a `_Recording` drew."""
+class Replay:
+    """A random generator that draws what a `Recording` drew."""
 
     def __init__(self, drawn):
         self.drawn = iter(drawn)

@@ -52,30 +52,42 @@ class Costs:
 def costs(config) -> Costs:
     """Parameters, multiply-adds and memory of the model that `config` describes."""
     p = plan(config)
-    return Costs((_embed(p.embed), *map(_block, p.blocks), _head(p.head, p.blocks[-1])))
+    blocks = [_block(s, kept) for s, kept in zip(p.blocks, _kept_by_blocks(p.blocks))]
+    if p.bridge:
+        blocks.insert(sum(config.depths), _bridge(p.bridge, p.blocks[0]))
+    return Costs((_embed(p.embed), *blocks, _head(p.head, p.blocks[-1])))
 
 
 def _embed(spec):
     cube, tokens = math.prod(spec.kernel) * spec.channels, math.prod(spec.thw)
-    t, h, w = spec.thw
-    places = {"separate": h * w + t + spec.cls, "space": h * w + spec.cls, "joint": tokens + spec.cls}
+    t, h, w = spec.thw_sequence
+    places = {"separate": h * w + t + spec.cls, "space": h * w + spec.cls, "joint": t * h * w + spec.cls}
     params = spec.dim * (cube + 1 + spec.cls + places.get(spec.positions, 0))
     pixels = math.prod(spec.thw_in) * spec.channels
     return Cost("embedding", None, params, tokens * cube * spec.dim, FLOAT32_BYTES * pixels, 0)
 
 
-def _block(s):
+def _block(s, kept):
     heads_width = s.heads * s.head_dim
     macs = s.tokens_in * s.dim_in * 3 * s.dim_attn  # q, k, v
     macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * heads_width for p in _convs(s))
-    macs += 2 * s.tokens_q * s.tokens_kv * s.dim_attn  # q k', and its softmax times v
+    if s.pool_skip and s.pool_skip.kind == "conv":
+        macs += math.prod(s.thw_q) * math.prod(s.pool_skip.kernel) * heads_width
+    macs += 2 * s.tokens_q * s.tokens_seen * s.dim_attn  # q k', and its softmax times v
     macs += sum(_relative_macs(s, axis) for axis, _ in s.relative)
     macs += s.tokens_q * s.dim_attn * s.dim_attn  # output projection
     macs += s.tokens_q * s.dim_mlp * (s.dim_attn + s.dim_out)
     if _has_projection(s):
         macs += (s.tokens_in if s.dim_attn != s.dim_in else s.tokens_q) * s.dim_in * s.dim_out
-    attention = FLOAT32_BYTES * s.heads * s.tokens_q * s.tokens_kv
-    return Cost(f"block {s.index}", s.stage, _block_params(s), macs, FLOAT32_BYTES * _kept(s), attention)
+    attention = FLOAT32_BYTES * s.heads * s.tokens_q * s.tokens_seen
+    n = s.sequences
+    return Cost(f"block {s.index}", s.stage, _block_params(s), n * macs, n * FLOAT32_BYTES * kept, n * attention)
+
+
+def _bridge(spec, space):
+    params = spec.dim * (2 + spec.cls + spec.positions * (spec.cls + spec.frames))
+    kept = spec.frames * (1 if spec.cls or spec.mean_first else space.tokens_q) * spec.dim  # the norm's input
+    return Cost("bridge", None, params, 0, FLOAT32_BYTES * kept, 0)
 
 
 def _block_params(s):
@@ -98,6 +110,15 @@ def _has_projection(s):
 
 def _relative_macs(s, axis):
     return math.prod(s.thw_q) * s.thw_kv["thw".index(axis)] * s.dim_attn
+
+
+def _kept_by_blocks(blocks):
+    """Floats that each block keeps; a chain of reversible ones keeps its two results, counted with its last."""
+    for s, following in zip(blocks, (*blocks[1:], None)):
+        if not s.coupled:
+            yield _kept(s)
+        else:
+            yield 0 if following and following.coupled else 2 * s.tokens_q * s.dim_out
 
 
 def _kept(s):

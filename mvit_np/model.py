@@ -11,8 +11,10 @@ from .autodiff import untraced
 from .backend import array_module, is_array, same_kind
 from .checkpoint import checkpoint as checkpointed
 from .layers.block import block, init_block
+from .layers.bridge import bridge, init_bridge
 from .layers.embedding import embed, init_embed
 from .layers.head import head, init_head
+from .layers.two_streams import two_streams
 from .plan import plan
 
 
@@ -20,14 +22,17 @@ def init(config, rng):
     """Fresh float32 parameters of a model: nested dicts and a list `blocks`.   rng: a numpy.random.Generator"""
     p = plan(config)
     _check_generator(rng, "standard_normal")
-    return {**init_embed(p.embed, rng), "blocks": [init_block(spec, rng) for spec in p.blocks], **init_head(p.head, rng)}
+    between = {"bridge": init_bridge(p.bridge, rng)} if p.bridge else {}
+    blocks = [init_block(spec, rng) for spec in p.blocks]
+    return {**init_embed(p.embed, rng), "blocks": blocks, **between, **init_head(p.head, rng)}
 
 
 def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
     """Class scores (logits) of a batch of clips.   clip: (B, T, H, W, C) floats   ->   (B, num_classes)
 
     rng         draws stochastic depth and dropout in the array library of `clip`; None is evaluation
-    tap         called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk), "blocks.3.output" (B, N, D)
+    tap         called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk), "blocks.3.output" (B, N, D);
+                mask units, and frames that are seen apart, stand side by side in the first axis
     checkpoint  keep only the blocks' inputs for the backward pass and run each block (and `tap`) a second time there
 
     Raises TypeError or ValueError for a clip or parameters that do not fit the config.
@@ -42,7 +47,12 @@ def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
     x = embed(params, clip, p.embed)
     if tap:
         tap("embedding", untraced(x))
+    if config.reversible:
+        x = two_streams(params["blocks"], x, p.blocks, rng=rng, tap=tap, run=run)
+        return head(params, x, p.head, rng=rng)
     for spec, block_params in zip(p.blocks, params["blocks"]):
+        if p.bridge and spec.index == sum(config.depths):
+            x = bridge(params["bridge"], x, p.bridge)
         x = run(block_params, x, spec, rng=rng, tap=_inside(tap, f"blocks.{spec.index}."))
     return head(params, x, p.head, rng=rng)
 

@@ -7,121 +7,10 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .config import MViTConfig
-
-Triple = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class PoolSpec:
-    """P(.; k, s, p): pooling of a (T, H, W) grid (Sec. 3.1), L_out = floor((L + 2p - k) / s) + 1 on each axis.
-
-    p = k // 2 as released; an even kernel (s, or s + 1 of an odd s) takes what keeps L_out at L / s.
-    """
-
-    kind: str
-    kernel: Triple
-    stride: Triple
-    thw_in: Triple
-
-    @property
-    def padding(self) -> Triple:
-        return tuple(k // 2 if k % 2 else (k - s + 1) // 2 for k, s in zip(self.kernel, self.stride))
-
-    @property
-    def thw_out(self) -> Triple:
-        return _window_grid(self.thw_in, self.kernel, self.stride, self.padding)
-
-
-@dataclass(frozen=True)
-class EmbedSpec:
-    """Cube embedding: (T, H, W, channels) pixels to a (t, h, w) grid of `dim` channels, and its positions."""
-
-    thw_in: Triple
-    channels: int
-    kernel: Triple
-    stride: Triple
-    dim: int
-    positions: str
-    cls: bool
-
-    @property
-    def padding(self) -> Triple:
-        return tuple(0 if k == s else k // 2 for k, s in zip(self.kernel, self.stride))
-
-    @property
-    def thw(self) -> Triple:
-        return _window_grid(self.thw_in, self.kernel, self.stride, self.padding)
-
-
-@dataclass(frozen=True)
-class BlockSpec:
-    """One transformer block. A pool that is None does not exist (kernel and stride all 1): no pooling and no norm."""
-
-    index: int
-    stage: int
-    dim_in: int
-    dim_attn: int
-    dim_out: int
-    dim_mlp: int
-    heads: int
-    thw: Triple  # of the input
-    pool_q: PoolSpec | None
-    pool_kv: PoolSpec | None
-    pool_skip: PoolSpec | None
-    cls: bool
-    relative: tuple[tuple[str, int], ...]  # (axis, table length); empty without relative positions
-    residual_pooling: str | None
-    skip: str
-    qkv_bias: bool
-    eps: float
-    drop_path: float
-
-    @property
-    def head_dim(self) -> int:
-        return self.dim_attn // self.heads
-
-    @property
-    def thw_q(self) -> Triple:
-        """The grid of the queries, and of the block's output."""
-        return self.pool_q.thw_out if self.pool_q else self.thw
-
-    @property
-    def thw_kv(self) -> Triple:
-        return self.pool_kv.thw_out if self.pool_kv else self.thw
-
-    @property
-    def tokens_in(self) -> int:
-        return self.cls + math.prod(self.thw)
-
-    @property
-    def tokens_q(self) -> int:
-        return self.cls + math.prod(self.thw_q)
-
-    @property
-    def tokens_kv(self) -> int:
-        return self.cls + math.prod(self.thw_kv)
-
-    @property
-    def stride_q(self) -> Triple:
-        return self.pool_q.stride if self.pool_q else (1, 1, 1)
-
-    @property
-    def stride_kv(self) -> Triple:
-        return self.pool_kv.stride if self.pool_kv else (1, 1, 1)
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """Final norm, class token (or the mean over tokens), dropout, linear."""
-
-    dim: int
-    num_classes: int
-    cls: bool
-    dropout: float
-    eps: float
+from .specs import BlockSpec, BridgeSpec, EmbedSpec, HeadSpec, PoolSpec
 
 
 @dataclass(frozen=True)
@@ -131,6 +20,7 @@ class Plan:
     config: MViTConfig
     embed: EmbedSpec
     blocks: tuple[BlockSpec, ...]
+    bridge: BridgeSpec | None  # before block sum(depths)
     head: HeadSpec
 
     def __str__(self):
@@ -144,41 +34,64 @@ def plan(config: MViTConfig) -> Plan:
     """Every size that follows from `config`. Raises TypeError for what is no MViTConfig."""
     if not isinstance(config, MViTConfig):
         raise TypeError(f"a config is an MViTConfig; came {type(config).__name__}: mv.preset(name) gives one by name")
-    embed = EmbedSpec(
-        config.thw, config.channels, config.cube_kernel, config.cube_stride, config.dim, config.positions, config.cls_token
-    )
-    blocks = tuple(_blocks(config, embed.thw))
-    head = HeadSpec(blocks[-1].dim_out, config.num_classes, config.cls_token, config.dropout, config.eps)
-    return Plan(config, embed, blocks, head)
+    c, apart = config, config.time_depth > 0
+    embed = EmbedSpec(c.thw, c.channels, c.cube_kernel, c.cube_stride, c.dim, c.positions, c.cls_token, apart)
+    blocks = tuple(_blocks(c, embed))
+    width, bridge = blocks[-1].dim_out, None
+    if apart:
+        bridge = BridgeSpec(width, embed.thw[0], c.positions != "none", c.cls_token, c.mean_before_norm, c.eps)
+        blocks += tuple(_time_blocks(c, blocks[-1], bridge))
+    streams = 2 if c.reversible else 1
+    head = HeadSpec(streams * width, c.num_classes, c.cls_token, c.mean_before_norm, c.dropout, c.eps)
+    return Plan(c, embed, blocks, bridge, head)
 
 
-def _blocks(c, thw):
-    depth, index = sum(c.depths), 0
-    stride_kv = c.stride_kv
-    floored = _rounded_down(c.thw, c.cube_stride)
+def _blocks(c, embed):
+    thw, floored, unit, index = embed.thw_sequence, _rounded_down(c.thw, c.cube_stride), c.mask_unit, 0
     for stage, count in enumerate(c.depths):
         for place in range(count):
             stride_q = c.transitions[stage - 1] if stage > 0 and place == 0 else (1, 1, 1)
-            if stride_kv and c.adaptive_kv:
-                stride_kv = tuple(max(kv // q, 1) for kv, q in zip(stride_kv, stride_q))
-            drop_path = c.drop_path * index / max(depth - 1, 1)
-            block = _block(c, index, stage, place, thw, floored, stride_q, stride_kv, drop_path)
-            yield block
+            stride_kv = None if index in c.unpooled_kv else _stride_kv(c, stage)
+            block = _block(c, index, stage, place, thw, floored, stride_q, stride_kv)
+            old_stage = stage - (stage > 0 and place == 0)  # a stage's first block attends in the units of the one before
+            united = unit and old_stage < c.mask_unit_stages
+            yield replace(block, sequences=embed.sequences, unit=unit if united else None)
             thw, floored, index = block.thw_q, _rounded_down(floored, stride_q), index + 1
+            unit = united and tuple(u // s for u, s in zip(unit, stride_q))
 
 
-def _block(c, index, stage, place, thw, floored, stride_q, stride_kv, drop_path):
+def _stride_kv(c, stage):
+    """In a stage: with `adaptive_kv` divided by the query strides met so far, each rounded down, at least 1."""
+    stride_kv = c.stride_kv
+    for stride_q in c.transitions[:stage] if stride_kv and c.adaptive_kv else ():
+        stride_kv = tuple(max(kv // q, 1) for kv, q in zip(stride_kv, stride_q))
+    return stride_kv
+
+
+def _block(c, index, stage, place, thw, floored, stride_q, stride_kv):
     dim_in, dim_attn, dim_out = _widths(c, stage, place)
-    always = c.pool_q_always or math.prod(stride_q) > 1
-    pool_q = _pool(c.pool, c.pool_kernel, stride_q, thw) if always else None
+    pooled = math.prod(stride_q) > 1
+    pool_q = _pool(c.pool, c.pool_kernel, stride_q, thw) if c.pool_q_always or pooled else None
     pool_kv = _pool(c.pool, c.pool_kernel, stride_kv, thw) if stride_kv else None
-    pool_skip = _pool("max", "s+1", stride_q, thw)
+    pool_skip = _pool("max", c.skip_kernel, stride_q, thw)
     return BlockSpec(
         index=index, stage=stage, dim_in=dim_in, dim_attn=dim_attn, dim_out=dim_out, dim_mlp=int(c.mlp_ratio * dim_attn),
-        heads=c.heads * (2**stage if c.expand else 1), thw=thw, pool_q=pool_q, pool_kv=pool_kv, pool_skip=pool_skip,
-        cls=c.cls_token, relative=_relative_tables(c, floored, stride_q, stride_kv or (1, 1, 1)),
-        residual_pooling=c.residual_pooling, skip=c.skip, qkv_bias=c.qkv_bias, eps=c.eps, drop_path=drop_path,
+        heads=c.heads * (2**stage if c.expand else 1), thw=thw, pool_q=pool_q, pool_kv=pool_kv,
+        pool_skip=pool_q if pooled and c.reversible else pool_skip,  # Rev-MViT pools the skip as it does the query
+        cls=c.cls_token, unit=None, coupled=c.reversible and (stage == 0 or place > 0), sequences=1,
+        relative=_relative_tables(c, floored, stride_q, stride_kv or (1, 1, 1)),
+        residual_pooling=c.residual_pooling, skip=c.skip, qkv_bias=c.qkv_bias, eps=c.eps,
+        drop_path=c.drop_path * index / max(c.depth - 1, 1),
     )  # fmt: skip
+
+
+def _time_blocks(c, last, bridge):
+    """ViViT's second encoder: blocks like the first's last, on one token a frame, without pools."""
+    shape = dict(dim_in=last.dim_out, dim_attn=last.dim_out, thw=(bridge.frames, 1, 1), sequences=1, relative=())
+    for index in range(sum(c.depths), c.depth):
+        rate = c.drop_path * index / max(c.depth - 1, 1)
+        pools = dict(pool_q=None, pool_kv=None, pool_skip=None)
+        yield replace(last, index=index, stage=len(c.depths), drop_path=rate, **shape, **pools)
 
 
 def _widths(c, stage, place):
@@ -223,7 +136,3 @@ def _relative_tables(c, thw, stride_q, stride_kv):
 
 def _rounded_down(thw, stride):
     return tuple(max(n // s, 1) for n, s in zip(thw, stride))
-
-
-def _window_grid(thw, kernel, stride, padding):
-    return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(thw, kernel, stride, padding))

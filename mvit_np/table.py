@@ -21,7 +21,7 @@ def stage_table(p):
     rows.append(
         _row("cubes", "", _times(cubes.thw), tokens, cubes.dim, "", _times(cubes.stride), "", [account.lines[0]], units)
     )
-    rows += [_stage_row(p, account, stage, units) for stage in range(len(p.config.depths))]
+    rows += [_stage_row(p, account, stage, units) for stage in sorted({block.stage for block in p.blocks})]
     rows.append(_row("head", "", "", 1, p.head.num_classes, "", "", "", [last], units))
     rows.append(_row("total", len(p.blocks), "", "", "", "", "", "", account.lines, units))
     return _aligned(rows)
@@ -31,7 +31,8 @@ def _stage_row(p, account, stage, units):
     blocks = [block for block in p.blocks if block.stage == stage]
     first, last = blocks[0], blocks[-1]
     stride_kv = _times(first.stride_kv) if first.pool_kv else "-"
-    sizes = _times(last.thw_q), last.tokens_q, last.dim_attn, last.heads, _times(first.stride_q), stride_kv
+    apart = f"{last.sequences}*" if last.sequences > 1 else ""  # so many lists of tokens
+    sizes = apart + _times(last.thw_q), last.tokens_q, last.dim_attn, last.heads, _times(first.stride_q), stride_kv
     return _row(stage + 1, len(blocks), *sizes, [line for line in account.lines if line.stage == stage], units)
 
 

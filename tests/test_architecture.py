@@ -62,16 +62,19 @@ def test_only_the_command_line_prints():
 ALLOWED = {
     "tree": [],
     "backend": ["tree"],
-    "config": [],
-    "plan": ["config", "table"],  # table: the printed plan alone
+    "validation": [],
+    "config": ["validation"],
+    "specs": [],
+    "plan": ["config", "specs", "table"],  # table: the printed plan alone
     "table": ["costs", "units"],
     "units": [],
     "presets": ["config"],
     "costs": ["plan"],
     "autodiff": ["tree", "backend"],
     "ops": ["autodiff", "backend"],
-    "layers": ["ops", "autodiff", "backend"],
+    "layers": ["ops", "autodiff", "backend", "reversible"],
     "checkpoint": ["tree", "autodiff"],
+    "reversible": ["tree", "autodiff", "checkpoint"],
     "report": [],
     "gradcheck": ["tree", "autodiff", "backend", "report"],
     "model": ["layers", "autodiff", "checkpoint", "backend", "tree", "plan"],

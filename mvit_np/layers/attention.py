@@ -5,6 +5,7 @@ from ..ops import (
     attend,
     attention_weights,
     join_class,
+    join_units,
     linear,
     relative_key,
     relative_query,
@@ -12,6 +13,7 @@ from ..ops import (
     residual,
     split_class,
     split_qkv,
+    split_units,
 )
 from . import initial
 from .pooling import init_pool, pool_heads
@@ -41,9 +43,13 @@ def _attend(params, q, k, v, spec, tap):
         grids = tuple((place, spec.thw_q, spec.thw_kv) for _, place in axes)
         q = relative_query(q, scale, grids, *(params[f"rel_pos_{axis}"] for axis, _ in axes))
         k = relative_key(k, grids)
+    if spec.unit:
+        q = split_units(q, spec.thw_q, spec.unit_q)
+        k, v = (split_units(x, spec.thw, spec.unit) for x in (k, v))
     if tap:
         tap("attention", attention_weights(untraced(q), untraced(k), scale))
-    return attend(q, k, v, scale)
+    z = attend(q, k, v, scale)
+    return join_units(z, spec.thw_q, spec.unit_q) if spec.unit else z
 
 
 def _add_query(z, q, spec):

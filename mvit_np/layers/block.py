@@ -1,11 +1,11 @@
 """A transformer block whose two halves may each change the shape: pooling shrinks the grid, widening grows the channels."""
 
 from ..autodiff import untraced
-from ..ops import layer_norm, linear
+from ..ops import layer_norm, linear, reshape
 from . import initial
 from .attention import attention, init_attention
 from .mlp import init_mlp, mlp
-from .pooling import pool_tokens
+from .pooling import pool_heads, pool_tokens
 from .stochastic import add_branch, drop_branch
 
 
@@ -17,7 +17,7 @@ def block(params, x, spec, *, rng=None, tap=None):
     y = _norm(params["norm1"], x, spec)
     skip = _widened(params, x, y, spec) if spec.dim_attn != spec.dim_in else x
     if spec.pool_skip and skip is not None:
-        skip = pool_tokens(skip, spec.pool_skip, spec.cls)
+        skip = _pooled(params["attn"], skip, spec)
     x = _add(skip, attention(params["attn"], y, spec, tap=tap), spec, rng)
 
     y = _norm(params["norm2"], x, spec)
@@ -26,6 +26,15 @@ def block(params, x, spec, *, rng=None, tap=None):
     if tap:
         tap("output", untraced(x))
     return x
+
+
+def _pooled(params, skip, spec):
+    """The skip on the query's grid: its maximum in each window, or in Rev-MViT pooled as the query is, weights and all."""
+    if spec.pool_skip is not spec.pool_q:
+        return pool_tokens(skip, spec.pool_skip, spec.cls)
+    heads = reshape(skip, (*skip.shape[:2], spec.heads, spec.head_dim))
+    pooled = pool_heads(params, heads, spec.pool_q, "q", spec)
+    return reshape(pooled, (*pooled.shape[:2], spec.dim_attn))
 
 
 def _norm(params, x, spec):
@@ -43,6 +52,17 @@ def _add(skip, branch, spec, rng):
     if skip is None:
         return drop_branch(branch, spec.drop_path, rng)
     return add_branch(skip, branch, spec.drop_path, rng)
+
+
+def attention_half(params, x, spec, *, rng=None, tap=None):
+    """The first branch alone, of a block that changes no shape.   params: {norm1, attn}   x: (B, N, D)   ->   (B, N, D)"""
+    y = attention(params["attn"], _norm(params["norm1"], x, spec), spec, tap=tap)
+    return drop_branch(y, spec.drop_path, rng)
+
+
+def mlp_half(params, x, spec, *, rng=None):
+    """The second branch alone.   params: {norm2, mlp}   x: (B, N, D)   ->   (B, N, D)"""
+    return drop_branch(mlp(params["mlp"], _norm(params["norm2"], x, spec)), spec.drop_path, rng)
 
 
 def init_block(spec, rng):

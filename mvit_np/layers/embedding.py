@@ -7,11 +7,13 @@ from . import initial
 def embed(params, clip, spec):
     """Cubes of pixels become tokens, each told where it is.   clip: (B, T, H, W, C)   ->   (B, [1 +] t h w, D)
 
+    Where frames are seen apart (ViViT's factorised encoder), each is a list of its own: (B t, [1 +] h w, D).
     Separate positions (Table 11): a token's is the sum of one for its frame and one for its place in the frame.
     """
     cube = params["patch_embed"]
     x = cube_conv(clip, cube["w"], cube["b"], spec.stride, spec.padding)
-    batch, t, h, w, d = x.shape
+    t, h, w = spec.thw_sequence
+    batch, d = x.shape[0] * spec.sequences, spec.dim
     cls = params.get("cls_token")
 
     if spec.positions in ("separate", "space"):
@@ -28,7 +30,7 @@ def embed(params, clip, spec):
 
 def init_embed(spec, rng):
     """The parameters of `embed`."""
-    t, h, w = spec.thw
+    t, h, w = spec.thw_sequence
     d = spec.dim
     params = {"patch_embed": {"w": initial.normal(rng, *spec.kernel, spec.channels, d), "b": initial.norm(d)["b"]}}
     if spec.cls:

@@ -12,7 +12,7 @@ from .max_pool import max_pool
 from .relative_position import relative_key, relative_query
 from .residual import add, residual, scale
 from .softmax import softmax
-from .tokens import first_token, join_class, mean_token, reshape, split_class, split_qkv
+from .tokens import first_token, join_channels, join_class, join_units, mean_token, reshape, split_class, split_qkv, split_units
 
 __all__ = [
     "add",
@@ -24,7 +24,9 @@ __all__ = [
     "depthwise_conv",
     "first_token",
     "gelu",
+    "join_channels",
     "join_class",
+    "join_units",
     "layer_norm",
     "linear",
     "max_pool",
@@ -37,4 +39,5 @@ __all__ = [
     "softmax",
     "split_class",
     "split_qkv",
+    "split_units",
 ]

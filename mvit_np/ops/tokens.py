@@ -1,5 +1,7 @@
 """Moving tokens about: nothing here computes, and every backward moves the gradients back."""
 
+import math
+
 from ..autodiff import op
 from ..backend import array_module
 
@@ -84,3 +86,47 @@ def mean_token(x):
         return (array_module(dy).broadcast_to(share, shape),)
 
     return x.mean(axis=1), backward
+
+
+@op
+def join_channels(x, y):
+    """Two streams side by side.   x: (B, N, D)   y: (B, N, E)   ->   (B, N, D + E)"""
+    width = x.shape[-1]
+
+    def backward(dz):
+        return dz[..., :width], dz[..., width:]
+
+    return array_module(x).concatenate([x, y], axis=-1), backward
+
+
+@op
+def split_units(x, thw, unit):
+    """Cut a grid of tokens into units that lie side by side.   x: (B, T H W, ...)   ->   (B units, tokens of a unit, ...)"""
+    shape = x.shape
+
+    def backward(dy):
+        return _joined(dy, thw, unit).reshape(shape), None, None
+
+    return _split(x, thw, unit), backward
+
+
+@op
+def join_units(x, thw, unit):
+    """Units back in their places of the grid.   x: (B units, tokens of a unit, ...)   ->   (B, T H W, ...)"""
+
+    def backward(dy):
+        return _split(dy, thw, unit), None, None
+
+    return _joined(x, thw, unit), backward
+
+
+def _split(x, thw, unit):
+    counts = [n // u for n, u in zip(thw, unit)]
+    cells = x.reshape(x.shape[0], *(length for pair in zip(counts, unit) for length in pair), *x.shape[2:])
+    return cells.transpose(0, 1, 3, 5, 2, 4, 6, *range(7, cells.ndim)).reshape(-1, math.prod(unit), *x.shape[2:])
+
+
+def _joined(x, thw, unit):
+    counts = [n // u for n, u in zip(thw, unit)]
+    cells = x.reshape(-1, *counts, *unit, *x.shape[2:])
+    return cells.transpose(0, 1, 4, 2, 5, 3, 6, *range(7, cells.ndim)).reshape(-1, math.prod(thw), *x.shape[2:])
