@@ -12,6 +12,7 @@ from .ops import cross_entropy
 from .plan import plan
 from .presets import PRESETS, preset
 from .report import GradientError
+from .resize import resize
 from .weights import load, save
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "costs",
     "load",
     "save",
+    "resize",
     # gradients
     "op",
     "value_and_grad",

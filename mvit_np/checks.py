@@ -94,6 +94,9 @@ def op_cases():
         Case("split_class", ops.split_class, normals((2, 4, 3))),
         Case("join_class", ops.join_class, normals((2, 1, 3), (2, 4, 3))),
         Case("join_class, one for all", ops.join_class, normals((3,), (2, 4, 3))),
+        Case("join_channels", ops.join_channels, normals((2, 4, 3), (2, 4, 2))),
+        Case("split_units", lambda x: ops.split_units(x, (2, 4, 6), (1, 2, 3)), normals((2, 48, 3))),
+        Case("join_units", lambda x: ops.join_units(x, (2, 4, 6), (2, 2, 3)), normals((8, 12, 3))),
         Case("first_token", ops.first_token, normals((2, 4, 3))),
         Case("mean_token", ops.mean_token, normals((2, 4, 3))),
         Case("add", ops.add, normals((2, 4, 3), (2, 4, 3))),
@@ -114,6 +117,15 @@ TINY = MViTConfig(
 TINY_V2 = replace(
     TINY, positions="relative", pool_q_always=True, residual_pooling="tokens", expand_in="attention", stride_kv=(1, 4, 4)
 )
+
+TINY_REV = replace(
+    TINY, reversible=True, depths=(2, 2), expand_in="attention", skip="plain", cls_token=False, qkv_bias=False, drop_path=0.4
+)
+TINY_HIERA = replace(
+    TINY, size=32, mask_unit=(1, 4, 4), mask_unit_stages=1, pool="max", pool_kernel="s", skip_kernel="s", stride_kv=None,
+    expand_in="attention", cls_token=False, mean_before_norm=True,
+)  # fmt: skip
+TINY_VIVIT = replace(TINY, depths=(2,), time_depth=1, stride_kv=None, positions="joint")
 
 
 def layer_cases():
@@ -139,13 +151,17 @@ def layer_cases():
 
 
 def model_cases():
-    """Whole models, every parameter and the clip: MViT, MViTv2, mean pooling without class token, and with checkpoints."""
+    """Whole models, every parameter and the clip: the family, and with stochastic depth, reversed and checkpointed."""
     mean = replace(TINY, cls_token=False, pool="max", pool_kernel="s+1", positions="joint")
     remembered = checkpoint(lambda q, x, rng: forward(q, x, TINY, rng=rng))
     return [
         _model("MViT", TINY),
         _model("MViTv2", TINY_V2),
         _model("MViT, mean of tokens, max pooling", mean),
+        _model("Hiera", TINY_HIERA),
+        _model("ViViT, factorised", TINY_VIVIT),
+        _model("MViT, mean of the grid before the norm", replace(TINY, mean_before_norm=True)),
+        Case("Rev-MViT, training", lambda q, x: forward(q, x, TINY_REV, rng=_rng()), _model("", TINY_REV).make),
         Case("MViT, checkpointed, training", lambda q, x: remembered(q, x, rng=_rng()), _model("", TINY).make),
     ]
 

@@ -131,6 +131,8 @@ def _kept(s):
     if s.relative:
         columns = s.heads * sum(s.thw_kv["thw".index(axis)] for axis, _ in s.relative)
         kept += m * (d + columns) + kv * (columns if s.pool_kv else d + columns)  # q and k with their bias columns
+    if s.unit:
+        kept += (m + 2 * n) * d if s.pool_q else 0  # q, k and v cut into units, besides their projections that a pool keeps
     kept += m * d  # attention's result
     kept += 2 * m * d + 2 * m * s.dim_mlp  # x and norm2's result; the hidden layer before and after GELU
     return kept

@@ -90,12 +90,13 @@ def _check_sizes(shape, config):
     if shape[1] != config.frames:
         steps = f"cube stride {config.cube_stride[0]} x {plan(config).embed.thw[0]}"
         raise ValueError(
-            f"clip has {shape[1]} frames; the model embeds {config.frames} ({steps}): resample the clip or pick another preset"
+            f"clip has {shape[1]} frames; the model embeds {config.frames} ({steps}): resample the clip, "
+            f"pick another preset, or use params, config = mv.resize(params, config, frames={shape[1]})"
         )
     if shape[2:4] != (h, w):
         raise ValueError(
             f"clip is {shape[2]} x {shape[3]} pixels; the model embeds {h} x {w}: resize or crop it, "
-            f"or use dataclasses.replace(config, size={shape[2:4]})"
+            f"or use params, config = mv.resize(params, config, size={shape[2:4]})"
         )
 
 

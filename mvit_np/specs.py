@@ -104,6 +104,11 @@ class BlockSpec:
         return self.pool_kv.thw_out if self.pool_kv else self.thw
 
     @property
+    def thw_keys(self) -> Triple:
+        """The grid of a clip's keys, all its sequences together."""
+        return (self.sequences * self.thw_kv[0], *self.thw_kv[1:])
+
+    @property
     def unit_q(self) -> Triple:
         """The tokens of a mask unit that are left of it after query pooling."""
         return tuple(u // s for u, s in zip(self.unit, self.stride_q))

@@ -71,17 +71,19 @@ ALLOWED = {
     "presets": ["config"],
     "costs": ["plan"],
     "autodiff": ["tree", "backend"],
-    "ops": ["autodiff", "backend"],
+    "interpolation": [],
+    "ops": ["autodiff", "backend", "interpolation"],
     "layers": ["ops", "autodiff", "backend", "reversible"],
     "checkpoint": ["tree", "autodiff"],
     "reversible": ["tree", "autodiff", "checkpoint"],
     "report": [],
     "gradcheck": ["tree", "autodiff", "backend", "report"],
     "model": ["layers", "autodiff", "checkpoint", "backend", "tree", "plan"],
+    "resize": ["tree", "backend", "interpolation", "model", "plan"],
     "weights": ["tree", "backend", "config", "model"],
     "train": ["tree", "backend", "autodiff"],
     "data": [],
-    "visualize": ["plan", "costs", "units", "model", "backend"],
+    "visualize": ["plan", "costs", "units", "model", "ops", "backend"],
 }
 
 

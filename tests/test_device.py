@@ -26,6 +26,19 @@ FAMILY = {
     "average pooling, space positions": replace(MICRO, pool="avg", pool_kernel="2s+1", positions="space"),
     "MViTv2": replace(MICRO, **V2),
     "ViT": replace(MICRO, depths=(2,), heads=4, stride_kv=None),
+    "ViViT, factorised": replace(MICRO, depths=(2,), time_depth=1, stride_kv=None, positions="joint"),
+    "Rev-MViT": replace(MICRO, reversible=True, expand_in="attention", skip="plain", cls_token=False),
+    "Hiera": replace(
+        MICRO,
+        mask_unit=(1, 4, 4),
+        pool="max",
+        pool_kernel="s",
+        skip_kernel="s",
+        stride_kv=None,
+        expand_in="attention",
+        cls_token=False,
+        mean_before_norm=True,
+    ),
 }
 
 
@@ -66,9 +79,10 @@ def test_model_gradients_and_optimiser_agree_with_numpy(name, rng):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * float(np.abs(a).max()) + 1e-9)
 
 
+@pytest.mark.parametrize("name", ["MViT", "Rev-MViT"])
 @pytest.mark.parametrize("checkpoint", [False, True])
-def test_training_with_masks_drawn_on_the_device_moves_nothing(checkpoint, rng, no_transfers):
-    config = replace(MICRO, drop_path=0.2)
+def test_training_with_masks_drawn_on_the_device_moves_nothing(name, checkpoint, rng, no_transfers):
+    config = replace(FAMILY[name], drop_path=0.2)
     params, clip, labels = (on_device(part) for part in task(config, rng))
     masks = default_rng(0, like=clip)
 
@@ -123,3 +137,14 @@ def test_a_device_that_is_not_there_is_one_clear_sentence(device, words):
 def test_cpu_is_a_device():
     tree = mv.to_device({"w": [np.ones(2)]}, "cpu")
     np.testing.assert_array_equal(mv.to_host(tree)["w"][0], np.ones(2))
+
+
+def test_a_model_is_resized_where_it_lies(rng):
+    params = mv.init(MICRO, rng)
+    host, _ = mv.resize(params, MICRO, frames=4, size=(24, 40))
+    device = on_device(params)
+    before = copy.copy(device_double.transfers)
+    there, _ = mv.resize(device, MICRO, frames=4, size=(24, 40))
+    assert device_double.transfers == before
+    for a, b in zip(trees.leaves(to_host(there)), trees.leaves(host)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

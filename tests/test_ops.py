@@ -131,6 +131,17 @@ def join_class_loop(cls, x):
     return np.stack([np.concatenate([cls[n] if cls.ndim > 1 else cls[None], x[n]]) for n in range(len(x))])
 
 
+def units_loop(x, thw, unit):
+    """Token by token: which unit it lies in, and where inside it."""
+    counts = [n // u for n, u in zip(thw, unit)]
+    y = np.zeros((len(x) * np.prod(counts), np.prod(unit), *x.shape[2:]))
+    for clip, t, h, w in itertools.product(range(len(x)), *map(range, thw)):
+        place = np.ravel_multi_index([i // u for i, u in zip((t, h, w), unit)], counts)
+        inside = np.ravel_multi_index([i % u for i, u in zip((t, h, w), unit)], unit)
+        y[clip * np.prod(counts) + place, inside] = x[clip, np.ravel_multi_index((t, h, w), thw)]
+    return y
+
+
 def mean_loop(x):
     return sum(x[:, i] for i in range(x.shape[1])) / x.shape[1]
 
@@ -181,6 +192,13 @@ SIMPLE = {
     "split_class, rest": (lambda x: ops.split_class(x)[1], lambda x: x[:, 1:], [(2, 4, 3)]),
     "join_class": (ops.join_class, join_class_loop, [(2, 1, 3), (2, 4, 3)]),
     "join_class, one for all": (ops.join_class, join_class_loop, [(3,), (2, 4, 3)]),
+    "join_channels": (ops.join_channels, lambda x, y: np.append(x, y, axis=2), [(2, 4, 3), (2, 4, 2)]),
+    "split_units": (
+        lambda x: ops.split_units(x, (2, 4, 6), (1, 2, 3)), lambda x: units_loop(x, (2, 4, 6), (1, 2, 3)), [(2, 48, 2)],
+    ),
+    "join_units": (
+        lambda x: ops.join_units(ops.split_units(x, (4, 2, 6), (2, 1, 3)), (4, 2, 6), (2, 1, 3)), lambda x: x, [(2, 48, 2)],
+    ),
     "first_token": (ops.first_token, lambda x: np.stack([clip[0] for clip in x]), [(2, 4, 3)]),
     "mean_token": (ops.mean_token, mean_loop, [(2, 4, 3)]),
     "add": (ops.add, np.add, [(2, 4, 3), (2, 4, 3)]),
@@ -274,6 +292,9 @@ LINEAR = {
     "split_qkv": (lambda x: ops.split_qkv(x, 2)[1], (2, 3, 12)),
     "split_class": (lambda x: ops.split_class(x)[1], (2, 4, 3)),
     "join_class": (lambda x: ops.join_class(x, np.zeros((2, 4, 3))), (2, 1, 3)),
+    "join_channels": (lambda x: ops.join_channels(x, np.zeros((2, 4, 2))), (2, 4, 3)),
+    "split_units": (lambda x: ops.split_units(x, (2, 4, 6), (1, 2, 3)), (2, 48, 3)),
+    "join_units": (lambda x: ops.join_units(x, (2, 4, 6), (2, 2, 3)), (8, 12, 3)),
     "first_token": (ops.first_token, (2, 4, 3)),
     "mean_token": (ops.mean_token, (2, 4, 3)),
     "add": (lambda x: ops.add(x, np.zeros((2, 1, 3))), (4, 3)),

@@ -206,6 +206,38 @@ def test_class_attention_recomputed_from_queries_and_keys():
     np.testing.assert_allclose(found.ravel(), shares.mean(0)[1:], rtol=1e-4)
 
 
+def family():
+    hiera = dict(mask_unit=(1, 4, 4), pool="max", pool_kernel="s", skip_kernel="s", stride_kv=None, cls_token=False)
+    micro = mv.preset("mvit_micro")
+    yield "Hiera", replace(micro, expand_in="attention", **hiera), [(4, 8, 8), (4, 4, 4), (4, 4, 4)]
+    yield "ViViT", replace(micro, depths=(2,), time_depth=1, stride_kv=None, positions="joint"), [(4, 8, 8), (4, 1, 1)]
+    reversible = dict(reversible=True, expand_in="attention", skip="plain", cls_token=False)
+    yield "Rev-MViT", replace(micro, **reversible), [(4, 2, 2), (4, 2, 2), (4, 4, 4)]
+
+
+@pytest.mark.parametrize("name, config, grids", family(), ids=lambda x: x if isinstance(x, str) else "")
+def test_mask_units_and_frames_apart_stand_in_their_places(name, config, grids):
+    params, clip = mv.init(config, np.random.default_rng(0)), np.random.default_rng(1).random((1, *config.thw, 1))
+    maps = visualize.class_attention(params, clip.astype("float32"), config)
+    assert [shares.shape for _, shares in maps] == grids
+    for _, shares in maps:
+        assert shares.sum() <= 1 + 1e-6 and (config.cls_token or shares.sum() > 1 - 1e-6)
+    check_layout(visualize.attention_figure(clip[0], maps, mv.plan(config)))
+    check_layout(visualize.stage_figure(mv.plan(config), mv.plan(mv.preset("mvit_micro"))))
+
+
+def test_a_unit_that_keys_attract_shows_in_its_place():
+    """Keys of one unit are all alike but one, which draws all attention: its share is the unit's, 1 / 16."""
+    from mvit_np.visualize.attention import _shares
+
+    spec = mv.plan(next(family())[1]).blocks[0]
+    weights = np.full((16, 1, 16, 16), 1 / 16)
+    weights[5] = 0  # the unit in frame 2, upper row, right column
+    weights[5, :, :, 3] = 1  # its key in the upper row, fourth column
+    shares = _shares(weights, spec)
+    assert np.unravel_index(shares.argmax(), shares.shape) == (1, 0, 7) and shares.max() == 1 / 16
+
+
 def test_class_attention_takes_one_clip():
     config, params, clip, _ = micro_attention()
     with pytest.raises(ValueError, match=r"one clip.*came 2"):

@@ -11,6 +11,7 @@ import math
 
 from ..autodiff import op
 from ..backend import array_module
+from ..interpolation import linear_matrix
 
 _AXES = "thw"
 
@@ -77,20 +78,13 @@ def relative_index(xp, q_size, k_size):
     return xp.trunc((q_place - k_place) + (k_size - 1) * k_ratio)  # not floor: rounding can leave a 0 just below 0
 
 
-def resize_matrix(xp, length, new_length):
-    """(new_length, length): linear interpolation with half-pixel centres (PyTorch's align_corners=False)."""
-    centre = (xp.arange(new_length) + 0.5) * (length / new_length) - 0.5
-    centre = xp.clip(centre, 0, length - 1)
-    return xp.maximum(1 - abs(centre[:, None] - xp.arange(length)), 0)
-
-
 def _selection(table, q_size, k_size):
     """(q_size, k_size, L): picks each pair's table row, interpolating where the table is not 2 max(q, k) - 1 long."""
     xp = array_module(table)
     needed = 2 * max(q_size, k_size) - 1
     pick = relative_index(xp, q_size, k_size)[..., None] == xp.arange(needed)
     if needed != table.shape[0]:
-        pick = xp.tensordot(pick.astype(table.dtype), resize_matrix(xp, table.shape[0], needed).astype(table.dtype), 1)
+        pick = xp.tensordot(pick.astype(table.dtype), linear_matrix(xp, table.shape[0], needed).astype(table.dtype), 1)
     return pick.astype(table.dtype)
 
 

@@ -20,14 +20,15 @@ def reshape(x, shape):
 @op
 def split_qkv(x, heads):
     """The three projections, each cut into heads.   x: (B, N, 3 h d), ordered [q|k|v][head][channel]   ->   3 x (B, N, h, d)"""
-    parts = x.reshape(*x.shape[:2], 3, heads, -1)
+    xp, shape, dtype = array_module(x), x.shape, x.dtype
+    parts = x.reshape(*shape[:2], 3, heads, -1)
+    cut = parts.shape
 
     def backward(*dys):
-        xp = array_module(x)
-        dx = xp.empty(parts.shape, dtype=x.dtype)
+        dx = xp.empty(cut, dtype=dtype)
         for i, dy in enumerate(dys):
             dx[:, :, i] = 0 if dy is None else dy
-        return dx.reshape(x.shape), None
+        return dx.reshape(shape), None
 
     return tuple(parts[:, :, i] for i in range(3)), backward
 

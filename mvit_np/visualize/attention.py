@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend import to_host
 from ..model import forward
+from ..ops import join_units
 from ..plan import plan as plan_of
 from .style import BODY, GREY, INK, SMALL, WIDTH, new_figure, panel, times
 
@@ -34,16 +35,16 @@ def class_attention(params, clip, config):
 
     def keep(name, weights):
         if name in last:
-            maps.append((last[name].stage, _shares(to_host(weights[0]), last[name])))
+            maps.append((last[name].stage, _shares(to_host(weights), last[name])))
 
     forward(params, clip, config, tap=keep)
     return maps
 
 
 def _shares(weights, spec):
-    """(heads, Nq, Nk) -> (t, h, w)"""
-    row = weights[:, 0, 1:] if spec.cls else weights.mean(1)
-    return row.mean(0).reshape(spec.thw_kv)
+    """(1, heads, Nq, Nk) -> (t, h, w). Mask units, or frames seen apart, are first in place of 1, and share alike."""
+    rows = (weights[:, :, 0, 1:] if spec.cls else weights.mean(2)).mean(1) / len(weights)
+    return (join_units(rows, spec.thw, spec.unit) if spec.unit else rows).reshape(spec.thw_keys)
 
 
 def _last_blocks(p):
@@ -89,14 +90,14 @@ class _Row:
     def __init__(self, plan, stage, *name_and_shares):
         *name, shares = name_and_shares
         block = _last_blocks(plan)[stage]
-        self.stage, self.shares, self.thw = stage, np.asarray(shares), block.thw_kv
+        self.stage, self.shares, self.thw = stage, np.asarray(shares), block.thw_keys
         if self.shares.shape != self.thw:
             raise ValueError(
                 f"a map of stage {stage} lies on its keys' grid {times(self.thw)}; came {times(self.shares.shape)}: "
                 "give the plan of the model that the maps are from"
             )
         self.name = name[0] if name else f"stage {stage + 1}"
-        self.peak = self.shares.max() * block.tokens_kv  # uniform attention is 1 / tokens_kv
+        self.peak = self.shares.max() * block.sequences * block.tokens_kv  # uniform attention is 1 over this
 
 
 def _message(rows, plan):

@@ -50,20 +50,20 @@ def _message(spec):
 
 def _saved(spec):
     """How many times fewer attention weights and tokens there are than without pooling."""
-    return spec.tokens_in**2 / (spec.tokens_q * spec.tokens_kv), spec.tokens_in / spec.tokens_q
+    return spec.tokens_in**2 / (spec.tokens_q * spec.tokens_seen), spec.tokens_in / spec.tokens_q
 
 
 def _weights(spec):
     """The number of attention weights with and without pooling."""
     heads, n = spec.heads, spec.tokens_in
-    now = f"{_matrix(spec)} = {counted(heads * spec.tokens_q * spec.tokens_kv)} weights"
+    now = f"{_matrix(spec)} = {counted(heads * spec.tokens_q * spec.tokens_seen)} weights"
     full = f" instead of {heads} × {n} × {n} = {counted(heads * n * n)}" if _saved(spec)[0] != 1 else ""
     return f"Block {spec.index} (stage {spec.stage + 1}): {now}{full}"
 
 
 def _matrix(spec):
     plural = "" if spec.heads == 1 else "s"
-    return f"{spec.heads} head{plural} × {spec.tokens_q} queries × {spec.tokens_kv} keys"
+    return f"{spec.heads} head{plural} × {spec.tokens_q} queries × {spec.tokens_seen} keys"
 
 
 def _tensor(name, thw, tokens, channels, spec):

@@ -73,14 +73,15 @@ def _models(plans, names):
 
 def _model(name, colour, p):
     account = costs(p.config)
-    stages = tuple(_stage(p, account, stage) for stage in range(len(p.config.depths)))
+    stages = tuple(_stage(p, account, stage) for stage in sorted({block.stage for block in p.blocks}))
     return _Model(name, colour, stages, account.params, account.macs, account.lines[0].macs)
 
 
 def _stage(p, account, stage):
     last = [block for block in p.blocks if block.stage == stage][-1]
     macs = [line.macs for line in account.lines if line.stage == stage]
-    return _Stage(len(macs), last.thw_q, last.tokens_q, last.dim_attn, sum(macs) / len(macs))
+    grid = (last.sequences * last.thw_q[0], *last.thw_q[1:])  # of the whole clip, where its frames are seen apart
+    return _Stage(len(macs), grid, last.sequences * last.tokens_q, last.dim_attn, sum(macs) / len(macs))
 
 
 # -- the words --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from draws import draw, relative_error
 
 from mvit_np import ops
 from mvit_np.autodiff import vjp
-from mvit_np.ops.relative_position import relative_index, resize_matrix
+from mvit_np.interpolation import cubic_matrix, linear_matrix
+from mvit_np.ops.relative_position import relative_index
 
 torch = pytest.importorskip("torch", reason="parity with torch needs it: pip install torch")
 F = torch.nn.functional
@@ -151,7 +152,10 @@ def test_relative_index_is_the_released_one():
 
 
 @pytest.mark.parametrize("length, new_length", [(37, 39), (17, 19), (13, 27), (27, 13), (1, 3), (5, 1), (7, 7)])
-def test_resize_matrix_interpolates_as_torch(length, new_length):
+def test_tables_are_interpolated_as_torch_does(length, new_length):
     table = torch.from_numpy(draw(10, "table", (length, 4)))
-    expected = F.interpolate(table.T[None], size=new_length, mode="linear")[0].T
-    assert relative_error(resize_matrix(np, length, new_length) @ table.numpy(), expected.numpy()) <= 1e-14
+    linear = F.interpolate(table.T[None], size=new_length, mode="linear")[0].T
+    assert relative_error(linear_matrix(np, length, new_length) @ table.numpy(), linear.numpy()) <= 1e-14
+    grid = table.T[None, :, :, None].expand(1, 4, length, 2)  # two equal columns, which stay as they are
+    cubic = F.interpolate(grid, size=(new_length, 2), mode="bicubic")[0, :, :, 0].T
+    assert relative_error(cubic_matrix(np, length, new_length) @ table.numpy(), cubic.numpy()) <= 1e-14
