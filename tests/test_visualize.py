@@ -215,7 +215,7 @@ def family():
     yield "Rev-MViT", replace(micro, **reversible), [(4, 2, 2), (4, 2, 2), (4, 4, 4)]
 
 
-@pytest.mark.parametrize("name, config, grids", family(), ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize("name, config, grids", list(family()), ids=lambda x: x if isinstance(x, str) else "")
 def test_mask_units_and_frames_apart_stand_in_their_places(name, config, grids):
     params, clip = mv.init(config, np.random.default_rng(0)), np.random.default_rng(1).random((1, *config.thw, 1))
     maps = visualize.class_attention(params, clip.astype("float32"), config)

@@ -9,7 +9,7 @@ from one_step import one_step
 import mvit_np as mv
 from mvit_np import tree as trees
 from mvit_np.backend import array_module, default_rng, synchronize
-from mvit_np.checks import TINY, TINY_V2, op_cases
+from mvit_np.checks import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, op_cases
 from mvit_np.train import fit
 
 MICRO = mv.preset("mvit_micro")
@@ -19,6 +19,9 @@ FAMILY = {
     "average pooling": replace(MICRO, pool="avg", pool_kernel="2s+1", positions="space"),
     "tiny MViT": TINY,
     "MViTv2": TINY_V2,
+    "Rev-MViT": TINY_REV,
+    "Hiera": TINY_HIERA,
+    "ViViT, factorised": TINY_VIVIT,
     "ViT": replace(MICRO, depths=(2,), heads=4, stride_kv=None),
 }
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
