@@ -13,7 +13,7 @@ from .plan import plan
 from .presets import PRESETS, preset
 from .report import GradientError
 from .resize import resize
-from .weights import load, save
+from .weights import convert, inflate, load, save
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,8 @@ __all__ = [
     "load",
     "save",
     "resize",
+    "convert",
+    "inflate",
     # gradients
     "op",
     "value_and_grad",

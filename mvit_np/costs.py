@@ -67,15 +67,31 @@ def _embed(spec):
     return Cost("embedding", None, params, tokens * cube * spec.dim, FLOAT32_BYTES * pixels, 0)
 
 
-def _block(s, kept):
-    heads_width = s.heads * s.head_dim
+def attention_macs(s):
+    """Multiply-adds of a block's pooling attention in one of its sequences: all of the block but its MLP and its shortcut."""
     macs = s.tokens_in * s.dim_in * 3 * s.dim_attn  # q, k, v
-    macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * heads_width for p in _convs(s))
-    if s.pool_skip and s.pool_skip.kind == "conv":
-        macs += math.prod(s.thw_q) * math.prod(s.pool_skip.kernel) * heads_width
+    macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * s.dim_attn for p in _convs(s))
     macs += 2 * s.tokens_q * s.tokens_seen * s.dim_attn  # q k', and its softmax times v
     macs += sum(_relative_macs(s, axis) for axis, _ in s.relative)
-    macs += s.tokens_q * s.dim_attn * s.dim_attn  # output projection
+    return macs + s.tokens_q * s.dim_attn * s.dim_attn  # output projection
+
+
+def attention_complexity(block) -> tuple[float, float]:
+    """How it grows (Sec. 3.1): (time, memory) = THW D (D + THW / f_Q f_K), THW h (D / h + THW / f_Q f_K), f = s_T s_H s_W.
+
+    THW are the tokens of the block's input grid without class token; those of a mask unit, times the units, where it has some.
+    Counted without class token and widening, the multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / f_Q f_K besides
+    convolutions, 2 to 4 times `time`; the attention weights are h THW THW / f_Q f_K floats, once what `memory` says.
+    """
+    length, d, h = math.prod(block.unit or block.thw), block.dim_attn, block.heads
+    units, keys = math.prod(block.thw) // length, length / (math.prod(block.stride_q) * math.prod(block.stride_kv))
+    return units * length * d * (d + keys), units * length * h * (d / h + keys)
+
+
+def _block(s, kept):
+    macs = attention_macs(s)
+    if s.pool_skip and s.pool_skip.kind == "conv":
+        macs += math.prod(s.thw_q) * math.prod(s.pool_skip.kernel) * s.dim_attn
     macs += s.tokens_q * s.dim_mlp * (s.dim_attn + s.dim_out)
     if _has_projection(s):
         macs += (s.tokens_in if s.dim_attn != s.dim_in else s.tokens_q) * s.dim_in * s.dim_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .costs import costs
 from .units import unit_of
 
-HEAD = ("stage", "blocks", "grid", "tokens", "channels", "heads", "stride q", "and kv")
+HEAD = ("stage", "blocks", "grid", "tokens", "channels", "heads", "stride q", "kv")
 
 
 def stage_table(p):
@@ -24,7 +24,19 @@ def stage_table(p):
     rows += [_stage_row(p, account, stage, units) for stage in sorted({block.stage for block in p.blocks})]
     rows.append(_row("head", "", "", 1, p.head.num_classes, "", "", "", [last], units))
     rows.append(_row("total", len(p.blocks), "", "", "", "", "", "", account.lines, units))
-    return _aligned(rows)
+    lines = aligned(rows)
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def aligned(rows, left=0):
+    """A line of text for each row of cells, as wide as each column's widest; the first `left` columns start on the left."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [" ".join(_cells(row, widths, left)).rstrip() for row in rows]
+
+
+def _cells(row, widths, left):
+    return (cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
 
 
 def _stage_row(p, account, stage, units):
@@ -41,13 +53,6 @@ def _row(*cells_lines_units):
     *cells, lines, units = cells_lines_units
     sums = sum(line.params for line in lines), sum(line.macs for line in lines)
     return (*map(str, cells), *(f"{total / factor:.3f}" for total, (factor, _) in zip(sums, units)))
-
-
-def _aligned(rows):
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [" ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
-    rule = "-" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
 def _times(thw):

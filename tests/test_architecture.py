@@ -80,7 +80,11 @@ ALLOWED = {
     "gradcheck": ["tree", "autodiff", "backend", "report"],
     "model": ["layers", "autodiff", "checkpoint", "backend", "tree", "plan"],
     "resize": ["tree", "backend", "interpolation", "model", "plan"],
-    "weights": ["tree", "backend", "config", "model"],
+    "paper": ["config", "presets"],
+    "compare": ["costs", "presets", "table"],
+    "cost_page": ["compare", "costs", "paper", "plan"],
+    "weights": ["tree", "backend", "config", "interpolation", "layers", "model", "plan", "presets", "resize"],
+    "classify": ["tree", "backend", "data", "model", "ops"],
     "train": ["tree", "backend", "autodiff"],
     "data": [],
     "visualize": ["plan", "costs", "units", "model", "ops", "backend"],
@@ -106,7 +110,7 @@ def test_importing_the_package_needs_no_extra():
     import subprocess
     import sys
 
-    code = "import mvit_np, sys; print([m for m in ('matplotlib', 'av', 'cupy', 'torch', 'tqdm') if m in sys.modules])"
+    code = "import mvit_np, sys; print([m for m in ('matplotlib', 'av', 'cupy', 'safetensors', 'torch', 'tqdm') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

@@ -8,15 +8,15 @@ import sys
 from threadpoolctl import threadpool_limits
 
 from .. import __version__
-from . import check, demo, info
+from . import check, classify, convert, demo, info
 
 
 def main(argv=None):
     """Run one command; the exit code is 0, 1 where a check failed, 2 for a mistake of the user's (one sentence says which)."""
     arguments = _parser().parse_args(argv)
     try:
-        # These models are small: with several BLAS threads a step takes ten times as long where the machine is busy.
-        with threadpool_limits(1, user_api="blas"):
+        # Commands with small models ask for one: with several a step takes ten times as long where the machine is busy.
+        with threadpool_limits(getattr(arguments, "blas_threads", None), user_api="blas"):
             return arguments.run(arguments)
     except (ValueError, TypeError, OSError, ImportError) as mistake:
         print(f"mvit-np: {mistake}", file=sys.stderr)
@@ -30,6 +30,6 @@ def _parser():
     parser = argparse.ArgumentParser(prog="mvit-np", description="Multiscale Vision Transformers as explicit array maths.")
     parser.add_argument("--version", action="version", version=f"mvit-np {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (demo, info, check):
+    for command in (demo, info, classify, convert, check):
         command.add(commands)
     return parser

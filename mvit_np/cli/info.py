@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .. import plan
 from ..presets import PRESETS, preset
 
 
 def add(commands):
     """The command's options."""
-    parser = commands.add_parser("info", help="the stage table and the totals of a preset")
-    parser.add_argument("preset", metavar="PRESET", help=", ".join(PRESETS))
+    parser = commands.add_parser("info", help="the presets; the stage table and the totals of one; the paper's tables, counted")
+    parser.add_argument("preset", metavar="PRESET", nargs="?", help=f"without one, all of them: {', '.join(PRESETS)}")
+    parser.add_argument("--compare", metavar="OTHER", nargs="+", default=[], help="presets whose costs to set beside it")
     parser.add_argument("--figures", metavar="FOLDER", help="also draw its stages and its pooling attention there")
+    parser.add_argument(
+        "--tables", metavar="FILE", nargs="?", const="-", help="the paper's tables as Markdown, into FILE if given"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments):
-    """Print the table, draw the figures."""
+    """Print the table, draw the figures; or print the list of presets; or write the paper's tables."""
+    chosen, extras = arguments.preset, arguments.compare or arguments.figures
+    if arguments.tables and (chosen or extras):
+        raise ValueError(f"--tables is about all models, came with {chosen or 'more options'}: give it alone")
+    if extras and not chosen:
+        raise ValueError("--compare and --figures need a PRESET: mvit-np info mvit_b_16x4 --compare vit_b_8f")
+    if arguments.tables:
+        _tables(arguments.tables)
+    elif chosen is None:
+        _list()
+    else:
+        _one(chosen, arguments.compare, arguments.figures)
+    return 0
+
+
+def _tables(target):
+    from ..cost_page import page
+
+    text = page()
+    if target == "-":
+        print(text, end="")
+        return
+    try:
+        Path(target).write_text(text)
+    except OSError as problem:
+        raise ValueError(f"{target} cannot be written ({problem.strerror}): give another file") from None
+    print(target)
+
+
+def _list():
+    from ..compare import presets_table
+
+    print(presets_table())
+
+
+def _one(name, others, folder):
+    from ..compare import comparison
     from ..demo import totals, vit_beside
 
-    config = preset(arguments.preset)
-    published = PRESETS[arguments.preset]
-    print(f"{arguments.preset}: {published.about}\n\n{plan(config)}\n\n{totals(config)}")
-    if arguments.figures:
+    config = preset(name)
+    beside = f"\n\n{comparison(name, others)}" if others else ""
+    print(f"{name}: {PRESETS[name].about}\n\n{plan(config)}\n\n{totals(config)}{beside}")
+    if folder:
         baseline = preset("vit_b_8f") if config.size == 224 else vit_beside(config)
-        for path in _figures(arguments.figures, arguments.preset, config, baseline):
+        for path in _figures(folder, name, config, baseline):
             print(path)
-    return 0
 
 
 def _figures(folder, name, config, baseline):

@@ -4,6 +4,7 @@ This is the only part of the package that imports matplotlib. No figure touches 
 """
 
 from .attention import attention_figure, class_attention
+from .contact_sheet import contact_sheet_figure
 from .pooling_attention import pooling_attention_figure
 from .stages import stage_figure
 from .style import save
@@ -12,6 +13,7 @@ from .training import training_figure
 __all__ = [
     "attention_figure",
     "class_attention",
+    "contact_sheet_figure",
     "pooling_attention_figure",
     "save",
     "stage_figure",

@@ -1,0 +1,108 @@
+"""From a film to the views a model is tested on: clips uniform in time, crops uniform in space (the paper's Test recipe)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+FPS = 30  # the frame rate that "16 frames, every 4th" counts in, whatever the film's own
+SLACK = 1e-3  # seconds: containers round time stamps to milliseconds
+SHORT_SIDE = 256 / 224  # of the picture, in units of the crop's side
+NORMALISATIONS = {
+    "video": (0.45, 0.225),  # Kinetics models
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # image models
+    "clip": None,  # each clip by its own mean and deviation, as the demo trains
+}
+
+
+def clip_times(duration, frames, tau, clips, fps=FPS):
+    """When to sample.   -> (clips, frames) seconds since the first frame
+
+    A clip of `frames` frames, each `tau` / `fps` s after the one before, spans their product. Clips start at equal
+    distances from the first place to the last that keeps them inside `duration` seconds; a single one is in the middle.
+    In a shorter film all start at 0 and reach over the end, where the last frame is held. Clips of one frame (of an image
+    model) are the middles of equal parts.
+
+    Raises ValueError for numbers that are not above 0.
+    """
+    for name, value in {"duration": duration, "frames": frames, "tau": tau, "clips": clips, "fps": fps}.items():
+        if not value > 0:
+            raise ValueError(f"{name} is above 0; came {value}: give a positive number")
+    if frames == 1:
+        return ((np.arange(clips) + 0.5) * duration / clips)[:, None]
+    starts = _spread(max(duration - frames * tau / fps, 0), clips)
+    return starts[:, None] + np.arange(frames) * tau / fps
+
+
+def crop_corners(picture, crop, crops):
+    """Where to cut.   picture, crop: (H, W)   ->   [(top, left)] pixels
+
+    One crop is in the centre. More lie at equal distances along the axis on which the picture is larger than the crop by
+    more (3: left, centre and right, or in a portrait top, centre and bottom), central on the other.
+
+    Raises ValueError where the crop is larger than the picture or `crops` is below 1.
+    """
+    room = [have - need for have, need in zip(picture, crop)]
+    if min(room) < 0:
+        raise ValueError(f"a crop fits into its picture; came {tuple(crop)} for {tuple(picture)} pixels: enlarge the picture")
+    if crops < 1:
+        raise ValueError(f"a view has at least one crop; came {crops}: give 1 or 3")
+    along = int(room[1] >= room[0])
+    places = np.ceil(_spread(room[along], crops)).astype(int).tolist()
+    across = -(-room[1 - along] // 2)
+    return [(across, place) if along else (place, across) for place in places]
+
+
+def cover_of(size_hw):
+    """The (H, W) that a picture has to cover so that crops of `size_hw` come out: 256 pixels for 224."""
+    return tuple(round(side * SHORT_SIDE) for side in size_hw)
+
+
+def covering_size(h, w, cover=None):
+    """The smallest (height, width) with the aspect ratio h : w that covers `cover`, all in pixels."""
+    if cover is None:
+        return round(h), round(w)
+    scale = max(cover[0] / h, cover[1] / w)
+    return max(round(h * scale), cover[0]), max(round(w * scale), cover[1])
+
+
+def shown(frames, moments):
+    """Of (time, frame) pairs, the frame shown at each of the ascending moments: the last one before it, or else the first."""
+    waiting, held = list(moments), None
+    for time, frame in frames:
+        while waiting and waiting[0] + SLACK < time:
+            yield frame if held is None else held
+            waiting.pop(0)
+        if not waiting:
+            return
+        held = frame
+    if held is not None:
+        yield from [held] * len(waiting)
+
+
+def cut(frames, corner, crop):
+    """The part of size `crop` at (top, left).   (T, H, W, C) -> (T, *crop, C), a view"""
+    (top, left), (h, w) = corner, crop
+    return frames[:, top : top + h, left : left + w]
+
+
+def normalise(frames, how="video", dtype="float32"):
+    """Pixels 0..255 to the range a model was trained on.   (..., C) uint8 -> the same shape, floats
+
+    how: "video" (minus 0.45, by 0.225), "imagenet" (a mean and a deviation a channel), "clip" (its own). Raises ValueError
+    for another.
+    """
+    if how not in NORMALISATIONS:
+        raise ValueError(f"normalisation is one of {', '.join(NORMALISATIONS)}; came {how!r}: pick one of them")
+    x = np.asarray(frames, dtype=np.float32) / 255
+    if how == "clip":
+        mean, deviation = x.mean(), max(x.std(), 1e-6)
+    else:
+        mean, deviation = (np.asarray(value, np.float32) for value in NORMALISATIONS[how])
+        if mean.ndim and x.shape[-1] == 1:  # grey
+            mean, deviation = mean.mean(), deviation.mean()
+    return ((x - mean) / deviation).astype(dtype)
+
+
+def _spread(length, count):
+    """`count` places from 0 to `length` at equal distances; a single one in the middle."""
+    return np.linspace(0, length, count) if count > 1 else np.array([length / 2])

@@ -1,0 +1,53 @@
+"""Each kind of array from torch's layout to ours and back.
+
+linear.w  (out, in)                  (in, out)
+cube.w    (D, C, [kt,] kh, kw)       (kt, kh, kw, C, D)
+pool.w    (d, 1, [kt,] kh, kw)       (kt, kh, kw, d)
+row       (1, 1, D) or (D,)          (D,)
+table     (1, N, D) or (N, D)        (N, D)
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+NDIM = {"linear.w": (2,), "cube.w": (4, 5), "pool.w": (4, 5), "row": (1, 2, 3), "table": (2, 3), "relative": (2,)}
+
+
+def to_ours(name, x, kind):
+    """C-contiguous. Raises ValueError for a number of axes that `kind` never has, naming the parameter."""
+    wanted = NDIM.get(kind, (1,))
+    fits = x.ndim in wanted and (kind != "pool.w" or x.shape[1] == 1)
+    length = {"row": 1, "table": 2}.get(kind, x.ndim)
+    if not fits or math.prod(x.shape[: x.ndim - length]) != 1:
+        shapes = "depthwise, (d, 1, ...)" if kind == "pool.w" else f"of {' or '.join(map(str, wanted))} axes"
+        raise ValueError(f"{name} is {shapes} in the models known here; came {x.shape}: they are other models' weights")
+    return np.ascontiguousarray(_READ.get(kind, lambda x: x)(x))
+
+
+def to_theirs(x, kind, flat=False, bare=False):
+    """C-contiguous.   flat: without the axis of time, of length 1; bare: rows and tables without leading axes of length 1"""
+    if kind in ("row", "table"):
+        return x if bare else x.reshape(1, -1, x.shape[-1])
+    x = _WRITE.get(kind, lambda x: x)(x)
+    return np.ascontiguousarray(x[:, :, 0] if flat and kind in ("cube.w", "pool.w") else x)
+
+
+def _timed(x):
+    return x[:, :, None] if x.ndim == 4 else x
+
+
+_READ = {
+    "linear.w": np.transpose,
+    "cube.w": lambda x: _timed(x).transpose(2, 3, 4, 1, 0),
+    "pool.w": lambda x: _timed(x)[:, 0].transpose(1, 2, 3, 0),
+    "row": lambda x: x.reshape(-1),
+    "table": lambda x: x.reshape(x.shape[-2:]),
+}
+_WRITE = {
+    "linear.w": np.transpose,
+    "cube.w": lambda x: x.transpose(4, 3, 0, 1, 2),
+    "pool.w": lambda x: x.transpose(3, 0, 1, 2)[:, None],
+}

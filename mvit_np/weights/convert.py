@@ -1,0 +1,83 @@
+"""From one file of parameters to another, in another format or another code base's layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import tree as trees
+from ..backend import to_host
+from ..config import MViTConfig
+from . import files, layouts
+from .infer import config_of
+from .inflate import inflate as inflated
+from .inflate import to_draw
+from .load import FOREIGN_CONFIG, Loaded, config_text, open_model, save
+
+OWN = {"npz": ".npz", "safetensors": ".safetensors"}
+LAYOUTS = ("torchvision", "slowfast", "pytorchvideo", "timm")
+KEYED = ("slowfast", "pytorchvideo")  # their files keep the state dict under "model_state", with room for the config
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What `convert` read, wrote (`tensors` arrays of a model of `config`) and made new (paths of parameters)."""
+
+    source: Loaded
+    to: str
+    config: MViTConfig
+    tensors: int
+    new: tuple[str, ...] = ()
+
+
+def convert(source, target, to=None, like=None, split=None, inflate=None, into=None, rng=None, **told):
+    """Write the model of the file `source` to `target`, as a `Converted` tells.
+
+    to          "npz", "safetensors" (ours, with the config inside), "slowfast", "pytorchvideo", "torchvision" or "timm"
+                (theirs, in .pth, .pyth, .pt or .safetensors); None: as the suffix of `target` says
+    like, told  what the source's shapes do not tell, see `load`
+    split       q, k and v as three layers; None: as the code base has them
+    inflate     "centre", "mean" or "repeat": an image model becomes the video model `into` (a preset's name or a config),
+                with `rng` for what the image model has not, see `inflate.inflate`
+    Raises FileNotFoundError or ValueError, before anything is written.
+    """
+    source, target = Path(source), Path(target)
+    to = _target(target, to)
+    if source.exists() and target.exists() and source.samefile(target):
+        raise ValueError(f"a file is not converted into itself, came {target} twice: give another name")
+    if (inflate is None) != (into is None):
+        raise ValueError("inflate says how and into says which video model; one of them came alone: give both or none")
+    found = open_model(source, like, **told)
+    params, config, new = found.params, found.config, ()
+    if inflate is not None:
+        config, new = config_of(into), to_draw(found.config, config_of(into))
+        params = inflated(params, found.config, config, inflate, rng)
+    return Converted(found, to, config, _write(target, params, config, to, split), new)
+
+
+def _write(target, params, config, to, split):
+    """The number of arrays written."""
+    if to in OWN:
+        save(target, params, config)
+        return len(trees.leaves(params))
+    tensors = layouts.from_params(to_host(params), config, to, split)
+    metadata = {FOREIGN_CONFIG: config_text(config)} if to in KEYED else {}
+    key = "model_state" if to in KEYED and target.suffix in files.TORCH else None
+    files.write(target, tensors, metadata, key)
+    return len(tensors)
+
+
+def _target(target, to):
+    """The kind of target, which its suffix has to fit."""
+    kinds = {suffix: kind for kind, suffix in OWN.items()}
+    if to is None and target.suffix not in kinds:
+        raise ValueError(
+            f"a target's suffix says its layout if it is {' or '.join(kinds)}; came {target.name}: give --to (to=)"
+        )
+    to = to or kinds[target.suffix]
+    if to not in (*OWN, *LAYOUTS):
+        raise ValueError(f"a target is one of {', '.join((*OWN, *LAYOUTS))}; came {to!r}: pick one")
+    suffixes = (OWN[to],) if to in OWN else (*files.TORCH, ".safetensors")
+    if target.suffix not in suffixes:
+        raise ValueError(f"{to} is written to {', '.join(suffixes)}; came {target.name}: give a name with such an ending")
+    return to

@@ -1,0 +1,120 @@
+"""An image model as the start of a video model (Sec. 4.3): its kernels and positions get an axis of time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import tree as trees
+from ..interpolation import linear_matrix
+from ..layers import initial
+from ..model import check_params, init
+from ..plan import plan
+from ..resize import resize
+
+HOW = ("centre", "mean", "repeat")
+DRAWN = ("cls_token", "head.w", "head.b")  # where the image model has none, or one of other classes
+MAY_GO = ("cls_token", "pos_embed", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_class")
+
+
+def inflate(params, image_config, video_config, how="centre", rng=None):
+    """Parameters of `video_config` that start from an image model's.
+
+    how   what a kernel of one frame becomes in time: "centre" puts it in the middle frame, zeros elsewhere (the paper's);
+          "mean" repeats it, divided by the number of frames; "repeat" repeats it as it is (SlowFast's)
+    rng   a numpy.random.Generator for the parameters that `to_draw` names
+    Positions in space are kept, resized to another grid; along time, separate and relative ones start from 0.
+    Raises ValueError for models that differ in more than time, size and classes, and where rng is missing.
+    """
+    if how not in HOW:
+        raise ValueError(f"how is one of {', '.join(HOW)}; came {how!r}: pick one")
+    check_params(params, image_config)
+    _check_pair(image_config, video_config)
+    if (drawn := to_draw(image_config, video_config)) and rng is None:
+        raise ValueError(f"the image model has no {', '.join(drawn)} of this shape: give rng to draw them")
+    params, image_config = _on_grid(params, image_config, video_config)
+
+    given = dict(trees.paths(params))
+    shapes = init(video_config, rng=None)
+    wanted = {path: leaf.shape for path, leaf in trees.paths(shapes)}
+    if lost := [path for path in given if path not in wanted and path not in MAY_GO and not path.endswith("rel_pos_t")]:
+        raise ValueError(f"a video model continues all of its image model; it has no {lost[0]}: inflate into another config")
+    given |= _positions(given, image_config, plan(video_config).embed)
+    given |= _drawn(drawn, wanted, rng)
+    return trees.flatten(shapes)[1]([_grown(path, given.get(path), shape, how) for path, shape in wanted.items()])
+
+
+def to_draw(image_config, video_config):
+    """Paths of what a video model cannot take from an image model."""
+    head = image_config.num_classes != video_config.num_classes
+    token = video_config.cls_token and not image_config.cls_token
+    return tuple(path for path, needed in zip(DRAWN, (token, head, head)) if needed)
+
+
+def _check_pair(image, video):
+    if plan(image).embed.thw[0] != 1 or image.cube_kernel[0] != 1:
+        raise ValueError(
+            f"an image model embeds one frame by flat cubes; came {image.frames} frames and cubes {image.cube_kernel}: "
+            "inflate a model of frames=1"
+        )
+    if (image.positions == "relative") != (video.positions == "relative") or (video.positions == "none" != image.positions):
+        raise ValueError(f"positions are of one kind; came {image.positions!r} for {video.positions!r}: change video_config")
+
+
+def _on_grid(params, image, video):
+    """The image model for pictures that make the video model's grid of tokens."""
+    wanted = plan(video).embed.thw[1:]
+    if plan(image).embed.thw[1:] == wanted:
+        return params, image
+    return resize(params, image, size=tuple(n * stride for n, stride in zip(wanted, image.cube_stride[1:])))
+
+
+def _positions(given, image, embed):
+    """Absolute tables of the video model: every frame's are the picture's."""
+    place, row = _picture(given, image)
+    place = np.zeros((embed.thw[1] * embed.thw[2], embed.dim), np.float32) if place is None else place
+    row = np.zeros_like(place[0]) if row is None else row
+    if embed.positions == "joint":
+        frames = np.tile(place, (embed.thw[0], 1))
+        return {"pos_embed": np.concatenate([row[None], frames]) if embed.cls else frames}
+    if embed.positions not in ("separate", "space"):
+        return {}
+    temporal = np.zeros((embed.thw[0], embed.dim), place.dtype)
+    return {"pos_embed_spatial": place, "pos_embed_temporal": temporal, "pos_embed_class": row}
+
+
+def _picture(given, image):
+    """(table of the grid, row of the class token) of the image model, or None."""
+    if image.positions == "joint":
+        table = given["pos_embed"]
+        return table[image.cls_token :], (table[0] if image.cls_token else None)
+    place = given.get("pos_embed_spatial")
+    if image.positions == "separate":
+        place = place + given["pos_embed_temporal"]
+    return place, given.get("pos_embed_class")
+
+
+def _drawn(paths, wanted, rng):
+    """The head's bias starts from 0, as all biases."""
+    return {path: initial.normal(rng, *wanted[path], std=0 if path == "head.b" else initial.STD) for path in paths}
+
+
+def _grown(path, x, shape, how):
+    """One parameter of the video model from the image model's of the same path."""
+    if path.endswith("rel_pos_t"):
+        return np.zeros(shape, np.float32)
+    if x is not None and ".rel_pos_" in path and len(x) != shape[0]:
+        return (linear_matrix(np, len(x), shape[0]) @ x).astype(x.dtype)
+    if x is not None and len(shape) in (4, 5) and x.shape == (1, *shape[1:]):
+        return _in_time(x, shape[0], how)
+    if x is None or x.shape != shape:
+        came = "which the image model lacks" if x is None else f"and the image model {x.shape}"
+        raise ValueError(f"both models differ in time, size and classes alone; this one has {path} {shape}, {came}")
+    return x
+
+
+def _in_time(kernel, frames, how):
+    """(1, ...) -> (frames, ...)"""
+    repeated = np.repeat(kernel, frames, axis=0)
+    if how == "centre":
+        repeated[np.arange(frames) != frames // 2] = 0
+    return repeated / kernel.dtype.type(frames) if how == "mean" else repeated

@@ -1,0 +1,75 @@
+"""What each public code base cannot be: a model that it has no code for is not written in its layout."""
+
+from __future__ import annotations
+
+
+def check_holds(config, layout, title):
+    """Raise ValueError where the code of that layout has no such model."""
+    for rule, holds in _RULES[layout]:
+        if not holds(config):
+            raise ValueError(f"{title} layout is for models with {rule}, unlike this one: write npz or safetensors")
+
+
+def _plain_skips(c):
+    return c.skip == "normalised" and (c.skip_kernel == "s+1" or c.mask_unit is not None)
+
+
+def _all_pooled(c):
+    return c.pool == "conv" and c.pool_q_always and c.stride_kv is not None and not c.unpooled_kv
+
+
+_ONE_ENCODER = ("one encoder over space and time (time_depth=0)", lambda c: c.time_depth == 0)
+_ONE_STREAM = ("one stream (reversible=False)", lambda c: not c.reversible)
+_SKIPS = ("skips from the normed input under max pooling of kernel s+1", _plain_skips)
+_NO_UNITS = ("attention over the whole grid (mask_unit=None)", lambda c: c.mask_unit is None)
+_TOKEN = ("a class token, or the mean of normed tokens", lambda c: not c.mean_before_norm)
+_POSITIONS = ("positions 'separate' or 'joint'", lambda c: c.positions in ("separate", "joint"))
+_QUERY_NOT_IN_CLASS = ("no pooled query added to the class row", lambda c: not c.cls_token or c.residual_pooling != "all")
+_QUERY_IN_CLASS = ("the pooled query added to the class row too", lambda c: not c.cls_token or c.residual_pooling != "tokens")
+
+_RULES = {
+    "slowfast": (
+        _ONE_ENCODER,
+        _SKIPS,
+        _QUERY_NOT_IN_CLASS,
+        ("positions 'separate', 'joint', 'relative' or 'none'", lambda c: c.positions != "space"),
+    ),
+    "slowfast_rev": (
+        _ONE_ENCODER,
+        ("skips from the plain input (skip='plain')", lambda c: c.skip == "plain"),
+        ("no class token", lambda c: not c.cls_token),
+    ),
+    "pytorchvideo": (_ONE_ENCODER, _ONE_STREAM, _NO_UNITS, _TOKEN, _SKIPS, _POSITIONS, _QUERY_IN_CLASS),
+    "torchvision": (
+        _ONE_ENCODER,
+        _ONE_STREAM,
+        _NO_UNITS,
+        ("a class token", lambda c: c.cls_token),
+        _TOKEN,
+        _SKIPS,
+        ("positions 'separate', or 'relative' with time", lambda c: c.positions == "separate" or _relative_in_time(c)),
+        ("convolutions as pools", lambda c: c.pool == "conv"),
+        ("biases in qkv, mlp_ratio 4 and eps 1e-6", lambda c: c.qkv_bias and c.mlp_ratio == 4 and c.eps == 1e-6),
+    ),
+    "timm": (
+        _ONE_ENCODER,
+        _ONE_STREAM,
+        ("a single frame (frames=1)", lambda c: c.frames == c.cube_kernel[0] == 1),
+        _TOKEN,
+        _SKIPS,
+        ("relative positions in space alone", lambda c: c.positions == "relative" and not c.relative_time),
+        ("convolutions that pool q, k and v in every block", _all_pooled),
+        ("the pooled query added (residual_pooling)", lambda c: c.residual_pooling is not None),
+        _QUERY_IN_CLASS,
+    ),
+    "timm_hiera": (
+        _POSITIONS,
+        ("mask units", lambda c: c.mask_unit is not None),
+        ("max pooling", lambda c: c.pool == "max"),
+        ("the mean over tokens before the norm", lambda c: c.mean_before_norm),
+    ),
+}
+
+
+def _relative_in_time(c):
+    return c.positions == "relative" and c.relative_time

@@ -1,0 +1,109 @@
+"""What a table of names cannot say: fused or split projections, aliases, blocks counted by stage. All on {name: array}."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+MAX_DEPTH = 8
+_QUERY = re.compile(r"(.*\.attn)\.q\.(weight|bias)")
+_ALIAS = re.compile(r"(.*\.attn)\._attention_pool_([qkv])\.(pool|norm)\.(weight|bias)")
+_STAGED = re.compile(r"stages\.(\d{1,4})\.blocks\.(\d{1,4})\.(.*)")
+
+
+def without_prefix(tensors):
+    """Without the `module.` or `model.` that wrappers put before every name."""
+    for prefix in ("module.", "model."):
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return without_prefix({name.removeprefix(prefix): x for name, x in tensors.items()})
+    return tensors
+
+
+def fused(tensors):
+    """q, k and v of an attention as one qkv, rows one after the other. Incomplete triples stay as they are."""
+    out = dict(tensors)
+    for match in filter(None, map(_QUERY.fullmatch, tensors)):
+        names = [f"{match[1]}.{which}.{match[2]}" for which in "qkv"]
+        if all(name in out and out[name].shape == out[names[0]].shape for name in names):
+            out[f"{match[1]}.qkv.{match[2]}"] = np.concatenate([out.pop(name) for name in names])
+    return out
+
+
+def split(tensors):
+    """The way back."""
+    out = {}
+    for name, x in tensors.items():
+        before, qkv, after = name.partition(".attn.qkv.")
+        parts = zip("qkv", np.split(x, 3)) if qkv else ()
+        out |= {f"{before}.attn.{which}.{after}": part for which, part in parts} or {name: x}
+    return out
+
+
+def without_aliases(tensors):
+    """PyTorchVideo registers each pool and its norm twice. Raises ValueError where the two are not the same numbers."""
+    out = dict(tensors)
+    for match in filter(None, map(_ALIAS.fullmatch, tensors)):
+        alias, twin = match[0], f"{match[1]}.{match[3]}_{match[2]}.{match[4]}"
+        x = out.pop(alias)
+        if twin in tensors and not np.array_equal(x, tensors[twin], equal_nan=True):
+            raise ValueError(f"{alias} and {twin} name one parameter, and their numbers differ: was the file edited?")
+        out.setdefault(twin, x)
+    return out
+
+
+def stage_depths(tensors):
+    """Blocks a stage of timm's MViTv2. Raises ValueError where one is missing."""
+    places = {(int(match[1]), int(match[2])) for match in filter(None, map(_STAGED.fullmatch, tensors))}
+    depths = tuple(sum(1 for s, _ in places if s == stage) for stage in range(1 + max((s for s, _ in places), default=-1)))
+    for stage, count in enumerate(depths):
+        if absent := [f"stages.{stage}.blocks.{j}" for j in range(max(count, 1)) if (stage, j) not in places]:
+            raise ValueError(f"blocks are counted without gaps, and {absent[0]} is missing: the file is incomplete")
+    return depths
+
+
+def unstaged(tensors):
+    """timm's names with blocks counted through, and the projection of a skip called `proj` wherever it stands."""
+    depths, out = stage_depths(tensors), {}
+    for name, x in tensors.items():
+        if match := _STAGED.fullmatch(name):
+            rest = re.sub(r"^shortcut_proj_(attn|mlp)\.", "proj.", match[3])
+            name = f"blocks.{sum(depths[: int(match[1])]) + int(match[2])}.{rest}"
+        out[name] = x
+    return out
+
+
+def staged(tensors, config):
+    """The way back."""
+    places = [f"stages.{stage}.blocks.{place}" for stage, count in enumerate(config.depths) for place in range(count)]
+    shortcut = {"attention": "shortcut_proj_attn", "mlp": "shortcut_proj_mlp"}[config.expand_in]
+    out = {}
+    for name, x in tensors.items():
+        if match := re.fullmatch(r"blocks\.(\d+)\.(.*)", name):
+            name = f"{places[int(match[1])]}.{re.sub(r'^proj[.]', shortcut + '.', match[2])}"
+        out[name] = x
+    return out
+
+
+def nested(entries):
+    """Paths such as `blocks.3.attn.qkv.w` as nested dicts, and dicts with the keys 0, 1, 2, ... as lists."""
+    root = {}
+    for path, leaf in entries.items():
+        *parents, last = path.split(".")
+        node = root
+        if len(parents) > MAX_DEPTH:
+            raise ValueError(f"{path[:80]}... lies deeper than any parameter: the file is no model's")
+        for key in parents:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"{path} lies inside another parameter: the file is damaged")
+        node[last] = leaf
+    return _lists(root)
+
+
+def _lists(node):
+    if not isinstance(node, dict):
+        return node
+    children = {key: _lists(child) for key, child in node.items()}
+    numbered = children and all(key.isdigit() for key in children)
+    return [children[key] for key in sorted(children, key=int)] if numbered else children

@@ -1,0 +1,163 @@
+"""What the shapes of parameters alone say of a config."""
+
+from __future__ import annotations
+
+import math
+
+RULES = {"s+1": lambda k: k - 1, "2s+1": lambda k: (k - 1) / 2, "s": lambda k: k}  # the stride of a kernel above 1
+
+
+def visible(params, depths=None):
+    """{field: value} of each field that the shapes decide.   depths: where another source tells them
+
+    `heads` is among them only with pooling convolutions or relative positions, `depths` only where the width grows or
+    queries are pooled by convolutions. Raises ValueError for shapes that no config has.
+    """
+    blocks, cube = params["blocks"], params["patch_embed"]["w"].shape
+    widths = [_widths(block) for block in blocks]
+    if min(min(width) for width in widths) < 1:
+        raise ValueError("every layer has channels, and one of these has none: they are no model's parameters")
+    seen = {
+        "channels": cube[3],
+        "num_classes": params["head"]["w"].shape[1],
+        "dim": cube[4],
+        "cube_kernel": cube[:3],
+        "mlp_ratio": _whole(widths[0][2] / widths[0][1]),
+        "qkv_bias": "b" in blocks[0]["attn"]["qkv"],
+        "cls_token": "cls_token" in params,
+        "reversible": params["norm"]["g"].size == 2 * widths[-1][3],
+    }
+    starts = _starts(blocks, widths) if depths is None else stage_starts(depths)
+    if len(starts) > 1:
+        seen["depths"] = tuple(b - a for a, b in zip(starts, [*starts[1:], len(blocks)]))
+        seen |= _widening(widths)
+    return seen | _heads(blocks, widths, seen) | _positions(params)
+
+
+def stage_starts(depths):
+    """The first block of each stage."""
+    return [sum(depths[:i]) for i in range(len(depths))]
+
+
+def pools(blocks, starts):
+    """Every way to explain the pooling convolutions, the plainest first: dicts of config fields, {} without convolutions."""
+    q, kv = (_kernels(blocks, which) for which in ("pool_q", "pool_k"))
+    if not q and not kv:
+        return [{}]
+    always = _always(q, len(blocks), starts)
+    strides = {} if always or len(starts) < 2 else {"stride_q": _strides(q, starts)}
+    unpooled = tuple(i for i in range(len(blocks)) if i not in kv)
+    uniform = len({*q.values(), *kv.values()}) == 1
+    found = []
+    if uniform:
+        kernel = next(iter((q | kv).values()))
+        plain = {"pool": "conv", "pool_kernel": kernel, "pool_q_always": always} | strides
+        found.append(plain | ({"stride_kv": None} if not kv else {"unpooled_kv": unpooled}))
+    ruled = [_ruled(rule, q, kv, starts) for rule in RULES]
+    ruled = [fields for fields in ruled if fields]
+    return found + ruled if not uniform or not unpooled or not kv else ruled + found
+
+
+def relative_strides(blocks, starts, grid):
+    """Query strides of the transitions as far as relative tables tell, else (1, 2, 2).   grid: (t, h) of the first stage"""
+    strides = []
+    for start, end in zip(starts[1:], [*starts[2:], len(blocks)]):
+        old, grid = grid, _grid_after(blocks, start, end, grid)
+        strides.append((max(old[0] // max(grid[0], 1), 1), *[max(old[1] // max(grid[1], 1), 1)] * 2))
+    return tuple(strides)
+
+
+def relative_grid(attn):
+    """(t or None, h) of the input grid of a block that pools no queries, from its relative tables."""
+    t = attn.get("rel_pos_t")
+    return (None if t is None else (len(t) + 1) // 2), (len(attn["rel_pos_h"]) + 1) // 2
+
+
+def _grid_after(blocks, start, end, grid):
+    """Tables of a transition are as long as the longer of queries and keys want; the blocks behind it tell the new grid."""
+    t, h = grid[0], grid[1] // 2
+    if start + 1 < end:
+        t, h = relative_grid(blocks[start + 1]["attn"])
+    elif end < len(blocks):
+        t = relative_grid(blocks[end]["attn"])[0]
+    return (grid[0] if t is None else t), h
+
+
+def _widths(block):
+    """(into the block, in its attention, in its MLP, out of it)"""
+    mlp = block["mlp"]
+    return block["norm1"]["g"].size, block["attn"]["qkv"]["w"].shape[1] // 3, mlp["fc1"]["w"].shape[1], mlp["fc2"]["w"].shape[1]
+
+
+def _starts(blocks, widths):
+    """The first block of each stage: where the width grows, or else where queries are pooled."""
+    grown = {i + (out != attn) for i, (into, attn, _, out) in enumerate(widths) if into != attn or out != attn}
+    if not grown:
+        pooled = {i for i, block in enumerate(blocks) if "pool_q" in block["attn"]}
+        grown = set() if 0 in pooled else pooled
+    return sorted({0, *grown} - {len(blocks)})
+
+
+def _widening(widths):
+    attn, mlp = (any(w[a] != w[b] for w in widths) for a, b in ((0, 1), (1, 3)))
+    if attn and mlp or any(w[3] not in (w[0], 2 * w[0]) for w in widths):
+        raise ValueError("a width doubles, either in attentions or in MLPs; these widths do not: they are another model's")
+    return {"expand": attn or mlp} | ({"expand_in": "attention" if attn else "mlp"} if attn or mlp else {})
+
+
+def _heads(blocks, widths, seen):
+    for i, block in enumerate(blocks):
+        for name in ("rel_pos_h", "pool_q", "pool_k"):
+            part = block["attn"].get(name)
+            if part is not None:
+                width = (part["w"] if name != "rel_pos_h" else part).shape[-1]
+                growth = widths[i][1] // seen["dim"] if seen.get("expand") else 1
+                return {"heads": max(widths[i][1] // width // growth, 1)}
+    return {}
+
+
+def _positions(params):
+    tables = {"pos_embed_temporal": "separate", "pos_embed_spatial": "space", "pos_embed": "joint"}
+    kinds = [kind for table, kind in tables.items() if table in params]
+    first = params["blocks"][0]["attn"]
+    if "rel_pos_h" in first and kinds:
+        raise ValueError("a model has absolute or relative positions; these parameters have both, which mvit_np has not")
+    if "rel_pos_h" in first:
+        return {"positions": "relative", "relative_time": "rel_pos_t" in first}
+    return {"positions": kinds[0] if kinds else "none"}
+
+
+def _kernels(blocks, which):
+    return {i: block["attn"][which]["w"].shape[:3] for i, block in enumerate(blocks) if which in block["attn"]}
+
+
+def _always(q, count, starts):
+    """Whether queries are pooled in blocks where that shrinks nothing."""
+    inner = [i in q for i in range(count) if i == 0 or i not in starts]
+    return all(inner)
+
+
+def _strides(q, starts):
+    """A transition without a pool for its queries shrinks nothing; the others as in all released models."""
+    strides = tuple((1, 2, 2) if start in q else (1, 1, 1) for start in starts[1:])
+    return strides[0] if len(set(strides)) == 1 else strides
+
+
+def _ruled(rule, q, kv, starts):
+    """The config whose kernels are those of a rule, so that they tell the strides; None where they are not."""
+    strides_q = tuple(_stride(rule, q.get(start)) for start in starts[1:])
+    strides = [*strides_q, _stride(rule, kv.get(0))]
+    if any(length % 1 or length < 1 for stride in strides for length in stride):
+        return None
+    whole = [tuple(map(int, stride)) for stride in strides]
+    same = len(set(whole[:-1])) <= 1
+    fields = {"pool": "conv", "pool_kernel": rule, "stride_kv": whole[-1], "unpooled_kv": ()}
+    return fields | ({"stride_q": whole[0] if same else tuple(whole[:-1])} if strides_q else {})
+
+
+def _stride(rule, kernel):
+    return tuple(RULES[rule](k) if k > 1 else 1 for k in kernel or (1, 1, 1))
+
+
+def _whole(ratio):
+    return int(ratio) if math.isfinite(ratio) and ratio == int(ratio) else ratio

@@ -1,0 +1,81 @@
+"""`mvit-np info`: lists, tables and comparisons that fit a terminal, and mistakes told in one sentence."""
+
+import pytest
+
+import mvit_np as mv
+from mvit_np.cli import main
+from mvit_np.compare import comparison, grouped, presets_table
+from mvit_np.cost_page import page
+
+
+def shown(capsys, *arguments):
+    assert main(["info", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def fits(text):
+    return max(map(len, text.splitlines())) <= 80
+
+
+def test_without_a_preset_it_lists_them_all(capsys):
+    text = shown(capsys)
+    assert fits(text)
+    lines = text.splitlines()[3:]
+    assert [line.split()[0] for line in lines] == list(mv.PRESETS)
+    for line, preset in zip(lines, mv.PRESETS.values()):
+        account = mv.costs(preset.config)
+        assert line.split()[1:3] == [f"{account.params / 1e6:.2f}", f"{account.macs / 1e9:.2f}"]
+        assert line.endswith(preset.about)
+
+
+@pytest.mark.parametrize("name", mv.PRESETS)
+def test_each_presets_tables_fit_a_terminal(name, capsys):
+    text = shown(capsys, name, "--compare", *mv.PRESETS)
+    assert fits(text) and text.startswith(f"{name}: ")
+
+
+def test_a_comparison_counts_in_multiples_of_the_first():
+    lines = comparison("mvit_b_16x4", ["vit_b_8f", "vivit_l"]).splitlines()
+    cells = [line.split() for line in lines[3:]]
+    assert [row[0] for row in cells] == ["mvit_b_16x4", "vit_b_8f", "vivit_l"]
+    assert [row[1] for row in cells] == ["16x224x224", "8x224x224", "32x320x320"]
+    assert [row[2] for row in cells] == ["36.61", "87.16", "310.85"]
+    assert [row[4] for row in cells] == ["1", "2.54", "56"]  # the paper: 2.6 times and 56.0 times fewer FLOPs
+    assert [row[6] for row in cells] == ["78.74", "118.2", f"{16 * 6401**2 * 4 / 1e6:,.0f}"]  # h N N float32
+
+
+def test_the_comparison_stands_after_the_stage_table(capsys):
+    alone = shown(capsys, "mvit_micro")
+    assert shown(capsys, "mvit_micro", "--compare", "vit_b_8f") == f"{alone}\n{comparison('mvit_micro', ['vit_b_8f'])}\n"
+
+
+def test_large_numbers_are_whole_and_small_ones_have_four_digits():
+    assert [grouped(x) for x in (3956.99, 1000, 999.96, 70.599, 0.0068769)] == ["3,957", "1,000", "1000", "70.6", "0.006877"]
+
+
+def test_the_papers_tables_are_printed_or_written(capsys, tmp_path):
+    assert shown(capsys, "--tables") == page()
+    assert shown(capsys, "--tables", str(tmp_path / "costs.md")).strip() == str(tmp_path / "costs.md")
+    assert (tmp_path / "costs.md").read_text() == page()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mvit_z"], "there is no preset 'mvit_z': the presets are"),
+        (["mvit_micro", "--compare", "vit_b_8f", "vit_z"], "there is no preset 'vit_z': the presets are"),
+        (["--compare", "vit_b_8f"], "need a PRESET"),
+        (["--figures", "folder"], "need a PRESET"),
+        (["mvit_micro", "--tables"], "give it alone"),
+        (["--tables", "--figures", "folder"], "give it alone"),
+        (["--tables", "no/such/folder/costs.md"], "no/such/folder/costs.md cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys):
+    assert main(["info", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert words in err and err.startswith("mvit-np: ") and err.count("\n") == 1 and out == ""
+
+
+def test_presets_are_listed_by_the_library_too():
+    assert presets_table().splitlines()[1].startswith("preset")
