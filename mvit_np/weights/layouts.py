@@ -58,13 +58,16 @@ def to_params(tensors, layout):
 
     Raises ValueError where something is missing, of no use here, or of a shape that no parameter of its kind has.
     """
-    tensors = _READ[layout](quirks.without_prefix(tensors))
+    given = quirks.without_prefix(tensors)
+    tensors = _READ[layout](given)
     found = {name: names.to_ours(layout, name) for name in tensors}
     if unused := [name for name, known in found.items() if known is None]:
-        raise ValueError(f"{TITLES[layout]} layout has no {_some(unused)}: the file holds more, or other, than a classifier")
+        raise ValueError(
+            f"{TITLES[layout]} layout has no {_some(unused, given)}: the file holds more, or other, than a classifier"
+        )
     entries = {path: arrays.to_ours(name, tensors[name], kind) for name, (path, kind) in found.items()}
     if missing := [names.to_theirs(layout, path)[0] for path in _missing(entries)]:
-        raise ValueError(f"a classifier in {TITLES[layout]} layout also has {_some(missing)}: the file is incomplete")
+        raise ValueError(f"a classifier in {TITLES[layout]} layout also has {_some(missing, given)}: the file is incomplete")
     return quirks.nested(entries)
 
 
@@ -127,7 +130,10 @@ def _missing(entries):
         yield "pos_embed_spatial"
 
 
-def _some(found):
+def _some(found, given):
+    """The first three, as the file calls them."""
+    depths = quirks.stage_depths(given)
+    found = [quirks.in_stages(name, depths) if depths else name for name in found]
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more ({len(found)} in all)" if len(found) > 3 else "")
 
 

@@ -58,7 +58,7 @@ def open_model(path, like=None, **told):
     try:
         found = _own(tensors, metadata, like, told) if CONFIG in metadata else _foreign(tensors, metadata, like, told)
     except ValueError as problem:
-        raise ValueError(f"{path} is no model that mv.save wrote or that mvit_np knows: {problem}") from None
+        raise ValueError(f"{path}: {problem}") from None
     return dataclasses.replace(found, params=_in_order(found.params, found.config), count=len(tensors))
 
 
@@ -86,7 +86,10 @@ def _own(tensors, metadata, like, told):
 
 
 def _foreign(tensors, metadata, like, told):
-    layout = layouts.recognise(tensors)
+    try:
+        layout = layouts.recognise(tensors)
+    except ValueError as problem:
+        raise ValueError(f"it is no model that mv.save wrote, and {problem}") from None
     params = layouts.to_params(_numbers(tensors), layout)
     if FOREIGN_CONFIG in metadata:
         config, notes = _parsed(metadata[FOREIGN_CONFIG], like, told), ()
@@ -101,7 +104,7 @@ def _parsed(text, like, told):
     try:
         config = MViTConfig(**{name: _tuples(value) for name, value in json.loads(text).items()})
     except (TypeError, AttributeError, RecursionError, json.JSONDecodeError) as problem:
-        raise ValueError(f"its config is damaged ({problem}): save it again") from None
+        raise ValueError(f"it is no model that mv.save wrote (its config is damaged: {problem}): save it again") from None
     wanted = dataclasses.replace(infer.config_of(like) if like is not None else config, **told)
     if differing := [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(wanted, f.name)]:
         name = differing[0]

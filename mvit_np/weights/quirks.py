@@ -75,14 +75,15 @@ def unstaged(tensors):
 
 def staged(tensors, config):
     """The way back."""
-    places = [f"stages.{stage}.blocks.{place}" for stage, count in enumerate(config.depths) for place in range(count)]
     shortcut = {"attention": "shortcut_proj_attn", "mlp": "shortcut_proj_mlp"}[config.expand_in]
-    out = {}
-    for name, x in tensors.items():
-        if match := re.fullmatch(r"blocks\.(\d+)\.(.*)", name):
-            name = f"{places[int(match[1])]}.{re.sub(r'^proj[.]', shortcut + '.', match[2])}"
-        out[name] = x
-    return out
+    names = {name: re.sub(r"^(blocks\.\d+)\.proj\.", rf"\1.{shortcut}.", name) for name in tensors}
+    return {in_stages(names[name], config.depths): x for name, x in tensors.items()}
+
+
+def in_stages(name, depths):
+    """timm's name of a parameter of a block that is counted through."""
+    places = [f"stages.{stage}.blocks.{place}" for stage, count in enumerate(depths) for place in range(count)]
+    return re.sub(r"^blocks\.(\d+)", lambda match: places[int(match[1])], name)
 
 
 def nested(entries):
