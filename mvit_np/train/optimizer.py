@@ -45,8 +45,8 @@ def _update(p, g, m, v, rate, betas, eps, decay, correct):
 
 
 def decays(path, param):
-    """Whether weight decay applies: to matrices and filters, not to vectors and positions."""
-    return param.ndim > 1 and not path.startswith(("pos_embed", "cls_token"))
+    """Whether weight decay applies: to matrices and filters, not to vectors and tables of positions."""
+    return param.ndim > 1 and not path.rpartition(".")[2].startswith(("pos_embed", "rel_pos"))
 
 
 def clip_by_norm(grads, limit):

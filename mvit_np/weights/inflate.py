@@ -40,7 +40,9 @@ def inflate(params, image_config, video_config, how="centre", rng=None):
         raise ValueError(f"a video model continues all of its image model; it has no {lost[0]}: inflate into another config")
     given |= _positions(given, image_config, plan(video_config).embed)
     given |= _drawn(drawn, wanted, rng)
-    return trees.flatten(shapes)[1]([_grown(path, given.get(path), shape, how) for path, shape in wanted.items()])
+    dtype = params["head"]["w"].dtype
+    made = [_grown(path, given.get(path), shape, how).astype(dtype, copy=False) for path, shape in wanted.items()]
+    return trees.flatten(shapes)[1](made)
 
 
 def to_draw(image_config, video_config):
@@ -103,7 +105,7 @@ def _grown(path, x, shape, how):
     if path.endswith("rel_pos_t"):
         return np.zeros(shape, np.float32)
     if x is not None and ".rel_pos_" in path and len(x) != shape[0]:
-        return (linear_matrix(np, len(x), shape[0]) @ x).astype(x.dtype)
+        return linear_matrix(np, len(x), shape[0]) @ x
     if x is not None and len(shape) in (4, 5) and x.shape == (1, *shape[1:]):
         return _in_time(x, shape[0], how)
     if x is None or x.shape != shape:

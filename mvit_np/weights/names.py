@@ -113,7 +113,7 @@ def _rules(layout):
 
 
 def _pattern(template):
-    return re.compile(re.escape(template).replace(r"\#", r"(\d{1,4})").replace("@", "([a-z])"))
+    return re.compile(re.escape(template).replace(r"\#", r"(0|[1-9]\d{0,3})").replace("@", "([a-z])"))
 
 
 def _replacement(template):

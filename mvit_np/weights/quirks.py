@@ -9,7 +9,7 @@ import numpy as np
 MAX_DEPTH = 8
 _QUERY = re.compile(r"(.*\.attn)\.q\.(weight|bias)")
 _ALIAS = re.compile(r"(.*\.attn)\._attention_pool_([qkv])\.(pool|norm)\.(weight|bias)")
-_STAGED = re.compile(r"stages\.(\d{1,4})\.blocks\.(\d{1,4})\.(.*)")
+_STAGED = re.compile(r"stages\.(0|[1-9]\d{0,3})\.blocks\.(0|[1-9]\d{0,3})\.(.*)")
 
 
 def without_prefix(tensors):
@@ -24,9 +24,9 @@ def fused(tensors):
     """q, k and v of an attention as one qkv, rows one after the other. Incomplete triples stay as they are."""
     out = dict(tensors)
     for match in filter(None, map(_QUERY.fullmatch, tensors)):
-        names = [f"{match[1]}.{which}.{match[2]}" for which in "qkv"]
-        if all(name in out and out[name].shape == out[names[0]].shape for name in names):
-            out[f"{match[1]}.qkv.{match[2]}"] = np.concatenate([out.pop(name) for name in names])
+        names, whole = [f"{match[1]}.{which}.{match[2]}" for which in "qkv"], f"{match[1]}.qkv.{match[2]}"
+        if whole not in tensors and all(name in out and out[name].shape == out[names[0]].shape for name in names):
+            out[whole] = np.concatenate([out.pop(name) for name in names])
     return out
 
 
@@ -69,6 +69,8 @@ def unstaged(tensors):
         if match := _STAGED.fullmatch(name):
             rest = re.sub(r"^shortcut_proj_(attn|mlp)\.", "proj.", match[3])
             name = f"blocks.{sum(depths[: int(match[1])]) + int(match[2])}.{rest}"
+        if name in out:
+            raise ValueError(f"two tensors are the one parameter {in_stages(name, depths)}: the file was edited")
         out[name] = x
     return out
 
@@ -81,9 +83,10 @@ def staged(tensors, config):
 
 
 def in_stages(name, depths):
-    """timm's name of a parameter of a block that is counted through."""
+    """timm's name of a parameter of a block that is counted through. A block beyond those keeps its name."""
     places = [f"stages.{stage}.blocks.{place}" for stage, count in enumerate(depths) for place in range(count)]
-    return re.sub(r"^blocks\.(\d+)", lambda match: places[int(match[1])], name)
+    names = {f"blocks.{i}": place for i, place in enumerate(places)}
+    return re.sub(r"^blocks\.\d+", lambda match: names.get(match[0], match[0]), name)
 
 
 def nested(entries):

@@ -15,7 +15,7 @@ def visible(params, depths=None):
     """
     blocks, cube = params["blocks"], params["patch_embed"]["w"].shape
     widths = [_widths(block) for block in blocks]
-    if min(min(width) for width in widths) < 1:
+    if min(*cube, *(min(width) for width in widths)) < 1:
         raise ValueError("every layer has channels, and one of these has none: they are no model's parameters")
     seen = {
         "channels": cube[3],
@@ -111,8 +111,8 @@ def _heads(blocks, widths, seen):
             part = block["attn"].get(name)
             if part is not None:
                 width = (part["w"] if name != "rel_pos_h" else part).shape[-1]
-                growth = widths[i][1] // seen["dim"] if seen.get("expand") else 1
-                return {"heads": max(widths[i][1] // width // growth, 1)}
+                growth = max(widths[i][1] // seen["dim"], 1) if seen.get("expand") else 1
+                return {"heads": max(widths[i][1] // max(width, 1) // growth, 1)}
     return {}
 
 
