@@ -110,7 +110,9 @@ def test_importing_the_package_needs_no_extra():
     import subprocess
     import sys
 
-    code = "import mvit_np, sys; print([m for m in ('matplotlib', 'av', 'cupy', 'safetensors', 'torch', 'tqdm') if m in sys.modules])"
+    code = "import mvit_np, sys; print([m for m in NAMES if m in sys.modules])".replace(
+        "NAMES", "('matplotlib', 'av', 'cupy', 'safetensors', 'torch', 'tqdm')"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

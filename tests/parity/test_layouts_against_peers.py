@@ -50,9 +50,9 @@ TIMM = {
 }
 
 
-def assert_same_function(model, tensors, config, like):
+def assert_same_function(model, tensors, config, like, batch=2):
     """Logits and the gradient of the input, of their model and of ours with its weights and the config inferred."""
-    clip, cotangent = draw_clip(config, SEED), draw_cotangent(config, SEED)
+    clip, cotangent = draw_clip(config, SEED, batch), draw_cotangent(config, SEED, batch)
     layout = layouts.recognise(tensors)
     params = layouts.to_params(tensors, layout)
     found, _ = infer.config(params, like=like, hints=layouts.hints(tensors, layout))
@@ -144,6 +144,24 @@ def test_timm_hiera(config):
     assert layouts.recognise(tensors) == "timm_hiera"
     params = assert_same_function(model, tensors, config, like=config)
     assert_same_tensors(layouts.from_params(params, config, "timm"), tensors)
+
+
+FULL_SIZE = {
+    "mvit_b_16x4": peer_models.pytorchvideo,
+    "mvitv2_t_image": peer_models.timm_mvit,
+    "mvitv2_l_image": peer_models.timm_mvit,
+    "hiera_b_image": peer_models.timm_hiera,
+    "hiera_b_16x224": peer_models.timm_hiera,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_full_size(name):
+    for peer in ("pytorchvideo.models.vision_transformers", "timm"):
+        pytest.importorskip(peer)
+    model = FULL_SIZE[name](mv.preset(name))
+    assert_same_function(model, peer_models.state_of(model), mv.preset(name), like=name, batch=1)
 
 
 def test_timms_tiny_at_full_size_by_name_and_shape():
