@@ -38,6 +38,7 @@ def load(path, like=None, **told):
     A file that `save` or `convert` wrote has its config inside. A public checkpoint (SlowFast, PyTorchVideo, torchvision,
     timm) has not: shapes tell most of it, and the presets or `like` (a preset's name or a config) and `told` (fields of
     MViTConfig) the rest; what nobody told is assumed with a UserWarning. float16 becomes float32.
+    `forward` then gives logits, also where the code base ends in a softmax when it evaluates (SlowFast).
     Raises FileNotFoundError, or ValueError for a file that is damaged, incomplete, another model's, or holds NaN.
     """
     params, config, notes = load_with_notes(path, like, **told)

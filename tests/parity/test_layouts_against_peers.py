@@ -48,6 +48,16 @@ TIMM = {
     "class token": replace(V2_IMAGE, cls_token=True, residual_pooling="all"),
     "more keys than queries": replace(V2_IMAGE, stride_kv=(1, 2, 2)),
 }
+HIERAS = {"clips": HIERA, "clips, joint positions": replace(HIERA, positions="joint"), "pictures": HIERA_IMAGE}
+PEERS = {
+    f"{title}, {name}": (module, build, layout, config)
+    for title, module, build, layout, models in (
+        ("PyTorchVideo", "pytorchvideo.models.vision_transformers", peer_models.pytorchvideo, "pytorchvideo", PYTORCHVIDEO),
+        ("timm", "timm", peer_models.timm_mvit, "timm", TIMM),
+        ("timm's Hiera", "timm", peer_models.timm_hiera, "timm_hiera", HIERAS),
+    )
+    for name, config in models.items()
+}
 
 
 def assert_same_function(model, tensors, config, like, batch=2):
@@ -76,15 +86,15 @@ def assert_same_tensors(ours, theirs):
         np.testing.assert_array_equal(ours[name], x, err_msg=name, strict=True)
 
 
-@pytest.mark.parametrize("name", PYTORCHVIDEO)
-def test_pytorchvideo(name):
-    pytest.importorskip("pytorchvideo.models.vision_transformers")
-    config = PYTORCHVIDEO[name]
-    model = peer_models.pytorchvideo(config)
+@pytest.mark.parametrize("name", PEERS)
+def test_the_same_function_and_there_and_back(name):
+    module, build, layout, config = PEERS[name]
+    pytest.importorskip(module)
+    model = build(config)
     tensors = peer_models.state_of(model)
-    assert layouts.recognise(tensors) == "pytorchvideo"
+    assert layouts.recognise(tensors) == layout
     params = assert_same_function(model, tensors, config, like=config)
-    assert_same_tensors(layouts.from_params(params, config, "pytorchvideo"), tensors)
+    assert_same_tensors(layouts.from_params(params, config, layout.partition("_")[0]), tensors)
 
 
 def test_pytorchvideo_of_today_fuses_qkv_and_registers_pools_twice():
@@ -113,17 +123,6 @@ def test_pytorchvideo_of_today_fuses_qkv_and_registers_pools_twice():
     tree.map(np.testing.assert_array_equal, params, again)
 
 
-@pytest.mark.parametrize("name", TIMM)
-def test_timm(name):
-    pytest.importorskip("timm")
-    config = TIMM[name]
-    model = peer_models.timm_mvit(config)
-    tensors = peer_models.state_of(model)
-    assert layouts.recognise(tensors) == "timm"
-    params = assert_same_function(model, tensors, config, like=config)
-    assert_same_tensors(layouts.from_params(params, config, "timm"), tensors)
-
-
 def test_timms_class_row_gets_the_query_where_slowfasts_does_not():
     """The one difference between the two on the same weights: with SlowFast's convention logits are far off."""
     pytest.importorskip("timm")
@@ -134,16 +133,6 @@ def test_timms_class_row_gets_the_query_where_slowfasts_does_not():
     theirs, _ = peer_models.logits_and_input_gradient(model, clip, cotangent)
     ours = mv.forward(params, clip, replace(config, residual_pooling="tokens"))
     assert relative_error(ours, theirs) > 0.1
-
-
-@pytest.mark.parametrize("config", [HIERA, replace(HIERA, positions="joint"), HIERA_IMAGE], ids=["video", "joint", "image"])
-def test_timm_hiera(config):
-    pytest.importorskip("timm")
-    model = peer_models.timm_hiera(config)
-    tensors = peer_models.state_of(model)
-    assert layouts.recognise(tensors) == "timm_hiera"
-    params = assert_same_function(model, tensors, config, like=config)
-    assert_same_tensors(layouts.from_params(params, config, "timm"), tensors)
 
 
 FULL_SIZE = {
