@@ -22,9 +22,10 @@ def init(config, rng):
     """Fresh float32 parameters of a model: nested dicts and a list `blocks`.   rng: a numpy.random.Generator"""
     p = plan(config)
     _check_generator(rng, "standard_normal")
-    between = {"bridge": init_bridge(p.bridge, rng)} if p.bridge else {}
+    start = init_embed(p.embed, rng)  # in the order of the clip's way: a seed's draws depend on it
     blocks = [init_block(spec, rng) for spec in p.blocks]
-    return {**init_embed(p.embed, rng), "blocks": blocks, **between, **init_head(p.head, rng)}
+    between = {"bridge": init_bridge(p.bridge, rng)} if p.bridge else {}
+    return {**start, "blocks": blocks, **between, **init_head(p.head, rng)}
 
 
 def forward(params, clip, config, rng=None, tap=None, checkpoint=False):

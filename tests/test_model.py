@@ -476,3 +476,12 @@ def test_other_mistakes_are_one_sentence(call, words):
     with pytest.raises((TypeError, ValueError), match=words) as error:
         call(params, np.zeros((1, *config.thw, config.channels), np.float32), config)
     assert "\n" not in str(error.value)
+
+
+def test_a_seeds_draws_go_in_the_order_of_the_clips_way():
+    """First the cubes, last the head: the demo's figures depend on it."""
+    from mvit_np.layers import initial
+
+    config = mv.preset("mvit_micro")
+    first = initial.normal(np.random.default_rng(0), *config.cube_kernel, config.channels, config.dim)
+    np.testing.assert_array_equal(mv.init(config, np.random.default_rng(0))["patch_embed"]["w"], first)
