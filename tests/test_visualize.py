@@ -223,7 +223,9 @@ def test_mask_units_and_frames_apart_stand_in_their_places(name, config, grids):
     for _, shares in maps:
         assert shares.sum() <= 1 + 1e-6 and (config.cls_token or shares.sum() > 1 - 1e-6)
     check_layout(visualize.attention_figure(clip[0], maps, mv.plan(config)))
-    check_layout(visualize.stage_figure(mv.plan(config), mv.plan(mv.preset("mvit_micro"))))
+    figure = visualize.stage_figure(mv.plan(config), mv.plan(mv.preset("mvit_micro")))
+    check_layout(figure)
+    assert f"{name} against MViT:" in all_words(figure)
 
 
 def test_a_unit_that_keys_attract_shows_in_its_place():
@@ -369,3 +371,15 @@ def test_every_public_name_says_how_to_read_its_figure():
         public = getattr(visualize, name)
         assert public.__doc__
         assert not name.endswith("_figure") or "How to read it" in public.__doc__
+
+
+@pytest.mark.parametrize("name", ["hiera_b_16x224", "rev_mvit_b_16x4", "mvitv2_l_40x3", "vivit_b_fe", "mvit_b_16_image"])
+def test_the_figures_of_the_family(name):
+    p = plan_of(name)
+    stages = visualize.stage_figure(p, plan_of("vit_b_8f"))
+    check_layout(stages)
+    assert ("varies by a factor" if name == "vivit_b_fe" else "stays within a factor") in all_words(stages)
+    for block in [block for block in p.blocks if block.pool_q][:1]:
+        figure = visualize.pooling_attention_figure(block)
+        check_layout(figure)
+        assert ("64 keys in a unit" in all_words(figure)) == (name == "hiera_b_16x224")

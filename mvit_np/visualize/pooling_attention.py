@@ -63,7 +63,8 @@ def _weights(spec):
 
 def _matrix(spec):
     plural = "" if spec.heads == 1 else "s"
-    return f"{spec.heads} head{plural} × {spec.tokens_q} queries × {spec.tokens_seen} keys"
+    keys = f"{spec.tokens_seen} keys" + (" in a unit" if spec.unit else "")
+    return f"{spec.heads} head{plural} × {spec.tokens_q} queries × {keys}"
 
 
 def _tensor(name, thw, tokens, channels, spec):

@@ -14,6 +14,7 @@ from .pyramid import pyramids
 from .style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, canvas, counted, digits, fold, new_figure, panel
 
 HEIGHT = 7.1  # inches
+LEVEL = 4  # between the dearest and the cheapest block: up to this factor, costs are called level
 REACH = 0.4  # stages that a baseline's line goes on to either side: past the bars
 
 
@@ -21,7 +22,7 @@ def stage_figure(plan, baseline, names=None):
     """A model's pyramid beside a baseline's, and what each stage has in tokens, channels and multiply-adds.
 
     plan, baseline   what `mvit_np.plan` gives, such as for an MViT and a ViT
-    names            of the two in the figure; otherwise MViT with several stages and ViT with one
+    names            of the two in the figure; otherwise those of their families, such as MViT and ViT
 
     How to read it. Above, each stage is a box drawn to scale: its front is as high and as deep as the token grid, and
     as long as there are channels. A ViT is one box: nothing changes with depth. Below, from left to right through the
@@ -67,8 +68,18 @@ class _Model:
 
 
 def _models(plans, names):
-    names = names or ["MViT" if len(p.config.depths) > 1 else "ViT" for p in plans]
+    names = names or [_family(p.config) for p in plans]
     return [_model(*each) for each in zip(names, (BLUE, VERMILLION), plans)]
+
+
+def _family(config):
+    if len(config.depths) == 1:
+        return "ViViT" if config.time_depth else "ViT"
+    if config.mask_unit:
+        return "Hiera"
+    if config.reversible:
+        return "Rev-MViT"
+    return "MViTv2" if config.positions == "relative" else "MViT"
 
 
 def _model(name, colour, p):
@@ -94,8 +105,9 @@ def _message(model):
     macs = [stage.macs for stage in model.stages]
     falls, grows = first.tokens / last.tokens, last.channels / first.channels
     channels = f"channels grow {fold(grows)}×" if grows > 1 else "channels stay"
-    level = fold(max(macs) / min(macs))
-    return f"Tokens fall {fold(falls)}×, {channels}, the cost per block stays within a factor of {level}"
+    range_of_cost = max(macs) / min(macs)
+    stays = "stays within" if range_of_cost < LEVEL else "varies by"
+    return f"Tokens fall {fold(falls)}×, {channels}, the cost per block {stays} a factor of {fold(range_of_cost)}"
 
 
 def _comparison(model, baseline):
