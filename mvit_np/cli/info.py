@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from .. import plan
@@ -64,7 +65,8 @@ def _one(name, others, folder):
     beside = f"\n\n{comparison(name, others)}" if others else ""
     print(f"{name}: {PRESETS[name].about}\n\n{plan(config)}\n\n{totals(config)}{beside}")
     if folder:
-        baseline = preset("vit_b_8f") if config.size == 224 else vit_beside(config)
+        vit = replace(preset("vit_b_8f"), frames=1) if config.frames == 1 else preset("vit_b_8f")
+        baseline = vit if config.size == 224 else vit_beside(config)
         for path in _figures(folder, name, config, baseline):
             print(path)
 
