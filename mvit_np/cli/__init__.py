@@ -8,7 +8,7 @@ import sys
 from threadpoolctl import threadpool_limits
 
 from .. import __version__
-from . import check, classify, convert, demo, info
+from . import bench, check, classify, convert, demo, info
 
 
 def main(argv=None):
@@ -30,6 +30,6 @@ def _parser():
     parser = argparse.ArgumentParser(prog="mvit-np", description="Multiscale Vision Transformers as explicit array maths.")
     parser.add_argument("--version", action="version", version=f"mvit-np {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (demo, info, classify, convert, check):
+    for command in (demo, info, classify, convert, check, bench):
         command.add(commands)
     return parser

@@ -1,13 +1,13 @@
 """The MLP of a block: the place where an MViT widens its channels (Sec. 3.2)."""
 
-from ..ops import gelu, linear
+from .. import ops
 from . import initial
 
 
 def mlp(params, x):
     """Two linear layers with a GELU between.   x: (B, N, D)   ->   (B, N, D_out)"""
-    hidden = gelu(linear(x, params["fc1"]["w"], params["fc1"]["b"]))
-    return linear(hidden, params["fc2"]["w"], params["fc2"]["b"])
+    fc1, fc2 = params["fc1"], params["fc2"]
+    return ops.mlp(x, fc1["w"], fc1["b"], fc2["w"], fc2["b"])
 
 
 def init_mlp(spec, rng):

@@ -9,6 +9,7 @@ from .gelu import gelu
 from .layer_norm import layer_norm
 from .linear import linear
 from .max_pool import max_pool
+from .mlp import mlp
 from .relative_position import relative_key, relative_query
 from .residual import add, residual, scale
 from .softmax import softmax
@@ -31,6 +32,7 @@ __all__ = [
     "linear",
     "max_pool",
     "mean_token",
+    "mlp",
     "relative_key",
     "relative_query",
     "reshape",

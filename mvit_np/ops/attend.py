@@ -1,35 +1,80 @@
 """Attention: softmax(scale Q K') V for all heads at once (Sec. 3.1)."""
 
+import math
+
+import numpy as np
+
+from .. import tiles
 from ..autodiff import op
-from .softmax import softmax_array, softmax_backward
+from ..backend import array_module
+from .softmax import softmax_array
+
+SAFE = 40  # powers of two: with exponents in +-40 nothing in forward or backward leaves the range of float32
 
 
 @op
 def attend(q, k, v, scale):
     """softmax(scale Q K') V.   q: (B, Nq, h, d)   k: (B, Nk, h, d)   v: (B, Nk, h, e)   scale: a number   ->   (B, Nq, h, e)
 
-    With S = scale Q K', P = softmax(S), Z = P V:  dV = P' dZ,  dP = dZ V',  dS = P (dP - rowsum(P dP)),
-    dQ = scale dS K,  dK = scale dS' Q.  P is (B, h, Nq, Nk), the largest array of the model: it is not kept but rebuilt.
+    With S = scale Q K', E = exp(S), l its row sums, P = E / l, Z = P V:  dV = P' dZ,  dP = dZ V',
+    dS = P (dP - rowsum(P dP)),  dQ = scale dS K,  dK = scale dS' Q.
+    P is (B, h, Nq, Nk), the largest array of the model: only some of its rows exist at a time, and none is kept.
     """
-    z = attention_weights(q, k, scale) @ _heads_first(v)
+    xp = array_module(q)
+    out = xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
+    q, k, v, z = (heads_first(x) for x in (q, k, v, out))
+    pieces = tiles.blocks(q, q.shape[:3], k.shape[2])
+    ones = xp.ones((k.shape[2], 1), dtype=q.dtype)
+    safe = _largest_exponent(q, k, scale) < SAFE
+
+    def exponentials(at):
+        s = (q[at] * (scale / math.log(2))) @ k[at[:2]].swapaxes(-1, -2)
+        if not safe:  # the same P: a row's exponentials and their sum change by one factor
+            s -= s.max(axis=-1, keepdims=True)
+        e = xp.exp2(s, out=s)
+        return e, 1 / (e @ ones)
+
+    def tile(at):
+        e, share = exponentials(at)
+        xp.matmul(e, v[at[:2]], out=z[at])
+        z[at] *= share
+
+    tiles.run(tile, pieces)
 
     def backward(dz):
-        qh, kh, vh, dz = (_heads_first(x) for x in (q, k, v, dz))
-        p = attention_weights(q, k, scale)
-        dv = p.swapaxes(-1, -2) @ dz
-        ds = softmax_backward(p, dz @ vh.swapaxes(-1, -2))
-        ds *= scale
-        dq, dk = ds @ kh, ds.swapaxes(-1, -2) @ qh
-        return _heads_first(dq), _heads_first(dk), _heads_first(dv), None
+        dz, dq = heads_first(dz), xp.empty(q.shape, dtype=q.dtype)
 
-    return _heads_first(z), backward
+        def tile(at, dk, dv):
+            head = at[:2]
+            e, share = exponentials(at)
+            dz_l = dz[at] * share  # so that no pass over E is needed to make it P
+            dv[head] += e.swapaxes(-1, -2) @ dz_l
+            ds = dz_l @ v[head].swapaxes(-1, -2)
+            ds -= ((e * ds) @ ones) * share
+            ds *= e
+            ds *= scale
+            xp.matmul(ds, k[head], out=dq[at])
+            dk[head] += ds.swapaxes(-1, -2) @ q[at]
+
+        dk, dv = tiles.total(tile, pieces, (k, v))
+        return *(heads_first(dx) for dx in (dq, dk, dv)), None
+
+    return out, backward
 
 
 def attention_weights(q, k, scale):
     """P = softmax(scale Q K') of plain arrays, each row summing to 1.   (B, Nq, h, d), (B, Nk, h, d) -> (B, h, Nq, Nk)"""
-    return softmax_array((_heads_first(q) * scale) @ _heads_first(k).swapaxes(-1, -2))
+    return softmax_array((heads_first(q) * scale) @ heads_first(k).swapaxes(-1, -2))
 
 
-def _heads_first(x):
+def heads_first(x):
     """(B, N, h, d) <-> (B, h, N, d), a view."""
     return x.swapaxes(1, 2)
+
+
+def _largest_exponent(q, k, scale):
+    """No |scale q.k| / log 2 is larger (Cauchy and Schwarz). Infinite on a device: to look would wait for it."""
+    if not isinstance(q, np.ndarray):
+        return math.inf
+    longest = [math.sqrt(np.einsum("bhnd,bhnd->bhn", x, x).max()) for x in (q, k)]
+    return longest[0] * longest[1] * abs(scale) / math.log(2)

@@ -4,7 +4,7 @@ import math
 
 from ..autodiff import op
 from ..backend import array_module
-from .windows import inside, padded, taps
+from .windows import inside, out_grid, padded, taps
 
 
 @op
@@ -14,7 +14,7 @@ def avg_pool(x, kernel, stride, padding):
     Each cell receives dy / (cells in the kernel) from every window it lies in.
     """
     xp = array_module(x)
-    grid = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(x.shape[1:4], padding, kernel, stride))
+    grid = out_grid(x.shape[1:4], kernel, stride, padding)
     share = 1 / math.prod(kernel)
     wide = padded(x, padding)
     y = xp.zeros((x.shape[0], *grid, *x.shape[4:]), dtype=x.dtype)

@@ -1,37 +1,49 @@
 """Cube embedding: a strided convolution that turns a clip into tokens (Sec. 3.2, "initial scale")."""
 
+from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
-from .windows import inside, padded, taps, windows
+from .depthwise_conv import grid_blocks
+from .linear import column_sums
+from .windows import inside, out_grid, padded, seen, taps
 
 
 @op
 def cube_conv(x, w, b, stride, padding):
     """Each cube of pixels times W, plus b.   x: (B, T, H, W, C)   w: (kt, kh, kw, C, D)   b: (D,)   ->   (B, t, h, w, D)
 
-    One matrix product over all cubes laid out as rows: dW = cubes' dY, and dX adds each cube's dY W' back to its place.
+    A matrix product over cubes laid out as rows: dW = cubes' dY, and dX adds each cube's dY W' back to its place.
     """
-    kernel, width = w.shape[:3], w.shape[-1]
+    xp, kernel, width = array_module(x), w.shape[:3], w.shape[-1]
+    matrix = w.reshape(-1, width)
+    grid = out_grid(x.shape[1:4], kernel, stride, padding)
+    y = xp.empty((x.shape[0], *grid, width), dtype=x.dtype)
+    pieces = grid_blocks(y)
 
-    def cubes():
-        every = windows(padded(x, padding), kernel, stride)
-        return every.reshape(-1, w[..., 0].size), every.shape[:4]
+    def cubes(at):
+        return seen(x, at, kernel, stride, padding).reshape(-1, matrix.shape[0])
 
-    rows, grid = cubes()
-    y = rows @ w.reshape(-1, width)
-    y += b
+    def tile(at):
+        part = cubes(at) @ matrix
+        part += b
+        y[at] = part.reshape(y[at].shape)
+
+    tiles.run(tile, pieces)
 
     def backward(dy):
-        dy = dy.reshape(-1, width)
-        dw = (cubes()[0].T @ dy).reshape(w.shape)
+        def tile(at, dw, db):
+            rows = dy[at].reshape(-1, width)
+            dw += cubes(at).T @ rows
+            db += column_sums(rows)
 
         def dx():  # as a function: training does not ask for the clip's gradient
-            d_cubes = (dy @ w.reshape(-1, width).T).reshape(*grid, *w.shape[:4])
-            wide = padded(array_module(x).zeros_like(x), padding)
-            for tap, cells in taps(kernel, stride, grid[1:]):
+            d_cubes = (dy.reshape(-1, width) @ matrix.T).reshape(*dy.shape[:4], *w.shape[:4])
+            wide = padded(xp.zeros(x.shape, dtype=x.dtype), padding)
+            for tap, cells in taps(kernel, stride, grid):
                 wide[cells] += d_cubes[(..., *tap, slice(None))]
             return wide[inside(padding)]
 
-        return dx, dw, dy.sum(axis=0), None, None
+        dw, db = tiles.total(tile, pieces, (matrix, b))
+        return dx, dw.reshape(w.shape), db, None, None
 
-    return y.reshape(*grid, width), backward
+    return y, backward

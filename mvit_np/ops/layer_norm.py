@@ -1,7 +1,9 @@
 """Layer normalisation (Ba et al. 2016)."""
 
+from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
+from .linear import column_sums
 
 
 @op
@@ -9,24 +11,51 @@ def layer_norm(x, g, b, eps=1e-6):
     """g (x - mean) / sqrt(var + eps) + b over the last axis.   x: (..., D)   g, b: (D,)   ->   (..., D)
 
     With z = (x - mean) r, r = 1 / sqrt(var + eps), and dz = g dy:  dx = r (dz - mean(dz) - z mean(z dz)),
-    dg = sum z dy,  db = sum dy over all rows.  z is rebuilt from x, one r a row is kept.
+    dg = sum z dy,  db = sum dy over all rows.  Only x is kept, z and r are rebuilt.
     """
-    xp = array_module(x)
-    mean = x.mean(axis=-1, keepdims=True)
-    z = x - mean
-    r = 1 / xp.sqrt(xp.mean(z * z, axis=-1, keepdims=True) + eps)
-    z *= r
-    z *= g
-    z += b
+    xp, width = array_module(x), x.shape[-1]
+    rows = x.reshape(-1, width)
+    pieces = tiles.rows(rows, width)
+    y = xp.empty(rows.shape, dtype=x.dtype)
+
+    def normal(at):
+        z = rows[at] - row_means(rows[at])
+        r = row_means(xp.square(z))
+        r += eps
+        xp.sqrt(r, out=r)
+        xp.divide(1, r, out=r)
+        z *= r
+        return z, r
+
+    def tile(at):
+        z, _ = normal(at)
+        z *= g
+        xp.add(z, b, out=y[at])
+
+    tiles.run(tile, pieces)
 
     def backward(dy):
-        z = (x - mean) * r
-        rows, dy_rows = z.reshape(-1, z.shape[-1]), dy.reshape(-1, dy.shape[-1])
-        dz = dy * g
-        dx = z * -(dz * z).mean(axis=-1, keepdims=True)
-        dx += dz
-        dx -= dz.mean(axis=-1, keepdims=True)
-        dx *= r
-        return dx, (rows * dy_rows).sum(axis=0), dy_rows.sum(axis=0)
+        dy = dy.reshape(-1, width)
+        dx = xp.empty(rows.shape, dtype=x.dtype)
 
-    return z, backward
+        def tile(at, dg, db):
+            z, r = normal(at)
+            z_dy = z * dy[at]
+            dg += column_sums(z_dy)
+            db += column_sums(dy[at])
+            z_dy *= g
+            dz = dy[at] * g
+            dz -= row_means(dz)
+            z *= row_means(z_dy)
+            dz -= z
+            xp.multiply(dz, r, out=dx[at])
+
+        return dx.reshape(x.shape), *tiles.total(tile, pieces, (g, b))
+
+    return y.reshape(x.shape), backward
+
+
+def row_means(rows):
+    """The mean of each row, as a product with ones.   (N, D) -> (N, 1)"""
+    width = rows.shape[1]
+    return rows @ array_module(rows).full((width, 1), 1 / width, dtype=rows.dtype)

@@ -1,6 +1,8 @@
 """Adding: positions to tokens, and each branch to its skip connection (with stochastic depth's masks)."""
 
+from .. import tiles
 from ..autodiff import op
+from ..backend import array_module
 
 
 @op
@@ -21,7 +23,9 @@ def residual(x, y, keep=None):
     def backward(dz):
         return dz, dz if keep is None else dz * keep, None
 
-    return x + (y if keep is None else y * keep), backward
+    if keep is not None:
+        y = y * keep
+    return tiles.elementwise(array_module(x).add, x, y), backward
 
 
 @op

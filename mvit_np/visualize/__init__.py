@@ -6,6 +6,7 @@ This is the only part of the package that imports matplotlib. No figure touches 
 from .attention import attention_figure, class_attention
 from .contact_sheet import contact_sheet_figure
 from .pooling_attention import pooling_attention_figure
+from .scaling import scaling_figure
 from .stages import stage_figure
 from .style import save
 from .training import training_figure
@@ -16,6 +17,7 @@ __all__ = [
     "contact_sheet_figure",
     "pooling_attention_figure",
     "save",
+    "scaling_figure",
     "stage_figure",
     "training_figure",
 ]

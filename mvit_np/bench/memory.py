@@ -1,0 +1,52 @@
+"""Peak memory: each workload in a process of its own, so that nothing else is counted and nothing stays from before."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import mvit_np
+
+STEPS = 2  # the second finds AdamW's running means in memory
+
+
+def measure(workload, who, threads, calls=STEPS):
+    """What a fresh process that makes so many calls tells, as a dict:
+
+    peak_bytes     the most that was ever resident
+    import_bytes   resident once the libraries were imported
+    seconds        of each call
+
+    who   "mvit_np" or "torch"
+    Raises ChildProcessError where the process fails, such as for want of memory.
+    """
+    task = {"workload": asdict(workload), "who": who, "threads": threads, "calls": calls}
+    found = str(Path(mvit_np.__file__).parents[1]), os.environ.get("PYTHONPATH")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
+    command = [sys.executable, "-m", "mvit_np.bench.worker", json.dumps(task)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        lost = f"was ended by signal {-done.returncode}: is there memory enough?"
+        how = lost if done.returncode < 0 else f"failed: {said}"
+        raise ChildProcessError(f"the process that measures {workload.title} ({who}) {how}")
+    return json.loads(done.stdout)
+
+
+def resident_bytes():
+    """(now, at most until now) of this process."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        now, peak = (int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) << 10 for name in ("VmRSS", "VmHWM"))
+        return now, peak
+    except (OSError, TypeError):  # no such file, no such line: then the most is all that is known
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak *= 1 if sys.platform == "darwin" else 1 << 10
+        return peak, peak

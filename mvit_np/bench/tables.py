@@ -1,0 +1,134 @@
+"""Results as cells of text: each function gives a table's head and its rows."""
+
+from __future__ import annotations
+
+FLOPS = 2  # to a multiply-add
+LEAST, SUMMED = 0.005, ("calls", "seconds", "floor_s")  # share of the whole from which on an op has a line of its own
+
+
+def case_table(case, roof):
+    """A line for each of mvit_np and torch, and one of their ratios (ours / torch's)."""
+    head = ["", "median", "quartiles", "clips/s", "GFLOP/s", "of roof", "peak memory"]
+    rows = [[who, *case_cells(case, found, roof)] for who, found in case["by"].items()]
+    if "torch" in case["by"]:
+        rows.append(["ratio", ratio(case, "median_s"), "", "", "", "", ratio(case, "peak_bytes")])
+    return head, rows
+
+
+def case_cells(case, found, roof):
+    """Median, quartiles, clips/s, GFLOP/s, share of the roof, peak memory."""
+    flops_per_s = FLOPS * case["macs"] / found["median_s"]
+    speed = [digits(case["workload"]["batch"] / found["median_s"]), digits(flops_per_s / 1e9)]
+    return [
+        seconds(found["median_s"]),
+        span(found),
+        *speed,
+        percent(flops_per_s / roof["flops_per_s"]),
+        size_of(found["peak_bytes"]),
+    ]
+
+
+def ratio(case, what):
+    """Ours to torch's, such as 0.87; "" without torch."""
+    by = case["by"]
+    return f"{by['mvit_np'][what] / by['torch'][what]:.2f}" if "torch" in by else ""
+
+
+def accuracy_table(accuracy):
+    """Relative errors in float32."""
+    whos = list(accuracy[0]["by"])
+    head = ["", *(f"{part}, {who}" for part in ("logits", "gradients") for who in whos)]
+    rows = [
+        [row["title"], *(f"{row['by'][who][part]:.1e}" for part in ("logits", "gradients") for who in whos)] for row in accuracy
+    ]
+    return head, rows
+
+
+def profile_table(profile):
+    """An op and phase a line, longest first, those of less than LEAST together; what is between ops, and the whole."""
+    wall, (*ops, rest) = profile["wall_s"], profile["rows"]
+    small = [row for row in ops if row["seconds"] < LEAST * wall]
+    together = [{"op": f"{len(small)} more", "phase": ""} | {name: _sum(small, name) for name in SUMMED}] * bool(small)
+    rows = [_profile_row(row, wall) for row in (*ops[: len(ops) - len(small)], *together, rest)]
+    floor = _sum(ops, "floor_s")
+    head = ["op", "calls", "ms", "share", "floor, ms", "times its floor"]
+    return head, [*rows, ["total", "", digits(1e3 * wall), percent(1), digits(1e3 * floor), digits(wall / floor)]]
+
+
+def _sum(rows, name):
+    return sum(row[name] for row in rows)
+
+
+def _profile_row(row, wall):
+    floor, name = row["floor_s"], f"{row['op']} {row['phase']}" if row["phase"] == "backward" else row["op"]
+    cells = [name, "" if row["calls"] is None else f"{row['calls']:g}", digits(1e3 * row["seconds"])]
+    cells.append(percent(row["seconds"] / wall, 1))
+    return cells + ([digits(1e3 * floor), digits(row["seconds"] / floor)] if floor else ["", ""])
+
+
+def scaling_table(points):
+    """A point a line: multiply-adds and memory as counted, time and peak memory as measured."""
+    modes = [mode for mode in ("forward", "step") if mode in points[0]]
+    head = ["frames", "pixels", "G mult-adds", *(f"{mode}, {what}" for mode in modes for what in ("s", "GFLOP/s", "GB"))]
+    return [*head, "GB kept, counted"], [_scaling_row(point, modes) for point in points]
+
+
+def _scaling_row(point, modes):
+    cells = [str(point["frames"]), str(point["size"]), digits(point["macs"] / 1e9)]
+    for mode in modes:
+        found, flops = point[mode], FLOPS * point["macs"] * (3 if mode == "step" else 1)
+        cells += [digits(found["median_s"]), digits(flops / found["median_s"] / 1e9), f"{found['peak_bytes'] / 1e9:.2f}"]
+    return [*cells, f"{point['kept_bytes'] / 1e9:.2f}"]
+
+
+def machine_line(results):
+    """What ran where."""
+    m = results["machine"]
+    memory = f", {m['memory_bytes'] / 2**30:.1f} GiB" if m["memory_bytes"] else ""
+    torch = f", PyTorch {m['torch']}, torchvision {m['torchvision']}" if "torch" in m else ""
+    return (
+        f"{m['cpu']}, {count(m['cores'], 'core')}{memory}, {m['system']}; Python {m['python']}, NumPy {m['numpy']} "
+        f"with {m['blas']}{torch}; {count(results['threads'], 'thread')}; {m['date']}"
+    )
+
+
+def roof_line(results):
+    """What the machine can do."""
+    roof = results["roof"]
+    return (
+        f"roof: {roof['flops_per_s'] / 1e9:.0f} GFLOP/s in {roof['dtype']} products of large matrices, "
+        f"{roof['bytes_per_s'] / 1e9:.1f} GB/s in copies"
+    )
+
+
+def count(number, thing):
+    """2 cores"""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def seconds(value):
+    """1.234 s or 56.7 ms"""
+    return f"{value:.3f} s" if value >= 0.9995 else f"{digits(1e3 * value)} ms"
+
+
+def span(found):
+    """The quartiles in the unit that the median has: 1.230-1.250"""
+    low, high = found["low_s"], found["high_s"]
+    return f"{low:.3f}-{high:.3f}" if found["median_s"] >= 0.9995 else f"{digits(1e3 * low)}-{digits(1e3 * high)}"
+
+
+def digits(value):
+    """Three digits: 0.123, 1.23, 12.3, 123, 1234"""
+    size = abs(value)
+    places = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
+    return f"{value:.{places}f}"
+
+
+def percent(share, places=0):
+    """61 %"""
+    return f"{100 * share:.{places}f} %"
+
+
+def size_of(count):
+    """3.21 GB or 56 MB"""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,173 @@
+"""`mvit-np bench`: how fast, how large and how exact a model is on this machine, beside PyTorch where asked for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+from .. import tiles
+from ..table import aligned
+from .arguments import count
+
+DEFAULT, WIDTH = "mvit_b_16x4", 80  # characters
+OF_ONE = ("preset", "batch", "mode", "dtype", "profile", "accuracy", "scaling", "figure", "json", "checkpoint")
+
+
+def add(commands):
+    """The command's options."""
+    parser = commands.add_parser("bench", help="time, memory and accuracy of a model on this machine, beside PyTorch's")
+    parser.add_argument("preset", metavar="PRESET", nargs="?", help=f"the model ({DEFAULT})")
+    parser.add_argument("--batch", type=count, metavar="N", help="clips in a call (1)")
+    parser.add_argument("--threads", type=count, metavar="N", help="of ours and of torch's (all cores)")
+    parser.add_argument("--mode", choices=("forward", "step", "both"), help="a step: forward, backward, AdamW (both)")
+    parser.add_argument("--rounds", type=count, metavar="N", default=5, help="turns, of which the median is told (%(default)s)")
+    parser.add_argument("--dtype", choices=("float32", "float64"), help="(float32)")
+    parser.add_argument("--checkpoint", action="store_true", help="steps keep only the blocks' inputs")
+    parser.add_argument("--against", choices=("torch",), help="also torchvision's MViT, taking turns with ours")
+    parser.add_argument("--profile", action="store_true", help="every op: calls, time, share, distance to its floor")
+    parser.add_argument("--accuracy", action="store_true", help="logits and gradients against float64")
+    parser.add_argument("--scaling", action="store_true", help="time and memory against frames and size (minutes)")
+    parser.add_argument("--figure", metavar="FILE", help="draw the scaling run")
+    parser.add_argument("--json", metavar="FILE", help="also write all numbers there")
+    parser.add_argument("--page", metavar="FILE", help="measure all that docs/performance.md shows and write it there")
+    parser.add_argument("--from", dest="source", metavar="JSON", help="write the page of numbers measured before")
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    """Measure, then print the tables; or write the page, its numbers and its figure."""
+    _check(arguments)
+    if arguments.page:
+        return _page(arguments)
+    from ..bench import suite
+
+    against = arguments.against is not None
+    settings = suite.Settings(arguments.threads or tiles.threads(), arguments.rounds, against)
+    results = suite.run(_program(arguments), settings, _command(), _tell)
+    for line in _lines(results):
+        print(line)
+    if arguments.json:
+        print(f"wrote {_write(arguments.json, json.dumps(results, indent=1))}")
+    if arguments.figure and results["scaling"]:
+        print(f"wrote {_draw(results, arguments.figure)}")
+    return 0
+
+
+def _check(arguments):
+    if arguments.page and (extra := [name for name in OF_ONE if getattr(arguments, name)]):
+        raise ValueError(f"--page measures what docs/performance.md shows; came with {', '.join(extra)}: give it alone")
+    if arguments.source and not arguments.page:
+        raise ValueError("--from says what numbers a page is of: give --page FILE too")
+    if arguments.figure and not arguments.scaling:
+        raise ValueError("--figure draws a scaling run: give --scaling too")
+    for path in filter(None, (arguments.json, arguments.figure, arguments.page)):
+        _check_folder(Path(path).parent)
+
+
+def _check_folder(folder):
+    """Before minutes of measuring rather than after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as problem:
+        raise ValueError(f"the folder {folder} cannot be written ({problem.strerror}): give another") from None
+
+
+def _program(arguments):
+    from ..bench.suite import Case, Program
+    from ..bench.workloads import MODES, Workload
+
+    modes = MODES if arguments.mode in (None, "both") else (arguments.mode,)
+    name, batch, dtype = arguments.preset or DEFAULT, arguments.batch or 1, arguments.dtype or "float32"
+    calls = [Workload(name, mode, batch, dtype, arguments.checkpoint and mode == "step") for mode in modes]
+    return Program(
+        tuple(map(Case, calls)),
+        accuracy=tuple(calls[-1:]) if arguments.accuracy else (),
+        profiles=tuple(calls) if arguments.profile else (),
+        scaling=name if arguments.scaling else None,
+    )
+
+
+def _command():
+    return shlex.join(["mvit-np", *sys.argv[1:]])
+
+
+def _tell(words):
+    print(words, file=sys.stderr, flush=True)
+
+
+def _lines(results):
+    """What is printed."""
+    from ..bench import tables
+
+    yield from (textwrap.fill(line, WIDTH) for line in (tables.machine_line(results), tables.roof_line(results)))
+    for case in results["cases"]:
+        yield from _table(case["title"], *tables.case_table(case, results["roof"]))
+    if results["accuracy"]:
+        yield from _table("relative errors against float64", *tables.accuracy_table(results["accuracy"]))
+    for profile in results["profiles"]:
+        yield from _table(f"{profile['title']}, by op", *tables.profile_table(profile))
+    if results["scaling"]:
+        yield from _table(f"{results['scaling']['preset']}, one clip", *tables.scaling_table(results["scaling"]["points"]))
+
+
+def _table(title, head, rows):
+    return ["", title, *aligned([head, *rows], left=1)]
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def _page(arguments):
+    from ..bench import page
+
+    target = Path(arguments.page)
+    numbers = target.with_suffix(".json")
+    if arguments.source:
+        results = _read(arguments.source)
+    else:
+        results = _measured(arguments)
+        print(_write(numbers, json.dumps(results, indent=1) + "\n"))
+    print(_write(target, page.render(results)))
+    if results["scaling"]:
+        print(_draw(results, target.parent / page.FIGURE))
+    return 0
+
+
+def _measured(arguments):
+    from ..bench import peers, suite
+
+    settings = suite.Settings(
+        arguments.threads or tiles.threads(), arguments.rounds, bool(arguments.against or peers.available())
+    )
+    return suite.run(suite.PAGE, settings, _command(), _tell)
+
+
+def _read(path):
+    try:
+        results = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}: measure with mvit-np bench --page FILE") from None
+    except ValueError:
+        results = None
+    if not isinstance(results, dict) or "cases" not in results:
+        raise ValueError(f"{path} holds no numbers of mvit-np bench: give the file that --page wrote beside its page")
+    return results
+
+
+def _write(path, text):
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise ValueError(f"{path} cannot be written ({problem.strerror}): give another file") from None
+    return path
+
+
+def _draw(results, path):
+    from .. import visualize
+
+    return visualize.save(visualize.scaling_figure(results["scaling"], results["roof"]["flops_per_s"]), path)

@@ -1,0 +1,249 @@
+"""What makes NumPy fast on several cores: work cut into tiles that stay in the cache, shared out among threads.
+
+NumPy computes one function of one whole array at a time. For a large model that wastes the machine twice: all element-wise
+work runs on one core, and each pass over an array larger than the cache fetches it from memory again. So an op here says
+what it does to *some rows*, and `run` does it to all of them:
+
+    y = xp.empty(...)
+
+    def tile(at):                       # `at` is a slice of rows
+        xp.matmul(x[at], w, out=y[at])
+        y[at] += b                      # finds the rows in the cache, where the product left them
+
+    tiles.run(tile, tiles.rows(x, width))
+
+NumPy lets go of Python's lock inside its loops and products, so plain threads do. Each takes the next tile as it finishes
+one. The matrix library (BLAS) has threads of its own; two sets of threads on the same cores get in each other's way, so
+while tiles run BLAS is held to one (`one_blas_thread`), and what it was set to before comes back afterwards.
+
+How many threads: `use_threads(n)`, else the environment's MVIT_NP_THREADS, else the cores this process may use. With a BLAS
+that threadpoolctl does not know, and so cannot hold back, one thread runs the tiles and BLAS does as it likes.
+
+Results do not depend on which thread computed what: every tile writes rows of its own, and sums over rows (`total`) are cut
+into as many parts as there are threads and added in order. A device array is one tile: a GPU shares out its own work.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import os
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from .backend import array_module
+
+NUMBERS = 1 << 20  # in a tile's widest array: 4 MiB of float32; smaller ones leave the threads waiting for Python's lock
+SMALL = 1 << 18  # below this a hand-over to another thread costs more than it saves
+
+
+# -- how many threads -------------------------------------------------------------------------------------------------
+
+_chosen = contextvars.ContextVar("threads", default=None)
+_inside = contextvars.ContextVar("inside a tile", default=False)
+
+
+@contextmanager
+def use_threads(count):
+    """Let tiles run on `count` threads within the block (in this thread, or asyncio task, alone).
+
+    Raises ValueError where count is no whole number above 0.
+    """
+    token = _chosen.set(_checked(count, "use_threads"))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def threads():
+    """The number of threads that tiles run on here and now."""
+    if _inside.get() or not _blas():
+        return 1
+    return _chosen.get() or _default_threads()
+
+
+@functools.cache
+def _default_threads():
+    if said := os.environ.get("MVIT_NP_THREADS"):
+        return _checked(int(said) if said.isdigit() else said, "the environment's MVIT_NP_THREADS")
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _checked(count, where):
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"threads are a whole number of at least 1; {where} says {count!r}: give 1, 2, ... or nothing")
+    return count
+
+
+# -- tiles ------------------------------------------------------------------------------------------------------------
+
+
+def rows(x, width=1):
+    """Slices that cover the rows of x (its first axis), of about NUMBERS numbers each, `width` to a row."""
+    return [at[0] for at in blocks(x, x.shape[:1], width)]
+
+
+def blocks(like, shape, width=1):
+    """Tuples of slices that cover an index space of `shape`, at most NUMBERS numbers each, `width` to an index.
+
+    The first axes are cut first: (clips, heads, queries) are taken some clips, or some heads of one clip, or some queries of
+    one head at a time, and so that all threads get as many. A device array (`like` says) is one block, and so is what is
+    too small to share.
+    """
+    size = width * _product(shape)
+    if not isinstance(like, np.ndarray) or size < SMALL:
+        return [tuple(slice(0, n) for n in shape)]
+    return _cut(shape, width, threads())
+
+
+def _cut(shape, width, share):
+    """Blocks of at most NUMBERS numbers, their number a multiple of `share` where that many fit."""
+    inner = width * _product(shape[1:])
+    if len(shape) == 1 or (inner <= NUMBERS and shape[0] >= share):
+        parts = max(1, -(-shape[0] * inner // NUMBERS))
+        parts = min(shape[0], -(-parts // share) * share)
+        ends = [shape[0] * i // parts for i in range(parts + 1)]
+        return [(slice(a, b), *(slice(0, n) for n in shape[1:])) for a, b in zip(ends, ends[1:])]
+    rest = _cut(shape[1:], width, -(-share // shape[0]))
+    return [(slice(i, i + 1), *block) for i in range(shape[0]) for block in rest]
+
+
+def _product(numbers):
+    return functools.reduce(lambda a, b: a * b, numbers, 1)
+
+
+# -- running them -----------------------------------------------------------------------------------------------------
+
+
+def run(fun, pieces):
+    """fun(piece) for every piece, on all threads; a piece's work must write only what is its own.
+
+    The caller works too, and waits for the others. The first exception is raised here, after all have stopped. Within a
+    tile `run` uses no further threads. NumPy's error settings and `use_threads` hold inside.
+    """
+    with one_blas_thread():
+        helpers = min(threads(), len(pieces)) - 1
+        if helpers < 1:
+            for piece in pieces:
+                fun(piece)
+            return
+        todo = deque(pieces)
+        sent = [_pool(helpers).submit(contextvars.copy_context().run, _work, fun, todo) for _ in range(helpers)]
+        try:
+            contextvars.copy_context().run(_work, fun, todo)
+        finally:
+            todo.clear()
+            problems = [future.exception() for future in sent if not future.cancel()]  # a cancelled one never began
+        for problem in filter(None, problems):
+            raise problem
+
+
+def elementwise(fun, *arrays):
+    """A new array of the first one's shape: fun(*parts, out) fills a flat part of it from the same part of each array."""
+    xp, flat = array_module(arrays[0]), [x.reshape(-1) for x in arrays]
+    y = xp.empty(arrays[0].shape, dtype=arrays[0].dtype)
+    out = y.reshape(-1)
+    run(lambda at: fun(*(x[at] for x in flat), out[at]), rows(out))
+    return y
+
+
+def total(fun, pieces, like):
+    """Sums over all pieces, one of the shape of each array of `like`: fun(piece, *sums) adds a piece's share in place.
+
+    One thread adds up one run of pieces, and the runs are added in order: the same setting gives the same last digit.
+    """
+    parts = min(threads(), len(pieces))
+    groups = [pieces[len(pieces) * i // parts : len(pieces) * (i + 1) // parts] for i in range(parts)]
+    sums = [None] * len(groups)
+
+    def add_up(index):
+        sums[index] = [array_module(x).zeros(x.shape, dtype=x.dtype) for x in like]
+        for piece in groups[index]:
+            fun(piece, *sums[index])
+
+    run(add_up, range(len(groups)))
+    for more in sums[1:]:
+        for into, part in zip(sums[0], more):
+            into += part
+    return sums[0]
+
+
+def _work(fun, todo):
+    _inside.set(True)
+    while todo:
+        try:
+            piece = todo.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        fun(piece)
+
+
+# -- the threads, and BLAS's own --------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_held = {"count": 0, "before": ()}
+_pools = {}
+
+
+@contextmanager
+def one_blas_thread():
+    """Hold BLAS to one thread within the block; blocks may be nested and overlap in several threads.
+
+    The setting is the process's. The first block to begin notes what it was, the last to end puts it back.
+    """
+    _hold()
+    try:
+        yield
+    finally:
+        _release()
+
+
+def _hold():
+    with _lock:
+        if _held["count"] == 0:
+            _held["before"] = [(library, library.num_threads) for library in _blas()]
+            for library, before in _held["before"]:
+                library.set_num_threads(1)
+        _held["count"] += 1
+
+
+def _release():
+    with _lock:
+        _held["count"] -= 1
+        if _held["count"] == 0:
+            for library, before in _held["before"]:
+                library.set_num_threads(before)
+
+
+@functools.cache
+def _blas():
+    """The BLAS libraries of this process that can be told how many threads to use."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def _pool(size):
+    """Threads that stay, as many as were ever asked for at once; they end with the process."""
+    with _lock:
+        if _pools.get("size", 0) < size:
+            _pools.update(size=size, threads=ThreadPoolExecutor(size, thread_name_prefix="mvit_np"))
+        return _pools["threads"]
+
+
+def _after_fork():
+    """A forked child has none of its parent's threads, and nobody in it to give BLAS back."""
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+    if _held["count"]:
+        _held["count"] = 1
+        _release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
