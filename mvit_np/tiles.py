@@ -39,7 +39,8 @@ from threadpoolctl import ThreadpoolController
 from .backend import array_module
 
 NUMBERS = 1 << 20  # in a tile's widest array: 4 MiB of float32; smaller ones leave the threads waiting for Python's lock
-SMALL = 1 << 18  # below this a hand-over to another thread costs more than it saves
+SMALL = 1 << 19  # numbers touched, some 0.1 ms: below this a hand-over to another thread costs more than it saves
+PRODUCT = 8  # multiply-adds of a matrix product in the time of one number touched
 
 
 # -- how many threads -------------------------------------------------------------------------------------------------
@@ -84,20 +85,23 @@ def _checked(count, where):
 # -- tiles ------------------------------------------------------------------------------------------------------------
 
 
-def rows(x, width=1):
-    """Slices that cover the rows of x (its first axis), of about NUMBERS numbers each, `width` to a row."""
-    return [at[0] for at in blocks(x, x.shape[:1], width)]
+def rows(x, width=1, work=None):
+    """Slices that cover the rows of x (its first axis): `blocks` of one axis."""
+    return [at for (at,) in blocks(x, x.shape[:1], width, work)]
 
 
-def blocks(like, shape, width=1):
-    """Tuples of slices that cover an index space of `shape`, at most NUMBERS numbers each, `width` to an index.
+def blocks(like, shape, width=1, work=None):
+    """Tuples of slices that cover an index space of `shape`.
+
+    width   numbers at each index of the widest array in use: a block holds at most NUMBERS of them
+    work    what an index costs, in numbers touched once (a product touches I x O of its weights, at PRODUCT times the speed);
+            by default the width
 
     The first axes are cut first: (clips, heads, queries) are taken some clips, or some heads of one clip, or some queries of
     one head at a time, and so that all threads get as many. A device array (`like` says) is one block, and so is what is
-    too small to share.
+    less work than SMALL.
     """
-    size = width * _product(shape)
-    if not isinstance(like, np.ndarray) or size < SMALL:
+    if not isinstance(like, np.ndarray) or (work or width) * _product(shape) < SMALL:
         return [tuple(slice(0, n) for n in shape)]
     return _cut(shape, width, threads())
 
@@ -144,12 +148,12 @@ def run(fun, pieces):
             raise problem
 
 
-def elementwise(fun, *arrays):
-    """A new array of the first one's shape: fun(*parts, out) fills a flat part of it from the same part of each array."""
+def elementwise(fun, *arrays, passes=1):
+    """A new array of the first one's shape: fun(*parts, out) fills a flat part of it, in so many passes, from those of arrays."""
     xp, flat = array_module(arrays[0]), [x.reshape(-1) for x in arrays]
     y = xp.empty(arrays[0].shape, dtype=arrays[0].dtype)
     out = y.reshape(-1)
-    run(lambda at: fun(*(x[at] for x in flat), out[at]), rows(out))
+    run(lambda at: fun(*(x[at] for x in flat), out[at]), rows(out, 1, passes))
     return y
 
 

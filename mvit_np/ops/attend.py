@@ -23,7 +23,8 @@ def attend(q, k, v, scale):
     xp = array_module(q)
     out = xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
     q, k, v, z = (heads_first(x) for x in (q, k, v, out))
-    pieces = tiles.blocks(q, q.shape[:3], k.shape[2])
+    work = k.shape[2] * (k.shape[3] + v.shape[3]) // tiles.PRODUCT
+    pieces = tiles.blocks(q, q.shape[:3], k.shape[2], work)
     ones = xp.ones((k.shape[2], 1), dtype=q.dtype)
     safe = _largest_exponent(q, k, scale) < SAFE
 

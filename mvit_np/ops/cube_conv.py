@@ -18,7 +18,7 @@ def cube_conv(x, w, b, stride, padding):
     matrix = w.reshape(-1, width)
     grid = out_grid(x.shape[1:4], kernel, stride, padding)
     y = xp.empty((x.shape[0], *grid, width), dtype=x.dtype)
-    pieces = grid_blocks(y)
+    pieces = grid_blocks(y, matrix.shape[0] // tiles.PRODUCT + 1)
 
     def cubes(at):
         return seen(x, at, kernel, stride, padding).reshape(-1, matrix.shape[0])

@@ -6,7 +6,7 @@ import math
 from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
-from .windows import cut, out_grid, seen, windows
+from .windows import out_grid, seen
 
 
 @op
@@ -17,54 +17,64 @@ def depthwise_conv(x, w, stride, padding):
     and dx[c] = sum over the taps that fall on c. Cells s apart are seen by the same taps, so each of the s^3 classes of
     cells is a convolution of dy, with stride 1, by every s-th tap in reverse order.
     """
-    xp, kernel = array_module(x), w.shape[:3]
-    y = xp.empty((x.shape[0], *out_grid(x.shape[1:4], kernel, stride, padding), *x.shape[4:]), dtype=x.dtype)
-    pieces = grid_blocks(y)
+    xp, kernel, heads = array_module(x), w.shape[:3], x.shape[4]
+    flat = x.reshape(*x.shape[:4], -1)  # all heads' channels side by side: one long inner loop
+    filters = xp.concatenate([w] * heads, axis=3) if heads > 1 else w
+    y = xp.empty((x.shape[0], *out_grid(x.shape[1:4], kernel, stride, padding), flat.shape[4]), dtype=x.dtype)
+    pieces = grid_blocks(y, math.prod(kernel))
 
     def tile(at):
-        y[at] = _filtered(seen(x, at, kernel, stride, padding), w)
+        y[at] = _filtered(seen(flat, at, kernel, stride, padding), filters)
 
     tiles.run(tile, pieces)
 
     def backward(dy):
+        dy = dy.reshape(y_shape)
+
         def tile(at, dw):
-            dw += xp.einsum("bthwijkgd,bthwgd->ijkd", seen(x, at, kernel, stride, padding), dy[at])
+            dw += xp.einsum("bthwijkd,bthwd->ijkd", seen(flat, at, kernel, stride, padding), dy[at])
 
-        dx = xp.zeros(x.shape, dtype=x.dtype)
-        for first in itertools.product(*map(range, stride)):
-            _spread(dx, dy, w, first, stride, padding)
-        return dx, *tiles.total(tile, pieces, (w,)), None, None
+        (dw,) = tiles.total(tile, pieces, (filters,))
+        dx = xp.zeros(flat.shape, dtype=x.dtype)
+        for first in itertools.product(*(range(min(k, s)) for k, s in zip(kernel, stride))):
+            _spread(dx, dy, filters, first, stride, padding)
+        return dx.reshape(x.shape), dw.reshape(*kernel, heads, -1).sum(axis=3), None, None
 
-    return y, backward
+    y_shape = y.shape
+    return y.reshape(*y_shape[:4], *x.shape[4:]), backward
 
 
 def _spread(dx, dy, w, first, stride, padding):
-    """Fill the class of cells of dx that the taps first, first + s, first + 2 s, ... see."""
-    part = w[tuple(slice(i, None, s) for i, s in zip(first, stride))]
-    cells = [_cells(n, i, s, p) for n, i, s, p in zip(dx.shape[1:4], first, stride, padding)]
-    target = dx[(slice(None), *(slice(s * u + i - p, None, s) for (u, _), i, s, p in zip(cells, first, stride, padding)))]
-    if 0 in part.shape or 0 in target.shape:
-        return
-    backwards = part[::-1, ::-1, ::-1]
+    """Fill the class of cells of dx that the taps first, first + s, first + 2 s, ... fall on."""
+    taps = w[tuple(slice(i, None, s) for i, s in zip(first, stride))][::-1, ::-1, ::-1]
+    axes = [_cells(n, i, s, p) for n, i, s, p in zip(dx.shape[1:4], first, stride, padding)]
+    target = dx[(slice(None), *(slice(cell, None, s) for (_, cell), s in zip(axes, stride)))]
+    reach = tuple(k - 1 for k in taps.shape[:3])
 
     def tile(at):
-        inner = [(u + a.start, u + a.stop) for (u, _), a in zip(cells, at[1:])]
-        spans = [(a - k + 1, b) for (a, b), k in zip(inner, part.shape)]
-        target[at] = _filtered(windows(cut(dy[at[0]], spans), part.shape[:3], (1, 1, 1)), backwards)
+        outs = [slice(u + a.start, u + a.stop) for (u, _), a in zip(axes, at[1:])]
+        target[at] = _filtered(seen(dy, (at[0], *outs), taps.shape[:3], (1, 1, 1), reach), taps)
 
-    tiles.run(tile, grid_blocks(target))
+    tiles.run(tile, grid_blocks(target, math.prod(taps.shape[:3])))
 
 
 def _cells(n, first, stride, padding):
-    """The range of u for which the cell s u + first - p lies in range(n)."""
-    return -(-(padding - first) // stride), -(-(n + padding - first) // stride)
+    """The first u for which the cell s u + first - p lies in the grid, and that cell."""
+    u = -(-(padding - first) // stride)
+    return u, stride * u + first - padding
 
 
 def _filtered(cells, w):
-    """(b, t, h, w, kt, kh, kw, heads, d) windows times (kt, kh, kw, d) weights, summed over the taps."""
-    return array_module(w).einsum("bthwijkgd,ijkd->bthwgd", cells, w)
+    """(b, t, h, w, kt, kh, kw, d) windows times (kt, kh, kw, d) weights, summed over the taps."""
+    return array_module(w).einsum("bthwijkd,ijkd->bthwd", cells, w)
 
 
-def grid_blocks(y):
-    """Blocks of clips, frames and rows of a grid (B, T, H, W, ...), in full width."""
-    return [(*at, slice(0, y.shape[3])) for at in tiles.blocks(y, y.shape[:3], math.prod(y.shape[3:]))]
+def grid_blocks(y, work=1):
+    """Blocks of clips and rows of a grid (B, T, H, W, ...), all frames and full width, so that few windows overlap two.
+
+    work   numbers read for each one made
+    """
+    b, t, h, w = y.shape[:4]
+    width = t * math.prod(y.shape[3:])
+    pieces = tiles.blocks(y, (b, h), width, width * work)
+    return [(clips, slice(0, t), rows, slice(0, w)) for clips, rows in pieces]

@@ -37,7 +37,7 @@ def gelu_array(x):
         array_module(x).multiply(x, 0.5, out=y)
         y -= tail
 
-    return tiles.elementwise(tile, x)
+    return tiles.elementwise(tile, x, passes=20)
 
 
 def times_gelu_slope(dy, x):
@@ -56,7 +56,7 @@ def times_gelu_slope(dy, x):
         slope += 0.5
         xp.multiply(slope, dy, out=dx)
 
-    return tiles.elementwise(tile, x, dy)
+    return tiles.elementwise(tile, x, dy, passes=30)
 
 
 def _tail(a):

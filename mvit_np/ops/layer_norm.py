@@ -15,7 +15,7 @@ def layer_norm(x, g, b, eps=1e-6):
     """
     xp, width = array_module(x), x.shape[-1]
     rows = x.reshape(-1, width)
-    pieces = tiles.rows(rows, width)
+    pieces = tiles.rows(rows, width, 8 * width)  # eight passes
     y = xp.empty(rows.shape, dtype=x.dtype)
 
     def normal(at):

@@ -20,13 +20,15 @@ def linear(x, w, b=None):
         if b is not None:
             y[at] += b
 
-    tiles.run(tile, tiles.rows(rows, max(w.shape)))
+    pieces = tiles.rows(rows, max(w.shape), w.size // tiles.PRODUCT)
+    tiles.run(tile, pieces)
 
     def backward(dy):
         dy = dy.reshape(-1, dy.shape[-1])
         dx, dw = xp.empty(rows.shape, dtype=x.dtype), xp.empty(w.shape, dtype=x.dtype)
-        tiles.run(lambda at: xp.matmul(dy[at], w.T, out=dx[at]), tiles.rows(dy, max(w.shape)))
-        tiles.run(lambda at: xp.matmul(rows[:, at].T, dy, out=dw[at]), tiles.rows(w, dy.shape[0] + w.shape[1]))
+        tiles.run(lambda at: xp.matmul(dy[at], w.T, out=dx[at]), pieces)
+        columns = tiles.rows(w, w.shape[1], dy.size // tiles.PRODUCT)
+        tiles.run(lambda at: xp.matmul(rows[:, at].T, dy, out=dw[at]), columns)
         db = None if b is None else column_sums(dy)
         return dx.reshape(x.shape), dw, db
 

@@ -2,6 +2,7 @@
 
 import math
 
+from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
 from .windows import out_grid
@@ -36,20 +37,37 @@ def _along(x, axis, k, s, p):
     """The maximum of each window of one axis."""
     xp = array_module(x)
     count = out_grid((x.shape[axis],), (k,), (s,), (p,))[0]
-    y = xp.full((*x.shape[:axis], count, *x.shape[axis + 1 :]), -math.inf, dtype=x.dtype)
-    for wins, cells in _taps(x.shape[axis], count, axis, k, s, p):
-        xp.maximum(y[wins], x[cells], out=y[wins])
+    y = xp.empty((*x.shape[:axis], count, *x.shape[axis + 1 :]), dtype=x.dtype)
+
+    def tile(at):
+        top, part = y[at], x[at]
+        top[...] = -math.inf
+        for wins, cells in _taps(x.shape[axis], count, axis, k, s, p):
+            xp.maximum(top[wins], part[cells], out=top[wins])
+
+    tiles.run(tile, _blocks(x, axis, k))
     return y
 
 
 def _back_along(x, y, dy, axis, k, s, p):
     dx = array_module(x).zeros(x.shape, dtype=x.dtype)
-    left = dy.copy()  # what no cell has claimed yet
-    for wins, cells in _taps(x.shape[axis], y.shape[axis], axis, k, s, p):
-        won = left[wins] * (x[cells] == y[wins])
-        dx[cells] += won
-        left[wins] -= won
+
+    def tile(at):
+        part, top, d_part = x[at], y[at], dx[at]
+        left = dy[at].copy()  # what no cell has claimed yet
+        for wins, cells in _taps(x.shape[axis], y.shape[axis], axis, k, s, p):
+            won = left[wins] * (part[cells] == top[wins])
+            d_part[cells] += won
+            left[wins] -= won
+
+    tiles.run(tile, _blocks(x, axis, 4 * k))
     return dx
+
+
+def _blocks(x, axis, passes):
+    """Blocks of the axes before `axis`, the others whole."""
+    width = math.prod(x.shape[axis:])
+    return tiles.blocks(x, x.shape[:axis], width, width * passes)
 
 
 def _taps(n, count, axis, k, s, p):

@@ -17,7 +17,7 @@ def mlp(x, w1, b1, w2, b2):
     xp = array_module(x)
     rows = x.reshape(-1, x.shape[-1])
     y = xp.empty((rows.shape[0], w2.shape[1]), dtype=x.dtype)
-    pieces = tiles.rows(rows, w1.shape[1])
+    pieces = tiles.rows(rows, w1.shape[1], (w1.size + w2.size) // tiles.PRODUCT)
 
     def hidden(at):
         h = rows[at] @ w1

@@ -2,6 +2,7 @@
 
 import math
 
+from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
 
@@ -26,8 +27,12 @@ def split_qkv(x, heads):
 
     def backward(*dys):
         dx = xp.empty(cut, dtype=dtype)
-        for i, dy in enumerate(dys):
-            dx[:, :, i] = 0 if dy is None else dy
+
+        def tile(at):
+            for i, dy in enumerate(dys):
+                dx[at][:, :, i] = 0 if dy is None else dy[at]
+
+        tiles.run(tile, tiles.blocks(dx, shape[:2], shape[2]))
         return dx.reshape(shape), None
 
     return tuple(parts[:, :, i] for i in range(3)), backward
@@ -39,11 +44,9 @@ def split_class(x):
     xp, shape, dtype = array_module(x), x.shape, x.dtype
 
     def backward(d_class, d_rest):
-        dx = xp.zeros(shape, dtype=dtype)
-        if d_class is not None:
-            dx[:, :1] = d_class
-        if d_rest is not None:
-            dx[:, 1:] = d_rest
+        dx = xp.empty(shape, dtype=dtype)
+        dx[:, :1] = 0 if d_class is None else d_class
+        dx[:, 1:] = 0 if d_rest is None else d_rest
         return (dx,)
 
     return (x[:, :1], x[:, 1:]), backward

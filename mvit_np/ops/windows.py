@@ -1,8 +1,8 @@
 """Sliding windows over a (T, H, W) grid, shared by the convolutions and the pools.
 
 A window op looks at x (B, T, H, W, ...) through a kernel (kt, kh, kw) that moves by a stride. `windows` shows all of them at
-once as a view without a copy; `cut` takes out the part of a grid that some of them look at, with padding where they reach
-beyond it; `taps` walks over the kernel's positions, each a strided slice of the padded grid.
+once as a view without a copy; `seen` shows those of some outputs of a grid that is not padded yet; `taps` walks over the kernel's
+positions, each a strided slice of the padded grid.
 """
 
 import itertools
@@ -15,34 +15,52 @@ def out_grid(grid, kernel, stride, padding):
     return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(grid, kernel, stride, padding))
 
 
-def cut(x, spans, value=0.0):
-    """The cells of `spans`, one (start, stop) a grid axis; where they reach beyond the grid there is `value`.
-
-    x: (B, T, H, W, ...)   ->   (B, t, h, w, ...), a view where nothing reaches beyond
-    """
-    held = [(max(start, 0), min(stop, n)) for (start, stop), n in zip(spans, x.shape[1:4])]
-    part = x[(slice(None), *(slice(a, b) for a, b in held))]
-    if all(span == have for span, have in zip(spans, held)):
-        return part
-    xp = array_module(x)
-    wide = xp.full((x.shape[0], *(b - a for a, b in spans), *x.shape[4:]), value, dtype=x.dtype)
-    wide[(slice(None), *(slice(a - start, b - start) for (start, _), (a, b) in zip(spans, held)))] = part
-    return wide
-
-
 def seen(x, block, kernel, stride, padding):
-    """All windows of the outputs `block`, slices of clips and of up to three grid axes of length n_out; padded with zeros.
+    """The windows of some outputs: `block` is a slice of clips and one of outputs on each grid axis.
 
-    x: (B, T, H, W, ...)   ->   (b, t, h, w, kt, kh, kw, ...)
+    x: (B, T, H, W, ...)   ->   (b, t, h, w, kt, kh, kw, ...), zeros beyond the grid.  Only cells that are looked at are copied.
     """
-    outs = [(at.start, at.stop) for at in block[1:]]
-    spans = [(s * a - p, s * (b - 1) - p + k) for (a, b), k, s, p in zip(outs, kernel, stride, padding)]
-    return windows(cut(x[block[0]], spans), kernel, stride)
+    axes = [_looked_at(n, at, *sizes) for n, at, *sizes in zip(x.shape[1:4], block[1:], kernel, stride, padding)]
+    x, lengths = x[block[0]], tuple(length for length, _, _ in axes)
+    step = tuple(step for _, step, _ in axes)
+    runs = list(itertools.product(*(runs for _, _, runs in axes)))
+    if len(runs) == 1 and all(into == slice(0, length) for (into, _), length in zip(runs[0], lengths)):
+        return windows(x[(slice(None), *(cells for _, cells in runs[0]))], kernel, step)
+    xp = array_module(x)
+    wide = xp.zeros((x.shape[0], *lengths, *x.shape[4:]), dtype=x.dtype)
+    for run in runs:
+        into, cells = zip(*run)
+        wide[(slice(None), *into)] = x[(slice(None), *cells)]
+    return windows(wide, kernel, step)
+
+
+def _looked_at(n, at, k, s, p):
+    """On one axis: how many cells the windows `at` look at, the step between windows among them, and where they come from.
+
+    The last is a list of (cells' places among them, cells): one run of neighbours, or where the stride leaves cells out one
+    run for each place in the kernel, so that window after window stands side by side.
+    """
+    if s <= k:
+        start, stop = s * at.start - p, s * (at.stop - 1) - p + k
+        low, high = min(max(start, 0), n), max(min(stop, n), 0)
+        return stop - start, s, [(slice(low - start, max(low, high) - start), slice(low, max(low, high)))]
+    runs = []
+    for i in range(k):
+        first, last = max(at.start, -(-(p - i) // s)), min(at.stop, (n - 1 + p - i) // s + 1)
+        if first < last:
+            into = slice(i + k * (first - at.start), i + k * (last - 1 - at.start) + 1, k)
+            runs.append((into, slice(s * first + i - p, s * (last - 1) + i - p + 1, s)))
+    return k * (at.stop - at.start), k, runs
 
 
 def padded(x, padding, value=0.0):
     """x (B, T, H, W, ...) with `padding` = (pt, ph, pw) cells of `value` on both sides of each grid axis."""
-    return cut(x, [(-p, n + p) for n, p in zip(x.shape[1:4], padding)], value)
+    if not any(padding):
+        return x
+    xp = array_module(x)
+    wide = xp.full((x.shape[0], *(n + 2 * p for n, p in zip(x.shape[1:4], padding)), *x.shape[4:]), value, dtype=x.dtype)
+    wide[inside(padding)] = x
+    return wide
 
 
 def inside(padding):
