@@ -76,10 +76,11 @@ def value_and_grad(fun, argnums=0, has_aux=False):
             result = fun(*subvals(args, zip(positions, rebuild(traced))), **kwargs)
             return result if has_aux else (result, None)
 
-        (loss, aux), pull = vjp(on_leaves, leaves, has_aux=True)
-        if loss.size != 1:
-            raise ValueError(f"value_and_grad needs a scalar loss, came shape {loss.shape}: sum or average it first")
-        gradients = rebuild(pull(array_module(loss).ones_like(loss)))
+        with one_blas_thread():  # once for all ops
+            (loss, aux), pull = vjp(on_leaves, leaves, has_aux=True)
+            if loss.size != 1:
+                raise ValueError(f"value_and_grad needs a scalar loss, came shape {loss.shape}: sum or average it first")
+            gradients = rebuild(pull(array_module(loss).ones_like(loss)))
         return ((loss, aux) if has_aux else loss), (gradients[0] if isinstance(argnums, int) else gradients)
 
     return call

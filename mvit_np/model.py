@@ -16,6 +16,7 @@ from .layers.embedding import embed, init_embed
 from .layers.head import head, init_head
 from .layers.two_streams import two_streams
 from .plan import plan
+from .tiles import one_blas_thread
 
 
 def init(config, rng):
@@ -43,8 +44,12 @@ def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
     check_clip(clip, config)
     _check_generator(rng, "random")
     same_kind(clip, *trees.leaves(params))
-    run = checkpointed(block) if checkpoint else block
+    with one_blas_thread():  # once for all ops
+        return _forward(params, clip, config, rng, tap, checkpointed(block) if checkpoint else block)
 
+
+def _forward(params, clip, config, rng, tap, run):
+    p = plan(config)
     x = embed(params, clip, p.embed)
     if tap:
         tap("embedding", untraced(x))

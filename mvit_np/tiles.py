@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import math
 import os
 import threading
 from collections import deque
@@ -39,7 +40,7 @@ from threadpoolctl import ThreadpoolController
 from .backend import array_module
 
 NUMBERS = 1 << 20  # in a tile's widest array: 4 MiB of float32; smaller ones leave the threads waiting for Python's lock
-SMALL = 1 << 19  # numbers touched, some 0.1 ms: below this a hand-over to another thread costs more than it saves
+SMALL = 1 << 20  # numbers touched, some 0.2 ms: below this a hand-over to another thread costs more than it saves
 PRODUCT = 8  # multiply-adds of a matrix product in the time of one number touched
 
 
@@ -101,14 +102,14 @@ def blocks(like, shape, width=1, work=None):
     one head at a time, and so that all threads get as many. A device array (`like` says) is one block, and so is what is
     less work than SMALL.
     """
-    if not isinstance(like, np.ndarray) or (work or width) * _product(shape) < SMALL:
+    if not isinstance(like, np.ndarray) or (work or width) * math.prod(shape) < SMALL:
         return [tuple(slice(0, n) for n in shape)]
     return _cut(shape, width, threads())
 
 
 def _cut(shape, width, share):
     """Blocks of at most NUMBERS numbers, their number a multiple of `share` where that many fit."""
-    inner = width * _product(shape[1:])
+    inner = width * math.prod(shape[1:])
     if len(shape) == 1 or (inner <= NUMBERS and shape[0] >= share):
         parts = max(1, -(-shape[0] * inner // NUMBERS))
         parts = min(shape[0], -(-parts // share) * share)
@@ -118,43 +119,41 @@ def _cut(shape, width, share):
     return [(slice(i, i + 1), *block) for i in range(shape[0]) for block in rest]
 
 
-def _product(numbers):
-    return functools.reduce(lambda a, b: a * b, numbers, 1)
-
-
 # -- running them -----------------------------------------------------------------------------------------------------
 
 
-def run(fun, pieces):
+def run(fun, pieces, work=math.inf):
     """fun(piece) for every piece, on all threads; a piece's work must write only what is its own.
+
+    work   of all pieces, in numbers touched: what is less than SMALL stays in this thread
 
     The caller works too, and waits for the others. The first exception is raised here, after all have stopped. Within a
     tile `run` uses no further threads. NumPy's error settings and `use_threads` hold inside.
     """
+    helpers = min(threads(), len(pieces)) - 1 if len(pieces) > 1 and work >= SMALL else 0
+    if not helpers:
+        for piece in pieces:
+            fun(piece)
+        return
+    todo = deque(pieces)
     with one_blas_thread():
-        helpers = min(threads(), len(pieces)) - 1
-        if helpers < 1:
-            for piece in pieces:
-                fun(piece)
-            return
-        todo = deque(pieces)
         sent = [_pool(helpers).submit(contextvars.copy_context().run, _work, fun, todo) for _ in range(helpers)]
         try:
             contextvars.copy_context().run(_work, fun, todo)
         finally:
             todo.clear()
             problems = [future.exception() for future in sent if not future.cancel()]  # a cancelled one never began
-        for problem in filter(None, problems):
-            raise problem
+    for problem in filter(None, problems):
+        raise problem
 
 
-def elementwise(fun, *arrays, passes=1):
-    """A new array of the first one's shape: fun(*parts, out) fills a flat part of it, in so many passes, from those of arrays."""
-    xp, flat = array_module(arrays[0]), [x.reshape(-1) for x in arrays]
-    y = xp.empty(arrays[0].shape, dtype=arrays[0].dtype)
-    out = y.reshape(-1)
-    run(lambda at: fun(*(x[at] for x in flat), out[at]), rows(out, 1, passes))
-    return y
+def elementwise(fun, *arrays, outputs=1, passes=1):
+    """New arrays of the first one's shape: fun(*parts, *outs) fills a flat part of each, in so many passes, from the arrays'."""
+    first, flat = arrays[0], [x.reshape(-1) for x in arrays]
+    made = [array_module(first).empty(first.shape, dtype=first.dtype) for _ in range(outputs)]
+    outs = [y.reshape(-1) for y in made]
+    run(lambda at: fun(*(x[at] for x in (*flat, *outs))), rows(outs[0], 1, passes))
+    return made
 
 
 def total(fun, pieces, like):

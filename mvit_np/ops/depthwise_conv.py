@@ -47,21 +47,16 @@ def depthwise_conv(x, w, stride, padding):
 def _spread(dx, dy, w, first, stride, padding):
     """Fill the class of cells of dx that the taps first, first + s, first + 2 s, ... fall on."""
     taps = w[tuple(slice(i, None, s) for i, s in zip(first, stride))][::-1, ::-1, ::-1]
-    axes = [_cells(n, i, s, p) for n, i, s, p in zip(dx.shape[1:4], first, stride, padding)]
-    target = dx[(slice(None), *(slice(cell, None, s) for (_, cell), s in zip(axes, stride)))]
-    reach = tuple(k - 1 for k in taps.shape[:3])
+    kernel = taps.shape[:3]
+    before = [-(-(p - i) // s) for i, s, p in zip(first, stride, padding)]  # s u + first - p is in the grid from this u on
+    cells = (slice(s * u + i - p, None, s) for u, i, s, p in zip(before, first, stride, padding))
+    target, reach = dx[(slice(None), *cells)], tuple(k - 1 for k in kernel)
 
     def tile(at):
-        outs = [slice(u + a.start, u + a.stop) for (u, _), a in zip(axes, at[1:])]
-        target[at] = _filtered(seen(dy, (at[0], *outs), taps.shape[:3], (1, 1, 1), reach), taps)
+        outs = [slice(u + a.start, u + a.stop) for u, a in zip(before, at[1:])]
+        target[at] = _filtered(seen(dy, (at[0], *outs), kernel, (1, 1, 1), reach), taps)
 
-    tiles.run(tile, grid_blocks(target, math.prod(taps.shape[:3])))
-
-
-def _cells(n, first, stride, padding):
-    """The first u for which the cell s u + first - p lies in the grid, and that cell."""
-    u = -(-(padding - first) // stride)
-    return u, stride * u + first - padding
+    tiles.run(tile, grid_blocks(target, math.prod(kernel)))
 
 
 def _filtered(cells, w):

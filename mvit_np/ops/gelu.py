@@ -21,7 +21,9 @@ def gelu(x):
     """
 
     def backward(dy):
-        return (times_gelu_slope(dy, x),)
+        slope = gelu_and_slope(x)[1]
+        slope *= dy
+        return (slope,)
 
     return gelu_array(x), backward
 
@@ -31,32 +33,33 @@ def gelu_array(x):
 
     def tile(x, y):
         a = abs(x)
-        tail = _tail(a)
-        tail -= 0.5
-        tail *= a
+        below = _tail(a)
+        below -= 0.5
+        below *= a
         array_module(x).multiply(x, 0.5, out=y)
-        y -= tail
+        y -= below
 
-    return tiles.elementwise(tile, x, passes=20)
+    return tiles.elementwise(tile, x, passes=20)[0]
 
 
-def times_gelu_slope(dy, x):
-    """dy (Phi(x) + x phi(x)) of plain arrays."""
+def gelu_and_slope(x):
+    """x Phi(x) and its derivative Phi(x) + x phi(x), of a plain array; most of the work is Phi, and they share it."""
     xp = array_module(x)
 
-    def tile(x, dy, dx):
-        slope = xp.square(x)
+    def tile(x, y, slope):
+        xp.square(x, out=slope)
         slope *= -0.5 / math.log(2)
         xp.exp2(slope, out=slope)
         slope *= x
         slope *= 1 / math.sqrt(2 * math.pi)
-        half = _tail(abs(x))
-        xp.subtract(0.5, half, out=half)
-        slope += xp.copysign(half, x, out=half)
-        slope += 0.5
-        xp.multiply(slope, dy, out=dx)
+        phi = _tail(abs(x))
+        xp.subtract(0.5, phi, out=phi)
+        xp.copysign(phi, x, out=phi)
+        phi += 0.5
+        slope += phi
+        xp.multiply(x, phi, out=y)
 
-    return tiles.elementwise(tile, x, dy, passes=30)
+    return tiles.elementwise(tile, x, outputs=2, passes=30)
 
 
 def _tail(a):

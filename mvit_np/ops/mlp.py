@@ -3,7 +3,7 @@
 from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
-from .gelu import gelu_array, times_gelu_slope
+from .gelu import gelu_and_slope, gelu_array
 from .linear import column_sums
 
 
@@ -35,11 +35,10 @@ def mlp(x, w1, b1, w2, b2):
         dx = xp.empty(rows.shape, dtype=x.dtype)
 
         def tile(at, dw1, db1, dw2, db2):
-            h = hidden(at)
-            dw2 += gelu_array(h).T @ dy[at]
+            a, dh = gelu_and_slope(hidden(at))
+            dh *= dy[at] @ w2.T
+            dw2 += a.T @ dy[at]
             db2 += column_sums(dy[at])
-            dh = dy[at] @ w2.T
-            dh = times_gelu_slope(dh, h)
             dw1 += rows[at].T @ dh
             db1 += column_sums(dh)
             xp.matmul(dh, w1.T, out=dx[at])

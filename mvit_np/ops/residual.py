@@ -25,7 +25,7 @@ def residual(x, y, keep=None):
 
     if keep is not None:
         y = y * keep
-    return tiles.elementwise(array_module(x).add, x, y), backward
+    return tiles.elementwise(array_module(x).add, x, y)[0], backward
 
 
 @op

@@ -5,6 +5,7 @@ once as a view without a copy; `seen` shows those of some outputs of a grid that
 positions, each a strided slice of the padded grid.
 """
 
+import functools
 import itertools
 
 from ..backend import array_module
@@ -20,37 +21,48 @@ def seen(x, block, kernel, stride, padding):
 
     x: (B, T, H, W, ...)   ->   (b, t, h, w, kt, kh, kw, ...), zeros beyond the grid.  Only cells that are looked at are copied.
     """
-    axes = [_looked_at(n, at, *sizes) for n, at, *sizes in zip(x.shape[1:4], block[1:], kernel, stride, padding)]
-    x, lengths = x[block[0]], tuple(length for length, _, _ in axes)
-    step = tuple(step for _, step, _ in axes)
-    runs = list(itertools.product(*(runs for _, _, runs in axes)))
-    if len(runs) == 1 and all(into == slice(0, length) for (into, _), length in zip(runs[0], lengths)):
-        return windows(x[(slice(None), *(cells for _, cells in runs[0]))], kernel, step)
-    xp = array_module(x)
-    wide = xp.zeros((x.shape[0], *lengths, *x.shape[4:]), dtype=x.dtype)
-    for run in runs:
-        into, cells = zip(*run)
+    outs = tuple((at.start, at.stop) for at in block[1:])
+    lengths, step, runs, whole = _looked_at(x.shape[1:4], outs, kernel, stride, padding)
+    x = x[block[0]]
+    if whole:
+        return windows(x[(slice(None), *whole)], kernel, step)
+    wide = array_module(x).zeros((x.shape[0], *lengths, *x.shape[4:]), dtype=x.dtype)
+    for into, cells in runs:
         wide[(slice(None), *into)] = x[(slice(None), *cells)]
     return windows(wide, kernel, step)
 
 
-def _looked_at(n, at, k, s, p):
-    """On one axis: how many cells the windows `at` look at, the step between windows among them, and where they come from.
+@functools.lru_cache(maxsize=1024)
+def _looked_at(grid, outs, kernel, stride, padding):
+    """Of a grid's cells those that the windows `outs` look at: how many, the step between windows among them, where they are.
 
-    The last is a list of (cells' places among them, cells): one run of neighbours, or where the stride leaves cells out one
-    run for each place in the kernel, so that window after window stands side by side.
+    The last are pairs (places among them, cells), and if one pair fills them all its cells by themselves.
     """
+    axes = [_along_axis(*sizes) for sizes in zip(grid, outs, kernel, stride, padding)]
+    lengths, step, runs = zip(*axes)
+    pairs = [tuple(zip(*run)) for run in itertools.product(*runs)]
+    filled = len(pairs) == 1 and pairs[0][0] == tuple(slice(0, length) for length in lengths)
+    return lengths, step, pairs, pairs[0][1] if filled else None
+
+
+def _along_axis(n, outs, k, s, p):
+    """On one axis: one run of neighbours, or where the stride leaves cells out one run for each place in the kernel.
+
+    The latter are put so that window after window stands side by side.
+    """
+    first, stop = outs
     if s <= k:
-        start, stop = s * at.start - p, s * (at.stop - 1) - p + k
-        low, high = min(max(start, 0), n), max(min(stop, n), 0)
-        return stop - start, s, [(slice(low - start, max(low, high) - start), slice(low, max(low, high)))]
+        start, end = s * first - p, s * (stop - 1) - p + k
+        low, high = min(max(start, 0), n), max(min(end, n), 0)
+        return end - start, s, [(slice(low - start, max(low, high) - start), slice(low, max(low, high)))]
     runs = []
     for i in range(k):
-        first, last = max(at.start, -(-(p - i) // s)), min(at.stop, (n - 1 + p - i) // s + 1)
-        if first < last:
-            into = slice(i + k * (first - at.start), i + k * (last - 1 - at.start) + 1, k)
-            runs.append((into, slice(s * first + i - p, s * (last - 1) + i - p + 1, s)))
-    return k * (at.stop - at.start), k, runs
+        a, b = max(first, -(-(p - i) // s)), min(stop, (n - 1 + p - i) // s + 1)
+        if a < b:
+            runs.append(
+                (slice(i + k * (a - first), i + k * (b - 1 - first) + 1, k), slice(s * a + i - p, s * (b - 1) + i - p + 1, s))
+            )
+    return k * (stop - first), k, runs
 
 
 def padded(x, padding, value=0.0):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from .. import tiles
 from .. import tree as trees
 from ..backend import array_module
 
@@ -21,27 +24,39 @@ def adamw(params, grads, state, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay
     """
     step = state["step"] + 1
     correct = 1 - betas[0] ** step, 1 - betas[1] ** step
+    leaves = []  # flat: (p, g, m, v, new p, what decay leaves of p)
     paths = iter([path for path, _ in trees.paths(params)])
 
-    def update(p, g, m, v):
-        decay = weight_decay if decays(next(paths), p) else 0.0
-        return _update(p, g, m, v, rate, betas, eps, decay, correct)
+    def collect(p, g, m, v):
+        new = array_module(p).empty(p.shape, dtype=p.dtype)
+        kept = 1 - rate * weight_decay if decays(next(paths), p) else 1.0
+        leaves.append((*(x.reshape(-1) for x in (p, g, m, v, new)), kept))
+        return new
 
-    new = trees.map(update, params, grads, state["mean"], state["square"])
+    def tile(piece):
+        (*arrays, kept), at = piece
+        _update(*(x[at] for x in arrays), kept, rate, betas, eps, correct)
+
+    new = trees.map(collect, params, grads, state["mean"], state["square"])
+    pieces = [(leaf, at) for leaf in leaves for at in tiles.rows(leaf[0])]
+    tiles.run(tile, pieces, 16 * sum(leaf[0].size for leaf in leaves))
     return new, {**state, "step": step}
 
 
-def _update(p, g, m, v, rate, betas, eps, decay, correct):
+def _update(p, g, m, v, new, kept, rate, betas, eps, correct):
+    xp = array_module(p)
     m *= betas[0]
-    m += g * (1 - betas[0])
+    m += xp.multiply(g, 1 - betas[0], out=new)
     v *= betas[1]
-    v += g * g * (1 - betas[1])
-    change = array_module(p).sqrt(v * (1 / correct[1]))
-    change += eps
-    change = m / change
-    change *= -rate / correct[0]
-    change += p * (1 - rate * decay)
-    return change
+    xp.square(g, out=new)
+    new *= 1 - betas[1]
+    v += new
+    xp.sqrt(v, out=new)
+    new *= 1 / math.sqrt(correct[1])
+    new += eps
+    xp.divide(m, new, out=new)
+    new *= -rate / correct[0]
+    new += p * kept
 
 
 def decays(path, param):
