@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from contextlib import contextmanager
 
 import autograd.numpy  # noqa: F401  (registers the boxes and vector spaces of NumPy arrays)
@@ -29,6 +28,7 @@ from autograd.util import subvals
 from . import tree as trees
 from .backend import array_module, is_array
 from .tiles import one_blas_thread
+from .watch import watched
 
 
 def op(fun):
@@ -43,10 +43,10 @@ def op(fun):
         _refuse_traced_keywords(fun, static)
         boxed = [(position, x) for position, x in enumerate(args) if isbox(x)]
         if not boxed:
-            return _run(fun, "forward", fun, args, static)[0]
+            return watched(fun, "forward", fun, args, static)[0]
         _refuse_higher_order(fun, boxed)
         plain = subvals(args, [(position, box._value) for position, box in boxed])
-        value, backward = _run(fun, "forward", fun, plain, static)
+        value, backward = watched(fun, "forward", fun, plain, static)
         trace, several = boxed[0][1]._trace, isinstance(value, tuple)
         positions = [position for position, _ in boxed]
         node = _node([box._node for _, box in boxed], _chosen(fun, backward, positions, several))
@@ -116,30 +116,6 @@ def untraced(x):
     return getval(x)
 
 
-@contextmanager
-def watching(seen):
-    """Within the block each op of this thread calls seen(name, phase, seconds, arguments, static, result) when it is done.
-
-    phase      "forward" (arguments and result are the op's; result is (value, backward)) or "backward" (arguments are the
-               cotangents, result the gradients that were asked for)
-    """
-    before, _threads.seen = getattr(_threads, "seen", None), seen
-    try:
-        yield
-    finally:
-        _threads.seen = before
-
-
-def _run(fun, phase, call, args, static):
-    seen = getattr(_threads, "seen", None)
-    start = time.perf_counter()
-    with one_blas_thread():  # also for products outside tiles: BLAS's threads spin a while after use, and take a core each
-        result = call(*args, **static)
-    if seen:
-        seen(fun.__name__, phase, time.perf_counter() - start, args, static, result)
-    return result
-
-
 # -- the tape ---------------------------------------------------------------------------------------------------------
 
 _threads = threading.local()
@@ -190,7 +166,7 @@ def _chosen(fun, backward, positions, several):
         return [_demanded(fun, every[i], i) for i in positions]
 
     def gradients(dy):
-        return _run(fun, "backward", demanded, dy if several else (dy,), {})
+        return watched(fun, "backward", demanded, dy if several else (dy,), {})
 
     return gradients
 

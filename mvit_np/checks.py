@@ -71,6 +71,7 @@ def op_cases():
         Case("linear", ops.linear, normals((2, 3, 5), (5, 4), (4,))),
         Case("linear without bias", ops.linear, normals((2, 3, 5), (5, 4))),
         Case("gelu", ops.gelu, normals((4, 7))),
+        Case("mlp", ops.mlp, normals((2, 3, 5), (5, 6), (6,), (6, 4), (4,))),
         Case("softmax", ops.softmax, normals((3, 2, 6))),
         Case("attend", lambda q, k, v: ops.attend(q, k, v, 0.5), normals((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2))),
         Case("layer_norm", ops.layer_norm, normals((2, 5, 6), (6,), (6,))),

@@ -143,22 +143,23 @@ def _kept(s):
     kept = 2 * n * s.dim_in + 3 * n * d  # x and norm1's result; q, k, v as projected
     kept += _kept_by_pool(s, s.pool_q, m) + 2 * _kept_by_pool(s, s.pool_kv, kv)
     if s.pool_skip and (d == s.dim_in or s.skip != "none"):
-        kept += m * d + (n * d if d != s.dim_in else 0)  # the skip: pooled, and before that widened
+        kept += n * d if d != s.dim_in else 0  # the skip, widened
+        kept += m * d if s.pool_skip is s.pool_q and s.pool_q.kind == "conv" else 0  # and its norm's input
     if s.relative:
         columns = s.heads * sum(s.thw_kv["thw".index(axis)] for axis, _ in s.relative)
         kept += m * (d + columns) + kv * (columns if s.pool_kv else d + columns)  # q and k with their bias columns
     if s.unit:
         kept += (m + 2 * n) * d if s.pool_q else 0  # q, k and v cut into units, besides their projections that a pool keeps
     kept += m * d  # attention's result
-    kept += 2 * m * d + 2 * m * s.dim_mlp  # x and norm2's result; the hidden layer before and after GELU
+    kept += 2 * m * d  # x and norm2's result: the hidden layer of the MLP is rebuilt
     return kept
 
 
 def _kept_by_pool(s, pool, tokens):
-    """A convolution is followed by a norm, whose input stays; a maximum stays itself, besides its copy with the class token."""
+    """What attention keeps; a convolution is followed by a norm, whose input stays too."""
     if pool is None:
         return 0
-    return tokens * s.dim_attn * (2 if pool.kind == "conv" or (pool.kind == "max" and s.cls) else 1)
+    return tokens * s.dim_attn * (2 if pool.kind == "conv" else 1)
 
 
 def _head(spec, last):

@@ -39,7 +39,6 @@ def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
 
     Raises TypeError or ValueError for a clip or parameters that do not fit the config.
     """
-    p = plan(config)
     check_params(params, config)
     check_clip(clip, config)
     _check_generator(rng, "random")

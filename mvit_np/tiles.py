@@ -148,7 +148,7 @@ def run(fun, pieces, work=math.inf):
 
 
 def elementwise(fun, *arrays, outputs=1, passes=1):
-    """New arrays of the first one's shape: fun(*parts, *outs) fills a flat part of each, in so many passes, from the arrays'."""
+    """New arrays of the first one's shape: fun(*parts, *outs) fills the same flat part of each, in so many passes."""
     first, flat = arrays[0], [x.reshape(-1) for x in arrays]
     made = [array_module(first).empty(first.shape, dtype=first.dtype) for _ in range(outputs)]
     outs = [y.reshape(-1) for y in made]
@@ -211,7 +211,7 @@ def _hold():
     with _lock:
         if _held["count"] == 0:
             _held["before"] = [(library, library.num_threads) for library in _blas()]
-            for library, before in _held["before"]:
+            for library in _blas():
                 library.set_num_threads(1)
         _held["count"] += 1
 

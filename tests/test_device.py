@@ -69,10 +69,10 @@ def test_model_gradients_and_optimiser_agree_with_numpy(name, rng):
     config = FAMILY[name]
     params, clip, labels = task(config, rng)
 
-    host = one_step(config, params, clip, labels)
+    host = one_step(config, params, clip, labels, eps=1.0)  # smaller ones blow up gradients that are rounding alone (norm_k.b)
     there = (on_device(params), device_double.from_host(clip), device_double.from_host(labels))
     before = copy.copy(device_double.transfers)
-    device = one_step(config, *there)
+    device = one_step(config, *there, eps=1.0)
     assert device_double.transfers == before
     for a, b in zip(trees.leaves(host), trees.leaves(to_host(device))):
         assert a.dtype == b.dtype == np.float32

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 
 from .. import tree as trees
-from ..autodiff import watching
+from ..watch import watching
 from . import floors
 from .workloads import ours, training
 
@@ -65,7 +65,7 @@ def _inside(call, seen):
 
 
 def watcher(roof, totals, clock=time.perf_counter):
-    """What `autodiff.watching` is given: called after each op, it adds to totals[op, phase] = [calls, seconds, floor]."""
+    """What `watch.watching` is given: called after each op, it adds to totals[op, phase] = [calls, seconds, floor]."""
     ended = []  # calls that none encloses so far: (halfway, seconds)
 
     def seen(name, phase, seconds, args, static, result):

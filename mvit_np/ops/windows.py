@@ -1,8 +1,8 @@
 """Sliding windows over a (T, H, W) grid, shared by the convolutions and the pools.
 
 A window op looks at x (B, T, H, W, ...) through a kernel (kt, kh, kw) that moves by a stride. `windows` shows all of them at
-once as a view without a copy; `seen` shows those of some outputs of a grid that is not padded yet; `taps` walks over the kernel's
-positions, each a strided slice of the padded grid.
+once as a view without a copy; `seen` shows those of some outputs, of a grid that is not padded yet; `taps` walks over the
+kernel's positions, each a strided slice of the padded grid.
 """
 
 import functools
