@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from . import tiles
 from . import tree as trees
 from .autodiff import untraced
 from .backend import array_module, is_array, same_kind
@@ -16,7 +17,6 @@ from .layers.embedding import embed, init_embed
 from .layers.head import head, init_head
 from .layers.two_streams import two_streams
 from .plan import plan
-from .tiles import one_blas_thread
 
 
 def init(config, rng):
@@ -43,8 +43,31 @@ def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
     check_clip(clip, config)
     _check_generator(rng, "random")
     same_kind(clip, *trees.leaves(params))
-    with one_blas_thread():  # once for all ops
+    with tiles.one_blas_thread():  # once for all ops
+        if rng is None and tap is None and _better_apart(params, clip, config):
+            return _each_clip(params, clip, config)
         return _forward(params, clip, config, rng, tap, checkpointed(block) if checkpoint else block)
+
+
+def _better_apart(params, clip, config):
+    """Whether to take clips one by one: nothing is traced, and the tokens of one fill a tile, so none gains by another's."""
+    size = plan(config).blocks[0].tokens_in * config.dim
+    plain = isinstance(clip, np.ndarray) and all(leaf is untraced(leaf) for leaf in trees.leaves(params))
+    return plain and len(clip) > 1 and size >= tiles.NUMBERS
+
+
+def _each_clip(params, clip, config):
+    """A clip on each thread, as long as there is one for each; the rest one after another, on all threads."""
+    logits = np.empty((len(clip), config.num_classes), dtype=clip.dtype)
+
+    def one(i):
+        logits[i : i + 1] = _forward(params, clip[i : i + 1], config, None, None, block)
+
+    together = len(clip) - len(clip) % tiles.threads()
+    tiles.run(one, range(together))
+    for i in range(together, len(clip)):
+        one(i)
+    return logits
 
 
 def _forward(params, clip, config, rng, tap, run):

@@ -111,7 +111,7 @@ def _cut(shape, width, share):
     """Blocks of at most NUMBERS numbers, their number a multiple of `share` where that many fit."""
     inner = width * math.prod(shape[1:])
     if len(shape) == 1 or (inner <= NUMBERS and shape[0] >= share):
-        parts = max(1, -(-shape[0] * inner // NUMBERS))
+        parts = -(-shape[0] // max(1, NUMBERS // inner))
         parts = min(shape[0], -(-parts // share) * share)
         ends = [shape[0] * i // parts for i in range(parts + 1)]
         return [(slice(a, b), *(slice(0, n) for n in shape[1:])) for a, b in zip(ends, ends[1:])]

@@ -7,8 +7,9 @@ import pytest
 from test_ops import bias_loop, cube_conv_loop, depthwise_conv_loop, gelu_loop, layer_norm_loop, max_pool_loop, softmax_loop
 
 import mvit_np as mv
-from mvit_np import MViTConfig, cross_entropy, forward, init, plan, predict, preset, tree, value_and_grad
+from mvit_np import MViTConfig, cross_entropy, forward, init, model, plan, predict, preset, tiles, tree, value_and_grad
 from mvit_np.checks import roughened
+from mvit_np.layers.embedding import embed
 from mvit_np.layers.pooling import pool_tokens
 from mvit_np.layers.stochastic import add_branch, drop_branch, dropout
 from mvit_np.plan import PoolSpec
@@ -485,3 +486,17 @@ def test_a_seeds_draws_go_in_the_order_of_the_clips_way():
     config = mv.preset("mvit_micro")
     first = initial.normal(np.random.default_rng(0), *config.cube_kernel, config.channels, config.dim)
     np.testing.assert_array_equal(mv.init(config, np.random.default_rng(0))["patch_embed"]["w"], first)
+
+
+def test_clips_of_a_batch_taken_one_by_one_give_what_the_batch_gives(monkeypatch):
+    """In evaluation a large model takes them so: two threads for five clips, four of them side by side."""
+    params = init(TINY, np.random.default_rng(0))
+    clips = np.random.default_rng(1).standard_normal((5, *TINY.thw, TINY.channels)).astype("float32")
+    whole, seen = forward(params, clips, TINY), []
+    monkeypatch.setattr(model, "embed", lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec))
+    monkeypatch.setattr(tiles, "NUMBERS", 64)
+    with tiles.use_threads(2):
+        np.testing.assert_allclose(forward(params, clips, TINY), whole, rtol=1e-5, atol=1e-6)
+        assert seen == [1] * 5
+        value_and_grad(lambda p: cross_entropy(forward(p, clips, TINY), np.zeros(5, int)))(params)
+        assert seen[5:] == [5]

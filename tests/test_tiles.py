@@ -2,7 +2,9 @@
 
 import contextvars
 import importlib
+import itertools
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -10,362 +12,349 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 
 import device_double
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+import threadpoolctl
+from test_ops import WINDOWS
 
-from mvit_np import checks, ops, tiles
+from mvit_np import ops, tiles
 from mvit_np.autodiff import vjp
-from mvit_np.checks import Case, normals
-
-attend = importlib.import_module("mvit_np.ops.attend")  # the module; `ops.attend` is the function
+from mvit_np.checks import Case, distinct, normals, op_cases
 
 needs_blas = pytest.mark.skipif(not tiles._blas(), reason="threadpoolctl knows no BLAS here, so one thread runs all tiles")
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
 @pytest.fixture
-def cut_small(monkeypatch):
+def cut(monkeypatch):
     """Even the smallest arrays are cut into many tiles."""
     monkeypatch.setattr(tiles, "SMALL", 1)
     monkeypatch.setattr(tiles, "NUMBERS", 16)
 
 
-@pytest.fixture
-def two_blas_threads():
-    with threadpool_limits(2, user_api="blas"):
-        yield
+@pytest.mark.parametrize("shape", [(1,), (2,), (7,), (97,), (1, 1), (3, 5), (5, 41), (1, 3, 50), (5, 4, 7), (2, 1, 33)])
+def test_blocks_cover_each_index_once_and_are_small(shape, cut):
+    for width, asked in itertools.product([1, 3, 5, 9, 10, 16, 99], [1, 2, 3, 7]):
+        with tiles.use_threads(asked):
+            blocks, count = tiles.blocks(np.empty(0), shape, width), tiles.threads()
+        seen = np.zeros(shape, int)
+        for block in blocks:
+            seen[block] += 1
+        assert (seen == 1).all() and len(blocks) >= min(count, seen.size)
+        assert len(shape) > 1 or len(blocks) % count == 0 or len(blocks) == shape[0]
+        sizes = [seen[block].size for block in blocks]
+        assert min(sizes) > 0 and max(sizes) * width <= max(width, tiles.NUMBERS), (width, count, sizes)
 
 
-def blas_threads():
-    known = {library.filepath for library in tiles._blas()}
-    return {library["num_threads"] for library in threadpool_info() if library["filepath"] in known}
-
-
-# -- cutting ----------------------------------------------------------------------------------------------------------
-
-SHAPES = [(1,), (2,), (7,), (97,), (1, 1), (3, 5), (5, 41), (1, 3, 50), (5, 4, 7), (2, 1, 33)]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 7])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("width", [1, 3, 5, 9, 16, 99])
-def test_blocks_cover_each_index_once(shape, width, count, cut_small):
-    with tiles.use_threads(count):
-        blocks = tiles.blocks(np.empty(0), shape, width)
-        count = tiles.threads()
-    seen = np.zeros(shape, int)
-    for block in blocks:
-        seen[block] += 1
-        assert seen[block].size > 0
-    assert (seen == 1).all()
-    assert len(blocks) >= min(count, math.prod(shape))
-    if len(shape) == 1:
-        assert len(blocks) % count == 0 or len(blocks) == shape[0]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_blocks_hold_no_more_than_numbers(shape, count, cut_small):
-    for width in (1, 3, 5, 9, 10, 16, 99):
-        with tiles.use_threads(count):
-            sizes = [width * math.prod(at.stop - at.start for at in block) for block in tiles.blocks(np.empty(0), shape, width)]
-        assert max(sizes) <= max(width, tiles.NUMBERS)
-
-
-def test_rows_are_the_blocks_of_the_first_axis(cut_small):
-    x = np.zeros((97, 3))
-    for at in tiles.rows(x, 3):
-        x[at] += 1
-    assert (x == 1).all() and len(tiles.rows(x, 3)) > 1
-
-
-def test_little_work_is_one_block(monkeypatch):
+def test_little_work_and_a_device_array_are_one_block(monkeypatch):
     monkeypatch.setattr(tiles, "SMALL", 100)
     monkeypatch.setattr(tiles, "NUMBERS", 10)
-    x = np.empty((33, 3))
-    assert tiles.rows(x, 3) == [slice(0, 33)] and tiles.rows(x[:1], 3, work=99) == [slice(0, 1)]
-    assert tiles.blocks(x, (33, 3)) == [(slice(0, 33), slice(0, 3))]
-    assert len(tiles.rows(x, 3, work=4)) >= 10 and len(tiles.blocks(x, (33, 4))) >= 14
-
-
-def test_a_device_array_is_one_block(cut_small):
     device_double.install()
-    x = device_double.from_host(np.ones((97, 5), np.float32))
-    assert tiles.rows(x, 5, 1e9) == [slice(0, 97)]
-    assert tiles.blocks(x, (97, 5), 1e9) == [(slice(0, 97), slice(0, 5))]
-    (y,) = tiles.elementwise(device_double.xp.add, x, x)
-    assert (device_double.to_host(y) == 2).all()
+    x, there = np.empty((33, 3)), device_double.from_host(np.ones((97, 5), np.float32))
+    assert tiles.rows(x, 3) == [slice(0, 33)] and tiles.rows(x[:1], 3, work=99) == [slice(0, 1)]
+    assert len(tiles.rows(x, 3, work=4)) >= 10 and len(tiles.blocks(x, (33, 4))) >= 4
+    assert tiles.rows(there, 5, 1e9) == [slice(0, 97)]
+    assert tiles.blocks(there, (97, 5), 1e9) == [(slice(0, 97), slice(0, 5))]
+    assert (device_double.to_host(tiles.elementwise(device_double.xp.add, there, there)[0]) == 2).all()
 
 
-# -- running ----------------------------------------------------------------------------------------------------------
+def pieces_and_threads(count, pieces=50, wait=0, **work):
+    """What a run took, and the threads it was on; `wait` pieces wait for each other, so they need as many threads."""
+    done, together = [], threading.Barrier(wait or 1)
+
+    def tile(i):
+        if i < wait:
+            together.wait(20)
+        done.append((i, threading.get_ident()))
+
+    with tiles.use_threads(count):
+        tiles.run(tile, range(pieces), **work)
+    return sorted(i for i, _ in done), {ident for _, ident in done}
 
 
 @needs_blas
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_run_takes_each_piece_once_on_all_threads(count):
-    done, idents, together = [], set(), threading.Barrier(count)
-
-    def tile(i):
-        if i < count:
-            together.wait(20)  # breaks unless so many threads are here at once
-        idents.add(threading.get_ident())
-        done.append(i)
-
-    with tiles.use_threads(count):
-        tiles.run(tile, range(50))
-    assert sorted(done) == list(range(50))
-    assert len(idents) == count and threading.get_ident() in idents
-
-
-def test_little_work_and_one_thread_stay_here():
-    def idents(count, **work):
-        seen = set()
-        with tiles.use_threads(count):
-            tiles.run(lambda _: (time.sleep(0.001), seen.add(threading.get_ident())), range(20), **work)
-        return seen
-
-    assert idents(3, work=tiles.SMALL - 1) == idents(1) == {threading.get_ident()}
+    done, idents = pieces_and_threads(count, wait=count)
+    assert done == list(range(50)) and len(idents) == count and threading.get_ident() in idents
+    for alone in (pieces_and_threads(count, work=tiles.SMALL - 1), pieces_and_threads(1), pieces_and_threads(count, pieces=1)):
+        assert alone[1] == {threading.get_ident()}
 
 
 @needs_blas
-def test_a_run_within_a_tile_stays_in_its_thread():
-    together, inner = threading.Barrier(2), []
-
-    def tile(i):
-        together.wait(20)
-        here = threading.get_ident()
-        assert tiles.threads() == 1
-        tiles.run(lambda _: inner.append(threading.get_ident() == here), range(10))
-
-    with tiles.use_threads(2):
-        tiles.run(tile, range(4))
-        assert tiles.threads() == 2
-    assert len(inner) == 40 and all(inner)
-
-
-class Stop(BaseException):
-    """Such as KeyboardInterrupt, which no `except Exception` sees."""
-
-
-@needs_blas
-@pytest.mark.parametrize("problem", [ValueError, Stop])
+@pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("who", ["caller", "helper"])
 def test_an_exception_is_raised_after_all_have_stopped(who, problem):
-    main, together, active, done = threading.get_ident(), threading.Barrier(2), set(), []
+    main, together, begun, ended = threading.get_ident(), threading.Barrier(2), [], []
 
     def tile(i):
-        active.add(i)
-        try:
-            if i < 2:
-                together.wait(20)
-                if (threading.get_ident() == main) == (who == "caller"):
-                    raise problem("this one")
-                time.sleep(0.1)
-        finally:
-            active.remove(i)
-        done.append(i)
+        begun.append(i)
+        if i < 2:
+            together.wait(20)
+            if (threading.get_ident() == main) == (who == "caller"):
+                raise problem("this one")
+        time.sleep(0.05)
+        ended.append(i)
 
-    with tiles.use_threads(2):
-        with pytest.raises(problem, match="this one"):
-            tiles.run(tile, range(9))
-        assert not active and (len(done) == 1 if who == "caller" else done)
-        test_run_takes_each_piece_once_on_all_threads(2)
+    with tiles.use_threads(2), pytest.raises(problem, match="this one"):
+        tiles.run(tile, range(9))
+    assert len(begun) == len(ended) + 1 and (len(ended) == 1 if who == "caller" else ended)
+    assert pieces_and_threads(2, wait=2)[0] == list(range(50))
 
 
 @needs_blas
-def test_settings_hold_on_all_threads():
+def test_within_a_tile_settings_hold_and_a_run_stays_in_its_thread(two_blas_threads):
     together, mine, found = threading.Barrier(3), contextvars.ContextVar("mine"), []
 
-    def tile(i):
+    def tile(_):
         together.wait(20)
-        found.append((np.geterr()["divide"], mine.get(), tiles._chosen.get()))
-        with pytest.raises(FloatingPointError):
-            np.ones(1) / np.zeros(1)
+        alone = pieces_and_threads(4) == (list(range(50)), {threading.get_ident()})
+        found.append((alone, tiles.threads(), blas_threads(), tiles._chosen.get(), np.geterr()["divide"], mine.get()))
 
     mine.set("word")
     with tiles.use_threads(3), np.errstate(divide="raise"):
         tiles.run(tile, range(3))
-    assert found == [("raise", "word", 3)] * 3
+        assert tiles.threads() == 3 and blas_threads() == {2}
+    assert found == [(True, 1, {1}, 3, "raise", "word")] * 3
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 50])
-def test_total_is_the_sum_and_repeatable(count, cut_small, rng):
+def test_total_is_the_sum_and_repeatable(count, rng, cut):
     x = rng.standard_normal((41, 3))
-    like = np.empty(3), np.empty((3, 3), np.float64)
 
     def add(at, sums, squares):
         sums += x[at].sum(axis=0)
         squares += x[at].T @ x[at]
 
     with tiles.use_threads(count):
-        runs = [tiles.total(add, tiles.rows(x, 3), like) for _ in range(4)]
-    np.testing.assert_allclose(runs[0][0], x.sum(axis=0), rtol=0, atol=1e-13)
-    np.testing.assert_allclose(runs[0][1], x.T @ x, rtol=0, atol=1e-12)
-    assert all(np.array_equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run))
+        first, *others = [tiles.total(add, tiles.rows(x, 3), (x[0], x[:3])) for _ in range(4)]
+    assert_near(first, [x.sum(axis=0), x.T @ x])
+    assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other))
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (7, 5), (3, 1, 11), (0, 4)])
-def test_elementwise_is_the_plain_function(shape, cut_small, rng):
-    x, y = rng.standard_normal((2, *shape)), rng.standard_normal((*shape[::-1], 2))[..., 0].T  # y is not contiguous
-
-    def both(x, y, plus, times):
-        np.add(x, y, out=plus)
-        np.multiply(x, y, out=times)
-
+def test_elementwise_is_the_plain_function(shape, rng, cut):
+    x, y = np.asarray(rng.standard_normal(shape)), rng.standard_normal((*shape[::-1], 2))[..., 0].T  # y: not contiguous
     with tiles.use_threads(3):
-        plus, times = tiles.elementwise(both, x[0] if shape else np.asarray(x[0]), y, outputs=2)
-    assert plus.shape == times.shape == shape
-    assert np.array_equal(plus, x[0] + y) and np.array_equal(times, x[0] * y)
-
-
-# -- how many threads -------------------------------------------------------------------------------------------------
+        plus, times = tiles.elementwise(lambda x, y, a, b: (np.add(x, y, out=a), np.multiply(x, y, out=b)), x, y, outputs=2)
+    assert plus.shape == shape and np.array_equal(plus, x + y) and np.array_equal(times, x * y)
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True, "2", None])
 def test_use_threads_refuses(count):
-    with pytest.raises(
-        ValueError, match=r"^threads are a whole number of at least 1; use_threads says .*: give [^.]*\.*[^.]*$"
-    ):
-        with tiles.use_threads(count):
-            pass
+    with pytest.raises(ValueError, match="^threads are a whole number of at least 1; use_threads says .+: give 1, 2"):
+        tiles.use_threads(count).__enter__()
 
 
 @needs_blas
 def test_use_threads_nests_is_put_back_and_is_this_threads_alone():
     default = tiles.threads()
-    with pytest.raises(KeyError):
-        with tiles.use_threads(default + 1):
-            with tiles.use_threads(default + 2):
-                assert tiles.threads() == default + 2
-            assert tiles.threads() == default + 1
-            with ThreadPoolExecutor(1) as other:
-                assert other.submit(tiles.threads).result() == default
-            raise KeyError
+    with pytest.raises(KeyError), ThreadPoolExecutor(1) as other, tiles.use_threads(default + 1):
+        with tiles.use_threads(default + 2):
+            assert tiles.threads() == default + 2
+        assert (tiles.threads(), other.submit(tiles.threads).result()) == (default + 1, default)
+        raise KeyError
     assert tiles.threads() == default
 
 
-def python(code, timeout=30, **environment):
-    """A process of its own; a deadlock in it is a TimeoutExpired here."""
-    path = os.pathsep.join(filter(None, [os.path.dirname(os.path.dirname(tiles.__file__)), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, **environment}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=timeout)
+def python(code, **environment):
+    """A process of its own, that can import this file; one that hangs raises TimeoutExpired."""
+    places = os.path.dirname(__file__), os.path.dirname(os.path.dirname(tiles.__file__)), os.environ.get("PYTHONPATH", "")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places)), **environment}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30)
 
 
 @needs_blas
 @pytest.mark.parametrize("said", ["5", "0", "many", "1.5", "-2"])
 def test_the_environment_says_how_many(said):
     ended = python("from mvit_np import tiles; print(tiles.threads())", MVIT_NP_THREADS=said)
-    if said == "5":
-        assert ended.stdout.split() == ["5"]
-    else:
-        last = ended.stderr.strip().splitlines()[-1]
-        assert ended.returncode and last.startswith("ValueError: threads are a whole number")
-        assert "MVIT_NP_THREADS" in last and repr(said).strip("'") in last
+    problem = ended.stderr.strip().split("\n")[-1].replace("'", "")
+    sentence = f"ValueError: threads are a whole number of at least 1; the environments MVIT_NP_THREADS says {said}: give 1"
+    assert ended.stdout == "5\n" if said == "5" else problem.startswith(sentence)
 
 
-# -- BLAS's own threads -----------------------------------------------------------------------------------------------
+def blas_threads():
+    return {library.num_threads for library in tiles._blas()}
+
+
+def set_blas(counts):
+    """As nobody in particular: from 3.8 on threadpoolctl obeys only the first thread to set OpenBLAS, until that is cleared."""
+    forget = getattr(threadpoolctl.OpenBLASController, "clear_controlling_thread", lambda force: None)
+    forget(force=True)
+    for library, count in zip(tiles._blas(), counts):
+        library.set_num_threads(count)
+    forget(force=True)
+
+
+@pytest.fixture
+def two_blas_threads():
+    before = [library.num_threads for library in tiles._blas()]
+    set_blas([2] * len(before))
+    yield
+    set_blas(before)
+
+
+def blas_is_held():
+    """Whether BLAS has one thread inside blocks, also nested ones, and what it had, which was 2, after an exception."""
+    with pytest.raises(KeyError), tiles.one_blas_thread():
+        with tiles.one_blas_thread():
+            inside = blas_threads()
+        inside |= blas_threads()
+        raise KeyError
+    return inside == {1} and blas_threads() == {2}
 
 
 @needs_blas
-def test_one_blas_thread_is_put_back(two_blas_threads):
-    assert blas_threads() == {2}
-    with pytest.raises(KeyError):
-        with tiles.one_blas_thread():
-            with tiles.one_blas_thread():
-                assert blas_threads() == {1}
-            assert blas_threads() == {1}
-            raise KeyError
-    assert blas_threads() == {2}
+def test_one_blas_thread_in_whichever_thread(two_blas_threads):
+    with ThreadPoolExecutor(1) as other:
+        assert [blas_is_held(), other.submit(blas_is_held).result(), blas_is_held()] == [True] * 3
 
 
 @needs_blas
 def test_one_blas_thread_overlaps_in_two_threads(two_blas_threads):
     first, second = tiles.one_blas_thread(), tiles.one_blas_thread()
     with ThreadPoolExecutor(1) as a, ThreadPoolExecutor(1) as b:
-        for thread, step, held in [(a, first.__enter__, 1), (b, second.__enter__, 1), (a, first.__exit__, 1)]:
-            thread.submit(step, *(None,) * 3 * (step == first.__exit__)).result()
-            assert blas_threads() == {held}
-        b.submit(second.__exit__, None, None, None).result()
-    assert blas_threads() == {2}
+        steps = (a, first.__enter__), (b, second.__enter__), (a, first.__exit__, *[None] * 3), (b, second.__exit__, *[None] * 3)
+        assert [(thread.submit(*step).result(), blas_threads())[1] for thread, *step in steps] == [{1}, {1}, {1}, {2}]
 
 
-@needs_blas
-def test_tiles_run_with_one_blas_thread(two_blas_threads):
-    found = []
-    with tiles.use_threads(2):
-        tiles.run(lambda _: found.append(blas_threads()), range(3))
-    assert found == [{1}] * 3 and blas_threads() == {2}
-
-
-def test_without_a_known_blas_one_thread_does_it(monkeypatch, cut_small, rng):
-    x, w = rng.standard_normal((37, 5)), rng.standard_normal((5, 3))
+def test_without_a_known_blas_one_thread_does_it(monkeypatch, cut):
     monkeypatch.setattr(tiles, "_blas", lambda: [])
     with tiles.use_threads(3), tiles.one_blas_thread():
-        assert tiles.threads() == 1
-        np.testing.assert_allclose(ops.linear(x, w), x @ w, rtol=0, atol=1e-13)
-        assert Case("linear", ops.linear, normals((7, 5), (5, 3), (3,))).check().passed
+        assert tiles.threads() == 1 and Case("linear", ops.linear, normals((7, 5), (5, 3), (3,))).check().passed
 
 
-# -- forks and the caller's own threads -------------------------------------------------------------------------------
-
-FORK = """
-import multiprocessing, os, signal, sys, threading
-import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
-from mvit_np import ops, tiles
-
-tiles.SMALL, tiles.NUMBERS = 1, 4096
-x, w = np.random.default_rng(0).standard_normal((2, 301, 301))
-threadpool_limits(2)
-held, over = threading.Event(), threading.Event()
-
-def all_three():
-    together = threading.Barrier(3)
-    tiles.run(lambda _: together.wait(20), range(3))
-
-def hold():
-    with tiles.one_blas_thread():
-        held.set()
-        over.wait(25)
-
-def child(_=0):
-    signal.alarm(25)  # a deadlock ends the child, too
-    blas = {library["num_threads"] for library in threadpool_info()}
+def product_on_three_threads():
+    x, w = np.random.default_rng(0).standard_normal((2, 301, 301))
+    assert len(pieces_and_threads(3, wait=3)[1]) == 3
     with tiles.use_threads(3):
-        all_three()
-        return np.array_equal(ops.linear(x, w), expected) and blas == {2}
+        return ops.linear(x, w)
 
-with tiles.use_threads(3):
-    all_three()
-    expected = ops.linear(x, w)
-"""
 
-FORKS = {
-    "after the pool was used": "pass",
-    "while another thread holds BLAS": "threading.Thread(target=hold, daemon=True).start(); held.wait(20)",
-    "by the thread that holds BLAS": "block = tiles.one_blas_thread(); block.__enter__()",
-}
-FORK_BY_HAND = """
-pid = os.fork()
-if pid == 0:
-    os._exit(0 if child() and {left} else 1)
-over.set()
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"""
-FORK_POOL = """
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    assert pool.map_async(child, range(4)).get(25) == [True] * 4
-"""
+def child_is_well(expected):
+    signal.alarm(25)  # a deadlock ends the child, too
+    return blas_threads() == {2} and blas_is_held() and np.array_equal(product_on_three_threads(), expected)
+
+
+def fork(holder, how):
+    """In a process of its own: forks with the pool in use and BLAS held by nobody, by this thread or by another."""
+    expected, block, other = product_on_three_threads(), tiles.one_blas_thread(), ThreadPoolExecutor(1)
+    set_blas([2] * len(tiles._blas()))
+    if holder != "nobody":
+        block.__enter__() if holder == "this thread" else other.submit(block.__enter__).result()
+    if how == "multiprocessing":
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert pool.map_async(child_is_well, [expected] * 4).get(25) == [True] * 4
+    elif child := os.fork():
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    else:
+        well = child_is_well(expected)
+        if holder == "this thread":
+            block.__exit__(None, None, None)
+        os._exit(0 if well and blas_is_held() else 1)
 
 
 @needs_blas
-@needs_fork
-@pytest.mark.parametrize("when", FORKS)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("holder", ["nobody", "another thread", "this thread"])
 @pytest.mark.parametrize("how", ["by hand", "multiprocessing"])
-def test_a_forked_child_computes_the_same(when, how):
-    ended = python(FORK + FORKS[when] + (FORK_BY_HAND.format(left=True) if how == "by hand" else FORK_POOL))
+def test_a_forked_child_computes_the_same(holder, how):
+    ended = python(f"import test_tiles; test_tiles.fork({holder!r}, {how!r})")
     assert ended.returncode == 0, ended.stderr
+
+
+@needs_blas
+def test_a_thread_may_outlive_the_main_thread():
+    work = "lambda: (time.sleep(0.2), print(test_tiles.product_on_three_threads().shape))"
+    ended = python(f"import threading, time, test_tiles; threading.Thread(target={work}).start()")
+    assert ended.stdout == "(301, 301)\n", ended.stderr
+
+
+def test_user_threads_at_once_get_what_one_gets_alone(rng):
+    x, w = rng.standard_normal((1031, 256), np.float32), rng.standard_normal((256, 128), np.float32)
+    qkv, together = rng.standard_normal((3, 1, 301, 3, 64), np.float32), threading.Barrier(4)
+
+    def forward(times):
+        with tiles.use_threads(3):
+            return [array for _ in range(times) for array in (ops.linear(x, w), ops.attend(*qkv, 0.125))]
+
+    alone = forward(1)
+    with ThreadPoolExecutor(4) as users:
+        for found in users.map(lambda _: together.wait(20) + 1 and forward(5), range(4)):
+            assert len(found) == 10 and all(np.array_equal(a, b) for a, b in zip(found, alone * 5))
+
+
+TILED = "linear", "gelu", "mlp", "attend", "layer_norm", "cube_conv", "depthwise_conv", "max_pool", "split_qkv", "residual"
+
+
+def window_cases():
+    for kernel, *at in WINDOWS[1:]:
+        x, filters, cubes = (3, 3, 7, 5, 2, 3), (*kernel, 3), normals((3, 3, 7, 5, 3), (*kernel, 3, 5), (5,))
+        yield Case(f"max_pool {kernel, *at}", lambda x, k=kernel, at=at: ops.max_pool(x, k, *at), distinct(*x))
+        yield Case(f"cube_conv {kernel, *at}", lambda *x, at=at: ops.cube_conv(*x, *at), cubes)
+        yield Case(f"depthwise_conv {kernel, *at}", lambda *x, at=at: ops.depthwise_conv(*x, *at), normals(x, filters))
+
+
+def results(fun, arrays):
+    """Values and, for random but fixed cotangents, the gradients by all arrays."""
+    value, found = fun(*arrays), []
+    for i, y in enumerate(value if isinstance(value, tuple) else [value]):
+        dy = np.random.default_rng(i).standard_normal(y.shape, y.dtype) if y.ndim else np.ones_like(y)
+        _, pull = vjp(lambda *x, i=i: fun(*x)[i] if isinstance(value, tuple) else fun(*x), arrays)
+        found += [y, *pull(dy)]
+    return found
+
+
+def assert_near(found, expected, tolerance=1e-12):
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape and np.isfinite(a).all()
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max(initial=1))
+
+
+@pytest.mark.parametrize("case", [*op_cases(), *window_cases()], ids=lambda case: case.name)
+def test_cutting_changes_no_op(case, monkeypatch, request):
+    arrays, longest, run = case.make(np.random.default_rng(0)), [0], tiles.run
+    strided = [np.stack([x, x], axis=-1)[..., 0] for x in arrays], [np.pad(x, 1)[(slice(1, -1),) * x.ndim] for x in arrays]
+    with tiles.use_threads(1):
+        whole = results(case.fun, arrays)
+    request.getfixturevalue("cut")
+    monkeypatch.setattr(tiles, "run", lambda fun, pieces, *work: (longest.append(len(pieces)), run(fun, pieces, *work)))
+    for count in (1, 2, 3):
+        with tiles.use_threads(count):
+            found, again, *others = (results(case.fun, x) for x in (arrays, arrays, *strided))
+            assert all(np.array_equal(a, b) for a, b in zip(found, again)) and case.check().passed
+        for each in (found, *others):
+            assert_near(each, whole)
+    assert max(longest) > 1 or not case.name.startswith(TILED)  # they were cut
+
+
+@pytest.mark.parametrize("shift, scale", [(1000, 0.5), (-1000, 0.5), (0, 300)])
+def test_attend_with_huge_logits_is_the_loop_and_ignores_what_they_share(shift, scale, rng):
+    q, k, v = rng.standard_normal((3, 2, 7, 3, 4))
+    one, expected = np.ones((2, 7, 3, 1)), np.empty_like(v)
+    moved = [np.append(q, one, axis=3), np.append(k, one * shift / scale, axis=3), v]
+    for b, i, h in np.ndindex(2, 7, 3):
+        s = scale * (moved[1][b, :, h] @ moved[0][b, i, h])
+        p = np.exp(s - s.max())
+        expected[b, i, h] = p @ v[b, :, h] / p.sum()
+    y, dq, dk, dv = results(lambda *x: ops.attend(*x, scale), moved)
+    assert_near([y], [expected], 1e-11)
+    assert_near([y, dq[..., :4], dk[..., :4], dv], results(lambda *x: ops.attend(*x, scale), [q, k, v]), 1e-11)
+    single = results(lambda *x: ops.attend(*x, scale), [x.astype(np.float32) for x in moved])
+    assert_near(single[:1], [expected], 2e-3)
+    assert all(np.isfinite(x).all() for x in single)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize("share, other_limit", [(0.999, 0), (1.001, math.inf)], ids=["just under", "just above"])
+def test_both_ways_of_attend_agree_at_the_limit(share, other_limit, dtype, tolerance, rng, monkeypatch):
+    module = importlib.import_module("mvit_np.ops.attend")  # `ops.attend` is the function
+    q, k, v = rng.standard_normal((3, 2, 7, 3, 4)).astype(dtype)
+    q[0, 0, 0], k[0, 0, 0], k[0, 1, 0] = 9, 9, -9  # the longest: the bound is reached, on both sides
+    scale = module.SAFE * share * math.log(2) / (81 * 4)
+    one = results(lambda *x: ops.attend(*x, scale), [q, k, v])
+    monkeypatch.setattr(module, "SAFE", other_limit)
+    other = results(lambda *x: ops.attend(*x, scale), [q, k, v])
+    assert_near(one, other, tolerance)
+    assert any((a != b).any() for a, b in zip(one, other))  # so these were two ways

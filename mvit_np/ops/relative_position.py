@@ -9,11 +9,10 @@ each key a one-hot row that picks its own, and the bias comes out of Q K' itself
 
 import math
 
+from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
 from ..interpolation import linear_matrix
-
-_AXES = "thw"
 
 
 @op
@@ -26,27 +25,49 @@ def relative_query(q, scale, grids, *tables):
     xp = array_module(q)
     width, cls = q.shape[3], q.shape[1] - math.prod(grids[0][1])
     grid = q[:, cls:].reshape(q.shape[0], *grids[0][1], *q.shape[2:])
+    axes = [axis for axis, _, _ in grids]
     picks = [_selection(table, thw_q[axis], thw_kv[axis]) for (axis, thw_q, thw_kv), table in zip(grids, tables)]
     rows = [xp.tensordot(pick, table, 1) for pick, table in zip(picks, tables)]
-    names = [_AXES[axis] for axis, _, _ in grids]
     columns = [slice(end - r.shape[1], end) for end, r in zip(_ends(width, rows), rows)]
 
     y = xp.zeros((*q.shape[:3], columns[-1].stop), dtype=q.dtype)
     y[..., :width] = q
-    for name, r, at in zip(names, rows, columns):
-        bias = xp.einsum(f"bthwgd,{name}kd->bthwgk", grid, r)
-        y[:, cls:, :, at] = (bias * (1 / scale)).reshape(*q[:, cls:].shape[:3], -1)
+    for axis, r, at in zip(axes, rows, columns):
+        bias = _products(_lines(grid, axis), r.swapaxes(1, 2))
+        bias *= 1 / scale
+        y[:, cls:, :, at] = _unlined(bias, axis, grid.shape).reshape(*q[:, cls:].shape[:3], -1)
 
     def backward(dy):
         dq, d_tables = dy[..., :width].copy(), []
-        for name, r, at, pick in zip(names, rows, columns, picks):
-            d_bias = (dy[:, cls:, :, at] * (1 / scale)).reshape(*grid.shape[:-1], -1)
-            dq[:, cls:] += xp.einsum(f"bthwgk,{name}kd->bthwgd", d_bias, r).reshape(q[:, cls:].shape)
-            d_rows = xp.einsum(f"bthwgk,bthwgd->{name}kd", d_bias, grid)
+        d_grid = dy[:, cls:, :, width:].reshape(*grid.shape[:-1], -1)
+        for axis, r, at, pick in zip(axes, rows, columns, picks):
+            d_bias = _lines(d_grid[..., at.start - width : at.stop - width], axis) * (1 / scale)
+            dq[:, cls:] += _unlined(_products(d_bias, r), axis, grid.shape).reshape(q[:, cls:].shape)
+            d_rows = _products(d_bias.swapaxes(1, 2), _lines(grid, axis))
             d_tables.append(xp.tensordot(pick.transpose(2, 0, 1), d_rows, 2))
         return dq, None, None, *d_tables
 
     return y, backward
+
+
+def _lines(grid, axis):
+    """(B, T, H, W, h, d) -> (places on the axis, all others, d)"""
+    lines = array_module(grid).moveaxis(grid, 1 + axis, 0)
+    return lines.reshape(lines.shape[0], -1, lines.shape[-1])
+
+
+def _unlined(lines, axis, shape):
+    """The way back, to (B, T, H, W, h, last of lines)."""
+    rest = (*shape[: 1 + axis], *shape[2 + axis : -1])
+    return array_module(lines).moveaxis(lines.reshape(shape[1 + axis], *rest, -1), 0, 1 + axis)
+
+
+def _products(a, b):
+    """A matrix product for each place.   (n, I, J), (n, J, K) -> (n, I, K)"""
+    y = array_module(a).empty((*a.shape[:2], b.shape[2]), dtype=a.dtype)
+    work = math.prod(a.shape[1:]) * b.shape[2] // tiles.PRODUCT
+    tiles.run(lambda at: array_module(a).matmul(a[at], b[at], out=y[at]), tiles.rows(a, math.prod(a.shape[1:]), work))
+    return y
 
 
 @op
