@@ -27,7 +27,7 @@ from autograd.util import subvals
 
 from . import tree as trees
 from .backend import array_module, is_array
-from .tiles import one_blas_thread
+from .blas import one_blas_thread
 from .watch import watched
 
 

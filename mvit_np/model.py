@@ -10,6 +10,7 @@ from . import tiles
 from . import tree as trees
 from .autodiff import untraced
 from .backend import array_module, is_array, same_kind
+from .blas import one_blas_thread
 from .checkpoint import checkpoint as checkpointed
 from .layers.block import block, init_block
 from .layers.bridge import bridge, init_bridge
@@ -43,7 +44,7 @@ def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
     check_clip(clip, config)
     _check_generator(rng, "random")
     same_kind(clip, *trees.leaves(params))
-    with tiles.one_blas_thread():  # once for all ops
+    with one_blas_thread():  # once for all ops
         if rng is None and tap is None and _better_apart(params, clip, config):
             return _each_clip(params, clip, config)
         return _forward(params, clip, config, rng, tap, checkpointed(block) if checkpoint else block)

@@ -14,7 +14,7 @@ what it does to *some rows*, and `run` does it to all of them:
 
 NumPy lets go of Python's lock inside its loops and products, so plain threads do. Each takes the next tile as it finishes
 one. The matrix library (BLAS) has threads of its own; two sets of threads on the same cores get in each other's way, so
-while tiles run BLAS is held to one (`one_blas_thread`), and what it was set to before comes back afterwards.
+while tiles run BLAS is held to one (`blas.py`), and what it was set to before comes back afterwards.
 
 How many threads: `use_threads(n)`, else the environment's MVIT_NP_THREADS, else the cores this process may use. With a BLAS
 that threadpoolctl does not know, and so cannot hold back, one thread runs the tiles and BLAS does as it likes.
@@ -32,12 +32,13 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
+from . import blas
 from .backend import array_module
+from .blas import one_blas_thread
 
 NUMBERS = 1 << 20  # in a tile's widest array: 4 MiB of float32; smaller ones leave the threads waiting for Python's lock
 SMALL = 1 << 20  # numbers touched, some 0.2 ms: below this a hand-over to another thread costs more than it saves
@@ -65,7 +66,7 @@ def use_threads(count):
 
 def threads():
     """The number of threads that tiles run on here and now."""
-    if _inside.get() or not _blas():
+    if _inside.get() or not blas.libraries():
         return 1
     return _chosen.get() or _default_threads()
 
@@ -73,7 +74,7 @@ def threads():
 @functools.cache
 def _default_threads():
     if said := os.environ.get("MVIT_NP_THREADS"):
-        return _checked(int(said) if said.isdigit() else said, "the environment's MVIT_NP_THREADS")
+        return _checked(int(said) if said.isdecimal() else said, "the environment's MVIT_NP_THREADS")
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -108,7 +109,7 @@ def blocks(like, shape, width=1, work=None):
 
 
 def _cut(shape, width, share):
-    """Blocks of at most NUMBERS numbers, their number a multiple of `share` where that many fit."""
+    """Blocks of at most NUMBERS numbers, at least `share` of them (a multiple of it, where one axis is cut) if they fit."""
     inner = width * math.prod(shape[1:])
     if len(shape) == 1 or (inner <= NUMBERS and shape[0] >= share):
         parts = -(-shape[0] // max(1, NUMBERS // inner))
@@ -137,7 +138,7 @@ def run(fun, pieces, work=math.inf):
         return
     todo = deque(pieces)
     with one_blas_thread():
-        sent = [_pool(helpers).submit(contextvars.copy_context().run, _work, fun, todo) for _ in range(helpers)]
+        sent = _send(helpers, fun, todo)
         try:
             contextvars.copy_context().run(_work, fun, todo)
         finally:
@@ -145,6 +146,15 @@ def run(fun, pieces, work=math.inf):
             problems = [future.exception() for future in sent if not future.cancel()]  # a cancelled one never began
     for problem in filter(None, problems):
         raise problem
+
+
+def _send(helpers, fun, todo):
+    """Call that many threads to help; while the process ends there are none to be had, and the caller works alone."""
+    sent = []
+    with suppress(RuntimeError):
+        while len(sent) < helpers:
+            sent.append(_pool(helpers).submit(contextvars.copy_context().run, _work, fun, todo))
+    return sent
 
 
 def elementwise(fun, *arrays, outputs=1, passes=1):
@@ -161,7 +171,7 @@ def total(fun, pieces, like):
 
     One thread adds up one run of pieces, and the runs are added in order: the same setting gives the same last digit.
     """
-    parts = min(threads(), len(pieces))
+    parts = max(1, min(threads(), len(pieces)))
     groups = [pieces[len(pieces) * i // parts : len(pieces) * (i + 1) // parts] for i in range(parts)]
     sums = [None] * len(groups)
 
@@ -187,65 +197,25 @@ def _work(fun, todo):
         fun(piece)
 
 
-# -- the threads, and BLAS's own --------------------------------------------------------------------------------------
+# -- the threads ------------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
-_held = {"count": 0, "before": ()}
 _pools = {}
-
-
-@contextmanager
-def one_blas_thread():
-    """Hold BLAS to one thread within the block; blocks may be nested and overlap in several threads.
-
-    The setting is the process's. The first block to begin notes what it was, the last to end puts it back.
-    """
-    _hold()
-    try:
-        yield
-    finally:
-        _release()
-
-
-def _hold():
-    with _lock:
-        if _held["count"] == 0:
-            _held["before"] = [(library, library.num_threads) for library in _blas()]
-            for library in _blas():
-                library.set_num_threads(1)
-        _held["count"] += 1
-
-
-def _release():
-    with _lock:
-        _held["count"] -= 1
-        if _held["count"] == 0:
-            for library, before in _held["before"]:
-                library.set_num_threads(before)
-
-
-@functools.cache
-def _blas():
-    """The BLAS libraries of this process that can be told how many threads to use."""
-    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 def _pool(size):
     """Threads that stay, as many as were ever asked for at once; they end with the process."""
     with _lock:
         if _pools.get("size", 0) < size:
-            _pools.update(size=size, threads=ThreadPoolExecutor(size, thread_name_prefix="mvit_np"))
+            _pools.update(size=size, threads=ThreadPoolExecutor(size, "mvit_np", initializer=blas.begin_thread))
         return _pools["threads"]
 
 
 def _after_fork():
-    """A forked child has none of its parent's threads, and nobody in it to give BLAS back."""
+    """A forked child has none of its parent's threads."""
     global _lock
     _lock = threading.Lock()
     _pools.clear()
-    if _held["count"]:
-        _held["count"] = 1
-        _release()
 
 
 if hasattr(os, "register_at_fork"):

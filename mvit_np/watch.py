@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from .tiles import one_blas_thread
+from .blas import one_blas_thread
 
 _thread = threading.local()
 

@@ -7,7 +7,7 @@ import pytest
 from test_ops import bias_loop, cube_conv_loop, depthwise_conv_loop, gelu_loop, layer_norm_loop, max_pool_loop, softmax_loop
 
 import mvit_np as mv
-from mvit_np import MViTConfig, cross_entropy, forward, init, model, plan, predict, preset, tiles, tree, value_and_grad
+from mvit_np import MViTConfig, cross_entropy, forward, init, plan, predict, preset, tiles, tree, value_and_grad
 from mvit_np.checks import roughened
 from mvit_np.layers.embedding import embed
 from mvit_np.layers.pooling import pool_tokens
@@ -493,7 +493,7 @@ def test_clips_of_a_batch_taken_one_by_one_give_what_the_batch_gives(monkeypatch
     params = init(TINY, np.random.default_rng(0))
     clips = np.random.default_rng(1).standard_normal((5, *TINY.thw, TINY.channels)).astype("float32")
     whole, seen = forward(params, clips, TINY), []
-    monkeypatch.setattr(model, "embed", lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec))
+    monkeypatch.setattr("mvit_np.model.embed", lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec))
     monkeypatch.setattr(tiles, "NUMBERS", 64)
     with tiles.use_threads(2):
         np.testing.assert_allclose(forward(params, clips, TINY), whole, rtol=1e-5, atol=1e-6)

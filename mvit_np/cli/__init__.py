@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from threadpoolctl import threadpool_limits
-
 from .. import __version__
 from . import bench, check, classify, convert, demo, info
 
@@ -15,9 +13,7 @@ def main(argv=None):
     """Run one command; the exit code is 0, 1 where a check failed, 2 for a mistake of the user's (one sentence says which)."""
     arguments = _parser().parse_args(argv)
     try:
-        # Commands with small models ask for one: with several a step takes ten times as long where the machine is busy.
-        with threadpool_limits(getattr(arguments, "blas_threads", None), user_api="blas"):
-            return arguments.run(arguments)
+        return arguments.run(arguments)
     except (ValueError, TypeError, OSError, ImportError) as mistake:
         print(f"mvit-np: {mistake}", file=sys.stderr)
         return 2

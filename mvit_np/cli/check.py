@@ -9,7 +9,7 @@ def add(commands):
     """The command's options."""
     parser = commands.add_parser("check", help="check every gradient against finite differences, a line each")
     parser.add_argument("--verbose", action="store_true", help="show the whole report of every check")
-    parser.set_defaults(run=run, blas_threads=1)
+    parser.set_defaults(run=run)
 
 
 def run(arguments):

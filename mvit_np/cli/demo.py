@@ -22,7 +22,7 @@ def add(commands):
     parser.add_argument("--epochs", type=count, default=1, help="passes over the training clips (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the order of clips (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
-    parser.set_defaults(run=run, blas_threads=1)
+    parser.set_defaults(run=run)
 
 
 def run(arguments):

@@ -77,5 +77,5 @@ def _largest_exponent(q, k, scale):
     """No |scale q.k| / log 2 is larger (Cauchy and Schwarz). Infinite on a device: to look would wait for it."""
     if not isinstance(q, np.ndarray):
         return math.inf
-    longest = [math.sqrt(np.einsum("bhnd,bhnd->bhn", x, x).max()) for x in (q, k)]
+    longest = [math.sqrt(np.einsum("bhnd,bhnd->bhn", x, x).max(initial=0)) for x in (q, k)]
     return longest[0] * longest[1] * abs(scale) / math.log(2)
