@@ -5,7 +5,7 @@ from ..autodiff import op
 from ..backend import array_module
 from .depthwise_conv import grid_blocks
 from .linear import column_sums
-from .windows import inside, out_grid, padded, seen, taps
+from .windows import inside, out_grid, padded, seen, taps, windows
 
 
 @op
@@ -21,7 +21,8 @@ def cube_conv(x, w, b, stride, padding):
     pieces = grid_blocks(y, matrix.shape[0] // tiles.PRODUCT + 1)
 
     def cubes(at):
-        return seen(x, at, kernel, stride, padding).reshape(-1, matrix.shape[0])
+        cells, step = seen(x, at, kernel, stride, padding)
+        return windows(cells, kernel, step).reshape(-1, matrix.shape[0])
 
     def tile(at):
         part = cubes(at) @ matrix

@@ -6,7 +6,7 @@ import math
 from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
-from .windows import out_grid, seen
+from .windows import out_grid, seen, windows
 
 
 @op
@@ -17,51 +17,66 @@ def depthwise_conv(x, w, stride, padding):
     and dx[c] = sum over the taps that fall on c. Cells s apart are seen by the same taps, so each of the s^3 classes of
     cells is a convolution of dy, with stride 1, by every s-th tap in reverse order.
     """
-    xp, kernel, heads = array_module(x), w.shape[:3], x.shape[4]
-    flat = x.reshape(*x.shape[:4], -1)  # all heads' channels side by side: one long inner loop
-    filters = xp.concatenate([w] * heads, axis=3) if heads > 1 else w
+    xp, kernel = array_module(x), w.shape[:3]
+    flat = x.reshape(*x.shape[:4], -1)  # all heads' channels side by side
     y = xp.empty((x.shape[0], *out_grid(x.shape[1:4], kernel, stride, padding), flat.shape[4]), dtype=x.dtype)
-    pieces = grid_blocks(y, math.prod(kernel))
+    pieces, shape = grid_blocks(y, math.prod(kernel)), y.shape
 
     def tile(at):
-        y[at] = _filtered(seen(flat, at, kernel, stride, padding), filters)
+        y[at] = _filtered(flat, at, w, stride, padding)
 
     tiles.run(tile, pieces)
 
     def backward(dy):
-        dy = dy.reshape(y_shape)
+        dy = dy.reshape(shape)
 
         def tile(at, dw):
-            dw += xp.einsum("bthwijkd,bthwd->ijkd", seen(flat, at, kernel, stride, padding), dy[at])
+            cells = _windows(flat, at, kernel, stride, padding)
+            part = xp.einsum("thwijkc,thwc->ijkc", cells, _clips_last(dy[at]))
+            dw += part.reshape(*kernel, -1, w.shape[3]).sum(axis=3)
 
-        (dw,) = tiles.total(tile, pieces, (filters,))
         dx = xp.zeros(flat.shape, dtype=x.dtype)
         for first in itertools.product(*(range(min(k, s)) for k, s in zip(kernel, stride))):
-            _spread(dx, dy, filters, first, stride, padding)
-        return dx.reshape(x.shape), dw.reshape(*kernel, heads, -1).sum(axis=3), None, None
+            _spread(dx, dy, w, first, stride, padding)
+        return dx.reshape(x.shape), *tiles.total(tile, pieces, (w,)), None, None
 
-    y_shape = y.shape
-    return y.reshape(*y_shape[:4], *x.shape[4:]), backward
+    return y.reshape(*shape[:4], *x.shape[4:]), backward
 
 
 def _spread(dx, dy, w, first, stride, padding):
     """Fill the class of cells of dx that the taps first, first + s, first + 2 s, ... fall on."""
     taps = w[tuple(slice(i, None, s) for i, s in zip(first, stride))][::-1, ::-1, ::-1]
-    kernel = taps.shape[:3]
     before = [-(-(p - i) // s) for i, s, p in zip(first, stride, padding)]  # s u + first - p is in the grid from this u on
     cells = (slice(s * u + i - p, None, s) for u, i, s, p in zip(before, first, stride, padding))
-    target, reach = dx[(slice(None), *cells)], tuple(k - 1 for k in kernel)
+    target, reach = dx[(slice(None), *cells)], tuple(k - 1 for k in taps.shape[:3])
+    if not target.size:
+        return
 
     def tile(at):
         outs = [slice(u + a.start, u + a.stop) for u, a in zip(before, at[1:])]
-        target[at] = _filtered(seen(dy, (at[0], *outs), kernel, (1, 1, 1), reach), taps)
+        target[at] = _filtered(dy, (at[0], *outs), taps, (1, 1, 1), reach)
 
-    tiles.run(tile, grid_blocks(target, math.prod(kernel)))
+    tiles.run(tile, grid_blocks(target, math.prod(taps.shape[:3])))
 
 
-def _filtered(cells, w):
-    """(b, t, h, w, kt, kh, kw, d) windows times (kt, kh, kw, d) weights, summed over the taps."""
-    return array_module(w).einsum("bthwijkd,ijkd->bthwd", cells, w)
+def _filtered(x, block, w, stride, padding):
+    """A block of the convolution.   x: (B, T, H, W, C)   w: (kt, kh, kw, d), for each d channels of C   ->   (b, t, h, w, C)"""
+    xp = array_module(x)
+    cells = _windows(x, block, w.shape[:3], stride, padding)
+    y = xp.einsum("thwijkc,ijkc->thwc", cells, xp.concatenate([w] * (cells.shape[6] // w.shape[3]), axis=3))
+    return xp.moveaxis(y.reshape(*y.shape[:3], -1, x.shape[4]), 3, 0)
+
+
+def _windows(x, block, kernel, stride, padding):
+    """Windows with the clips beside the channels, for long inner loops.   (B, T, H, W, C)   ->   (t, h, w, kt, kh, kw, b C)"""
+    clips_inside = array_module(x).moveaxis(x[block[0]], 0, 3)
+    cells, step = seen(clips_inside[None], (slice(0, 1), *block[1:]), kernel, stride, padding)
+    return windows(cells.reshape(*cells.shape[:4], -1), kernel, step)[0]
+
+
+def _clips_last(x):
+    """(b, t, h, w, C) -> (t, h, w, b C)"""
+    return array_module(x).moveaxis(x, 0, 3).reshape(*x.shape[1:4], -1)
 
 
 def grid_blocks(y, work=1):

@@ -1,8 +1,8 @@
 """Sliding windows over a (T, H, W) grid, shared by the convolutions and the pools.
 
 A window op looks at x (B, T, H, W, ...) through a kernel (kt, kh, kw) that moves by a stride. `windows` shows all of them at
-once as a view without a copy; `seen` shows those of some outputs, of a grid that is not padded yet; `taps` walks over the
-kernel's positions, each a strided slice of the padded grid.
+once as a view without a copy; `seen` finds the cells that some of them look at, in a grid that is not padded yet; `taps` walks
+over the kernel's positions, each a strided slice of the padded grid.
 """
 
 import functools
@@ -17,19 +17,21 @@ def out_grid(grid, kernel, stride, padding):
 
 
 def seen(x, block, kernel, stride, padding):
-    """The windows of some outputs: `block` is a slice of clips and one of outputs on each grid axis.
+    """The cells that the windows of some outputs look at, with zeros beyond the grid, and the step from window to window.
 
-    x: (B, T, H, W, ...)   ->   (b, t, h, w, kt, kh, kw, ...), zeros beyond the grid.  Only cells that are looked at are copied.
+    block   a slice of clips, and one of outputs on each grid axis
+
+    x: (B, T, H, W, ...)   ->   (b, t, h, w, ...), of which `windows` with that step shows the windows
     """
     outs = tuple((at.start, at.stop) for at in block[1:])
     lengths, step, runs, whole = _looked_at(x.shape[1:4], outs, kernel, stride, padding)
     x = x[block[0]]
     if whole:
-        return windows(x[(slice(None), *whole)], kernel, step)
+        return x[(slice(None), *whole)], step
     wide = array_module(x).zeros((x.shape[0], *lengths, *x.shape[4:]), dtype=x.dtype)
     for into, cells in runs:
         wide[(slice(None), *into)] = x[(slice(None), *cells)]
-    return windows(wide, kernel, step)
+    return wide, step
 
 
 @functools.lru_cache(maxsize=1024)

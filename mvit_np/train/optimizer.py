@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .. import tiles
 from .. import tree as trees
 from ..backend import array_module
+
+SMALL = 1 << 14  # numbers in a leaf that is not worth calls of its own
 
 
 def adamw_state(params):
@@ -24,23 +28,37 @@ def adamw(params, grads, state, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay
     """
     step = state["step"] + 1
     correct = 1 - betas[0] ** step, 1 - betas[1] ** step
-    leaves = []  # flat: (p, g, m, v, new p, what decay leaves of p)
     paths = iter([path for path, _ in trees.paths(params)])
+    groups = {}  # leaves of each kind, as flat views: (p, g, m, v, new p)
 
-    def collect(p, g, m, v):
+    def collect(p, *others):
         new = array_module(p).empty(p.shape, dtype=p.dtype)
-        kept = 1 - rate * weight_decay if decays(next(paths), p) else 1.0
-        leaves.append((*(x.reshape(-1) for x in (p, g, m, v, new)), kept))
+        small = p.size < SMALL and isinstance(p, np.ndarray)  # a device would copy a table of their places there
+        leaf = [x.reshape(-1) for x in (p, *others, new)]
+        groups.setdefault((decays(next(paths), p), small, p.dtype), []).append(leaf)
         return new
 
-    def tile(piece):
-        (*arrays, kept), at = piece
-        _update(*(x[at] for x in arrays), kept, rate, betas, eps, correct)
-
     new = trees.map(collect, params, grads, state["mean"], state["square"])
-    pieces = [(leaf, at) for leaf in leaves for at in tiles.rows(leaf[0])]
-    tiles.run(tile, pieces, 16 * sum(leaf[0].size for leaf in leaves))
+    for (decaying, small, _), leaves in groups.items():
+        kept = 1 - rate * weight_decay if decaying else 1.0
+        _update_all(leaves, small, lambda *flat, kept=kept: _update(*flat, kept, rate, betas, eps, correct))
     return new, {**state, "step": step}
+
+
+def _update_all(leaves, small, update):
+    """Large leaves a tile at a time; small ones as one, for calls would take longer than the arithmetic."""
+    if not small:
+        pieces = [(leaf, at) for leaf in leaves for at in tiles.rows(leaf[0])]
+        tiles.run(lambda piece: update(*(x[piece[1]] for x in piece[0])), pieces)
+        return
+    joined = [np.concatenate(arrays) for arrays in zip(*leaves)]
+    update(*joined)
+    start = 0
+    for leaf in leaves:
+        at = slice(start, start + leaf[0].size)
+        for view, whole in zip(leaf[2:], joined[2:]):  # m, v and the new p
+            view[...] = whole[at]
+        start = at.stop
 
 
 def _update(p, g, m, v, new, kept, rate, betas, eps, correct):
