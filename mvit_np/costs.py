@@ -147,9 +147,7 @@ def _kept(s):
         kept += m * d if s.pool_skip is s.pool_q and s.pool_q.kind == "conv" else 0  # and its norm's input
     if s.relative:
         columns = s.heads * sum(s.thw_kv["thw".index(axis)] for axis, _ in s.relative)
-        kept += m * (d + columns) + kv * (columns if s.pool_kv else d + columns)  # q and k with their bias columns
-    if s.unit:
-        kept += (m + 2 * n) * d if s.pool_q else 0  # q, k and v cut into units, besides their projections that a pool keeps
+        kept += m * (d + columns) + kv * columns  # q and k with their bias columns
     kept += m * d  # attention's result
     kept += 2 * m * d  # x and norm2's result: the hidden layer of the MLP is rebuilt
     return kept

@@ -119,12 +119,9 @@ def cross_entropy_loop(logits, smoothing=0.0):
     return np.array(total / len(logits))
 
 
-def split_qkv_loop(x, heads, part):
-    d = x.shape[2] // (3 * heads)
-    y = np.zeros((*x.shape[:2], heads, d))
-    for head, channel in itertools.product(range(heads), range(d)):
-        y[:, :, head, channel] = x[:, :, part * heads * d + head * d + channel]
-    return y
+def split_columns_loop(w, count, part):
+    d = w.shape[1] // count
+    return np.stack([w[:, part * d + column] for column in range(d)], axis=1)
 
 
 def join_class_loop(cls, x):
@@ -212,8 +209,8 @@ SIMPLE = {
     "scale by a mask": (lambda x: ops.scale(x, MASK.astype(x.dtype)), lambda x: np.stack([0 * x[0], 2 * x[1]]), [(2, 4, 3)]),
 }  # fmt: skip
 SIMPLE |= {
-    f"split_qkv, {name}": (lambda x, i=i: ops.split_qkv(x, 2)[i], lambda x, i=i: split_qkv_loop(x, 2, i), [(2, 3, 12)])
-    for i, name in enumerate("qkv")
+    f"split_columns, {i}": (lambda w, i=i: ops.split_columns(w, 3)[i], lambda w, i=i: split_columns_loop(w, 3, i), [(2, 12)])
+    for i in range(3)
 }
 
 
@@ -289,7 +286,7 @@ LINEAR = {
     "avg_pool": (lambda x: ops.avg_pool(x, (2, 3, 3), (1, 2, 2), (1, 1, 1)), (*GRID, 2)),
     "relative_query": (lambda q: ops.relative_query(q, 0.5, GRIDS, W), (2, 13, 2, 5)),
     "reshape": (lambda x: ops.reshape(x, (2, 6)), (3, 4)),
-    "split_qkv": (lambda x: ops.split_qkv(x, 2)[1], (2, 3, 12)),
+    "split_columns": (lambda w: ops.split_columns(w, 3)[1], (2, 12)),
     "split_class": (lambda x: ops.split_class(x)[1], (2, 4, 3)),
     "join_class": (lambda x: ops.join_class(x, np.zeros((2, 4, 3))), (2, 1, 3)),
     "join_channels": (lambda x: ops.join_channels(x, np.zeros((2, 4, 2))), (2, 4, 3)),

@@ -285,7 +285,7 @@ def test_user_threads_at_once_get_what_one_gets_alone(rng):
             assert len(found) == 10 and all(np.array_equal(a, b) for a, b in zip(found, alone * 5))
 
 
-TILED = "linear", "gelu", "mlp", "attend", "layer_norm", "cube_conv", "depthwise_conv", "max_pool", "split_qkv", "residual"
+TILED = "linear", "gelu", "mlp", "attend", "layer_norm", "cube_conv", "depthwise_conv", "max_pool", "residual"
 
 
 def window_cases():

@@ -29,7 +29,7 @@ BACKWARD = {
 # Ops that move, add or scale: their backward passes do not read the inputs.
 LINEAR = frozenset(
     "add avg_pool first_token join_channels join_class join_units mean_token relative_key reshape residual scale split_class "
-    "split_qkv split_units".split()
+    "split_columns split_units".split()
 )
 
 

@@ -12,20 +12,19 @@ from ..ops import (
     reshape,
     residual,
     split_class,
-    split_qkv,
+    split_columns,
     split_units,
 )
 from . import initial
 from .pooling import init_pool, pool_heads
 
 
-def attention(params, x, spec, *, tap=None):
-    """Project, pool, attend, project.   x: (B, [1 +] T H W, D_in)   ->   (B, [1 +] t h w, D)   with t h w = spec.thw_q
+def attention(params, x, spec, skip=None, *, tap=None):
+    """Project, pool, attend, project, add to the skip.   x: (B, [1 +] T H W, D_in)   skip, and result: (B, [1 +] t h w, D)
 
     q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v, heads joined, projected.
     """
-    qkv = linear(x, params["qkv"]["w"], params["qkv"].get("b"))
-    q_hat, k_hat, v_hat = split_qkv(qkv, spec.heads)
+    q_hat, k_hat, v_hat = _project(params["qkv"], x, spec)
     q = pool_heads(params, q_hat, spec.pool_q, "q", spec)
     k = pool_heads(params, k_hat, spec.pool_kv, "k", spec)
     v = pool_heads(params, v_hat, spec.pool_kv, "v", spec)
@@ -33,7 +32,15 @@ def attention(params, x, spec, *, tap=None):
     z = _attend(params, q, k, v, spec, tap)
     z = _add_query(z, q, spec)
     z = reshape(z, (*z.shape[:2], spec.dim_attn))
-    return linear(z, params["proj"]["w"], params["proj"]["b"])
+    return linear(z, params["proj"]["w"], params["proj"]["b"], skip)
+
+
+def _project(qkv, x, spec):
+    """Queries, keys, values, cut into heads; their matrices stand side by side in one, as released.   ->   3 x (B, N, h, d)"""
+    weights = split_columns(qkv["w"], 3)
+    biases = split_columns(qkv["b"], 3) if "b" in qkv else (None,) * 3
+    shape = (*x.shape[:2], spec.heads, spec.head_dim)
+    return [reshape(linear(x, w, b), shape) for w, b in zip(weights, biases)]
 
 
 def _attend(params, q, k, v, spec, tap):

@@ -1,5 +1,7 @@
 """A transformer block whose two halves may each change the shape: pooling shrinks the grid, widening grows the channels."""
 
+from functools import partial
+
 from ..autodiff import untraced
 from ..ops import layer_norm, linear, reshape
 from . import initial
@@ -18,11 +20,11 @@ def block(params, x, spec, *, rng=None, tap=None):
     skip = _widened(params, x, y, spec) if spec.dim_attn != spec.dim_in else x
     if spec.pool_skip and skip is not None:
         skip = _pooled(params["attn"], skip, spec)
-    x = _add(skip, attention(params["attn"], y, spec, tap=tap), spec, rng)
+    x = _add(skip, partial(attention, params["attn"], y, spec, tap=tap), spec, rng)
 
     y = _norm(params["norm2"], x, spec)
     skip = _widened(params, x, y, spec) if spec.dim_out != spec.dim_attn else x
-    x = _add(skip, mlp(params["mlp"], y), spec, rng)
+    x = _add(skip, partial(mlp, params["mlp"], y), spec, rng)
     if tap:
         tap("output", untraced(x))
     return x
@@ -49,9 +51,12 @@ def _widened(params, x, normed, spec):
 
 
 def _add(skip, branch, spec, rng):
+    """The branch on its skip: added by the branch's last layer, unless stochastic depth comes between them."""
     if skip is None:
-        return drop_branch(branch, spec.drop_path, rng)
-    return add_branch(skip, branch, spec.drop_path, rng)
+        return drop_branch(branch(), spec.drop_path, rng)
+    if rng is None or spec.drop_path == 0:
+        return branch(skip=skip)
+    return add_branch(skip, branch(), spec.drop_path, rng)
 
 
 def attention_half(params, x, spec, *, rng=None, tap=None):

@@ -13,7 +13,17 @@ from .mlp import mlp
 from .relative_position import relative_key, relative_query
 from .residual import add, residual, scale
 from .softmax import softmax
-from .tokens import first_token, join_channels, join_class, join_units, mean_token, reshape, split_class, split_qkv, split_units
+from .tokens import (
+    first_token,
+    join_channels,
+    join_class,
+    join_units,
+    mean_token,
+    reshape,
+    split_class,
+    split_columns,
+    split_units,
+)
 
 __all__ = [
     "add",
@@ -40,6 +50,6 @@ __all__ = [
     "scale",
     "softmax",
     "split_class",
-    "split_qkv",
+    "split_columns",
     "split_units",
 ]

@@ -8,14 +8,16 @@ from .linear import column_sums
 
 
 @op
-def mlp(x, w1, b1, w2, b2):
-    """gelu(x W1 + b1) W2 + b2.   x: (..., I)   w1: (I, H)   b1: (H,)   w2: (H, O)   b2: (O,)   ->   (..., O)
+def mlp(x, w1, b1, w2, b2, skip=None):
+    """gelu(x W1 + b1) W2 + b2, added to a skip.   x: (..., I)   w1: (I, H)   b1: (H,)   w2: (H, O)   b2: (O,)   ->   (..., O)
 
-    The same as linear, gelu, linear, some rows at a time. With H = X W1 + b1 and A = gelu(H), both rebuilt:
-    dW2 = A' dY,  dH = (dY W2') gelu'(H),  dW1 = X' dH,  dX = dH W1',  and each bias gets the sum of its rows.
+    The same as linear, gelu, linear, some rows at a time; without a skip, (..., O), nothing is added.
+    With H = X W1 + b1 and A = gelu(H), both rebuilt:  dW2 = A' dY,  dH = (dY W2') gelu'(H),  dW1 = X' dH,  dX = dH W1',
+    each bias gets the sum of its rows, and the skip gets dY.
     """
     xp = array_module(x)
     rows = x.reshape(-1, x.shape[-1])
+    skip_rows = None if skip is None else skip.reshape(-1, w2.shape[1])
     y = xp.empty((rows.shape[0], w2.shape[1]), dtype=x.dtype)
     pieces = tiles.rows(rows, w1.shape[1], (w1.size + w2.size) // tiles.PRODUCT)
 
@@ -27,11 +29,13 @@ def mlp(x, w1, b1, w2, b2):
     def tile(at):
         xp.matmul(gelu_array(hidden(at)), w2, out=y[at])
         y[at] += b2
+        if skip is not None:
+            y[at] += skip_rows[at]
 
     tiles.run(tile, pieces)
 
-    def backward(dy):
-        dy = dy.reshape(-1, dy.shape[-1])
+    def backward(dy_given):
+        dy = dy_given.reshape(-1, dy_given.shape[-1])
         dx = xp.empty(rows.shape, dtype=x.dtype)
 
         def tile(at, dw1, db1, dw2, db2):
@@ -43,6 +47,6 @@ def mlp(x, w1, b1, w2, b2):
             db1 += column_sums(dh)
             xp.matmul(dh, w1.T, out=dx[at])
 
-        return dx.reshape(x.shape), *tiles.total(tile, pieces, (w1, b1, w2, b2))
+        return dx.reshape(x.shape), *tiles.total(tile, pieces, (w1, b1, w2, b2)), dy_given
 
     return y.reshape(*x.shape[:-1], w2.shape[1]), backward

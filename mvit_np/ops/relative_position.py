@@ -30,8 +30,9 @@ def relative_query(q, scale, grids, *tables):
     rows = [xp.tensordot(pick, table, 1) for pick, table in zip(picks, tables)]
     columns = [slice(end - r.shape[1], end) for end, r in zip(_ends(width, rows), rows)]
 
-    y = xp.zeros((*q.shape[:3], columns[-1].stop), dtype=q.dtype)
+    y = xp.empty((*q.shape[:3], columns[-1].stop), dtype=q.dtype)
     y[..., :width] = q
+    y[:, :cls, :, width:] = 0
     for axis, r, at in zip(axes, rows, columns):
         bias = _products(_lines(grid, axis), r.swapaxes(1, 2))
         bias *= 1 / scale

@@ -2,7 +2,6 @@
 
 import math
 
-from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
 
@@ -19,23 +18,17 @@ def reshape(x, shape):
 
 
 @op
-def split_qkv(x, heads):
-    """The three projections, each cut into heads.   x: (B, N, 3 h d), ordered [q|k|v][head][channel]   ->   3 x (B, N, h, d)"""
-    xp, shape, dtype = array_module(x), x.shape, x.dtype
-    parts = x.reshape(*shape[:2], 3, heads, -1)
-    cut = parts.shape
+def split_columns(w, count):
+    """The matrices that stand side by side in one, or such biases.   w: (..., count D)   ->   count x (..., D), views"""
+    xp, shape, dtype, width = array_module(w), w.shape, w.dtype, w.shape[-1] // count
 
     def backward(*dys):
-        dx = xp.empty(cut, dtype=dtype)
+        dw = xp.empty(shape, dtype=dtype)
+        for i, dy in enumerate(dys):
+            dw[..., width * i : width * (i + 1)] = 0 if dy is None else dy
+        return dw, None
 
-        def tile(at):
-            for i, dy in enumerate(dys):
-                dx[at][:, :, i] = 0 if dy is None else dy[at]
-
-        tiles.run(tile, tiles.blocks(dx, shape[:2], shape[2]))
-        return dx.reshape(shape), None
-
-    return tuple(parts[:, :, i] for i in range(3)), backward
+    return tuple(w[..., width * i : width * (i + 1)] for i in range(count)), backward
 
 
 @op
