@@ -62,7 +62,7 @@ def _speed(results):
 
 def _speed_table(results, against):
     aims = against and any(case["time_aim"] for case in results["cases"])
-    head = ["", "mvit_np", "quartiles"] + ["torch", "quartiles", "ratio"] * against + ["aim"] * aims
+    head = ["", "mvit_np", "quartiles"] + ["torch", "quartiles", "ratio"] * against + ["wanted"] * aims
     return [*head, "clips/s", "GFLOP/s", "of roof"], [_speed_row(case, results, against, aims) for case in results["cases"]]
 
 
@@ -83,7 +83,7 @@ def _aim(value):
 def _memory(results):
     against = "torch" in results["machine"]
     aims = against and any(case["memory_aim"] for case in results["cases"])
-    head = ["", "mvit_np", "imports"] + ["torch", "imports", "ratio"] * against + ["aim"] * aims
+    head = ["", "mvit_np", "imports"] + ["torch", "imports", "ratio"] * against + ["wanted"] * aims
     return _section("Memory", MEMORY, markdown(head, [_memory_row(case, aims) for case in results["cases"]]))
 
 
