@@ -13,6 +13,7 @@ from .plan import plan
 from .presets import PRESETS, preset
 from .report import GradientError
 from .resize import resize
+from .tiles import use_threads
 from .weights import convert, inflate, load, save
 
 __version__ = "0.1.0"
@@ -43,7 +44,8 @@ __all__ = [
     # parts to build from
     "ops",
     "tree",
-    # where arrays live
+    # where arrays live, and on how many threads they are computed
     "to_device",
     "to_host",
+    "use_threads",
 ]

@@ -41,7 +41,7 @@ from .backend import array_module
 from .blas import one_blas_thread
 
 NUMBERS = 1 << 20  # in a tile's widest array: 4 MiB of float32; smaller ones leave the threads waiting for Python's lock
-SMALL = 1 << 20  # numbers touched, some 0.2 ms: below this a hand-over to another thread costs more than it saves
+SMALL = 1 << 21  # numbers touched, some 0.4 ms: below this a hand-over to another thread costs more than it saves
 PRODUCT = 8  # multiply-adds of a matrix product in the time of one number touched
 
 
@@ -123,15 +123,13 @@ def _cut(shape, width, share):
 # -- running them -----------------------------------------------------------------------------------------------------
 
 
-def run(fun, pieces, work=math.inf):
+def run(fun, pieces):
     """fun(piece) for every piece, on all threads; a piece's work must write only what is its own.
-
-    work   of all pieces, in numbers touched: what is less than SMALL stays in this thread
 
     The caller works too, and waits for the others. The first exception is raised here, after all have stopped. Within a
     tile `run` uses no further threads. NumPy's error settings and `use_threads` hold inside.
     """
-    helpers = min(threads(), len(pieces)) - 1 if len(pieces) > 1 and work >= SMALL else 0
+    helpers = min(threads(), len(pieces)) - 1 if len(pieces) > 1 else 0
     if not helpers:
         for piece in pieces:
             fun(piece)

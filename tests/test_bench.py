@@ -130,8 +130,8 @@ def test_a_profile_counts_ops_as_by_hand_and_its_shares_make_a_whole():
     for told, both in ((forward, [""]), (step, ["", "backward"])):
         calls = {(row["op"], row["phase"]): row["calls"] for row in told["rows"]}
         for phase in ("forward", "backward")[: len(both)]:
-            found = {op: calls[op, phase] for op in ("cube_conv", "attend", "mlp", "linear")}
-            assert found == {"cube_conv": 1, "attend": 4, "mlp": 4, "linear": 4 * 4 + 2 + 1}
+            found = {op: calls[op, phase] for op in ("cube_conv", "attend", "mlp", "project", "linear")}
+            assert found == {"cube_conv": 1, "attend": 4, "mlp": 4, "project": 4, "linear": 4 + 2 + 1}
         assert sum(row["seconds"] for row in told["rows"]) == pytest.approx(told["wall_s"])
         assert all(row["seconds"] >= 0 for row in told["rows"]) and told["rows"][-1]["op"] == profile.REST
     assert calls["adamw", "update"] == 1

@@ -90,6 +90,7 @@ def test_parameters_are_those_that_init_makes(changes):
 
 COUNTED = {  # multiply-adds of one call, from the shapes of its arrays
     "linear": lambda y, x, w, *_: y.size * w.shape[0],
+    "project": lambda y, x, w, *_: sum(part.size for part in y) * w.shape[0],
     "mlp": lambda y, x, w1, b1, w2, *_: x.size // w1.shape[0] * (w1.size + w2.size),
     "cube_conv": lambda y, x, w, *_: y.size * math.prod(w.shape[:4]),
     "depthwise_conv": lambda y, x, w, *_: y.size * math.prod(w.shape[:3]),

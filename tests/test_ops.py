@@ -119,9 +119,12 @@ def cross_entropy_loop(logits, smoothing=0.0):
     return np.array(total / len(logits))
 
 
-def split_columns_loop(w, count, part):
-    d = w.shape[1] // count
-    return np.stack([w[:, part * d + column] for column in range(d)], axis=1)
+def project_loop(x, w, b, part):
+    d = w.shape[1] // 3
+    y = np.zeros((*x.shape[:2], d))
+    for n, token, channel in itertools.product(range(len(x)), range(x.shape[1]), range(d)):
+        y[n, token, channel] = sum(x[n, token] * w[:, part * d + channel]) + b[part * d + channel]
+    return y
 
 
 def join_class_loop(cls, x):
@@ -209,7 +212,11 @@ SIMPLE = {
     "scale by a mask": (lambda x: ops.scale(x, MASK.astype(x.dtype)), lambda x: np.stack([0 * x[0], 2 * x[1]]), [(2, 4, 3)]),
 }  # fmt: skip
 SIMPLE |= {
-    f"split_columns, {i}": (lambda w, i=i: ops.split_columns(w, 3)[i], lambda w, i=i: split_columns_loop(w, 3, i), [(2, 12)])
+    f"project, {i}": (
+        lambda x, w, b, i=i: ops.project(x, w, b, 3)[i],
+        lambda x, w, b, i=i: project_loop(x, w, b, i),
+        [(2, 3, 5), (5, 12), (12,)],
+    )
     for i in range(3)
 }
 
@@ -286,7 +293,7 @@ LINEAR = {
     "avg_pool": (lambda x: ops.avg_pool(x, (2, 3, 3), (1, 2, 2), (1, 1, 1)), (*GRID, 2)),
     "relative_query": (lambda q: ops.relative_query(q, 0.5, GRIDS, W), (2, 13, 2, 5)),
     "reshape": (lambda x: ops.reshape(x, (2, 6)), (3, 4)),
-    "split_columns": (lambda w: ops.split_columns(w, 3)[1], (2, 12)),
+    "project": (lambda x: ops.project(x, np.ones((3, 12)), np.zeros(12), 3)[1], (2, 4, 3)),
     "split_class": (lambda x: ops.split_class(x)[1], (2, 4, 3)),
     "join_class": (lambda x: ops.join_class(x, np.zeros((2, 4, 3))), (2, 1, 3)),
     "join_channels": (lambda x: ops.join_channels(x, np.zeros((2, 4, 2))), (2, 4, 3)),

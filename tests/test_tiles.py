@@ -59,7 +59,7 @@ def test_little_work_and_a_device_array_are_one_block(monkeypatch):
     assert (device_double.to_host(tiles.elementwise(device_double.xp.add, there, there)[0]) == 2).all()
 
 
-def pieces_and_threads(count, pieces=50, wait=0, **work):
+def pieces_and_threads(count, pieces=50, wait=0):
     """What a run took, and the threads it was on; `wait` pieces wait for each other, so they need as many threads."""
     done, together = [], threading.Barrier(wait or 1)
 
@@ -69,7 +69,7 @@ def pieces_and_threads(count, pieces=50, wait=0, **work):
         done.append((i, threading.get_ident()))
 
     with tiles.use_threads(count):
-        tiles.run(tile, range(pieces), **work)
+        tiles.run(tile, range(pieces))
     return sorted(i for i, _ in done), {ident for _, ident in done}
 
 
@@ -78,7 +78,7 @@ def pieces_and_threads(count, pieces=50, wait=0, **work):
 def test_run_takes_each_piece_once_on_all_threads(count):
     done, idents = pieces_and_threads(count, wait=count)
     assert done == list(range(50)) and len(idents) == count and threading.get_ident() in idents
-    for alone in (pieces_and_threads(count, work=tiles.SMALL - 1), pieces_and_threads(1), pieces_and_threads(count, pieces=1)):
+    for alone in (pieces_and_threads(1), pieces_and_threads(count, pieces=1)):
         assert alone[1] == {threading.get_ident()}
 
 
@@ -285,7 +285,7 @@ def test_user_threads_at_once_get_what_one_gets_alone(rng):
             assert len(found) == 10 and all(np.array_equal(a, b) for a, b in zip(found, alone * 5))
 
 
-TILED = "linear", "gelu", "mlp", "attend", "layer_norm", "cube_conv", "depthwise_conv", "max_pool", "residual"
+TILED = "linear", "project", "gelu", "mlp", "attend", "layer_norm", "cube_conv", "depthwise_conv", "max_pool", "residual"
 
 
 def window_cases():

@@ -7,12 +7,12 @@ from ..ops import (
     join_class,
     join_units,
     linear,
+    project,
     relative_key,
     relative_query,
     reshape,
     residual,
     split_class,
-    split_columns,
     split_units,
 )
 from . import initial
@@ -24,7 +24,8 @@ def attention(params, x, spec, skip=None, *, tap=None):
 
     q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v, heads joined, projected.
     """
-    q_hat, k_hat, v_hat = _project(params["qkv"], x, spec)
+    projected = project(x, params["qkv"]["w"], params["qkv"].get("b"), 3)
+    q_hat, k_hat, v_hat = (reshape(y, (*x.shape[:2], spec.heads, spec.head_dim)) for y in projected)
     q = pool_heads(params, q_hat, spec.pool_q, "q", spec)
     k = pool_heads(params, k_hat, spec.pool_kv, "k", spec)
     v = pool_heads(params, v_hat, spec.pool_kv, "v", spec)
@@ -33,14 +34,6 @@ def attention(params, x, spec, skip=None, *, tap=None):
     z = _add_query(z, q, spec)
     z = reshape(z, (*z.shape[:2], spec.dim_attn))
     return linear(z, params["proj"]["w"], params["proj"]["b"], skip)
-
-
-def _project(qkv, x, spec):
-    """Queries, keys, values, cut into heads; their matrices stand side by side in one, as released.   ->   3 x (B, N, h, d)"""
-    weights = split_columns(qkv["w"], 3)
-    biases = split_columns(qkv["b"], 3) if "b" in qkv else (None,) * 3
-    shape = (*x.shape[:2], spec.heads, spec.head_dim)
-    return [reshape(linear(x, w, b), shape) for w, b in zip(weights, biases)]
 
 
 def _attend(params, q, k, v, spec, tap):

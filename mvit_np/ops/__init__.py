@@ -10,6 +10,7 @@ from .layer_norm import layer_norm
 from .linear import linear
 from .max_pool import max_pool
 from .mlp import mlp
+from .project import project
 from .relative_position import relative_key, relative_query
 from .residual import add, residual, scale
 from .softmax import softmax
@@ -21,7 +22,6 @@ from .tokens import (
     mean_token,
     reshape,
     split_class,
-    split_columns,
     split_units,
 )
 
@@ -43,6 +43,7 @@ __all__ = [
     "max_pool",
     "mean_token",
     "mlp",
+    "project",
     "relative_key",
     "relative_query",
     "reshape",
@@ -50,6 +51,5 @@ __all__ = [
     "scale",
     "softmax",
     "split_class",
-    "split_columns",
     "split_units",
 ]

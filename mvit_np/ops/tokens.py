@@ -18,20 +18,6 @@ def reshape(x, shape):
 
 
 @op
-def split_columns(w, count):
-    """The matrices that stand side by side in one, or such biases.   w: (..., count D)   ->   count x (..., D), views"""
-    xp, shape, dtype, width = array_module(w), w.shape, w.dtype, w.shape[-1] // count
-
-    def backward(*dys):
-        dw = xp.empty(shape, dtype=dtype)
-        for i, dy in enumerate(dys):
-            dw[..., width * i : width * (i + 1)] = 0 if dy is None else dy
-        return dw, None
-
-    return tuple(w[..., width * i : width * (i + 1)] for i in range(count)), backward
-
-
-@op
 def split_class(x):
     """The class token and the rest.   x: (B, 1 + N, ...)   ->   (B, 1, ...), (B, N, ...)"""
     xp, shape, dtype = array_module(x), x.shape, x.dtype
