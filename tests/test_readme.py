@@ -1,5 +1,6 @@
 """The README keeps its word: its example runs, its table and commands are those of the package."""
 
+import json
 import re
 import subprocess
 import sys
@@ -35,6 +36,13 @@ def test_presets_have_the_published_counts():
         account = mv.costs(preset.config)
         assert preset.params in (None, account.params)
         assert preset.gmacs in (None, round(account.macs / 1e9, 2))
+
+
+def test_the_ratios_are_those_measured():
+    for case in json.loads((ROOT / "docs/performance.json").read_text())["cases"]:
+        ours, theirs = case["by"]["mvit_np"], case["by"]["torch"]
+        time, memory = (ours[key] / theirs[key] for key in ("median_s", "peak_bytes"))
+        assert f"| {case['title']} | {time:.2f} | {memory:.2f} |" in README
 
 
 def test_its_links_and_commands_exist():
