@@ -345,7 +345,6 @@ def test_the_page_does_without_torch():
     assert "torch" not in text.lower() and "ratio |" not in text and found(text, "1.512 s") == 1
 
 
-@pytest.mark.skipif(not (DOCS / "performance.json").exists(), reason="nothing was measured yet: mvit-np bench --page")
 def test_the_page_in_docs_is_what_was_measured():
     assert page.render(json.loads((DOCS / "performance.json").read_text())) == (DOCS / "performance.md").read_text()
 

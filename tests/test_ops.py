@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
 
 from mvit_np import adjointcheck, ops
 from mvit_np.autodiff import vjp
@@ -347,6 +348,27 @@ def test_layer_norm_has_mean_0_and_variance_1():
 
 def test_layer_norm_of_a_constant_row_is_its_shift():
     np.testing.assert_array_equal(ops.layer_norm(np.full((2, 4), 7.0), np.ones(4), np.arange(4.0)), [np.arange(4.0)] * 2)
+
+
+def test_gelu_in_float32_is_as_near_as_float32_is():
+    x = np.concatenate([np.linspace(-40, 40, 400_001), [-1e30, 1e30]]).astype("float32")
+    with np.errstate(all="raise", under="ignore"):
+        y, pull = vjp(ops.gelu, [x[:-2]])
+        ends = ops.gelu(x[-2:])
+    exact, wide = scipy.special.ndtr(x[:-2].astype(float)), x[:-2].astype(float)
+    slope = exact + wide * np.exp(-(wide**2) / 2) / np.sqrt(2 * np.pi)
+    assert (abs(y - wide * exact) <= 2e-7 * np.maximum(1, abs(wide))).all() and ends.tolist() == [0, x[-1]]
+    assert abs(pull(np.ones_like(y))[0] - slope).max() < 3e-7
+
+
+def test_the_mlp_in_one_op_is_its_three_layers(rng):
+    shapes = [(2, 301, 24), (24, 96), (96,), (96, 40), (40,), (2, 301, 40)]
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+    apart = lambda x, w1, b1, w2, b2, skip: ops.linear(ops.gelu(ops.linear(x, w1, b1)), w2, b2, skip)  # noqa: E731
+    (one, pull), (three, pull_three) = vjp(ops.mlp, arrays), vjp(apart, arrays)
+    np.testing.assert_allclose(one, three, atol=1e-12)
+    for a, b in zip(pull(one), pull_three(one)):
+        np.testing.assert_allclose(a, b, atol=1e-9)
 
 
 def test_gelu_of_x_less_that_of_minus_x_is_x():

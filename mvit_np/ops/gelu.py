@@ -59,9 +59,9 @@ def _phi(x):
     if x.dtype != "float32":
         return 0.5 * special_functions(x).erfc(x * -math.sqrt(0.5))
     xp = array_module(x)
-    square = xp.square(x)
-    p = square * -_R[-1]
     with np.errstate(over="ignore"):  # 2^large is infinity, and 1 / (1 + infinity) the 0 that is wanted
+        square = xp.square(x)
+        p = square * -_R[-1]
         for c in _R[-2:0:-1]:
             p -= c
             p *= square
