@@ -21,8 +21,8 @@ def cube_conv(x, w, b, stride, padding):
     pieces = grid_blocks(y, matrix.shape[0] // tiles.PRODUCT + 1)
 
     def cubes(at):
-        cells, step = seen(x, at, kernel, stride, padding)
-        return windows(cells, kernel, step).reshape(-1, matrix.shape[0])
+        cells, steps, tap_steps = seen(x, at, kernel, stride, padding)
+        return windows(cells, at, kernel, steps, tap_steps).reshape(-1, matrix.shape[0])
 
     def tile(at):
         part = cubes(at) @ matrix

@@ -8,6 +8,8 @@ from ..autodiff import op
 from ..backend import array_module
 from .windows import out_grid, seen, windows
 
+LINE = 1536  # numbers in an inner loop at most, so that the filters, as often as there are channels in it, stay in the cache
+
 
 @op
 def depthwise_conv(x, w, stride, padding):
@@ -31,8 +33,8 @@ def depthwise_conv(x, w, stride, padding):
         dy = dy.reshape(shape)
 
         def tile(at, dw):
-            cells = _windows(flat, at, kernel, stride, padding)
-            part = xp.einsum("thwijkc,thwc->ijkc", cells, _clips_last(dy[at]))
+            lines = _lines(flat, at, kernel, stride, padding, LINE // 4)
+            part = xp.einsum("thgijkx,thgx->ijkx", lines, _clips_last(dy[at]).reshape(*lines.shape[:3], -1))
             dw += part.reshape(*kernel, -1, w.shape[3]).sum(axis=3)
 
         dx = xp.zeros(flat.shape, dtype=x.dtype)
@@ -61,17 +63,27 @@ def _spread(dx, dy, w, first, stride, padding):
 
 def _filtered(x, block, w, stride, padding):
     """A block of the convolution.   x: (B, T, H, W, C)   w: (kt, kh, kw, d), for each d channels of C   ->   (b, t, h, w, C)"""
-    xp = array_module(x)
-    cells = _windows(x, block, w.shape[:3], stride, padding)
-    y = xp.einsum("thwijkc,ijkc->thwc", cells, xp.concatenate([w] * (cells.shape[6] // w.shape[3]), axis=3))
-    return xp.moveaxis(y.reshape(*y.shape[:3], -1, x.shape[4]), 3, 0)
+    xp, lines = array_module(x), _lines(x, block, w.shape[:3], stride, padding)
+    filters = xp.tile(w, lines.shape[-1] // w.shape[3])
+    y = xp.einsum("thgijkx,ijkx->thgx", lines, filters)
+    return xp.moveaxis(y.reshape(*y.shape[:2], block[3].stop - block[3].start, -1, x.shape[4]), 3, 0)
 
 
-def _windows(x, block, kernel, stride, padding):
-    """Windows with the clips beside the channels, for long inner loops.   (B, T, H, W, C)   ->   (t, h, w, kt, kh, kw, b C)"""
-    clips_inside = array_module(x).moveaxis(x[block[0]], 0, 3)
-    cells, step = seen(clips_inside[None], (slice(0, 1), *block[1:]), kernel, stride, padding)
-    return windows(cells.reshape(*cells.shape[:4], -1), kernel, step)[0]
+def _lines(x, block, kernel, stride, padding, longest=LINE):
+    """Windows, for long inner loops: the clips beside the channels, and where the cells they see are neighbours u windows too.
+
+    x: (B, T, H, W, C)   ->   (t, h, w / u, kt, kh, kw, u b C)
+    """
+    xp, out_w = array_module(x), block[3].stop - block[3].start
+    clips_inside = xp.moveaxis(x[block[0]], 0, 3)
+    block = (slice(0, 1), *block[1:])
+    cells, steps, tap_steps = seen(clips_inside[None], block, kernel, stride, padding)
+    cells = xp.ascontiguousarray(cells).reshape(*cells.shape[:4], -1)
+    each = windows(cells, block, kernel, steps, tap_steps)[0]
+    length = each.shape[6]
+    u = max(u for u in range(1, out_w + 1) if u == 1 or (steps[2] == 1 and out_w % u == 0 and u * length <= longest))
+    shape = (*each.shape[:2], out_w // u, *kernel, u * length)
+    return xp.lib.stride_tricks.as_strided(each, shape, (*each.strides[:2], u * each.strides[2], *each.strides[3:]))
 
 
 def _clips_last(x):

@@ -23,52 +23,54 @@ def relative_query(q, scale, grids, *tables):
     The class token's row gets no bias. With c[i, j] = q_i . r[i, j]:  dq_i = sum_j dc[i, j] r[i, j],  dr[i, j] = dc[i, j] q_i.
     """
     xp = array_module(q)
-    width, cls = q.shape[3], q.shape[1] - math.prod(grids[0][1])
-    grid = q[:, cls:].reshape(q.shape[0], *grids[0][1], *q.shape[2:])
-    axes = [axis for axis, _, _ in grids]
+    width, thw = q.shape[3], grids[0][1]
+    cls, axes = q.shape[1] - math.prod(thw), [axis for axis, _, _ in grids]
     picks = [_selection(table, thw_q[axis], thw_kv[axis]) for (axis, thw_q, thw_kv), table in zip(grids, tables)]
-    rows = [xp.tensordot(pick, table, 1) for pick, table in zip(picks, tables)]
+    rows = [xp.tensordot(pick, table * (1 / scale), 1) for pick, table in zip(picks, tables)]
     columns = [slice(end - r.shape[1], end) for end, r in zip(_ends(width, rows), rows)]
 
     y = xp.empty((*q.shape[:3], columns[-1].stop), dtype=q.dtype)
-    y[..., :width] = q
+    tiles.run(lambda at: xp.copyto(y[at][..., :width], q[at]), tiles.blocks(q, q.shape[:2], math.prod(q.shape[2:])))
     y[:, :cls, :, width:] = 0
     for axis, r, at in zip(axes, rows, columns):
-        bias = _products(_lines(grid, axis), r.swapaxes(1, 2))
-        bias *= 1 / scale
-        y[:, cls:, :, at] = _unlined(bias, axis, grid.shape).reshape(*q[:, cls:].shape[:3], -1)
+        _products(_lines(q[:, cls:], thw, axis), r.swapaxes(1, 2), _lines(y[:, cls:], thw, axis)[..., at])
 
     def backward(dy):
         dq, d_tables = dy[..., :width].copy(), []
-        d_grid = dy[:, cls:, :, width:].reshape(*grid.shape[:-1], -1)
         for axis, r, at, pick in zip(axes, rows, columns, picks):
-            d_bias = _lines(d_grid[..., at.start - width : at.stop - width], axis) * (1 / scale)
-            dq[:, cls:] += _unlined(_products(d_bias, r), axis, grid.shape).reshape(q[:, cls:].shape)
-            d_rows = _products(d_bias.swapaxes(1, 2), _lines(grid, axis))
-            d_tables.append(xp.tensordot(pick.transpose(2, 0, 1), d_rows, 2))
+            d_bias, lines = _lines(dy[:, cls:], thw, axis)[..., at], _lines(q[:, cls:], thw, axis)
+            _products(d_bias, r, _lines(dq[:, cls:], thw, axis), add=True)
+            d_rows = xp.empty((*lines.shape[:3], *r.shape[1:]), dtype=q.dtype)
+            _products(d_bias.swapaxes(3, 4), lines, d_rows)
+            d_tables.append(xp.tensordot(pick, d_rows.sum(axis=(0, 1)), ((0, 1), (0, 1))) * (1 / scale))
         return dq, None, None, *d_tables
 
     return y, backward
 
 
-def _lines(grid, axis):
-    """(B, T, H, W, h, d) -> (places on the axis, all others, d)"""
-    lines = array_module(grid).moveaxis(grid, 1 + axis, 0)
-    return lines.reshape(lines.shape[0], -1, lines.shape[-1])
+def _lines(x, thw, axis):
+    """All queries that share a place on the axis as rows, a view.   (B, T H W, h, d)   ->   (B, other, places, rows, d)
+
+    The rows are what comes after the axis, (W, h) for H, or before it, (T, H) for W, whichever are more: they lie evenly.
+    """
+    before, after = math.prod(thw[:axis]), math.prod(thw[axis + 1 :]) * x.shape[2]
+    lines = x.reshape(x.shape[0], before, thw[axis], after, x.shape[3])
+    return lines if after >= before else lines.swapaxes(1, 3)
 
 
-def _unlined(lines, axis, shape):
-    """The way back, to (B, T, H, W, h, last of lines)."""
-    rest = (*shape[: 1 + axis], *shape[2 + axis : -1])
-    return array_module(lines).moveaxis(lines.reshape(shape[1 + axis], *rest, -1), 0, 1 + axis)
+def _products(a, b, out, add=False):
+    """out = a b, or out += a b, some places at a time.   a: (B, other, places, I, J)   b: the same (J, K), or (places, J, K)"""
+    xp = array_module(a)
+    b = xp.broadcast_to(b, (*a.shape[:3], *b.shape[-2:]))
 
+    def tile(at):
+        if add:
+            out[at] += a[at] @ b[at]
+        else:
+            xp.matmul(a[at], b[at], out=out[at])
 
-def _products(a, b):
-    """A matrix product for each place.   (n, I, J), (n, J, K) -> (n, I, K)"""
-    y = array_module(a).empty((*a.shape[:2], b.shape[2]), dtype=a.dtype)
-    work = math.prod(a.shape[1:]) * b.shape[2] // tiles.PRODUCT
-    tiles.run(lambda at: array_module(a).matmul(a[at], b[at], out=y[at]), tiles.rows(a, math.prod(a.shape[1:]), work))
-    return y
+    width = math.prod(a.shape[3:])
+    tiles.run(tile, tiles.blocks(a, a.shape[:3], width, width * b.shape[4] // tiles.PRODUCT))
 
 
 @op

@@ -17,54 +17,50 @@ def out_grid(grid, kernel, stride, padding):
 
 
 def seen(x, block, kernel, stride, padding):
-    """The cells that the windows of some outputs look at, with zeros beyond the grid, and the step from window to window.
+    """The cells that the windows of some outputs look at, with zeros beyond the grid.
 
     block   a slice of clips, and one of outputs on each grid axis
 
-    x: (B, T, H, W, ...)   ->   (b, t, h, w, ...), of which `windows` with that step shows the windows
+    x: (B, T, H, W, ...)   ->   (b, t, h, w, ...), the steps in it from window to window, and those from tap to tap
     """
     outs = tuple((at.start, at.stop) for at in block[1:])
-    lengths, step, runs, whole = _looked_at(x.shape[1:4], outs, kernel, stride, padding)
+    lengths, steps, tap_steps, runs, whole = _looked_at(x.shape[1:4], outs, kernel, stride, padding)
     x = x[block[0]]
     if whole:
-        return x[(slice(None), *whole)], step
+        return x[(slice(None), *whole)], steps, tap_steps
     wide = array_module(x).zeros((x.shape[0], *lengths, *x.shape[4:]), dtype=x.dtype)
     for into, cells in runs:
         wide[(slice(None), *into)] = x[(slice(None), *cells)]
-    return wide, step
+    return wide, steps, tap_steps
 
 
 @functools.lru_cache(maxsize=1024)
 def _looked_at(grid, outs, kernel, stride, padding):
-    """Of a grid's cells those that the windows `outs` look at: how many, the step between windows among them, where they are.
+    """Of a grid's cells those that the windows `outs` look at: how many, the two kinds of steps among them, where they are.
 
     The last are pairs (places among them, cells), and if one pair fills them all its cells by themselves.
     """
     axes = [_along_axis(*sizes) for sizes in zip(grid, outs, kernel, stride, padding)]
-    lengths, step, runs = zip(*axes)
+    lengths, steps, tap_steps, runs = zip(*axes)
     pairs = [tuple(zip(*run)) for run in itertools.product(*runs)]
     filled = len(pairs) == 1 and pairs[0][0] == tuple(slice(0, length) for length in lengths)
-    return lengths, step, pairs, pairs[0][1] if filled else None
+    return lengths, steps, tap_steps, pairs, pairs[0][1] if filled else None
 
 
 def _along_axis(n, outs, k, s, p):
-    """On one axis: one run of neighbours, or where the stride leaves cells out one run for each place in the kernel.
-
-    The latter are put so that window after window stands side by side.
-    """
+    """On one axis: one run of neighbours, or where the stride leaves cells out what each tap sees, one tap after the other."""
     first, stop = outs
     if s <= k:
         start, end = s * first - p, s * (stop - 1) - p + k
         low, high = min(max(start, 0), n), max(min(end, n), 0)
-        return end - start, s, [(slice(low - start, max(low, high) - start), slice(low, max(low, high)))]
+        return end - start, s, 1, [(slice(low - start, max(low, high) - start), slice(low, max(low, high)))]
     runs = []
     for i in range(k):
         a, b = max(first, -(-(p - i) // s)), min(stop, (n - 1 + p - i) // s + 1)
         if a < b:
-            runs.append(
-                (slice(i + k * (a - first), i + k * (b - 1 - first) + 1, k), slice(s * a + i - p, s * (b - 1) + i - p + 1, s))
-            )
-    return k * (stop - first), k, runs
+            at = i * (stop - first) - first
+            runs.append((slice(at + a, at + b), slice(s * a + i - p, s * (b - 1) + i - p + 1, s)))
+    return k * (stop - first), 1, stop - first, runs
 
 
 def padded(x, padding, value=0.0):
@@ -82,13 +78,18 @@ def inside(padding):
     return (slice(None), *(slice(p, -p or None) for p in padding))
 
 
-def windows(x, kernel, stride):
-    """All windows of a padded grid, a view.   x: (B, T, H, W, ...)   ->   (B, t, h, w, kt, kh, kw, ...)"""
-    as_strided = array_module(x).lib.stride_tricks.as_strided
-    grid = out_grid(x.shape[1:4], kernel, stride, (0, 0, 0))
-    step = tuple(bytes_ * s for bytes_, s in zip(x.strides[1:4], stride))
-    shape = (x.shape[0], *grid, *kernel, *x.shape[4:])
-    return as_strided(x, shape, (x.strides[0], *step, *x.strides[1:4], *x.strides[4:]))
+def windows(x, block, kernel, steps, tap_steps):
+    """The windows of a block of outputs, a view of what `seen` found for it.   ->   (b, t, h, w, kt, kh, kw, ...)"""
+    grid, move = tuple(at.stop - at.start for at in block[1:]), x.strides[1:4]
+    return array_module(x).lib.stride_tricks.as_strided(
+        x,
+        (x.shape[0], *grid, *kernel, *x.shape[4:]),
+        (x.strides[0], *_times(move, steps), *_times(move, tap_steps), *x.strides[4:]),
+    )
+
+
+def _times(strides, steps):
+    return tuple(bytes_ * step for bytes_, step in zip(strides, steps))
 
 
 def taps(kernel, stride, grid):
