@@ -9,6 +9,7 @@ import scipy.special
 
 from mvit_np import adjointcheck, ops
 from mvit_np.autodiff import vjp
+from mvit_np.plan import PoolSpec
 from mvit_np.checks import op_cases
 
 LABELS = np.array([2, 0, 1])
@@ -220,6 +221,11 @@ SIMPLE |= {
     )
     for i in range(3)
 }
+SIMPLE["project, the others of other tokens"] = (
+    lambda x, w, b, rest: ops.join_channels(*ops.project(x, w, b, 3, rest)[1:]),
+    lambda x, w, b, rest: np.concatenate([project_loop(rest, w, b, 1), project_loop(rest, w, b, 2)], axis=-1),
+    [(2, 3, 5), (5, 12), (12,), (2, 4, 5)],
+)
 
 
 def windowed(kernel, stride, padding):
@@ -295,6 +301,7 @@ LINEAR = {
     "relative_query": (lambda q: ops.relative_query(q, 0.5, GRIDS, W), (2, 13, 2, 5)),
     "reshape": (lambda x: ops.reshape(x, (2, 6)), (3, 4)),
     "project": (lambda x: ops.project(x, np.ones((3, 12)), np.zeros(12), 3)[1], (2, 4, 3)),
+    "take_seen": (lambda x: ops.take_seen(x, (2, 5, 4), (1, 1, 2), (1, 3, 3), (0, 0, 1)), (2, 41, 3)),
     "split_class": (lambda x: ops.split_class(x)[1], (2, 4, 3)),
     "join_class": (lambda x: ops.join_class(x, np.zeros((2, 4, 3))), (2, 1, 3)),
     "join_channels": (lambda x: ops.join_channels(x, np.zeros((2, 4, 2))), (2, 4, 3)),
@@ -359,6 +366,24 @@ def test_gelu_in_float32_is_as_near_as_float32_is():
     slope = exact + wide * np.exp(-(wide**2) / 2) / np.sqrt(2 * np.pi)
     assert (abs(y - wide * exact) <= 2e-7 * np.maximum(1, abs(wide))).all() and ends.tolist() == [0, x[-1]]
     assert abs(pull(np.ones_like(y))[0] - slope).max() < 3e-7
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 8), (3, 5, 8), (3, 7, 4), (1, 2, 4), (5, 8, 8), (2, 9, 3)], ids=str)
+@pytest.mark.parametrize("cls", [0, 1])
+def test_a_pool_of_the_tokens_it_looks_at_is_that_of_all(rng, sizes, cls):
+    """The windows that a stride leaves apart, laid side by side: the same cells, the same padding, the same result."""
+    (kt, kh, kw), grid = sizes, (2, 17, 24)
+    for kernel, stride in [((1, 3, 3), (1, kh, kw)), ((1, kt, 1), (1, kw, 5)), ((2, 2, kt), (2, kh, kw)), ((3, 1, 2), (1, 8, 3))]:
+        pool = PoolSpec("avg", kernel, stride, grid)
+        x = rng.standard_normal((2, cls + math.prod(grid), 3))
+        left = ops.take_seen(x, grid, kernel, stride, pool.padding)
+        thin = pool.on_seen
+        assert left.shape[1] == cls + math.prod(thin.thw_in) <= x.shape[1] and thin.thw_out == pool.thw_out
+        for op in (ops.max_pool, ops.avg_pool)[: 2 if min(pool.padding) >= 0 else 1]:  # even kernels may start inside the grid
+            some = op(left[:, cls:].reshape(2, *thin.thw_in, 3), kernel, thin.stride, thin.padding)
+            every = op(x[:, cls:].reshape(2, *grid, 3), kernel, stride, pool.padding)
+            np.testing.assert_array_equal(some, every)
+        np.testing.assert_array_equal(left[:, :cls], x[:, :cls])
 
 
 def test_the_mlp_in_one_op_is_its_three_layers(rng):

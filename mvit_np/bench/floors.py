@@ -9,7 +9,7 @@ import numpy as np
 # Operations (a multiply-add is two) of a forward call, by its arguments and its value. Ops not listed count as none.
 FORWARD = {
     "linear": lambda y, x, w, *_: 2 * _rows(x) * w.size,
-    "project": lambda y, x, w, *_: 2 * _rows(x) * w.size,
+    "project": lambda ys, x, w, *_: 2 * w.shape[0] * sum(y.size for y in ys),
     "mlp": lambda y, x, w1, b1, w2, *_: 2 * _rows(x) * (w1.size + w2.size),
     "attend": lambda y, q, k, *_: 2 * k.shape[1] * (q.size + y.size),
     "cube_conv": lambda y, x, w, *_: 2 * _rows(y) * w.size,
@@ -20,7 +20,7 @@ FORWARD = {
 # Of a backward call, by the cotangent and the gradients, which have the arguments' shapes; with what it computes again.
 BACKWARD = {
     "linear": lambda dy, dx, dw, *_: 4 * _rows(dy) * dw.size,
-    "project": lambda dq, dk, dv, dx, dw, *_: 4 * _rows(dq) * dw.size,
+    "project": lambda dq, dk, dv, dx, dw, *_: 4 * dw.shape[0] * (dq.size + dk.size + dv.size),
     "mlp": lambda dy, dx, dw1, db1, dw2, *_: _rows(dy) * (6 * dw1.size + 4 * dw2.size),
     "attend": lambda dy, dq, dk, *_: 2 * dk.shape[1] * (3 * dq.size + 2 * dy.size),
     "cube_conv": lambda dy, *grads: 2 * _rows(dy) * grads[-2].size,  # training does not ask for the clip's gradient
@@ -31,7 +31,7 @@ BACKWARD = {
 # Ops that move, add or scale: their backward passes do not read the inputs.
 LINEAR = frozenset(
     "add avg_pool first_token join_channels join_class join_units mean_token relative_key reshape residual scale split_class "
-    "split_units".split()
+    "split_units take_seen".split()
 )
 
 

@@ -14,6 +14,7 @@ from ..ops import (
     residual,
     split_class,
     split_units,
+    take_seen,
 )
 from . import initial
 from .pooling import init_pool, pool_heads
@@ -24,11 +25,15 @@ def attention(params, x, spec, skip=None, *, tap=None):
 
     q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v, heads joined, projected.
     """
-    projected = project(x, params["qkv"]["w"], params["qkv"].get("b"), 3)
-    q_hat, k_hat, v_hat = (reshape(y, (*x.shape[:2], spec.heads, spec.head_dim)) for y in projected)
+    seen, pool_kv = None, spec.pool_kv  # keys and values are made of all tokens, or of those that their pool looks at
+    if pool_kv and pool_kv.skips_cells:
+        seen = take_seen(x, spec.thw, pool_kv.kernel, pool_kv.stride, pool_kv.padding)
+        pool_kv = pool_kv.on_seen
+    projected = project(x, params["qkv"]["w"], params["qkv"].get("b"), 3, seen)
+    q_hat, k_hat, v_hat = (reshape(y, (*y.shape[:2], spec.heads, spec.head_dim)) for y in projected)
     q = pool_heads(params, q_hat, spec.pool_q, "q", spec)
-    k = pool_heads(params, k_hat, spec.pool_kv, "k", spec)
-    v = pool_heads(params, v_hat, spec.pool_kv, "v", spec)
+    k = pool_heads(params, k_hat, pool_kv, "k", spec)
+    v = pool_heads(params, v_hat, pool_kv, "v", spec)
 
     z = _attend(params, q, k, v, spec, tap)
     z = _add_query(z, q, spec)

@@ -23,6 +23,7 @@ from .tokens import (
     reshape,
     split_class,
     split_units,
+    take_seen,
 )
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "softmax",
     "split_class",
     "split_units",
+    "take_seen",
 ]

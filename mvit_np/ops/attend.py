@@ -21,7 +21,7 @@ def attend(q, k, v, scale):
     P is (B, h, Nq, Nk), the largest array of the model: only some of its rows exist at a time, and none is kept.
     """
     xp = array_module(q)
-    out = xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
+    shape, out = q.shape, xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
     q, k, v, z = (heads_first(x) for x in (q, k, v, out))
     work = k.shape[2] * (k.shape[3] + v.shape[3]) // tiles.PRODUCT
     pieces = tiles.blocks(q, q.shape[:3], k.shape[2], work)
@@ -43,7 +43,7 @@ def attend(q, k, v, scale):
     tiles.run(tile, pieces)
 
     def backward(dz):
-        dz, dq = heads_first(dz), xp.empty(q.shape, dtype=q.dtype)
+        dz, dq = heads_first(dz), heads_first(xp.empty(shape, dtype=q.dtype))
 
         def tile(at, dk, dv):
             head = at[:2]
