@@ -114,6 +114,7 @@ def op_cases():
         Case("add, repeated along leading and inner axes", ops.add, normals((1, 3), (2, 4, 3))),
         Case("residual", ops.residual, normals((2, 4, 3), (2, 4, 3))),
         Case("residual, masked", lambda x, y: ops.residual(x, y, beside(x, mask)), normals((2, 4, 3), (2, 4, 3))),
+        Case("residual, first apart", lambda x, y: ops.residual(x, y, None, 1), normals((2, 4, 2, 3), (2, 4, 2, 3))),
         Case("scale", lambda x: ops.scale(x, beside(x, mask)), normals((2, 4, 3))),
         Case("cross_entropy", lambda x: ops.cross_entropy(x, from_host(labels, x)), normals((3, 4))),
         Case("cross_entropy, smoothed", lambda x: ops.cross_entropy(x, from_host(labels, x), 0.2), normals((3, 4))),

@@ -9,8 +9,8 @@ import scipy.special
 
 from mvit_np import adjointcheck, ops
 from mvit_np.autodiff import vjp
-from mvit_np.plan import PoolSpec
 from mvit_np.checks import op_cases
+from mvit_np.plan import PoolSpec
 
 LABELS = np.array([2, 0, 1])
 MASK = np.array([0.0, 2.0]).reshape(2, 1, 1)
@@ -210,6 +210,10 @@ SIMPLE = {
         lambda x, y: ops.residual(x, y, MASK.astype(x.dtype)), lambda x, y: np.stack([x[0], x[1] + 2 * y[1]]),
         [(2, 4, 3), (2, 4, 3)],
     ),
+    "residual, the first token apart": (
+        lambda x, y: ops.residual(x, y, None, 1), lambda x, y: np.concatenate([x[:, :1], x[:, 1:] + y[:, 1:]], axis=1),
+        [(2, 4, 2, 3), (2, 4, 2, 3)],
+    ),
     "scale by a number": (lambda x: ops.scale(x, 0.5), lambda x: x / 2, [(2, 4, 3)]),
     "scale by a mask": (lambda x: ops.scale(x, MASK.astype(x.dtype)), lambda x: np.stack([0 * x[0], 2 * x[1]]), [(2, 4, 3)]),
 }  # fmt: skip
@@ -373,7 +377,12 @@ def test_gelu_in_float32_is_as_near_as_float32_is():
 def test_a_pool_of_the_tokens_it_looks_at_is_that_of_all(rng, sizes, cls):
     """The windows that a stride leaves apart, laid side by side: the same cells, the same padding, the same result."""
     (kt, kh, kw), grid = sizes, (2, 17, 24)
-    for kernel, stride in [((1, 3, 3), (1, kh, kw)), ((1, kt, 1), (1, kw, 5)), ((2, 2, kt), (2, kh, kw)), ((3, 1, 2), (1, 8, 3))]:
+    for kernel, stride in [
+        ((1, 3, 3), (1, kh, kw)),
+        ((1, kt, 1), (1, kw, 5)),
+        ((2, 2, kt), (2, kh, kw)),
+        ((3, 1, 2), (1, 8, 3)),
+    ]:
         pool = PoolSpec("avg", kernel, stride, grid)
         x = rng.standard_normal((2, cls + math.prod(grid), 3))
         left = ops.take_seen(x, grid, kernel, stride, pool.padding)

@@ -4,7 +4,6 @@ from ..autodiff import untraced
 from ..ops import (
     attend,
     attention_weights,
-    join_class,
     join_units,
     linear,
     project,
@@ -12,7 +11,6 @@ from ..ops import (
     relative_query,
     reshape,
     residual,
-    split_class,
     split_units,
     take_seen,
 )
@@ -61,10 +59,7 @@ def _add_query(z, q, spec):
     """MViTv2's residual pooling: the pooled query joins the output, in released video models not in the class row."""
     if spec.residual_pooling is None:
         return z
-    if spec.residual_pooling == "all" or not spec.cls:
-        return residual(z, q)
-    (first, rest), (_, q_rest) = split_class(z), split_class(q)
-    return join_class(first, residual(rest, q_rest))
+    return residual(z, q, None, spec.cls if spec.residual_pooling == "tokens" else 0)
 
 
 def init_attention(spec, rng):

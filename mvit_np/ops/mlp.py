@@ -6,6 +6,8 @@ from ..backend import array_module
 from .gelu import gelu_and_slope, gelu_array
 from .linear import column_sums
 
+WIDEST = 1024  # hidden numbers of a row, as far as the size of a tile goes: at 512 rows it pays to pack the weights for one
+
 
 @op
 def mlp(x, w1, b1, w2, b2, skip=None):
@@ -19,7 +21,7 @@ def mlp(x, w1, b1, w2, b2, skip=None):
     rows = x.reshape(-1, x.shape[-1])
     skip_rows = None if skip is None else skip.reshape(-1, w2.shape[1])
     y = xp.empty((rows.shape[0], w2.shape[1]), dtype=x.dtype)
-    pieces = tiles.rows(rows, w1.shape[1], (w1.size + w2.size) // tiles.PRODUCT)
+    pieces = tiles.rows(rows, min(w1.shape[1], WIDEST), (w1.size + w2.size) // tiles.PRODUCT)
 
     def hidden(at):
         h = rows[at] @ w1

@@ -17,15 +17,24 @@ def add(x, y):
 
 
 @op
-def residual(x, y, keep=None):
-    """x + keep y.   x, y: (B, N, D)   keep: (B, 1, 1), 0 for a dropped clip, 1 / (1 - rate) for a kept one; None: all kept"""
+def residual(x, y, keep=None, apart=0):
+    """x + keep y, but for the first `apart` tokens, which stay x.   x, y: (B, N, D) or (B, N, h, d)   ->   the same
+
+    keep   (B, 1, 1), 0 for a dropped clip, 1 / (1 - rate) for a kept one; None: all kept
+    """
 
     def backward(dz):
-        return dz, dz if keep is None else dz * keep, None
+        dy = dz if keep is None else dz * keep
+        if apart:
+            dy = dy.copy()
+            dy[:, :apart] = 0
+        return dz, dy, None, None
 
     if keep is not None:
         y = y * keep
-    return tiles.elementwise(array_module(x).add, x, y)[0], backward
+    z = tiles.elementwise(array_module(x).add, x, y)[0]
+    z[:, :apart] = x[:, :apart]
+    return z, backward
 
 
 @op
