@@ -1,4 +1,4 @@
-"""Seconds of MViT-B's forward pass and training step and of mvit_micro's step, with the package as it stands in a checkout.
+"""Seconds of MViT-B's and MViTv2-S's forward pass, MViT-B's step and mvit_micro's, with the package as a checkout has it.
 
 For commits of the past: copy this file out of the tree, then for each of them `git checkout COMMIT` and, in the root,
 `PYTHONPATH=. python step_times.py`. Medians; an idle machine is up to you.
@@ -36,5 +36,7 @@ def workload(preset, batch):
 
 if __name__ == "__main__":
     forward, step = workload("mvit_b_16x4", 1)
+    second, _ = workload("mvitv2_s_16x4", 1)
     _, micro = workload("mvit_micro", 8)
-    print(f"{seconds(forward, 7):.2f} s, {seconds(step, 5):.2f} s, {1000 * seconds(micro, 100):.1f} ms")
+    times = [f"{seconds(forward, 7):.2f} s", f"{seconds(second, 7):.2f} s", f"{seconds(step, 5):.2f} s"]
+    print(", ".join([*times, f"{1000 * seconds(micro, 100):.1f} ms"]))

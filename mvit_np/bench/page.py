@@ -12,8 +12,9 @@ WIDTH = 120  # characters
 INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page keeps; a test fails where
 the two differ."""
 TIME = """Median of {turns} and quartiles, in float32, batch 1 unless said. A step is forward, backward and AdamW, checkpointed
-where only the blocks' inputs are kept. GFLOP/s: two operations to a counted multiply-add, a step counting three forward passes;
-"of roof" is their share of what products of large matrices reach here."""
+where only the blocks' inputs are kept. GFLOP/s: two operations to a multiply-add of the paper's count, of which we leave out
+what no pool looks at (2 % of MViT-B), a step counting three forward passes; "of roof" is their share of what products of large
+matrices reach here."""
 BESIDE = """Beside it torchvision's MViT in PyTorch eager, with the same weights, clips, precision and number of threads: the
 two take turns in one process. The ratio is ours to torch's: below 1 we are faster."""
 MEMORY = """The most that was ever resident of a process that makes the call twice and nothing else, and what it held once its

@@ -18,7 +18,7 @@ def cube_conv(x, w, b, stride, padding):
     matrix = w.reshape(-1, width)
     grid = out_grid(x.shape[1:4], kernel, stride, padding)
     y = xp.empty((x.shape[0], *grid, width), dtype=x.dtype)
-    pieces = grid_blocks(y, matrix.shape[0] // tiles.PRODUCT + 1)
+    pieces = grid_blocks(y, matrix.shape[0] // tiles.PRODUCT + 1, matrix.shape[0])
 
     def cubes(at):
         cells, steps, tap_steps = seen(x, at, kernel, stride, padding)

@@ -91,12 +91,13 @@ def _clips_last(x):
     return array_module(x).moveaxis(x, 0, 3).reshape(*x.shape[1:4], -1)
 
 
-def grid_blocks(y, work=1):
+def grid_blocks(y, work=1, width=None):
     """Blocks of clips and rows of a grid (B, T, H, W, ...), all frames and full width, so that few windows overlap two.
 
-    work   numbers read for each one made
+    work    numbers read for each one made
+    width   numbers at each place of the grid of the widest array in use, by default of y
     """
     b, t, h, w = y.shape[:4]
-    width = t * math.prod(y.shape[3:])
-    pieces = tiles.blocks(y, (b, h), width, width * work)
+    numbers, places = math.prod(y.shape[4:]), t * w
+    pieces = tiles.blocks(y, (b, h), places * (width or numbers), places * numbers * work)
     return [(clips, slice(0, t), rows, slice(0, w)) for clips, rows in pieces]

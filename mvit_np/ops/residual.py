@@ -33,7 +33,8 @@ def residual(x, y, keep=None, apart=0):
     if keep is not None:
         y = y * keep
     z = tiles.elementwise(array_module(x).add, x, y)[0]
-    z[:, :apart] = x[:, :apart]
+    if apart:
+        z[:, :apart] = x[:, :apart]
     return z, backward
 
 
