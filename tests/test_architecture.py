@@ -104,6 +104,7 @@ ALLOWED = {
         "watch",
         "weights",
     ],
+    "exercises": ["autodiff", "config", "costs", "layers", "ops", "plan", "presets", "specs"],
     "train": ["tree", "backend", "autodiff", "tiles"],
     "data": [],
     "visualize": ["plan", "costs", "units", "model", "ops", "backend"],

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import mvit_np
+from .apart import apart
 
 STEPS = 2  # the second finds AdamW's running means in memory
 
@@ -26,16 +23,7 @@ def measure(workload, who, threads, calls=STEPS):
     Raises ChildProcessError where the process fails, such as for want of memory.
     """
     task = {"workload": asdict(workload), "who": who, "threads": threads, "calls": calls}
-    found = str(Path(mvit_np.__file__).parents[1]), os.environ.get("PYTHONPATH")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
-    command = [sys.executable, "-m", "mvit_np.bench.worker", json.dumps(task)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        lost = f"was ended by signal {-done.returncode}: is there memory enough?"
-        how = lost if done.returncode < 0 else f"failed: {said}"
-        raise ChildProcessError(f"the process that measures {workload.title} ({who}) {how}")
-    return json.loads(done.stdout)
+    return apart("memory", task, f"{workload.title} ({who})")
 
 
 def resident_bytes():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from .. import tiles
-from . import accuracy, machine, memory, profile, scaling, timing, workloads
+from . import accuracy, machine, memory, profile, scaling
+from .apart import apart
 from .workloads import Workload
 
 
@@ -98,24 +99,13 @@ def _roof(dtype, threads):
 def _case(case, settings, progress):
     workload = case.workload
     progress(f"{workload.title}: time")
-    before = machine.cpu_times()
-    times = timing.alternate(_calls(workload, settings), settings.rounds)
-    found = {"title": workload.title, **asdict(case), "macs": workload.macs}
-    found["others"] = machine.others(before, machine.cpu_times())
-    if warning := machine.busy_warning(found["others"]):
+    timed = apart("time", {"workload": asdict(workload), **asdict(settings)}, workload.title)
+    if warning := machine.busy_warning(timed["others"]):
         progress(warning)
     progress(f"{workload.title}: memory")
-    sizes = {who: memory.measure(workload, who, settings.threads) for who in times}
-    return found | {"by": {who: asdict(times[who]) | _sizes(sizes[who]) for who in times}}
-
-
-def _calls(workload, settings):
-    calls = {"mvit_np": workloads.ours(workload)}
-    if settings.against:
-        from . import peers
-
-        calls["torch"] = peers.theirs(workload, settings.threads, workloads.parameters(workload))
-    return calls
+    sizes = {who: memory.measure(workload, who, settings.threads) for who in timed["by"]}
+    by = {who: times | _sizes(sizes[who]) for who, times in timed["by"].items()}
+    return {"title": workload.title, **asdict(case), "macs": workload.macs, "others": timed["others"], "by": by}
 
 
 def _sizes(measured):

@@ -1,26 +1,44 @@
-"""The process that `memory` starts: `python -m mvit_np.bench.worker TASK`, TASK and the answer being JSON."""
+"""The process that `apart` starts: `python -m mvit_np.bench.worker TASK`, TASK and the answer being JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from dataclasses import asdict
 
 from .. import tiles
-from . import memory, workloads
+from . import machine, memory, timing, workloads
 
 
 def main(task):
-    """Make the calls; see `memory.measure`."""
-    workload, threads = workloads.Workload(**task["workload"]), task["threads"]
-    if task["who"] == "torch":
+    """Make the calls: "time" or "memory" says what of."""
+    workload = workloads.Workload(**task.pop("workload"))
+    with tiles.use_threads(task["threads"]):
+        return {"time": _times, "memory": _memory}[task.pop("what")](workload, **task)
+
+
+def _times(workload, threads, rounds, against):
+    """{"by": {who: their `Times`}, "others": cores that others took}; see `timing.alternate`."""
+    calls = {"mvit_np": workloads.ours(workload)}
+    if against:
+        from . import peers
+
+        calls["torch"] = peers.theirs(workload, threads, workloads.parameters(workload))
+    before = machine.cpu_times()
+    times = timing.alternate(calls, rounds)
+    return {"others": machine.others(before, machine.cpu_times()), "by": {who: asdict(of) for who, of in times.items()}}
+
+
+def _memory(workload, threads, who, calls):
+    """See `memory.measure`."""
+    if who == "torch":
         from . import peers
 
         peers.versions()  # imports it
     imported, _ = memory.resident_bytes()
-    with tiles.use_threads(threads):
-        call = workloads.ours(workload) if task["who"] == "mvit_np" else peers.theirs(workload, threads)
-        seconds = [_timed(call) for _ in range(task["calls"])]
+    call = workloads.ours(workload) if who == "mvit_np" else peers.theirs(workload, threads)
+    seconds = [_timed(call) for _ in range(calls)]
     return {"peak_bytes": memory.resident_bytes()[1], "import_bytes": imported, "seconds": seconds}
 
 

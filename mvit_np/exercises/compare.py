@@ -1,0 +1,97 @@
+"""How an answer differs from the right one, in words: kind, shape, numbers, dtype."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def difference(came, expected, tolerance):
+    """What is wrong with `came`, an array or whole numbers, as the rest of a sentence; None where it is right.
+
+    tolerance  of the numbers of an array, relative to the largest expected one or to 1
+    """
+    if not isinstance(expected, np.ndarray):
+        return _of_whole_numbers(came, expected)
+    if type(came) is not np.ndarray:  # a masked array or a matrix computes in its own way
+        return f"is {_called(came)}: return a NumPy array of shape {expected.shape}"
+    if came.shape != expected.shape:
+        flipped = came.ndim > 1 and came.swapaxes(-1, -2).shape == expected.shape
+        return f"has shape {came.shape} where {expected.shape} is right{': its last two axes are swapped' if flipped else ''}"
+    if came.dtype.kind != "f":
+        return f"has dtype {came.dtype} where {expected.dtype} is right"
+    return _of_values(came, expected, tolerance) or _of_dtype(came, expected)
+
+
+def agrees(a, b, tolerance):
+    """Whether two answers, right or wrong, are the same numbers in the same shape; nan equals nan."""
+    a, b = _numbers(a), _numbers(b)
+    return a is not None and b is not None and a.shape == b.shape and bool(_close(a, b, tolerance).all())
+
+
+def _numbers(value):
+    """`value` as an array of numbers; None where it is nothing of the kind."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
+    return array if array.dtype.kind in "iuf" else None
+
+
+def _close(a, b, tolerance):
+    finite = b[np.isfinite(b)]
+    scale = max(1.0, float(np.abs(finite).max(initial=0)))
+    return np.isclose(a, b, rtol=0, atol=tolerance * scale, equal_nan=True)
+
+
+def _of_whole_numbers(came, expected):
+    numbers = _numbers(came)
+    if numbers is None:
+        return f"is {_called(came)} where {expected} is right"
+    shown = tuple(numbers.tolist()) if numbers.ndim == 1 else came
+    if numbers.shape != np.shape(expected) or not (numbers == np.asarray(expected)).all():
+        return f"is {shown} where {expected} is right"
+    if numbers.dtype.kind == "f":
+        return f"is {shown}, the right number but not a whole one (int): divide with //"
+    return None
+
+
+def _of_values(came, expected, tolerance):
+    close = _close(came, expected, tolerance)
+    if close.all():
+        return None
+    gap = np.abs(np.where(np.isfinite(came), came, np.inf) - expected)
+    worst = np.unravel_index(gap.argmax(), gap.shape)
+    place = ", ".join(map(str, worst))
+    wrong = int((~close).sum())
+    return (
+        f"is off in {wrong} of {close.size} places, most at [{place}]: {came[worst]:.6g} where {expected[worst]:.6g} is "
+        f"right{_pattern(came, expected, tolerance)}"
+    )
+
+
+def _pattern(came, expected, tolerance):
+    """What all the differences have in common, if anything is plain to see."""
+    if not np.isfinite(came).all():
+        return " (does exp overflow, or is something divided by zero?)"
+    if came.ndim > 1 and agrees(came.swapaxes(-1, -2), expected, tolerance):
+        return " (the last two axes are swapped)"
+    largest = np.unravel_index(np.abs(expected).argmax(), expected.shape)
+    factor = float(came[largest] / expected[largest]) if expected[largest] else 0.0
+    if factor and agrees(came, factor * expected, tolerance):
+        return " (the sign, everywhere)" if abs(factor + 1) < 1e-6 else f" ({factor:.4g} times the right number, everywhere)"
+    return ""
+
+
+def _of_dtype(came, expected):
+    if came.dtype == expected.dtype:
+        return None
+    why = ""
+    if (came.dtype, expected.dtype) == (np.float64, np.float32):
+        why = ": a float64 on the way widens it, such as np.sqrt(2) (2**0.5 does not) or np.zeros without dtype"
+    return f"has dtype {came.dtype} where {expected.dtype} went in{why}"
+
+
+def _called(value):
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a single number, {value}" if isinstance(value, (int, float, np.number)) else f"of type {type(value).__name__}"

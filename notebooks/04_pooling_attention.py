@@ -1,0 +1,588 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 04 Multi Head Pooling Attention, step by step on real frames
+#
+# **The question.** Attention compares every token with every other, so its cost grows with the square of their number, and a
+# film has many tokens. 02 built pooling and 03 attention, each alone. How do the two make one layer that lets a
+# transformer shrink its grid from stage to stage? What does pooling the queries change, and what pooling the keys and values?
+#
+# You follow the frames of a real film through one block of an MViT, in plain NumPy, and compare with the package at the end.
+
+# %%
+# %matplotlib inline
+import dataclasses
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import mvit_np as mv
+from mvit_np import data, ops, visualize
+from mvit_np.costs import attention_complexity, attention_macs
+from mvit_np.layers.attention import attention
+from mvit_np.layers.block import block
+from mvit_np.layers.mlp import mlp
+from mvit_np.layers.pooling import pool_tokens
+from mvit_np.specs import PoolSpec
+from mvit_np.visualize.style import BLUE, GREEN, INK, ORANGE, SKY
+
+rng = np.random.default_rng(0)
+plt.rcParams["figure.dpi"] = 80
+
+# %% [markdown]
+# ## What the paper says
+#
+# > "In contrast to original Multi Head Attention (MHA) operators [...], where the channel dimension and the spatiotemporal
+# > resolution remains fixed, MHPA pools the sequence of latent tensors to reduce the sequence length (resolution) of the
+# > attended input."
+# >
+# > Fan et al., Sec. 3.1
+#
+# Project, pool, attend:
+#
+# $$\hat Q = X W_Q, \qquad \hat K = X W_K, \qquad \hat V = X W_V$$
+#
+# $$Q = \mathcal P(\hat Q;\, k, s^Q, p), \quad K = \mathcal P(\hat K;\, k, s^K, p), \quad V = \mathcal P(\hat V;\, k, s^V, p)$$
+#
+# $$\mathrm{PA}(X) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V$$
+#
+# $\mathcal P$ puts the tokens back on their grid of $T \times H \times W$ places, slides a window of size $k$ over it in steps
+# of $s$, and keeps one token a window. Only this line is new. Without it you have the attention of 03.
+
+# %% [markdown]
+# ## As loops, for one head
+#
+# First with the simplest $\mathcal P$: the maximum of each window, which has no parameters. `x` is a grid of tokens, `o`
+# counts the windows, `i` the places in a window. A place outside of the grid never wins.
+
+
+# %%
+def pool_loop(x, kernel, stride, padding):
+    """The maximum of each window.   x: (T, H, W, d)   ->   (tokens, d)"""
+    thw, d = x.shape[:3], x.shape[3]
+    grid = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(thw, kernel, stride, padding)]
+    tokens = []
+    for o in np.ndindex(*grid):
+        token = [-math.inf] * d
+        for i in np.ndindex(*kernel):
+            t, h, w = (stride[axis] * o[axis] + i[axis] - padding[axis] for axis in range(3))
+            if 0 <= t < thw[0] and 0 <= h < thw[1] and 0 <= w < thw[2]:
+                for c in range(d):
+                    token[c] = max(token[c], x[t, h, w, c])
+        tokens.append(token)
+    return tokens
+
+
+# %% [markdown]
+# Then attention on what is left. Nothing in it knows that its tokens were pooled: `q` and `k` may have different lengths.
+
+
+# %%
+def attention_loop(q, k, v):
+    """softmax(q k' / sqrt(d)) v.   lists of Nq, Nk and Nk tokens   ->   a list of Nq tokens"""
+    d, z = len(q[0]), []
+    for i in range(len(q)):
+        weights = []
+        for j in range(len(k)):
+            score = sum(q[i][c] * k[j][c] for c in range(d)) / math.sqrt(d)
+            weights.append(math.exp(score))
+        total = sum(weights)
+        z.append([sum(weights[j] * v[j][c] for j in range(len(v))) / total for c in range(d)])
+    return z
+
+
+# %% [markdown]
+# And the same from the package, on a grid of 2 × 4 × 8 tokens of 3 channels. A `PoolSpec` holds kernel and stride and works
+# out the padding and the new grid. Queries are pooled by (1, 2, 2), keys and values by (1, 4, 4), each by windows that
+# overlap by one place.
+
+# %%
+thw, d = (2, 4, 8), 3
+q_hat, k_hat, v_hat = rng.standard_normal((3, *thw, d))
+few, fewer = PoolSpec("max", (1, 3, 3), (1, 2, 2), thw), PoolSpec("max", (1, 5, 5), (1, 4, 4), thw)
+
+q_list = pool_loop(q_hat, few.kernel, few.stride, few.padding)
+k_list, v_list = (pool_loop(x, fewer.kernel, fewer.stride, fewer.padding) for x in (k_hat, v_hat))
+z_loop = attention_loop(q_list, k_list, v_list)
+
+as_tokens = [x.reshape(1, -1, 1, d) for x in (q_hat, k_hat, v_hat)]  # (B, N, heads, d)
+q, k, v = (pool_tokens(x, spec, cls=False) for x, spec in zip(as_tokens, (few, fewer, fewer)))
+z = ops.attend(q, k, v, d**-0.5)
+
+np.testing.assert_allclose(np.array(z_loop), z[0, :, 0], atol=1e-12)
+print(f"{math.prod(thw)} tokens came; queries {few.thw_out}: {q.shape[1]}, keys {fewer.thw_out}: {k.shape[1]}")
+print(f"{len(z_loop)} tokens go; largest difference of loops and package {np.abs(np.array(z_loop) - z[0, :, 0]).max():.0e}")
+
+# %% [markdown]
+# Note the number of tokens that go: it is the number of *queries*. The keys were four times fewer, and the result does not
+# show it.
+#
+# ## A film and a small model
+#
+# Now a whole layer, on real frames: eight frames of a street film that comes with the package's `video` extra. The model has
+# the design of MViT-B, but narrow: it starts with 16 channels where MViT-B has 96. Cubes of 3 × 7 × 7 pixels, 2 × 4 × 4
+# apart, make a grid of 4 × 48 × 96 tokens from 8 × 192 × 384 pixels.
+#
+# The weights are random. Steps, shapes and costs do not depend on that. What the attention *looks at* does: it would become
+# useful only by training.
+
+# %%
+FILM, START, EVERY = "bikes", 7.6, 0.12  # seconds
+moments = START + EVERY * np.arange(8)
+frames = data.frames_at(data.film_paths()[FILM], moments, cover=(192, 384))
+left = (frames.shape[2] - 384) // 2
+frames = data.cut(frames, (0, left), (192, 384))
+clip = data.normalise(frames, "clip", dtype="float64")[None]
+
+config = dataclasses.replace(mv.preset("mvit_micro"), size=(192, 384), channels=3, stride_kv=(1, 8, 8))
+params = mv.tree.map(np.float64, mv.init(config, rng))
+print(f"frames {frames.shape} {frames.dtype}, clip {clip.shape} {clip.dtype}")
+print(mv.plan(config))
+
+# %% tags=["film"]
+figure, axes = plt.subplots(2, 4, figsize=(11, 3.4), layout="constrained")
+for number, (ax, frame) in enumerate(zip(axes.flat, frames), 1):
+    ax.imshow(frame)
+    ax.set_title(f"frame {number}", fontsize=10)
+    ax.set_axis_off()
+
+# %% [markdown]
+# We study block 1, the first of the second stage, because it pools everything: queries, keys, values and the skip connection.
+# `tap` shows what passes inside of the model. What block 0 puts out is what block 1 takes in.
+
+# %%
+seen = {}
+mv.forward(params, clip, config, tap=seen.__setitem__)
+spec, p = mv.plan(config).blocks[1], params["blocks"][1]
+a = p["attn"]
+x = seen["blocks.0.output"]
+print("x", x.shape, "= 1 class token +", " × ".join(map(str, spec.thw)), "tokens")
+print("queries: ", spec.pool_q, "\nkeys:    ", spec.pool_kv, "\nskip:    ", spec.pool_skip)
+
+# %% [markdown]
+# Its plan as a picture, the paper's Fig. 3 with this block's own sizes. Read it from the bottom up: the input is normed and
+# projected three times, each projection is pooled on its own (orange), then comes ordinary attention (green). On the left the
+# skip connection goes around all that, and is pooled too. What flows is written beside each arrow.
+
+# %%
+visualize.pooling_attention_figure(spec)
+
+
+# %% [markdown]
+# ## The steps
+#
+# **Norm, then project.** Each token is normed over its channels. Three matrices make $\hat q$, $\hat k$, $\hat v$ of it. The
+# released models store the three side by side in one, which is why it is three times as wide as it is tall.
+
+
+# %%
+def norm(x, params):
+    """Mean 0 and variance 1 over the channels, then a gain and a shift."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return params["g"] * centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + spec.eps) + params["b"]
+
+
+def show(name, array):
+    print(f"{name:<12}{str(array.shape):<22}{math.prod(array.shape):>10,} numbers")
+
+
+y = norm(x, p["norm1"])
+w_q, w_k, w_v = np.split(a["qkv"]["w"], 3, axis=1)
+b_q, b_k, b_v = np.split(a["qkv"]["b"], 3)
+q_hat, k_hat, v_hat = y @ w_q + b_q, y @ w_k + b_k, y @ w_v + b_v
+for name, array in {"x": x, "y": y, "W": a["qkv"]["w"], "W_Q": w_q, "q_hat": q_hat}.items():
+    show(name, array)
+
+# %% [markdown]
+# **Split heads.** The 32 channels of a token are cut into `heads` groups of `d` channels. From here to the joining each head
+# works alone.
+
+# %%
+heads, d = spec.heads, spec.head_dim
+q_hat, k_hat, v_hat = (hat.reshape(1, spec.tokens_in, heads, d) for hat in (q_hat, k_hat, v_hat))
+show("q_hat", q_hat)
+
+
+# %% [markdown]
+# **Pool.** The class token has no place in the grid, so it steps aside. The others go back to their grid, and a learned
+# filter of 3 × 3 × 3 places slides over it: one filter for each of the `d` channels, the same in all heads. Its stride
+# decides how many tokens are left. Then the grid becomes a list again, with the class token in front.
+
+
+# %%
+def pool(tokens, w, pooling):
+    """Around the class token.   tokens: (1, 1 + T H W, heads, d)   w: (kt, kh, kw, d)   ->   (1, 1 + t h w, heads, d)"""
+    class_token, rest = tokens[:, :1], tokens[:, 1:]
+    grid = rest.reshape(1, *spec.thw, heads, d)
+    grid = ops.depthwise_conv(grid, w, pooling.stride, pooling.padding)
+    assert grid.shape == (1, *pooling.thw_out, heads, d)
+    return np.concatenate([class_token, grid.reshape(1, -1, heads, d)], axis=1)
+
+
+q_pooled = pool(q_hat, a["pool_q"]["w"], spec.pool_q)
+k_pooled = pool(k_hat, a["pool_k"]["w"], spec.pool_kv)
+v_pooled = pool(v_hat, a["pool_v"]["w"], spec.pool_kv)
+for name, array in {"pool_q.w": a["pool_q"]["w"], "q_pooled": q_pooled, "k_pooled": k_pooled, "v_pooled": v_pooled}.items():
+    show(name, array)
+
+# %% [markdown]
+# A picture of what happened: the length (Euclidean norm) of each token's vector, drawn at its place in the grid. It is one
+# number a token, where the token has 32.
+
+
+# %%
+def token_lengths(tokens, thw):
+    """|token| over all heads and channels.   tokens: (1, 1 + t h w, heads, d)   ->   (t, h, w)"""
+    return np.sqrt((tokens[0, 1:] ** 2).reshape(*thw, -1).sum(axis=-1))
+
+
+# %%
+def draw(rows, title, unit, low=None, high=None):
+    """A row of pictures for each (label, (t, h, w) array), one for each time step. Without low and high a scale a row."""
+    figure, axes = plt.subplots(len(rows), 4, figsize=(11, 1.5 * len(rows) + 0.5), layout="constrained")
+    for line, (label, grid) in zip(axes, rows):
+        bottom, top = np.quantile(grid, (0.002, 0.998)) if high is None else (low, high)
+        for ax, picture in zip(line, grid):
+            image = ax.imshow(picture, vmin=bottom, vmax=top, extent=(0, 96, 48, 0), interpolation="nearest")
+            ax.set(xticks=[], yticks=[])
+        line[0].set_ylabel(label)
+        figure.colorbar(image, ax=line, label=unit, pad=0.01)
+    for t, ax in enumerate(axes[0]):
+        ax.set_title(f"around frame {2 * t + 1}", fontsize=11)
+    figure.suptitle(title, fontsize=13, weight="bold")
+    return axes
+
+
+# %%
+rows = [
+    ("$\\hat{q}$: 48 × 96", token_lengths(q_hat, spec.thw)),
+    ("pooled: 24 × 48", token_lengths(q_pooled, spec.thw_q)),
+    ("$\\hat{k}$: 48 × 96", token_lengths(k_hat, spec.thw)),
+    ("pooled: 12 × 24", token_lengths(k_pooled, spec.thw_kv)),
+]
+axes = draw(rows, "Queries are pooled to a coarser grid, keys to a coarser one still", "length")
+
+# %% [markdown]
+# How to read it: time runs to the right, a column for each step of the token grid, whose cubes see three frames each. A tile
+# is a token. The upper pair is the query before and after its pool, the lower pair the key. It stays the same scene; only
+# its tiles grow, by 2 for the query and by 4 for the key. The numbers on the scales shrink tenfold, since a filter that was
+# just drawn at random has small weights. Where a window hangs over the border, zeros count: so the first row of the pooled
+# maps is darker, and the first and last time step are darker than the middle ones, as windows are three time steps deep.
+#
+# **Norm after the pool.** How long a pooled token is depends on the filter's weights and on the border. A norm takes that
+# out: it gives every query, key and value the same length, nearly $\sqrt d$, and with it scores of a useful size. The class
+# token shares this norm.
+
+# %%
+q, k, v = norm(q_pooled, a["norm_q"]), norm(k_pooled, a["norm_k"]), norm(v_pooled, a["norm_v"])
+for name, array, before in (("q", q, q_pooled), ("k", k, k_pooled), ("v", v, v_pooled)):
+    show(name, array)
+    lengths = [np.linalg.norm(tokens[0, 1:], axis=-1) for tokens in (before, array)]
+    print(f"   length in a head: {lengths[0].min():.4f} to {lengths[0].max():.4f} before, {lengths[1].mean():.2f} after")
+print(f"   sqrt(d) = {math.sqrt(d):.2f}")
+
+
+# %% [markdown]
+# **Scores and softmax.** Every query with every key, in each head. A row of `weights` belongs to a query and sums to 1.
+#
+# The largest array of the layer comes into being here. Without pools it would have as many rows as columns, and as many
+# columns as `x` has tokens.
+
+
+# %%
+def softmax(s):
+    e = np.exp(s - s.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+scores = np.einsum("bihc,bjhc->bhij", q, k) / math.sqrt(d)
+weights = softmax(scores)
+show("scores", scores)
+np.testing.assert_allclose(weights.sum(axis=-1), 1)
+np.testing.assert_allclose(weights, seen["blocks.1.attention"], atol=1e-12)
+full = heads * spec.tokens_in**2
+print(f"{weights.size:,} weights; without pools {full:,}, {full / weights.size:.1f} times as many")
+
+unnormed = softmax(np.einsum("bihc,bjhc->bhij", q_pooled, k_pooled) / math.sqrt(d))
+for name, each in (("with", weights), ("without", unnormed)):
+    print(f"largest weight {name} the norm after the pool: {each.max() * spec.tokens_kv:.3f} × uniform")
+
+# %% [markdown]
+# Without the norm, every query of this fresh model would look at all keys alike: even the largest weight would hardly differ
+# from that of uniform attention, 1 over the number of keys. With it there is something to look at.
+#
+# The next figure shows three queries of one moment, and what each attends to on the grid of the keys, in each of the two
+# heads.
+
+# %%
+PLACES = {"paving": (21, 5), "leg": (10, 18), "wall": (3, 40)}  # (row, column) on the grid of the queries
+STEP = 1  # of its four time steps
+attended = weights[0, :, 1:, 1:].reshape(heads, *spec.thw_q, *spec.thw_kv) * spec.tokens_kv
+rows = [
+    (f"{name}, head {head + 1}", attended[head, STEP, row, column])
+    for name, (row, column) in PLACES.items()
+    for head in range(heads)
+]
+axes = draw(rows, "What three queries attend to: each its own keys, in each head others", "× uniform", 0, 6)
+for line, (row, column) in zip(axes, [place for place in PLACES.values() for _ in range(heads)]):
+    line[STEP].plot(2 * column + 1, 2 * row + 1, "o", color="white", markeredgecolor="black", markersize=9)
+
+# %% [markdown]
+# How to read it: a row is one query in one head, the dot marks the query's place and time. A tile is a key; keys are 4 places
+# apart on the input grid, so the tiles are large. On the scale 1 is uniform attention; yellow is 6 times as much or more. All
+# four time steps are open to a query: attention goes through the whole clip, not only through its own frame. Even with random
+# weights what a query attends to has the shape of things, because tokens that look alike have like keys.
+#
+# **Times v, join heads, project.** The weights mix the values. Then the heads' channels lie side by side again and a last
+# matrix mixes them.
+
+# %%
+z = np.einsum("bhij,bjhc->bihc", weights, v)
+show("z", z)
+joined = z.reshape(1, spec.tokens_q, heads * d)
+show("joined", joined)
+out = joined @ a["proj"]["w"] + a["proj"]["b"]
+show("out", out)
+
+by_package = attention(a, y, spec)
+np.testing.assert_allclose(out, by_package, atol=1e-12)
+print(f"layers.attention agrees: largest difference {np.abs(out - by_package).max():.0e} of {np.abs(out).max():.2g}")
+
+# %% [markdown]
+# The package goes a shorter way to the same numbers. The stride of 4 is larger than the window of 3, so some tokens are in no
+# key's window, and those are never projected to keys and values (02 showed `ops.take_seen`). And never are all weights held
+# at a time (03 showed how `ops.attend` does it).
+#
+# ## The skip connection has to be pooled
+#
+# The block adds its input to what attention made of it. But the input has more tokens:
+
+# %%
+try:
+    print(x + out)
+except ValueError as problem:
+    print("x + out:", problem)
+
+# %% [markdown]
+# So the skip connection shrinks with the queries' stride as well. It does so by the maximum of each window of 3 × 3 places,
+# which has no weights and leaves the numbers' size alone.
+
+# %%
+grid = x[:, 1:].reshape(1, *spec.thw, spec.dim_in)
+grid = ops.max_pool(grid, spec.pool_skip.kernel, spec.pool_skip.stride, spec.pool_skip.padding)
+skip = np.concatenate([x[:, :1], grid.reshape(1, -1, spec.dim_in)], axis=1)
+show("x", x)
+show("skip", skip)
+x1 = skip + out
+show("x1", x1)
+
+window = x[0, 1:].reshape(*spec.thw, spec.dim_in)[1, 27:30, 39:42]  # what token (1, 14, 20) of the skip is made of
+np.testing.assert_array_equal(grid[0, 1, 14, 20], window.max(axis=(0, 1)))
+
+# %%
+CHANNEL = int(x[0, 1:].std(axis=0).argmax())  # the one that varies most
+TOP, BOTTOM, LEFT, RIGHT = 20, 36, 28, 52  # a part of the grid of x
+panels = {"x": (x, spec.thw, 1), "skip": (skip, spec.thw_q, 2), "out": (out, spec.thw_q, 2), "x1": (x1, spec.thw_q, 2)}
+limit = 1.1 * np.abs(x[0, 1:, CHANNEL]).max()
+figure, axes = plt.subplots(1, 4, figsize=(11, 2.7), layout="constrained", sharey=True)
+for ax, (name, (tokens, thw, s)) in zip(axes, panels.items()):
+    picture = tokens[0, 1:, CHANNEL].reshape(thw)[STEP, TOP // s : BOTTOM // s, LEFT // s : RIGHT // s]
+    image = ax.imshow(picture, cmap="PuOr", vmin=-limit, vmax=limit, extent=(LEFT, RIGHT, BOTTOM, TOP), interpolation="nearest")
+    ax.set(title=f"{name}: {picture.shape[0]} × {picture.shape[1]} of {thw[1]} × {thw[2]}", xlabel="column, in places of x")
+axes[0].set_ylabel("row, in places of x")
+for ax, corner, side in ((axes[0], (39, 27), 3), (axes[1], (40, 28), 2)):
+    ax.add_patch(plt.Rectangle(corner, side, side, fill=False, edgecolor=INK, linewidth=2.5))
+figure.colorbar(image, ax=axes, label=f"value of channel {CHANNEL}")
+_ = figure.suptitle("The skip keeps the largest of each window, and the sum stays close to it", fontsize=13, weight="bold")
+
+# %% [markdown]
+# How to read it: a part of the second time step, one channel of the 32, on one scale of colours: the block's input, the pooled
+# skip, what attention adds, and the sum of the last two. The frame in `x` is a window of 3 × 3 places, the frame in `skip` the
+# token that got its maximum. What is purple (large) becomes wider, what is orange and thin is filled in. `out` is pale: at the
+# start of training attention adds little, and the block hands on its input.
+#
+# **The rest of the block** is that of any transformer: norm, MLP, add. It works on each token alone and changes no grid.
+
+# %%
+x2 = x1 + mlp(p["mlp"], norm(x1, p["norm2"]))
+by_package = block(p, x, spec)
+np.testing.assert_allclose(x2, by_package, atol=1e-12)
+np.testing.assert_allclose(x2, seen["blocks.1.output"], atol=1e-12)
+show("x2", x2)
+print(f"layers.block agrees: largest difference {np.abs(x2 - by_package).max():.0e} of {np.abs(x2).max():.2g}")
+
+
+# %% [markdown]
+# ## What does each pool change?
+#
+# The length of a block's output is that of its queries. Keys and values may be as few as you like. Here is the same layer with
+# the *same parameters* and other strides for keys and values: a stride is not a parameter, and neither is the grid.
+
+
+# %%
+def with_stride_kv(spec, s):
+    """The same block, but with keys and values pooled by (1, s, s), or not at all."""
+    return dataclasses.replace(spec, pool_kv=s and PoolSpec("conv", (3, 3, 3), (1, s, s), spec.thw))
+
+
+for s in (None, 2, 4, 8):
+    each = with_stride_kv(spec, s)
+    print(f"stride_kv {s or 'none':>4}: keys {str(each.thw_kv):<12} out {attention(a, y, each).shape}")
+
+# %% [markdown]
+# What changes is the cost. Count multiply-adds from the sizes alone, step by step. `costs.attention_macs` does the same.
+
+
+# %%
+def parts(s):
+    """Multiply-adds of each step of a block's attention, for one clip."""
+    pools = [pool for pool in (s.pool_q, s.pool_kv, s.pool_kv) if pool]
+    return {
+        "project q, k, v": s.tokens_in * s.dim_in * 3 * s.dim_attn,
+        "pool": sum(math.prod(pool.thw_out) * math.prod(pool.kernel) * s.dim_attn for pool in pools),
+        "q k' and weights times v": 2 * s.tokens_q * s.tokens_kv * s.dim_attn,
+        "project out": s.tokens_q * s.dim_attn**2,
+    }
+
+
+# %%
+STRIDES, mvit_b = (None, 2, 4, 8), mv.plan(mv.preset("mvit_b_16x4")).blocks
+BLOCKS = {"this block": spec, "MViT-B, block 1": mvit_b[1], "MViT-B, block 5": mvit_b[5]}
+for name, each in BLOCKS.items():
+    for s in STRIDES:
+        counted = parts(with_stride_kv(each, s))
+        total = sum(counted.values())
+        assert total == attention_macs(with_stride_kv(each, s))
+        share, pools = counted["q k' and weights times v"] / total, counted["pool"] / total
+        print(f"{name}, stride_kv {s or 'none':>4}: {total / 1e9:>6.2f} G, weights {share:.0%}, pools {pools:.1%}")
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")
+for ax, (name, each) in zip(axes, BLOCKS.items()):
+    counted, below = [parts(with_stride_kv(each, s)) for s in STRIDES], np.zeros(4)
+    for step, colour in zip(counted[0], (SKY, ORANGE, GREEN, BLUE)):
+        height = np.array([line[step] for line in counted]) / 1e9
+        ax.bar(range(4), height, bottom=below, color=colour, label=step, width=0.65)
+        below += height
+    ax.margins(y=0.1)
+    for place, total in enumerate(below):
+        ax.text(place, total, f"{total:.3g}", ha="center", va="bottom", fontsize=11, color=INK)
+    ax.set_xticks(range(4), ["none", "1×2×2", "1×4×4", "1×8×8"])
+    ax.set(xlabel="stride of keys and values", title=f"{name}:\n{each.tokens_in:,} tokens, {each.dim_attn} channels")
+    ax.spines[["top", "right"]].set_visible(False)
+axes[0].set_ylabel("1e9 multiply-adds")
+axes[0].legend(frameon=False)
+_ = figure.suptitle("Pooling keys and values pays where tokens are many", fontsize=13, weight="bold")
+
+# %% [markdown]
+# How to read it: a bar is the attention of one block for one clip, its colours are the steps, and each panel has an axis of its
+# own. The green part is the product of the numbers of queries and keys; each doubling of the stride divides it by four. What
+# stays is linear in the number of tokens. The pools' own part (orange) is too thin to see. Block 5 of MViT-B, in the third
+# stage, has few tokens and many channels: a stride of 2 makes the projections the larger part already, and more gains little.
+# So the stride may fall from stage to stage. MViT-B has 1×4×4 in block 1 and 1×2×2 in block 5 (1×8×8 in its first stage,
+# divided by the queries' strides met so far).
+#
+# The whole model, not just one block:
+
+# %%
+for stride_kv in (None, (1, 2, 2), (1, 4, 4), (1, 8, 8)):
+    whole = mv.costs(dataclasses.replace(mv.preset("mvit_b_16x4"), stride_kv=stride_kv))
+    weights_gb = whole.attention_bytes / 1e9
+    print(f"first stage's stride_kv {stride_kv}: {whole.macs / 1e9:6.1f} G, weights of one block up to {weights_gb:5.2f} GB")
+
+# %% [markdown]
+# The last line is MViT-B as published: the paper's Table 4 has 70.5 G (07 says where the tenth comes from). Memory follows the
+# weights: they are the largest array of a block (here in float32, for one clip), wherever they are held at once.
+#
+# ## How it grows
+#
+# With $f_Q = s^Q_T s^Q_H s^Q_W$ and $f_K$ likewise (how many times fewer queries and keys there are), Sec. 3.1 gives, for all
+# heads together (the paper prints the time of one),
+#
+# $$\text{time } O\!\left(THW\, D\, \Big(D + \frac{THW}{f_Q f_K}\Big)\right), \qquad
+# \text{memory } O\!\left(THW\, h\, \Big(\frac Dh + \frac{THW}{f_Q f_K}\Big)\right).$$
+#
+# $D$ stands for the projections, which see each token once. $THW / f_Q f_K$ stands for the weights. Which one is larger
+# decides where the time goes. `costs.attention_complexity` gives both formulas without their $O$.
+
+# %%
+for name, each in BLOCKS.items():
+    for s in STRIDES:
+        one = with_stride_kv(each, s)
+        n, folds = math.prod(one.thw), math.prod(one.stride_q) * math.prod(one.stride_kv)
+        time = n * one.dim_attn * (one.dim_attn + n / folds)
+        assert math.isclose(time, attention_complexity(one)[0])
+        ratio = attention_macs(one) / time
+        assert 2 <= ratio <= 4
+        keys = f"D = {one.dim_attn:>3}, THW / fQ fK = {n / folds:>8,.1f}"
+        print(f"{name}, stride_kv {s or 'none':>4}: {keys}, counted / formula {ratio:.2f}")
+
+# %% [markdown]
+# The count is two to four times the formula, whatever the stride: a constant factor is what $O$ leaves out. (Two where the
+# weights rule, as two products are made with them; up to four where the projections do, as there are four of those, the last
+# for the pooled queries only.) In the memory the second term is the number of weights:
+
+# %%
+h, folds = spec.heads, math.prod(spec.stride_q) * math.prod(spec.stride_kv)
+by_formula = math.prod(spec.thw) * h * math.prod(spec.thw) // folds
+print(f"THW h THW / fQ fK = {by_formula:,}; held above, with the class token: {weights.size:,}")
+assert abs(weights.size / by_formula - 1) < 0.002
+
+# %% [markdown]
+# Its first term, $THW\,h\,D/h$, is the projections' results. More heads mean more weights to hold, but not more multiply-adds.
+# How many heads there are follows from the width of a head, which is the same in all stages. Where channels double, heads
+# double:
+
+# %%
+for name in ("mvit_b_16x4", "mvit_micro"):
+    blocks = mv.plan(mv.preset(name)).blocks
+    sizes = sorted({(s.stage + 1, s.dim_attn, s.heads, s.head_dim) for s in blocks})
+    print(name, *(f"  stage {stage}: {dim} channels / {h} = {d} a head" for stage, dim, h, d in sizes), sep="\n")
+    assert len({s.head_dim for s in blocks}) == 1
+
+# %% [markdown]
+# So the factor $1/\sqrt d$ is the same in all blocks, and a pool's filters have the same size everywhere.
+#
+# ## Questions
+#
+# **1.** A block pools its queries by (1, 2, 2) and its keys and values by (1, 4, 4). About how many times fewer weights are
+# there, and how many times fewer tokens leave the block?
+#
+# <details><summary>Answer</summary>
+#
+# 4 · 16 = 64 times fewer weights, and 4 times fewer tokens: only the queries' stride counts for the output. (The class token
+# is in all lists, which is why the number printed above is a little below 64.)
+# </details>
+#
+# **2.** Why must keys and values have the same stride, $s^K = s^V$, while queries are free?
+#
+# <details><summary>Answer</summary>
+#
+# The weight in row $i$ and column $j$ is made from key $j$ and multiplies value $j$. Keys and values have to be as many, and
+# at the same places. Nothing pairs a query with a key.
+# </details>
+#
+# **3.** You double height and width of the film. By what factor does the green part of the bars grow, and by what the blue
+# ones? What would you do about it?
+#
+# <details><summary>Answer</summary>
+#
+# Four times the tokens: the green part grows by 16, the projections by 4. Doubling the keys' stride in height and width
+# takes a factor of 4 away from the green part again, and leaves the block's parameters as they are.
+# </details>
+
+# %%
+# Queries set the length of the output, keys and values only the price; the skip follows the queries.
+for s in STRIDES:
+    assert attention(a, y, with_stride_kv(spec, s)).shape == (1, spec.tokens_q, spec.dim_attn) == skip.shape
+prices = [attention_macs(with_stride_kv(spec, s)) for s in STRIDES]
+assert prices == sorted(prices, reverse=True) and prices[0] > 5 * prices[2]

@@ -1,0 +1,121 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Exercises to 01: from clip to tokens
+#
+# These belong to [notebook 01](../01_tokens.ipynb). In each cell a function is begun. Write the lines where `...` stands, run
+# the cell, then run the check below it. It tries your function on small arrays, also of odd sizes, beside the package's own,
+# and where the two differ it says what looks wrong. `exercises.statement("01.grid_size")` shows a task again, as text.
+
+# %%
+import numpy as np
+
+from mvit_np import exercises
+
+# %% [markdown]
+# ## 01.grid_size
+#
+# A clip of $T \times H \times W$ pixels becomes a grid of $t \times h \times w$ tokens. On an axis with $n$ cells and $p$
+# more on both sides, a window of $k$ cells starts at the first and moves by $s$. So it fits
+#
+# $$\tilde n = \left\lfloor \frac{n + 2p - k}{s} \right\rfloor + 1$$
+#
+# times (Sec. 3.1). Return $(\tilde t, \tilde h, \tilde w)$ as a tuple of whole numbers.
+#
+# *Hint:* `//` divides and rounds down.
+
+
+# %%
+def grid_size(thw, kernel, stride, padding):
+    t = ...  # your line, from thw[0], kernel[0], stride[0] and padding[0]
+    h = ...  # your line, the same for height
+    w = ...  # your line, and for width
+    return t, h, w
+
+
+# %%
+exercises.check("01.grid_size", grid_size)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("01.grid_size"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 01.cube_embed
+#
+# Each cube of pixels is multiplied with a matrix, and a bias is added: one token of $D$ channels a cube. With the clip $x$
+# padded by zeros,
+#
+# $$y_{thw} = b + \sum_{i,j,l,c} x_{\,s_T t + i,\; s_H h + j,\; s_W w + l,\; c} \; W_{ijlc}$$
+#
+# `clip` is (B, T, H, W, C), `weight` (kt, kh, kw, C, D), `bias` (D,); the result is (B, t h w, D), listed frame by frame and
+# row by row.
+#
+# *Hint:* the cubes at one place, of all clips, are one slice of `clip`, (B, kt, kh, kw, C), that starts at `stride[0] * i` in
+# time. `np.tensordot(a, b, 4)` sums over the last four axes of `a` and the first four of `b`.
+
+
+# %%
+def cube_embed(clip, weight, bias, stride, padding):
+    pt, ph, pw = padding
+    clip = np.pad(clip, ((0, 0), (pt, pt), (ph, ph), (pw, pw), (0, 0)))
+    t, h, w = ((clip.shape[1 + a] - weight.shape[a]) // stride[a] + 1 for a in range(3))
+    tokens = np.empty((clip.shape[0], t, h, w, weight.shape[-1]), clip.dtype)
+    for i, j, k in np.ndindex(t, h, w):
+        token = ...  # your lines: (B, D), from the cubes at place (i, j, k), weight and bias
+        tokens[:, i, j, k] = token
+    return tokens.reshape(clip.shape[0], t * h * w, -1)
+
+
+# %%
+exercises.check("01.cube_embed", cube_embed)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("01.cube_embed"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 01.add_class_and_positions
+#
+# A list of tokens does not say where each of them was. So a position is added: the sum of one for its frame and one for its
+# place in the frame (Table 11, "separate"). With token $n = (t, s)$ in frame $t$ at place $s$,
+#
+# $$x_n \leftarrow x_n + P^{\mathrm{time}}_t + P^{\mathrm{space}}_s, \qquad x_0 = x_{\mathrm{class}} + P^{\mathrm{class}}$$
+#
+# and the class token $x_0$ comes before the others. `x` is (B, t h w, D), frame by frame; `cls` and `pos_class` are (D,),
+# `pos_spatial` (h w, D), `pos_temporal` (t, D). The result is (B, 1 + t h w, D).
+#
+# *Hint:* which of `pos_temporal[:, None]` and `pos_temporal[None]` gives (t, h w, D) when `pos_spatial` is added?
+
+
+# %%
+def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
+    places = ...  # your line: (t h w, D), one position for each token
+    tokens = x + places
+    first = ...  # your line: (B, 1, D), the same for every clip
+    return np.concatenate([first, tokens], axis=1)
+
+
+# %%
+exercises.check("01.add_class_and_positions", add_class_and_positions)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("01.add_class_and_positions"))` in a new cell shows one way to write it.
+#
+# </details>

@@ -1,0 +1,148 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Exercises to 02: pooling
+#
+# These belong to [notebook 02](../02_pooling.ipynb). Write the lines where `...` stands, run the cell, then run the check
+# below it. It says what looks wrong, as far as it can tell.
+
+# %%
+import numpy as np
+
+from mvit_np import exercises
+
+# %% [markdown]
+# ## 02.pool_length
+#
+# How many of $n$ tokens on one axis are left by a pool with an odd kernel $k$ and stride $s$? As in MViT,
+# $p = \lfloor k/2 \rfloor$ cells are added on both sides:
+#
+# $$\tilde n = \left\lfloor \frac{n + 2 \lfloor k/2 \rfloor - k}{s} \right\rfloor + 1$$
+#
+# *Hint:* before you run the check: 56 tokens, kernel 3, stride 2 leave 28. And 7 tokens?
+
+
+# %%
+def pool_length(n, kernel, stride):
+    length = ...  # your line
+    return length
+
+
+# %%
+exercises.check("02.pool_length", pool_length)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("02.pool_length"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 02.max_pool
+#
+# The largest number in each window, for each channel alone:
+#
+# $$y_{thw} = \max_{i,j,l} \; x_{\,s_T t + i - p_T,\; s_H h + j - p_H,\; s_W w + l - p_W}$$
+#
+# where only cells of the grid compete. `x` is (B, T, H, W, D), the result (B, t, h, w, D).
+#
+# *Hint:* what must the padding be, so that it never wins? `np.pad` takes `constant_values`.
+
+
+# %%
+def max_pool(x, kernel, stride, padding):
+    wide = ...  # your line: x with padding cells on both sides of time, height and width
+    t, h, w = ((x.shape[1 + a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in range(3))
+    y = np.empty((x.shape[0], t, h, w, x.shape[-1]), x.dtype)
+    for i, j, k in np.ndindex(t, h, w):
+        window = wide[:, stride[0] * i :, stride[1] * j :, stride[2] * k :][:, : kernel[0], : kernel[1], : kernel[2]]
+        axes = ...  # your line: the axes of window, (B, kt, kh, kw, D), that the maximum runs over
+        y[:, i, j, k] = window.max(axis=axes)
+    return y
+
+
+# %%
+exercises.check("02.max_pool", max_pool)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("02.max_pool"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 02.depthwise_conv
+#
+# The pooling of "conv" models is learned: one small filter a channel, the same for all heads.
+#
+# $$y_{o} = \sum_i W_i \, x_{\,s o + i - p}$$
+#
+# for each channel alone, $i$ running over the filter's places in time, height and width. `x` is (B, T, H, W, heads, d),
+# `weight` (kt, kh, kw, d), the result (B, t, h, w, heads, d). Beyond the grid `x` is zero.
+#
+# *Hint:* the window starts at `stride[0] * i` in time, and so on. `weight[:, :, :, None]` has an axis for the heads, and
+# NumPy repeats it for each.
+
+
+# %%
+def depthwise_conv(x, weight, stride, padding):
+    wide = np.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0), (0, 0)])
+    t, h, w = ((wide.shape[1 + a] - weight.shape[a]) // stride[a] + 1 for a in range(3))
+    y = np.empty((x.shape[0], t, h, w, *x.shape[4:]), x.dtype)
+    for i, j, k in np.ndindex(t, h, w):
+        result = ...  # your lines: (B, heads, d), from the window of wide at place (i, j, k), and weight
+        y[:, i, j, k] = result
+    return y
+
+
+# %%
+exercises.check("02.depthwise_conv", depthwise_conv)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("02.depthwise_conv"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 02.pool_tokens
+#
+# A pool works on a grid; attention works on a list, with the class token in front. The class token has no place in the grid,
+# so it goes around the pool:
+#
+# $$[x_0;\, x_1 \dots x_{THW}] \;\mapsto\; [x_0;\, \mathcal{P}(x_1 \dots x_{THW})]$$
+#
+# `x` is (B, 1 + T H W, D), `thw` is (T, H, W), and `pool` is a function from (B, T, H, W, D) to (B, t, h, w, D). The result
+# is (B, 1 + t h w, D).
+#
+# *Hint:* `x[:, :1]` keeps the axis of tokens, `x[:, 0]` drops it.
+
+
+# %%
+def pool_tokens(x, thw, pool):
+    first, rest = ..., ...  # your line: the class token, and the tokens of the grid
+    grid = pool(rest.reshape(x.shape[0], *thw, x.shape[-1]))
+    shape = ...  # your line: that of a list of tokens again
+    return np.concatenate([first, grid.reshape(shape)], axis=1)
+
+
+# %%
+exercises.check("02.pool_tokens", pool_tokens)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("02.pool_tokens"))` in a new cell shows one way to write it.
+#
+# </details>

@@ -1,0 +1,154 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Exercises to 05: blocks and stages
+#
+# These belong to [notebook 05](../05_blocks_and_stages.ipynb). Write the lines where `...` stands, run the cell, then run the
+# check below it. It says what looks wrong, as far as it can tell.
+
+# %%
+import numpy as np
+
+from mvit_np import exercises, ops
+
+# %% [markdown]
+# ## 05.next_stage
+#
+# From one stage to the next the queries are pooled by $s^Q$ and the width doubles (Sec. 3.2). Each head keeps its width, so
+# the heads double too. Keys and values are to keep one resolution in the whole model, so their stride shrinks as the grid
+# does:
+#
+# $$(t, h, w) \mapsto (t, h, w) / s^Q, \quad D \mapsto 2D, \quad \text{heads} \mapsto 2 \, \text{heads}, \quad
+# s^{K} \mapsto \max\!\left(\left\lfloor s^{K} / s^Q \right\rfloor, 1\right)$$
+#
+# on each axis. Return the grid, the width, the heads and the key-value stride: `(thw, dim, heads, stride_kv)`.
+#
+# *Hint:* for MViT-B's first transition: $8 \times 56 \times 56$, 96 channels, 1 head, $s^Q = (1, 2, 2)$, $s^K = (1, 8, 8)$.
+
+
+# %%
+def next_stage(thw, dim, heads, stride_q, stride_kv):
+    grid = ...  # your line: a tuple of three numbers
+    width, more_heads = ..., ...  # your line
+    stride = ...  # your line: a tuple of three numbers, each 1 at least
+    return grid, width, more_heads, stride
+
+
+# %%
+exercises.check("05.next_stage", next_stage)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("05.next_stage"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 05.mlp_block
+#
+# The second half of a block:
+#
+# $$x + \mathrm{gelu}\big(\mathrm{norm}(x)\, W_1 + b_1\big) W_2 + b_2, \qquad
+# \mathrm{norm}(x) = g \, \frac{x - \mathrm{mean}(x)}{\sqrt{\mathrm{var}(x) + 10^{-6}}} + b$$
+#
+# with the mean and the variance of each token's channels. `x` is (B, N, D), `g` and `b` are (D,), `w1` (D, H), `b1` (H,),
+# `w2` (H, D), `b2` (D,). The result is (B, N, D).
+#
+# *Hint:* `ops.gelu` is given. `x.var(axis=-1, keepdims=True)` divides by $D$, as wanted.
+
+# %%
+x = np.random.default_rng(0).standard_normal((1, 3, 4))
+normed = ops.layer_norm(x, np.ones(4), np.zeros(4))
+print("a normed token has mean", normed.mean(axis=-1).round(6), "and deviation", normed.std(axis=-1).round(6))
+
+
+# %%
+def mlp_block(x, g, b, w1, b1, w2, b2):
+    normed = ...  # your lines
+    hidden = ops.gelu(normed @ w1 + b1)
+    skip = ...  # your line: what is it that the MLP's result is added to?
+    return skip + hidden @ w2 + b2
+
+
+# %%
+exercises.check("05.mlp_block", mlp_block)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("05.mlp_block"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 05.widening_mlp
+#
+# In the last block of a stage the MLP gives twice as many channels as it gets. The skip connection must widen too, by a
+# linear layer. In MViT it starts from the *normed* input (Appendix A.1):
+#
+# $$\mathrm{MLP}(\mathrm{norm}(x)) + \mathrm{norm}(x)\, W_s + b_s$$
+#
+# `x` is (B, N, D), `w2` (H, E), `w_skip` (D, E), `b2` and `b_skip` (E,). The result is (B, N, E).
+#
+# *Hint:* `ops.layer_norm(x, g, b)` and `ops.gelu(h)` are given.
+
+
+# %%
+def widening_mlp(x, g, b, w1, b1, w2, b2, w_skip, b_skip):
+    normed = ops.layer_norm(x, g, b)
+    skip = ...  # your line: (B, N, E)
+    return skip + ops.gelu(normed @ w1 + b1) @ w2 + b2
+
+
+# %%
+exercises.check("05.widening_mlp", widening_mlp)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("05.widening_mlp"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 05.block_macs
+#
+# Multiply-adds of a whole block with max pooling: attention as in 03.attention_macs, then the MLP on the $N_q$ tokens that
+# are left, with a hidden layer of $4D$ channels and $D'$ at its end, and where $D' \ne D$ the skip's linear layer:
+#
+# $$3 N D^2 + 2 N_q N_k D + N_q D^2 \;+\; 4 N_q D^2 + 4 N_q D D' \;+\; [D' \ne D] \, N_q D D'$$
+#
+# *Hint:* one of these terms is the reason why widening in the *last* MLP of a stage is not free. Which?
+
+
+# %%
+def block_macs(tokens_in, tokens_q, tokens_kv, dim, dim_out):
+    attention = ...  # your line
+    mlp = ...  # your line: two layers
+    skip = ...  # your line: 0 where dim_out is dim
+    return attention + mlp + skip
+
+
+# %%
+exercises.check("05.block_macs", block_macs)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("05.block_macs"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# With this function the whole of MViT-B can be counted: `mv.plan(mv.preset("mvit_b_16x4")).blocks` has the sizes of every
+# block (`tokens_in`, `tokens_q`, `tokens_kv`, `dim_attn`, `dim_out`), and `mv.costs` the package's own count, in which the
+# learned pooling's few multiply-adds are included.
