@@ -84,6 +84,7 @@ ALLOWED = {
     "report": [],
     "gradcheck": ["tree", "autodiff", "backend", "report"],
     "model": ["layers", "autodiff", "checkpoint", "backend", "blas", "tree", "plan", "tiles"],
+    "inspection": ["backend", "model", "ops", "plan"],
     "resize": ["tree", "backend", "interpolation", "model", "plan"],
     "paper": ["config", "presets"],
     "compare": ["costs", "presets", "table"],

@@ -3,21 +3,38 @@
 This is the only part of the package that imports matplotlib. No figure touches matplotlib's global state.
 """
 
+from .accuracy_cost import accuracy_cost_figure
 from .attention import attention_figure, class_attention
+from .attention_distance import attention_distance_figure
 from .contact_sheet import contact_sheet_figure
+from .cost_bars import cost_bars_figure
+from .cube_filters import cube_filters_figure
+from .layer_table import layer_table_figure
 from .pooling_attention import pooling_attention_figure
+from .pooling_windows import pooling_windows_figure
+from .position_similarity import position_similarity_figure
+from .rollout import rollout_figure
 from .scaling import scaling_figure
 from .stages import stage_figure
-from .style import save
+from .style import save, theme
 from .training import training_figure
 
 __all__ = [
+    "accuracy_cost_figure",
+    "attention_distance_figure",
     "attention_figure",
     "class_attention",
     "contact_sheet_figure",
+    "cost_bars_figure",
+    "cube_filters_figure",
+    "layer_table_figure",
     "pooling_attention_figure",
+    "pooling_windows_figure",
+    "position_similarity_figure",
+    "rollout_figure",
     "save",
     "scaling_figure",
     "stage_figure",
+    "theme",
     "training_figure",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..units import unit_of
+from .dark import darken
 
 # Okabe and Ito's palette, which readers with any colour vision tell apart.
 BLUE, ORANGE, GREEN, VERMILLION, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
@@ -16,6 +19,8 @@ INK, GREY, PALE = "#222222", "#5F5F5F", "#DDDDDD"
 WIDTH = 12.0  # inches, of every figure: a slide's
 SMALL, BODY, TITLE = 11, 12, 17  # points
 
+_dark_ones = ContextVar("dark_ones", default=None)  # figures made inside theme("dark"); None outside
+
 
 def new_figure(height, title, subtitle=""):
     """A white figure, WIDTH x `height` inches, with its message on top."""
@@ -23,7 +28,27 @@ def new_figure(height, title, subtitle=""):
     FigureCanvasAgg(figure)
     figure.text(0.3 / WIDTH, 1 - 0.2 / height, title, fontsize=TITLE, weight="bold", color=INK, va="top")
     figure.text(0.3 / WIDTH, 1 - 0.6 / height, subtitle, fontsize=BODY, color=GREY, va="top")
+    if _dark_ones.get() is not None:
+        _dark_ones.get().append(figure)
     return figure
+
+
+@contextmanager
+def theme(name):
+    """Figures made in the block are "dark" once it ends, and where `save` writes them inside it; "light" is as without it.
+
+    Raises ValueError for another name.
+    """
+    if name not in ("light", "dark"):
+        raise ValueError(f"a theme is 'light' or 'dark'; came {name!r}")
+    figures = [] if name == "dark" else None
+    token = _dark_ones.set(figures)
+    try:
+        yield
+    finally:
+        _dark_ones.reset(token)
+    for figure in figures or ():
+        darken(figure)
 
 
 def canvas(figure):
@@ -49,6 +74,8 @@ def save(figure, path):
 
     Makes the folder. Raises ValueError where it cannot be written.
     """
+    if figure in (_dark_ones.get() or ()):
+        darken(figure)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)

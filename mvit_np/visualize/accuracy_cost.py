@@ -1,0 +1,79 @@
+"""Accuracy against cost as published: Kinetics-400, the paper's Table 4."""
+
+from __future__ import annotations
+
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from .style import BLUE, BODY, GREY, INK, SMALL, VERMILLION, fold, new_figure, panel
+
+HEIGHT = 6.6  # inches
+# Fan et al., arXiv 2104.11227, Table 4: model, 1e9 multiply-adds of a view, views of a video, top-1 in per cent, pre-training.
+PUBLISHED = (
+    ("ViT-B-VTN", 4218, 1, 78.6, "IN-21K"),
+    ("ViT-B-TimeSformer", 2380, 3, 80.7, "IN-21K"),
+    ("ViViT-L/16x2, 320 px", 3992, 12, 81.3, "IN-21K"),
+    ("ViT-B", 180, 5, 79.3, "IN-21K"),
+    ("ViT-B", 180, 5, 68.5, ""),
+    ("MViT-S", 32.9, 5, 76.0, ""),
+    ("MViT-B 16x4", 70.5, 5, 78.4, ""),
+    ("MViT-B 32x3", 170, 5, 80.2, ""),
+    ("MViT-B 64x3", 455, 9, 81.2, ""),
+)
+# Points from a mark to its name, and the name's alignment: by the start of the name.
+SHIFT = {"MViT": (-9, 9, "right"), "ViT": (11, -4, "left"), "ViViT": (9, 11, "right")}
+
+
+def accuracy_cost_figure():
+    """Top-1 accuracy on Kinetics-400 against the multiply-adds that one video takes, as the paper prints them (Table 4).
+
+    How to read it. To the left is cheaper, upwards is better; the horizontal axis is logarithmic. The cost of a video is
+    that of one view (a clip and a crop) times the views that are averaged at test. Filled marks were trained on Kinetics
+    alone, rings were first trained on ImageNet-21K. The line joins the MViTs. Look along a horizontal for what the same
+    accuracy costs, and along a vertical for what the same cost buys. None of these accuracies was reproduced here.
+    """
+    figure = new_figure(HEIGHT, _message(), "Kinetics-400, all numbers as published (Fan et al. 2021, Table 4)")
+    axes = panel(figure, 0.95, 0.85, 10.6, 4.65)
+    ours = [(_cost(row), row[3]) for row in PUBLISHED if row[0].startswith("MViT")]
+    axes.plot(*zip(*ours), color=BLUE, linewidth=2.5, zorder=2)
+    for row in PUBLISHED:
+        _mark(axes, row)
+    axes.set_xscale("log")
+    axes.set(xlim=(40, 1e5), ylim=(67, 83))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("G multiply-adds of a video: those of a view, times views (log scale)", fontsize=BODY, color=INK)
+    axes.set_ylabel("top-1 accuracy in %", fontsize=BODY, color=INK)
+    axes.grid(color=GREY, alpha=0.2)
+    _legend(axes)
+    return figure
+
+
+def _message():
+    """The best MViT beside the best of all others."""
+    mvit = max((row for row in PUBLISHED if row[0].startswith("MViT")), key=lambda row: row[3])
+    other = max((row for row in PUBLISHED if not row[0].startswith("MViT")), key=lambda row: row[3])
+    cheaper, worse = fold(_cost(other) / _cost(mvit)), other[3] - mvit[3]
+    return f"{mvit[0]}: {cheaper}× cheaper than {other[0].split(',')[0]}, {worse:.1f} points less accurate"
+
+
+def _cost(row):
+    return row[1] * row[2]
+
+
+def _mark(axes, row):
+    name, macs, views, top1, pretrained = row
+    ours = name.startswith("MViT")
+    colour = BLUE if ours else VERMILLION
+    look = {"color": colour, "markersize": 11, "markeredgewidth": 2.5, "zorder": 3}
+    axes.plot([_cost(row)], [top1], "o", markerfacecolor="white" if pretrained else colour, **look)
+    dx, dy, ha = SHIFT[name.split("-")[0]]
+    words = f"{name}  ({macs:g} × {views})"
+    axes.annotate(words, (_cost(row), top1), (dx, dy), textcoords="offset points", fontsize=SMALL, color=INK, ha=ha)
+
+
+def _legend(axes):
+    marks = [axes.plot([], [], "o", color=c, markerfacecolor=f, markersize=11, markeredgewidth=2.5)[0] for c, f in (
+        (BLUE, BLUE), (VERMILLION, VERMILLION), (VERMILLION, "white"),
+    )]  # fmt: skip
+    names = ["MViT, Kinetics alone", "others, Kinetics alone", "others, ImageNet-21K first"]
+    axes.legend(marks, names, loc="lower right", fontsize=SMALL, frameon=False, labelcolor=INK)

@@ -1,0 +1,67 @@
+"""How far the heads look, block by block, before and after training (Fig. A.6)."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from .style import BLUE, BODY, GREY, INK, VERMILLION, new_figure, panel
+
+HEIGHT = 5.7  # inches
+PLACES = (0.95, 6.75)  # inches from the left, of the two panels
+BOTTOM, WIDE, TALL = 0.85, 4.85, 3.4
+
+
+def attention_distance_figure(before, after, unit="pixels"):
+    """Mean attention distance of each head of each block: at the start on the left, after training on the right.
+
+    before, after   a sequence with one (heads,) array a block, of `mvit_np.inspection.mean_attention_distance`
+    unit            of the numbers, for the axis
+
+    How to read it. From left to right go the blocks, and each dot is one head: high, where its queries attend to places
+    far away in the frame, low, where they attend to their surroundings. The line joins the means of the blocks. Both
+    panels share one scale, so that what training did shows as dots that move: dots of one block that come apart are heads
+    that have taken on different work. Raises ValueError where the two are not of one model.
+    """
+    both = [[np.ravel(np.asarray(heads, dtype=float)) for heads in blocks] for blocks in (before, after)]
+    sizes = [[len(heads) for heads in blocks] for blocks in both]
+    if sizes[0] != sizes[1] or not sizes[0]:
+        raise ValueError(
+            f"before and after have the same blocks and heads; came {sizes[0]} and {sizes[1]} heads: take one model"
+        )
+    figure = new_figure(HEIGHT, _message(both, unit), _spread(both, unit))
+    top = 1.08 * max(heads.max() for blocks in both for heads in blocks) or 1
+    for left, name, blocks, colour in zip(PLACES, ("at the start", "after training"), both, (VERMILLION, BLUE)):
+        axes = panel(figure, left, BOTTOM, WIDE, TALL)
+        axes.set_title(name, loc="left", fontsize=14, weight="bold", color=colour, pad=10)
+        _dots(axes, blocks, colour)
+        axes.set(ylim=(0, top), xlim=(0.4, len(blocks) + 0.6))
+        axes.set_xlabel("block", fontsize=BODY, color=INK)
+        axes.set_ylabel(f"mean distance in {unit}", fontsize=BODY, color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        axes.grid(axis="y", color=GREY, alpha=0.2)
+    return figure
+
+
+def _message(both, unit):
+    ranges = [(min(map(np.min, blocks)), max(map(np.max, blocks))) for blocks in both]
+    digits = 0 if ranges[0][1] >= 10 and ranges[1][1] >= 10 else 1
+    start, end = (f"{low:.{digits}f} to {high:.{digits}f}" for low, high in ranges)
+    return f"Heads look {start} {unit} far at the start, {end} after training"
+
+
+def _spread(both, unit):
+    """How far apart the heads of one block are, where a block has several."""
+    spreads = [[np.ptp(heads) for heads in blocks if len(heads) > 1] for blocks in both]
+    if not spreads[0]:
+        return "A dot is a head: here one a block"
+    start, end = (f"{np.mean(each):.1f}" for each in spreads)
+    words = f"Heads of one block differ by {start} {unit} on average at the start, by {end} after training"
+    return f"{words}; a dot is a head, the line their mean"
+
+
+def _dots(axes, blocks, colour):
+    places = np.concatenate([np.full(len(heads), index) for index, heads in enumerate(blocks, 1)])
+    axes.plot(range(1, len(blocks) + 1), [heads.mean() for heads in blocks], color=colour, linewidth=2)
+    look = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.8, "alpha": 0.75}
+    axes.plot(places, np.concatenate(blocks), "o", color=colour, label="a head", **look)

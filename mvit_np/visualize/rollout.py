@@ -1,0 +1,138 @@
+"""Maps over the embedding's grid, such as attention rollout: which places of the clip an answer rests on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .style import BODY, GREY, INK, SMALL, WIDTH, new_figure, panel, times
+
+COLUMNS = 8  # times shown at most
+LABELS, CELL, GAP, BAR = 2.35, 2.2, 0.1, 1.15  # inches: row labels, a map at most, between maps, colour bar
+TOP, BOTTOM = 1.35, 0.3  # inches above and below the rows
+PITCH = 0.95  # from row to row at least: the label's lines
+CMAP = "viridis"
+
+
+def rollout_figure(maps, clip=None, title=""):
+    """Maps of shares over time, a row each, under the frames of the clip.
+
+    maps    {name: (t, h, w) shares}, or one such array: of `mvit_np.inspection.attention_rollout`,
+            `shares[0, 1:].reshape(plan.embed.thw)`; all on grids of one length in time
+    clip    (T, H, W, C) floats of any range, grey or RGB; None leaves its frames out
+    title   about the clip, such as its label
+
+    How to read it. Time runs to the right: each column is one time of the grid (every second one, or fewer, of a long clip),
+    and above it is the middle one of the frames that its tokens were made of. A tile is one token; yellow is where most of
+    the share comes from, dark where none does. Each row has a scale of its own, up to the maximum that is given beside it
+    as a multiple of an even share: a row with a maximum near 1× has no preference, however colourful it is. Half of the
+    share lies on so many of the tokens: the fewer, the sharper. Raises ValueError for what is no map.
+    """
+    rows = _named(maps)
+    count = len(next(iter(rows.values())))
+    shown = range(0, count, -(-count // COLUMNS))
+    width, height = _sizes(len(shown), [clip] * (clip is not None) + list(rows.values()))
+    pitch = max(height + GAP, PITCH)
+    number = len(rows) + (clip is not None)
+    figure = new_figure(TOP + number * pitch + BOTTOM, _message(rows), _about(title, count, shown))
+    for row, (name, shares) in enumerate(reversed(rows.items())):
+        _map_row(figure, name, shares, shown, BOTTOM + row * pitch, (width, height))
+    if clip is not None:
+        _frames_row(figure, np.asarray(clip), count, shown, BOTTOM + (number - 1) * pitch, (width, height))
+    right = LABELS + len(shown) * (width + GAP)
+    _colour_bar(figure, right + 0.12, (len(rows) - 1) * pitch + height)
+    _times_above(figure, shown, BOTTOM + (number - 1) * pitch + height, width)
+    return figure
+
+
+def _named(maps):
+    rows = maps if isinstance(maps, dict) else {"rollout": maps}
+    rows = {name: np.asarray(shares) for name, shares in rows.items()}
+    shapes = [shares.shape for shares in rows.values()]
+    if not rows or any(len(shape) != 3 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(
+            f"rollout_figure draws maps (t, h, w) of one length in time; came {', '.join(map(str, shapes)) or 'none'}: "
+            "leave the class token out and reshape the rest to the grid"
+        )
+    for name, shares in rows.items():
+        if not (shares.min() >= 0 and shares.max() > 0):
+            came = f"{shares.min():.3g} to {shares.max():.3g}"
+            raise ValueError(f"shares are at least 0, and some are more; came {came} in {name!r}: use numpy.maximum(map, 0)")
+    return rows
+
+
+def _sizes(columns, pictures):
+    """(width, height) of a map in inches: as wide as there is room, in the shape of the widest picture."""
+    width = min((WIDTH - LABELS - BAR - columns * GAP) / columns, CELL)
+    return width, width * max(picture.shape[1] / picture.shape[2] for picture in pictures)
+
+
+# -- the words --------------------------------------------------------------------------------------------------------
+
+
+def _message(rows):
+    name, shares = next(iter(rows.items()))
+    return f"{name[0].upper()}{name[1:]}: half of the share lies on {_half(shares)} of the tokens"
+
+
+def _half(shares):
+    """The part of the tokens, largest shares first, that together hold half of them all."""
+    ordered = np.sort(shares, axis=None)[::-1]
+    part = (np.searchsorted(np.cumsum(ordered), ordered.sum() / 2) + 1) / shares.size
+    return (f"{part:.0%}" if part >= 0.095 else f"{part:.1%}").replace("%", " %")
+
+
+def _about(title, count, shown):
+    some = f", every {shown.step}. of {count} times is shown" if shown.step > 1 else ""
+    reading = f"yellow: the share comes from there; a tile is one token; each row has its own scale{some}"
+    return f"{title}   |   {reading}" if title else reading[0].upper() + reading[1:]
+
+
+# -- the rows ---------------------------------------------------------------------------------------------------------
+
+
+def _frames_row(figure, clip, count, shown, bottom, size):
+    low, high = clip.min(), clip.max()
+    bright = (clip - low) / (high - low if high > low else 1)
+    each = len(clip) / count
+    for column, when in enumerate(shown):
+        frame = bright[min(int((when + 0.5) * each), len(clip) - 1)]
+        axes = _picture(figure, column, bottom, size)
+        axes.imshow(frame.squeeze(-1) if frame.shape[-1] == 1 else frame, cmap="gray", vmin=0, vmax=1, aspect="auto")
+    _label(figure, bottom + size[1] / 2, "the clip", "one frame a column")
+
+
+def _map_row(figure, name, shares, shown, bottom, size):
+    for column, when in enumerate(shown):
+        axes = _picture(figure, column, bottom, size)
+        axes.imshow(shares[when], cmap=CMAP, vmin=0, vmax=shares.max(), interpolation="nearest", aspect="auto")
+    more = f"{times(shares.shape)}\nmax {shares.max() / shares.mean():.1f}× an even share"
+    _label(figure, bottom + size[1] / 2, name, more)
+
+
+def _picture(figure, column, bottom, size):
+    axes = panel(figure, LABELS + column * (size[0] + GAP), bottom, *size)
+    axes.set_axis_off()
+    return axes
+
+
+def _times_above(figure, shown, top, width):
+    w, h = figure.get_size_inches()
+    for column, when in enumerate(shown):
+        x = LABELS + column * (width + GAP) + width / 2
+        figure.text(x / w, (top + 0.08) / h, f"time {when + 1}", fontsize=SMALL, color=INK, ha="center")
+
+
+def _label(figure, y, name, more):
+    w, h = figure.get_size_inches()
+    figure.text(0.3 / w, (y + 0.14) / h, name, fontsize=BODY, weight="bold", color=INK, va="bottom")
+    figure.text(0.3 / w, (y + 0.1) / h, more, fontsize=SMALL, color=GREY, va="top", linespacing=1.3)
+
+
+def _colour_bar(figure, left, height):
+    axes = panel(figure, left, BOTTOM, 0.16, height)
+    axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=CMAP, aspect="auto", extent=(0, 1, 0, 1))
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([0, 1], ["none", "row's\nmax"])
+    axes.yaxis.tick_right()
+    axes.tick_params(length=0)
