@@ -10,7 +10,7 @@ from ..backend import to_host
 from ..model import forward
 from ..ops import join_units
 from ..plan import plan as plan_of
-from .style import BODY, GREY, INK, SMALL, WIDTH, new_figure, panel, times
+from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, new_figure, panel, times
 
 COLUMNS = 8  # frames shown at most
 LABELS, CELL, GAP, BAR = 2.35, 1.9, 0.08, 0.95  # inches: row labels, a frame at most, between frames, colour bar
@@ -80,7 +80,7 @@ def attention_figure(clip, maps, plan, title=""):
     for number, row in enumerate(rows, 1):
         bottom = BOTTOM + (len(rows) - number) * pitch
         _map_row(figure, clip, shown, lefts, bottom, width, height, row)
-    _colour_bar(figure, lefts[-1] + width + 0.2, (len(rows) - 1) * pitch + height)
+    colour_bar(figure, lefts[-1] + width + 0.2, BOTTOM, (len(rows) - 1) * pitch + height, CMAP, "row's\nmax")
     return figure
 
 
@@ -170,13 +170,3 @@ def _label(figure, y, name, more):
         va="bottom" if more else "center",
     )
     figure.text(0.3 / width, (y + 0.1) / height, more, fontsize=SMALL, color=GREY, va="top", linespacing=1.3)
-
-
-def _colour_bar(figure, left, height):
-    axes = panel(figure, left, BOTTOM, 0.16, height)
-    axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=CMAP, aspect="auto", extent=(0, 1, 0, 1))
-    axes.spines[:].set_visible(False)
-    axes.set_xticks([])
-    axes.set_yticks([0, 1], ["none", "row's\nmax"])
-    axes.yaxis.tick_right()
-    axes.tick_params(length=0)

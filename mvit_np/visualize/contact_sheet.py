@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .attention import ALPHA, CMAP
-from .style import BLUE, BODY, GREY, INK, PALE, SKY, SMALL, WIDTH, new_figure, panel
+from .style import BLUE, BODY, GREY, INK, PALE, SKY, SMALL, WIDTH, colour_bar, new_figure, panel
 
 ROW, FRAMES = 8, 16  # frames in a row and in all, at most
 EDGE, GAP, BAR, CELL = 0.3, 0.08, 1.15, 3.6  # inches: margin, between frames, colour bar, a frame at most
@@ -122,13 +120,8 @@ def _heat(axes, shares, when, size):
 def _colour_bar(figure, corners, size, peak):
     """The scale of the tiles, along the last map."""
     left = max(corner[0] for pair in corners for corner in pair) + size[0] + 0.2
-    axes = panel(figure, left, corners[-1][1][1], 0.16, size[1])
-    axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=CMAP, aspect="auto", extent=(0, 1, 0, 1))
-    axes.spines[:].set_visible(False)
-    axes.set_xticks([])
-    axes.set_yticks([0, 1], ["none", f"{peak:.1f}×\nuniform"], va="center")
-    axes.yaxis.tick_right()
-    axes.tick_params(length=0)
+    most = f"{peak:.1f}×\nuniform"
+    colour_bar(figure, left, corners[-1][1][1], size[1], CMAP, most, va="center")
 
 
 def _percent(share):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .style import BODY, GREY, INK, SMALL, WIDTH, new_figure, panel, times
+from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, new_figure, panel, times
 
 COLUMNS = 8  # times shown at most
 LABELS, CELL, GAP, BAR = 2.35, 2.2, 0.1, 1.15  # inches: row labels, a map at most, between maps, colour bar
@@ -39,7 +39,7 @@ def rollout_figure(maps, clip=None, title=""):
     if clip is not None:
         _frames_row(figure, np.asarray(clip), count, shown, BOTTOM + (number - 1) * pitch, (width, height))
     right = LABELS + len(shown) * (width + GAP)
-    _colour_bar(figure, right + 0.12, (len(rows) - 1) * pitch + height)
+    colour_bar(figure, right + 0.12, BOTTOM, (len(rows) - 1) * pitch + height, CMAP, "row's\nmax")
     _times_above(figure, shown, BOTTOM + (number - 1) * pitch + height, width)
     return figure
 
@@ -126,13 +126,3 @@ def _label(figure, y, name, more):
     w, h = figure.get_size_inches()
     figure.text(0.3 / w, (y + 0.14) / h, name, fontsize=BODY, weight="bold", color=INK, va="bottom")
     figure.text(0.3 / w, (y + 0.1) / h, more, fontsize=SMALL, color=GREY, va="top", linespacing=1.3)
-
-
-def _colour_bar(figure, left, height):
-    axes = panel(figure, left, BOTTOM, 0.16, height)
-    axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=CMAP, aspect="auto", extent=(0, 1, 0, 1))
-    axes.spines[:].set_visible(False)
-    axes.set_xticks([])
-    axes.set_yticks([0, 1], ["none", "row's\nmax"])
-    axes.yaxis.tick_right()
-    axes.tick_params(length=0)

@@ -69,6 +69,17 @@ def panel(figure, left, bottom, width, height, title=""):
     return axes
 
 
+def colour_bar(figure, left, bottom, height, cmap, most, **text):
+    """The scale of a map's colours at a place in inches, from "none" to the words `most`."""
+    axes = panel(figure, left, bottom, 0.16, height)
+    axes.imshow([[1 - i / 255] for i in range(256)], cmap=cmap, aspect="auto", extent=(0, 1, 0, 1))
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([0, 1], ["none", most], **text)
+    axes.yaxis.tick_right()
+    axes.tick_params(length=0)
+
+
 def save(figure, path):
     """Write `figure` as a picture (the format is the path's ending, such as .png); returns `path`.
 

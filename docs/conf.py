@@ -1,0 +1,80 @@
+"""The site: `sphinx-build -W docs build/site` (pip install -e '.[docs]'). Nothing is fetched, no notebook is run."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import mvit_np  # noqa: E402
+
+project = html_title = "mvit_np"
+release = version = mvit_np.__version__
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # what is stored is shown; tests/test_notebooks.py runs them
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # no widgets, and no scripts for them from elsewhere
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 100
+
+highlight_language = "text"  # of the blocks that `as_rest` makes
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = ["explorer.html"]
+html_copy_source = html_show_copyright = False
+smartquotes = False  # Q' is a transposed Q
+mathjax_path = "mathjax/tex-svg.js"  # one file, fonts included; _static/mathjax/LICENSE is its own
+mathjax3_config = {"options": {"enableMenu": False}}  # the menu could load more from elsewhere
+
+
+def bring_notebooks():
+    """docs/notebooks/ becomes what notebooks/ holds: Sphinx reads only what lies below it. Git ignores the copy."""
+    source, target = HERE.parent / "notebooks", HERE / "notebooks"
+    names = {path.relative_to(source) for path in source.rglob("[0-9]*.ipynb") if "checkpoint" not in path.name}
+    for old in target.rglob("*.ipynb"):
+        if old.relative_to(target) not in names:
+            old.unlink()
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source / name, target / name)
+
+
+def as_rest(text):
+    """A plain docstring as reST: aligned columns and indented code keep their shape, sentences are set as sentences."""
+    paragraphs = []
+    summary, gap, shapes = text.partition("   ")
+    if gap and "\n" not in summary:  # "what it does.   x: (B, N)   ->   (B, D)": the shapes are a line of their own
+        first, _, after = shapes.strip().partition("\n")
+        text = f"{summary}\n\n   {first}\n\n{after}"
+    for part in filter(str.strip, text.split("\n\n")):
+        if "   " in part:
+            paragraphs.append("::\n\n" + re.sub("^", "   ", part.strip("\n"), flags=re.MULTILINE))
+        else:
+            words = re.sub(r"([\\*|_<>])|`+([^`]+)`+", lambda m: f"\\{m[1]}" if m[1] else f"``{m[2]}``", part)
+            paragraphs.append(words.strip())
+    return "\n\n".join(paragraphs)
+
+
+def rest_docstring(app, what, name, obj, options, lines):
+    lines[:] = as_rest("\n".join(lines)).splitlines() + [""]
+
+
+def drop_backlinks(app, pagename, templatename, context, doctree):
+    """Sources link back by one module name a file, which is wrong where a name is documented under a shorter one."""
+    if pagename.startswith("_modules/"):
+        context["body"] = re.sub(r'<a class="viewcode-back".*?</a>', "", context["body"])
+
+
+def setup(app):
+    bring_notebooks()
+    app.connect("autodoc-process-docstring", rest_docstring)
+    app.connect("html-page-context", drop_backlinks)
