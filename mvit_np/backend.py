@@ -65,7 +65,7 @@ def same_kind(*arrays):
 
 
 def to_device(tree, device="cuda:0"):
-    """A copy of an array, or of a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N".
+    """An array, or a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N". What is there already is not copied.
 
     Raises ValueError where the name is unknown or there is no CuPy or no such device.
     """
@@ -84,7 +84,7 @@ def from_host(host, like):
 
 
 def to_host(tree):
-    """A copy of an array, or of a dict/list tree of arrays, as NumPy arrays."""
+    """An array, or a dict/list tree of arrays, as NumPy arrays. What is one already is not copied."""
     from . import tree as trees
 
     return trees.map(lambda x: x.get() if hasattr(x, "get") else np.asarray(x), tree)
