@@ -16,8 +16,7 @@ where only the blocks' inputs are kept. GFLOP/s: two operations to a multiply-ad
 what no pool looks at (2 % of MViT-B), a step counting three forward passes; "of roof" is their share of what products of large
 matrices reach here."""
 BESIDE = """Beside it torchvision's MViT in PyTorch eager, with the same weights, clips, precision and number of threads: the
-two take turns in one process, a new one for each line: torch's times change with what ran in it before. The ratio is ours to
-torch's: below 1 we are faster."""
+two take turns in one process. The ratio is ours to torch's: below 1 we are faster."""
 MEMORY = """The most that was ever resident of a process that makes the call twice and nothing else, and what it held once its
 libraries were imported."""
 ACCURACY = """||x - y|| / ||y|| of float32 numbers x against our float64 numbers y, on one clip with random weights, without

@@ -1,0 +1,639 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 09 Looking inside: what attention maps show, and what they do not prove
+#
+# **The question.** Notebook 06 gave the gradients, and with them a model can be trained. Now it has learned something: what?
+# Attention weights are numbers between 0 and 1 that one can lay over the frames, so it is tempting to read them as "where the
+# model looks". Here you train a small MViT, draw its attention in four ways, and then test by experiment whether the maps say
+# what the answer rests on.
+
+# %%
+# %matplotlib inline
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import mvit_np as mv
+from mvit_np import demo, inspection, visualize
+from mvit_np.data import load_motion
+from mvit_np.layers.block import block
+from mvit_np.layers.embedding import embed
+from mvit_np.layers.head import head
+from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION
+
+rng = np.random.default_rng(0)
+plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 70})
+
+# %% [markdown]
+# ## What the paper says
+#
+# "This creates a multiscale pyramid of features with early layers operating at high spatial resolution to model simple
+# low-level visual information, and deeper layers at spatially coarse, but complex, high-dimensional features" (Fan et al.,
+# Abstract). Two tools look into such a pyramid.
+#
+# **Attention rollout** (Abnar and Zuidema 2020) follows attention down through all blocks. $A_l$ is the mean over heads of
+# the weights of block $l$, and $I$ stands for the skip connection:
+#
+# $$\tilde A_l = \tfrac12 \left( A_l + I \right), \qquad R = \tilde A_L \cdots \tilde A_2\, \tilde A_1$$
+#
+# The row of $R$ that belongs to the class token says how much each embedded token gives to it. With pooling, $A_l$ has
+# fewer columns than there are tokens, and often fewer rows. The package then takes
+# $\tilde A_l = \tfrac12 (A_l P_K + P_\mathrm{skip})$, where a row of $P$ is the mean over a window. This is an approximation.
+#
+# **Mean attention distance** says how far a head looks, in pixels (Fig. A.6). With the places $r_i$ of queries and $r_j$ of
+# keys:
+#
+# $$\bar d = \frac{1}{N_Q} \sum_i \sum_j A_{ij}\, \lVert r_i - r_j \rVert$$
+
+# %% [markdown]
+# ## Loop versions
+#
+# A model of two blocks without pooling, on a grid of 2 x 3 places: seven tokens with the class token, two heads.
+
+# %%
+tiny = mv.MViTConfig(
+    frames=1, size=(8, 12), channels=1, num_classes=2, cube_kernel=(1, 4, 4), cube_stride=(1, 4, 4), dim=4, heads=2,
+    depths=(2,), stride_kv=None,
+)  # fmt: skip
+tiny_params = mv.tree.map(lambda p: p + 0.5 * rng.standard_normal(p.shape), mv.init(tiny, rng))
+tiny_clip = rng.standard_normal((1, *tiny.thw, 1))
+tiny_weights = inspection.attention_weights_of(tiny_params, tiny_clip, tiny)
+print("weights of each block (B, heads, Nq, Nk):", [w.shape for w in tiny_weights])
+
+
+# %% [markdown]
+# Rollout is the mean over heads, half of it and half of the identity, then a product of matrices:
+
+
+# %%
+def half_skip(weights):
+    heads, n = len(weights), len(weights[0])
+    mixed = [[0.0] * n for _ in range(n)]
+    for i in range(n):
+        for j in range(n):
+            mean = sum(weights[h][i][j] for h in range(heads)) / heads
+            mixed[i][j] = 0.5 * mean + (0.5 if i == j else 0.0)
+    return mixed
+
+
+def product(a, b):
+    y = [[0.0] * len(b[0]) for _ in a]
+    for i in range(len(a)):
+        for j in range(len(b[0])):
+            for k in range(len(b)):
+                y[i][j] += a[i][k] * b[k][j]
+    return y
+
+
+# %%
+first, second = (half_skip(w[0].tolist()) for w in tiny_weights)
+by_loops = product(second, first)[0]  # the row of the class token
+shares = inspection.attention_rollout(tiny_weights, mv.plan(tiny))[0]
+np.testing.assert_allclose(shares, by_loops, atol=1e-12)
+print(f"rollout: class token {shares[0]:.3f}, grid {shares[1:].reshape(2, 3).round(3).tolist()}, sum {shares.sum():.3f}")
+print(f"largest difference from the loops {np.abs(shares - by_loops).max():.0e}")
+
+# %% [markdown]
+# The distance leaves the class token out, for it lies nowhere. What remains of a row is scaled to sum to 1. A token is 4
+# pixels wide and high.
+
+
+# %%
+def distance_loop(weights, rows, columns, step):
+    """The mean over queries of one head.   weights: (1 + places, 1 + places)"""
+    total = 0.0
+    for i in range(rows * columns):
+        row = weights[1 + i][1:]
+        for j in range(rows * columns):
+            down, right = j // columns - i // columns, j % columns - i % columns
+            total += row[j] / sum(row) * step * (down**2 + right**2) ** 0.5
+    return total / (rows * columns)
+
+
+spec = mv.plan(tiny).blocks[0]
+pixels = inspection.token_pixels(mv.plan(tiny), 0)
+far = inspection.mean_attention_distance(tiny_weights[0], spec, pixels)
+by_loops = [distance_loop(w.tolist(), 2, 3, 4) for w in tiny_weights[0][0]]
+np.testing.assert_allclose(far, by_loops, atol=1e-12)
+print(f"the two heads of block 1 look {far.round(2)} pixels far; from the loops {np.abs(far - by_loops).max():.0e} off")
+
+# %% [markdown]
+# ## A trained model
+#
+# The demo's task: which way does the picture move, left or right? The clips are cut from three films, the test clips from shots
+# that were held out. `mvit_micro` has 4 blocks in 3 stages. 96 steps of 32 clips are enough. We train it three times, from
+# three random starts: what holds for one model only is no finding. Figures show the first; experiments take all three.
+
+# %%
+STEPS, SEEDS = 96, 3
+clips, config = load_motion(), mv.preset("mvit_micro")
+few = rng.choice(len(clips.train_clips), STEPS * demo.Settings.batch, replace=False)
+some = replace(clips, train_clips=clips.train_clips[few], train_labels=clips.train_labels[few])
+
+
+def trained(seed):
+    *_, (row, params) = demo.training(some, config, demo.Settings(tests=1, seed=seed))
+    print(f"model {seed + 1}, {row['step']} steps: {row['test_accuracy']:.1%} of unseen clips answered rightly")
+    assert row["test_accuracy"] > 0.9
+    return params
+
+
+trained_models = [trained(seed) for seed in range(SEEDS)]
+before, after = mv.init(config, np.random.default_rng(0)), trained_models[0]  # `demo.training` begins like that
+
+# %% [markdown]
+# Two clips to look at, of different shots, those that the first model is surest of; and 64 test clips for the experiments.
+
+# %%
+plan = mv.plan(config)
+
+
+def surest_of(shot):
+    """Index of the test clip of a shot that the model is right about with the widest margin."""
+    mine = np.flatnonzero(clips.test_shots == clips.shot_names.index(shot))
+    logits, labels = mv.predict(after, clips.test_clips[mine], config), clips.test_labels[mine]
+    at = np.arange(len(mine))
+    return mine[(logits[at, labels] - logits[at, 1 - labels]).argmax()]
+
+
+pair = [surest_of("bikes 2"), surest_of("carphone 0")]
+chosen = rng.choice(len(clips.test_clips), 64, replace=False)
+two, x, labels = clips.test_clips[pair], clips.test_clips[chosen], clips.test_labels[chosen]
+weights_two = inspection.attention_weights_of(after, two, config)
+for s, w in zip(plan.blocks, weights_two):
+    print(f"block {s.index + 1}, stage {s.stage + 1}: queries {s.thw_q}, keys {s.thw_kv}, weights {w.shape}")
+
+# %% [markdown]
+# ## One: the class token's attention, block by block
+#
+# The row of the class token, a mean over heads, without what it gives to itself. A map has the grid of the block's *keys*.
+#
+# **How to read it.** Time runs to the right. A tile is one key; yellow is where most of the attention goes. Each row has its
+# own scale, and the maximum beside it says how much that is. (The film is not drawn here; that comes next.)
+
+# %%
+class_maps = {f"block {s.index + 1}": w[0, :, 0, 1:].mean(axis=0).reshape(s.thw_kv) for s, w in zip(plan.blocks, weights_two)}
+visualize.rollout_figure(class_maps, title="class token, first clip")
+
+# %% [markdown]
+# Blocks 1 and 3 have 2 x 2 keys a time for a picture of 32 x 32 pixels, so there is little to see in them. And each block's
+# keys are made of tokens that earlier blocks have already mixed. A bright key does not mean that the *pixels* under it
+# matter. That is why one wants rollout.
+
+# %% [markdown]
+# ## Two: rollout
+#
+# Over the frames of the first clip (run the notebook to see them; frames of films are not stored in it):
+
+# %%
+rolled_two = inspection.attention_rollout(weights_two, plan)
+maps_two = rolled_two[:, 1:].reshape(2, *plan.embed.thw)
+print(f"shares of the first clip: class token {rolled_two[0, 0]:.2f}, the {maps_two[0].size} places {maps_two[0].sum():.2f}")
+
+# %% tags=["film"]
+visualize.rollout_figure({"rollout": maps_two[0]}, two[0], title=f"rollout over the clip: class {labels.max()} is right")
+
+# %% [markdown]
+# Before you believe such a map, look at a second clip, and at a model that does not look at all: **uniform attention**, every
+# weight $1 / N_K$, computed without a clip and without parameters.
+
+
+# %%
+def uniform(s):
+    """Weights of a block that prefers nothing."""
+    return np.broadcast_to(np.float32(1 / s.tokens_kv), (1, s.heads, s.tokens_q, s.tokens_kv))
+
+
+no_clip = inspection.attention_rollout([uniform(s) for s in plan.blocks], plan)[0, 1:].reshape(plan.embed.thw)
+visualize.rollout_figure({"first clip": maps_two[0], "second clip": maps_two[1], "no clip at all": no_clip})
+
+# %% [markdown]
+# **How to read it.** As before, one row for each clip and one for uniform attention. The three rows show the same lattice. It
+# is the windows of the pooling, and would be there for any clip. Over many clips:
+
+
+# %%
+def rollout_of(params):
+    weights = inspection.attention_weights_of(params, x, config)
+    return inspection.attention_rollout(weights, plan)[:, 1:]
+
+
+def mean_correlation(maps, others):
+    return np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(maps, others)])
+
+
+pairs, alike = np.triu_indices(len(x), 1), []
+for seed, params in enumerate(trained_models):
+    maps, untrained = rollout_of(params), rollout_of(mv.init(config, np.random.default_rng(seed)))
+    none = mean_correlation(maps, [no_clip.ravel()] * len(x))
+    alike.append((np.corrcoef(maps)[pairs].mean(), none, mean_correlation(maps, untrained)))
+    print(f"model {seed + 1}: rollout maps of different clips correlate by {alike[-1][0]:.3f},", end=" ")
+    print(f"with uniform attention's by {none:.3f}, with those before training by {alike[-1][2]:.3f}")
+assert np.min(alike) > 0.9
+
+# %% [markdown]
+# So in these models rollout draws the *architecture*: it hardly depends on the clip, nor on what was learned. Adebayo et al.
+# (2018) proposed exactly this check for explanations: does the map change when the parameters are random?
+
+# %% [markdown]
+# ## Three: how far do the heads look?
+#
+# ### What the geometry alone says
+#
+# Uniform attention again, for the grids of full-size models. Nothing is run; the weights are $1 / N_K$. Two time steps are
+# enough, for only distances in space count.
+
+# %%
+vit, mvit = replace(mv.preset("vit_b_8f"), frames=2), replace(mv.preset("mvit_b_16x4"), frames=4)
+geometry = {}
+for name, c in (("ViT-B", vit), ("MViT-B", mvit)):
+    p = mv.plan(c)
+    for s in {s.stage: s for s in p.blocks}.values():  # the last block of each stage
+        step = inspection.token_pixels(p, s.index)
+        geometry[name, s.stage] = inspection.mean_attention_distance(uniform(s), s, step)[0]
+        keys = step[1] * s.stride_kv[1]
+        print(
+            f"{name:6} stage {s.stage + 1}: {s.thw[1:]} tokens {step[1]:2} pixels apart, keys {keys:2} pixels apart:", end=" "
+        )
+        print(f"uniform attention looks {geometry[name, s.stage]:.1f} pixels far")
+offset = np.ptp(list(geometry.values()))
+print(f"all of them lie within {offset:.1f} pixels")
+assert offset < 3
+
+# %% [markdown]
+# Nearly the same distance on every grid: all cover the same 224 x 224 pixels, finely or coarsely, and attention spread over the
+# whole picture does not care into how many places it is cut. What little differs comes from where the windows' centres lie.
+# So that MViT has many grids does not by itself make heads that look near and heads that look far. Larger differences must
+# come from weights that are *not* uniform.
+#
+# ### What random weights do, measured
+#
+# The paper's Fig. A.6 finds that at initialisation the distances of MViT's heads span a range about 4 times ViT's. Let us run
+# both with random parameters: full width, all blocks and heads, all grids in space; only the time is cut to two steps, to
+# save a minute. The clip is coloured squares with noise. Third comes MViT-B with max pooling, where no norm follows the pool.
+
+
+# %%
+def at_start(c):
+    """(heads,) distances of each block, and the spread of its scores over the keys, for random parameters."""
+    p, draw, far, spread = mv.plan(c), np.random.default_rng(0), [], []
+    params = mv.init(c, draw)
+    clip = draw.standard_normal((1, 1, 7, 7, 3)).repeat(c.frames, 1).repeat(32, 2).repeat(32, 3)
+    clip = (clip + 0.3 * draw.standard_normal(clip.shape)).astype(np.float32)
+
+    def tap(name, array):
+        if name.endswith("attention"):
+            s = p.blocks[len(far)]
+            far.append(inspection.mean_attention_distance(array, s, inspection.token_pixels(p, s.index)))
+            spread.append(np.log(array[:, :, 1:, 1:]).std(axis=-1).mean())
+
+    mv.forward(params, clip, c, tap=tap)
+    return far, np.array(spread)
+
+
+# %%
+models = {"ViT-B": vit, "MViT-B, max pooling": replace(mvit, pool="max", pool_kernel="s+1"), "MViT-B, conv pooling": mvit}
+start = {name: at_start(c) for name, c in models.items()}
+ranges = {name: max(map(max, far)) - min(map(min, far)) for name, (far, _) in start.items()}
+base = ranges["ViT-B"]
+for name, (_, spread) in start.items():
+    print(f"{name:21} range {ranges[name]:4.1f} pixels, {ranges[name] / base:.1f} times ViT-B's;", end="")
+    print(f" spread of scores over keys: mean {spread.mean():.2f}, largest {spread.max():.2f} (block {spread.argmax() + 1})")
+assert ranges["MViT-B, conv pooling"] > 2 * base
+
+# %% [markdown]
+# **How to read it.** A dot is a head, blocks from left to right, one panel a model, one scale. The dashed line is uniform
+# attention on ViT-B's grid.
+
+# %%
+figure, panels = plt.subplots(1, 3, figsize=(11, 4), sharey=True, layout="constrained")
+for axes, (name, (far, _)), colour in zip(panels, start.items(), (VERMILLION, ORANGE, BLUE)):
+    for index, heads in enumerate(far, 1):
+        axes.plot([index] * len(heads), heads, "o", color=colour, markersize=6, alpha=0.7, markeredgecolor="white")
+    axes.axhline(geometry["ViT-B", 0], color=INK, linestyle="--", linewidth=1)
+    axes.set(xlabel="block", title=f"{name}\nrange {ranges[name]:.1f} pixels", xlim=(0, 17), xticks=(1, 4, 8, 12, 16))
+panels[0].set_ylabel("mean attention distance (pixels)")
+figure.suptitle("At initialisation MViT's heads differ more in how far they look", fontsize=14, weight="bold")
+plt.show()
+
+# %% [markdown]
+# The direction is the paper's. The factor is ours, of one clip and one seed, and moves with them. In pixels all of it is
+# small: a few in 116. With max pooling the scores $q \cdot k / \sqrt d$ spread least, attention is nearly uniform, and the range
+# is little more than what the window centres make. With a convolution they spread most. A norm follows it, and where queries
+# *and* keys are pooled (blocks 2, 4 and 15) it sets both to unit size, however small the random weights. That is the likely
+# reason for the wide range. MViT also has fewer keys than ViT (7 x 7 a time in most blocks, not 14 x 14), over which random
+# likes and dislikes average out less; we have not separated the two.
+#
+# ### Before and after training
+#
+# Now the small model, measured on the 64 test clips.
+
+
+# %%
+def distances(params):
+    found = zip(inspection.attention_weights_of(params, x, config), plan.blocks)
+    return [inspection.mean_attention_distance(w, s, inspection.token_pixels(plan, s.index)) for w, s in found]
+
+
+far_before, far_after = distances(before), distances(after)
+visualize.attention_distance_figure(far_before, far_after)
+
+# %%
+print("how much the four heads of the last block differ, in pixels")
+for seed, params in enumerate(trained_models):
+    ends = [distances(p)[-1] for p in (mv.init(config, np.random.default_rng(seed)), params)]
+    print(f"model {seed + 1}: {np.ptp(ends[0]):.2f} before training, {np.ptp(ends[1]):.2f} after")
+
+# %% [markdown]
+# Training pulls heads of the last block apart, by how much depends on the start. One would like to read this as a division
+# of work. Keep it in mind for the experiments below.
+
+# %% [markdown]
+# ## Four: positions and filters
+#
+# Cosine of the learned positions of every pair of places. First at the start: random directions, nothing is alike.
+#
+# **How to read it.** Left, a small map for each place of the grid, lying where the place lies: how similar its position is to
+# those of all places, red for alike, blue for opposite. Right, the same for the four times.
+
+# %%
+space_before, time_before = inspection.position_similarity(before, config)
+visualize.position_similarity_figure(space_before, time_before, plan.embed.thw[1:])
+
+# %%
+space_after, time_after = inspection.position_similarity(after, config)
+visualize.position_similarity_figure(space_after, time_after, plan.embed.thw[1:])
+
+
+# %%
+def same_answers(changed, params=after):
+    """The share of clips that two models answer alike."""
+    one, other = (mv.forward(p, x, config).argmax(axis=1) for p in (changed, params))
+    return (one == other).mean()
+
+
+for name in ("pos_embed_spatial", "pos_embed_temporal"):
+    moved = np.linalg.norm(after[name] - before[name]) / np.linalg.norm(before[name])
+    kept = same_answers(after | {name: np.zeros_like(after[name])})
+    print(f"{name}: moved by {moved:.0%} of its size; without it {kept:.0%} of the answers stay the same")
+    assert kept > 0.9
+
+# %% [markdown]
+# The positions have moved, but neighbours are hardly more alike than before, and the answers do not need them. The task
+# explains it: motion to the left is motion to the left in every corner, and the cubes of three frames see it by themselves.
+# ViTs that learn positions like a map of the picture were trained for days, on tasks in which places matter.
+#
+# The cube embedding is where the motion is. Its 16 filters, before and after:
+#
+# **How to read it.** A column is a filter of 3 x 7 x 7 weights, time runs downwards. A filter that looks for motion has a
+# pattern that moves from slice to slice.
+
+# %%
+visualize.cube_filters_figure(before, config)
+
+# %%
+visualize.cube_filters_figure(after, config)
+
+# %% [markdown]
+# The filters still look like noise, but they matter: put the random ones back, and some answers change. That most do not says
+# something as well. Random filters over three frames see motion already, and the layers above have learned to read them.
+
+# %%
+change = after["patch_embed"]["w"] - before["patch_embed"]["w"]
+moved = np.linalg.norm(change) / np.linalg.norm(before["patch_embed"]["w"])
+kept = same_answers(after | {"patch_embed": before["patch_embed"]})
+print(f"the filters moved by {moved:.0%} of their size; with the random ones back {kept:.0%} of the answers stay the same")
+assert moved > 0.2
+
+# %% [markdown]
+# ## What attention maps do not prove
+#
+# "Attention is not Explanation", wrote Jain and Wallace (2019): in their text classifiers, attention weights agreed poorly with
+# what gradients say about the words, and quite different weights gave the same answer. Three experiments of this kind follow.
+#
+# ### Experiment 1: take the choice away
+#
+# With queries of zero every score is 0 and softmax gives all keys the same weight. All else stays as trained. In contrast we
+# also take the attention branch away altogether, skip connections alone remaining.
+
+
+# %%
+def without_choice(params):
+    blocks = []
+    for s, b in zip(plan.blocks, params["blocks"]):
+        attn = b["attn"] | {"qkv": {name: value.copy() for name, value in b["attn"]["qkv"].items()}}
+        for value in attn["qkv"].values():
+            value[..., : s.dim_attn] = 0  # the columns that make the queries
+        if "norm_q" in attn:  # after pooling
+            attn["norm_q"] = {name: np.zeros_like(value) for name, value in attn["norm_q"].items()}
+        blocks.append(b | {"attn": attn})
+    return params | {"blocks": blocks}
+
+
+def without_attention(params):
+    blocks = []
+    for b in params["blocks"]:
+        nothing = {name: np.zeros_like(value) for name, value in b["attn"]["proj"].items()}
+        blocks.append(b | {"attn": b["attn"] | {"proj": nothing}})
+    return params | {"blocks": blocks}
+
+
+# %%
+even_kept, none_kept = [], []
+for number, params in enumerate(trained_models, 1):
+    pair = (params, without_choice(params))
+    peaks = [max(w.max() * w.shape[-1] for w in inspection.attention_weights_of(p, x, config)) for p in pair]
+    print(f"model {number}: largest weight {peaks[0]:.0f} times uniform, without choice {peaks[1]:.1f};", end=" ")
+    even_kept.append(same_answers(without_choice(params), params))
+    none_kept.append(same_answers(without_attention(params), params))
+    print(f"same answers with uniform attention {even_kept[-1]:.0%}, without attention {none_kept[-1]:.0%}")
+assert min(even_kept) > 0.85 and max(none_kept) < 0.75
+
+# %% [markdown]
+# The weights reach many times uniform, heads have come apart, the maps have bright tiles. And all of it can go, in all blocks
+# at once: nearly all answers stay. Without attention they fall to a coin's. These models need attention to *collect* what the
+# tokens say in the class token. They do not need it to *choose*. A map of weights that a constant may replace explains no
+# answer. (Wiegreffe and Pinter 2019, in reply to Jain and Wallace, made uniform weights the first test. They trained with
+# them; here the weights are replaced in the finished model, which is harder to survive.)
+#
+# This is a small model on an easy task. A large one on Kinetics may well need its weights. The point is that one cannot tell
+# from the map; one has to try.
+#
+# ### Experiment 2: mask what rollout ranks highest
+#
+# If a map shows what matters, then taking its brightest tokens away should hurt most. We replace embedded tokens by their mean
+# over the clips (same place, no content) and measure the **margin**: logit of the model's answer less the other logit. Orders
+# to mask in:
+#
+# - rollout of the clip, highest first; rollout of uniform attention, which has not seen the clip
+# - random, a mean over 2 draws
+# - gradient times difference, highest first: with $g$ the gradient of the margin by a token $x$ and $m$ its replacement,
+#   $g \cdot (x - m)$ is the drop to first order. Unlike rollout it knows which answer is meant.
+
+
+# %%
+def from_tokens(params, tokens):
+    for s, p in zip(plan.blocks, params["blocks"]):
+        tokens = block(p, tokens, s)
+    return head(params, tokens, plan.head)
+
+
+# %%
+def margin_of(params):
+    """A function of tokens: the margin of each clip's answer, which is the unmasked clip's."""
+    answers = mv.forward(params, x, config).argmax(axis=1)
+    towards = np.stack([1 - 2 * answers, 2 * answers - 1], axis=1).astype(np.float32)
+    return lambda tokens: (from_tokens(params, tokens) * towards).sum(axis=1)
+
+
+def first_order(params):
+    """Gradient times difference of each token: the drop of the margin that masking it should cause.   -> (B, places)"""
+    tokens, margin = embed(params, x, plan.embed), margin_of(params)
+    gradient = mv.value_and_grad(lambda tokens: margin(tokens).sum())(tokens)[1]
+    return (gradient * (tokens - tokens.mean(axis=0))).sum(axis=-1)[:, 1:]
+
+
+# %%
+tokens = embed(after, x, plan.embed)
+np.testing.assert_allclose(from_tokens(after, tokens), mv.forward(after, x, config), atol=1e-3)
+
+
+def masked(tokens, order, count):
+    """The tokens with the first `count` of each clip's order replaced.   order: (B, places)"""
+    changed, mean = tokens.copy(), tokens.mean(axis=0)
+    for clip, places in enumerate(order[:, :count]):
+        changed[clip, 1 + places] = mean[1 + places]
+    return changed
+
+
+# %%
+COUNTS = (0, 16, 32, 64, 96, 128, 192, 256)
+ORDERS = ("rollout", "rollout without a clip", "gradient", "random", "random again")
+
+
+def curves_of(params):
+    """Mean margins, one for each order and count masked.   -> (orders, counts)"""
+    draws = rng.random((2, len(x), no_clip.size))
+    ranks = [rollout_of(params), np.tile(no_clip.ravel(), (len(x), 1)), first_order(params), *draws]
+    tokens, margin = embed(params, x, plan.embed), margin_of(params)
+    orders = [np.argsort(-rank, axis=1) for rank in ranks]
+    return np.array([[margin(masked(tokens, order, count)).mean() for count in COUNTS] for order in orders])
+
+
+# %%
+curves = np.array([curves_of(params) for params in trained_models])  # (models, orders, counts)
+curves = np.concatenate([curves[:, :3], curves[:, 3:].mean(axis=1, keepdims=True)], axis=1)
+drops = curves[:, :, :1] - curves
+eighth, half = drops[:, :, COUNTS.index(32)], drops[:, :, COUNTS.index(128)]
+for number, (a, b) in enumerate(zip(eighth, half), 1):
+    print(f"model {number}, margin {curves[number - 1, 0, 0]:.2f}; it falls by")
+    for name, small, large in zip(ORDERS, a, b):
+        print(f"   {name:29} {small:5.2f} with 32 of 256 tokens masked, {large:5.2f} with 128")
+
+# %% [markdown]
+# **How to read it.** The further a curve falls for few tokens masked, the better its order has found what the answer rests on.
+
+# %%
+figure, panels = plt.subplots(1, SEEDS, figsize=(11, 4.8), sharey=True, layout="constrained")
+looks = ((BLUE, "s-"), (GREEN, "^:"), (VERMILLION, "D-"), (GREY, "o--"))
+for number, (axes, of_model) in enumerate(zip(panels, curves), 1):
+    for name, curve, (colour, mark) in zip(ORDERS, of_model, looks):
+        axes.plot(COUNTS, curve, mark, color=colour, linewidth=2, label=name)
+    axes.set(xlabel="tokens masked, of 256", xticks=range(0, 257, 64), title=f"model {number}")
+    axes.axhline(0, color=INK, linewidth=0.8)
+panels[0].set_ylabel("mean margin of the answer (logits)")
+figure.legend(
+    *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, title="masked first by"
+)
+figure.suptitle("Rollout finds hardly more with the clip than without it", fontsize=14, weight="bold")
+plt.show()
+
+# %%
+small, large = eighth.sum(axis=0), half.sum(axis=0)  # over the models
+against_none, against_random = half[:, 0] / half[:, 1], half[:, 0] / half[:, 3]
+print("half masked, rollout's drop as a multiple of the drop")
+print("   by rollout without a clip, model by model:", against_none.round(2))
+print("   by random tokens, model by model:         ", against_random.round(2))
+print(f"32 masked: the gradient's drop is {small[2] / small[0]:.1f} times rollout's, over all models")
+assert 0.6 < large[0] / large[1] < 1.6 and large[0] > 1.2 * large[3] and small[2] > 1.5 * small[0]
+
+# %% [markdown]
+# With half of the tokens masked, rollout's favourites hurt more than random ones, and one would be tempted to call the map an
+# explanation. But a map that has seen no clip does it as well: what rollout knows here is which places the pooling windows
+# favour. This second comparison is the one that counts, and it is easily left out. With few tokens the gradient's order finds
+# much more. (It takes one token at a time, to first order, and can lose when many go together.)
+#
+# ### Experiment 3: does the gradient's order depend on the clip?
+
+# %%
+by_gradient = [first_order(params) for params in trained_models]
+other = [np.abs(np.corrcoef(maps)[pairs]).mean() for maps in by_gradient]
+print("correlation of maps of different clips, model by model:")
+print("   rollout                  ", np.round([a[0] for a in alike], 2))
+print("   gradient times difference", np.round(other, 2), "(mean size)")
+gradient_two = np.maximum(by_gradient[0][:2], 0).reshape(2, *plan.embed.thw)
+visualize.rollout_figure(
+    {"gradient, clip 1": gradient_two[0], "gradient, clip 2": gradient_two[1], "rollout, no clip": no_clip}
+)
+
+# %% [markdown]
+# **How to read it.** As the rollout figure above, for two of the 64 clips: where replacing the token would lower the margin
+# (negative values count as none). These maps do differ from clip to clip. They are no proof either: a first-order estimate, of
+# tokens that stand in for pixels only roughly. But they passed the test that rollout failed.
+
+# %%
+assert max(other) < 0.5 < min(a[0] for a in alike)
+
+# %% [markdown]
+# ## Questions to the reader
+#
+# **1.** Rollout of uniform attention shows a lattice. Where does it come from?
+#
+# <details><summary>Answer</summary>
+#
+# From windows. Block 1 pools its keys with a kernel of 3 and a stride of 4, so some places of the 8 x 8 grid lie in no window:
+# they can give nothing to the class token in block 1. Where the grid shrinks, windows of 3 with stride 2 overlap: every second
+# row and column lies in two of them and is counted twice. And the border lies in fewer.
+# </details>
+#
+# **2.** With all 256 tokens masked the curves end close to, but not at, zero. Why is the end the same for all orders?
+#
+# <details><summary>Answer</summary>
+#
+# With everything replaced by the mean, all orders have masked the same tokens and all clips look alike to the model, so it gives
+# one and the same answer to each. For clips whose answer that was the margin is positive, for the others negative: the mean is
+# near zero when the answers are split evenly.
+# </details>
+#
+# **3.** Uniform attention looks 116 pixels far on 224 x 224 pixels. What would it be at 320 x 320, with as many tokens?
+#
+# <details><summary>Answer</summary>
+#
+# Distances scale with the picture: $116 \cdot 320 / 224 \approx 166$ pixels. To compare models at different sizes one divides
+# by the size of the picture.
+# </details>
+#
+# **4.** You are shown an attention map that lies neatly on the moving car. What do you ask for?
+#
+# <details><summary>Answer</summary>
+#
+# The map of another clip, the map of the untrained model, the map of uniform attention, and what the answer does when the
+# bright tokens are masked: against random tokens, and against another clip's map.
+# </details>
+
+# %% [markdown]
+# ## What was learned
+
+# %%
+# Attention weights are a fact about the model; that the answer rests on them has to be tested, and here it does not.
+assert np.min(alike) > 0.9 and min(even_kept) > 0.85 and max(none_kept) < 0.75
