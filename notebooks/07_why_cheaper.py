@@ -277,6 +277,7 @@ def slope(values, macs):
     return np.log(macs[-1] / macs[-2]) / np.log(values[-1] / values[-2])
 
 
+# %%
 FRAMES, SIZES = (8, 16, 32, 64, 128), (128, 160, 224, 320, 448)
 grown = {
     (name, key): sweep(config, key, values)
