@@ -33,7 +33,8 @@ def executed(path):
 
 def storable(notebook):
     """The notebook without what must not be stored, or changes from run to run for no reason."""
-    for cell in notebook.cells:
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"  # jupytext draws new ones every time
         cell.metadata.pop("execution", None)
         if "film" in cell.metadata.get("tags", ()) and any(map(is_picture, cell.outputs)):
             cell.outputs = [*(out for out in cell.outputs if not is_picture(out)), new_output(**SHOWN)]
