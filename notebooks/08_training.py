@@ -100,8 +100,8 @@ draw_four_ways(flag, 1, "The same frames under both labels: only their order tel
 # %% [markdown]
 # How to read it: a row is a clip, with its label on the left. Rows 1 and 3 hold the *same eight frames*, in opposite order and
 # with opposite labels; so do rows 2 and 4. Whoever looks at the frames as a set has to give both the same answer, and is right
-# for one of them. That is why single frames say nothing. (Reversal alone would do for that. Mirroring also takes away what tells
-# a film that runs backward from one that runs forward.)
+# for one of them. That is why single frames say nothing. (Reversal alone would do for that. Mirroring also takes away what
+# tells a film that runs backward from one that runs forward.)
 #
 # A real clip, four ways:
 
@@ -162,8 +162,9 @@ print(f"a row of the gradient sums to 0: {gradient.sum(axis=1).round(12)}")
 # move at a like pace, about the rate a step. It keeps two running means for each entry, of the gradient $g$ and its square, and
 # corrects both for having started at zero. The W is weight decay, outside of that division:
 #
-# $$m \leftarrow \beta_1 m + (1-\beta_1)\, g, \qquad v \leftarrow \beta_2 v + (1-\beta_2)\, g^2, \qquad
-# \theta \leftarrow \theta - \eta \left( \frac{m / (1-\beta_1^t)}{\sqrt{v / (1-\beta_2^t)} + \epsilon} + \lambda \theta \right)$$
+# $$m \leftarrow \beta_1 m + (1-\beta_1)\, g, \qquad v \leftarrow \beta_2 v + (1-\beta_2)\, g^2,$$
+#
+# $$\theta \leftarrow \theta - \eta \left( \frac{m / (1-\beta_1^t)}{\sqrt{v / (1-\beta_2^t)} + \epsilon} + \lambda \theta \right)$$
 
 
 # %%
@@ -227,8 +228,8 @@ print(f"{STEPS} steps of {BATCH} clips: {STEPS * BATCH:,} of the {len(task.train
 figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
 ax.plot(rates, color=BLUE, linewidth=2.5)
 ax.axvspan(0, WARMUP - 1, color=ORANGE, alpha=0.2, linewidth=0)
-ax.text(WARMUP + 1, 0.02 * PEAK, "warm-up", color=INK)
-ax.set(xlabel="step", ylabel="learning rate", xlim=(0, STEPS), ylim=(0, 1.1 * PEAK))
+ax.text((WARMUP - 1) / 2, 1.08 * PEAK, "warm-up", color=INK, ha="center")
+ax.set(xlabel="step", ylabel="learning rate", xlim=(0, STEPS), ylim=(0, 1.2 * PEAK))
 _ = ax.set_title("Slowly at first, then at full rate, then to rest", fontsize=13, weight="bold")
 
 
@@ -240,7 +241,8 @@ _ = ax.set_title("Slowly at first, then at full rate, then to rest", fontsize=13
 #
 # All of it together. `loss` is any function of the parameters; `mv.value_and_grad` (06) makes its gradients. `rng` draws the
 # first weights, the order of the clips, and what dropout and stochastic depth leave out. One more guard: where all gradients
-# together are longer than 1, `clip_by_norm` scales them down.
+# together are longer than 1, `clip_by_norm` scales them down. The paper's recipe (App. D.1) also smooths the labels, mixes
+# clips and distorts them at random; a task this small does without.
 
 
 # %%
@@ -276,8 +278,8 @@ def accuracy(params, clips, labels, config):
 #
 # - **MViT**: the preset of the demo. Cubes of 3 × 7 × 7 pixels, 2 × 4 × 4 apart, three stages, conv pooling by windows of
 #   3 × 3 × 3 tokens.
-# - **ViT**: as in the paper's baseline, patches of *single frames* (here 1 × 8 × 8), one stage, no pooling, positions in space and
-#   in time of their own (separate). As many blocks as the MViT, and so narrow that it costs the same.
+# - **ViT**: as in the paper's baseline, patches of *single frames* (here 1 × 8 × 8), one stage, no pooling, positions in space
+#   and in time of their own (separate). As many blocks as the MViT, and so narrow that it costs the same.
 # - **ViT with cubes**: the same, but patches of 3 × 8 × 8, 2 frames apart. It is not in Table 9. It will tell which part of the
 #   MViT matters here.
 
@@ -299,8 +301,8 @@ for name, config in MODELS.items():
 # **Where can order come in?** Attention looks at a *set* of tokens. It does not know which of them came first, unless something
 # tells. In the ViT only the positions can. Cubes are a second way: a filter over three frames weighs the first, second
 # and third with weights of their own. Pooling windows over three time steps are a third. Take away the positions
-# and look at models that were never trained. How much does the difference of the two logits change if you shuffle, compared to how
-# much it varies from clip to clip?
+# and look at models that were never trained. How much does the difference of the two logits change if you shuffle, compared
+# to how much it varies from clip to clip?
 
 # %%
 some = task.test_clips[::20].astype(np.float64)
@@ -337,14 +339,14 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained"
 for name, (_, losses, tests) in trained.items():
     left.plot(losses, color=COLOURS[name], alpha=0.2, linewidth=1)
     left.plot(smoothed(losses), color=COLOURS[name], linewidth=2.5, label=name)
-    right.plot([0, *tests], [0.5, *tests.values()], "o-", color=COLOURS[name], linewidth=2, label=name, clip_on=False)
+    right.plot(list(tests), list(tests.values()), "o-", color=COLOURS[name], linewidth=2, label=name, clip_on=False)
 left.axhline(math.log(2), color=GREY, linestyle="--")
 left.text(STEPS, math.log(2) + 0.02, "log 2", ha="right", color=GREY)
 right.axhline(0.5, color=GREY, linestyle="--")
 right.text(STEPS, 0.515, "chance", ha="right", color=GREY)
 left.set(xlabel="step", ylabel="loss of the batch (nats)", xlim=(0, STEPS), ylim=(0, 0.95), title="training clips")
 right.set(xlabel="step", ylabel="accuracy", xlim=(0, STEPS), ylim=(0.4, 1.0), title="clips of unseen shots")
-left.legend(frameon=False, loc="lower left")
+right.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.5))
 _ = figure.suptitle("What sees three frames at a time learns; the ViT on single frames stays at log 2", weight="bold")
 
 # %% [markdown]
@@ -371,36 +373,40 @@ figure, (ax, text) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(3, 1.25),
 for place, name in enumerate(MODELS):
     for shift, order, alpha in ((-0.19, "in order", 1.0), (0.19, "shuffled", 0.45)):
         ax.bar(place + shift, share[name, order], 0.36, color=COLOURS[name], alpha=alpha)
-        ax.text(place + shift, share[name, order] + 0.01, f"{share[name, order]:.0%}\n{order}", ha="center", va="bottom")
+        ax.text(place + shift, share[name, order] + 0.01, f"{share[name, order]:.1%}\n{order}", ha="center", va="bottom")
 ax.axhline(0.5, color=INK, linestyle="--")
-ax.text(2.42, 0.51, "chance", ha="left", color=INK)
+ax.text(2.75, 0.51, "chance", ha="right", color=INK)
 ax.set_xticks(range(3), [f"{name}\n{mv.costs(config).macs / 1e6:.1f} M multiply-adds" for name, config in MODELS.items()])
-ax.set(ylabel="accuracy on unseen shots", xlim=(-0.5, 2.75), ylim=(0, 1.15), yticks=np.linspace(0, 1, 5))
+ax.set(ylabel="accuracy on unseen shots", xlim=(-0.5, 2.8), ylim=(0, 1.15), yticks=np.linspace(0, 1, 5))
 text.set_axis_off()
 lines = ("The paper, Table 9", "Kinetics-400, top-1 (%)", "", "MViT-B  77.2 in order", "        70.1 shuffled", "",
          "ViT-B   68.5 in order", "        68.4 shuffled", "", "Chance   0.25")  # fmt: skip
 text.text(0, 0.95, "\n".join(lines), va="top", family="monospace", fontsize=11, color=INK)
-_ = figure.suptitle("Shuffling takes all from those who use the order, nothing from the one who does not", weight="bold")
+_ = figure.suptitle("Shuffling takes all from the models that use order, nothing from the one that does not", weight="bold")
 
 # %% [markdown]
 # How to read it: two bars a model, the strong one with frames in order, the pale one shuffled; the dashed line is a coin. The
 # MViT falls to the line: all it knew was in the order. The ViT cannot fall, it never left the line.
 #
 # **What agrees with the paper, and what does not.** In both, shuffling hurts the MViT and leaves the ViT as it was. But look at
-# the height. The paper's ViT is right in 68.5 % of the cases, far above chance. Most classes of Kinetics show in what there is to
-# see: a pool, a horse, a guitar. A ViT that sees a bag of frames learns these, and nothing makes it look at order. The
+# the height. The paper's ViT is right in 68.5 % of the cases, far above chance. Most classes of Kinetics show in what there is
+# to see: a pool, a horse, a guitar. A ViT that sees a bag of frames learns these, and nothing makes it look at order. The
 # MViT loses only 7.1 of its 77.2 points for the same reason. Here the frames alone give nothing, so a model either finds the
-# order or learns nothing, and the MViT loses everything. The ViT had all the reason to use its positions in time, and
-# did not get there in 150 steps. That is a statement on *these* steps, this size, this recipe; it does not
-# say that a ViT cannot.
+# order or learns nothing, and the MViT loses everything. The ViT had all the reason to use its positions in time, and did not
+# get there in 150 steps. That is a statement on *these* steps, this size and this recipe. It does not say that a ViT cannot:
+# with positions in time it sees the order, if faintly. (A ViT twice as wide and half as deep, and one with joint positions,
+# stayed at log 2 for twice as many steps when this was written; not run here.)
 #
-# **Why it is so hard for the ViT.** Motion is a comparison of pixels of *neighbouring* frames. A cube's filter makes it in
-# the first layer: it can answer to an edge that moves right and not to one that moves left. The ViT's filters see one frame.
-# It would have to mark the tokens by their time, have attention bring neighbours together, and compare what two patches hold
-# at a shift of a pixel or two, all before the first bit of loss goes away. Any one of these steps alone gains nothing, as
-# the four ways are balanced: so the gradient has nothing to follow. The ViT with cubes shows that neither
-# stages nor pooling are what is needed here; a first layer that sees three frames is enough. (Pools over time are another
-# way: Table 12 of the paper has an MViT-B with cubes of one frame, 75.6 %, and of three, 75.9 %.)
+# **Why it is hard for the ViT.** Motion is a comparison of *neighbouring* frames. A cube's filter makes it in the first layer:
+# it can answer to an edge that moves right and not to one that moves left. The ViT's filters see one frame. It would have to
+# mark the tokens by their time, have attention bring neighbours together, and compare what two patches hold at a shift of
+# a pixel or so, all before the loss begins to fall. As the four ways are balanced, none of these alone gains
+# anything. That is a likely reason why the gradient does not lead there.
+#
+# **What the third model adds.** It has one stage and no pooling, and it learns: what this task needs first of all is a layer
+# that compares frames early. It stays on the plateau for longer than the MViT, and how long depends on the seed. Pools over time
+# may be another such layer. In the paper's Table 12 an MViT-B of 8 frames has 75.6 % with cubes of one frame, 75.9 % with
+# cubes of three.
 #
 # ## Where the MViT is wrong
 
@@ -427,10 +433,20 @@ _ = figure.suptitle("Clips by true and predicted direction", fontsize=13, weight
 
 # %% [markdown]
 # How to read it: a row is a true direction, a column an answer; the diagonal is right. Without usable order the MViT
-# still answers, and both rows look alike: the answer has nothing to do with the label.
+# still answers, and both rows look alike: the answer has nothing to do with the label. The ViT's rows are alike without
+# any shuffling. Does it say the same of a clip and of the same clip played backward?
+
+# %%
+for name in MODELS:
+    forward_way, _, backward_way, _ = np.split(predicted[name, "in order"], 4)
+    print(f"{name:<15}says the same of a clip and its reversal in {np.mean(forward_way == backward_way):.1%} of the pairs")
+
+# %% [markdown]
+# The right answers differ in every pair. The ViT has an opinion on the frames, and their order hardly enters it: in the
+# paper's words, its positions in time are ignored.
 #
-# Which clips does it get wrong? By shot, and by how far the picture moves from frame to frame (measured by phase correlation, in
-# whole pixels, averaged over the clip's seven steps):
+# Which clips does it get wrong? By shot, and by how far the picture moves from frame to frame (measured by phase correlation,
+# in whole pixels, averaged over the clip's seven steps):
 
 # %%
 moves, _ = shifts(task.test_clips[..., 0])
@@ -439,26 +455,34 @@ hit = predicted["MViT", "in order"] == task.test_labels
 for shot in np.unique(task.test_shots):
     here = task.test_shots == shot
     print(f"{task.shot_names[shot]:<11}{hit[here].sum():>4} of {here.sum():>3} right, {speed[here].mean():.1f} pixels a frame")
-EDGES = (0, 1, 2, 3, 8)
+EDGES = (0, 1, 2, 8)
 groups = [(speed >= low) & (speed < high) for low, high in zip(EDGES, EDGES[1:])]
 for low, high, group in zip(EDGES, EDGES[1:], groups):
     print(f"{low} to {high} pixels a frame: {(~hit & group).sum():>3} wrong of {group.sum():>4}, {hit[group].mean():.1%} right")
 
 # %%
 figure, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
-ax.bar(range(len(groups)), [hit[group].mean() for group in groups], 0.6, color=BLUE)
+wrong = np.array([100 * (1 - hit[group].mean()) for group in groups])
+ax.bar(range(len(groups)), wrong, 0.6, color=BLUE)
 for place, group in enumerate(groups):
-    ax.text(place, hit[group].mean() + 0.01, f"{(~hit & group).sum()} wrong\nof {group.sum()}", ha="center", va="bottom")
-ax.axhline(0.5, color=GREY, linestyle="--")
-ax.text(len(groups) - 0.4, 0.51, "chance", ha="right", color=GREY)
+    ax.text(place, wrong[place] + 0.02 * max(wrong), f"{(~hit & group).sum()} of {group.sum()}", ha="center", va="bottom")
 ax.set_xticks(range(len(groups)), [f"{low} to {high}" for low, high in zip(EDGES, EDGES[1:])])
-ax.set(xlabel="how far the picture moves (pixels a frame)", ylabel="accuracy, in order", ylim=(0.4, 1.15))
-ax.set_yticks((0.4, 0.5, 0.75, 1.0))
-_ = ax.set_title("The MViT's errors", fontsize=13, weight="bold")
+ax.set(xlabel="how far the picture moves (pixels a frame)", ylabel="wrong answers (%)", ylim=(0, 1.15 * max(*wrong, 1)))
+_ = ax.set_title("The MViT makes few errors, most of them in fast clips", fontsize=13, weight="bold")
 
 # %% [markdown]
-# How to read it: a bar is the share of right answers among the test clips of one range of speeds.
-#
+# How to read it: a bar is the share of wrong answers among the test clips of one range of speeds, in order. Chance would be
+# 50 %. How many errors there are depends on the run: sums rounded in another order, as with another number of threads, lead to
+# other parameters. In the runs we made, all of them were in one shot, "bikes 3", whose picture moves fastest. Two things could
+# make fast clips harder. A cube is 7 pixels wide and 3 frames deep, so at 3 pixels a frame an edge crosses nearly all of
+# it. And fast clips are rarer in training than in the test:
+
+# %%
+train_moves, _ = shifts(task.train_clips[..., 0])
+train_speed = np.abs(train_moves[..., 1].mean(axis=1))
+print(f"2 pixels a frame or more: {np.mean(train_speed >= 2):.0%} of the training clips, {np.mean(speed >= 2):.0%} of the test")
+
+# %% [markdown]
 # ## Questions
 #
 # **1.** Play every test clip backward and test the MViT again, with the labels as they were. Which accuracy do you expect?
@@ -467,7 +491,7 @@ _ = ax.set_title("The MViT's errors", fontsize=13, weight="bold")
 #
 # One minus the accuracy in order, exactly, whatever the model is. A clip of the test set played backward is another clip of the
 # test set, with the other label. The model says the same of it as before, and now this counts as right where it was wrong. The
-# next cell checks it. A shuffled clip is something the model never saw; a reversed one is in doubt for nobody.
+# cell below checks it. So shuffling leaves a model no direction, and reversal gives it the other one.
 # </details>
 #
 # **2.** Your loss stays at log 2 for the whole run. Is that a mistake in the code, or has the model nothing to learn from? How
@@ -475,8 +499,8 @@ _ = ax.set_title("The MViT's errors", fontsize=13, weight="bold")
 #
 # <details><summary>Answer</summary>
 #
-# Log 2 means that the answers carry nothing about the labels. Check the gradients against finite differences (06). Give the same
-# code a model or a task that is known to learn: here it trains the other two, so loss, optimiser and loop are right. Then give
+# Log 2 means that the answers carry nothing about the labels. Check the gradients against finite differences (06). Give the
+# same code a model or a task that is known to learn: here it trains the other two, so loss, optimiser and loop work. Then give
 # the model a task that single frames do answer. If it learns that, what it lacks is a way to the order.
 # </details>
 #
@@ -485,7 +509,7 @@ _ = ax.set_title("The MViT's errors", fontsize=13, weight="bold")
 # <details><summary>Answer</summary>
 #
 # Clips overlap: windows half a window apart, starts a frame apart. Nearly every test clip would have a near-copy among the
-# training clips. The test would reward remembering, and 99 % would say little about other films.
+# training clips. The test would reward remembering, and say little about other films.
 # </details>
 
 # %%
@@ -499,6 +523,6 @@ assert abs(backward_right + share["MViT", "in order"] - 1) < 0.005
 # %%
 # Who sees three frames at a time reads the motion, and shuffling takes it away; the ViT on single frames has nothing to lose.
 for name in ("MViT", "ViT with cubes"):
-    assert share[name, "in order"] > (0.85 if name == "MViT" else 0.7)
+    assert share[name, "in order"] > (0.85 if name == "MViT" else 0.65)
     assert share[name, "shuffled"] < 0.65
 assert abs(share["ViT", "in order"] - share["ViT", "shuffled"]) < 0.1
