@@ -249,6 +249,7 @@ def _refuse_traced_keywords(fun, static):
 
 
 def _refuse_higher_order(fun, boxed):
-    inside = any(isbox(box._value) for _, box in boxed)
-    if inside or len({box._trace for _, box in boxed}) > 1 or any(type(box._node) is not VJPNode for _, box in boxed):
-        raise TypeError(f"{fun.__name__} is differentiable once, in reverse mode: no derivative of a derivative")
+    trace = boxed[0][1]._trace
+    for _, box in boxed:
+        if box._trace != trace or type(box._node) is not VJPNode or isbox(box._value):
+            raise TypeError(f"{fun.__name__} is differentiable once, in reverse mode: no derivative of a derivative")

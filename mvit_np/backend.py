@@ -103,7 +103,7 @@ def default_rng(seed, like):
 
 
 def _library(x):
-    entry = _entry(type(_unboxed(x)))
+    entry = _LIBRARIES.get(type(x)) or _entry(type(_unboxed(x)))
     if entry is None:
         raise TypeError(f"expected a NumPy or CuPy array, came {type(x).__name__}: convert it with numpy.asarray first")
     return entry

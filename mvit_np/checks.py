@@ -65,7 +65,7 @@ def op_cases():
     """At least one case for each op, several where it has several forms."""
     grid = (2, 3, 5, 4, 2, 3)  # (B, T, H, W, heads, d)
     grids = ((1, (2, 3, 2), (2, 2, 3)), (2, (2, 3, 2), (2, 2, 3)), (0, (2, 3, 2), (2, 2, 3)))
-    labels = np.array([2, 0, 1])
+    labels, shares = np.array([2, 0, 1]), np.array([[0.7, 0, 0.3, 0], [1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4]])
     mask = np.array([0.0, 2.0]).reshape(2, 1, 1)
     return [
         Case("linear", ops.linear, normals((2, 3, 5), (5, 4), (4,))),
@@ -118,6 +118,7 @@ def op_cases():
         Case("scale", lambda x: ops.scale(x, beside(x, mask)), normals((2, 4, 3))),
         Case("cross_entropy", lambda x: ops.cross_entropy(x, from_host(labels, x)), normals((3, 4))),
         Case("cross_entropy, smoothed", lambda x: ops.cross_entropy(x, from_host(labels, x), 0.2), normals((3, 4))),
+        Case("cross_entropy, soft targets", lambda x: ops.cross_entropy(x, beside(x, shares), 0.2), normals((3, 4))),
     ]
 
 

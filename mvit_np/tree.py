@@ -33,7 +33,7 @@ def map(fun, tree, *others):
     items = _items(tree)
     if items is None:
         return fun(tree, *others)
-    children = {key: map(fun, child, *(other[key] for other in others)) for key, child in items}
+    children = {key: map(fun, child, *[other[key] for other in others]) for key, child in items}
     return children if isinstance(tree, dict) else type(tree)(children.values())
 
 
@@ -46,6 +46,8 @@ def _items(tree):
 
 
 def _same_keys(tree, other):
+    if isinstance(tree, dict) and isinstance(other, dict) and tree.keys() == other.keys():
+        return  # the usual case, and there are many
     here, there = _items(tree), _items(other)
     if (here is None) != (there is None):
         raise ValueError(f"trees differ: one has a leaf where the other has {type(tree if there is None else other).__name__}")

@@ -42,16 +42,15 @@ class Clock:
 
 def test_turns_alternate_and_short_calls_are_repeated():
     clock = Clock(long=0.3, short=0.02)
-    times = timing.alternate(clock.functions, rounds=2, turn_s=0.1, pause_s=0, clock=lambda: clock.now)
+    seconds = timing.alternate(clock.functions, rounds=2, turn_s=0.1, pause_s=0, clock=lambda: clock.now)
     assert clock.called == ["long"] * 2 + ["short"] * 2 + 2 * (["long"] + ["short"] * 5)
-    assert times["long"].median_s == pytest.approx(0.3) and times["short"].median_s == pytest.approx(0.02)
-    assert (times["short"].turns, times["short"].calls) == (2, 5)
+    assert seconds == {"long": pytest.approx([0.3] * 2), "short": pytest.approx([0.02] * 2)}
 
 
 def test_times_are_medians_with_quartiles():
     times = timing.summary([9.0, 1.0, 3.0, 2.0, 4.0])
     assert (times.low_s, times.median_s, times.high_s) == (2.0, 3.0, 4.0)
-    assert timing.summary([2.0, 1.0]) == timing.Times(1.5, 1.0, 2.0, 2, 1)
+    assert timing.summary([2.0, 1.0]) == timing.Times(1.5, 1.0, 2.0, 2)
     with pytest.raises(ValueError, match="at least 1 round; came 0"):
         timing.alternate({}, 0)
 

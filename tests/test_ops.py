@@ -13,6 +13,7 @@ from mvit_np.checks import op_cases
 from mvit_np.plan import PoolSpec
 
 LABELS = np.array([2, 0, 1])
+SHARES = np.array([[0.7, 0, 0.3, 0], [1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4]])
 MASK = np.array([0.0, 2.0]).reshape(2, 1, 1)
 GRID = (2, 3, 5, 4)  # (B, T, H, W)
 
@@ -111,12 +112,13 @@ def avg_pool_loop(x, kernel, *geometry):
     return window_loop(lambda window: sum(window.values()) / math.prod(kernel), x.shape[4:], x, kernel, *geometry)
 
 
-def cross_entropy_loop(logits, smoothing=0.0):
-    """The mean over clips of -sum_k t_k log p_k, with t the smoothed label."""
+def cross_entropy_loop(logits, smoothing=0.0, shares=None):
+    """The mean over clips of -sum_k t_k log p_k, with t the smoothed label, or the smoothed shares."""
     classes, total = logits.shape[1], 0.0
-    for row, label in zip(softmax_loop(logits), LABELS):
+    for clip, row in enumerate(softmax_loop(logits)):
         for k in range(classes):
-            target = (1 - smoothing) * (k == label) + smoothing / classes
+            share = shares[clip][k] if shares is not None else k == LABELS[clip]
+            target = (1 - smoothing) * share + smoothing / classes
             total -= target * math.log(row[k])
     return np.array(total / len(logits))
 
@@ -188,6 +190,12 @@ SIMPLE = {
     "cross_entropy": (lambda x: ops.cross_entropy(x, LABELS), cross_entropy_loop, [(3, 4)]),
     "cross_entropy, smoothed": (
         lambda x: ops.cross_entropy(x, LABELS, 0.3), lambda x: cross_entropy_loop(x, 0.3), [(3, 4)]
+    ),
+    "cross_entropy, soft targets": (
+        lambda x: ops.cross_entropy(x, SHARES.astype(x.dtype)), lambda x: cross_entropy_loop(x, 0.0, SHARES), [(3, 4)]
+    ),
+    "cross_entropy, soft targets, smoothed": (
+        lambda x: ops.cross_entropy(x, SHARES.astype(x.dtype), 0.3), lambda x: cross_entropy_loop(x, 0.3, SHARES), [(3, 4)]
     ),
     "reshape": (lambda x: ops.reshape(x, (2, 6)), lambda x: np.array(list(x.flat)).reshape(2, 6), [(3, 4)]),
     "split_class, class": (lambda x: ops.split_class(x)[0], lambda x: x[:, :1], [(2, 4, 3)]),
@@ -475,6 +483,57 @@ def test_cross_entropy_of_extreme_logits_is_finite(dtype):
     gradient = pull(np.ones_like(loss))[0]
     assert loss == pytest.approx((1e4 + 0 + 2e4) / 3)  # labels 2, 0, 1
     np.testing.assert_allclose(gradient, np.array([[1, 0, -1], [0, 0, 0], [1, -1, 0]]) / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cross_entropy_of_one_hot_targets_is_that_of_the_labels(dtype):
+    logits = draw([(3, 4)])[0].astype(dtype)
+    results = []
+    for labels in (LABELS, np.eye(4, dtype=dtype)[LABELS]):
+        loss, pull = vjp(lambda x, labels=labels: ops.cross_entropy(x, labels, 0.1), [logits])
+        results.append([loss, pull(np.ones_like(loss))[0]])
+    for a, b in zip(*results):
+        assert a.dtype == b.dtype == dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_cross_entropy_of_a_mixed_clip_is_the_mixture_of_both_classes():
+    logits, others = draw([(3, 4)])[0], np.array([1, 1, 3])
+    shares = 0.7 * np.eye(4)[LABELS] + 0.3 * np.eye(4)[others]
+    expected = 0.7 * ops.cross_entropy(logits, LABELS) + 0.3 * ops.cross_entropy(logits, others)
+    assert ops.cross_entropy(logits, shares) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_of_soft_targets_is_pytorchs(smoothing):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    logits, shares = 5 * rng.standard_normal((6, 7)), rng.dirichlet(np.ones(7), 6)
+    theirs = torch.tensor(logits, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(theirs, torch.tensor(shares), label_smoothing=smoothing)
+    expected.backward()
+    loss, pull = vjp(lambda x: ops.cross_entropy(x, shares, smoothing), [logits])
+    assert float(loss) == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(pull(np.ones_like(loss))[0], theirs.grad.numpy(), rtol=1e-11, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "targets, words",
+    [
+        (np.eye(4)[:3] * 2, "shares of 4 classes.*a sum 1 away from 1"),
+        (np.array([[1.5, -0.5, 0, 0]] * 3), "from -0.5 on"),
+        (np.full((3, 4), np.nan), "nan"),
+        (np.eye(4, dtype="float32")[:3], r"float32 \(3, 4\) for float64 logits"),
+        (np.eye(4, dtype=int)[:3], r"one integer a clip, or soft targets.*came int64 \(3, 4\)"),
+        (np.eye(5)[:3], r"\(3, 5\) for float64 logits \(3, 4\)"),
+        (np.eye(4)[:1], r"\(1, 4\) for"),
+    ],
+    ids=["sums of 2", "a negative share", "not a number", "another dtype", "integers", "a class too many", "one for all"],
+)
+def test_soft_targets_that_are_none_are_named_in_one_line(targets, words):
+    with pytest.raises(ValueError, match=words) as error:
+        ops.cross_entropy(np.zeros((3, 4)), targets)
+    assert "\n" not in str(error.value)
 
 
 # -- relative positions -----------------------------------------------------------------------------------------------------

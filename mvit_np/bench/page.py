@@ -11,12 +11,12 @@ FIGURE = "figures/scaling.png"
 WIDTH = 120  # characters
 INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page keeps; a test fails where
 the two differ."""
-TIME = """Median of {turns} and quartiles, in float32, batch 1 unless said. A step is forward, backward and AdamW, checkpointed
-where only the blocks' inputs are kept. GFLOP/s: two operations to a multiply-add of the paper's count, of which we leave out
-what no pool looks at (2 % of MViT-B), a step counting three forward passes; "of roof" is their share of what products of large
-matrices reach here."""
+TIME = """Median of {turns}, shared out among three processes, and quartiles, in float32, batch 1 unless said. A step is
+forward, backward and AdamW, checkpointed where only the blocks' inputs are kept. GFLOP/s: two operations to a multiply-add of
+the paper's count, of which we leave out what no pool looks at (2 % of MViT-B), a step counting three forward passes; "of roof"
+is their share of what products of large matrices reach here."""
 BESIDE = """Beside it torchvision's MViT in PyTorch eager, with the same weights, clips, precision and number of threads: the
-two take turns in one process. The ratio is ours to torch's: below 1 we are faster."""
+two take turns in each process. The ratio is ours to torch's: below 1 we are faster."""
 MEMORY = """The most that was ever resident of a process that makes the call twice and nothing else, and what it held once its
 libraries were imported."""
 ACCURACY = """||x - y|| / ||y|| of float32 numbers x against our float64 numbers y, on one clip with random weights, without

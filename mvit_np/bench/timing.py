@@ -14,18 +14,17 @@ PAUSE_S = 0.05  # before a turn: idle threads of the one before go on spinning f
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds a call: the median over `turns` turns of `calls` calls each, and the quartiles."""
+    """Seconds a call: the median over so many turns, and the quartiles."""
 
     median_s: float
     low_s: float
     high_s: float
     turns: int
-    calls: int
 
 
 def alternate(functions, rounds, turn_s=TURN_S, pause_s=PAUSE_S, clock=time.perf_counter):
-    """{name: Times} of {name: function of no arguments}: each is called once to warm up and once to see how long it takes,
-    then all have a turn in every round, in order.
+    """{name: seconds a call in each turn} of {name: function of no arguments}: each is called once to warm up and once to
+    see how long it takes, then all have a turn in every round, in order.
 
     Garbage is collected before each turn, so that nobody pays for another's. Raises ValueError for fewer than 1 round.
     """
@@ -38,16 +37,16 @@ def alternate(functions, rounds, turn_s=TURN_S, pause_s=PAUSE_S, clock=time.perf
             gc.collect()
             time.sleep(pause_s)
             seconds[name].append(_turn(function, calls[name], clock))
-    return {name: summary(seconds[name], calls[name]) for name in functions}
+    return seconds
 
 
-def summary(seconds, calls=1):
+def summary(seconds):
     """`Times` of the turns' seconds a call. Quartiles lie between the values; of two turns or one they are the ends."""
     ordered = sorted(seconds)
     low, median, high = ordered[0], statistics.median(ordered), ordered[-1]
     if len(ordered) > 2:
         low, median, high = statistics.quantiles(ordered, n=4, method="inclusive")
-    return Times(median, low, high, len(ordered), calls)
+    return Times(median, low, high, len(ordered))
 
 
 def _calls(function, turn_s, clock):

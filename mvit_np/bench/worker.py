@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
 
 from .. import tiles
 from . import machine, memory, timing, workloads
@@ -19,15 +18,15 @@ def main(task):
 
 
 def _times(workload, threads, rounds, against):
-    """{"by": {who: their `Times`}, "others": cores that others took}; see `timing.alternate`."""
+    """{"by": {who: seconds a call in each turn}, "others": cores that others took}; see `timing.alternate`."""
     calls = {"mvit_np": workloads.ours(workload)}
     if against:
         from . import peers
 
         calls["torch"] = peers.theirs(workload, threads, workloads.parameters(workload))
     before = machine.cpu_times()
-    times = timing.alternate(calls, rounds)
-    return {"others": machine.others(before, machine.cpu_times()), "by": {who: asdict(of) for who, of in times.items()}}
+    seconds = timing.alternate(calls, rounds)
+    return {"others": machine.others(before, machine.cpu_times()), "by": seconds}
 
 
 def _memory(workload, threads, who, calls):

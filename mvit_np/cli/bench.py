@@ -24,7 +24,7 @@ def add(commands):
     parser.add_argument("--batch", type=count, metavar="N", help="clips in a call (1)")
     parser.add_argument("--threads", type=count, metavar="N", help="of ours and of torch's (all cores)")
     parser.add_argument("--mode", choices=("forward", "step", "both"), help="a step: forward, backward, AdamW (both)")
-    parser.add_argument("--rounds", type=count, metavar="N", default=5, help="turns, of which the median is told (%(default)s)")
+    parser.add_argument("--rounds", type=count, metavar="N", default=6, help="turns, of which the median is told (%(default)s)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="(float32)")
     parser.add_argument("--checkpoint", action="store_true", help="steps keep only the blocks' inputs")
     parser.add_argument("--against", choices=("torch",), help="also torchvision's MViT, taking turns with ours")

@@ -6,26 +6,29 @@ from ..autodiff import op
 from ..backend import array_module, is_array
 from .softmax import softmax_array
 
+SUM_IS_OFF = 1e-3  # from 1, of a row of soft targets: far above what rounding does, far below a mistake
+
 
 @op
 def cross_entropy(logits, labels, smoothing=0.0):
-    """Mean of -sum_k t_k log softmax(logits)_k.   logits: (B, K)   labels: (B,) integers in [0, K)   ->   a scalar
+    """Mean of -sum_k t_k log softmax(logits)_k.   logits: (B, K)   labels: (B,) or (B, K)   ->   a scalar
 
-    The target t is 1 at the label, or with label smoothing e it is 1 - e + e / K there and e / K elsewhere.
-    dlogits = (softmax(logits) - t) / B.  Raises ValueError for labels that are no such integers (the range of labels on a
-    device is not looked at: that would wait for the device).
+    The target t is 1 at the label, an integer in [0, K); or it is what `labels` say, if they are soft: (B, K) of the logits'
+    dtype, shares of the classes with a sum of 1 a clip. With label smoothing e it becomes (1 - e) t + e / K.
+    dlogits = (softmax(logits) - t) / B.  Raises ValueError for labels that are neither (what labels on a device hold is not
+    looked at: that would wait for the device).
     """
     xp = array_module(logits)
     _check_labels(logits, labels)
     if not 0 <= smoothing < 1:
         raise ValueError(f"label smoothing is a share in [0, 1), came {smoothing}: the paper's is 0.1")
     count, classes = logits.shape
-    target = (labels[:, None] == xp.arange(classes)).astype(logits.dtype)
+    target = labels if labels.ndim == 2 else (labels[:, None] == xp.arange(classes)).astype(logits.dtype)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / classes
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
-    loss = (target * log_p).sum() * (-1 / count)
+    loss = (target * log_p * (-1 / count)).sum()
 
     def backward(dy):
         return (softmax_array(logits) - target) * (dy * (1 / count)), None
@@ -35,14 +38,32 @@ def cross_entropy(logits, labels, smoothing=0.0):
 
 def _check_labels(logits, labels):
     if not is_array(labels):
-        raise TypeError(f"labels are an integer array; came {type(labels).__name__}: use numpy.asarray(labels)")
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"labels are one integer a clip; came {labels.dtype} {labels.shape} for logits {logits.shape}: give shape (B,)"
+        raise TypeError(
+            f"labels are an array of integers, or of soft targets; came {type(labels).__name__}: use numpy.asarray(labels)"
         )
-    classes = logits.shape[1]
-    if isinstance(labels, np.ndarray) and labels.size and not 0 <= labels.min() <= labels.max() < classes:
+    hard = labels.dtype.kind in "iu" and labels.shape == logits.shape[:1]
+    soft = labels.dtype == logits.dtype and labels.shape == logits.shape
+    if logits.ndim != 2 or not (hard or soft):
+        raise ValueError(
+            f"labels are one integer a clip, or soft targets like the logits; came {labels.dtype} {labels.shape} for "
+            f"{logits.dtype} logits {logits.shape}: give integers (B,), or shares (B, K) of the logits' dtype"
+        )
+    if isinstance(labels, np.ndarray) and labels.size:
+        (_check_range if hard else _check_shares)(labels, logits.shape[1])
+
+
+def _check_range(labels, classes):
+    if not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(
             f"labels lie in [0, {classes}), the model's classes; came {labels.min()} to {labels.max()}: "
             "renumber the labels or give the config more num_classes"
+        )
+
+
+def _check_shares(targets, classes):
+    least, off = targets.min(), abs(targets.sum(axis=1) - 1).max()
+    if not (least >= 0 and off <= SUM_IS_OFF):
+        raise ValueError(
+            f"soft targets are shares of {classes} classes, none below 0 and their sum 1; came shares from {least:.3g} on and "
+            f"a sum {off:.3g} away from 1: divide each row by its sum"
         )

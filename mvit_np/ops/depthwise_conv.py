@@ -1,14 +1,16 @@
 """Depthwise convolution: the learned pooling P of "conv" models, one small filter a channel, shared by all heads."""
 
+import functools
 import itertools
 import math
 
 from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
-from .windows import out_grid, seen, windows
+from .windows import out_grid, seen
 
 LINE = 1536  # numbers in an inner loop at most, so that the filters, as often as there are channels in it, stay in the cache
+ONES = (1, 1, 1)
 
 
 @op
@@ -25,7 +27,8 @@ def depthwise_conv(x, w, stride, padding):
     pieces, shape = grid_blocks(y, math.prod(kernel)), y.shape
 
     def tile(at):
-        y[at] = _filtered(flat, at, w, stride, padding)
+        cells, *steps = _cells(flat, at, kernel, stride, padding)
+        _filter(cells, w, y[at], *steps)
 
     tiles.run(tile, pieces)
 
@@ -33,57 +36,88 @@ def depthwise_conv(x, w, stride, padding):
         dy = dy.reshape(shape)
 
         def tile(at, dw):
-            lines = _lines(flat, at, kernel, stride, padding, LINE // 4)
+            cells, *steps = _cells(flat, at, kernel, stride, padding)
+            lines = _lines(cells, kernel, dy[at].shape[1:4], *steps, LINE // 4)
             part = xp.einsum("thgijkx,thgx->ijkx", lines, _clips_last(dy[at]).reshape(*lines.shape[:3], -1))
             dw += part.reshape(*kernel, -1, w.shape[3]).sum(axis=3)
 
-        dx = xp.zeros(flat.shape, dtype=x.dtype)
-        for first in itertools.product(*(range(min(k, s)) for k, s in zip(kernel, stride))):
-            _spread(dx, dy, w, first, stride, padding)
+        dx = _spread(dy, w, flat.shape, stride, padding)
         return dx.reshape(x.shape), *tiles.total(tile, pieces, (w,)), None, None
 
     return y.reshape(*shape[:4], *x.shape[4:]), backward
 
 
-def _spread(dx, dy, w, first, stride, padding):
-    """Fill the class of cells of dx that the taps first, first + s, first + 2 s, ... fall on."""
-    taps = w[tuple(slice(i, None, s) for i, s in zip(first, stride))][::-1, ::-1, ::-1]
-    before = [-(-(p - i) // s) for i, s, p in zip(first, stride, padding)]  # s u + first - p is in the grid from this u on
-    cells = (slice(s * u + i - p, None, s) for u, i, s, p in zip(before, first, stride, padding))
-    target, reach = dx[(slice(None), *cells)], tuple(k - 1 for k in taps.shape[:3])
-    if not target.size:
-        return
+def _spread(dy, w, shape, stride, padding):
+    """dx: the cells s u + i - p of all u are the class that the taps i, i + s, i + 2 s, ... fall on, i < s on each axis.
+
+    dy: (B, t, h, w, C)   w: (kt, kh, kw, d)   ->   `shape`, (B, T, H, W, C)
+    """
+    dx = array_module(dy).zeros(shape, dtype=dy.dtype)
+    axes = [_classes(*sizes) for sizes in zip(shape[1:4], w.shape, stride, padding)]
+    most = tuple(max(count for _, count, _ in classes) for classes in axes)
+    first = [min(us.start for *_, us in classes) for classes in axes]
+    grid = [max(us.stop for *_, us in classes) - u for classes, u in zip(axes, first)]
 
     def tile(at):
-        outs = [slice(u + a.start, u + a.stop) for u, a in zip(before, at[1:])]
-        target[at] = _filtered(dy, (at[0], *outs), taps, (1, 1, 1), reach)
+        block = [slice(u + a.start, u + a.stop) for u, a in zip(first, at[1:])]
+        cells = _cells(dy, (at[0], *block), most, ONES, tuple(count - 1 for count in most))[0]
+        for chosen in itertools.product(*axes):
+            along = [_part(*sizes) for sizes in zip(block, chosen, most, stride, padding)]
+            into, read, taps = (tuple(slices) for slices in zip(*along))
+            out = dx[(at[0], *into)]
+            if out.size:
+                _filter(cells[read], w[taps][::-1, ::-1, ::-1], out)
 
-    tiles.run(tile, grid_blocks(target, math.prod(taps.shape[:3])))
+    tiles.run(tile, grid_blocks(dx, math.prod(most), grid=grid))
+    return dx
 
 
-def _filtered(x, block, w, stride, padding):
-    """A block of the convolution.   x: (B, T, H, W, C)   w: (kt, kh, kw, d), for each d channels of C   ->   (b, t, h, w, C)"""
-    xp, lines = array_module(x), _lines(x, block, w.shape[:3], stride, padding)
-    filters = xp.tile(w, lines.shape[-1] // w.shape[3])
-    y = xp.einsum("thgijkx,ijkx->thgx", lines, filters)
-    return xp.moveaxis(y.reshape(*y.shape[:2], block[3].stop - block[3].start, -1, x.shape[4]), 3, 0)
+def _classes(size, k, s, p):
+    """Of one axis: each class's first tap, how many taps, and the u whose cells lie in the grid."""
+    return [(i, len(range(i, k, s)), range(-(-(p - i) // s), (size - 1 + p - i) // s + 1)) for i in range(min(k, s))]
 
 
-def _lines(x, block, kernel, stride, padding, longest=LINE):
-    """Windows, for long inner loops: the clips beside the channels, and where the cells they see are neighbours u windows too.
+def _part(block, chosen, most, s, p):
+    """Of one axis: a class's cells in dx, what its windows see of the cells of a block of u, and its taps."""
+    i, count, us = chosen
+    start, stop = max(block.start, us.start), min(block.stop, us.stop)
+    into = slice(s * start + i - p, max(s * stop + i - p, 0), s)
+    return into, slice(start - block.start + most - count, None), slice(i, None, s)
 
-    x: (B, T, H, W, C)   ->   (t, h, w / u, kt, kh, kw, u b C)
+
+def _filter(cells, w, out, steps=ONES, tap_steps=ONES):
+    """A block of the convolution, into `out`.   cells: see `_cells`   w: (kt, kh, kw, d)   out: (b, t, h, w, C)"""
+    xp, lines = array_module(cells), _lines(cells, w.shape[:3], out.shape[1:4], steps, tap_steps)
+    y = xp.einsum("thgijkx,ijkx->thgx", lines, xp.tile(w, lines.shape[-1] // w.shape[3]))
+    out[...] = xp.moveaxis(y.reshape(*out.shape[1:4], out.shape[0], -1), 3, 0)
+
+
+def _cells(x, block, kernel, stride, padding):
+    """What the windows of a block look at, the clips beside the channels, and the steps from window to window and tap to tap.
+
+    x: (B, T, H, W, C)   ->   (t, h, w, b C), steps, tap steps
     """
-    xp, out_w = array_module(x), block[3].stop - block[3].start
-    clips_inside = xp.moveaxis(x[block[0]], 0, 3)
-    block = (slice(0, 1), *block[1:])
-    cells, steps, tap_steps = seen(clips_inside[None], block, kernel, stride, padding)
-    cells = xp.ascontiguousarray(cells).reshape(*cells.shape[:4], -1)
-    each = windows(cells, block, kernel, steps, tap_steps)[0]
-    length = each.shape[6]
-    u = max(u for u in range(1, out_w + 1) if u == 1 or (steps[2] == 1 and out_w % u == 0 and u * length <= longest))
-    shape = (*each.shape[:2], out_w // u, *kernel, u * length)
-    return xp.lib.stride_tricks.as_strided(each, shape, (*each.strides[:2], u * each.strides[2], *each.strides[3:]))
+    clips_inside = array_module(x).moveaxis(x[block[0]], 0, 3)[None]
+    cells, steps, tap_steps = seen(clips_inside, (slice(0, 1), *block[1:]), kernel, stride, padding)
+    return array_module(x).ascontiguousarray(cells[0]).reshape(*cells.shape[1:4], -1), steps, tap_steps
+
+
+def _lines(cells, kernel, grid, steps, tap_steps, longest=LINE):
+    """Windows, for long inner loops: where the cells they see are neighbours u windows side by side.
+
+    cells: (t, h, w, b C)   ->   (t, h, w / u, kt, kh, kw, u b C)
+    """
+    length = cells.shape[3]
+    u = _in_a_line(grid[2], longest // length) if steps[2] == 1 else 1
+    strides = [a * b for a, b in zip(cells.strides[:3] * 2, (*steps[:2], u * steps[2], *tap_steps))]
+    shape = (*grid[:2], grid[2] // u, *kernel, u * length)
+    return array_module(cells).lib.stride_tricks.as_strided(cells, shape, (*strides, cells.strides[3]))
+
+
+@functools.cache
+def _in_a_line(windows, most):
+    """The largest divisor of a number of windows that is at most `most`."""
+    return max(u for u in range(1, windows + 1) if windows % u == 0 and (u == 1 or u <= most))
 
 
 def _clips_last(x):
@@ -91,13 +125,14 @@ def _clips_last(x):
     return array_module(x).moveaxis(x, 0, 3).reshape(*x.shape[1:4], -1)
 
 
-def grid_blocks(y, work=1, width=None):
+def grid_blocks(y, work=1, width=None, grid=None):
     """Blocks of clips and rows of a grid (B, T, H, W, ...), all frames and full width, so that few windows overlap two.
 
     work    numbers read for each one made
     width   numbers at each place of the grid of the widest array in use, by default of y
+    grid    how many places on each axis, by default those of y
     """
-    b, t, h, w = y.shape[:4]
+    t, h, w = grid or y.shape[1:4]
     numbers, places = math.prod(y.shape[4:]), t * w
-    pieces = tiles.blocks(y, (b, h), places * (width or numbers), places * numbers * work)
+    pieces = tiles.blocks(y, (y.shape[0], h), places * (width or numbers), places * numbers * work)
     return [(clips, slice(0, t), rows, slice(0, w)) for clips, rows in pieces]

@@ -1,85 +1,108 @@
-"""AdamW (Loshchilov and Hutter 2019) on parameter trees, in either array library."""
+"""AdamW (Loshchilov and Hutter 2019) and gradient descent with momentum on parameter trees, in either array library."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from .. import tiles
 from .. import tree as trees
 from ..backend import array_module
-
-SMALL = 1 << 14  # numbers in a leaf that is not worth calls of its own
+from .decay import decays
+from .flat import flat_zeros, paired, remembered, updated
 
 
 def adamw_state(params):
-    """What AdamW remembers: the step count and two running means, trees like `params`."""
-    zeros = [trees.map(lambda p: array_module(p).zeros_like(p), params) for _ in range(2)]
-    return {"step": 0, "mean": zeros[0], "square": zeros[1]}
+    """What AdamW remembers: the step count and two running means, each of all leaves in one flat array, in the tree's order.
+
+    Raises TypeError where the leaves have several dtypes.
+    """
+    return {"step": 0, "mean": flat_zeros(params), "square": flat_zeros(params)}
 
 
-def adamw(params, grads, state, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05):
+def adamw(params, grads, state, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05, *, factors=None, decay_mask=decays):
     """One step; returns new parameters and the state.   grads: like params   rate: a number
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= rate (m^ / (sqrt(v^) + eps) + decay p), m^ and v^ being corrected
-    for their start at zero. Weights decay, vectors (biases, norms, tokens) do not: see `decays`. The running means are
-    updated in place; `params` and `grads` are left as they are.
+    for their start at zero. The running means are updated in place; `params` and `grads` are left as they are.
+
+    factors      {path: factor of the rate there}, such as `layer_factors` makes; a path that is not among them has 1
+    decay_mask   (path, parameter) -> whether it decays; by default weights do, vectors (biases, norms, tokens) do not
+
+    Raises ValueError where the trees differ, a factor is of no parameter, or the state is of others.
     """
+    leaves = trees.paths(params)
+    means = remembered(state, ("mean", "square"), leaves, "adamw_state")
     step = state["step"] + 1
     correct = 1 - betas[0] ** step, 1 - betas[1] ** step
-    paths = iter([path for path, _ in trees.paths(params)])
-    groups = {}  # leaves of each kind, as flat views: (p, g, m, v, new p)
+    settings = [
+        (-rate * factor / correct[0], 1 - rate * factor * weight_decay if decaying else 1.0)
+        for factor, decaying in _settings(leaves, factors, decay_mask)
+    ]
 
-    def collect(p, *others):
-        new = array_module(p).empty(p.shape, dtype=p.dtype)
-        small = p.size < SMALL and isinstance(p, np.ndarray)  # a device would copy a table of their places there
-        leaf = [x.reshape(-1) for x in (p, *others, new)]
-        groups.setdefault((decays(next(paths), p), small, p.dtype), []).append(leaf)
-        return new
+    def update(p, g, m, v, new, spare, pace, kept):
+        xp = array_module(p)
+        m *= betas[0]
+        m += xp.multiply(g, 1 - betas[0], out=new)
+        v *= betas[1]
+        xp.square(g, out=new)
+        new *= 1 - betas[1]
+        v += new
+        xp.sqrt(v, out=new)
+        new *= 1 / math.sqrt(correct[1])
+        new += eps
+        xp.divide(m, new, out=new)
+        new *= pace
+        new += xp.multiply(p, kept, out=spare)
 
-    new = trees.map(collect, params, grads, state["mean"], state["square"])
-    for (decaying, small, _), leaves in groups.items():
-        kept = 1 - rate * weight_decay if decaying else 1.0
-        _update_all(leaves, small, lambda *flat, kept=kept: _update(*flat, kept, rate, betas, eps, correct))
-    return new, {**state, "step": step}
-
-
-def _update_all(leaves, small, update):
-    """Large leaves a tile at a time; small ones as one, for calls would take longer than the arithmetic."""
-    if not small:
-        pieces = [(leaf, at) for leaf in leaves for at in tiles.rows(leaf[0])]
-        tiles.run(lambda piece: update(*(x[piece[1]] for x in piece[0])), pieces)
-        return
-    joined = [np.concatenate(arrays) for arrays in zip(*leaves)]
-    update(*joined)
-    start = 0
-    for leaf in leaves:
-        at = slice(start, start + leaf[0].size)
-        for view, whole in zip(leaf[2:], joined[2:]):  # m, v and the new p
-            view[...] = whole[at]
-        start = at.stop
+    new = updated(update, paired(leaves, grads), means, settings)
+    return trees.flatten(params)[1](new), {**state, "step": step}
 
 
-def _update(p, g, m, v, new, kept, rate, betas, eps, correct):
-    xp = array_module(p)
-    m *= betas[0]
-    m += xp.multiply(g, 1 - betas[0], out=new)
-    v *= betas[1]
-    xp.square(g, out=new)
-    new *= 1 - betas[1]
-    v += new
-    xp.sqrt(v, out=new)
-    new *= 1 / math.sqrt(correct[1])
-    new += eps
-    xp.divide(m, new, out=new)
-    new *= -rate / correct[0]
-    new += p * kept
+def sgd_state(params):
+    """What gradient descent remembers: the step count, and the velocity of all leaves in one flat array, in the tree's order.
+
+    Raises TypeError where the leaves have several dtypes.
+    """
+    return {"step": 0, "velocity": flat_zeros(params)}
 
 
-def decays(path, param):
-    """Whether weight decay applies: to matrices and filters, not to vectors and tables of positions."""
-    return param.ndim > 1 and not path.rpartition(".")[2].startswith(("pos_embed", "rel_pos"))
+def sgd(params, grads, state, rate, momentum=0.9, nesterov=True, weight_decay=1e-4, *, factors=None, decay_mask=decays):
+    """One step; returns new parameters and the state.   grads: like params   rate: a number
+
+    d = g + decay p,  v = momentum v + d,  p -= rate (d + momentum v), or without Nesterov's look ahead p -= rate v. (The decay
+    goes through the momentum, other than AdamW's.) The velocity is updated in place; `params` and `grads` are left as they
+    are. `factors`, `decay_mask` and what is raised: as with `adamw`.
+    """
+    leaves = trees.paths(params)
+    velocity = remembered(state, ("velocity",), leaves, "sgd_state")
+    settings = [
+        (-rate * factor, weight_decay if decaying else 0.0) for factor, decaying in _settings(leaves, factors, decay_mask)
+    ]
+
+    def update(p, g, v, new, spare, pace, decay):
+        xp = array_module(p)
+        xp.multiply(p, decay, out=new)
+        new += g
+        v *= momentum
+        v += new
+        if nesterov:
+            new += xp.multiply(v, momentum, out=spare)
+        else:
+            new[...] = v
+        new *= pace
+        new += p
+
+    new = updated(update, paired(leaves, grads), velocity, settings)
+    return trees.flatten(params)[1](new), {**state, "step": state["step"] + 1}
+
+
+def _settings(leaves, factors, decay_mask):
+    """(factor of the rate, whether it decays) of each (path, leaf)."""
+    factors = factors or {}
+    if unknown := set(factors).difference(path for path, _ in leaves):
+        raise ValueError(
+            f"factors are of parameters; there is no {min(unknown)!r}: take paths as mvit_np.tree.paths gives them"
+        )
+    return [(factors.get(path, 1.0), decay_mask(path, p)) for path, p in leaves]
 
 
 def clip_by_norm(grads, limit):
