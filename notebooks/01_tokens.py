@@ -404,6 +404,9 @@ print(f"joint - separate: {totals['joint'] - totals['separate']:,} parameters")
 # have to be stretched to 16, which is what `mv.resize(params, config, frames=32)` does.
 #
 # </details>
+#
+# **Now you.** [Exercises to 01](exercises/01_tokens.ipynb): three functions with their key lines left out. `exercises.check`
+# says whether yours is right, and which mistake it looks like.
 
 # %%
 # Cubes turn a clip into 16 times more and 8 times narrower tokens than patches do, and a token may already hold motion.

@@ -533,6 +533,9 @@ print(f"multiply-adds of W_K and W_V in block 0: {cost[0]:.0f} M or {cost[1]:.0f
 # picture than their share. On an axis they see 98 of 224 pixels, in the plane 19 %; the next cell counts them.
 #
 # </details>
+#
+# **Now you.** [Exercises to 02](exercises/02_pooling.ipynb): four functions with their key lines left out. `exercises.check`
+# says whether yours is right, and which mistake it looks like.
 
 # %%
 x, w = rng.standard_normal((1, 4, 6, 6, 5)), rng.standard_normal((5, 5))

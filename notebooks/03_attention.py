@@ -502,6 +502,9 @@ print(f"the package: {tiles.NUMBERS:,} weights at a time, {tiles.NUMBERS // MVIT
 # 3,137 tokens. The projections double, the pairs grow four times (the last cell asserts both, to 1 %). At 8 frames the two
 # were nearly equal, $N = 1569$ and $2 D = 1536$; at 16 the pairs cost twice as much as the projections.
 # </details>
+#
+# **Now you.** [Exercises to 03](exercises/03_attention.ipynb): four functions with their key lines left out. `exercises.check`
+# says whether yours is right, and which mistake it looks like.
 
 # %%
 # Attention is a weighted mean over all tokens, blind to their order; past N = 2D its price is the pairs, N squared.

@@ -579,6 +579,9 @@ for name in ("mvit_b_16x4", "mvit_micro"):
 # Four times the tokens: the green part grows by 16, the projections by 4. Doubling the keys' stride in height and width
 # takes a factor of 4 away from the green part again, and leaves the block's parameters as they are.
 # </details>
+#
+# **Now you.** [Exercises to 04](exercises/04_pooling_attention.ipynb): three functions with their key lines left out. `exercises.check`
+# says whether yours is right, and which mistake it looks like.
 
 # %%
 # Queries set the length of the output, keys and values only the price; the skip follows the queries.

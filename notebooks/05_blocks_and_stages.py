@@ -359,6 +359,9 @@ plt.show()
 # It begins stage 2. It gets 25,089 tokens, already widened to 192 channels, and projects q, k and v for all of them before it
 # pools. And its 6,273 queries meet 1,569 keys instead of 393. The next cell prints it.
 # </details>
+#
+# **Now you.** [Exercises to 05](exercises/05_blocks_and_stages.ipynb): four functions with their key lines left out. `exercises.check`
+# says whether yours is right, and which mistake it looks like.
 
 # %%
 macs = [line.macs for line in mv.costs(config).lines[1:-1]]

@@ -773,6 +773,9 @@ print(f"... {len(reports)} cases, {sum(report.passed for report in reports)} pas
 # backward then agrees to 1e-7 or better, a wrong one still fails. That is why a check of a model is made in float64.
 #
 # </details>
+#
+# **Now you.** [Exercises to 06](exercises/06_gradients.ipynb): five functions with their key lines left out. `exercises.check`
+# says whether yours is right, and which mistake it looks like.
 
 # %%
 # Thirteen broken backwards were caught, all right ones passed, and the two sides are at least a factor 100 apart.

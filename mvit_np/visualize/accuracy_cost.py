@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from .. import paper
 from .style import BLUE, BODY, GREY, INK, SMALL, VERMILLION, fold, new_figure, panel
 
 HEIGHT = 6.6  # inches
-# Fan et al., arXiv 2104.11227, Table 4: model, 1e9 multiply-adds of a view, views of a video, top-1 in per cent, pre-training.
-PUBLISHED = (
-    ("ViT-B-VTN", 4218, 1, 78.6, "IN-21K"),
-    ("ViT-B-TimeSformer", 2380, 3, 80.7, "IN-21K"),
-    ("ViViT-L/16x2, 320 px", 3992, 12, 81.3, "IN-21K"),
-    ("ViT-B", 180, 5, 79.3, "IN-21K"),
-    ("ViT-B", 180, 5, 68.5, ""),
-    ("MViT-S", 32.9, 5, 76.0, ""),
-    ("MViT-B 16x4", 70.5, 5, 78.4, ""),
-    ("MViT-B 32x3", 170, 5, 80.2, ""),
-    ("MViT-B 64x3", 455, 9, 81.2, ""),
-)
+ROWS = next(table for table in paper.TABLES if table.name == "Table 4").rows
 # Points from a mark to its name, and the name's alignment: by the start of the name.
 SHIFT = {"MViT": (-9, 9, "right"), "ViT": (11, -4, "left"), "ViViT": (9, 11, "right")}
 
@@ -33,9 +25,9 @@ def accuracy_cost_figure():
     """
     figure = new_figure(HEIGHT, _message(), "Kinetics-400, all numbers as published (Fan et al. 2021, Table 4)")
     axes = panel(figure, 0.95, 0.85, 10.6, 4.65)
-    ours = [(_cost(row), row[3]) for row in PUBLISHED if row[0].startswith("MViT")]
+    ours = [(_cost(row), row.top1) for row in ROWS if _ours(row)]
     axes.plot(*zip(*ours), color=BLUE, linewidth=2.5, zorder=2)
-    for row in PUBLISHED:
+    for row in ROWS:
         _mark(axes, row)
     axes.set_xscale("log")
     axes.set(xlim=(40, 1e5), ylim=(67, 83))
@@ -50,25 +42,27 @@ def accuracy_cost_figure():
 
 def _message():
     """The best MViT beside the best of all others."""
-    mvit = max((row for row in PUBLISHED if row[0].startswith("MViT")), key=lambda row: row[3])
-    other = max((row for row in PUBLISHED if not row[0].startswith("MViT")), key=lambda row: row[3])
-    cheaper, worse = fold(_cost(other) / _cost(mvit)), other[3] - mvit[3]
-    return f"{mvit[0]}: {cheaper}× cheaper than {other[0].split(',')[0]}, {worse:.1f} points less accurate"
+    mvit = max(filter(_ours, ROWS), key=lambda row: row.top1)
+    other = max((row for row in ROWS if not _ours(row)), key=lambda row: row.top1)
+    cheaper, worse = fold(_cost(other) / _cost(mvit)), other.top1 - mvit.top1
+    return f"{mvit.label}: {cheaper}× cheaper than {other.label.split(',')[0]}, {worse:.1f} points less accurate"
+
+
+def _ours(row):
+    return row.label.startswith("MViT")
 
 
 def _cost(row):
-    return row[1] * row[2]
+    return row.gmacs * math.prod(row.views)
 
 
 def _mark(axes, row):
-    name, macs, views, top1, pretrained = row
-    ours = name.startswith("MViT")
-    colour = BLUE if ours else VERMILLION
+    colour = BLUE if _ours(row) else VERMILLION
     look = {"color": colour, "markersize": 11, "markeredgewidth": 2.5, "zorder": 3}
-    axes.plot([_cost(row)], [top1], "o", markerfacecolor="white" if pretrained else colour, **look)
-    dx, dy, ha = SHIFT[name.split("-")[0]]
-    words = f"{name}  ({macs:g} × {views})"
-    axes.annotate(words, (_cost(row), top1), (dx, dy), textcoords="offset points", fontsize=SMALL, color=INK, ha=ha)
+    axes.plot([_cost(row)], [row.top1], "o", markerfacecolor="white" if row.data else colour, **look)
+    dx, dy, ha = SHIFT[row.label.split("-")[0]]
+    words = f"{row.label}  ({row.gmacs:g} × {math.prod(row.views)})"
+    axes.annotate(words, (_cost(row), row.top1), (dx, dy), textcoords="offset points", fontsize=SMALL, color=INK, ha=ha)
 
 
 def _legend(axes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, new_figure, panel, times
+from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, fold, new_figure, panel, times
 
 COLUMNS = 8  # times shown at most
 LABELS, CELL, GAP, BAR = 2.35, 2.2, 0.1, 1.15  # inches: row labels, a map at most, between maps, colour bar
@@ -70,14 +70,22 @@ def _sizes(columns, pictures):
 
 
 def _message(rows):
-    name, shares = next(iter(rows.items()))
-    return f"{name[0].upper()}{name[1:]}: half of the share lies on {_half(shares)} of the tokens"
+    """Of the only map, or of the sharpest and the flattest."""
+    part = {name: _half(shares) for name, shares in rows.items()}
+    names = sorted(part, key=part.get)
+    first, last = names[0], names[-1]
+    if len(rows) == 1:
+        return f"{first[0].upper()}{first[1:]}: half of the share lies on {_percent(part[first])} of the tokens"
+    return f"Half of the share: {_percent(part[first])} of the tokens ({first}), {_percent(part[last])} ({last})"
 
 
 def _half(shares):
     """The part of the tokens, largest shares first, that together hold half of them all."""
     ordered = np.sort(shares, axis=None)[::-1]
-    part = (np.searchsorted(np.cumsum(ordered), ordered.sum() / 2) + 1) / shares.size
+    return (np.searchsorted(np.cumsum(ordered), ordered.sum() / 2) + 1) / shares.size
+
+
+def _percent(part):
     return (f"{part:.0%}" if part >= 0.095 else f"{part:.1%}").replace("%", " %")
 
 
@@ -105,7 +113,7 @@ def _map_row(figure, name, shares, shown, bottom, size):
     for column, when in enumerate(shown):
         axes = _picture(figure, column, bottom, size)
         axes.imshow(shares[when], cmap=CMAP, vmin=0, vmax=shares.max(), interpolation="nearest", aspect="auto")
-    more = f"{times(shares.shape)}\nmax {shares.max() / shares.mean():.1f}× an even share"
+    more = f"{times(shares.shape)}\nmax {fold(shares.max() / shares.mean())}× an even share"
     _label(figure, bottom + size[1] / 2, name, more)
 
 
