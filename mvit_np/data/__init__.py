@@ -1,29 +1,55 @@
-"""Real video: a decoder, the clips and the class names of a test, films at hand, and a task that only motion can solve."""
+"""Data: a decoder of video, sets of films and built-in ones, what training does to a clip, and batches that run ahead."""
 
+from .builtin import BUILTIN, builtin
 from .clips import NORMALISATIONS, clip_times, cover_of, crop_corners, cut, normalise
+from .datasets import ArrayClips, BrokenExample, Dataset
+from .draws import EXAMPLE, MASKS, MIX, ORDER, draw
+from .film_table import FilmTable
 from .films import film_paths
 from .labels import labels_for
+from .loader import Loader
+from .mixing import mix, soft
 from .motion import LABELS, MotionClips, four_ways, load_motion, shifts, shots, shuffle_frames
+from .transforms import centre_crop, flip, random_erasing, random_flip, random_resized_crop
 from .video import Track, decode, frames_at, track_of
 
 __all__ = [
+    "ArrayClips",
+    "BUILTIN",
+    "BrokenExample",
+    "Dataset",
+    "EXAMPLE",
+    "FilmTable",
     "LABELS",
+    "Loader",
+    "MASKS",
+    "MIX",
     "MotionClips",
     "NORMALISATIONS",
+    "ORDER",
     "Track",
+    "builtin",
+    "centre_crop",
     "clip_times",
     "cover_of",
     "crop_corners",
     "cut",
     "decode",
+    "draw",
     "film_paths",
+    "flip",
     "four_ways",
     "frames_at",
     "labels_for",
     "load_motion",
+    "mix",
     "normalise",
+    "random_erasing",
+    "random_flip",
+    "random_resized_crop",
     "shifts",
     "shots",
     "shuffle_frames",
+    "soft",
     "track_of",
 ]

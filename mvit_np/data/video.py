@@ -68,12 +68,13 @@ def track_of(path):
     return Track(times, times[-1] + last, start, rate, False, np.array(keys, dtype=float).reshape(-1, 2))
 
 
-def frames_at(path, seconds, *, cover=None, grey=False, track=None):
+def frames_at(path, seconds, *, cover=None, grey=False, track=None, threads=0):
     """The frame shown at each moment, upright.   -> (len(seconds), h, w, 1 if grey else 3) uint8, RGB
 
     seconds  since the first frame, in any order; before the first and after the last frame, that one is held
     cover    (H, W) in pixels: the smallest size with the picture's aspect ratio that covers it; None leaves the size alone
     track    of the file, where it is at hand already
+    threads  of the decoder; 0: as many as it likes, which fill the holes of a damaged film in another way at every call
 
     Only frames up to the last wanted one are decoded, only wanted ones are converted, and long stretches between them are
     skipped. What does not decode is left out: the frame before it is held. Raises as `track_of` does.
@@ -81,7 +82,7 @@ def frames_at(path, seconds, *, cover=None, grey=False, track=None):
     track = track or track_of(path)
     last = np.searchsorted(track.times, np.asarray(seconds, dtype=float) + SLACK, side="right") - 1
     moments, places = np.unique(track.times[np.maximum(last, 0)], return_inverse=True)
-    wanted = path, moments, cover, "gray" if grey else "rgb24", track
+    wanted = path, moments, cover, "gray" if grey else "rgb24", track, threads
     pictures = _pictures(*wanted, seek=True) or _pictures(*wanted, seek=False)
     _require_frames(pictures, path)
     distinct = np.stack(pictures)
@@ -167,10 +168,11 @@ def _useless(stamps):
 # -- wanted frames ----------------------------------------------------------------------------------------------------
 
 
-def _pictures(path, moments, cover, pixels, track, seek):
+def _pictures(path, moments, cover, pixels, track, threads, seek):
     """[array of the frame shown at each moment], or None where a seek led behind the moment it was for."""
     pictures, form = [], None
     with _opened(path) as (av, container, stream):
+        stream.codec_context.thread_count = threads
         for stamp, group in _groups(moments, track) if seek else [(None, moments)]:
             frames = _timed(av, container, stream, track)
             if stamp is not None:

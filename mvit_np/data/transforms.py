@@ -1,0 +1,202 @@
+"""Cut, resize, mirror and erase a clip. One draw holds for all frames; a picture is a clip of one frame.
+
+Pixels are uint8 up to `normalise`, and nothing is changed in place. The same generator gives the same result on every
+machine, for any number of threads: resizing is exact, see `_weights`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .clips import crop_corners, cut
+
+TRIES = 10  # rectangles drawn, until one fits into the picture
+TICKS = 1 << 16  # weights of old pixels are whole multiples of 1 / TICKS
+BLOCK = 32  # new rows, or columns, computed at once
+
+
+def random_resized_crop(clip, size_hw, rng, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+    """A random part of the picture at the size `size_hw`, Inception's crop.   (T, H, W, C) uint8 -> (T, *size_hw, C) uint8
+
+    area, aspect  the range of the part's share of the picture, and of its width : height (its logarithm is uniform)
+
+    Raises ValueError or TypeError for what is no such clip, size or range.
+    """
+    check_clip(clip)
+    corner, part = crop_box(clip.shape[1:3], rng, area, aspect)
+    return resize(cut(clip, corner, part), size_hw)
+
+
+def crop_box(picture_hw, rng, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+    """Which part `random_resized_crop` takes.   -> ((top, left), (height, width)) pixels
+
+    Where none of ten draws fits, it is the largest one in the centre whose shape is in range.
+    """
+    box = _box(picture_hw, picture_hw, rng, area, aspect)
+    if box is not None:
+        return box
+    h, w = picture_hw
+    part = min(h, max(1, round(w / aspect[0]))), min(w, max(1, round(h * aspect[1])))
+    return ((h - part[0]) // 2, (w - part[1]) // 2), part
+
+
+def centre_crop(clip, size_hw):
+    """The part of size `size_hw` in the middle.   (T, H, W, C) -> (T, *size_hw, C), a view
+
+    Raises ValueError where it is larger than the picture.
+    """
+    size = _size(size_hw)
+    return cut(clip, crop_corners(clip.shape[1:3], size, 1)[0], size)
+
+
+def resize(clip, size_hw):
+    """All of the picture at the size `size_hw`, whatever its shape.   (T, H, W, C) uint8 -> (T, *size_hw, C) uint8
+
+    Between pixels it is linear; a smaller picture averages over what each new pixel covers, with weights that fall linearly
+    (bilinear with antialiasing, as in Pillow). Raises ValueError or TypeError for what is no such clip or size.
+    """
+    check_clip(clip)
+    size = _size(size_hw)
+    rows, columns = (_bands(old, new) for old, new in zip(clip.shape[1:3], size))
+    columns_first = clip.shape[1] * size[1] <= size[0] * clip.shape[2]  # what is smaller in between is less work
+    one, other = (columns, rows) if columns_first else (rows, columns)
+    resized = np.empty((len(clip), *size, clip.shape[-1]), np.uint8)
+    for frame, new in zip(clip, resized):
+        planes = frame.transpose((2, 0, 1) if columns_first else (2, 1, 0)).astype(np.float32, order="C")
+        planes = _combined(_combined(planes, one).swapaxes(1, 2), other)
+        new[...] = planes.transpose((2, 1, 0) if columns_first else (1, 2, 0))
+    return resized
+
+
+def flip(clip):
+    """Left and right exchanged.   (T, H, W, C) -> the same shape, a view"""
+    return clip[:, :, ::-1]
+
+
+def random_flip(clip, rng, p=0.5):
+    """Left and right exchanged, or not.   (T, H, W, C) -> the same shape
+
+    p: how likely. Not for data in which a direction makes the class. Raises ValueError for a p outside [0, 1].
+    """
+    return flip(clip) if happens(rng, p) else clip
+
+
+def random_erasing(clip, rng, p=0.25, area=(0.02, 1 / 3), aspect=(0.3, 1 / 0.3)):
+    """A rectangle of noise over all frames, or not.   (T, H, W, C) floats, normalised -> the same shape and dtype
+
+    p             how likely
+    area, aspect  the range of the rectangle's share of the picture, and of its width : height (its logarithm is uniform)
+
+    The noise is normal, of mean 0 and deviation 1 as the normalised pixels are, and the same in all frames: it covers the
+    picture as a thing in front of the lens would. Where none of ten draws is smaller than the picture on both sides,
+    nothing is erased. Raises ValueError or TypeError for what is no such clip, share or range.
+    """
+    if not isinstance(clip, np.ndarray) or clip.ndim != 4 or clip.dtype.kind != "f":
+        raise TypeError(f"random_erasing takes floats (T, H, W, C); came {_described(clip)}: call it after normalise")
+    if not happens(rng, p):
+        return clip
+    (h, w), channels = clip.shape[1:3], clip.shape[3]
+    box = _box((h, w), (h - 1, w - 1), rng, area, aspect)
+    if box is None:
+        return clip
+    erased = clip.copy()
+    cut(erased, *box)[...] = rng.standard_normal((*box[1], channels), dtype=np.float32)
+    return erased
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+def check_clip(clip):
+    """Raise TypeError or ValueError where `clip` is no (T, H, W, C) array of uint8 with at least one pixel."""
+    if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
+        raise TypeError(f"a clip is an array of uint8; came {_described(clip)}: transform it before normalise")
+    if clip.ndim != 4 or not clip.size:
+        raise ValueError(f"a clip is (T, H, W, C), none of them 0; came {clip.shape}: give a picture as picture[None]")
+
+
+def happens(rng, p):
+    """Whether what is likely to the degree `p` happens. Raises ValueError for a p outside [0, 1]."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability in [0, 1]; came {p}: give such as 0.25, or 0 for never")
+    return rng.random() < p
+
+
+def _described(value):
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _size(size_hw):
+    """-> (height, width) as whole numbers"""
+    size = tuple(size_hw) if isinstance(size_hw, (tuple, list)) else ()
+    if len(size) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
+        raise ValueError(f"size_hw is (height, width) in pixels, at least 1; came {size_hw!r}: give such as (224, 224)")
+    return size
+
+
+def _check_range(name, low_high, most):
+    low, high = low_high
+    if not 0 < low <= high <= most:
+        bound = "" if most == math.inf else f", at most {most}"
+        raise ValueError(f"{name} is (least, largest), above 0{bound}; came {tuple(low_high)}: give such as (0.5, 1)")
+
+
+# -- rectangles -------------------------------------------------------------------------------------------------------
+
+
+def _box(picture, largest, rng, area, aspect):
+    """((top, left), (h, w)) of a random part of a picture, all (H, W), that is no larger than `largest`; None if all of
+    TRIES draws are."""
+    _check_range("area", area, 1)
+    _check_range("aspect", aspect, math.inf)
+    logs = [math.log(bound) for bound in aspect]
+    for _ in range(TRIES):
+        pixels = rng.uniform(*area) * picture[0] * picture[1]
+        shape = math.exp(rng.uniform(*logs))
+        part = round(math.sqrt(pixels / shape)), round(math.sqrt(pixels * shape))
+        if all(0 < side <= most for side, most in zip(part, largest)):
+            top, left = (int(rng.integers(have - need + 1)) for have, need in zip(picture, part))
+            return (top, left), part
+    return None
+
+
+# -- resizing ---------------------------------------------------------------------------------------------------------
+
+
+def _weights(old, new):
+    """How much of each old pixel is in each new one, along one axis.   -> (new, old) float32, rows that sum to 1
+
+    A triangle around the new pixel's centre that reaches to the next one, of the coarser of the two grids. As multiples of
+    1 / TICKS the weights make sums of pixels exact in float32 (8 + 16 of its 24 bits), so that their order is free: BLAS
+    may add them up as it likes, on any number of threads.
+    """
+    scale = old / new
+    distance = abs((np.arange(new)[:, None] + 0.5) * scale - (np.arange(old) + 0.5))
+    share = np.maximum(1 - distance / max(scale, 1), 0)
+    share /= share.sum(axis=1, keepdims=True)
+    ticks = np.rint(np.cumsum(share, axis=1) * TICKS)  # rounded as a running sum, so that all together stay TICKS
+    return (np.diff(ticks, prepend=0, axis=1) / TICKS).astype(np.float32)
+
+
+def _bands(old, new):
+    """[(slice of old places, their weights (places, BLOCK))] for one run of new places after the other; the weights of
+    places outside the slice are all zero. None where nothing changes."""
+    if old == new:
+        return None
+    weights, bands = _weights(old, new), []
+    for start in range(0, new, BLOCK):
+        block = weights[start : start + BLOCK]
+        used = np.flatnonzero(block.any(axis=0))
+        band = slice(used[0], used[-1] + 1)
+        bands.append((band, np.ascontiguousarray(block[:, band].T)))
+    return bands
+
+
+def _combined(planes, bands):
+    """New pixels along the last axis, rounded.   (C, M, old) -> (C, M, new) float32"""
+    if bands is None:
+        return planes
+    mixed = np.concatenate([planes[..., band] @ weights for band, weights in bands], axis=-1)
+    return np.floor(mixed + np.float32(0.5))
