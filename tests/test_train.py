@@ -42,6 +42,14 @@ def test_adamw_keeps_its_hands_off_and_its_dtype(rng):
     assert {leaf.dtype for leaf in trees.leaves([new, state["mean"], state["square"]])} == {np.dtype("float32")}
 
 
+def test_adamw_refuses_the_state_of_other_parameters(rng):
+    params = {"w": rng.standard_normal((2, 3)), "b": rng.standard_normal(3)}
+    with pytest.raises(ValueError, match="state is of 6 numbers, the parameters are 9"):
+        adamw(params, params, adamw_state({"w": params["w"]}), 0.1)
+    with pytest.raises(TypeError, match="one dtype"):
+        adamw_state(params | {"b": params["b"].astype("float32")})
+
+
 def test_weights_decay_and_vectors_and_positions_do_not():
     params = mv.init(mv.preset("mvit_micro"), np.random.default_rng(0))
     decayed = {path for path, leaf in trees.paths(params) if decays(path, leaf)}
@@ -98,3 +106,22 @@ def test_a_model_overfits_a_handful_of_clips(rng):
     steps = list(fit(loss, mv.init(config, rng), [clips] * 40, rate=lambda step: 3e-3))
     assert float(steps[-1].loss) < 0.05
     assert (mv.predict(steps[-1].params, clips, config, batch=3).argmax(1) == labels).all()
+
+
+def test_a_batch_taken_in_parts_gives_the_same_steps(rng):
+    """In float64, with label smoothing, soft targets and parts that are unequal (3, 3, 4 clips)."""
+    config = mv.preset("mvit_micro")
+    batch = rng.standard_normal((10, 8, 32, 32, 1)), rng.dirichlet(np.ones(2), 10)
+    start = trees.map(np.float64, mv.init(config, rng))
+
+    def loss(params, batch):
+        logits = mv.forward(params, batch[0], config)
+        return mv.cross_entropy(logits, batch[1], 0.1), logits
+
+    whole, parts = (list(fit(loss, start, [batch] * 2, rate=lambda step: 1e-3, parts=n))[-1] for n in (1, 3))
+    assert float(parts.loss) == pytest.approx(float(whole.loss), rel=1e-9) and parts.aux.shape == (10, 2)
+    norm, difference = (
+        np.sqrt(sum(np.sum(change(a, b) ** 2) for a, b in zip(*map(trees.leaves, (whole.params, parts.params)))))
+        for change in (lambda a, b: a, lambda a, b: a - b)
+    )
+    assert difference < 1e-7 * norm  # AdamW's first steps have the size of the rate, also where a gradient is rounding alone

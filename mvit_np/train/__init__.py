@@ -1,7 +1,45 @@
 """Training: what changes the parameters. Nothing here knows a model; the loss is passed in."""
 
-from .loop import Step, fit
-from .optimizer import adamw, adamw_state, clip_by_norm, decays
+from . import snapshot
+from .accumulate import accumulated
+from .decay import decays, decays_except
+from .distributed import Alone, Mpi, Nccl, communicator
+from .ema import ema_decay, ema_update
+from .evaluate import Evaluation, Views, evaluate
+from .guard import NotFinite, check_step
+from .layer_decay import layer_factors
+from .loop import Optimizer, State, Step, fit
+from .optimizer import adamw, adamw_state, clip_by_norm, sgd, sgd_state
+from .recipe import RECIPES, Recipe
 from .schedule import warmup_cosine
 
-__all__ = ["Step", "adamw", "adamw_state", "clip_by_norm", "decays", "fit", "warmup_cosine"]
+__all__ = [
+    "Alone",
+    "Evaluation",
+    "Mpi",
+    "Nccl",
+    "NotFinite",
+    "Optimizer",
+    "RECIPES",
+    "Recipe",
+    "State",
+    "Step",
+    "Views",
+    "accumulated",
+    "adamw",
+    "adamw_state",
+    "check_step",
+    "clip_by_norm",
+    "communicator",
+    "decays",
+    "decays_except",
+    "ema_decay",
+    "ema_update",
+    "evaluate",
+    "fit",
+    "layer_factors",
+    "sgd",
+    "sgd_state",
+    "snapshot",
+    "warmup_cosine",
+]

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..autodiff import value_and_grad
+from .accumulate import accumulated
+from .distributed import Alone
+from .ema import ema_decay, ema_update
 from .optimizer import adamw, adamw_state, clip_by_norm
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How parameters follow gradients."""
+
+    begin: Callable  # params -> what it remembers
+    update: Callable  # (params, grads, remembered, rate) -> (new params, remembered)
+
+
+@dataclass(frozen=True)
+class State:
+    """All that one step hands to the next: written down and read again, training goes on as if nothing had happened."""
+
+    step: int  # steps done
+    params: Any
+    optimizer: Any  # what it remembers
+    average: Any = None  # the running mean of the parameters, where there is one
 
 
 @dataclass(frozen=True)
@@ -15,21 +38,53 @@ class Step:
 
     index: int
     params: Any
-    loss: Any
+    loss: Any  # the mean over all ranks; `aux` is this rank's
     aux: Any
     rate: float
     norm: Any
+    state: State
+    skipped: str = ""  # why nothing was learned from this batch
 
 
-def fit(loss, params, batches, *, rate, weight_decay=0.05, clip_norm=1.0):
+def fit(
+    loss, params, batches, *, rate, weight_decay=0.05, clip_norm=1.0,
+    optimizer=None, state=None, parts=1, ema=0.0, comm=None, guard=None,
+):  # fmt: skip
     """Minimise `loss(params, batch) -> (value, aux)` over `batches`; yields a `Step` for each.
 
-    rate   the learning rate as a function of the step's index, such as `warmup_cosine`
+    rate       the learning rate as a function of the step's index, such as `warmup_cosine`
+    optimizer  an `Optimizer`; without one AdamW with `weight_decay`
+    state      a `State` to go on from, in place of `params`; the first batch is then that of step `state.step`
+    parts      how many parts a batch is taken in, for memory: see `accumulated`
+    ema        decay of a running mean of the parameters, kept in `state.average`; 0: none
+    comm       other ranks that run this loop on other clips of the same batch: see `distributed`
+    guard      guard(index, params, batch, loss, grads, norm) looks at a step before it is taken: it raises an error, or says
+               why to skip it, or "" where all is well
     """
-    gradient = value_and_grad(loss, has_aux=True)
-    state = adamw_state(params)
-    for index, batch in enumerate(batches):
-        (value, aux), grads = gradient(params, batch)
-        grads, norm = clip_by_norm(grads, clip_norm)
-        params, state = adamw(params, grads, state, rate(index), weight_decay=weight_decay)
-        yield Step(index, params, value, aux, rate(index), norm)
+    comm, optimizer = comm or Alone(), optimizer or adamw_with(weight_decay)
+    gradient = accumulated(value_and_grad(loss, has_aux=True), parts)
+    state = state or begin(params, optimizer, ema)
+    for batch in batches:
+        index = state.step
+        (value, aux), grads = gradient(state.params, batch)
+        value, grads = comm.mean([value, grads])  # from here on all ranks know the same
+        clipped, norm = clip_by_norm(grads, clip_norm)
+        skipped = guard(index, state.params, batch, value, grads, norm) if guard else ""
+        state = replace(state, step=index + 1) if skipped else _learned(state, clipped, rate(index), optimizer, ema)
+        yield Step(index, state.params, value, aux, rate(index), norm, state, skipped)
+
+
+def begin(params, optimizer, ema=0.0):
+    """The `State` before the first step."""
+    return State(0, params, optimizer.begin(params), params if ema else None)
+
+
+def adamw_with(weight_decay=0.05, **settings):
+    """AdamW as an `Optimizer`; settings are `adamw`'s."""
+    return Optimizer(adamw_state, partial(adamw, weight_decay=weight_decay, **settings))
+
+
+def _learned(state, grads, rate, optimizer, ema):
+    params, remembered = optimizer.update(state.params, grads, state.optimizer, rate)
+    average = ema_update(state.average, params, ema_decay(state.step, ema)) if ema else None
+    return State(state.step + 1, params, remembered, average)

@@ -1,0 +1,184 @@
+"""`mvit-np train`: a run by a recipe, in front of the user or of a queue; stopped at any moment, it can be taken up again."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import sys
+import textwrap
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import runs
+from ..tiles import threads, use_threads
+from ..train.distributed import communicator
+from ..train.guard import NotFinite
+from ..train.recipe import RECIPES, Recipe, changed
+from ..train.run_folder import RECIPE
+from ..train.toml_text import to_toml
+
+BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
+RECENT = 20  # steps that the live line averages over
+
+
+def add(commands):
+    """The command's options: a few of its own, and every field of a recipe."""
+    parser = commands.add_parser(
+        "train",
+        help="train a model by a recipe; stopped at any moment, it goes on with --resume",
+        description="Train a model by a recipe: a TOML file, or one by name, and any of its fields as --field VALUE.",
+        epilog=_fields(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # a field may begin like an option
+    )
+    parser.add_argument("--config", metavar="FILE", help="a recipe in TOML")
+    parser.add_argument("--recipe", metavar="NAME", help=f"one by name, on which the file and the fields build: {_names()}")
+    parser.add_argument("--out", metavar="FOLDER", help="for metrics.csv, curves.png, snapshots and the model")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, or begin where there is none")
+    parser.add_argument("--show", action="store_true", help="print the recipe as TOML, with a comment a field, and end")
+    parser.set_defaults(run=run, takes_fields=True)
+
+
+def run(arguments):
+    """Train; exit code 1 where a loss was not finite, 130 or 143 where a signal stopped the run."""
+    recipe = _recipe(arguments)
+    if arguments.show:
+        print(to_toml(recipe), end="")
+        return 0
+    if arguments.out is None:
+        raise ValueError("a run needs a folder for what it learns: give --out FOLDER")
+    comm = communicator()
+    quiet = np.errstate(over="ignore", invalid="ignore")  # every step is looked at before it counts
+    share = use_threads(max(1, threads() // comm.local_size))  # the ranks of one machine share its cores
+    with comm.guarding(), _signals() as stop, quiet, share:
+        try:
+            options = {"resume": arguments.resume, "comm": comm, "say": partial(tqdm.write, file=sys.stderr)}
+            job = runs.prepare(recipe, arguments.out, **options)
+            return _train(job, stop)
+        except NotFinite as problem:
+            print(f"mvit-np: {problem}", file=sys.stderr)
+            return 1
+
+
+def _recipe(arguments):
+    """What was asked for, in the order: a field, the file, the named recipe, or with --resume that of the run itself."""
+    changes = fields_in(arguments.rest)
+    if arguments.config or arguments.recipe:
+        return Recipe.from_toml(arguments.config, changes, base=arguments.recipe)
+    there = Path(arguments.out or "") / RECIPE
+    if arguments.resume and there.is_file():
+        return changed(Recipe.from_toml(there), changes)
+    raise ValueError(f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}")
+
+
+def fields_in(words):
+    """["--rate", "1e-3", "--checkpoint", "--seed=1"] -> {"rate": "1e-3", "checkpoint": "true", "seed": "1"}"""
+    found, words = {}, list(words)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--") or len(word) < 3:
+            raise ValueError(f"fields are given as --field VALUE; came {word!r}: put quotes around values with spaces")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            value = words.pop(0) if words and not words[0].startswith("--") else "true"
+        found[name] = value
+    return found
+
+
+@contextmanager
+def _signals():
+    """A function that says which signal asked the run to stop (0: none); a second Ctrl-C does not wait for the step."""
+    received = []
+
+    def note(number, frame):
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: received[0] if received else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _train(job, stop):
+    """All steps, with a line that shows how it goes; the exit code."""
+    first, row = job.state.step, None
+    if job.writes:
+        print(_heading(job))
+    options = {"unit": " clips", "smoothing": 0.1, "dynamic_ncols": True, "bar_format": BAR, "disable": not job.writes}
+    batch = job.recipe.batch
+    with tqdm(total=job.steps * batch, initial=first * batch, **options) as bar:
+        shown = []
+        for row in runs.run(job, stop):
+            shown = [*shown[1 - RECENT :], row]
+            _show(bar, shown, row)
+            bar.update(batch)
+    done = first if row is None else row["step"]
+    if done < job.steps:
+        return _stopped(job, done, stop() or signal.SIGTERM)
+    if job.writes:
+        print(_ending(job))
+    return 0
+
+
+def _heading(job):
+    config, task = job.task.config, job.task
+    tests = f"{len(task.tests)} to test on" if task.tests is not None else "no tests"
+    again = f", from step {job.state.step}" if job.state.step else ""
+    ranks = f", {job.comm.size} processes" if job.comm.size > 1 else ""
+    shape = "x".join(map(str, (*config.thw, config.channels)))
+    turned = "\nleft and right matter to the classes: clips are not flipped, turned or sheared" if task.directed else ""
+    return (
+        f"{job.recipe.model}, clips of {shape}, {config.num_classes} classes\n"
+        f"{len(task.train)} examples to learn from, {tests}\n"
+        f"{job.steps} steps of {job.recipe.batch} clips{again}{ranks}{turned}"
+    )
+
+
+def _show(bar, shown, row):
+    means = {name: sum(row[name] for row in shown) / len(shown) for name in ("loss", "accuracy")}
+    text = {"loss": f"{means['loss']:.3f}", "acc": f"{means['accuracy']:.0%}"}
+    if row["test_accuracy"] is not None:
+        bar.last_test = f"{row['test_accuracy']:.1%}"
+    if test := getattr(bar, "last_test", None):
+        text["test"] = test
+    bar.set_postfix(text, refresh=False)
+
+
+def _stopped(job, done, number):
+    if job.writes:
+        name = signal.Signals(number).name
+        print(
+            f"mvit-np: {name} after step {done} of {job.steps}, which is saved; "
+            f"go on with: mvit-np train --out {job.folder} --resume",
+            file=sys.stderr,
+        )
+    return 128 + number
+
+
+def _ending(job):
+    files = ", ".join(path.name for path in sorted(job.folder.iterdir()))
+    return f"wrote into {job.folder}: {files}"
+
+
+def _names():
+    return ", ".join(RECIPES)
+
+
+def _fields():
+    """A line a field: its name, the paper's value, what it is."""
+    lines = ["fields of a recipe, with the paper's values (Sec. D.1):"]
+    for f in dataclasses.fields(Recipe):
+        value = getattr(RECIPES["paper"], f.name)
+        text = f"{value}: {f.metadata['about']}"
+        name = "model.NAME" if f.name == "model_fields" else f.name
+        lines.append(textwrap.fill(text, 100, initial_indent=f"  --{name:15} ", subsequent_indent=" " * 20))
+    return "\n".join(lines)

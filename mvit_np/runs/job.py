@@ -1,0 +1,80 @@
+"""A run before its first step, or before the step at which it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..backend import is_array, to_device
+from ..train.distributed import Alone
+from ..train.loop import State, begin
+from ..train.recipe import Recipe, from_plain
+from ..train.run_folder import claim, look_into
+from . import task as tasks
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is ready to go, or to go on."""
+
+    folder: Path
+    recipe: Recipe
+    task: tasks.Task
+    comm: Any
+    loader: Any
+    state: State  # where it begins
+    steps: int  # in all
+    seconds: float  # of training so far
+    best: float | None  # accuracy in a test so far
+    say: Callable  # takes a sentence that the user should read
+    said: set = field(default_factory=set)  # what need not be said again
+
+    @property
+    def writes(self):
+        """Whether this process is the one that writes."""
+        return self.comm.rank == 0
+
+
+def prepare(recipe, folder, *, resume=False, comm=None, say=None):
+    """The `Job` of a recipe (None: that of the run in `folder`), begun or with `resume` taken up at its newest snapshot.
+
+    say   called with a sentence about whatever is left out or goes otherwise than one would expect
+
+    Raises ValueError or FileNotFoundError where the folder is another run's or cannot be written, or the recipe is impossible.
+    """
+    comm, say, found = comm or Alone(), say or (lambda sentence: None), (None, None)
+    if comm.rank == 0:
+        recipe, saved, said = look_into(folder, recipe, resume)
+        for sentence in said:
+            say(sentence)
+        found = asdict(recipe), saved
+    plain, saved = comm.broadcast(found)
+    recipe = from_plain(plain)
+
+    task = tasks.task_of(recipe)
+    loader = tasks.loader_of(recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}"))
+    steps = max(round(recipe.epochs * loader.steps_per_epoch), 1)
+    state = _taken_up(saved, recipe.device) if saved else _begun(recipe, task, comm)
+    if comm.rank == 0:
+        claim(folder, recipe, task.train.classes)
+    seconds, best = (saved["seconds"], saved["best"]) if saved else (0.0, None)
+    return Job(Path(folder), recipe, task, comm, loader, state, steps, seconds, best, say)
+
+
+def _begun(recipe, task, comm):
+    params = comm.broadcast(to_device(tasks.parameters(recipe, task.config), recipe.device))
+    return begin(params, tasks.optimizer_of(recipe, params), recipe.ema)
+
+
+def _taken_up(saved, device):
+    """The state in a snapshot, in new arrays: an optimiser works in place."""
+
+    def placed(tree):
+        return trees.map(lambda leaf: to_device(np.array(leaf), device) if is_array(leaf) else leaf, tree)
+
+    return State(saved["step"], placed(saved["params"]), placed(saved["optimizer"]), placed(saved["average"]))

@@ -1,0 +1,215 @@
+"""A run from its recipe to its last step, which may be stopped at any moment and taken up again with the same outcome.
+
+The state of a run is its parameters, what the optimiser remembers, their running mean and the number of steps done; whatever
+is random follows from the seed and the step (`data/draws.py`). Nothing here prints; `cli` drives it and shows the progress.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+
+import numpy as np
+
+from ..backend import from_host, to_host
+from ..model import forward
+from ..train import snapshot
+from ..train.evaluate import evaluate
+from ..train.guard import NotFinite, check_step
+from ..train.loop import fit
+from ..train.run_folder import CURVES, MODEL, SNAPSHOTS, Metrics
+from ..weights import save
+from . import task as tasks
+
+
+def run(job, stop=lambda: False):
+    """Train to the end; yields a row of `run_folder.FIELDS` after every step.
+
+    stop   asked after every step: whether to end now. The step is then saved, and `prepare(..., resume=True)` goes on.
+
+    Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such steps.
+    """
+    state, clock, best, saved_at = job.state, _Clock(job.seconds), job.best, time.monotonic()
+    with closing(_steps(job)) as steps, closing(_metrics(job)) as metrics:
+        for step in steps:
+            state, test = step.state, None
+            if _test_is_due(job, state.step):
+                with clock.standing():
+                    test = _tested(job, state)
+            correct, stopping = _agreed(job, tasks.accuracy(*step.aux), bool(stop()))
+            metrics.add(_row(job, step, clock.seconds, correct, test))
+            better = test is not None and (best is None or test.top1 > best)
+            best = test.top1 if better else best
+            if stopping or better or _save_is_due(job, state.step, saved_at):
+                metrics.sync()
+                _save(job, state, clock.seconds, best, better)
+                saved_at = time.monotonic()
+            if test is not None and state.step < job.steps:
+                _draw(job, metrics.rows)
+            yield metrics.rows[-1]
+            if stopping and state.step < job.steps:
+                return
+        _finish(job, state, metrics.rows)
+
+
+# -- the steps --------------------------------------------------------------------------------------------------------
+
+
+def _steps(job):
+    """What `fit` yields, from the job's state on."""
+    recipe, state = job.recipe, job.state
+    return fit(
+        tasks.loss_of(recipe, job.task.config),
+        state.params,
+        _batches(job),
+        rate=tasks.rate_of(recipe, job.steps, job.loader.steps_per_epoch),
+        clip_norm=recipe.clip_norm,
+        optimizer=tasks.optimizer_of(recipe, state.params),
+        state=state,
+        parts=recipe.accumulate,
+        ema=recipe.ema,
+        comm=job.comm,
+        guard=_guard(job),
+    )
+
+
+def _batches(job):
+    """(clips, targets, generator of the masks) of the steps that are left, where the parameters are."""
+    like, first = job.state.params["head"]["w"], job.state.step
+    for index, arrays in enumerate(job.loader.batches(first, job.steps), first):
+        yield *(from_host(array, like) for array in arrays), tasks.masks(job.recipe, index, job.comm.rank, like)
+
+
+def _guard(job):
+    """What `fit` asks before each step: steps that are not finite stop the run, or are skipped and said."""
+
+    def guard(index, params, batch, loss, grads, norm):
+        def probe(tap):
+            drawn = tasks.masks(job.recipe, index, job.comm.rank, batch[0])
+            return forward(params, batch[0], job.task.config, rng=drawn, tap=tap)
+
+        try:
+            check_step(loss, grads, step=index + 1, names=lambda: job.loader.names_at(index), probe=probe, norm=norm)
+        except NotFinite as problem:
+            if job.recipe.non_finite == "stop":
+                raise
+            job.say(f"skipped: {problem}")
+            return str(problem)
+        return ""
+
+    return guard
+
+
+def _agreed(job, correct, stopping):
+    """The mean of a share over all ranks, and whether any of them wants to stop."""
+    correct, stopping = job.comm.mean(np.array([correct, stopping], float)).tolist()
+    return correct, stopping > 0
+
+
+def _row(job, step, seconds, correct, test):
+    """A line of metrics.csv."""
+    done, batch = step.state.step, job.recipe.batch
+    return {
+        "step": done,
+        "epoch": done / job.loader.steps_per_epoch,
+        "seconds": seconds,
+        "loss": to_host(step.loss).item(),
+        "accuracy": correct,
+        "learning_rate": step.rate,
+        "gradient_norm": to_host(step.norm).item(),
+        "clips_per_s": (done - job.state.step) * batch / max(seconds - job.seconds, 1e-9),
+        "test_accuracy": test and test.top1,
+        "test_top5": test and test.top5,
+    }
+
+
+class _Clock:
+    """Seconds of training, without those spent within `standing`."""
+
+    def __init__(self, seconds):
+        self._start = time.monotonic() - seconds
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self._start
+
+    @contextmanager
+    def standing(self):
+        before = time.monotonic()
+        yield
+        self._start += time.monotonic() - before
+
+
+# -- tests ------------------------------------------------------------------------------------------------------------
+
+
+def _test_is_due(job, step):
+    every = max(round(job.recipe.test_every * job.loader.steps_per_epoch), 1)
+    return job.task.tests is not None and (step % every == 0 or step == job.steps)
+
+
+def _tested(job, state):
+    """The `Evaluation` of the running mean, where there is one, by all ranks together."""
+    task, recipe = job.task, job.recipe
+    scores = tasks.scores_of(learned(state), task.config)
+    options = {"batch": 32, "workers": recipe.workers, "comm": job.comm, "on_broken": lambda *broken: _say_once(job, *broken)}
+    return evaluate(scores, task.tests, task.views(recipe), **options)
+
+
+def learned(state):
+    """The parameters to use: their running mean where there is one."""
+    return state.params if state.average is None else state.average
+
+
+def _say_once(job, name, reason):
+    if name not in job.said:
+        job.said.add(name)
+        job.say(f"{name} is left out of the tests: {reason}")
+
+
+# -- what stays -------------------------------------------------------------------------------------------------------
+
+
+def _metrics(job):
+    return Metrics(job.folder if job.writes else None, job.state.step)
+
+
+def _save_is_due(job, step, saved_at):
+    recipe = job.recipe
+    by_steps = recipe.save_steps and step % recipe.save_steps == 0
+    by_clock = recipe.save_minutes and time.monotonic() - saved_at >= 60 * recipe.save_minutes
+    return by_steps or by_clock or step == job.steps
+
+
+def _save(job, state, seconds, best, better):
+    if job.writes:
+        written = {
+            "step": state.step,
+            "seconds": seconds,
+            "best": best,
+            "params": state.params,
+            "optimizer": state.optimizer,
+            "average": state.average,
+            "recipe": asdict(job.recipe),
+            "config": asdict(job.task.config),
+        }
+        snapshot.save(job.folder / SNAPSHOTS, written, keep=job.recipe.keep, best=better)
+
+
+def _draw(job, rows):
+    if job.writes:
+        from ..visualize import save as save_figure
+        from ..visualize.curves import curves_figure
+
+        whole = save_figure(curves_figure(rows, chance=1 / len(job.task.train.classes)), job.folder / f".{CURVES}")
+        os.replace(whole, job.folder / CURVES)
+
+
+def _finish(job, state, rows):
+    if job.writes:
+        save(job.folder / MODEL, to_host(learned(state)), job.task.config)
+    if rows:
+        _draw(job, rows)
+    job.comm.barrier()

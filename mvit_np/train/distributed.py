@@ -1,0 +1,255 @@
+"""Several processes, one model: each takes its share of the batch, and the mean of their gradients is the whole batch's.
+
+    mpiexec -n 4 mvit-np train ...              # after pip install mpi4py mpich
+
+Training needs three things of the other ranks, and says them in the same words where there are none:
+
+    comm = communicator()                       # Mpi where mpiexec started this process, else Alone
+    params = comm.broadcast(params)             # rank 0's, everywhere
+    loss, grads = comm.mean([loss, grads])      # one sum over all ranks of all numbers in one flat array (Allreduce)
+    comm.barrier()                              # nobody goes on before all are here
+
+Why the mean is enough: the loss is a mean over clips. n ranks with B / n clips each have the gradients g_r of the means over
+their shares, and
+
+    grad (1/B) sum_i l_i  =  (1/n) sum_r grad (n/B) sum_{i in r} l_i  =  (1/n) sum_r g_r
+
+So all ranks need equally many clips. Every rank gets the same bits of the sum, takes the same step and keeps the same
+parameters, which therefore never travel again. Another number of ranks adds in another order: the same up to rounding.
+
+Whatever decides the course of a run has to be decided alike everywhere, or some ranks wait for those that left: look at what
+`mean` returned (a NaN of one rank is there on all), also for a wish to stop: `comm.mean(np.array([float(stop)]))[0] > 0`.
+
+Why the sum does not begin while the backward pass still runs: it was tried, with chunks sent by Iallreduce as their
+gradients became ready, on two ranks of one machine with a core each. For mvit_micro and for gradients as large as
+mvit_s_16x4's nothing was gained that stood out from the noise: MPI adds on the ranks' own cores, so there is nothing to
+hide behind. A network that works by itself may tell otherwise: `docs/scaling_ranks.py` has a model.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import traceback
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+
+from .. import tree as trees
+from ..backend import array_module, is_array, same_kind, synchronize, to_device
+from . import lookout
+
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # in the environment of what mpiexec started
+RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+INSTALL = "pip install mpi4py mpich"
+
+
+def communicator(kind="auto"):
+    """`Alone`, `Mpi` or `Nccl` by name; "auto" is "mpi" where mpiexec started this process and "alone" elsewhere.
+
+    mpi4py is imported for "mpi" and "nccl" alone. Raises ValueError for an unknown name, ImportError where mpi4py is missing.
+    """
+    kinds = {"alone": Alone, "mpi": Mpi, "nccl": Nccl}
+    if kind == "auto":
+        kind = "mpi" if any(name in os.environ for name in RANKS) else "alone"
+    if kind not in kinds:
+        raise ValueError(f"a communicator is 'auto', {', '.join(map(repr, kinds))}; came {kind!r}: choose one of them")
+    return kinds[kind]()
+
+
+class Alone:
+    """One process: what `Mpi` does, where there is nobody else."""
+
+    rank, size, local_size = 0, 1, 1
+
+    def broadcast(self, tree=None):
+        """The tree itself."""
+        return tree
+
+    def mean(self, tree):
+        """The tree itself."""
+        return tree
+
+    def barrier(self):
+        """Nothing to wait for."""
+
+    def guarding(self):
+        """A context that leaves errors alone."""
+        return nullcontext()
+
+
+class Mpi:
+    """Processes that mpiexec started, through mpi4py: `rank` of `size`, and `local_size` of them on this machine.
+
+    An uncaught error in one ends all: see `guarding`. One that is killed cannot say so; a `lookout` names it, and mpiexec ends
+    the others. Raises ImportError where mpi4py is missing, ValueError where it is of another MPI than mpiexec.
+    """
+
+    def __init__(self):
+        self._mpi, self._flats = _library(), {}
+        self._world = self._mpi.COMM_WORLD
+        self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
+        _check_size(self.size)
+        here = self._world.Split_type(self._mpi.COMM_TYPE_SHARED)
+        self._local_rank, self.local_size = here.Get_rank(), here.Get_size()
+        self._line, sys.excepthook = None, self._end_all
+        if self.size > 1:
+            self._line = lookout.join(here, self.rank)
+
+    def broadcast(self, tree=None):
+        """Rank 0's tree, on every rank: arrays, and what is sent as it is (numbers, words, None).
+
+        What the others pass is not looked at, so that rank 0 alone may have read it from a file.
+        """
+        leaves, rebuild = trees.flatten(tree)
+        said = (rebuild(range(len(leaves))), [_described(leaf) for leaf in leaves]) if self.rank == 0 else None
+        skeleton, described = self._world.bcast(said)
+        if self.rank:
+            leaves = [what if library is None else self._empty(library, *what) for library, what in described]
+        for leaf, (library, _) in zip(leaves, described):
+            if library:
+                self._send(array_module(leaf).asarray(leaf, order="C").reshape(-1))
+        return tree if self.rank == 0 else trees.map(lambda index: leaves[index], skeleton)
+
+    def mean(self, tree):
+        """The mean over all ranks of a tree of float arrays of one dtype, as new arrays.
+
+        All ranks pass trees of the same shapes. Raises TypeError where dtypes or array libraries are mixed.
+        """
+        leaves, rebuild = trees.flatten(tree)
+        same_kind(*leaves)
+        xp, flat = array_module(leaves[0]), self._kept(leaves[0], sum(leaf.size for leaf in leaves))
+        views = _views(flat, leaves)
+        for view, leaf in zip(views, leaves):  # CuPy would copy a table of places to the device to join them at once
+            view[...] = leaf
+        self._sum(flat)
+        return rebuild([xp.divide(view, self.size, out=xp.empty_like(view)) for view in views])
+
+    def barrier(self):
+        """Wait until all ranks are here."""
+        self._world.Barrier()
+
+    @contextmanager
+    def guarding(self):
+        """An error within the block is printed with this rank's number and ends the whole job, which exits with 1.
+
+        So does leaving by `sys.exit` with a code: the other ranks would wait for this one forever. (Errors that nobody catches
+        end the job outside such a block too; it is for programs that catch errors further out.)
+        """
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, (SystemExit, GeneratorExit)) and not getattr(error, "code", None):
+                raise
+            self._end_all(type(error), error, error.__traceback__)
+
+    def _end_all(self, kind, error, trace):
+        """What `sys.excepthook` is while there are other ranks."""
+        lines = traceback.format_exception(kind, error, trace)
+        where = f"rank {self.rank} of {self.size} (process {os.getpid()} on {platform.node()})"
+        sys.stdout.flush()
+        sys.stderr.write(f"{''.join(lines)}{where} ends the job: {lines[-1].strip()}\n")
+        sys.stderr.flush()
+        if self._line:
+            lookout.leave(self._line)
+        self._world.Abort(1)
+
+    def _kept(self, like, size):
+        """A flat array that stays from step to step: fresh memory of that size is slow, and slower to send."""
+        xp = array_module(like)
+        key = xp.__name__, like.dtype
+        if key not in self._flats or self._flats[key].size < size:
+            self._flats[key] = xp.empty(size, dtype=like.dtype)
+        return self._flats[key][:size]
+
+    def _empty(self, library, shape, dtype):
+        """Of rank 0's array library."""
+        return np.empty(shape, dtype)
+
+    def _send(self, flat):
+        """From rank 0 into everybody's flat array."""
+        self._world.Bcast(_on_host(flat).view(np.uint8))
+
+    def _sum(self, flat):
+        """Over all ranks, in place."""
+        self._world.Allreduce(self._mpi.IN_PLACE, _on_host(flat))
+
+
+class Nccl(Mpi):
+    """`Mpi` for arrays on GPUs, one a rank: NCCL through `cupyx.distributed`. Host arrays go by MPI, and mpiexec starts it.
+
+    NEVER RUN: there were no two GPUs where this was written; it follows CuPy's documentation alone.
+
+    device    which GPU of this machine; by default the rank's number among the ranks of this machine
+    """
+
+    def __init__(self, device=None):
+        super().__init__()
+        number = self._local_rank if device is None else device
+        self._xp = array_module(to_device(np.zeros(1, np.float32), f"cuda:{number}"))
+        self._xp.cuda.Device(number).use()
+        from cupyx.distributed import init_process_group
+
+        self._nccl = init_process_group(self.size, self.rank, use_mpi=True)
+
+    def barrier(self):
+        """Wait until the devices of all ranks have done their work so far."""
+        synchronize(self._xp.empty(1))
+        super().barrier()
+
+    def _empty(self, library, shape, dtype):
+        return (np if library == "numpy" else self._xp).empty(shape, dtype)
+
+    def _send(self, flat):
+        if isinstance(flat, np.ndarray):
+            return super()._send(flat)
+        self._nccl.broadcast(flat, root=0)
+
+    def _sum(self, flat):
+        if isinstance(flat, np.ndarray):
+            return super()._sum(flat)
+        self._nccl.all_reduce(flat, flat)
+
+
+# -- trees and flat arrays --------------------------------------------------------------------------------------------
+
+
+def _described(leaf):
+    """An array's library and what makes an empty one like it; None and the thing itself of what is no array."""
+    return (array_module(leaf).__name__, (leaf.shape, leaf.dtype.str)) if is_array(leaf) else (None, leaf)
+
+
+def _views(flat, leaves):
+    views, start = [], 0
+    for leaf in leaves:
+        views.append(flat[start : start + leaf.size].reshape(leaf.shape))
+        start += leaf.size
+    return views
+
+
+def _on_host(flat):
+    if not isinstance(flat, np.ndarray):
+        raise TypeError(f"MPI sends NumPy arrays; came {array_module(flat).__name__}: use communicator('nccl') or mv.to_host")
+    return flat
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+
+def _library():
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as problem:  # RuntimeError: mpi4py is there, an MPI is not
+        raise ImportError(f"several processes need mpi4py and an MPI ({problem}): {INSTALL}") from None
+    return MPI
+
+
+def _check_size(size):
+    """A mpi4py that was built for another MPI sees itself alone, and each rank would train a model of its own."""
+    said = next((os.environ[name] for name in SIZES if name in os.environ), str(size))
+    if said != str(size):
+        raise ValueError(
+            f"mpiexec started {said} ranks, but mpi4py sees {size}: they belong to different MPIs; install both from one place "
+            f"({INSTALL}) and call the mpiexec that came with it"
+        )

@@ -1,0 +1,155 @@
+"""A model's accuracy on a data set: several views of each example, whose probabilities are averaged (Sec. D.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data.clips import cover_of, covering_size, crop_corners, cut, normalise
+from ..data.datasets import BrokenExample
+from ..data.loader import run_ahead
+from ..data.transforms import resize
+from .distributed import Alone
+
+TOP = 5  # of the classes
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How often a model was right."""
+
+    classes: tuple[str, ...]
+    confusion: np.ndarray  # (classes, classes) int64: examples of the row's class that were taken for the column's
+    among_top: int  # examples whose class was among the TOP most probable
+    loss: float  # mean of -log of the class's probability
+
+    @property
+    def examples(self):
+        """How many were looked at."""
+        return int(self.confusion.sum())
+
+    @property
+    def top1(self):
+        """The share that was right."""
+        return float(np.trace(self.confusion) / self.examples)
+
+    @property
+    def top5(self):
+        """The share whose class was among the five most probable."""
+        return self.among_top / self.examples
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a model is shown of an example."""
+
+    size_hw: tuple[int, int]  # of the model's clips
+    clips: int = 5  # uniform in time
+    crops: int = 1  # uniform along the longer side
+    normalise: str = "video"
+
+
+def evaluate(scores: Callable, dataset, views, *, batch=32, workers=0, comm=None, progress=None, on_broken=None):
+    """The accuracy of `scores` on a `Dataset`.   -> Evaluation
+
+    scores     clips (B, T, H, W, C) float32 -> (B, classes), a host array
+    views      the `Views` of each example
+    batch      how many views go through the model together, at least
+    workers    threads that read examples ahead
+    comm       ranks that share the examples; all get the same `Evaluation`
+    progress   called with the `Evaluation` so far, of this rank, after each batch
+    on_broken  called with (name, reason) for an example that cannot be read; it does not count
+
+    Raises ValueError where no example can be read or a score is not finite.
+    """
+    comm, classes = comm or Alone(), tuple(dataset.classes)
+    confusion, sums = np.zeros((len(classes), len(classes))), np.zeros(2)  # among the top, loss
+    for examples in _gathered(_readable(dataset, views, workers, comm, on_broken), batch):
+        for index, probabilities in _averaged(scores, examples, batch):
+            label, order = dataset.labels[index], np.argsort(-probabilities, kind="stable")
+            confusion[label, order[0]] += 1
+            sums += label in order[:TOP], -np.log(max(probabilities[label], np.finfo(float).tiny))
+        if progress:
+            progress(_evaluation(classes, confusion, sums))
+    confusion, sums = (part * comm.size for part in comm.mean([confusion, sums]))
+    if not confusion.any():
+        raise ValueError(f"a test needs examples that can be read; of {len(dataset)} none can: check where they come from")
+    return _evaluation(classes, confusion, sums)
+
+
+def views_of(dataset, index, views):
+    """What is shown of one example: each crop of each clip.   -> (V, T, H, W, C) float32
+
+    Pictures of exactly the model's size go in whole; others are brought to 256/224 of it and cut.
+    """
+    clips, size = dataset.views(index, views.clips), tuple(views.size_hw)
+    if clips.shape[2:4] != size:
+        cover = covering_size(*clips.shape[2:4], cover_of(size))
+        clips = clips if clips.shape[2:4] == cover else np.stack([resize(clip, cover) for clip in clips])
+        corners = crop_corners(cover, size, views.crops)
+        clips = [cut(clip, corner, size) for clip in clips for corner in corners]
+    return np.stack([normalise(clip, views.normalise) for clip in clips])
+
+
+def _readable(dataset, views, workers, comm, on_broken):
+    """(index, its views) of this rank's examples, in order, without those that are broken."""
+
+    def read(index):
+        try:
+            return index, views_of(dataset, index, views)
+        except BrokenExample as problem:
+            return index, problem
+
+    for index, clips in _in_threads(read, range(comm.rank, len(dataset), comm.size), workers):
+        if not isinstance(clips, BrokenExample):
+            yield index, clips
+        elif on_broken:
+            on_broken(clips.name, clips.reason)
+
+
+def _in_threads(function, items, workers):
+    """`map`, in order."""
+    if not workers:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from run_ahead(lambda item: pool.submit(function, item), items, 2 * workers)
+
+
+def _gathered(examples, batch):
+    """Lists of examples that have at least `batch` views together."""
+    waiting, count = [], 0
+    for index, clips in examples:
+        waiting.append((index, clips))
+        count += len(clips)
+        if count >= batch:
+            yield waiting
+            waiting, count = [], 0
+    if waiting:
+        yield waiting
+
+
+def _averaged(scores, examples, batch):
+    """(index, mean probabilities of its views) of some examples."""
+    clips = np.concatenate([clips for _, clips in examples])
+    of_views = np.concatenate([_probabilities(scores(clips[i : i + batch])) for i in range(0, len(clips), batch)])
+    start = 0
+    for index, clips in examples:
+        yield index, of_views[start : start + len(clips)].mean(axis=0)
+        start += len(clips)
+
+
+def _probabilities(logits):
+    """(B, classes) -> the same, float64"""
+    if not np.isfinite(logits).all():
+        raise ValueError("the scores of a model are finite; this one gives NaN or infinity: check its weights")
+    e = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _evaluation(classes, confusion, sums):
+    counts = np.rint(confusion).astype(np.int64)
+    return Evaluation(classes, counts, round(float(sums[0])), float(sums[1]) / max(int(counts.sum()), 1))

@@ -1,0 +1,108 @@
+"""A step that is not finite is never trained on: it stops with its number, its examples and the layer where it went wrong."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import tree as trees
+from ..backend import array_module, to_host
+
+SHOWN = 8  # names in a sentence
+RESULT = "the result"  # of the forward pass, which no tap sees
+
+
+class NotFinite(RuntimeError):
+    """A loss or a gradient is NaN or infinite.
+
+    step       the step's number
+    names      of the batch's examples; where it is known, only of those that are not finite
+    layer      the first output of the forward pass that is not finite, or None
+    parameter  without such a layer: where a gradient is not finite, its path, the one nearest to the loss; else None
+    """
+
+    def __init__(self, sentence, step, names, layer, parameter):
+        super().__init__(sentence)
+        self.step, self.names, self.layer, self.parameter = step, names, layer, parameter
+
+
+def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
+    """The loss as a float. Raises NotFinite where the loss or a gradient is NaN or infinite: before the parameters change.
+
+    loss   a 0-d array
+    grads  a tree of arrays
+    names  a function without arguments that gives the names of the batch's examples
+    probe  a function of `tap` that runs the step's forward pass again with it, with the same masks, and returns its result
+    norm   that of the gradients, where it is known, as from `clip_by_norm`
+
+    `names` and `probe` are called only where something is not finite. Where all is well the price is one reduction of the
+    gradients, and with `norm` none. A device is waited for once: it works in order, so a loss that is read when the backward
+    pass has been queued comes after that, and the norm with it; read it here, and not a second time. With several processes
+    pass means over all, so that they decide alike.
+
+        try:                                       # to go on with the next batch instead
+            loss = check_step(loss, grads, step=step)
+        except NotFinite as problem:
+            ...
+    """
+    norm = _sum_of_squares(grads) if norm is None else norm  # queued before anything is read
+    value = to_host(loss).item()
+    if math.isfinite(value) and math.isfinite(to_host(norm).item()):
+        return value
+    names = tuple(names()) if names else ()
+    layer, guilty = _first_layer(probe, names) if probe else (None, names)
+    parameter, count = (None, 0) if layer else _last_gradient(grads)
+    raise NotFinite(_sentence(step, value, guilty, layer, parameter, count), step, guilty, layer, parameter)
+
+
+def _sum_of_squares(grads):
+    """A number that is finite only where all gradients are; nothing as large as they are is made on the way."""
+    with np.errstate(over="ignore"):
+        return sum(array_module(g).vdot(g, g) for g in trees.leaves(grads))
+
+
+def _first_layer(probe, names):
+    """The first output of the forward pass that is not finite and the names of the examples in which; or None and all names."""
+    found = []
+
+    def tap(name, array):
+        if not found and not (rows := _finite_rows(array)).all():
+            found.append((name, _chosen(names, ~rows)))
+
+    with np.errstate(all="ignore"):
+        tap(RESULT, probe(tap))
+    return found[0] if found else (None, names)
+
+
+def _finite_rows(array):
+    """Whether all is finite in each row of the first axis, on the host."""
+    xp = array_module(array)
+    rows = array.reshape(array.shape[0], math.prod(array.shape[1:])) if array.ndim else array.reshape(1, 1)
+    return to_host(xp.all(xp.isfinite(rows), axis=1))
+
+
+def _chosen(names, rows):
+    """The names that go with these rows; all where rows are not the batch's examples."""
+    return tuple(name for name, row in zip(names, rows) if row) if len(names) == len(rows) else names
+
+
+def _last_gradient(grads):
+    """The path of the last gradient that is not finite, and how many there are.
+
+    Layers stand in the order of the forward pass, so that is where the backward pass met it first.
+    """
+    paths = [path for path, g in trees.paths(grads) if not _finite_rows(g).all()]
+    return (paths[-1] if paths else None), len(paths)
+
+
+def _sentence(step, value, names, layer, parameter, count):
+    if layer:
+        where = f"{layer} is the first output of the forward pass with NaN or infinity"
+    elif parameter:
+        where = f"{parameter} is nearest to the loss of the parameters whose gradient has NaN or infinity ({count} in all)"
+    else:
+        where = "all gradients are finite" + (", but not their norm" if math.isfinite(value) else "")
+    shown = ", ".join(map(str, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    batch = f", in a batch with {shown}" if names else ""
+    return f"step {step} is not finite (loss {value:g}): {where}{batch}; look at these clips, lower the rate or skip such steps"

@@ -1,0 +1,115 @@
+"""What a field of a recipe may hold: a rule in words, a test of it, and how it is read from a command line."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`rule` in words completes "field is ..."; `good` tests a value whose lists are tuples already."""
+
+    rule: str
+    good: Callable
+    example: str
+    text: bool = False  # words are taken as they are
+    read: Callable = lambda value: value  # from another spelling
+
+    def parsed(self, value):
+        """A value that may be a text from a command line, as plain values."""
+        if not isinstance(value, str) or self.text:
+            return None if self.text and value == "none" else value
+        return _plain(value)
+
+    def fitting(self, name, value, default):
+        """The value as the field holds it. Raises ValueError with the rule where it is impossible."""
+        value = _tuples(value)
+        value = self.read(value)
+        if isinstance(default, float) and _is_whole(value):
+            value = float(value)
+        if not self.good(value):
+            raise ValueError(f"{name} is {self.rule}, came {value!r}: give such as {self.example}")
+        return value
+
+
+def one_of(*names):
+    """One of some words."""
+    return Kind(f"one of {', '.join(names)}", lambda v: v in names, names[0], text=True)
+
+
+def _plain(text):
+    """What a command line says: Python's numbers and tuples, true, false, none, or else words."""
+    named = {"true": True, "false": False, "none": None}
+    if text.strip().lower() in named:
+        return named[text.strip().lower()]
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return tuple(part.strip() for part in text.split(",")) if "," in text else text.strip()
+
+
+def _tuples(value):
+    """TOML and JSON have lists where recipes have tuples."""
+    if isinstance(value, dict):
+        return {name: _tuples(inside) for name, inside in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _is_whole(v):
+    return isinstance(v, int) and not isinstance(v, bool)
+
+
+def _is_number(v):
+    return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+
+
+def _is_pair(v, good=_is_number):
+    return isinstance(v, tuple) and len(v) == 2 and all(map(good, v))
+
+
+def _views(value):
+    """5x3 and 5 -> (5, 3) and (5, 1)"""
+    if _is_whole(value):
+        return (value, 1)
+    if isinstance(value, str):
+        return tuple(int(part) if part.strip().isdigit() else part for part in value.lower().split("x"))
+    return value
+
+
+def _none(value):
+    return None if value == "none" else value
+
+
+def _words(value):
+    return (value,) if isinstance(value, str) else value or ()
+
+
+def _is_words(value):
+    return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
+
+
+COUNT = Kind("a whole number >= 1", lambda v: _is_whole(v) and v >= 1, "1")
+NATURAL = Kind("a whole number >= 0", lambda v: _is_whole(v) and v >= 0, "0")
+POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "1")
+NOT_NEGATIVE = Kind("a number >= 0", lambda v: _is_number(v) and v >= 0, "0")
+SHARE = Kind("a share in [0, 1]", lambda v: _is_number(v) and 0 <= v <= 1, "0.5")
+SHARE_BELOW_1 = Kind("a share in [0, 1)", lambda v: _is_number(v) and 0 <= v < 1, "0")
+SHARE_ABOVE_0 = Kind("a share in (0, 1]", lambda v: _is_number(v) and 0 < v <= 1, "0.75")
+MAGNITUDE = Kind("a number in [0, 10]", lambda v: _is_number(v) and 0 <= v <= 10, "7")
+SWITCH = Kind("true or false", lambda v: isinstance(v, bool), "true")
+TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", "a name", text=True)
+MAYBE_TEXT = Kind("text or none", lambda v: v is None or (isinstance(v, str) and v != ""), "a name", text=True, read=_none)
+FIELDS = Kind("a table", lambda v: isinstance(v, dict), "{ drop_path = 0.1 }")
+PATHS = Kind("paths of parameters", _is_words, "head.w", read=_words)
+TWO_SHARES = Kind("two shares in [0, 1)", lambda v: _is_pair(v, SHARE_BELOW_1.good), "0.9,0.999")
+ASPECT = Kind("two numbers above 0, the lower first", lambda v: _is_pair(v, POSITIVE.good) and v[0] <= v[1], "0.75,1.333")
+MAYBE_AREA = Kind(
+    "two shares above 0, the lower first, or none",
+    lambda v: v is None or (_is_pair(v, POSITIVE.good) and v[0] <= v[1] <= 1),
+    "0.08,1",
+    read=_none,
+)
+VIEWS = Kind("clips x crops", lambda v: _is_pair(v, COUNT.good), "5x3", read=_views)

@@ -1,0 +1,98 @@
+"""A process beside the ranks of a machine that says which of them was the first to die. On Linux alone.
+
+A rank that is killed (by the system, short of memory, most often) cannot say a word, and mpiexec, which ends the others, knows
+process numbers at best. `distributed` starts this file as a program of its own, and in a session of its own, since mpiexec
+kills whatever is in a rank's. Each rank holds a line to it, and says so before it ends as it should or names itself.
+
+How it knows the first, however late it looks: of a process that dies Linux closes the files from the highest number down. The
+line's is above that of mpiexec's own line, so the line has ended before mpiexec can know and end the others; and epoll tells
+what happened in the order in which it did.
+
+    python lookout.py PLACE RANKS
+"""
+
+import atexit
+import os
+import platform
+import select
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+JOIN_S = 60  # for all ranks to join
+HIGH = 200  # the lowest number of a line, above those of what mpiexec left open
+
+
+def join(here, rank):
+    """This rank's line to the lookout, which the first rank of this machine starts; None where the system has no way.
+
+    here    the mpi4py communicator of the ranks of this machine
+    """
+    if not hasattr(select, "epoll"):
+        return None
+    place = here.bcast(f"mvit-np {os.getpid()} {time.time_ns()}")
+    if here.Get_rank() == 0:
+        _start(place, here.Get_size())
+    here.Barrier()
+    line = _connected(place)
+    line.sendall(f"rank {rank} (process {os.getpid()} on {platform.node()})".encode())
+    line.recv(1)  # the name is known: what is sent from now on is no part of it
+    atexit.register(leave, line)  # mpi4py's MPI_Finalize comes after it, and lets nobody go before all are there
+    return line
+
+
+def leave(line):
+    """This rank ends as it should, or has said why not: ends of lines are no news any more."""
+    with suppress(OSError):  # it is gone: another rank left before
+        line.sendall(b".")
+
+
+def _start(place, ranks):
+    """Start the program, in a session of its own, and wait until it listens."""
+    command = [sys.executable, "-I", "-S", __file__, place, str(ranks)]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, **streams, start_new_session=True)
+    process.stdout.read()
+    atexit.register(process.poll)  # kept till then: Python complains of a program that is forgotten while it runs
+
+
+def _connected(place):
+    import fcntl  # not on Windows
+
+    with socket.socket(socket.AF_UNIX) as low:
+        low.connect("\0" + place)
+        return socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, HIGH))
+
+
+# -- the program ------------------------------------------------------------------------------------------------------
+
+
+def first_to_die(place, ranks):
+    """Waits for the first of the lines to end, and gives the name that came through it; None where a rank has left."""
+    watch, names = select.epoll(), {}
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind("\0" + place)
+        door.listen(ranks)
+        door.settimeout(JOIN_S)
+        os.close(1)
+        lines = [door.accept()[0] for _ in range(ranks)]
+    for line in lines:
+        names[line.fileno()] = line.recv(1000).decode()
+        watch.register(line, select.EPOLLIN)
+        line.sendall(b".")
+    first = watch.poll(maxevents=1)[0][0]
+    return None if os.read(first, 1) else names[first]
+
+
+def main(place, ranks):
+    """Writes one line to stderr, in one piece."""
+    with suppress(TimeoutError):
+        if name := first_to_die(place, int(ranks)):
+            words = "died without a word, the first on its machine: killed, or out of memory? The job ends."
+            os.write(2, f"{name} {words}\n".encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,42 @@
+"""Which classes a model takes for which."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .style import BODY, GREY, INK, SMALL, colour_bar, new_figure, panel
+
+SIDE = 6.2  # inches of the matrix
+NAMED = 24  # classes whose names have room
+
+
+def confusion_figure(evaluation):
+    """The confusion matrix of an `Evaluation`, each row as shares of its class.
+
+    How to read it. A row is what a class was taken for; right answers lie on the diagonal. A dark place off the diagonal is a
+    pair that the model mixes up, a dark column a class that it guesses too often. On the right, the classes it knows least.
+    """
+    examples = evaluation.confusion.sum(axis=1, keepdims=True)
+    shares = evaluation.confusion / np.maximum(examples, 1)
+    title = f"{evaluation.top1:.1%} of {evaluation.examples} examples right".replace("%", " %")
+    figure = new_figure(8.4, title, f"{evaluation.top5:.1%} among the five most probable".replace("%", " %"))
+    axes = panel(figure, 1.9, 1.0, SIDE, SIDE)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.set_xlabel("taken for", fontsize=SMALL, color=INK)
+    names = [name[:18] for name in evaluation.classes]
+    if len(names) <= NAMED:
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
+    colour_bar(figure, 8.4, 5.2, 2.0, "Blues", "all", fontsize=SMALL)
+    _least_known(figure, names, np.diag(shares), examples[:, 0])
+    return figure
+
+
+def _least_known(figure, names, right, examples):
+    axes = panel(figure, 8.4, 1.0, 3.2, 3.6, "known least")
+    axes.set_axis_off()
+    worst = [index for index in np.argsort(right, kind="stable") if examples[index]][:8]
+    for line, index in enumerate(worst):
+        place = 0.95 - 0.12 * line
+        axes.text(0, place, names[index][:24], fontsize=BODY, color=INK)
+        axes.text(1, place, f"{right[index]:.0%}".replace("%", " %"), fontsize=BODY, color=GREY, ha="right")

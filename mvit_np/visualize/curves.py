@@ -1,0 +1,78 @@
+"""Loss, accuracy and learning rate of a run, step by step."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from .style import BLUE, GREY, INK, SMALL, VERMILLION, new_figure, panel
+from .training import smoothed
+
+HEIGHT = 5.6  # inches
+BOTTOM, TALL, WIDE = 0.8, 3.35, 3.1  # of every panel
+MOST = 2000  # points of a curve
+
+
+def curves_figure(rows, chance):
+    """What a run's metrics.csv holds.   rows: a dict a step   chance: the accuracy of guessing
+
+    How to read it. Left and middle: light is every batch, strong its running mean; rings are tests. Dashed is guessing: a
+    model that has learned nothing stays there. Training clips are cropped, coloured and mixed, so a line below the rings is
+    as it should be; rings that fall while the line rises are overfitting. Right: the learning rate, rising and falling.
+    """
+    tests = [row for row in rows if row.get("test_accuracy") is not None]
+    last = rows[-1]
+    message = f"{last['test_accuracy'] if tests and tests[-1] is last else last['accuracy']:.1%} ".replace("%", " %")
+    figure = new_figure(HEIGHT, message + ("of the tests right" if tests else "of the clips right"), _effort(last))
+    shown = rows[:: max(len(rows) // MOST, 1)]
+    _loss(_panel(figure, 0.75, "loss"), shown, chance)
+    _accuracy(_panel(figure, 4.75, "accuracy"), shown, tests, chance)
+    rate = _panel(figure, 8.6, "learning rate")
+    rate.plot(_column(shown, "step"), _column(shown, "learning_rate"), color=BLUE, linewidth=2)
+    rate.set_ylim(0, None)
+    return figure
+
+
+def _effort(last):
+    return f"{last['step']} steps of training in {last['seconds']:.0f} s, {last['clips_per_s']:.0f} clips a second"
+
+
+def _panel(figure, left, title):
+    axes = panel(figure, left, BOTTOM, WIDE, TALL, title)
+    axes.set_xlabel("step", fontsize=SMALL, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return axes
+
+
+def _loss(axes, rows, chance):
+    loss, guess = _column(rows, "loss"), -math.log(chance)
+    _curve(axes, rows, loss)
+    axes.axhline(guess, color=GREY, linestyle="--", linewidth=1.5)
+    finite = loss[np.isfinite(loss)]
+    axes.set_ylim(0, 1.25 * max(guess, np.quantile(finite, 0.99) if len(finite) else 0, 1e-3))
+
+
+def _accuracy(axes, rows, tests, chance):
+    _curve(axes, rows, _column(rows, "accuracy"), "training clips")
+    if tests:
+        style = {"color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2, "clip_on": False}
+        axes.plot(_column(tests, "step"), _column(tests, "test_accuracy"), "o", label="tests", zorder=4, **style)
+    axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
+    axes.set_ylim(0, 1.04)
+    axes.set_yticks(np.linspace(0, 1, 5), [f"{share:.0f} %" for share in np.linspace(0, 100, 5)])
+    style = {"fontsize": SMALL, "frameon": False, "labelcolor": INK}
+    axes.legend(loc="best", **style)
+
+
+def _curve(axes, rows, y, label=None):
+    """Every value light, and the running mean strong."""
+    x = _column(rows, "step")[np.isfinite(y)]
+    y = y[np.isfinite(y)]
+    axes.plot(x, y, color=BLUE, alpha=0.25, linewidth=1)
+    axes.plot(x, smoothed(y), color=BLUE, linewidth=2.5, label=label)
+
+
+def _column(rows, name):
+    return np.array([row[name] for row in rows], dtype=float)

@@ -1,0 +1,197 @@
+"""`mvit-np train` and `mvit-np evaluate` as a user meets them."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import mvit_np as mv
+from mvit_np.cli import main
+from mvit_np.cli.train import fields_in
+from mvit_np.train.recipe import RECIPES, Recipe
+from mvit_np.train.run_folder import read_rows
+
+SHORT = ["--recipe", "smoke", "--epochs", "0.5"]  # 8 steps of 8 clips
+
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-m", "mvit_np", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    done = command("train", *SHORT, "--out", folder, "--test-every", "0.25")
+    assert done.returncode == 0, done.stderr
+    return done, folder
+
+
+def test_training_shows_a_live_line_and_says_what_it_wrote(finished):
+    done, folder = finished
+    bar = done.stderr.replace("\r", "\n").splitlines()[-1]
+    assert all(word in bar for word in ("100%", "clips/s", "00:00 left", "loss=", "acc=", "test=")), bar
+    assert "64 examples to learn from, 16 to test on" in done.stdout and "8 steps of 8 clips" in done.stdout
+    assert "metrics.csv" in done.stdout and "curves.png" in done.stdout and "model.npz" in done.stdout
+    rows = read_rows(folder / "metrics.csv")
+    assert len(rows) == 8 and [row["step"] for row in rows if row["test_accuracy"] is not None] == [4, 8]
+    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_folder_tells_the_recipe(finished):
+    recipe = Recipe.from_toml(finished[1] / "recipe.toml")
+    assert (recipe.data, recipe.epochs, recipe.train_clips) == ("moving_digits", 0.5, 64)
+
+
+def test_a_finished_run_is_not_begun_again(finished, capsys):
+    _, folder = finished
+    before = (folder / "metrics.csv").read_bytes()
+    assert main(["train", *SHORT, "--out", str(folder)]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main(["train", "--out", str(folder), "--resume"]) == 0
+    assert (folder / "metrics.csv").read_bytes() == before
+
+
+def test_a_run_is_evaluated_from_its_folder_and_from_its_weights(finished, capsys):
+    _, folder = finished
+    last = read_rows(folder / "metrics.csv")[-1]["test_accuracy"]
+    assert main(["evaluate", str(folder)]) == 0
+    shown = capsys.readouterr()
+    assert "16 examples of 8 classes, 1 x 1 views" in shown.out and f"top-1 {last:7.2%}" in shown.out
+    assert "loss=" in shown.err and "acc=" in shown.err and "left" in shown.err
+    with open(folder / "evaluation" / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == (folder / "classes.txt").read_text().splitlines()
+    assert sum(int(row["right"]) for row in rows) == round(last * 16)
+    assert (folder / "evaluation" / "confusion.png").exists()
+
+    arguments = ["--data", "moving_digits", "--views", "2x1", "--out", str(folder / "weights")]
+    assert main(["evaluate", str(folder / "model.npz"), *arguments]) == 0
+    assert "top-1" in capsys.readouterr().out and (folder / "weights" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(number, code, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["train", "--recipe", "smoke", "--epochs", "500", "--save_steps", "0", "--out", str(out)]
+    process = subprocess.Popen([sys.executable, "-m", "mvit_np", *arguments], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(read_rows(out / "metrics.csv")) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    rows = read_rows(out / "metrics.csv")
+    assert process.returncode == code and "Traceback" not in error, error
+    assert f"{signal.Signals(number).name} after step {len(rows)} of 8000, which is saved" in error
+    assert f"go on with: mvit-np train --out {out} --resume" in error
+    saved = [path.name for path in (out / "snapshots").iterdir()]
+    assert saved == [f"step_{len(rows):08d}.npz"]
+
+
+def test_show_prints_a_recipe_that_can_be_read_again(capsys, tmp_path):
+    assert main(["train", "--recipe", "small", "--show", "--rate=2e-3"]) == 0
+    (tmp_path / "mine.toml").write_text(capsys.readouterr().out)
+    assert main(["train", "--config", str(tmp_path / "mine.toml"), "--show"]) == 0
+    (tmp_path / "again.toml").write_text(capsys.readouterr().out)
+    recipe = Recipe.from_toml(tmp_path / "again.toml")
+    assert recipe.rate == 2e-3 and recipe.data == RECIPES["small"].data
+
+
+def test_help_lists_every_field(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    assert all(f"--{name}" in text for name in Recipe.__dataclass_fields__ if name != "model_fields")
+
+
+def test_fields_are_read_in_either_spelling():
+    found = fields_in(["--rate", "1e-3", "--checkpoint", "--seed=1", "--model.depths", "1,2"])
+    assert found == {"rate": "1e-3", "checkpoint": "true", "seed": "1", "model.depths": "1,2"}
+    assert fields_in(["--train-clips", "-5"]) == {"train-clips": "-5"}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["train"], "a run needs a recipe: give --config FILE.toml, or --recipe"),
+        (["train", "--recipe", "smoke"], "give --out FOLDER"),
+        (["train", "--recipe", "smal"], "did you mean 'small'"),
+        (["train", "--recipe", "smoke", "--weigth-decay", "0.1", "--out", "x"], "did you mean 'weight_decay'"),
+        (["train", "--recipe", "smoke", "--model.drop_pth", "0.1", "--out", "x"], "did you mean 'model.drop_path'"),
+        (["train", "--recipe", "smoke", "--rate", "fast", "--out", "x"], "rate is a number above 0, came 'fast'"),
+        (["train", "--recipe", "smoke", "fast"], "fields are given as --field VALUE; came 'fast'"),
+        (["train", "--recipe", "paper", "--out", "x"], "a run learns from data"),
+        (["train", "--config", "no.toml", "--out", "x"], "none at no.toml"),
+        (["train", "--recipe", "smoke", "--out", os.devnull + "/x"], "cannot be written"),
+        (["evaluate", "no.npz"], "none at no.npz"),
+        (["evaluate", "."], "no folder of a run"),
+        (["info", "mvit_micro", "--rate", "1"], "unrecognized arguments: --rate 1"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    error = capsys.readouterr().err
+    assert code == 2 and words in error and len([line for line in error.splitlines() if line.startswith("mvit-np")]) == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_with_code_1(capsys, tmp_path):
+    hot = ["--rate", "1e30", "--start_rate", "1e30", "--warmup", "0"]
+    assert main(["train", *SHORT, *hot, "--out", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert "is not finite" in error and "Traceback" not in error
+
+
+def test_weights_can_be_tested_on_other_data_only_with_their_classes(finished, capsys):
+    params, config = mv.load(finished[1] / "model.npz")
+    assert main(["evaluate", str(finished[1] / "model.npz"), "--data", "digits"]) == 2
+    assert f"a test has the model's {config.num_classes} classes; digits has 10" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Two classes of films, dark and light; one of them is no film."""
+    pytest.importorskip("av")
+    from test_clips import write_film
+
+    folder = tmp_path_factory.mktemp("films")
+    rng = np.random.default_rng(0)
+    for label, level in (("dark", 40), ("light", 200)):
+        (folder / label).mkdir()
+        for k in range(4):
+            frames = rng.integers(level - 30, level + 30, (12, 40, 48, 3)).astype(np.uint8)
+            write_film(folder / label / f"{k}.mp4", frames, rate=30)
+    (folder / "dark" / "2.mp4").write_bytes(b"no film")
+    return folder
+
+
+def test_a_folder_of_films_is_trained_and_tested_on_without_the_broken_one(films, tmp_path, capsys):
+    (tmp_path / "mine.toml").write_text(
+        f"""recipe = "smoke"
+data = '{films}'
+tests = '{films}'
+tau = 1
+normalise = "video"
+epochs = 4
+batch = 4
+views = [2, 3]
+[model]
+channels = 3
+frames = 8
+"""
+    )
+    assert main(["train", "--config", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "run"), "--rate=5e-3"]) == 0
+    shown = capsys.readouterr()
+    assert "8 examples to learn from, 8 to test on" in shown.out and "clips of 8x32x32x3, 2 classes" in shown.out
+    assert shown.err.count("2.mp4 is left out") == 2, shown.err  # once in training, once in the tests
+    assert main(["evaluate", str(tmp_path / "run"), "--workers", "0"]) == 0
+    shown = capsys.readouterr()
+    assert "7 examples of 2 classes, 2 x 3 views" in shown.out and "2.mp4 is left out" in shown.err

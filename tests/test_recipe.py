@@ -1,0 +1,154 @@
+"""Recipes: the paper's numbers, the way from a file and a command line and back, and what is said about mistakes."""
+
+import dataclasses
+import json
+
+import pytest
+
+from mvit_np.train.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain
+from mvit_np.train.toml_text import to_toml
+
+
+def test_the_papers_recipe_is_section_d1():
+    """Field by field, from a summary of the paper's Sec. D.1: Kinetics, 128 GPUs of 4 clips."""
+    paper = {
+        "model": "mvit_b_16x4", "epochs": 200, "warmup": 30, "batch": 512, "rate": 1.6e-3, "rate_batch": 512,
+        "end_rate": 1.6e-5, "optimizer": "adamw", "weight_decay": 0.05, "smoothing": 0.1, "mixup": 0.8,
+        "switch": 0.5, "mix_p": 1.0, "erasing": 0.25, "rand_layers": 4,
+        "rand_magnitude": 7, "rand_p": 0.5, "crop_area": (0.08, 1.0), "flip": 0.5,
+        "repeats": 2, "tau": 4, "views": (5, 1), "ema": 0.0, "layer_decay": 1.0,
+    }  # fmt: skip
+    for name, value in paper.items():
+        assert getattr(RECIPES["paper"], name) == value, name
+    from mvit_np import preset
+
+    config = preset(RECIPES["paper"].model)
+    assert (config.dropout, config.drop_path) == (0.5, 0.2) and not RECIPES["paper"].model_fields
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_files(name, tmp_path):
+    recipe = RECIPES[name]
+    (tmp_path / "recipe.toml").write_text(to_toml(recipe))
+    assert Recipe.from_toml(tmp_path / "recipe.toml") == recipe
+    assert from_plain(json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
+
+
+OTHERS = {
+    "model": "mvit_s_16x4", "weights": 'a "file"\\n\t.npz', "data": "street", "tests": "t.csv",
+    "train_clips": 8, "test_clips": 9,
+    "tau": 3.0, "normalise": "clip", "directed": True, "crop_area": None, "crop_aspect": (1.0, 1.0), "flip": 0.0,
+    "rand_layers": 0, "rand_magnitude": 9.0, "rand_deviation": 0.0, "rand_p": 0.1, "erasing": 0.0, "repeats": 1, "mixup": 0.0,
+    "cutmix": 0.0, "switch": 1.0, "mix_p": 0.5, "smoothing": 0.0, "epochs": 0.5, "batch": 8, "accumulate": 2,
+    "optimizer": "sgd", "rate": 0.1, "rate_batch": 8, "start_rate": 0.0, "end_rate": 0.0, "warmup": 0.0, "betas": (0.8, 0.9),
+    "epsilon": 1e-6, "momentum": 0.8, "nesterov": False, "weight_decay": 0.0, "no_decay": ("head.*", "blocks.0.*"),
+    "layer_decay": 0.75, "clip_norm": 5.0, "ema": 0.99, "non_finite": "skip", "checkpoint": True, "test_every": 1.0,
+    "views": (1, 3), "seed": 7, "device": "cuda:1", "workers": 0, "ahead": 1, "save_steps": 5, "save_minutes": 0.0, "keep": 1,
+}  # fmt: skip
+
+
+def spelled(value):
+    """As one types it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def test_every_field_can_be_given_on_the_command_line_and_in_a_file(tmp_path):
+    names = {f.name for f in dataclasses.fields(Recipe)} - {"model_fields"}
+    assert set(OTHERS) == names
+    typed = {name.replace("_", "-"): spelled(value) for name, value in OTHERS.items()}
+    recipe = changed(RECIPES["paper"], typed)
+    for name, value in OTHERS.items():
+        assert getattr(recipe, name) == value and type(getattr(recipe, name)) is type(value), name
+        assert value != getattr(RECIPES["paper"], name), f"{name}: the test changes nothing"
+    (tmp_path / "r.toml").write_text(to_toml(recipe))
+    assert Recipe.from_toml(tmp_path / "r.toml") == recipe
+
+
+@pytest.mark.parametrize("text, value", [("5x3", (5, 3)), ("5", (5, 1)), ("5,3", (5, 3)), ("(2, 3)", (2, 3))])
+def test_views_as_people_write_them(text, value):
+    assert changed(Recipe(), {"views": text}).views == value
+
+
+def test_a_file_builds_on_a_recipe_and_the_command_line_has_the_last_word(tmp_path):
+    file = tmp_path / "r.toml"
+    file.write_text('recipe = "small"\nrate = 1e-4\nbatch = 64\n[model]\ndrop_path = 0.3\ndepths = [1, 1]\n')
+    recipe = Recipe.from_toml(file, {"batch": "16", "model.drop_path": "0.25"})
+    assert (recipe.data, recipe.rate, recipe.batch) == (RECIPES["small"].data, 1e-4, 16)
+    assert recipe.model == "mvit_micro" and recipe.model_fields == {"drop_path": 0.25, "depths": (1, 1)}
+
+
+def test_another_preset_comes_without_the_fields_of_the_one_before():
+    assert RECIPES["smoke"].model_fields
+    assert changed(RECIPES["smoke"], {"model": "mvit_b_16x4"}).model_fields == {}
+    kept = changed(RECIPES["smoke"], {"model": "mvit_b_16x4", "model.drop-path": "0.1"})
+    assert kept.model_fields == {"drop_path": 0.1}
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"lerning_rate": "1"}, "no field 'lerning_rate'"),
+        ({"weight_decy": "1"}, "did you mean 'weight_decay'"),
+        ({"mixp": "1"}, "did you mean 'mixup'"),
+        ({"epochs": "-3"}, "epochs is a number above 0, came -3.0"),
+        ({"epochs": "many"}, "epochs is a number above 0, came 'many'"),
+        ({"epochs": "nan"}, "came 'nan'"),
+        ({"batch": "1.5"}, "batch is a whole number >= 1, came 1.5"),
+        ({"batch": "true"}, "batch is a whole number >= 1, came True"),
+        ({"flip": "1.5"}, r"flip is a share in \[0, 1\], came 1.5"),
+        ({"ema": "1"}, r"ema is a share in \[0, 1\)"),
+        ({"optimizer": "adam"}, "optimizer is one of adamw, sgd, came 'adam'"),
+        ({"views": "5x"}, "views is clips x crops"),
+        ({"crop_area": "0.5,2"}, "crop_area is two shares"),
+        ({"betas": "0.9"}, "betas is two shares"),
+        ({"nesterov": "perhaps"}, "nesterov is true or false, came 'perhaps'"),
+        ({"batch": "9", "repeats": "2"}, "repeats divide the batch, came 2 for 9"),
+        ({"batch": "9", "repeats": "1"}, "mixed in pairs, came a batch of 9"),
+        ({"layer_decay": "0"}, r"layer_decay is a share in \(0, 1\]"),
+        ({"rand_magnitude": "11"}, r"rand_magnitude is a number in \[0, 10\], came 11"),
+        ({"batch": "8", "accumulate": "9"}, "a part holds a clip, came 9 parts of 8"),
+        ({"rate": "1e-9"}, "rate is the peak, came 1e-09"),
+    ],
+)
+def test_a_mistake_is_one_sentence(changes, words):
+    with pytest.raises(ValueError, match=words) as mistake:
+        Recipe.from_toml(None, changes)
+    assert "\n" not in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("rate = ", "is no TOML"),
+        ("rat = 1\n", "r.toml: a recipe has no field 'rat': did you mean 'rate'"),
+        ("[optimiser]\nrate = 1\n", "no field 'optimiser': did you mean 'optimizer'"),
+        ("epochs = [1]\n", "epochs is a number above 0, came"),
+        ("model = 3\n", "model is text, came 3"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(text, words, tmp_path):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(ValueError, match=words) as mistake:
+        Recipe.from_toml(tmp_path / "r.toml")
+    assert "r.toml" in str(mistake.value)
+    with pytest.raises(FileNotFoundError, match="none at"):
+        Recipe.from_toml(tmp_path / "other.toml")
+
+
+def test_what_may_differ_when_a_run_goes_on():
+    recipe = RECIPES["small"]
+    assert differing(recipe, changed(recipe, {"workers": "7", "keep": "1", "save_steps": "3"})) == []
+    assert differing(recipe, changed(recipe, {"workers": "7", "rate": "1e-4"})) == ["rate"]
+    assert "seed" not in MAY_DIFFER and "batch" not in MAY_DIFFER
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.rate = 1.0
+
+
+def test_recipes_by_name(tmp_path):
+    (tmp_path / "r.toml").write_text('recipe = "paper"\n')
+    assert Recipe.from_toml(tmp_path / "r.toml") == RECIPES["paper"]
+    assert Recipe.from_toml(tmp_path / "r.toml", base="small") == RECIPES["small"]
+    with pytest.raises(ValueError, match="no recipe 'smal': did you mean 'small'"):
+        Recipe.from_toml(base="smal")
