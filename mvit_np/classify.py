@@ -12,11 +12,9 @@ from . import tree as trees
 from .backend import from_host, to_host
 from .data import clip_times, cover_of, crop_corners, cut, frames_at, labels_for, normalise, track_of
 from .data.clips import FPS
+from .data.film_table import IMAGES, VIDEOS
 from .model import check_params, forward
 from .ops.softmax import softmax_array
-
-VIDEOS = ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .h264 .gif".split()
-IMAGES = ".png .jpg .jpeg .webp .bmp .tif .tiff".split()
 
 
 @dataclass(frozen=True)

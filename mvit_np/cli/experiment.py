@@ -1,0 +1,121 @@
+"""`mvit-np experiment`: one of the paper's ablations at small scale, trained here; or the page of all of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..demo import Folder
+from ..experiments import findings, page
+from ..experiments import run as runner
+from ..experiments.table import EXPERIMENTS, experiment
+from ..weights.atomic import replacing
+from .arguments import count
+
+BAR = "{percentage:3.0f}%|{bar}| {remaining} left, {desc}{postfix}"
+OUT = "mvit_experiment"
+
+
+def add(commands):
+    """The command's options."""
+    parser = commands.add_parser("experiment", help="one of the paper's ablations at small scale, trained here in minutes")
+    parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--seeds", type=count, default=3, metavar="N", help="runs of each variant (%(default)s)")
+    parser.add_argument("--steps", type=count, metavar="N", help="of each run (the experiment's own)")
+    parser.add_argument("--out", metavar="FOLDER", help=f"for results.json, table.md, figure.png ({OUT}/NAME)")
+    parser.add_argument("--page", metavar="FILE", help="run what is left of all of them, and write docs/experiments.md there")
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    """Train what is not in the results yet, print the table, write the files."""
+    if arguments.page:
+        return _page(arguments)
+    if not arguments.name:
+        raise ValueError(f"there are the experiments {', '.join(EXPERIMENTS)}: name one, or give --page FILE for all")
+    chosen = experiment(arguments.name)
+    folder = Path(arguments.out or Path(OUT) / chosen.name)
+    results = _measured(chosen, folder / "results.json", arguments)
+    print("\n".join(["", f"{chosen.table}: {chosen.question}", *page.plain(chosen, results), ""]))
+    for path in _written(chosen, results, folder):
+        print(f"wrote {path}")
+    return 0
+
+
+def _measured(chosen, path, arguments):
+    """The results of all runs; each is on the disk as soon as it is done."""
+    Folder(path.parent)  # where it cannot be written, now rather than after the first run
+    try:
+        results = runner.begun(chosen, arguments.steps, _read(path))
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
+    todo, steps = runner.left(chosen, results, arguments.seeds), results["steps"]
+    total = len(chosen.variants) * arguments.seeds * steps
+    with tqdm(total=total, initial=total - len(todo) * steps, dynamic_ncols=True, bar_format=BAR, disable=not todo) as bar:
+
+        def show(at):
+            bar.set_description_str(f"{chosen.name}: {at.variant}, seed {at.seed}", refresh=False)
+            bar.set_postfix({"loss": f"{at.loss:.3f}", "acc": f"{at.accuracy:.0%}"}, refresh=False)
+            bar.update()
+
+        for longer in runner.run(chosen, results, arguments.seeds, on_step=show):
+            results, last = longer, longer["runs"][-1]
+            _write(path, json.dumps(results, indent=1) + "\n")
+            accuracies = ", ".join(f"{share:.1%} {test}" for test, share in last["accuracy"].items())
+            tqdm.write(f"{last['variant']}, seed {last['seed']}: {accuracies}, {last['seconds']:.0f} s")
+    return results
+
+
+def _written(chosen, results, folder):
+    yield folder / "results.json"
+    yield _write(folder / "table.md", page.section(chosen, results) + "\n")
+    yield _draw(chosen, results, folder / "figure.png")
+
+
+def _page(arguments):
+    """Results in a folder of the page's name, a file each; figures beside."""
+    if arguments.out:
+        raise ValueError("--page keeps results in a folder of the page's name, --out another: give one of them")
+    target = Path(arguments.page)
+    names = [experiment(arguments.name).name] if arguments.name else list(EXPERIMENTS)
+    for name in names:
+        _measured(EXPERIMENTS[name], _kept(target, name), arguments)
+    found = {name: results for name in EXPERIMENTS if (results := _read(_kept(target, name)))}
+    for name, results in found.items():
+        print(f"wrote {_draw(EXPERIMENTS[name], results, target.parent / page.FIGURE.format(name=name))}")
+    print(f"wrote {_write(target, page.page(found))}")
+    return 0
+
+
+def _kept(target, name):
+    return target.with_suffix("") / f"{name}.json"
+
+
+def _read(path):
+    """Results written before; None where there are none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "runs" not in found:
+        raise ValueError("these are no results of mvit-np experiment: delete them, or give another folder")
+    return found
+
+
+def _write(path, text):
+    with replacing(path) as file:
+        file.write(text.encode())
+    return path
+
+
+def _draw(chosen, results, path):
+    from ..visualize import save
+    from ..visualize.experiment import experiment_figure
+
+    words = f"{chosen.table} at small scale: {page.about(chosen, results)}"
+    figure = experiment_figure(findings.lines(chosen, results), chosen.question, words, results["chance"])
+    return save(figure, path)

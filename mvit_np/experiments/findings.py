@@ -1,0 +1,98 @@
+"""What the numbers say: a line for each variant and test, and whether a difference is more than seeds make by themselves."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from .table import ORDERED
+
+SPREADS, LEAST = 2, 0.01  # how many times the spread over seeds a difference has to be, and how large at least
+LEARNED = 0.05  # above chance a line has to be before it says anything
+TOP = 0.99  # from here on two lines are too good to be told apart
+
+SHOWS, OPPOSITE, UNCLEAR = "shows", "the opposite shows", "does not show"
+ALIKE, DIFFERENT = "shows, no difference to be seen", "does not show, there is a difference"
+NOTHING_LEARNED, TOO_EASY = "cannot show, neither has learned", "cannot show, both are near 100 %"
+ONE_SEED = "cannot be told from one seed"
+
+RULE = f"""A difference of two means counts where it is more than {SPREADS} times the spread and at least {100 * LEAST:.0f}
+point. The spread is the root of the mean of the two variances over seeds. With three seeds each, two models that are equal
+pass for different about one time in 14, so of all comparisons here one or two may be wrong; and no difference to be seen does
+not mean that there is none. Where neither line is {100 * LEARNED:.0f} points above chance, or both are above
+{100 * TOP:.0f} %, nothing can show."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A variant under one test."""
+
+    name: str
+    accuracies: tuple[float, ...]  # a share a seed
+    params: int
+    macs: int  # of a clip
+    seconds: float  # of training, mean
+    paper: float | None  # accuracy of its like in the paper, in per cent
+
+    @property
+    def mean(self):
+        """Over seeds."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def spread(self):
+        """The standard deviation over seeds; None for one seed."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+
+def lines(experiment, results):
+    """[Line, ...] in the order of the table, of the variants that have been run."""
+    found = []
+    for variant in experiment.variants:
+        runs = [run for run in results["runs"] if run["variant"] == variant.label]
+        for test, paper in zip(experiment.tests, variant.paper) if runs else ():
+            shares = tuple(run["accuracy"][test] for run in sorted(runs, key=lambda run: run["seed"]))
+            seconds = statistics.fmean(run["seconds"] for run in runs)
+            found.append(Line(name_of(variant, test), shares, runs[0]["params"], runs[0]["macs"], seconds, paper))
+    return found
+
+
+def name_of(variant, test):
+    """MViT, or "MViT, shuffled"."""
+    return variant.label if test == ORDERED else f"{variant.label}, {test}"
+
+
+def verdict(high, low, chance, alike=False):
+    """Whether a finding shows: one of the words above.
+
+    high, low   the lines that it compares
+    chance      the share that guessing gets right
+    alike       the finding is that they do not differ
+    """
+    if high.spread is None or low.spread is None:
+        return ONE_SEED
+    if max(high.mean, low.mean) < chance + LEARNED:
+        return NOTHING_LEARNED
+    if min(high.mean, low.mean) > TOP:
+        return TOO_EASY
+    difference, needed = high.mean - low.mean, limit(high, low)
+    if alike:
+        return ALIKE if abs(difference) <= needed else DIFFERENT
+    return SHOWS if difference > needed else OPPOSITE if difference < -needed else UNCLEAR
+
+
+def limit(high, low):
+    """The difference of two lines' means from which on it counts."""
+    return max(SPREADS * math.hypot(high.spread, low.spread) / math.sqrt(2), LEAST)
+
+
+def findings(experiment, results):
+    """[(Finding, its high Line, its low one, the verdict), ...], of those whose variants have been run."""
+    by_name = {line.name: line for line in lines(experiment, results)}
+    known = [finding for finding in experiment.findings if finding.high in by_name and finding.low in by_name]
+    return [_judged(finding, by_name[finding.high], by_name[finding.low], results["chance"]) for finding in known]
+
+
+def _judged(finding, high, low, chance):
+    return finding, high, low, verdict(high, low, chance, finding.alike)
