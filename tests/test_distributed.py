@@ -219,6 +219,15 @@ def test_a_rank_that_raises_ends_the_job_by_name(how):
 
 
 @needs_mpi
+@pytest.mark.parametrize("kinds, traced", [("", True), ("(OSError, ValueError)", False)])
+def test_a_users_mistake_is_a_sentence_on_many_ranks_too(kinds, traced):
+    mistake = "raise ValueError('a batch is even: change it')"
+    _, _, said, _ = death(f"with comm.guarding({kinds}):\n    if comm.rank == 2: {mistake}")
+    assert ("Traceback" in said) == traced and "rank 2 of 4" in said and "ends the job: " in said
+    assert "a batch is even: change it" in said
+
+
+@needs_mpi
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll here: mpiexec alone says which process was killed")
 @pytest.mark.parametrize("how", [KILLED, CRASHES])
 def test_a_rank_that_is_killed_ends_the_job_by_name(how):

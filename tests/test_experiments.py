@@ -16,7 +16,7 @@ from mvit_np.cli import experiment as command
 from mvit_np.data import ArrayClips
 from mvit_np.experiments import findings, page, run, sets
 from mvit_np.experiments.table import EXPERIMENTS, ORDERED, SHUFFLED, experiment
-from mvit_np.visualize.experiment import experiment_figure
+from mvit_np.visualize import experiment_figure
 
 VIT = {"cube_kernel", "cube_stride", "dim", "heads", "depths", "stride_kv"}
 VARY = {

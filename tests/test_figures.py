@@ -23,8 +23,10 @@ from test_visualize import all_words, check_layout, training_rows, words
 
 import mvit_np as mv
 from mvit_np import paper, visualize
+from mvit_np.experiments.findings import Line
 from mvit_np.inspection import attention_rollout, attention_weights_of, mean_attention_distance, position_similarity
 from mvit_np.specs import PoolSpec
+from mvit_np.train.evaluate import Evaluation
 from mvit_np.visualize import style
 from mvit_np.visualize.cost_bars import parts
 
@@ -110,6 +112,28 @@ def scaling_points():
             yield point | {"step": {"median_s": 4 * macs / 1e11, "peak_bytes": macs / 30 + 3e8}}
 
 
+def run_rows(steps):
+    """As a metrics.csv: a loss that falls from guessing, tests that come along."""
+    rng = np.random.default_rng(0)
+    for step in range(1, steps + 1):
+        learned = 1 - np.exp(-3 * step / steps)
+        row = {"step": step, "seconds": 0.15 * step, "clips_per_s": 212.0, "learning_rate": 1e-3 * np.sin(np.pi * step / steps)}
+        row |= {"loss": 2.1 - 1.2 * learned + 0.1 * rng.standard_normal(), "accuracy": 0.7 * learned + rng.uniform(0, 0.25)}
+        yield row | {"test_accuracy": 0.125 + 0.8 * learned if step % 20 == 0 else None}
+
+
+def confused():
+    names = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
+    near = np.eye(8) + 0.2 * np.roll(np.eye(8), 1, axis=1) + 0.1 * np.roll(np.eye(8), -1, axis=0)
+    return Evaluation(names, np.rint(40 * near * np.linspace(1, 0.4, 8)).astype(np.int64), 280, 0.5)
+
+
+def experiment_lines():
+    for index, name in enumerate(("convolution", "max", "average", "1 x 1 x 1: none")):
+        shares = tuple(0.93 - 0.06 * index + 0.01 * seed for seed in range(3))
+        yield Line(name, shares, 90_000, 3_000_000 * (index + 1), 20.0, 78.4 - index if index < 3 else None)
+
+
 def pool(kernel, stride, thw=(8, 56, 56), kind="conv"):
     return PoolSpec(kind, kernel, stride, thw)
 
@@ -154,6 +178,9 @@ FIGURES = {
     "pooling_windows_overlap": lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 2, 2))),
     "pooling_windows_apart": lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 8, 8))),
     "pooling_windows_dark": lambda: dark(lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 2, 2), (8, 7, 7)))),
+    "curves": lambda: V.curves_figure(list(run_rows(120)), 1 / 8),
+    "confusion": lambda: V.confusion_figure(confused()),
+    "experiment": lambda: V.experiment_figure(list(experiment_lines()), "Which pool?", "Table 99 at small scale", 0.125),
     "layer_table": lambda: V.layer_table_figure(plan_of("mvit_b_16x4")),
     "rollout": lambda: V.rollout_figure({"rollout": shares(4, 8, 8), "last block alone": shares(4, 4, 4, 0.3)}, moving_clip()),
     "attention_distance": distance_figure,

@@ -66,7 +66,7 @@ def test_a_run_writes_a_row_a_step_and_a_model_that_loads(undisturbed):
     assert [row["step"] for row in kept] == [row["step"] for row in rows]
     np.testing.assert_allclose([row["loss"] for row in kept], [row["loss"] for row in rows], rtol=1e-8)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"recipe.toml", "classes.txt", "metrics.csv", "curves.png", "snapshots", "model.npz"}
+    assert names == {".lock", "recipe.toml", "classes.txt", "metrics.csv", "curves.png", "snapshots", "model.npz"}
     params, config = mv.load(folder / "model.npz")
     assert config.num_classes == 8 == len((folder / "classes.txt").read_text().splitlines())
     assert np.isfinite(mv.forward(params, np.zeros((1, *config.thw, 1), np.float32), config)).all()
@@ -91,11 +91,13 @@ def test_blocks_that_are_run_a_second_time_change_nothing(undisturbed, tmp_path)
     np.testing.assert_allclose([row["loss"] for row in rows], [row["loss"] for row in undisturbed[1]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("last", [1, 5, 6])
-def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(last, undisturbed, tmp_path):
+@pytest.mark.parametrize("at, last", [(1, 1), (5, 5), (6, 6), (7, 6), (13, 12)])
+def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(at, last, undisturbed, tmp_path):
+    """It is asked after each step and once in each test: the 6th and the 13th time is in the tests after steps 6 and 12."""
     recipe = changed(SMOKE, {"save_steps": 0})  # what is there was saved because of the stop
     asked = iter(range(1, 100))
-    first = finish(recipe, tmp_path, stop=lambda: next(asked) == last)
+    first = finish(recipe, tmp_path, stop=lambda: next(asked) == at)
+    assert (first[-1]["test_accuracy"] is None) == (at != 7)
     assert [row["step"] for row in first] == list(range(1, last + 1))
     assert snapshot.latest(tmp_path / "snapshots")[0]["step"] == last
     rest = finish(None, tmp_path, resume=True)
@@ -110,7 +112,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(last, undisturbed, 
 
 def test_a_damaged_snapshot_is_said_and_the_one_before_it_taken(undisturbed, tmp_path):
     asked = iter(range(1, 100))
-    finish(SMOKE, tmp_path, stop=lambda: next(asked) == 7)
+    finish(SMOKE, tmp_path, stop=lambda: next(asked) == 8)  # after step 7, and the test after step 6
     newest = max((tmp_path / "snapshots").iterdir(), key=lambda path: path.name)
     newest.write_bytes(newest.read_bytes()[:-1000])
     said = []
@@ -128,6 +130,42 @@ def test_metrics_survive_a_row_that_was_cut_off(undisturbed, tmp_path):
     finish(None, tmp_path, resume=True)
     expected = [row["loss"] for row in read_rows(undisturbed[0] / "metrics.csv")]
     assert [row["loss"] for row in read_rows(tmp_path / "metrics.csv")] == expected
+
+
+def test_a_test_that_is_stopped_twice_is_done_at_last(undisturbed, tmp_path):
+    asked = iter(range(1, 100))
+    finish(changed(SMOKE, {"save_steps": 0}), tmp_path, stop=lambda: next(asked) == 6)
+    assert finish(None, tmp_path, resume=True, stop=lambda: True) == []
+    finish(None, tmp_path, resume=True)
+    assert same(undisturbed[0], tmp_path)
+    rows, expected = (read_rows(folder / "metrics.csv") for folder in (tmp_path, undisturbed[0]))
+    assert [row["test_accuracy"] for row in rows] == [row["test_accuracy"] for row in expected]
+    best = [snapshot.latest(folder / "snapshots", best=True)[0]["step"] for folder in (tmp_path, undisturbed[0])]
+    assert best[0] == best[1]
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("fcntl"), reason="needs a system with file locks as Unix has them")
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    job = prepare(SMOKE, tmp_path)
+    with pytest.raises(ValueError, match="another process trains in .*: wait for its end"):
+        prepare(SMOKE, tmp_path)
+    steps = run(job)
+    next(steps)
+    with pytest.raises(ValueError, match="another process trains in"):
+        prepare(None, tmp_path, resume=True)
+    steps.close()
+    assert prepare(None, tmp_path, resume=True).state.step <= 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_of_metrics_is_a_sentence_and_loses_nothing(undisturbed, tmp_path, monkeypatch):
+    steps = run(prepare(changed(SMOKE, {"save_steps": 2}), tmp_path))
+    assert [next(steps)["step"] for _ in range(3)] == [1, 2, 3]
+    steps.gi_frame.f_locals["metrics"]._file = open("/dev/full", "a")
+    with pytest.raises(OSError, match="metrics.csv cannot be written to .* .No space left on device., and what is there"):
+        next(steps)
+    finish(None, tmp_path, resume=True)
+    assert same(undisturbed[0], tmp_path)
 
 
 def test_a_run_is_not_overwritten_and_goes_on_as_it_began(undisturbed, tmp_path):

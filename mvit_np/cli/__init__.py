@@ -7,6 +7,7 @@ import sys
 
 from .. import __version__
 from . import bench, check, classify, convert, demo, evaluate, experiment, info, train
+from .arguments import MISTAKES
 
 
 def main(argv=None):
@@ -18,7 +19,7 @@ def main(argv=None):
     arguments.rest = rest
     try:
         return arguments.run(arguments)
-    except (ValueError, TypeError, OSError, ImportError) as mistake:
+    except MISTAKES as mistake:
         print(f"mvit-np: {mistake}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -2,6 +2,8 @@
 
 import argparse
 
+MISTAKES = (ValueError, TypeError, OSError, ImportError)  # that a user made: answered with their sentence alone
+
 
 def count(text):
     """A whole number >= 1."""

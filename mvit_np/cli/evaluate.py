@@ -12,7 +12,7 @@ from tqdm import tqdm
 from .. import runs
 from ..tiles import threads, use_threads
 from ..train.distributed import communicator
-from .arguments import count
+from .arguments import MISTAKES, count
 from .classify import views
 
 BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
@@ -36,7 +36,7 @@ def add(commands):
 def run(arguments):
     """Evaluate, print, write."""
     comm, start = communicator(), time.perf_counter()
-    with comm.guarding(), use_threads(max(1, threads() // comm.local_size)):
+    with comm.guarding(MISTAKES), use_threads(max(1, threads() // comm.local_size)):
         found = runs.trained(arguments.model, arguments.device)
         asked = {name: getattr(arguments, name) for name in ("data", "views", "tau", "normalise")}
         test = runs.test_of(found, **asked)
@@ -75,7 +75,6 @@ def _written(result, folder):
     if folder is None:
         return
     from .. import visualize
-    from ..visualize.confusion import confusion_figure
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,4 +85,4 @@ def _written(result, folder):
             row = result.confusion[index]
             lines.writerow([name, row.sum(), row[index], *row])
     yield folder / "metrics.csv"
-    yield visualize.save(confusion_figure(result), folder / "confusion.png")
+    yield visualize.save(visualize.confusion_figure(result), folder / "confusion.png")

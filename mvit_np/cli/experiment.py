@@ -113,9 +113,8 @@ def _write(path, text):
 
 
 def _draw(chosen, results, path):
-    from ..visualize import save
-    from ..visualize.experiment import experiment_figure
+    from .. import visualize
 
     words = f"{chosen.table} at small scale: {page.about(chosen, results)}"
-    figure = experiment_figure(findings.lines(chosen, results), chosen.question, words, results["chance"])
-    return save(figure, path)
+    figure = visualize.experiment_figure(findings.lines(chosen, results), chosen.question, words, results["chance"])
+    return visualize.save(figure, path)

@@ -19,8 +19,9 @@ from ..tiles import threads, use_threads
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
 from ..train.recipe import RECIPES, Recipe, changed
-from ..train.run_folder import RECIPE
+from ..train.run_folder import MODEL, RECIPE
 from ..train.toml_text import to_toml
+from .arguments import MISTAKES
 
 BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
 RECENT = 20  # steps that the live line averages over
@@ -55,7 +56,7 @@ def run(arguments):
     comm = communicator()
     quiet = np.errstate(over="ignore", invalid="ignore")  # every step is looked at before it counts
     share = use_threads(max(1, threads() // comm.local_size))  # the ranks of one machine share its cores
-    with comm.guarding(), _signals() as stop, quiet, share:
+    with comm.guarding(MISTAKES), _signals() as stop, quiet, share:
         try:
             options = {"resume": arguments.resume, "comm": comm, "say": partial(tqdm.write, file=sys.stderr)}
             job = runs.prepare(recipe, arguments.out, **options)
@@ -122,7 +123,7 @@ def _train(job, stop):
             _show(bar, shown, row)
             bar.update(batch)
     done = first if row is None else row["step"]
-    if done < job.steps:
+    if not (job.folder / MODEL).is_file():  # it is written after the last step and its test
         return _stopped(job, done, stop() or signal.SIGTERM)
     if job.writes:
         print(_ending(job))
@@ -165,7 +166,7 @@ def _stopped(job, done, number):
 
 
 def _ending(job):
-    files = ", ".join(path.name for path in sorted(job.folder.iterdir()))
+    files = ", ".join(path.name for path in sorted(job.folder.glob("[!.]*")))
     return f"wrote into {job.folder}: {files}"
 
 

@@ -109,7 +109,8 @@ class FilmTable:
         except (ValueError, OSError) as problem:
             if getattr(problem.__cause__ or problem, "errno", None) in NOT_THE_FILES_FAULT:
                 raise
-            raise BrokenExample(self.name_of(index), str(problem)) from problem
+            name = self.name_of(index)
+            raise BrokenExample(name, str(problem).replace(name, "it", 1)) from problem
 
 
 def random_times(duration, frames, tau, rng):

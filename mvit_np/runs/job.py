@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Job:
     steps: int  # in all
     seconds: float  # of training so far
     best: float | None  # accuracy in a test so far
+    lock: Any  # a context in which this process alone writes into the folder
     say: Callable  # takes a sentence that the user should read
     said: set = field(default_factory=set)  # what need not be said again
 
@@ -60,10 +62,9 @@ def prepare(recipe, folder, *, resume=False, comm=None, say=None):
     loader = tasks.loader_of(recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}"))
     steps = max(round(recipe.epochs * loader.steps_per_epoch), 1)
     state = _taken_up(saved, recipe.device) if saved else _begun(recipe, task, comm)
-    if comm.rank == 0:
-        claim(folder, recipe, task.train.classes)
+    lock = claim(folder, recipe, task.train.classes) if comm.rank == 0 else nullcontext()
     seconds, best = (saved["seconds"], saved["best"]) if saved else (0.0, None)
-    return Job(Path(folder), recipe, task, comm, loader, state, steps, seconds, best, say)
+    return Job(Path(folder), recipe, task, comm, loader, state, steps, seconds, best, lock, say)
 
 
 def _begun(recipe, task, comm):

@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
@@ -21,35 +22,45 @@ from ..train.guard import NotFinite, check_step
 from ..train.loop import fit
 from ..train.run_folder import CURVES, MODEL, SNAPSHOTS, Metrics
 from ..weights import save
+from ..weights.atomic import telling
 from . import task as tasks
 
 
 def run(job, stop=lambda: False):
     """Train to the end; yields a row of `run_folder.FIELDS` after every step.
 
-    stop   asked after every step: whether to end now. The step is then saved, and `prepare(..., resume=True)` goes on.
+    stop   asked after every step, and in tests after every batch: whether to end now. The step is then saved, and
+           `prepare(..., resume=True)` goes on, with the test that was given up.
 
     Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such steps.
     """
     state, clock, best, saved_at = job.state, _Clock(job.seconds), job.best, time.monotonic()
-    with closing(_steps(job)) as steps, closing(_metrics(job)) as metrics:
+    with job.lock, closing(_steps(job)) as steps, closing(_metrics(job)) as metrics:
+        if _was_given_up(job, metrics.rows):
+            with clock.standing():
+                test = _tested(job, state, stop)
+            if test is None:
+                return
+            metrics.complete(_results(test))
+            best, better = _best(best, test)
+            if better:
+                _save(job, metrics, state, clock.seconds, best, better)
         for step in steps:
-            state, test = step.state, None
-            if _test_is_due(job, state.step):
+            state, due, test = step.state, _test_is_due(job, step.state.step), None
+            if due:
                 with clock.standing():
-                    test = _tested(job, state)
-            correct, stopping = _agreed(job, tasks.accuracy(*step.aux), bool(stop()))
+                    test = _tested(job, state, stop)
+            given_up = due and test is None
+            correct, stopping = _agreed(job, tasks.accuracy(*step.aux), given_up or bool(stop()))
             metrics.add(_row(job, step, clock.seconds, correct, test))
-            better = test is not None and (best is None or test.top1 > best)
-            best = test.top1 if better else best
+            best, better = _best(best, test)
             if stopping or better or _save_is_due(job, state.step, saved_at):
-                metrics.sync()
-                _save(job, state, clock.seconds, best, better)
+                _save(job, metrics, state, clock.seconds, best, better)
                 saved_at = time.monotonic()
             if test is not None and state.step < job.steps:
                 _draw(job, metrics.rows)
             yield metrics.rows[-1]
-            if stopping and state.step < job.steps:
+            if stopping and (given_up or state.step < job.steps):
                 return
         _finish(job, state, metrics.rows)
 
@@ -120,9 +131,12 @@ def _row(job, step, seconds, correct, test):
         "learning_rate": step.rate,
         "gradient_norm": to_host(step.norm).item(),
         "clips_per_s": (done - job.state.step) * batch / max(seconds - job.seconds, 1e-9),
-        "test_accuracy": test and test.top1,
-        "test_top5": test and test.top5,
-    }
+    } | _results(test)
+
+
+def _results(test):
+    """Of a line of metrics.csv."""
+    return {"test_accuracy": test and test.top1, "test_top5": test and test.top5}
 
 
 class _Clock:
@@ -150,12 +164,24 @@ def _test_is_due(job, step):
     return job.task.tests is not None and (step % every == 0 or step == job.steps)
 
 
-def _tested(job, state):
-    """The `Evaluation` of the running mean, where there is one, by all ranks together."""
+def _was_given_up(job, rows):
+    """Whether the test after the last step of a run that goes on was stopped before its end."""
+    given_up = rows and rows[-1]["step"] == job.state.step and rows[-1]["test_accuracy"] is None
+    return _test_is_due(job, job.state.step) and job.comm.broadcast(bool(given_up))
+
+
+def _best(best, test):
+    """(the best accuracy in a test so far, whether it is of this one)"""
+    better = test is not None and (best is None or test.top1 > best)
+    return (test.top1, True) if better else (best, False)
+
+
+def _tested(job, state, stop):
+    """The `Evaluation` of the running mean, where there is one, by all ranks together; None where one has to stop."""
     task, recipe = job.task, job.recipe
     scores = tasks.scores_of(learned(state), task.config)
-    options = {"batch": 32, "workers": recipe.workers, "comm": job.comm, "on_broken": lambda *broken: _say_once(job, *broken)}
-    return evaluate(scores, task.tests, task.views(recipe), **options)
+    options = {"batch": 32, "workers": recipe.workers, "comm": job.comm, "stop": stop}
+    return evaluate(scores, task.tests, task.views(recipe), on_broken=partial(_say_once, job), **options)
 
 
 def learned(state):
@@ -183,8 +209,9 @@ def _save_is_due(job, step, saved_at):
     return by_steps or by_clock or step == job.steps
 
 
-def _save(job, state, seconds, best, better):
+def _save(job, metrics, state, seconds, best, better):
     if job.writes:
+        metrics.sync()
         written = {
             "step": state.step,
             "seconds": seconds,
@@ -200,16 +227,17 @@ def _save(job, state, seconds, best, better):
 
 def _draw(job, rows):
     if job.writes:
-        from ..visualize import save as save_figure
-        from ..visualize.curves import curves_figure
+        from .. import visualize
 
-        whole = save_figure(curves_figure(rows, chance=1 / len(job.task.train.classes)), job.folder / f".{CURVES}")
+        figure = visualize.curves_figure(rows, chance=1 / len(job.task.train.classes))
+        whole = visualize.save(figure, job.folder / f".{CURVES}")
         os.replace(whole, job.folder / CURVES)
 
 
 def _finish(job, state, rows):
     if job.writes:
-        save(job.folder / MODEL, to_host(learned(state)), job.task.config)
+        with telling(job.folder / MODEL):
+            save(job.folder / MODEL, to_host(learned(state)), job.task.config)
     if rows:
         _draw(job, rows)
     job.comm.barrier()

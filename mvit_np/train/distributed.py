@@ -31,6 +31,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 import traceback
 from contextlib import contextmanager, nullcontext
 
@@ -42,6 +43,7 @@ from . import lookout
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # in the environment of what mpiexec started
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+HEARD_S = 0.5  # until mpiexec has passed on a rank's last words: once it is told to end the job it may drop them
 INSTALL = "pip install mpi4py mpich"
 
 
@@ -74,7 +76,7 @@ class Alone:
     def barrier(self):
         """Nothing to wait for."""
 
-    def guarding(self):
+    def guarding(self, mistakes=()):
         """A context that leaves errors alone."""
         return nullcontext()
 
@@ -131,8 +133,10 @@ class Mpi:
         self._world.Barrier()
 
     @contextmanager
-    def guarding(self):
+    def guarding(self, mistakes=()):
         """An error within the block is printed with this rank's number and ends the whole job, which exits with 1.
+
+        mistakes   kinds of errors that are the user's: the sentence alone is printed
 
         So does leaving by `sys.exit` with a code: the other ranks would wait for this one forever. (Errors that nobody catches
         end the job outside such a block too; it is for programs that catch errors further out.)
@@ -142,17 +146,18 @@ class Mpi:
         except BaseException as error:
             if isinstance(error, (SystemExit, GeneratorExit)) and not getattr(error, "code", None):
                 raise
-            self._end_all(type(error), error, error.__traceback__)
+            self._end_all(type(error), error, None if isinstance(error, mistakes) else error.__traceback__)
 
     def _end_all(self, kind, error, trace):
         """What `sys.excepthook` is while there are other ranks."""
         lines = traceback.format_exception(kind, error, trace)
         where = f"rank {self.rank} of {self.size} (process {os.getpid()} on {platform.node()})"
         sys.stdout.flush()
-        sys.stderr.write(f"{''.join(lines)}{where} ends the job: {lines[-1].strip()}\n")
+        sys.stderr.write(f"{''.join(lines) if trace else ''}{where} ends the job: {lines[-1].strip()}\n")
         sys.stderr.flush()
         if self._line:
             lookout.leave(self._line)
+        time.sleep(HEARD_S)
         self._world.Abort(1)
 
     def _kept(self, like, size):

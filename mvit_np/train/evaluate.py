@@ -52,7 +52,7 @@ class Views:
     normalise: str = "video"
 
 
-def evaluate(scores: Callable, dataset, views, *, batch=32, workers=0, comm=None, progress=None, on_broken=None):
+def evaluate(scores: Callable, dataset, views, *, batch=32, workers=0, comm=None, progress=None, on_broken=None, stop=None):
     """The accuracy of `scores` on a `Dataset`.   -> Evaluation
 
     scores     clips (B, T, H, W, C) float32 -> (B, classes), a host array
@@ -62,11 +62,12 @@ def evaluate(scores: Callable, dataset, views, *, batch=32, workers=0, comm=None
     comm       ranks that share the examples; all get the same `Evaluation`
     progress   called with the `Evaluation` so far, of this rank, after each batch
     on_broken  called with (name, reason) for an example that cannot be read; it does not count
+    stop       asked after each batch: whether to give up; where one rank does, all get None
 
     Raises ValueError where no example can be read or a score is not finite.
     """
     comm, classes = comm or Alone(), tuple(dataset.classes)
-    confusion, sums = np.zeros((len(classes), len(classes))), np.zeros(2)  # among the top, loss
+    confusion, sums, stopped = np.zeros((len(classes), len(classes))), np.zeros(2), np.zeros(1)  # sums: among the top, loss
     for examples in _gathered(_readable(dataset, views, workers, comm, on_broken), batch):
         for index, probabilities in _averaged(scores, examples, batch):
             label, order = dataset.labels[index], np.argsort(-probabilities, kind="stable")
@@ -74,7 +75,12 @@ def evaluate(scores: Callable, dataset, views, *, batch=32, workers=0, comm=None
             sums += label in order[:TOP], -np.log(max(probabilities[label], np.finfo(float).tiny))
         if progress:
             progress(_evaluation(classes, confusion, sums))
-    confusion, sums = (part * comm.size for part in comm.mean([confusion, sums]))
+        if stop and stop():
+            stopped[:] = 1
+            break
+    confusion, sums, stopped = (part * comm.size for part in comm.mean([confusion, sums, stopped]))
+    if stopped.any():
+        return None
     if not confusion.any():
         raise ValueError(f"a test needs examples that can be read; of {len(dataset)} none can: check where they come from")
     return _evaluation(classes, confusion, sums)

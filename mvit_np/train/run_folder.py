@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from ..weights.atomic import replacing
+from ..weights.atomic import replacing, telling
 from . import snapshot
 from .recipe import Recipe, differing, from_plain
 from .toml_text import to_toml
@@ -17,6 +19,7 @@ FIELDS = (
 )  # fmt: skip
 RECIPE, METRICS, SNAPSHOTS = "recipe.toml", "metrics.csv", "snapshots"
 MODEL, CLASSES, CURVES = "model.npz", "classes.txt", "curves.png"  # what a run writes besides
+LOCK = ".lock"
 
 
 def look_into(path, recipe, resume=False):
@@ -40,10 +43,15 @@ def look_into(path, recipe, resume=False):
 
 
 def claim(path, recipe, classes):
-    """The folder with the recipe and the names of the classes in it. Raises ValueError where it cannot be written."""
+    """Write the recipe and the names of the classes into the folder; the file whose closing gives the folder free.
+
+    Raises ValueError where it cannot be written, and where another process has claimed it. (Where the system or the disk has
+    no locks, nobody is told of another.)
+    """
     path = Path(path)
     try:
         (path / SNAPSHOTS).mkdir(parents=True, exist_ok=True)
+        lock = _locked(path)
         for left_behind in path.glob(".*.part"):  # by `replacing`, in a process that was killed
             left_behind.unlink()
         for name, text in {RECIPE: to_toml(recipe), CLASSES: "".join(f"{label}\n" for label in classes)}.items():
@@ -52,6 +60,21 @@ def claim(path, recipe, classes):
     except OSError as problem:
         reason = problem.strerror or problem
         raise ValueError(f"the folder {path} cannot be written ({reason}): give another with --out") from None
+    return lock
+
+
+def _locked(path):
+    """A file that this process holds a lock on. The system takes the lock away with the process, however it ends."""
+    lock = open(path / LOCK, "w")
+    with suppress(ImportError):  # not on Windows
+        import fcntl
+
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            if problem.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise ValueError(f"another process trains in {path}: wait for its end, or give another --out") from None
+    return lock
 
 
 def _same_recipe(old, new, path):
@@ -68,7 +91,7 @@ def _same_recipe(old, new, path):
 
 
 class Metrics:
-    """metrics.csv: a row a step, handed to the system at once.
+    """metrics.csv: a row a step, handed to the system at once. Raises OSError in one sentence where the disk is full.
 
     folder  of the run; None where another rank writes
     steps   of the snapshot that the run goes on from: rows of later steps go, for those steps are done again
@@ -77,18 +100,39 @@ class Metrics:
     def __init__(self, folder, steps=0):
         self.rows, self._file = [], None
         if folder is not None:
-            path = Path(folder) / METRICS
-            self.rows = [row for row in read_rows(path) if row["step"] <= steps]
-            with replacing(path) as file:
-                file.write(_lines([FIELDS, *map(_cells, self.rows)]).encode())
-            self._file = open(path, "a", newline="", encoding="utf-8")
+            self._path = Path(folder) / METRICS
+            self.rows = [row for row in read_rows(self._path) if row["step"] <= steps]
+            self._begin()
+
+    def _begin(self):
+        with telling(self._path), replacing(self._path) as file:
+            file.write(_lines([FIELDS, *map(_cells, self.rows)]).encode())
+        self._file = open(self._path, "a", newline="", encoding="utf-8")
+
+    def _drop(self):
+        """The file with what of a row did not fit into it: closing it would try again."""
+        file, self._file = self._file, None
+        with suppress(OSError):
+            file.close()
 
     def add(self, row):
         """One more step."""
         self.rows.append(row)
         if self._file:
-            self._file.write(_lines([_cells(row)]))
-            self._file.flush()
+            with telling(self._path):
+                try:
+                    self._file.write(_lines([_cells(row)]))
+                    self._file.flush()
+                except OSError:
+                    self._drop()
+                    raise
+
+    def complete(self, results):
+        """The last row has these cells besides."""
+        if self._file:
+            self.rows[-1] |= results
+            self._file.close()
+            self._begin()
 
     def sync(self):
         """All rows are on the disk when this returns: before a snapshot that stands for them."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..backend import is_array, to_host
 from ..weights import npz_file
-from ..weights.atomic import replacing
+from ..weights.atomic import replacing, telling
 from ..weights.stored_zip import directory
 
 VERSION = 1  # of what is written; a file of a later one is refused
@@ -49,13 +49,11 @@ def save(folder, state, keep=3, best=False):
     folder, name = Path(folder), f"step_{state['step']:08d}"
     plain, marked = folder / f"{name}.npz", folder / f"{name}.best.npz"
     path = marked if best or marked.exists() else plain  # one step has one state: once the best, it stays marked
-    try:
+    with telling(path):
         _make(folder)
         with replacing(path) as file:
             _write(file, arrays, text)
         _sync(folder)
-    except OSError as problem:
-        raise _unwritten(path, problem) from problem
     _tidy(folder, state["step"], keep, [plain] if path == marked else [])
     return path
 
@@ -229,13 +227,3 @@ def _tidy(folder, step, keep, superseded):
     kept = [path for _, path in files[:keep]] + [path for best, path in files if best][:1]
     for path in {path for _, path in files}.difference(kept).union(superseded):
         path.unlink(missing_ok=True)
-
-
-def _unwritten(path, problem):
-    """The same error in one sentence."""
-    error = OSError(
-        f"{path.name} cannot be written to {path.parent} ({problem.strerror or problem}), and earlier snapshots are untouched: "
-        "make room there, or choose another folder"
-    )
-    error.errno = problem.errno
-    return error

@@ -6,9 +6,12 @@ This is the only part of the package that imports matplotlib. No figure touches 
 from .accuracy_cost import accuracy_cost_figure
 from .attention import attention_figure, class_attention
 from .attention_distance import attention_distance_figure
+from .confusion import confusion_figure
 from .contact_sheet import contact_sheet_figure
 from .cost_bars import cost_bars_figure
 from .cube_filters import cube_filters_figure
+from .curves import curves_figure
+from .experiment import experiment_figure
 from .layer_table import layer_table_figure
 from .pooling_attention import pooling_attention_figure
 from .pooling_windows import pooling_windows_figure
@@ -24,9 +27,12 @@ __all__ = [
     "attention_distance_figure",
     "attention_figure",
     "class_attention",
+    "confusion_figure",
     "contact_sheet_figure",
     "cost_bars_figure",
     "cube_filters_figure",
+    "curves_figure",
+    "experiment_figure",
     "layer_table_figure",
     "pooling_attention_figure",
     "pooling_windows_figure",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from .style import BODY, GREY, INK, SMALL, colour_bar, new_figure, panel
 
@@ -13,8 +14,8 @@ NAMED = 24  # classes whose names have room
 def confusion_figure(evaluation):
     """The confusion matrix of an `Evaluation`, each row as shares of its class.
 
-    How to read it. A row is what a class was taken for; right answers lie on the diagonal. A dark place off the diagonal is a
-    pair that the model mixes up, a dark column a class that it guesses too often. On the right, the classes it knows least.
+    How to read it. A row is what a class was taken for; right answers lie on the outlined diagonal. A dark place off it
+    is a pair that the model mixes up, a dark column a class that it guesses too often. On the right, what it knows least.
     """
     examples = evaluation.confusion.sum(axis=1, keepdims=True)
     shares = evaluation.confusion / np.maximum(examples, 1)
@@ -23,10 +24,13 @@ def confusion_figure(evaluation):
     axes = panel(figure, 1.9, 1.0, SIDE, SIDE)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_xlabel("taken for", fontsize=SMALL, color=INK)
+    axes.set_ylabel("examples of", fontsize=SMALL, color=INK)
     names = [name[:18] for name in evaluation.classes]
     if len(names) <= NAMED:
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
+        for index in range(len(names)):
+            axes.add_patch(Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=GREY, linewidth=1))
     colour_bar(figure, 8.4, 5.2, 2.0, "Blues", "all", fontsize=SMALL)
     _least_known(figure, names, np.diag(shares), examples[:, 0])
     return figure

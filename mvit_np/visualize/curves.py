@@ -49,7 +49,7 @@ def _panel(figure, left, title):
 def _loss(axes, rows, chance):
     loss, guess = _column(rows, "loss"), -math.log(chance)
     _curve(axes, rows, loss)
-    axes.axhline(guess, color=GREY, linestyle="--", linewidth=1.5)
+    _guessing(axes, guess)
     finite = loss[np.isfinite(loss)]
     axes.set_ylim(0, 1.25 * max(guess, np.quantile(finite, 0.99) if len(finite) else 0, 1e-3))
 
@@ -59,11 +59,15 @@ def _accuracy(axes, rows, tests, chance):
     if tests:
         style = {"color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2, "clip_on": False}
         axes.plot(_column(tests, "step"), _column(tests, "test_accuracy"), "o", label="tests", zorder=4, **style)
-    axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
+    _guessing(axes, chance)
     axes.set_ylim(0, 1.04)
     axes.set_yticks(np.linspace(0, 1, 5), [f"{share:.0f} %" for share in np.linspace(0, 100, 5)])
     style = {"fontsize": SMALL, "frameon": False, "labelcolor": INK}
     axes.legend(loc="best", **style)
+
+
+def _guessing(axes, value):
+    axes.axhline(value, color=GREY, linestyle="--", linewidth=1.5, label="guessing")
 
 
 def _curve(axes, rows, y, label=None):

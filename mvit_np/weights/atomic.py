@@ -9,6 +9,21 @@ from pathlib import Path
 
 
 @contextmanager
+def telling(path):
+    """Errors of writing `path` within the block, a full disk most often, in one sentence with its name."""
+    try:
+        yield
+    except OSError as problem:
+        path = Path(path)
+        error = OSError(
+            f"{path.name} cannot be written to {path.parent} ({problem.strerror or problem}), and what is there already stays: "
+            "make room there, or choose another folder"
+        )
+        error.errno = problem.errno
+        raise error from problem
+
+
+@contextmanager
 def replacing(path):
     """A binary file to write into, which becomes `path` at the end of the `with` block; after an error `path` is as it was.
 
