@@ -321,6 +321,8 @@ def test_training_figure_marks_the_tests_and_claims_no_more_than_they_show():
     np.testing.assert_array_equal(rings.get_xdata(), [10, 20, 30])
     figure = visualize.training_figure(rows, {"test_accuracy": 0.55, "shuffled_accuracy": 0.5})
     assert "hardly uses the order" in all_words(figure)
+    figure = visualize.training_figure(rows, {"test_accuracy": 0.996, "shuffled_accuracy": 0.5})
+    assert "99 % in order" in all_words(figure)  # 100 % is said of all alone
 
 
 def test_smoothed_keeps_constants_and_means():

@@ -11,16 +11,18 @@ from .table import ORDERED
 SPREADS, LEAST = 2, 0.01  # how many times the spread over seeds a difference has to be, and how large at least
 LEARNED = 0.05  # above chance a line has to be before it says anything
 TOP = 0.99  # from here on two lines are too good to be told apart
+ALIKE_BELOW = 0.03  # two lines are alike only where so small a difference would have counted
 
 SHOWS, OPPOSITE, UNCLEAR = "shows", "the opposite shows", "does not show"
 ALIKE, DIFFERENT = "shows, no difference to be seen", "does not show, there is a difference"
+TOO_FAR_APART = "cannot be told, seeds lie too far apart"
 NOTHING_LEARNED, TOO_EASY = "cannot show, neither has learned", "cannot show, both are near 100 %"
 ONE_SEED = "cannot be told from one seed"
 
 RULE = f"""A difference of two means counts where it is more than {SPREADS} times the spread and at least {100 * LEAST:.0f}
 point. The spread is the root of the mean of the two variances over seeds. With three seeds each, two models that are equal
-pass for different about one time in 14, so of all comparisons here one or two may be wrong; and no difference to be seen does
-not mean that there is none. Where neither line is {100 * LEARNED:.0f} points above chance, or both are above
+pass for different about one time in 14, so of all comparisons here one or two may be wrong. That two are alike counts as shown
+only where a difference of {100 * ALIKE_BELOW:.0f} points would have counted. Where neither line is {100 * LEARNED:.0f} points above chance, or both are above
 {100 * TOP:.0f} %, nothing can show."""
 
 
@@ -78,7 +80,7 @@ def verdict(high, low, chance, alike=False):
         return TOO_EASY
     difference, needed = high.mean - low.mean, limit(high, low)
     if alike:
-        return ALIKE if abs(difference) <= needed else DIFFERENT
+        return DIFFERENT if abs(difference) > needed else ALIKE if needed <= ALIKE_BELOW else TOO_FAR_APART
     return SHOWS if difference > needed else OPPOSITE if difference < -needed else UNCLEAR
 
 

@@ -195,7 +195,7 @@ def _check_together(r):
 
 RECIPES = {
     "paper": Recipe(),  # Kinetics-400 on 128 GPUs: give `data` and `tests`
-    "small": Recipe(  # eight directions of moving digits: minutes on two cores
+    "small": Recipe(  # eight directions of moving digits: under a minute on two cores
         model="mvit_micro", data="moving_digits", normalise="clip", crop_area=(0.6, 1.0), rand_layers=2, erasing=0.1,
         repeats=1, mixup=0.2, epochs=4.0, batch=32, rate=1.5e-3, rate_batch=32, start_rate=0.0, end_rate=1.5e-5, warmup=0.5,
         ema=0.99, test_every=1.0, views=(1, 1), save_minutes=1.0,

@@ -51,7 +51,8 @@ def _effort(rows):
 
 
 def _percent(share):
-    return f"{share:.0%}".replace("%", " %")
+    whole = min(round(100 * share), 99 if share < 1 else 100)  # 99.6 % is not all
+    return f"{whole} %"
 
 
 # -- the panels -------------------------------------------------------------------------------------------------------
