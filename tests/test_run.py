@@ -20,6 +20,7 @@ from mvit_np.data.datasets import ArrayClips, BrokenExample
 from mvit_np.runs import prepare, run
 from mvit_np.runs import task as tasks
 from mvit_np.train import snapshot
+from mvit_np.train.distributed import Alone
 from mvit_np.train.evaluate import Views, evaluate
 from mvit_np.train.guard import NotFinite
 from mvit_np.train.loop import Optimizer, fit
@@ -91,13 +92,13 @@ def test_blocks_that_are_run_a_second_time_change_nothing(undisturbed, tmp_path)
     np.testing.assert_allclose([row["loss"] for row in rows], [row["loss"] for row in undisturbed[1]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("at, last", [(1, 1), (5, 5), (6, 6), (7, 6), (13, 12)])
+@pytest.mark.parametrize("at, last", [(1, 1), (5, 5), (6, 6), (7, 6), (8, 7), (14, 12)])
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(at, last, undisturbed, tmp_path):
-    """It is asked after each step and once in each test: the 6th and the 13th time is in the tests after steps 6 and 12."""
+    """It is asked in each step and once in each test: the 7th and the 14th time is in the tests after steps 6 and 12."""
     recipe = changed(SMOKE, {"save_steps": 0})  # what is there was saved because of the stop
     asked = iter(range(1, 100))
     first = finish(recipe, tmp_path, stop=lambda: next(asked) == at)
-    assert (first[-1]["test_accuracy"] is None) == (at != 7)
+    assert first[-1]["test_accuracy"] is None and (at < 8 or first[5]["test_accuracy"] is not None)
     assert [row["step"] for row in first] == list(range(1, last + 1))
     assert snapshot.latest(tmp_path / "snapshots")[0]["step"] == last
     rest = finish(None, tmp_path, resume=True)
@@ -134,7 +135,7 @@ def test_metrics_survive_a_row_that_was_cut_off(undisturbed, tmp_path):
 
 def test_a_test_that_is_stopped_twice_is_done_at_last(undisturbed, tmp_path):
     asked = iter(range(1, 100))
-    finish(changed(SMOKE, {"save_steps": 0}), tmp_path, stop=lambda: next(asked) == 6)
+    finish(changed(SMOKE, {"save_steps": 0}), tmp_path, stop=lambda: next(asked) == 7)
     assert finish(None, tmp_path, resume=True, stop=lambda: True) == []
     finish(None, tmp_path, resume=True)
     assert same(undisturbed[0], tmp_path)
@@ -415,12 +416,27 @@ def test_fit_shares_gradients_with_other_ranks(rng):
 
         def mean(self, tree):
             (value, _), grads = halves[1]
-            return trees.map(lambda ours, theirs: (ours + theirs) / 2, tree, [value, grads])
+            return trees.map(lambda ours, theirs: (ours + theirs) / 2, tree, [value, grads, np.array([0.0, 1.0])])
 
-    ours = next(fit(loss, params, [batches[0, :4]], rate=rate, comm=Other()))
+    shared = {"share": lambda value, aux: np.array([1.0, 0.0]), "comm": Other()}
+    ours = next(fit(loss, params, [batches[0, :4]], rate=rate, **shared))
+    assert ours.shared.tolist() == [0.5, 0.5]
     whole = next(fit(loss, params, batches[:1], rate=rate))
     np.testing.assert_allclose(ours.params["w"], whole.params["w"], rtol=1e-12)
     assert float(ours.loss) == pytest.approx(float(whole.loss))
+
+
+def test_a_step_of_a_run_takes_one_sum_over_the_ranks(tmp_path):
+    class Counting(Alone):
+        means = 0
+
+        def mean(self, tree):
+            self.means += 1
+            return tree
+
+    comm = Counting()
+    list(run(prepare(changed(SMOKE, {"test_every": 100}), tmp_path, comm=comm)))
+    assert comm.means == STEPS + 1  # and one for the test after the last step
 
 
 # -- tests from several views -----------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ ONE_SEED = "cannot be told from one seed"
 
 RULE = f"""A difference of two means counts where it is more than {SPREADS} times the spread and at least {100 * LEAST:.0f}
 point. The spread is the root of the mean of the two variances over seeds. With three seeds each, two models that are equal
-pass for different about one time in 14, so of all comparisons here one or two may be wrong. That two are alike counts as shown
-only where a difference of {100 * ALIKE_BELOW:.0f} points would have counted. Where neither line is {100 * LEARNED:.0f} points above chance, or both are above
-{100 * TOP:.0f} %, nothing can show."""
+pass for different about one time in 14, so of all comparisons here one or two may be wrong. That two are alike counts as
+shown only where a difference of {100 * ALIKE_BELOW:.0f} points would have counted. Where neither line is {100 * LEARNED:.0f}
+points above chance, or both are above {100 * TOP:.0f} %, nothing can show."""
 
 
 @dataclass(frozen=True)

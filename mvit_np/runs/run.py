@@ -29,14 +29,14 @@ from . import task as tasks
 def run(job, stop=lambda: False):
     """Train to the end; yields a row of `run_folder.FIELDS` after every step.
 
-    stop   asked after every step, and in tests after every batch: whether to end now. The step is then saved, and
-           `prepare(..., resume=True)` goes on, with the test that was given up.
+    stop   asked in every step, and in tests after every batch: whether to end now. The step is then saved, and
+           `prepare(..., resume=True)` goes on, with the test that was not made.
 
     Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such steps.
     """
     state, clock, best, saved_at = job.state, _Clock(job.seconds), job.best, time.monotonic()
-    with job.lock, closing(_steps(job)) as steps, closing(_metrics(job)) as metrics:
-        if _was_given_up(job, metrics.rows):
+    with job.lock, closing(_steps(job, stop)) as steps, closing(_metrics(job)) as metrics:
+        if _is_left_untested(job, metrics.rows):
             with clock.standing():
                 test = _tested(job, state, stop)
             if test is None:
@@ -47,11 +47,12 @@ def run(job, stop=lambda: False):
                 _save(job, metrics, state, clock.seconds, best, better)
         for step in steps:
             state, due, test = step.state, _test_is_due(job, step.state.step), None
-            if due:
+            correct, stopping = _decided(step)
+            if due and not stopping:
                 with clock.standing():
                     test = _tested(job, state, stop)
-            given_up = due and test is None
-            correct, stopping = _agreed(job, tasks.accuracy(*step.aux), given_up or bool(stop()))
+            untested = due and test is None
+            stopping = stopping or untested
             metrics.add(_row(job, step, clock.seconds, correct, test))
             best, better = _best(best, test)
             if stopping or better or _save_is_due(job, state.step, saved_at):
@@ -60,7 +61,7 @@ def run(job, stop=lambda: False):
             if test is not None and state.step < job.steps:
                 _draw(job, metrics.rows)
             yield metrics.rows[-1]
-            if stopping and (given_up or state.step < job.steps):
+            if stopping and (untested or state.step < job.steps):
                 return
         _finish(job, state, metrics.rows)
 
@@ -68,9 +69,13 @@ def run(job, stop=lambda: False):
 # -- the steps --------------------------------------------------------------------------------------------------------
 
 
-def _steps(job):
+def _steps(job, stop):
     """What `fit` yields, from the job's state on."""
     recipe, state = job.recipe, job.state
+
+    def share(value, aux):
+        return from_host(np.array([tasks.accuracy(*aux), bool(stop())], value.dtype), value)
+
     return fit(
         tasks.loss_of(recipe, job.task.config),
         state.params,
@@ -82,6 +87,7 @@ def _steps(job):
         parts=recipe.accumulate,
         ema=recipe.ema,
         comm=job.comm,
+        share=share,
         guard=_guard(job),
     )
 
@@ -113,10 +119,10 @@ def _guard(job):
     return guard
 
 
-def _agreed(job, correct, stopping):
-    """The mean of a share over all ranks, and whether any of them wants to stop."""
-    correct, stopping = job.comm.mean(np.array([correct, stopping], float)).tolist()
-    return correct, stopping > 0
+def _decided(step):
+    """The share of the batch that was right, and whether any rank wants to stop."""
+    correct, stopping = to_host(step.shared).tolist()
+    return round(correct, 6), stopping > 0  # of float32
 
 
 def _row(job, step, seconds, correct, test):
@@ -164,10 +170,10 @@ def _test_is_due(job, step):
     return job.task.tests is not None and (step % every == 0 or step == job.steps)
 
 
-def _was_given_up(job, rows):
-    """Whether the test after the last step of a run that goes on was stopped before its end."""
-    given_up = rows and rows[-1]["step"] == job.state.step and rows[-1]["test_accuracy"] is None
-    return _test_is_due(job, job.state.step) and job.comm.broadcast(bool(given_up))
+def _is_left_untested(job, rows):
+    """Whether the run was stopped before the end of the test that its last step was due."""
+    untested = rows and rows[-1]["step"] == job.state.step and rows[-1]["test_accuracy"] is None
+    return _test_is_due(job, job.state.step) and job.comm.broadcast(bool(untested))
 
 
 def _best(best, test):

@@ -44,11 +44,12 @@ class Step:
     norm: Any
     state: State
     skipped: str = ""  # why nothing was learned from this batch
+    shared: Any = None  # the mean over all ranks of what `share` gave
 
 
 def fit(
     loss, params, batches, *, rate, weight_decay=0.05, clip_norm=1.0,
-    optimizer=None, state=None, parts=1, ema=0.0, comm=None, guard=None,
+    optimizer=None, state=None, parts=1, ema=0.0, comm=None, share=None, guard=None,
 ):  # fmt: skip
     """Minimise `loss(params, batch) -> (value, aux)` over `batches`; yields a `Step` for each.
 
@@ -58,6 +59,8 @@ def fit(
     parts      how many parts a batch is taken in, for memory: see `accumulated`
     ema        decay of a running mean of the parameters, kept in `state.average`; 0: none
     comm       other ranks that run this loop on other clips of the same batch: see `distributed`
+    share      share(value, aux) gives an array like `value` of further numbers for all ranks to know, such as a wish to stop:
+               they travel with the gradients, and their mean is in `Step.shared`
     guard      guard(index, params, batch, loss, grads, norm) looks at a step before it is taken: it raises an error, or says
                why to skip it, or "" where all is well
     """
@@ -67,11 +70,11 @@ def fit(
     for batch in batches:
         index = state.step
         (value, aux), grads = gradient(state.params, batch)
-        value, grads = comm.mean([value, grads])  # from here on all ranks know the same
+        value, grads, *shared = comm.mean([value, grads] + ([share(value, aux)] if share else []))  # all ranks know the same
         clipped, norm = clip_by_norm(grads, clip_norm)
         skipped = guard(index, state.params, batch, value, grads, norm) if guard else ""
         state = replace(state, step=index + 1) if skipped else _learned(state, clipped, rate(index), optimizer, ema)
-        yield Step(index, state.params, value, aux, rate(index), norm, state, skipped)
+        yield Step(index, state.params, value, aux, rate(index), norm, state, skipped, *shared)
 
 
 def begin(params, optimizer, ema=0.0):
