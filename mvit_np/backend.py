@@ -6,8 +6,10 @@ library's functions under their NumPy names. This is the only file that imports 
 
 from __future__ import annotations
 
+import contextvars
 import importlib
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,19 +17,24 @@ import scipy.special
 
 
 class Library(NamedTuple):
-    """An array library: its functions under NumPy's and scipy.special's names, and the way in from a NumPy array."""
+    """An array library: its functions under NumPy's and scipy.special's names, and the way in from a NumPy array.
+
+    tools   what a device can do beyond that (`device.tools.Tools`): kernels of our own, products; None on NumPy
+    """
 
     namespace: Any
     special: Any
     from_host: Callable
+    tools: Any = None
 
 
+_plain = contextvars.ContextVar("plain arrays", default=False)
 _LIBRARIES = dict.fromkeys([np.ndarray, np.generic], Library(np, scipy.special, np.asarray))
 
 
-def register_library(array_type, namespace, special, from_host):
-    """Let arrays of `array_type` be computed with `namespace` and `special`; `from_host` makes one from a NumPy array."""
-    _LIBRARIES[array_type] = Library(namespace, special, from_host)
+def register_library(array_type, namespace, special, from_host, tools=None):
+    """Let arrays of `array_type` be computed with these: the fields of a `Library`."""
+    _LIBRARIES[array_type] = Library(namespace, special, from_host, tools)
 
 
 def array_module(x):
@@ -41,6 +48,21 @@ def array_module(x):
 def special_functions(x):
     """The `scipy.special` of the library `x` belongs to (`cupyx.scipy.special` on a device)."""
     return _library(x).special
+
+
+def device_tools(x):
+    """What the device that `x` lives on can do beyond array functions (`device.tools.Tools`); None on NumPy."""
+    return None if _plain.get() else _library(x).tools
+
+
+@contextmanager
+def plain_arrays():
+    """Let devices be used through their array functions alone within the block, for comparing with `device_tools`."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
 
 
 def is_array(x):
@@ -115,7 +137,7 @@ def _entry(kind):
             return _LIBRARIES[base]
     if kind.__module__.split(".")[0] == "cupy":
         cupy, special = importlib.import_module("cupy"), importlib.import_module("cupyx.scipy.special")
-        register_library(kind, cupy, special, cupy.asarray)
+        register_library(kind, cupy, special, cupy.asarray, importlib.import_module("mvit_np.device.tools").Tools(cupy))
         return _LIBRARIES[kind]
     return None
 

@@ -311,7 +311,7 @@ FUNCTIONS = (  # names, how many arrays come first, keywords CuPy takes (of a ro
     ("zeros_like ones_like", 1, "dtype order shape"),
     ("zeros ones arange linspace eye", 0, "shape dtype order start stop step num endpoint M k"),
 )
-HOST = """pi e inf nan newaxis dtype finfo iinfo issubdtype can_cast promote_types isscalar generic number integer
+HOST = """pi e inf nan newaxis dtype finfo iinfo issubdtype can_cast promote_types isscalar broadcast_shapes generic number integer
     floating bool_ uint8 int8 int16 int32 int64 uint32 uint64 float16 float32 float64 complex64 inexact"""
 WAITING = "nonzero flatnonzero argwhere unique bincount histogram extract compress trim_zeros array_repr array_str"
 SPECIAL = "erf erfc erfinv ndtr ndtri expit xlogy"
@@ -375,7 +375,9 @@ special = Namespace(
 
 
 def install():
-    """Make the package take `DeviceArray`s for the arrays of a library of their own."""
+    """Make the package take `DeviceArray`s for the arrays of a library of their own, with kernels where there is a gcc."""
+    from gcc_tools import GCC, GccTools
+
     from mvit_np.backend import register_library
 
-    register_library(DeviceArray, xp, special, from_host)
+    register_library(DeviceArray, xp, special, from_host, GccTools(attrgetter("_host")) if GCC else None)

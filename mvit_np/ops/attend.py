@@ -6,9 +6,13 @@ import numpy as np
 
 from .. import tiles
 from ..autodiff import op
-from ..backend import array_module
+from ..backend import array_module, device_tools
+from ..kernels import softmax as fused
+from ..precision import precision
+from ..products import matmul, operand
 from .softmax import softmax_array
 
+SCORES = 1 << 27  # of a device's scores that exist at a time: half a gigabyte
 SAFE = 40  # powers of two: with exponents in +-40 nothing in forward or backward leaves the range of float32
 
 
@@ -20,16 +24,18 @@ def attend(q, k, v, scale):
     dS = P (dP - rowsum(P dP)),  dQ = scale dS K,  dK = scale dS' Q.
     P is (B, h, Nq, Nk), the largest array of the model: only some of its rows exist at a time, and none is kept.
     """
+    if device_tools(q):
+        return _fused(q, k, v, scale)
     xp = array_module(q)
     shape, out = q.shape, xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
-    q, k, v, z = (heads_first(x) for x in (q, k, v, out))
+    q, k, v, z = (heads_first(x) for x in (*map(operand, (q, k, v)), out))
     work = k.shape[2] * (k.shape[3] + v.shape[3]) // tiles.PRODUCT
     pieces = tiles.blocks(q, q.shape[:3], k.shape[2], work)
     ones = xp.ones((k.shape[2], 1), dtype=q.dtype)
     safe = _largest_exponent(q, k, scale) < SAFE
 
     def exponentials(at):
-        s = (q[at] * (scale / math.log(2))) @ k[at[:2]].swapaxes(-1, -2)
+        s = matmul(q[at] * (scale / math.log(2)), k[at[:2]].swapaxes(-1, -2))
         if not safe:  # the same P: a row's exponentials and their sum change by one factor
             s -= s.max(axis=-1, keepdims=True)
         e = xp.exp2(s, out=s)
@@ -37,7 +43,7 @@ def attend(q, k, v, scale):
 
     def tile(at):
         e, share = exponentials(at)
-        xp.matmul(e, v[at[:2]], out=z[at])
+        matmul(operand(e), v[at[:2]], out=z[at])
         z[at] *= share
 
     tiles.run(tile, pieces)
@@ -48,17 +54,50 @@ def attend(q, k, v, scale):
         def tile(at, dk, dv):
             head = at[:2]
             e, share = exponentials(at)
-            dz_l = dz[at] * share  # so that no pass over E is needed to make it P
-            dv[head] += e.swapaxes(-1, -2) @ dz_l
-            ds = dz_l @ v[head].swapaxes(-1, -2)
+            dz_l = operand(dz[at] * share)  # so that no pass over E is needed to make it P
+            matmul(operand(e).swapaxes(-1, -2), dz_l, out=dv[head], add=True)
+            ds = matmul(dz_l, v[head].swapaxes(-1, -2))
             ds -= ((e * ds) @ ones) * share
             ds *= e
             ds *= scale
-            xp.matmul(ds, k[head], out=dq[at])
-            dk[head] += ds.swapaxes(-1, -2) @ q[at]
+            ds = operand(ds)
+            matmul(ds, k[head], out=dq[at])
+            matmul(ds.swapaxes(-1, -2), q[at], out=dk[head], add=True)
 
         dk, dv = tiles.total(tile, pieces, (k, v))
         return *(heads_first(dx) for dx in (dq, dk, dv)), None
+
+    return out, backward
+
+
+def _fused(q, k, v, scale):
+    """The same on a device: as many clips at a time as SCORES allow, P made of S in one kernel."""
+    xp, number = array_module(q), q.dtype
+    shapes = [x.shape for x in (q, k, v)]
+    kind = "bf16" if precision() == "bf16" and number == "float32" else "T"
+    q, k, v = (heads_first(operand(x)) for x in (q, k, v))
+    some = max(1, SCORES // (shapes[0][1] * shapes[0][2] * shapes[1][1]))
+    pieces = [slice(i, i + some) for i in range(0, shapes[0][0], some)]
+    out = xp.empty((*shapes[0][:3], shapes[2][3]), dtype=number)
+
+    def weights(at):
+        s = xp.empty((*q[at].shape[:3], k.shape[2]), dtype=number)
+        return fused.softmax_rows(matmul(q[at], k[at].swapaxes(-1, -2), out=s), scale, kind)
+
+    for at in pieces:
+        matmul(weights(at), v[at], out=heads_first(out[at]))
+
+    def backward(dz):
+        dz, gradients = heads_first(operand(dz)), [xp.empty(shape, dtype=number) for shape in shapes]
+        dq, dk, dv = map(heads_first, gradients)
+        for at in pieces:
+            p = weights(at)
+            matmul(p.swapaxes(-1, -2), dz[at], out=dv[at])
+            dp = xp.empty(p.shape, dtype=number)
+            ds = fused.softmax_rows_backward(p, matmul(dz[at], v[at].swapaxes(-1, -2), out=dp), scale)
+            matmul(ds, k[at], out=dq[at])
+            matmul(ds.swapaxes(-1, -2), q[at], out=dk[at])
+        return *gradients, None
 
     return out, backward
 

@@ -1,10 +1,13 @@
 """Cube embedding: a strided convolution that turns a clip into tokens (Sec. 3.2, "initial scale")."""
 
+import math
+
 from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
 from .depthwise_conv import grid_blocks
-from .linear import column_sums
+from ..products import matmul, operand
+from .linear import column_sums, plus
 from .windows import inside, out_grid, padded, seen, taps, windows
 
 
@@ -15,18 +18,18 @@ def cube_conv(x, w, b, stride, padding):
     A matrix product over cubes laid out as rows: dW = cubes' dY, and dX adds each cube's dY W' back to its place.
     """
     xp, kernel, width = array_module(x), w.shape[:3], w.shape[-1]
-    matrix = w.reshape(-1, width)
+    matrix = operand(w.reshape(-1, width))
     grid = out_grid(x.shape[1:4], kernel, stride, padding)
     y = xp.empty((x.shape[0], *grid, width), dtype=x.dtype)
     pieces = grid_blocks(y, matrix.shape[0] // tiles.PRODUCT + 1, matrix.shape[0])
 
     def cubes(at):
         cells, steps, tap_steps = seen(x, at, kernel, stride, padding)
-        return windows(cells, at, kernel, steps, tap_steps).reshape(-1, matrix.shape[0])
+        return operand(windows(cells, at, kernel, steps, tap_steps).reshape(-1, matrix.shape[0]))
 
     def tile(at):
-        part = cubes(at) @ matrix
-        part += b
+        part = xp.empty((math.prod(y[at].shape[:-1]), width), dtype=x.dtype)
+        plus(part, cubes(at), matrix, b)
         y[at] = part.reshape(y[at].shape)
 
     tiles.run(tile, pieces)
@@ -34,17 +37,17 @@ def cube_conv(x, w, b, stride, padding):
     def backward(dy):
         def tile(at, dw, db):
             rows = dy[at].reshape(-1, width)
-            dw += cubes(at).T @ rows
+            matmul(cubes(at).T, operand(rows), out=dw, add=True)
             db += column_sums(rows)
 
         def dx():  # as a function: training does not ask for the clip's gradient
-            d_cubes = (dy.reshape(-1, width) @ matrix.T).reshape(*dy.shape[:4], *w.shape[:4])
+            d_cubes = matmul(operand(dy.reshape(-1, width)), matrix.T).reshape(*dy.shape[:4], *w.shape[:4])
             wide = padded(xp.zeros(x.shape, dtype=x.dtype), padding)
             for tap, cells in taps(kernel, stride, grid):
                 wide[cells] += d_cubes[(..., *tap, slice(None))]
             return wide[inside(padding)]
 
-        dw, db = tiles.total(tile, pieces, (matrix, b))
+        dw, db = tiles.total(tile, pieces, (w.reshape(-1, width), b))
         return dx, dw.reshape(w.shape), db, None, None
 
     return y, backward

@@ -6,7 +6,8 @@ import math
 
 from .. import tiles
 from ..autodiff import op
-from ..backend import array_module
+from ..backend import array_module, device_tools
+from ..kernels import depthwise_conv as fused
 from .windows import out_grid, seen
 
 LINE = 1536  # numbers in an inner loop at most, so that the filters, as often as there are channels in it, stay in the cache
@@ -22,6 +23,8 @@ def depthwise_conv(x, w, stride, padding):
     cells is a convolution of dy, with stride 1, by every s-th tap in reverse order.
     """
     xp, kernel = array_module(x), w.shape[:3]
+    if device_tools(x):
+        return _fused(x, w, out_grid(x.shape[1:4], kernel, stride, padding), stride, padding)
     flat = x.reshape(*x.shape[:4], -1)  # all heads' channels side by side
     y = xp.empty((x.shape[0], *out_grid(x.shape[1:4], kernel, stride, padding), flat.shape[4]), dtype=x.dtype)
     pieces, shape = grid_blocks(y, math.prod(kernel)), y.shape
@@ -45,6 +48,16 @@ def depthwise_conv(x, w, stride, padding):
         return dx.reshape(x.shape), *tiles.total(tile, pieces, (w,)), None, None
 
     return y.reshape(*shape[:4], *x.shape[4:]), backward
+
+
+def _fused(x, w, grid, stride, padding):
+    x = x if fused.lies_well(x) else array_module(x).ascontiguousarray(x)
+
+    def backward(dy):
+        dy = array_module(dy).ascontiguousarray(dy)
+        return *fused.depthwise_conv_backward(x, w, dy, stride, padding), None, None
+
+    return fused.depthwise_conv(x, w, grid, stride, padding), backward
 
 
 def _spread(dy, w, shape, stride, padding):

@@ -6,7 +6,9 @@ import numpy as np
 
 from .. import tiles
 from ..autodiff import op
-from ..backend import array_module, special_functions
+from ..backend import array_module, device_tools, special_functions
+from ..kernels import gelu as fused
+from ..precision import operand, precision
 
 # Phi(x) = 1 / (1 + 2^(-x R(x^2))): R by powers of x^2, fitted so that the largest error of Phi and of x Phi is least (7e-8).
 # The last being positive, Phi goes on to 0 and 1 beyond the range of the fit, |x| < 5.8.
@@ -21,14 +23,37 @@ def gelu(x):
     """
 
     def backward(dy):
-        slope = gelu_and_slope(x)[1]
-        slope *= dy
-        return (slope,)
+        return (gelu_backward(x, None, dy)[1],)
 
     return gelu_array(x), backward
 
 
-def gelu_array(x):
+def gelu_array(x, b=None, factor=False):
+    """gelu(x + b) of a plain array x, which may be overwritten where there is a b; `factor`: as `operand` would give it."""
+    if device_tools(x):
+        return fused.gelu(x, b, _kind(x, factor))
+    if b is not None:
+        x += b
+    y = _gelu_array(x)
+    return operand(y) if factor else y
+
+
+def gelu_backward(x, b, dy, factor=False):
+    """gelu(x + b) and dy gelu'(x + b) of plain arrays, as with `gelu_array`."""
+    if device_tools(x):
+        return fused.gelu_backward(x, b, dy, _kind(x, factor))
+    if b is not None:
+        x += b
+    y, slope = gelu_and_slope(x)
+    slope *= dy
+    return (operand(y), operand(slope)) if factor else (y, slope)
+
+
+def _kind(x, factor):
+    return "bf16" if factor and x.dtype == "float32" and precision() == "bf16" else "T"
+
+
+def _gelu_array(x):
     """x Phi(x) of a plain array."""
     xp, exact = array_module(x), x.dtype != "float32"
 

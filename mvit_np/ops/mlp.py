@@ -3,8 +3,9 @@
 from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
-from .gelu import gelu_and_slope, gelu_array
-from .linear import column_sums
+from ..products import matmul, operand
+from .gelu import gelu_array, gelu_backward
+from .linear import column_sums, plus
 
 WIDEST = 1024  # hidden numbers of a row, as far as the size of a tile goes: at 512 rows it pays to pack the weights for one
 
@@ -17,38 +18,31 @@ def mlp(x, w1, b1, w2, b2, skip=None):
     With H = X W1 + b1 and A = gelu(H), both rebuilt:  dW2 = A' dY,  dH = (dY W2') gelu'(H),  dW1 = X' dH,  dX = dH W1',
     each bias gets the sum of its rows, and the skip gets dY.
     """
-    xp = array_module(x)
-    rows = x.reshape(-1, x.shape[-1])
+    xp, shape, dtype = array_module(x), x.shape, x.dtype
+    rows, factor1, factor2 = operand(x.reshape(-1, shape[-1])), operand(w1), operand(w2)
     skip_rows = None if skip is None else skip.reshape(-1, w2.shape[1])
-    y = xp.empty((rows.shape[0], w2.shape[1]), dtype=x.dtype)
+    y = xp.empty((rows.shape[0], w2.shape[1]), dtype=dtype)
     pieces = tiles.rows(rows, min(w1.shape[1], WIDEST), (w1.size + w2.size) // tiles.PRODUCT)
 
-    def hidden(at):
-        h = rows[at] @ w1
-        h += b1
-        return h
-
     def tile(at):
-        xp.matmul(gelu_array(hidden(at)), w2, out=y[at])
-        y[at] += b2
-        if skip is not None:
-            y[at] += skip_rows[at]
+        a = gelu_array(matmul(rows[at], factor1), b1, factor=True)
+        plus(y[at], a, factor2, b2, None if skip is None else skip_rows[at])
 
     tiles.run(tile, pieces)
 
     def backward(dy_given):
-        dy = dy_given.reshape(-1, dy_given.shape[-1])
-        dx = xp.empty(rows.shape, dtype=x.dtype)
+        dy_rows = dy_given.reshape(-1, dy_given.shape[-1])
+        dy = operand(dy_rows)
+        dx = xp.empty(rows.shape, dtype=dtype)
 
         def tile(at, dw1, db1, dw2, db2):
-            a, dh = gelu_and_slope(hidden(at))
-            dh *= dy[at] @ w2.T
-            dw2 += a.T @ dy[at]
-            db2 += column_sums(dy[at])
-            dw1 += rows[at].T @ dh
-            db1 += column_sums(dh)
-            xp.matmul(dh, w1.T, out=dx[at])
+            a, dh = gelu_backward(matmul(rows[at], factor1), b1, matmul(dy[at], factor2.T), factor=True)
+            matmul(a.T, dy[at], out=dw2, add=True)
+            db2 += column_sums(dy_rows[at])
+            matmul(rows[at].T, dh, out=dw1, add=True)
+            db1 += column_sums(dh, b1)
+            matmul(dh, factor1.T, out=dx[at])
 
-        return dx.reshape(x.shape), *tiles.total(tile, pieces, (w1, b1, w2, b2)), dy_given
+        return dx.reshape(shape), *tiles.total(tile, pieces, (w1, b1, w2, b2)), dy_given
 
-    return y.reshape(*x.shape[:-1], w2.shape[1]), backward
+    return y.reshape(*shape[:-1], w2.shape[1]), backward

@@ -13,6 +13,7 @@ from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
 from ..interpolation import linear_matrix
+from ..products import matmul, operand
 
 
 @op
@@ -60,14 +61,10 @@ def _lines(x, thw, axis):
 
 def _products(a, b, out, add=False):
     """out = a b, or out += a b, some places at a time.   a: (B, other, places, I, J)   b: the same (J, K), or (places, J, K)"""
-    xp = array_module(a)
-    b = xp.broadcast_to(b, (*a.shape[:3], *b.shape[-2:]))
+    a, b = operand(a), array_module(a).broadcast_to(operand(b), (*a.shape[:3], *b.shape[-2:]))
 
     def tile(at):
-        if add:
-            out[at] += a[at] @ b[at]
-        else:
-            xp.matmul(a[at], b[at], out=out[at])
+        matmul(a[at], b[at], out=out[at], add=add)
 
     width = math.prod(a.shape[3:])
     tiles.run(tile, tiles.blocks(a, a.shape[:3], width, width * b.shape[4] // tiles.PRODUCT))

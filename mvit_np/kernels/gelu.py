@@ -1,0 +1,49 @@
+"""GELU with the bias of the layer before it, in one pass.   (the plain version: ops/gelu.py)"""
+
+from ..backend import array_module
+from ..device.kernel import Kernel
+
+PHI = "DEVICE T phi(T x) { return (T)0.5 * erfc(x * (T)-0.70710678118654752); }"
+
+FORWARD = Kernel(
+    "gelu",
+    "const T* h, const T* b, OUT* y",
+    """
+        const T x = h[i] + BIAS;
+        put(&y[i], x * phi(x));
+    """,
+    helpers=PHI,
+)
+
+BACKWARD = Kernel(
+    "gelu_backward",
+    "const T* h, const T* b, const T* dy, OUT* y, OUT* dx",
+    """
+        const T x = h[i] + BIAS, p = phi(x), up = dy[i];
+        put(&y[i], x * p);
+        put(&dx[i], up * (p + x * exp((T)-0.5 * x * x) * (T)0.39894228040143268));
+    """,
+    helpers=PHI,
+)
+
+
+def gelu(h, b=None, out="T"):
+    """gelu(h + b).   h: (..., H), contiguous   b: (H,) or None   out: "T", or "bf16" for a factor of a product   ->   (..., H)"""
+    y = _like(h, out)
+    FORWARD(h, h.size, h, h if b is None else b, y, OUT=out, BIAS=_bias(b))
+    return y
+
+
+def gelu_backward(h, b, dy, out="T"):
+    """gelu(h + b), and dy gelu'(h + b)"""
+    y, dx = _like(h, out), _like(h, out)
+    BACKWARD(h, h.size, h, h if b is None else b, dy, y, dx, OUT=out, BIAS=_bias(b))
+    return y, dx
+
+
+def _bias(b):
+    return "0" if b is None else f"b[i % {b.size}]"
+
+
+def _like(x, out):
+    return array_module(x).empty(x.shape, dtype="uint16" if out == "bf16" else x.dtype)
