@@ -10,6 +10,7 @@ from .gradcheck import adjointcheck, gradcheck
 from .model import forward, init, predict
 from .ops import cross_entropy
 from .plan import plan
+from .precision import use_precision
 from .presets import PRESETS, preset
 from .report import GradientError
 from .resize import resize
@@ -44,8 +45,9 @@ __all__ = [
     # parts to build from
     "ops",
     "tree",
-    # where arrays live, and on how many threads they are computed
+    # where arrays live, on how many threads they are computed, and how exact products are
     "to_device",
     "to_host",
     "use_threads",
+    "use_precision",
 ]

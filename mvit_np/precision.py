@@ -17,6 +17,7 @@ import contextvars
 from contextlib import contextmanager
 
 from .backend import array_module, device_tools
+from .kernels.bf16 import to_bf16
 
 PRECISIONS = {"float32": 24, "tf32": 11, "bf16": 8}  # bits of mantissa, the leading one included
 
@@ -55,8 +56,6 @@ def operand(x):
         return rounded(x, PRECISIONS[name])
     if name == "tf32":
         return x  # the matrix units round
-    from .kernels.bf16 import to_bf16
-
     return to_bf16(x)
 
 

@@ -29,12 +29,16 @@ class HiddenTransfer(AssertionError):
 
 def from_host(array):
     """The explicit way in: a copy of a NumPy array (or scalar) on the device."""
+    if recording:
+        _refuse("from_host() while a graph is captured")
     transfers.to_device += 1
     return _new(np.array(array))
 
 
 def to_host(array):
     """The explicit way out: a copy of a device array on the host."""
+    if recording:
+        _refuse("to_host() while a graph is captured")
     transfers.to_host += 1
     return _device(array)._host.copy()
 
@@ -74,8 +78,23 @@ def _call(function, operands, *args, **keywords):
     known = [value for value in (*operands, keywords.get("out")) if isinstance(value, DeviceArray)]
     if keywords.get("out") is not None:
         keywords["out"] = _device(keywords["out"])._host
-    with np.errstate(all="ignore"):  # a device never warns about a division by zero
-        return _wrap(function(*map(_operand, operands), *args, **keywords), known)
+
+    def work():
+        with np.errstate(all="ignore"):  # a device never warns about a division by zero
+            return function(*map(_operand, operands), *args, **keywords)
+
+    result = _wrap(work(), known)
+    queued(work, result)
+    return result
+
+
+recording = []  # while a graph is captured: a list of (work, where its results are); see double_graph.py
+
+
+def queued(work, result=None):
+    """Something a graph would record: `work()` does it again, and what it returns belongs into `result`."""
+    if recording:
+        recording[-1].append((work, result))
 
 
 # ------------------------------------------------------------------------------------------------------------- indexing
@@ -136,14 +155,20 @@ class DeviceArray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key):
-        return _new(self._host[_index(key)])
+        index = _index(key)
+        return _call(lambda host: host[index], (self,)) if _is_advanced(index) else _new(self._host[index])
 
     def __setitem__(self, key, value):
         index = _index(key)
         value = _stored(index, value)
         if _is_advanced(index):
             _refuse_duplicates(self, index)
-        self._host[index] = value
+
+        def work():
+            self._host[index] = value
+
+        work()
+        queued(work)
 
     get = to_host
     T = property(lambda self: _new(self._host.T))
@@ -167,10 +192,10 @@ class DeviceArray:
         return xp.clip(self, min, max, out)
 
     def fill(self, value):
-        self._host[...] = _stored((), value)
+        self[...] = value
 
     def copy(self, order="C"):
-        return _new(self._host.copy(order))
+        return _call(np.ndarray.copy, (self,), order)
 
     def __deepcopy__(self, memo):
         return self.copy()
@@ -269,7 +294,13 @@ def _repeat(a, repeats, axis=None):
 
 def _copyto(dst, src, casting="same_kind", where=None):
     mask = True if where is None else _device(where)._host
-    np.copyto(_device(dst)._host, _operand(src), casting=casting, where=mask)
+    hosts = _device(dst)._host, _operand(src)
+
+    def work():
+        np.copyto(*hosts, casting=casting, where=mask)
+
+    work()
+    queued(work)
 
 
 def _add_at(a, indices, b):
@@ -277,7 +308,13 @@ def _add_at(a, indices, b):
     if str(_device(a).dtype) not in SCATTER_DTYPES:
         raise TypeError(f"add.at: CuPy adds into {', '.join(SCATTER_DTYPES)} only, not {a.dtype}")
     index = _index(indices)
-    np.add.at(a._host, index, _stored(index, b))
+    value = _stored(index, b)
+
+    def work():
+        np.add.at(a._host, index, value)
+
+    work()
+    queued(work)
 
 
 # ------------------------------------------------------------------------------------------------------- the namespaces

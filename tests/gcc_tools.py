@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+import device_double
+
 from mvit_np.device.kernel import C
 
 GCC = shutil.which("gcc")
@@ -28,7 +30,14 @@ class GccTools:
         arrays = {id(x): self._host(x) for x in args if not isinstance(x, (int, float, np.ndarray))}
         given = [arrays.get(id(x), x) for x in args]
         passed = [x.ctypes.data_as(ctypes.c_void_p) if id(a) in arrays else _by_value(x) for a, x in zip(args, given)]
-        _compiled(kernel, names)(*passed, ctypes.c_longlong(jobs))
+        compiled = _compiled(kernel, names)
+
+        def work():
+            compiled(*passed, ctypes.c_longlong(jobs))
+            return arrays  # which are alive for as long as this may be called
+
+        work()
+        device_double.queued(work)
 
     def gemm(self, b, a, out, sizes, count, *, add, tf32):
         """cublasGemmStridedBatchedEx: column-major matrices found by pointer, leading dimension and distance alone."""
@@ -36,8 +45,15 @@ class GccTools:
         left, right = self._matrices(b, k, j, count), self._matrices(a, j, i, count)
         result = self._matrices(out, k, i, count)
         assert not out.flip and out.array.dtype != HALVES and a.array.dtype == b.array.dtype
-        product = np.matmul(_number(left), _number(right)).astype(result.dtype)
-        result[...] = result + product if add else product
+        hosts = [self._host(side.array) for side in (b, a, out)]
+
+        def work():
+            product = np.matmul(_number(left), _number(right)).astype(result.dtype)
+            result[...] = result + product if add else product
+            return hosts  # which are alive for as long as this may be called
+
+        work()
+        device_double.queued(work)
 
     def _matrices(self, side, rows, columns, count):
         """(count, rows, columns) of op(X) as cuBLAS sees it, a view."""

@@ -1,7 +1,7 @@
 """cuBLAS by ctypes: one function of it, with a handle, a stream and a workspace of our own.
 
-CuPy's own binding refuses to be called while a graph is captured, and has no strided-batched product for all types. cuBLAS itself
-may be captured, as long as its workspace is not allocated on the way.
+CuPy's own binding refuses to be called while a graph is captured, and its `@` copies what is transposed. cuBLAS itself may be
+captured, as long as its workspace is not allocated on the way.
 """
 
 from __future__ import annotations
@@ -19,56 +19,45 @@ class CublasError(RuntimeError):
     """A call that cuBLAS refused, with its status."""
 
 
+_POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
+_MATRIX = [_POINTER, _INT, _INT, _LONG]  # where, its type, its leading dimension, how far to the next
+_GEMM = [_POINTER, *[_INT] * 5, _POINTER, *_MATRIX, *_MATRIX, _POINTER, *_MATRIX, _INT, _INT, _INT]
+_NUMBERS = {name: (ctypes.c_double if name == "float64" else ctypes.c_float) for name in COMPUTE}
+_ONE = {name: kind(1) for name, kind in _NUMBERS.items()}
+_ZERO = {name: kind(0) for name, kind in _NUMBERS.items()}
+
+
 class Handle:
-    """A handle of cuBLAS for the current device. It is made outside of any capture."""
+    """A handle of cuBLAS for one stream of the current device. It is made outside of any capture."""
 
-    def __init__(self, cupy):
+    def __init__(self, cupy, stream):
         self._library = ctypes.CDLL(_path(cupy))
-        self._handle = ctypes.c_void_p()
-        self._call("cublasCreate_v2", ctypes.byref(self._handle))
+        self._gemm = self._library.cublasGemmStridedBatchedEx
+        self._gemm.argtypes = _GEMM
+        self._handle = _POINTER()
         self._workspace = cupy.empty(WORKSPACE, dtype="uint8")  # in use for as long as the handle is
-        self._stream = None
+        _check("cublasCreate", self._library.cublasCreate_v2(ctypes.byref(self._handle)))
+        _check("cublasSetStream", self._library.cublasSetStream_v2(self._handle, _POINTER(stream)))
+        place = _POINTER(self._workspace.data.ptr), ctypes.c_size_t(WORKSPACE)
+        _check("cublasSetWorkspace", self._library.cublasSetWorkspace_v2(self._handle, *place))  # the stream resets it
 
-    def gemm(self, stream, b, a, out, sizes, count, add, compute):
+    def gemm(self, b, a, out, sizes, count, add, compute):
         """out = a b for each matrix of the batch.   b, a, out: (pointer, type, flip, leading, apart)   sizes: (K, I, J)"""
-        if stream != self._stream:  # setting the stream resets the workspace
-            self._call("cublasSetStream_v2", self._handle, ctypes.c_void_p(stream))
-            self._call(
-                "cublasSetWorkspace_v2",
-                self._handle,
-                ctypes.c_void_p(self._workspace.data.ptr),
-                ctypes.c_size_t(WORKSPACE),
-            )
-            self._stream = stream
-        number = ctypes.c_double if compute == "float64" else ctypes.c_float
-        one, kept = number(1), number(bool(add))
-        self._call(
-            "cublasGemmStridedBatchedEx",
-            self._handle,
-            *(ctypes.c_int(side[2]) for side in (b, a)),
-            *map(ctypes.c_int, sizes),
-            ctypes.byref(one),
-            *_matrix(b),
-            *_matrix(a),
-            ctypes.byref(kept),
-            *_matrix(out),
-            ctypes.c_int(count),
-            ctypes.c_int(COMPUTE[compute]),
-            ctypes.c_int(-1),  # the algorithm: cuBLAS chooses
-        )
-
-    def _call(self, name, *args):
-        if status := getattr(self._library, name)(*args):
-            raise CublasError(f"{name} failed with status {status}")
+        one, kept = ctypes.byref(_ONE[compute]), ctypes.byref((_ONE if add else _ZERO)[compute])
+        matrices = [(side[0], side[1], side[3], side[4]) for side in (b, a, out)]
+        status = self._gemm(
+            self._handle, b[2], a[2], *sizes, one, *matrices[0], *matrices[1], kept, *matrices[2], count, COMPUTE[compute], -1
+        )  # -1: cuBLAS chooses the algorithm
+        _check("cublasGemmStridedBatchedEx", status)
 
 
-def _matrix(side):
-    pointer, kind, _, leading, apart = side
-    return ctypes.c_void_p(pointer), ctypes.c_int(kind), ctypes.c_int(leading), ctypes.c_longlong(apart)
+def _check(name, status):
+    if status:
+        raise CublasError(f"{name} failed with status {status}")
 
 
 def _path(cupy):
     """The file of the cuBLAS that CuPy has loaded, so that there is one in the process."""
-    cupy.cuda.cublas.getVersion(cupy.cuda.Device().cublas_handle)
+    _ = cupy.cuda.Device().cublas_handle  # loads it
     found = re.search(r"/\S*libcublas\.so\S*", Path("/proc/self/maps").read_text())
     return found.group() if found else "libcublas.so"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from .cublas import BF16, FLOAT32, FLOAT64, Handle
 
 THREADS = 256  # in a block
@@ -22,7 +24,8 @@ class Tools:
         if not jobs:
             return
         blocks = min(-(-jobs * kernel.lanes // THREADS), MOST_BLOCKS)
-        self._function(kernel, names)((blocks,), (THREADS,), (*args, jobs))
+        structs = [x.view(f"V{x.nbytes}") if isinstance(x, np.ndarray) else x for x in args]  # of one: it goes by value
+        self._function(kernel, names)((blocks,), (THREADS,), (*structs, jobs))
 
     @functools.cache  # noqa: B019  (there is one Tools a process)
     def _function(self, kernel, names):
@@ -33,11 +36,11 @@ class Tools:
         compute = "float64" if a.array.dtype == "float64" else "tf32" if tf32 and a.array.dtype == "float32" else "float32"
         stream = self._cupy.cuda.get_current_stream().ptr
         sides = [(_pointer(side), KINDS[str(side.array.dtype)], *side[2:]) for side in (b, a, out)]
-        self._handle(self._cupy.cuda.Device().id).gemm(stream, *sides, sizes, count, add, compute)
+        self._handle(self._cupy.cuda.Device().id, stream).gemm(*sides, sizes, count, add, compute)
 
     @functools.cache  # noqa: B019
-    def _handle(self, device):
-        return Handle(self._cupy)
+    def _handle(self, device, stream):
+        return Handle(self._cupy, stream)
 
 
 def _pointer(side):

@@ -28,7 +28,7 @@ BACKWARD = Kernel(
 
 
 def gelu(h, b=None, out="T"):
-    """gelu(h + b).   h: (..., H), contiguous   b: (H,) or None   out: "T", or "bf16" for a factor of a product   ->   (..., H)"""
+    """gelu(h + b).   h: (..., H), contiguous   b: (H,) or None   ->   (..., H)   out: "T", or "bf16" for a product's factor"""
     y = _like(h, out)
     FORWARD(h, h.size, h, h if b is None else b, y, OUT=out, BIAS=_bias(b))
     return y

@@ -5,8 +5,8 @@ import math
 from .. import tiles
 from ..autodiff import op
 from ..backend import array_module
-from .depthwise_conv import grid_blocks
 from ..products import matmul, operand
+from .depthwise_conv import grid_blocks
 from .linear import column_sums, plus
 from .windows import inside, out_grid, padded, seen, taps, windows
 

@@ -18,11 +18,7 @@ def project(x, w, b, count, rest=None):
     parts = [slice(i * width, (i + 1) * width) for i in range(count)]
     sources = [(x, parts)] if rest is None else [(x, parts[:1]), (rest, parts[1:])]
     groups = [(operand(source.reshape(-1, source.shape[-1])), source.shape, some) for source, some in sources]
-    ys = [
-        y.reshape(*shape[:-1], width)
-        for rows, shape, some in groups
-        for y in _projected(rows, factor, b, some, x.dtype)
-    ]
+    ys = [y.reshape(*shape[:-1], width) for rows, shape, some in groups for y in _projected(rows, factor, b, some, x.dtype)]
 
     def backward(*dys):
         dw, d_sources = array_module(w).zeros(w.shape, dtype=w.dtype), []

@@ -1,0 +1,84 @@
+"""CUDA graphs: all launches of a function recorded once, then replayed with one call, without Python in between.
+
+A recording holds addresses, not arrays. So what it works on must stay where it is: its inputs are copies of its own, and all it
+allocates comes from a pool of its own, which nobody else takes memory from. What is to differ from one replay to the next has
+to be an input; a Python number is the same in all of them.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from .. import tree as trees
+from ..backend import array_module
+
+WARM_UP = 2  # calls before the recording: the first compiles the kernels, which may not be recorded, and fills the pool
+
+
+class Graphed:
+    """`fun(carried, given) -> (carried, results)`, recorded at once and replayed at every call.
+
+    carried   a tree of device arrays that one call hands to the next, such as parameters; copied here, see `carried`
+    given     a tree of device arrays that come anew with every call, such as clips; those here are examples
+
+    `fun` may change what it is given in place. It must not look at a number, copy from or to the host, or decide by anything
+    but shapes. Raises RuntimeError where it does.
+    """
+
+    def __init__(self, fun, carried, given):
+        xp = array_module(trees.leaves(given)[0])
+        self._pool = xp.cuda.MemoryPool()
+        stream, now = xp.cuda.Stream(non_blocking=True), xp.cuda.get_current_stream()
+        now.synchronize()
+        with xp.cuda.using_allocator(self._pool.malloc), stream:
+            self._carried, self._given = trees.map(_copy, carried), trees.map(_copy, given)
+            for _ in range(WARM_UP):
+                fun(self._carried, self._given)
+            self._graph, self._results = _recorded(lambda: self._step(fun), stream)
+            _store(carried, self._carried)
+            _store(given, self._given)
+            stream.synchronize()
+
+    def __call__(self, given):
+        """The results, in arrays that the next call overwrites."""
+        _store(given, self._given)
+        self._graph.launch()
+        return self._results
+
+    @property
+    def carried(self):
+        """What was handed on, in arrays that the next call overwrites."""
+        return self._carried
+
+    def _step(self, fun):
+        carried, results = fun(self._carried, self._given)
+        _store(carried, self._carried)
+        return results
+
+
+def _recorded(step, stream):
+    stream.begin_capture()
+    try:
+        results = step()
+    except Exception as problem:
+        _give_up(stream)
+        rule = "a step that is recorded as a graph neither waits for the device nor copies from the host"
+        raise RuntimeError(f"{rule}; here: {problem}. Do without the graph, or find what does") from problem
+    return stream.end_capture(), results
+
+
+def _give_up(stream):
+    """End the recording, which an error has made invalid."""
+    with suppress(Exception):  # it says again that the recording is invalid
+        stream.end_capture()
+
+
+def _copy(x):
+    return x.copy()
+
+
+def _store(values, places):
+    """The values into the arrays that are there already; one that is there is left alone."""
+    for value, place in zip(trees.leaves(values), trees.leaves(places)):
+        if value is not place:
+            place[...] = value
