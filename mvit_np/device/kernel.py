@@ -11,6 +11,7 @@ body may use:
     lane, LANES     with `lanes=32` that many threads share a job, a warp, and each takes the places lane, lane + LANES, ...;
                     in C there is one. `sum_lanes(v)` and `max_lanes(v)` give every lane the sum or maximum of all
     bf16            the upper half of a float; `get(&x)` reads T or bf16 as T, `put(&x, v)` rounds v to what x is
+    UNROLL          before a loop over an array of this thread's own, which then sits in registers
     NAMES           what a launch defines, such as WIDTH=96: known when it is compiled, so loops unroll and divisions are cheap
 
 Arrays arrive as pointers to their first number, whole numbers as long long, others as double, and a NumPy array of 8-byte
@@ -50,6 +51,7 @@ CUDA = """
 #define INFINITY __int_as_float(0x7f800000)
 #endif
 #define DEVICE static __device__ inline
+#define UNROLL _Pragma("unroll")
 #define LANES {lanes}
 {defines}
 {common}
@@ -81,6 +83,7 @@ C = """
 #include <string.h>
 #include <tgmath.h>
 #define DEVICE static inline
+#define UNROLL
 #define LANES 1
 {defines}
 {common}

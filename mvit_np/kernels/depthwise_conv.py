@@ -71,6 +71,7 @@ FILTERS = Kernel(
     """
         const int c = i % C;
         T sum[KT * KH * KW];
+        UNROLL
         for (int tap = 0; tap < KT * KH * KW; tap++) sum[tap] = 0;
         for (Int o = i / C; o < outputs; o += (Int)(jobs / C)) {
             Int place = o;
@@ -78,10 +79,13 @@ FILTERS = Kernel(
             const int h = place % OUT_H; place /= OUT_H;
             const int t = place % OUT_T;
             const T *from = x + (place / OUT_T) * apart + c, up = dy[o * C + c];
+            UNROLL
             for (int a = 0; a < KT; a++) {
                 const int ct = t * ST + a - PT;
+                UNROLL
                 for (int b = 0; b < KH; b++) {
                     const int ch = h * SH + b - PH;
+                    UNROLL
                     for (int e = 0; e < KW; e++) {
                         const int cw = w * SW + e - PW;
                         if (ct >= 0 && ct < IN_T && ch >= 0 && ch < IN_H && cw >= 0 && cw < IN_W)
@@ -90,6 +94,7 @@ FILTERS = Kernel(
                 }
             }
         }
+        UNROLL
         for (int tap = 0; tap < KT * KH * KW; tap++) sums[(i / C * (KT * KH * KW) + tap) * C + c] = sum[tap];
     """,
 )

@@ -35,11 +35,13 @@ BACKWARD = Kernel(
     "const T* x, const T* g, const T* dy, T* dx, T* sums, double eps, long long rows",
     """
         T dg[OWN], db[OWN];  // of the columns lane, lane + LANES, ...
+        UNROLL
         for (int k = 0; k < OWN; k++) dg[k] = db[k] = 0;
         for (Int r = i; r < rows; r += (Int)jobs) {
             const T *row = x + r * WIDTH, *up = dy + r * WIDTH;
             const T mean = mean_of(row, lane), over = over_deviation(row, mean, (T)eps, lane);
             T sum_dz = 0, sum_z_dz = 0;
+            UNROLL
             for (int k = 0; k < OWN; k++) {
                 const int j = lane + k * LANES;
                 if (j < WIDTH) {
@@ -57,6 +59,7 @@ BACKWARD = Kernel(
                 dx[r * WIDTH + j] = over * (g[j] * up[j] - sum_dz - z * sum_z_dz);
             }
         }
+        UNROLL
         for (int k = 0; k < OWN; k++) {
             const int j = lane + k * LANES;
             if (j < WIDTH) {
