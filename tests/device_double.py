@@ -179,6 +179,14 @@ class DeviceArray:
         flags = self._host.flags
         return SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=flags.owndata)
 
+    @property
+    def data(self):
+        """Where the first number is, and in which allocation."""
+        owner = self._host
+        while getattr(owner, "base", None) is not None:
+            owner = owner.base
+        return SimpleNamespace(ptr=self._host.__array_interface__["data"][0], mem=owner, device_id=0)
+
     def reshape(self, *shape, order="C"):
         return xp.reshape(self, shape[0] if len(shape) == 1 else shape, order)
 

@@ -29,6 +29,9 @@ class GccTools:
         """As a launch on a device, one job after the other."""
         arrays = {id(x): self._host(x) for x in args if not isinstance(x, (int, float, np.ndarray))}
         given = [arrays.get(id(x), x) for x in args]
+        for array in arrays.values():  # or its parts are, where the kernel is told how far they lie apart
+            parts = array[0] if kernel.apart and array.ndim > 1 and array.shape[0] else array
+            assert parts.flags.c_contiguous, f"{kernel.name}: strides {array.strides} of {array.shape}"
         passed = [x.ctypes.data_as(ctypes.c_void_p) if id(a) in arrays else _by_value(x) for a, x in zip(args, given)]
         compiled = _compiled(kernel, names)
 
@@ -79,8 +82,9 @@ def _number(x):
 
 def _by_value(x):
     if isinstance(x, np.ndarray):
-        assert x.dtype.itemsize == 8
-        kind = type("Numbers", (ctypes.Structure,), {"_fields_": [("at", ctypes.c_longlong * x.size)]})
+        assert x.size == 1, "CuPy passes only NumPy arrays of size one by value: view it as one number of many bytes"
+        assert 16 < x.nbytes <= 4000 and x.nbytes % 8 == 0, "C takes smaller structs otherwise, a launch no larger ones"
+        kind = type("Numbers", (ctypes.Structure,), {"_fields_": [("at", ctypes.c_longlong * (x.nbytes // 8))]})
         return kind.from_buffer_copy(x.tobytes())
     if isinstance(x, float):
         return ctypes.c_double(x)

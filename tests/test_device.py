@@ -11,7 +11,7 @@ from one_step import one_step
 import mvit_np as mv
 from mvit_np import tree as trees
 from mvit_np.backend import array_module, default_rng, from_host, to_host
-from mvit_np.checks import op_cases
+from mvit_np.checks import TINY, op_cases
 from mvit_np.train import fit
 
 device_double.install()
@@ -148,3 +148,8 @@ def test_a_model_is_resized_where_it_lies(rng):
     assert device_double.transfers == before
     for a, b in zip(trees.leaves(to_host(there)), trees.leaves(host)):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_models_gradients_are_right_on_the_device(rng):
+    params, clip = trees.map(np.float64, mv.init(TINY, rng)), rng.standard_normal((2, *TINY.thw, TINY.channels))
+    assert mv.gradcheck(lambda p, x: mv.forward(p, x, TINY), on_device(params), device_double.from_host(clip)).passed

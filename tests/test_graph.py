@@ -9,7 +9,10 @@ from device_double import from_host, to_host
 
 import mvit_np as mv
 from mvit_np import tree as trees
+from mvit_np.backend import default_rng
 from mvit_np.device.graph import WARM_UP, Graphed
+from mvit_np.train import fit
+from mvit_np.train.loop import adamw_with
 
 double_cuda.install()
 
@@ -106,3 +109,63 @@ def test_who_looks_or_copies_on_the_way_is_told(peek):
         Graphed(step, {}, from_host(np.ones(2)))
     assert "\n" not in str(error.value) and not recorded
     assert not double_cuda.device_double.recording  # the recording is over
+
+
+# -- steps of training -------------------------------------------------------------------------------------------------
+
+
+def losses(config, graph, steps=6, ema=0.9, bad=None, guard=None):
+    """[(loss, norm)] and the last state of a short training on the device."""
+    rng = np.random.default_rng(1)
+    params, data = on_device(mv.init(config, rng)), list(batches(config, rng, steps))
+    if bad is not None:
+        data[bad]["clips"][0] = np.nan
+
+    def loss(params, batch):
+        return mv.cross_entropy(mv.forward(params, batch["clips"], config, rng=batch["masks"]), batch["labels"]), None
+
+    def given():
+        for i, batch in enumerate(data):
+            there = on_device(batch)
+            yield there | {"masks": default_rng([7, i], like=there["clips"])}
+
+    found, optimizer = [], adamw_with(eps=1e-3)  # a large one: gradients that are rounding alone are not blown up
+    settings = {"optimizer": optimizer, "ema": ema, "graph": graph, "guard": guard}
+    for step in fit(loss, params, given(), rate=lambda i: 1e-2 * (i + 1), **settings):
+        found.append((float(to_host(step.loss)), float(to_host(step.norm))))
+    return np.array(found), step
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("name", ["MViT", "MViTv2"])
+def test_training_by_graph_is_training(name, ema):
+    config = replace(FAMILY[name], drop_path=0.3, dropout=0.3)
+    plain, last = losses(config, False, ema=ema)
+    replayed, graphed = losses(config, True, ema=ema)
+    np.testing.assert_allclose(replayed, plain, rtol=1e-4)
+    assert graphed.state.step == last.state.step == 6 and graphed.state.optimizer["step"] == 6
+    for a, b in zip(state_leaves(graphed), state_leaves(last), strict=True):
+        np.testing.assert_allclose(to_host(a), to_host(b), rtol=1e-3, atol=1e-5)
+
+
+def state_leaves(step):
+    flat = [step.state.optimizer[name] for name in ("mean", "square")]
+    return [*trees.leaves(step.state.params), *flat, *(trees.leaves(step.state.average) if step.state.average else [])]
+
+
+def test_a_step_that_is_not_finite_changes_nothing_by_graph():
+    def guard(index, params, batch, loss, grads, norm):
+        return "" if np.isfinite(to_host(norm)) else "not finite"
+
+    plain, last = losses(MICRO, False, bad=2, guard=guard)
+    replayed, graphed = losses(MICRO, True, bad=2, guard=guard)
+    np.testing.assert_allclose(replayed, plain, rtol=1e-4)
+    assert np.isnan(replayed[2]).all() and np.isfinite(np.delete(replayed, 2, 0)).all()
+    assert graphed.state.optimizer["step"] == last.state.optimizer["step"] == 5
+    for a, b in zip(state_leaves(graphed), state_leaves(last), strict=True):
+        np.testing.assert_allclose(to_host(a), to_host(b), rtol=1e-3, atol=1e-5)
+
+
+def test_a_graph_is_for_a_device():
+    with pytest.raises(ValueError, match="CUDA device's; the parameters are on the host"):
+        next(fit(lambda p, b: (p["w"].sum(), None), {"w": np.ones(2)}, [None], rate=lambda i: 0.1, graph=True))

@@ -27,7 +27,7 @@ def strided_batches(a, b, out):
     there are is a call each. An array that is neither C-ordered in its last two axes nor with them swapped is copied.
     """
     (i, j), k = a.shape[-2:], b.shape[-1]
-    if b.shape[-2] != j or out.shape[-2:] != (i, k):
+    if b.shape[-2] != j or out.shape[-2:] != (i, k) or not (_fits(a, out) and _fits(b, out)):
         raise ValueError(f"shapes do not fit a product: {a.shape} by {b.shape} into {out.shape}")
     if not out.size:
         return
@@ -55,7 +55,13 @@ def _ordered(x, copy=True):
         return x, True, max(right if columns > 1 else 0, rows, 1)
     if not copy:
         raise ValueError(f"a product is written to rows that lie in order; came strides {x.strides} of {x.shape}")
-    return x.copy(), False, columns
+    return x.copy(), False, max(columns, 1)
+
+
+def _fits(x, out):
+    """Whether the leading axes of x are those of the result, or some of them are repeated."""
+    own, shape = x.shape[-3::-1], out.shape[-3::-1]  # the last first
+    return len(own) <= len(shape) and all(n in (1, length) for n, length in zip(own, shape))
 
 
 def _steps(x, shape):

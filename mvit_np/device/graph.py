@@ -50,6 +50,11 @@ class Graphed:
         """What was handed on, in arrays that the next call overwrites."""
         return self._carried
 
+    @property
+    def given(self):
+        """The arrays that are read; whoever writes into them need not pass others."""
+        return self._given
+
     def _step(self, fun):
         carried, results = fun(self._carried, self._given)
         _store(carried, self._carried)

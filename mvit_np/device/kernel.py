@@ -14,8 +14,8 @@ body may use:
     UNROLL          before a loop over an array of this thread's own, which then sits in registers
     NAMES           what a launch defines, such as WIDTH=96: known when it is compiled, so loops unroll and divisions are cheap
 
-Arrays arrive as pointers to their first number, whole numbers as long long, others as double, and a NumPy array of 8-byte
-numbers by value, as a struct.
+Arrays arrive as pointers to their first number, whole numbers as long long, others as double, and a NumPy array by value, as a
+struct. CuPy takes only those of size one, so it is one number of many bytes: `numbers.view(f"V{numbers.nbytes}")`.
 """
 
 from __future__ import annotations
@@ -114,10 +114,16 @@ class Kernel:
     parameters: str
     body: str
     lanes: int = 1
-    helpers: str = ""  # C functions, each beginning with DEVICE
+    helpers: str = ""  # types, and C functions that begin with DEVICE
+    apart: bool = False  # whether it is told how far the first axis' parts of an array lie apart
 
     def __call__(self, like, jobs, *args, **names):
-        """Run all jobs where the array `like` lives, in its dtype; `names` are defined when it is compiled."""
+        """Run all jobs where the array `like` lives, in its dtype; `names` are defined when it is compiled.
+
+        Raises ValueError for an array whose numbers do not lie in order.
+        """
+        if not self.apart:
+            _check_order(self.name, args)
         large = any(getattr(x, "size", 0) >= 2**31 for x in args)
         names = {"Int": "long long" if large else "int", "number": TYPES[str(like.dtype)], **names}
         device_tools(like).launch(self, jobs, args, tuple(names.items()))
@@ -129,3 +135,10 @@ class Kernel:
         defines = "\n".join(f"#define {name} {value}" for name, value in names.items())
         parts = {"parameters": self.parameters, "body": self.body, "helpers": self.helpers, "lanes": self.lanes}
         return template.format(common=common, defines=defines, name=self.name, **parts)
+
+
+def _check_order(name, args):
+    for x in args:
+        if hasattr(x, "flags") and not x.flags.c_contiguous:
+            came = f"came strides {x.strides} of {x.shape}: copy it first"
+            raise ValueError(f"the kernel {name} takes arrays whose numbers lie in order; {came}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
 from .cublas import BF16, FLOAT32, FLOAT64, Handle
 
 THREADS = 256  # in a block
@@ -24,8 +22,7 @@ class Tools:
         if not jobs:
             return
         blocks = min(-(-jobs * kernel.lanes // THREADS), MOST_BLOCKS)
-        structs = [x.view(f"V{x.nbytes}") if isinstance(x, np.ndarray) else x for x in args]  # of one: it goes by value
-        self._function(kernel, names)((blocks,), (THREADS,), (*structs, jobs))
+        self._function(kernel, names)((blocks,), (THREADS,), (*args, jobs))
 
     @functools.cache  # noqa: B019  (there is one Tools a process)
     def _function(self, kernel, names):

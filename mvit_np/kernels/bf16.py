@@ -3,7 +3,7 @@
 from ..backend import array_module
 from ..device.kernel import Kernel
 
-ROUND = Kernel("to_bf16", "const T* x, bf16* y", "put(&y[i], x[i]);")
+ROUND = Kernel("round_to_bf16", "const T* x, bf16* y", "put(&y[i], x[i]);")
 
 
 def to_bf16(x):

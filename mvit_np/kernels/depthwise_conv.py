@@ -38,6 +38,7 @@ FORWARD = Kernel(
         }
         y[i] = sum;
     """,
+    apart=True,
 )
 
 CELLS = Kernel(
@@ -97,19 +98,20 @@ FILTERS = Kernel(
         UNROLL
         for (int tap = 0; tap < KT * KH * KW; tap++) sums[(i / C * (KT * KH * KW) + tap) * C + c] = sum[tap];
     """,
+    apart=True,
 )
 
 
 def depthwise_conv(x, w, grid, stride, padding):
     """x: (B, T, H, W, heads, d), where only clips may lie apart   w: (kt, kh, kw, d)   ->   (B, *grid, heads, d)"""
-    y = array_module(x).empty((x.shape[0], *grid, *x.shape[4:]), dtype=x.dtype)
+    w, y = _in_order(w), array_module(x).empty((x.shape[0], *grid, *x.shape[4:]), dtype=x.dtype)
     FORWARD(x, y.size, x, w, y, _apart(x), **_sizes(x, w, y, stride, padding))
     return y
 
 
 def depthwise_conv_backward(x, w, dy, stride, padding):
     """dx like x, and dw like w"""
-    xp, sizes = array_module(x), _sizes(x, w, dy, stride, padding)
+    xp, w, dy, sizes = array_module(x), _in_order(w), _in_order(dy), _sizes(x, w, dy, stride, padding)
     dx = xp.empty(x.shape, dtype=x.dtype)
     CELLS(x, dx.size, dy, w, dx, **sizes)
     channels, taps = sizes["C"], math.prod(w.shape[:3])
@@ -118,6 +120,10 @@ def depthwise_conv_backward(x, w, dy, stride, padding):
     sums = xp.empty((shares, taps, *x.shape[4:]), dtype=x.dtype)
     FILTERS(x, shares * channels, x, dy, sums, _apart(x), outputs, **sizes)
     return dx, sums.sum(axis=(0, 2)).reshape(w.shape)
+
+
+def _in_order(x):
+    return array_module(x).ascontiguousarray(x)
 
 
 def lies_well(x):

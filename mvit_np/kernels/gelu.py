@@ -28,21 +28,29 @@ BACKWARD = Kernel(
 
 
 def gelu(h, b=None, out="T"):
-    """gelu(h + b).   h: (..., H), contiguous   b: (H,) or None   ->   (..., H)   out: "T", or "bf16" for a product's factor"""
+    """gelu(h + b).   h: (..., H)   b: (H,) or None   ->   (..., H)   out: "T", or "bf16" for a product's factor"""
+    h, b = _in_order(h, b)
     y = _like(h, out)
-    FORWARD(h, h.size, h, h if b is None else b, y, OUT=out, BIAS=_bias(b))
+    FORWARD(h, h.size, h, b, y, OUT=out, BIAS=_bias(b, h))
     return y
 
 
 def gelu_backward(h, b, dy, out="T"):
     """gelu(h + b), and dy gelu'(h + b)"""
+    (h, b), dy = _in_order(h, b), array_module(h).ascontiguousarray(dy)
     y, dx = _like(h, out), _like(h, out)
-    BACKWARD(h, h.size, h, h if b is None else b, dy, y, dx, OUT=out, BIAS=_bias(b))
+    BACKWARD(h, h.size, h, b, dy, y, dx, OUT=out, BIAS=_bias(b, h))
     return y, dx
 
 
-def _bias(b):
-    return "0" if b is None else f"b[i % {b.size}]"
+def _in_order(h, b):
+    """Both contiguous; without a bias h stands in for it."""
+    h = array_module(h).ascontiguousarray(h)
+    return h, h if b is None else array_module(b).ascontiguousarray(b)
+
+
+def _bias(b, h):
+    return "0" if b is h else f"b[i % {b.size}]"
 
 
 def _like(x, out):

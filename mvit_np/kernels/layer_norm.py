@@ -75,6 +75,7 @@ BACKWARD = Kernel(
 
 def layer_norm(rows, g, b, eps):
     """(N, D) -> (N, D)"""
+    g, b = (array_module(x).ascontiguousarray(x) for x in (g, b))
     y = array_module(rows).empty(rows.shape, dtype=rows.dtype)
     FORWARD(rows, rows.shape[0], rows, g, b, y, float(eps), WIDTH=rows.shape[1])
     return y
@@ -83,6 +84,7 @@ def layer_norm(rows, g, b, eps):
 def layer_norm_backward(rows, g, dy, eps):
     """dx (N, D), dg (D,) and db (D,)"""
     xp, (count, width) = array_module(rows), rows.shape
+    g = xp.ascontiguousarray(g)
     dx, warps = xp.empty(rows.shape, dtype=rows.dtype), min(count, WARPS)
     sums = xp.empty((warps, 2, width), dtype=rows.dtype)
     BACKWARD(rows, warps, rows, g, dy, dx, sums, float(eps), count, WIDTH=width, OWN=f"(({width} + LANES - 1) / LANES)")

@@ -54,7 +54,6 @@ def _fused(x, w, grid, stride, padding):
     x = x if fused.lies_well(x) else array_module(x).ascontiguousarray(x)
 
     def backward(dy):
-        dy = array_module(dy).ascontiguousarray(dy)
         return *fused.depthwise_conv_backward(x, w, dy, stride, padding), None, None
 
     return fused.depthwise_conv(x, w, grid, stride, padding), backward

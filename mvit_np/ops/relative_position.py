@@ -7,12 +7,15 @@ each key a one-hot row that picks its own, and the bias comes out of Q K' itself
 `grids` is ((axis, query thw, key thw), ...) with axis 0, 1, 2 for t, h, w, one entry for each table.
 """
 
+import functools
+import itertools
 import math
 
 from .. import tiles
 from ..autodiff import op
-from ..backend import array_module
+from ..backend import array_module, device_tools
 from ..interpolation import linear_matrix
+from ..kernels import relative_position as fused
 from ..products import matmul, operand
 
 
@@ -23,10 +26,13 @@ def relative_query(q, scale, grids, *tables):
     scale is the attention's: the columns are divided by it, because the bias is added unscaled (in all released code).
     The class token's row gets no bias. With c[i, j] = q_i . r[i, j]:  dq_i = sum_j dc[i, j] r[i, j],  dr[i, j] = dc[i, j] q_i.
     """
+    if device_tools(q):
+        return _fused(q, scale, grids, tables)
     xp = array_module(q)
     width, thw = q.shape[3], grids[0][1]
     cls, axes = q.shape[1] - math.prod(thw), [axis for axis, _, _ in grids]
-    picks = [_selection(table, thw_q[axis], thw_kv[axis]) for (axis, thw_q, thw_kv), table in zip(grids, tables)]
+    sizes = [(table.shape[0], thw_q[axis], thw_kv[axis]) for (axis, thw_q, thw_kv), table in zip(grids, tables)]
+    picks = [_selection(xp, q.dtype, *some) for some in sizes]
     rows = [xp.tensordot(pick, table * (1 / scale), 1) for pick, table in zip(picks, tables)]
     columns = [slice(end - r.shape[1], end) for end, r in zip(_ends(width, rows), rows)]
 
@@ -47,6 +53,23 @@ def relative_query(q, scale, grids, *tables):
         return dq, None, None, *d_tables
 
     return y, backward
+
+
+def _fused(q, scale, grids, tables):
+    """The same on a device: one product takes the rows of all tables, and one gives them their gradients."""
+    xp, lengths = array_module(q), [table.shape[0] for table in tables]
+    q = xp.ascontiguousarray(q)
+    axes = tuple((thw_q[axis], thw_kv[axis], length) for (axis, thw_q, thw_kv), length in zip(grids, lengths))
+    pick = _constant(_picks, q, axes, scale)
+    rows = matmul(pick, xp.concatenate(tables), exact=True)
+    parts = [slice(end - n, end) for n, end in zip(lengths, itertools.accumulate(lengths))]
+
+    def backward(dy):
+        dq, d_rows = fused.relative_query_backward(q, rows, xp.ascontiguousarray(dy), grids)
+        d_tables = matmul(pick.T, d_rows, exact=True)
+        return dq, None, None, *(d_tables[part] for part in parts)
+
+    return fused.relative_query(q, rows, grids), backward
 
 
 def _lines(x, thw, axis):
@@ -73,13 +96,11 @@ def _products(a, b, out, add=False):
 @op
 def relative_key(k, grids):
     """Append to each key the one-hot row that picks its columns.   k: (B, [1 +] T H W, h, d)   ->   (B, N, h, d + M)"""
-    xp = array_module(k)
-    width, thw = k.shape[3], grids[0][2]
-    cls = k.shape[1] - math.prod(thw)
-    hot = [_one_hot(xp, thw, axis, k.dtype) for axis, _, _ in grids]
-    y = xp.zeros((*k.shape[:3], width + sum(h.shape[1] for h in hot)), dtype=k.dtype)
+    xp, width = array_module(k), k.shape[3]
+    hot = _constant(_hot_rows, k, k.shape[1], grids[0][2], tuple(axis for axis, _, _ in grids))
+    y = xp.empty((*k.shape[:3], width + hot.shape[2]), dtype=k.dtype)
     y[..., :width] = k
-    y[:, cls:, :, width:] = xp.concatenate(hot, axis=1)[:, None]
+    y[..., width:] = hot
 
     def backward(dy):
         return dy[..., :width], None
@@ -99,14 +120,31 @@ def relative_index(xp, q_size, k_size):
     return xp.trunc((q_place - k_place) + (k_size - 1) * k_ratio)  # not floor: rounding can leave a 0 just below 0
 
 
-def _selection(table, q_size, k_size):
+def _selection(xp, dtype, length, q_size, k_size):
     """(q_size, k_size, L): picks each pair's table row, interpolating where the table is not 2 max(q, k) - 1 long."""
-    xp = array_module(table)
     needed = 2 * max(q_size, k_size) - 1
-    pick = relative_index(xp, q_size, k_size)[..., None] == xp.arange(needed)
-    if needed != table.shape[0]:
-        pick = xp.tensordot(pick.astype(table.dtype), linear_matrix(xp, table.shape[0], needed).astype(table.dtype), 1)
-    return pick.astype(table.dtype)
+    rows = xp.eye(length, dtype=dtype) if needed == length else linear_matrix(xp, length, needed).astype(dtype)
+    return rows[relative_index(xp, q_size, k_size).astype("int64")]
+
+
+def _picks(xp, dtype, axes, scale):
+    """What the picked rows of all axes, one axis after the other, take of all tables' rows, over the scale.
+
+    axes    (query places, key places, length of the table) of each   ->   (sum of queries x keys, sum of lengths)
+    """
+    pick, row, column = xp.zeros((sum(q * k for q, k, _ in axes), sum(n for _, _, n in axes)), dtype=dtype), 0, 0
+    for q, k, n in axes:
+        pick[row : row + q * k, column : column + n] = _selection(xp, dtype, n, q, k).reshape(-1, n)
+        row, column = row + q * k, column + n
+    return pick * (1 / scale)
+
+
+def _hot_rows(xp, dtype, tokens, thw, axes):
+    """All keys' one-hot rows, of zeros for the class token.   (N, 1, M)"""
+    hot = xp.concatenate([_one_hot(xp, thw, axis, dtype) for axis in axes], axis=1)
+    rows = xp.zeros((tokens, 1, hot.shape[1]), dtype=dtype)
+    rows[tokens - hot.shape[0] :, 0] = hot
+    return rows
 
 
 def _one_hot(xp, thw, axis, dtype):
@@ -115,6 +153,19 @@ def _one_hot(xp, thw, axis, dtype):
     shape[axis] = thw[axis]
     same = xp.arange(thw[axis]).reshape(shape[:3] + [1]) == xp.arange(thw[axis])
     return xp.broadcast_to(same, (*thw, thw[axis])).reshape(-1, thw[axis]).astype(dtype)
+
+
+def _constant(make, like, *sizes):
+    """make(library, dtype, *sizes) where the array `like` lives. On a device it is made once."""
+    xp, dtype = array_module(like), str(like.dtype)
+    if device_tools(like) is None:
+        return make(xp, dtype, *sizes)
+    return _kept(make, xp, getattr(getattr(like, "device", None), "id", None), dtype, *sizes)
+
+
+@functools.cache  # without an end: a graph that was recorded goes on reading them
+def _kept(make, xp, device, dtype, *sizes):
+    return make(xp, dtype, *sizes)
 
 
 def _ends(start, rows):

@@ -2,6 +2,9 @@
 
 What is remembered between steps is flat, one number for each of the parameters' in the tree's order. It does not depend on
 what decays, on the rates, or on where the arrays live, so that a run may be continued with others.
+
+A device takes its steps in one launch each, from flat arrays to a new one (`launched`). The leaves are then views of that, and
+the next step finds them flat.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import numpy as np
 
 from .. import tiles
 from .. import tree as trees
-from ..backend import array_module, same_kind
+from ..backend import array_module, device_tools, same_kind
+from ..kernels import flat as fused
 
 SMALL = 1 << 15  # numbers in a leaf that is not worth calls of its own
 
@@ -46,6 +50,58 @@ def paired(leaves, grads):
         if p.shape != found[path].shape:
             raise ValueError(f"gradients have their parameters' shapes; came {found[path].shape} for {p.shape} at {path!r}")
     return [(p, found[path]) for path, p in leaves]
+
+
+def in_one_launch(arrays):
+    """Whether kernels may take all these arrays at once: on a device that has them, of one kind and dtype."""
+    arrays = iter(arrays)
+    first = next(arrays)
+    if device_tools(first) is None or first.dtype not in ("float32", "float64"):
+        return False
+    return all(type(x) is type(first) and x.dtype == first.dtype for x in arrays)
+
+
+def launched(kernel, pairs, flats, settings, now):
+    """New leaves, views of one array: `kernel(p, g, *flats, new, now, table)` fills it and changes the flats in place.
+
+    pairs, flats    as with `updated`, but on a device: see `in_one_launch`
+    settings        numbers of each leaf, a tuple a leaf: what the table holds
+    now             what changes from step to step, such as `numbers_there` gives
+    """
+    leaves, grads = zip(*pairs)
+    p = fused.joined(leaves)
+    new, g = array_module(p).empty_like(p), fused.joined(grads)
+    sizes = tuple(leaf.size for leaf in leaves)
+    kernel(p, g, *flats, new, now, fused.table(p, sizes, tuple(tuple(map(float, numbers)) for numbers in settings)))
+    return fused.views(new, leaves)
+
+
+def is_given(number):
+    """Whether an array came where else a number does: a device's array of what changes from step to step."""
+    return getattr(number, "ndim", 0) > 0
+
+
+def numbers_there(given, numbers, like):
+    """What changes from step to step, on the device of `like`: `given`, if it is such an array, else a new one of the numbers.
+
+    Raises ValueError for an array of another shape or dtype.
+    """
+    if is_given(given):
+        if given.shape != (len(numbers),) or given.dtype != "float64" or not given.flags.c_contiguous:
+            raise ValueError(
+                f"what changes in a step are {len(numbers)} float64 numbers in a row; came {given.dtype} {given.shape}: "
+                "make an array of that many and `fill` it"
+            )
+        return given
+    now = array_module(like).empty(len(numbers), dtype="float64")
+    fused.fill(now, numbers)
+    return now
+
+
+def refuse_given(number):
+    """Raise TypeError where an array of a step's numbers came, and no kernel is there to read it."""
+    if is_given(number):
+        raise TypeError(f"an array of a step's numbers is for a device's kernels; came shape {number.shape}: give a number")
 
 
 def updated(update, pairs, flats, settings):

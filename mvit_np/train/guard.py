@@ -7,10 +7,11 @@ import math
 import numpy as np
 
 from .. import tree as trees
-from ..backend import array_module, to_host
+from ..backend import array_module, device_tools, to_host
 
 SHOWN = 8  # names in a sentence
 RESULT = "the result"  # of the forward pass, which no tap sees
+GONE = "no output of the forward pass has NaN or infinity; which gradient has shows without a graph alone"
 
 
 class NotFinite(RuntimeError):
@@ -31,7 +32,7 @@ def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
     """The loss as a float. Raises NotFinite where the loss or a gradient is NaN or infinite: before the parameters change.
 
     loss   a 0-d array
-    grads  a tree of arrays
+    grads  a tree of arrays; None where they are gone, as after the replay of a graph: then `norm` is needed
     names  a function without arguments that gives the names of the batch's examples
     probe  a function of `tap` that runs the step's forward pass again with it, with the same masks, and returns its result
     norm   that of the gradients, where it is known, as from `clip_by_norm`
@@ -52,14 +53,15 @@ def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
         return value
     names = tuple(names()) if names else ()
     layer, guilty = _first_layer(probe, names) if probe else (None, names)
-    parameter, count = (None, 0) if layer else _last_gradient(grads)
-    raise NotFinite(_sentence(step, value, guilty, layer, parameter, count), step, guilty, layer, parameter)
+    parameter, count = (None, 0) if layer or grads is None else _last_gradient(grads)
+    where = GONE if grads is None and not layer else _where(value, layer, parameter, count)
+    raise NotFinite(_sentence(step, value, guilty, where), step, guilty, layer, parameter)
 
 
 def _sum_of_squares(grads):
-    """A number that is finite only where all gradients are; nothing as large as they are is made on the way."""
+    """A number that is finite only where all gradients are; on NumPy nothing as large as they are is made on the way."""
     with np.errstate(over="ignore"):
-        return sum(array_module(g).vdot(g, g) for g in trees.leaves(grads))
+        return sum((g * g).sum() if device_tools(g) else array_module(g).vdot(g, g) for g in trees.leaves(grads))
 
 
 def _first_layer(probe, names):
@@ -96,13 +98,15 @@ def _last_gradient(grads):
     return (paths[-1] if paths else None), len(paths)
 
 
-def _sentence(step, value, names, layer, parameter, count):
+def _where(value, layer, parameter, count):
     if layer:
-        where = f"{layer} is the first output of the forward pass with NaN or infinity"
-    elif parameter:
-        where = f"{parameter} is nearest to the loss of the parameters whose gradient has NaN or infinity ({count} in all)"
-    else:
-        where = "all gradients are finite" + (", but not their norm" if math.isfinite(value) else "")
+        return f"{layer} is the first output of the forward pass with NaN or infinity"
+    if parameter:
+        return f"{parameter} is nearest to the loss of the parameters whose gradient has NaN or infinity ({count} in all)"
+    return "all gradients are finite" + (", but not their norm" if math.isfinite(value) else "")
+
+
+def _sentence(step, value, names, where):
     shown = ", ".join(map(str, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     batch = f", in a batch with {shown}" if names else ""
     return f"step {step} is not finite (loss {value:g}): {where}{batch}; look at these clips, lower the rate or skip such steps"

@@ -11,7 +11,8 @@ from ..autodiff import value_and_grad
 from .accumulate import accumulated
 from .distributed import Alone
 from .ema import ema_decay, ema_update
-from .optimizer import adamw, adamw_state, clip_by_norm
+from .graphed import GraphedSteps
+from .optimizer import BETAS, adamw, adamw_numbers, adamw_state, clip_by_norm
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Optimizer:
 
     begin: Callable  # params -> what it remembers
     update: Callable  # (params, grads, remembered, rate) -> (new params, remembered)
+    # (steps taken before, rate) -> what changes from step to step, as floats. On a device `update` takes an array of them in
+    # place of the rate (`kernels.flat.fill` writes them there), so that a captured graph of it is a new step each time
+    numbers: Callable | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Step:
 
 def fit(
     loss, params, batches, *, rate, weight_decay=0.05, clip_norm=1.0,
-    optimizer=None, state=None, parts=1, ema=0.0, comm=None, share=None, guard=None,
+    optimizer=None, state=None, parts=1, ema=0.0, comm=None, share=None, guard=None, graph=False,
 ):  # fmt: skip
     """Minimise `loss(params, batch) -> (value, aux)` over `batches`; yields a `Step` for each.
 
@@ -63,10 +67,17 @@ def fit(
                they travel with the gradients, and their mean is in `Step.shared`
     guard      guard(index, params, batch, loss, grads, norm) looks at a step before it is taken: it raises an error, or says
                why to skip it, or "" where all is well
+    graph      on a device: record a step as a CUDA graph and replay it. What a `Step` then holds is overwritten by the next.
+               The guard is asked after the step, with None for the gradients: if it was not finite, it has changed nothing
     """
     comm, optimizer = comm or Alone(), optimizer or adamw_with(weight_decay)
     gradient = accumulated(value_and_grad(loss, has_aux=True), parts)
     state = state or begin(params, optimizer, ema)
+    if graph:
+        yield from _replayed(
+            GraphedSteps(gradient, optimizer, state, clip_norm=clip_norm, ema=ema, share=share), batches, rate, guard
+        )
+        return
     for batch in batches:
         index = state.step
         (value, aux), grads = gradient(state.params, batch)
@@ -77,6 +88,15 @@ def fit(
         yield Step(index, state.params, value, aux, rate(index), norm, state, skipped, *shared)
 
 
+def _replayed(steps, batches, rate, guard):
+    for batch in batches:
+        index, params = steps.state.step, steps.state.params
+        state, value, aux, norm, *shared = steps.take(batch, rate(index))
+        skipped = guard(index, params, batch, value, None, norm) if guard else ""
+        state = steps.skip() if skipped else state
+        yield Step(index, state.params, value, aux, rate(index), norm, state, skipped, *shared)
+
+
 def begin(params, optimizer, ema=0.0):
     """The `State` before the first step."""
     return State(0, params, optimizer.begin(params), params if ema else None)
@@ -84,7 +104,8 @@ def begin(params, optimizer, ema=0.0):
 
 def adamw_with(weight_decay=0.05, **settings):
     """AdamW as an `Optimizer`; settings are `adamw`'s."""
-    return Optimizer(adamw_state, partial(adamw, weight_decay=weight_decay, **settings))
+    numbers = partial(adamw_numbers, betas=settings.get("betas", BETAS))
+    return Optimizer(adamw_state, partial(adamw, weight_decay=weight_decay, **settings), numbers)
 
 
 def _learned(state, grads, rate, optimizer, ema):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from itertools import chain
 
 from .. import tree as trees
 from ..backend import array_module
+from ..kernels import adamw as kernels
+from ..kernels.flat import clipped
 from .decay import decays
-from .flat import flat_zeros, paired, remembered, updated
+from .flat import flat_zeros, in_one_launch, is_given, launched, numbers_there, paired, refuse_given, remembered, updated
+
+BETAS = (0.9, 0.999)
 
 
 def adamw_state(params):
@@ -18,7 +24,7 @@ def adamw_state(params):
     return {"step": 0, "mean": flat_zeros(params), "square": flat_zeros(params)}
 
 
-def adamw(params, grads, state, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05, *, factors=None, decay_mask=decays):
+def adamw(params, grads, state, rate, betas=BETAS, eps=1e-8, weight_decay=0.05, *, factors=None, decay_mask=decays):
     """One step; returns new parameters and the state.   grads: like params   rate: a number
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= rate (m^ / (sqrt(v^) + eps) + decay p), m^ and v^ being corrected
@@ -27,15 +33,23 @@ def adamw(params, grads, state, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay
     factors      {path: factor of the rate there}, such as `layer_factors` makes; a path that is not among them has 1
     decay_mask   (path, parameter) -> whether it decays; by default weights do, vectors (biases, norms, tokens) do not
 
+    On a device a number whose gradient is NaN stays as it is, and its means. There `rate` may also be an array, float64, of
+    `adamw_numbers`, which the kernel reads whenever it runs; the count in the state then stays as it is.
+
     Raises ValueError where the trees differ, a factor is of no parameter, or the state is of others.
     """
     leaves = trees.paths(params)
     means = remembered(state, ("mean", "square"), leaves, "adamw_state")
-    step = state["step"] + 1
-    correct = 1 - betas[0] ** step, 1 - betas[1] ** step
+    shares = _settings(leaves, factors, decay_mask)
+    pairs = paired(leaves, grads)
+    numbers = adamw_numbers(state["step"], rate, betas)
+    if in_one_launch(chain(*pairs, means)):
+        kernel = partial(kernels.adamw, betas=betas, eps=eps, weight_decay=weight_decay)
+        return _launched(kernel, params, pairs, means, shares, state, rate, numbers)
+    refuse_given(rate)
+    correct = numbers[1:]
     settings = [
-        (-rate * factor / correct[0], 1 - rate * factor * weight_decay if decaying else 1.0)
-        for factor, decaying in _settings(leaves, factors, decay_mask)
+        (-rate * factor / correct[0], 1 - rate * factor * weight_decay if decaying else 1.0) for factor, decaying in shares
     ]
 
     def update(p, g, m, v, new, spare, pace, kept):
@@ -53,8 +67,13 @@ def adamw(params, grads, state, rate, betas=(0.9, 0.999), eps=1e-8, weight_decay
         new *= pace
         new += xp.multiply(p, kept, out=spare)
 
-    new = updated(update, paired(leaves, grads), means, settings)
-    return trees.flatten(params)[1](new), {**state, "step": step}
+    new = updated(update, pairs, means, settings)
+    return trees.flatten(params)[1](new), {**state, "step": state["step"] + 1}
+
+
+def adamw_numbers(step, rate, betas=BETAS):
+    """What changes from step to step: rate, 1 - b1^t, 1 - b2^t.   step: how many were taken before, as the state counts them"""
+    return rate, 1 - betas[0] ** (step + 1), 1 - betas[1] ** (step + 1)
 
 
 def sgd_state(params):
@@ -70,13 +89,17 @@ def sgd(params, grads, state, rate, momentum=0.9, nesterov=True, weight_decay=1e
 
     d = g + decay p,  v = momentum v + d,  p -= rate (d + momentum v), or without Nesterov's look ahead p -= rate v. (The decay
     goes through the momentum, other than AdamW's.) The velocity is updated in place; `params` and `grads` are left as they
-    are. `factors`, `decay_mask` and what is raised: as with `adamw`.
+    are. `factors`, `decay_mask`, what is raised, and on a device NaN and `rate` as an array, of `sgd_numbers`: as with `adamw`.
     """
     leaves = trees.paths(params)
     velocity = remembered(state, ("velocity",), leaves, "sgd_state")
-    settings = [
-        (-rate * factor, weight_decay if decaying else 0.0) for factor, decaying in _settings(leaves, factors, decay_mask)
-    ]
+    shares = _settings(leaves, factors, decay_mask)
+    pairs = paired(leaves, grads)
+    if in_one_launch(chain(*pairs, velocity)):
+        kernel = partial(kernels.sgd, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+        return _launched(kernel, params, pairs, velocity, shares, state, rate, sgd_numbers(state["step"], rate))
+    refuse_given(rate)
+    settings = [(-rate * factor, weight_decay if decaying else 0.0) for factor, decaying in shares]
 
     def update(p, g, v, new, spare, pace, decay):
         xp = array_module(p)
@@ -91,8 +114,19 @@ def sgd(params, grads, state, rate, momentum=0.9, nesterov=True, weight_decay=1e
         new *= pace
         new += p
 
-    new = updated(update, paired(leaves, grads), velocity, settings)
+    new = updated(update, pairs, velocity, settings)
     return trees.flatten(params)[1](new), {**state, "step": state["step"] + 1}
+
+
+def sgd_numbers(step, rate):
+    """What changes from step to step: the rate."""
+    return (rate,)
+
+
+def _launched(kernel, params, pairs, flats, shares, state, rate, numbers):
+    """A step on a device: new parameters and the state, whose count is the caller's where the rate is an array."""
+    new = launched(kernel, pairs, flats, shares, numbers_there(rate, numbers, pairs[0][0]))
+    return trees.flatten(params)[1](new), {**state, "step": state["step"] + (not is_given(rate))}
 
 
 def _settings(leaves, factors, decay_mask):
@@ -108,9 +142,13 @@ def _settings(leaves, factors, decay_mask):
 def clip_by_norm(grads, limit):
     """Gradients scaled down so that their norm over all leaves is at most `limit`; also that norm, a 0-d array.
 
-    Nothing waits for a device: the norm stays where the gradients are.
+    Nothing waits for a device: the norm stays where the gradients are. There all become NaN where the norm is not finite, and
+    a step with them changes nothing.
     """
     leaves = trees.leaves(grads)
+    if in_one_launch(leaves):
+        scaled, norm = clipped(leaves, limit)
+        return trees.flatten(grads)[1](scaled), norm
     xp = array_module(leaves[0])
     norm = xp.sqrt(sum((g * g).sum() for g in leaves))
     factor = xp.minimum(limit / (norm + 1e-6), 1.0)

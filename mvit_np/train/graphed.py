@@ -1,0 +1,115 @@
+"""Training steps as a CUDA graph: forward, backward, clipping, optimiser and running mean, recorded once and then replayed.
+
+What changes from step to step lies on the device, in arrays that are written before each replay: the clips and targets, the key
+that masks are drawn by, the numbers of the optimiser. So a replay does what a step without a graph does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .. import tree as trees
+from ..backend import array_module, device_tools, is_array
+from ..device.graph import Graphed
+from ..device.masks import Masks
+from ..kernels.flat import fill, joined, views
+from .ema import ema_decay, ema_update
+from .optimizer import clip_by_norm
+
+
+class GraphedSteps:
+    """`take(batch, rate)`: a step of training by `gradient(params, batch) -> ((value, aux), grads)`; see `loop.fit`.
+
+    state   where to begin, on a device
+
+    Raises ValueError where the parameters are on no device, or the optimiser does not say what changes from step to step.
+    """
+
+    def __init__(self, gradient, optimizer, state, *, clip_norm, ema=0.0, share=None):
+        if device_tools(trees.leaves(state.params)[0]) is None:
+            raise ValueError(
+                "a graph is a CUDA device's; the parameters are on the host: move them there, or do without a graph"
+            )
+        if optimizer.numbers is None:
+            raise ValueError(
+                "a graph needs an Optimizer with `numbers`, which change from step to step: make it as adamw_with does"
+            )
+        self._gradient, self._optimizer, self._share = gradient, optimizer, share
+        self._clip_norm, self._ema = clip_norm, ema
+        self.state, self._shapes, self._graphed = state, None, None
+
+    def take(self, batch, rate):
+        """(state, value, aux, norm, what was shared) after one more step, in arrays that the next step overwrites.
+
+        Where the norm is not finite, parameters, what the optimiser remembers and the running mean are as before.
+        """
+        state, arrays = self.state, _arrays(batch)
+        if (shapes := [(x.shape, str(x.dtype)) for x in arrays]) != self._shapes:  # the first batch, or one of another size
+            self._record(batch, arrays)
+            self._shapes = shapes
+        given = self._graphed.given | {"batch": arrays}
+        fill(given["now"], self._optimizer.numbers(state.optimizer["step"], rate))
+        fill(given["kept"], (ema_decay(state.step, self._ema),))
+        results = self._graphed(given)
+        remembered = state.optimizer | self._graphed.carried["optimizer"] | {"step": state.optimizer["step"] + 1}
+        params, average = (self._tree(self._graphed.carried.get(name)) for name in ("params", "average"))
+        self.state = replace(state, step=state.step + 1, params=params, optimizer=remembered, average=average)
+        return self.state, *results
+
+    def skip(self):
+        """The state after a step that was not finite: it changed nothing, and does not count for the optimiser."""
+        remembered = self.state.optimizer | {"step": self.state.optimizer["step"] - 1}
+        self.state = replace(self.state, optimizer=remembered)
+        return self.state
+
+    def _record(self, batch, arrays):
+        state = self.state
+        xp = array_module(trees.leaves(state.params)[0])
+        carried = {"params": joined(trees.leaves(state.params))}
+        carried["optimizer"] = {name: x for name, x in state.optimizer.items() if is_array(x)}
+        if state.average is not None:
+            carried["average"] = joined(trees.leaves(state.average))
+        numbers = self._optimizer.numbers(0, 1.0)
+        given = {"batch": arrays, "now": xp.ones(len(numbers), dtype="float64"), "kept": xp.ones(1, dtype="float64")}
+        self._graphed = Graphed(lambda carried, given: self._step(carried, given, batch), carried, given)
+
+    def _step(self, carried, given, batch):
+        """What is recorded: everything that a step computes."""
+        params = self._tree(carried["params"])
+        (value, aux), grads = self._gradient(params, _with_arrays(batch, given["batch"]))
+        shared = [self._share(value, aux)] if self._share else []
+        clipped, norm = clip_by_norm(grads, self._clip_norm)
+        params, remembered = self._optimizer.update(params, clipped, {"step": 0, **carried["optimizer"]}, given["now"])
+        after = {"params": joined(trees.leaves(params))}
+        after["optimizer"] = {name: remembered[name] for name in carried["optimizer"]}
+        if "average" in carried:
+            xp = array_module(norm)
+            kept = xp.where(xp.isfinite(norm), given["kept"], 1.0)
+            after["average"] = joined(trees.leaves(ema_update(self._tree(carried["average"]), params, kept)))
+        return after, [value, aux, norm, *shared]
+
+    def _tree(self, flat):
+        """A tree like the parameters', of views of a flat array."""
+        if flat is None:
+            return None
+        leaves, rebuild = trees.flatten(self.state.params)
+        return rebuild(views(flat, leaves))
+
+
+def _arrays(batch):
+    """What of a batch may differ from step to step: its arrays, and the keys of its masks."""
+    return [leaf.key if isinstance(leaf, Masks) else leaf for leaf in trees.leaves(batch) if _differs(leaf)]
+
+
+def _with_arrays(batch, arrays):
+    """The batch with other arrays and keys."""
+    arrays, (leaves, rebuild) = iter(arrays), trees.flatten(batch)
+    return rebuild([_like(leaf, next(arrays)) if _differs(leaf) else leaf for leaf in leaves])
+
+
+def _differs(leaf):
+    return is_array(leaf) or isinstance(leaf, Masks)
+
+
+def _like(leaf, array):
+    return Masks(array) if isinstance(leaf, Masks) else array
