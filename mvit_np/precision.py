@@ -62,7 +62,9 @@ def operand(x):
 def rounded(x, bits):
     """float32 numbers rounded to so many bits of mantissa, ties to even.   x: any shape   ->   the same"""
     drop = 24 - bits
-    raw = array_module(x).ascontiguousarray(x).view("uint32")
+    xp = array_module(x)
+    x = xp.ascontiguousarray(x)
+    raw = x.view("uint32")
     raw = raw + ((1 << (drop - 1)) - 1) + (raw >> drop & 1)
     raw &= 0xFFFFFFFF << drop & 0xFFFFFFFF
-    return raw.view("float32")
+    return xp.where(x == x, raw.view("float32"), x)  # NaN stays NaN

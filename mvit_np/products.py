@@ -13,8 +13,10 @@ def matmul(a, b, out=None, add=False, exact=False):
     """a b, or out += a b.   a: (..., I, J)   b: (..., J, K)   ->   (..., I, K), the leading axes broadcast
 
     a and b are arrays as `operand` gives them, or with `exact` as they are, for products that only pick numbers. On a device
-    views with their last two axes swapped cost no copy.
+    views with their last two axes swapped cost no copy. Raises TypeError for factors of two dtypes.
     """
+    if a.dtype != b.dtype:
+        raise TypeError(f"a product's factors have one dtype; came {a.dtype} and {b.dtype}: use one precision forward and backward")
     tools = device_tools(a)
     if tools is None:
         return _by_library(a, b, out, add)

@@ -59,12 +59,13 @@ DEVICE T get(const T* from) {{ return *from; }}
 DEVICE T get(const bf16* from) {{ return from_bf16(*from); }}
 DEVICE void put(T* to, T value) {{ *to = value; }}
 DEVICE void put(bf16* to, T value) {{ *to = to_bf16((float)value); }}
+#define SHARERS (0xffffffffu >> (32 - LANES) << (threadIdx.x % 32 / LANES * LANES))  // those of a warp that share a job
 DEVICE T sum_lanes(T value) {{
-    for (int apart = LANES / 2; apart; apart /= 2) value += __shfl_xor_sync(0xffffffffu, value, apart);
+    for (int apart = LANES / 2; apart; apart /= 2) value += __shfl_xor_sync(SHARERS, value, apart);
     return value;
 }}
 DEVICE T max_lanes(T value) {{
-    for (int apart = LANES / 2; apart; apart /= 2) value = fmax(value, __shfl_xor_sync(0xffffffffu, value, apart));
+    for (int apart = LANES / 2; apart; apart /= 2) value = fmax(value, __shfl_xor_sync(SHARERS, value, apart));
     return value;
 }}
 {helpers}

@@ -10,8 +10,8 @@ import math
 from ..backend import array_module
 from ..device.kernel import Kernel
 
-THREADS = 1 << 17  # that share the tokens, at least, in the gradient of the rows, each with sums of its own
-LONGEST = 256  # tokens that one of them adds up, at most
+THREADS = 1 << 17  # or more that share the queries in the gradient of the rows, each with sums of its own
+LONGEST = 256  # queries that one of them adds up, or fewer
 CHUNK = 16  # columns whose sums it keeps at a time
 
 
@@ -112,9 +112,9 @@ def relative_query_backward(q, rows, dy, grids):
     xp, sizes = array_module(q), _sizes(q, grids)
     dq = xp.empty(q.shape, dtype=q.dtype)
     QUERIES(q, q.size, dy, rows, dq, **sizes)
-    threads, places = sizes["GROUPS"] * q.shape[3], min(thw[axis] for axis, thw, _ in grids)
-    tokens = q.size // q.shape[3] // places  # at a place of the axis that has the fewest places
-    shares = max(1, min(tokens, max(THREADS // threads, tokens // LONGEST)))
+    threads, queries = sizes["GROUPS"] * q.shape[3], math.prod(q.shape[:3])
+    longest = queries // min(thw[axis] for axis, thw, _ in grids) // LONGEST
+    shares = max(1, min(max(THREADS // threads, longest), queries // rows.shape[0]))  # of sums that are no larger than q
     sums = xp.empty((shares, *rows.shape), dtype=q.dtype)
     ROWS(q, shares * threads, q, dy, sums, q.shape[0], **sizes)
     return dq, sums.sum(axis=0)
