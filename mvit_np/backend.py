@@ -89,6 +89,8 @@ def same_kind(*arrays):
 def to_device(tree, device="cuda:0"):
     """An array, or a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N". What is there already is not copied.
 
+    From then on this thread makes its arrays on that device, which CuPy calls the current one.
+
     Raises ValueError where the name is unknown or there is no CuPy or no such device.
     """
     from . import tree as trees
@@ -96,8 +98,8 @@ def to_device(tree, device="cuda:0"):
     if device == "cpu":
         return to_host(tree)
     cupy, number = _cupy_for(device)
-    with cupy.cuda.Device(number):
-        return trees.map(cupy.asarray, tree)
+    cupy.cuda.Device(number).use()
+    return trees.map(cupy.asarray, tree)
 
 
 def from_host(host, like):
@@ -120,8 +122,27 @@ def synchronize(x):
 
 
 def default_rng(seed, like):
-    """A random generator of the library that `like` belongs to, so that masks are drawn where they are used."""
-    return array_module(like).random.default_rng(seed)
+    """A random generator where `like` lives, so that masks are drawn where they are used.
+
+    On NumPy its own; on a device with tools `device.masks.Masks`, whose `random` is all that masks need.
+    """
+    if device_tools(like) is None:
+        return array_module(like).random.default_rng(seed)
+    from .device.masks import Masks, key_of
+
+    return Masks(key_of(seed, like))
+
+
+def memory(x):
+    """Bytes in use on the device that holds `x`, by whomever; None on NumPy.
+
+    What CuPy has taken it keeps, so at the end of a run this is the most that was needed, graphs and the driver's own included.
+    """
+    xp = array_module(x)
+    if xp.__name__ != "cupy":
+        return None
+    free, total = x.device.mem_info
+    return total - free
 
 
 def _library(x):
@@ -156,8 +177,9 @@ def _cupy_for(device):
         cupy = importlib.import_module("cupy")
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as problem:
+        said = " ".join(str(problem).split())
         raise ValueError(
-            f"device {device!r} needs CuPy and an NVIDIA GPU, and CuPy says: {problem}. "
+            f"device {device!r} needs CuPy and an NVIDIA GPU, and CuPy says: {said}. "
             "Install it with `pip install 'mvit-np[gpu]'`, or use device 'cpu'"
         ) from None
     if int(number or 0) >= count:

@@ -42,11 +42,12 @@ def by_neighbour(train, train_labels, test):
     return train_labels[((x**2).sum(1) - 2 * y @ x.T).argmin(1)]
 
 
-def around_the_torus(clip, reach=3):
-    """(F, S, S) -> the (down, right) pixels a frame by which it matches itself best, tried one by one"""
+def around_the_torus(clip, reach):
+    """(F, S, S) -> the (down, right) pixels a frame that, taken back, lay all frames best upon each other, tried one by one"""
     x = clip.astype(float) - clip.mean((1, 2), keepdims=True)
     steps = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
-    return max(steps, key=lambda step: (np.roll(x[:-1], step, (1, 2)) * x[1:]).sum())
+    back = lambda step: sum(np.roll(frame, (-t * step[0], -t * step[1]), (0, 1)) for t, frame in enumerate(x))  # noqa: E731
+    return max(steps, key=lambda step: np.square(back(step)).sum())
 
 
 def right_by_brute_force(clip, reach=5):
@@ -120,6 +121,7 @@ def walk(tmp_path):
 
 SMALL = [
     pytest.param("moving_digits", {"train": 64, "test": 32}, (8, 32, 32, 1), marks=needs_sklearn),
+    pytest.param("moving_digits_64", {"train": 64, "test": 32}, (8, 64, 64, 1), marks=needs_sklearn),
     pytest.param("camera", {"train": 64, "test": 32}, (8, 32, 32, 3), marks=needs_sklearn),
     pytest.param("digits", {}, (1, 8, 8, 1), marks=needs_sklearn),
     pytest.param("fashion", {"train": 600, "test": 100}, (1, 28, 28, 1), marks=needs_fashion),
@@ -141,7 +143,7 @@ def test_a_set_is_the_same_each_time_and_has_as_many_clips_of_each_class(name, s
 
 
 @needs_sklearn
-@pytest.mark.parametrize("name", ["moving_digits", "camera"])
+@pytest.mark.parametrize("name", ["moving_digits", "moving_digits_64", "camera"])
 def test_another_seed_gives_other_clips(name):
     one, other = (builtin(name, seed=seed, train=16, test=16) for seed in (0, 1))
 
@@ -150,11 +152,12 @@ def test_another_seed_gives_other_clips(name):
 
 
 @needs_sklearn
-@pytest.mark.parametrize("name", ["moving_digits", "camera"])
+@pytest.mark.parametrize("name", ["moving_digits", "moving_digits_64", "camera"])
 @pytest.mark.parametrize("frame", [0, 7])
 def test_a_single_frame_does_not_tell_the_class(name, frame):
     train, test = built(name, train=2048, test=512)
-    small = [part.clips[:, frame].reshape(-1, 16, 2, 16, 2, part.clips.shape[-1]).mean((2, 4)) for part in (train, test)]
+    half, channels = train.clips.shape[2] // 2, train.clips.shape[-1]
+    small = [part.clips[:, frame].reshape(-1, half, 2, half, 2, channels).mean((2, 4)) for part in (train, test)]
 
     for guess in (by_ridge, by_neighbour):
         hit = (guess(small[0], train.labels, small[1]) == test.labels).mean()
@@ -165,11 +168,16 @@ def test_a_single_frame_does_not_tell_the_class(name, frame):
 
 
 @needs_sklearn
-def test_digits_go_where_their_label_says():
-    for part in builtin("moving_digits", train=64, test=64):
+@pytest.mark.parametrize("name, fastest", [("moving_digits", 3), ("moving_digits_64", 6)])
+def test_digits_go_where_their_label_says_at_every_speed(name, fastest):
+    speeds = set()
+    for part in builtin(name, train=64, test=32):
         for clip, label in zip(part.clips[..., 0], part.labels):
+            step = around_the_torus(clip, reach=fastest)
+            speeds.add(int(np.abs(step).max()))
             down, right = np.sum([COMPASS[word] for word in part.classes[label].split()], axis=0)
-            assert tuple(np.sign(around_the_torus(clip))) == (down, right)
+            assert tuple(np.sign(step)) == (down, right)
+    assert speeds == set(range(1, fastest + 1))
 
 
 @needs_sklearn

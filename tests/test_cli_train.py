@@ -2,10 +2,12 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +39,7 @@ def test_training_shows_a_live_line_and_says_what_it_wrote(finished):
     assert all(word in bar for word in ("100%", "clips/s", "00:00 left", "loss=", "acc=", "test=")), bar
     assert "64 examples to learn from, 16 to test on" in done.stdout and "8 steps of 8 clips" in done.stdout
     assert "metrics.csv" in done.stdout and "curves.png" in done.stdout and "model.npz" in done.stdout
+    assert re.search(r"^[\d.]+ clips/s, [\d.]+% of 16 clips to test on right$", done.stdout, re.MULTILINE), done.stdout
     rows = read_rows(folder / "metrics.csv")
     assert len(rows) == 8 and [row["step"] for row in rows if row["test_accuracy"] is not None] == [4, 8]
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
@@ -118,6 +121,9 @@ def test_fields_are_read_in_either_spelling():
     "arguments, words",
     [
         (["train"], "a run needs a recipe: give --config FILE.toml, or --recipe"),
+        (["train", "--device", "cuda:99"], "device 'cuda:99'"),
+        (["train", "--device", "cuda:99", "--out", "x", "--resume"], "device 'cuda:99'"),
+        (["train", "--recipe", "gpu", "--device", "cpu", "--out", "x"], "graph = true for device cpu: give graph = false"),
         (["train", "--recipe", "smoke"], "give --out FOLDER"),
         (["train", "--recipe", "smal"], "did you mean 'small'"),
         (["train", "--recipe", "smoke", "--weigth-decay", "0.1", "--out", "x"], "did you mean 'weight_decay'"),
@@ -140,7 +146,13 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys, mon
         code = ended.code
     error = capsys.readouterr().err
     assert code == 2 and words in error and len([line for line in error.splitlines() if line.startswith("mvit-np")]) == 1
-    assert not (tmp_path / "x").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_device_alone_is_the_recipe_that_was_made_for_one(capsys, tmp_path):
+    assert main(["train", "--device", "cuda:1", "--rate", "2e-3", "--show"]) == 0
+    (tmp_path / "shown.toml").write_text(capsys.readouterr().out)
+    assert Recipe.from_toml(tmp_path / "shown.toml") == replace(RECIPES["gpu"], device="cuda:1", rate=2e-3)
 
 
 def test_a_loss_that_is_not_finite_ends_with_code_1(capsys, tmp_path):

@@ -43,7 +43,8 @@ OTHERS = {
     "optimizer": "sgd", "rate": 0.1, "rate_batch": 8, "start_rate": 0.0, "end_rate": 0.0, "warmup": 0.0, "betas": (0.8, 0.9),
     "epsilon": 1e-6, "momentum": 0.8, "nesterov": False, "weight_decay": 0.0, "no_decay": ("head.*", "blocks.0.*"),
     "layer_decay": 0.75, "clip_norm": 5.0, "ema": 0.99, "non_finite": "skip", "checkpoint": True, "test_every": 1.0,
-    "views": (1, 3), "seed": 7, "device": "cuda:1", "workers": 0, "ahead": 1, "save_steps": 5, "save_minutes": 0.0, "keep": 1,
+    "views": (1, 3), "seed": 7, "device": "cuda:1", "precision": "bf16", "graph": True,
+    "workers": 0, "ahead": 1, "save_steps": 5, "save_minutes": 0.0, "keep": 1,
 }  # fmt: skip
 
 
@@ -57,13 +58,14 @@ def spelled(value):
 def test_every_field_can_be_given_on_the_command_line_and_in_a_file(tmp_path):
     names = {f.name for f in dataclasses.fields(Recipe)} - {"model_fields"}
     assert set(OTHERS) == names
-    typed = {name.replace("_", "-"): spelled(value) for name, value in OTHERS.items()}
-    recipe = changed(RECIPES["paper"], typed)
-    for name, value in OTHERS.items():
-        assert getattr(recipe, name) == value and type(getattr(recipe, name)) is type(value), name
-        assert value != getattr(RECIPES["paper"], name), f"{name}: the test changes nothing"
-    (tmp_path / "r.toml").write_text(to_toml(recipe))
-    assert Recipe.from_toml(tmp_path / "r.toml") == recipe
+    for left_out in ("graph", "accumulate"):  # they exclude each other
+        others = {name: value for name, value in OTHERS.items() if name != left_out}
+        recipe = changed(RECIPES["paper"], {name.replace("_", "-"): spelled(value) for name, value in others.items()})
+        for name, value in others.items():
+            assert getattr(recipe, name) == value and type(getattr(recipe, name)) is type(value), name
+            assert value != getattr(RECIPES["paper"], name), f"{name}: the test changes nothing"
+        (tmp_path / "r.toml").write_text(to_toml(recipe))
+        assert Recipe.from_toml(tmp_path / "r.toml") == recipe
 
 
 @pytest.mark.parametrize("text, value", [("5x3", (5, 3)), ("5", (5, 1)), ("5,3", (5, 3)), ("(2, 3)", (2, 3))])
@@ -110,6 +112,9 @@ def test_another_preset_comes_without_the_fields_of_the_one_before():
         ({"rand_magnitude": "11"}, r"rand_magnitude is a number in \[0, 10\], came 11"),
         ({"batch": "8", "accumulate": "9"}, "a part holds a clip, came 9 parts of 8"),
         ({"rate": "1e-9"}, "rate is the peak, came 1e-09"),
+        ({"precision": "fp16"}, "precision is one of float32, tf32, bf16, came 'fp16'"),
+        ({"graph": "true"}, "a graph is replayed by a GPU, came graph = true for device cpu: give graph = false"),
+        ({"graph": "true", "device": "cuda", "accumulate": "4"}, "a graph holds a batch in one part, came 4"),
     ],
 )
 def test_a_mistake_is_one_sentence(changes, words):
@@ -141,9 +146,22 @@ def test_what_may_differ_when_a_run_goes_on():
     recipe = RECIPES["small"]
     assert differing(recipe, changed(recipe, {"workers": "7", "keep": "1", "save_steps": "3"})) == []
     assert differing(recipe, changed(recipe, {"workers": "7", "rate": "1e-4"})) == ["rate"]
+    assert differing(recipe, changed(recipe, {"device": "cuda", "graph": "true"})) == []
+    assert differing(recipe, changed(recipe, {"precision": "bf16"})) == ["precision"]
     assert "seed" not in MAY_DIFFER and "batch" not in MAY_DIFFER
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe.rate = 1.0
+
+
+def test_the_gpus_recipe_is_of_a_model_with_two_million_parameters_on_larger_clips():
+    from mvit_np import costs
+    from mvit_np.data import BUILTIN
+    from mvit_np.runs.task import model_config
+
+    recipe = RECIPES["gpu"]
+    config = model_config(recipe, num_classes=len(BUILTIN[recipe.data].classes))
+    assert (config.thw, config.channels) == ((8, 64, 64), 1) and costs(config).params == 2_994_056
+    assert (recipe.device, recipe.graph, recipe.precision) == ("cuda", True, "tf32")
 
 
 def test_recipes_by_name(tmp_path):

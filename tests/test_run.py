@@ -315,7 +315,7 @@ def poisoned(params, clip, config, **options):
 def test_a_step_that_is_not_finite_stops_the_run_or_is_skipped(tmp_path, monkeypatch):
     sound = tasks.loader_of
     monkeypatch.setattr(tasks, "loader_of", lambda *arguments: Marked(sound(*arguments)))
-    for module in (tasks, sys.modules["mvit_np.runs.run"]):
+    for module in (tasks, sys.modules["mvit_np.runs.steps"]):
         monkeypatch.setattr(module, "forward", poisoned)
     recipe = changed(SMOKE, {"save_steps": 1})
     for again in (False, True):  # begun, and taken up again: it does not go away by itself
@@ -543,25 +543,3 @@ def test_two_ranks_go_on_where_one_stopped_and_only_one_writes(tmp_path):
         ours, theirs = ([row[name] or 0 for row in part] for part in (rows, expected))
         np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=1e-6, err_msg=name)
     assert done.stdout.count("16 steps of 8 clips, from step 4, 2 processes") == 1
-
-
-# -- on a device ------------------------------------------------------------------------------------------------------
-
-
-def test_a_run_on_a_device_is_saved_and_goes_on_there(undisturbed, tmp_path, monkeypatch):
-    """On the double that refuses what CuPy refuses; its masks are NumPy's."""
-
-    import device_double
-
-    device_double.install()
-
-    def to_double(tree, device):
-        assert device == "cuda:0"
-        return trees.map(device_double.from_host, tree)
-
-    monkeypatch.setattr("mvit_np.runs.job.to_device", to_double)
-    recipe, asked = changed(SMOKE, {"device": "cuda:0"}), iter(range(1, 100))
-    job = prepare(recipe, tmp_path)
-    assert all(isinstance(leaf, device_double.DeviceArray) for leaf in trees.leaves(job.state.params))
-    rows = list(run(job, stop=lambda: next(asked) == 5)) + finish(None, tmp_path, resume=True)
-    np.testing.assert_allclose([row["loss"] for row in rows], [row["loss"] for row in undisturbed[1]], rtol=1e-4)

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import runs
+from ..backend import memory
 from ..tiles import threads, use_threads
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
@@ -25,6 +26,7 @@ from .arguments import MISTAKES
 
 BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
 RECENT = 20  # steps that the live line averages over
+GPU, GPU_FOLDER = "gpu", "mvit_gpu"  # the recipe and the folder of `mvit-np train --device cuda` alone
 
 
 def add(commands):
@@ -32,7 +34,8 @@ def add(commands):
     parser = commands.add_parser(
         "train",
         help="train a model by a recipe; stopped at any moment, it goes on with --resume",
-        description="Train a model by a recipe: a TOML file, or one by name, and any of its fields as --field VALUE.",
+        description="Train a model by a recipe: a TOML file, or one by name, and any of its fields as --field VALUE. "
+        f"With --device cuda alone it is the recipe {GPU}, and the folder {GPU_FOLDER}.",
         epilog=_fields(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a field may begin like an option
@@ -47,11 +50,11 @@ def add(commands):
 
 def run(arguments):
     """Train; exit code 1 where a loss was not finite, 130 or 143 where a signal stopped the run."""
-    recipe = _recipe(arguments)
+    recipe, out = _asked(arguments)
     if arguments.show:
         print(to_toml(recipe), end="")
         return 0
-    if arguments.out is None:
+    if out is None:
         raise ValueError("a run needs a folder for what it learns: give --out FOLDER")
     comm = communicator()
     quiet = np.errstate(over="ignore", invalid="ignore")  # every step is looked at before it counts
@@ -59,22 +62,25 @@ def run(arguments):
     with comm.guarding(MISTAKES), _signals() as stop, quiet, share:
         try:
             options = {"resume": arguments.resume, "comm": comm, "say": partial(tqdm.write, file=sys.stderr)}
-            job = runs.prepare(recipe, arguments.out, **options)
+            job = runs.prepare(recipe, out, **options)
             return _train(job, stop)
         except NotFinite as problem:
             print(f"mvit-np: {problem}", file=sys.stderr)
             return 1
 
 
-def _recipe(arguments):
-    """What was asked for, in the order: a field, the file, the named recipe, or with --resume that of the run itself."""
-    changes = fields_in(arguments.rest)
-    if arguments.config or arguments.recipe:
-        return Recipe.from_toml(arguments.config, changes, base=arguments.recipe)
-    there = Path(arguments.out or "") / RECIPE
-    if arguments.resume and there.is_file():
-        return changed(Recipe.from_toml(there), changes)
-    raise ValueError(f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}")
+def _asked(arguments):
+    """(recipe, folder or None). The recipe is, in the order: a field, the file, the named one, with --resume the run's own."""
+    changes, named, out = fields_in(arguments.rest), arguments.recipe, arguments.out
+    if not (arguments.config or named):
+        alone = changes.get("device", "").startswith("cuda")
+        named, out = (GPU, out or GPU_FOLDER) if alone else (None, out)
+        there = Path(out or "") / RECIPE
+        if arguments.resume and there.is_file():
+            return changed(Recipe.from_toml(there), changes), out
+        if not alone:
+            raise ValueError(f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}")
+    return Recipe.from_toml(arguments.config, changes, base=named), out
 
 
 def fields_in(words):
@@ -111,7 +117,7 @@ def _signals():
 
 def _train(job, stop):
     """All steps, with a line that shows how it goes; the exit code."""
-    first, row = job.state.step, None
+    first, start, row = job.state.step, None, None
     if job.writes:
         print(_heading(job))
     options = {"unit": " clips", "smoothing": 0.1, "dynamic_ncols": True, "bar_format": BAR, "disable": not job.writes}
@@ -119,6 +125,7 @@ def _train(job, stop):
     with tqdm(total=job.steps * batch, initial=first * batch, **options) as bar:
         shown = []
         for row in runs.run(job, stop):
+            start = start or row
             shown = [*shown[1 - RECENT :], row]
             _show(bar, shown, row)
             bar.update(batch)
@@ -126,7 +133,7 @@ def _train(job, stop):
     if not (job.folder / MODEL).is_file():  # it is written after the last step and its test
         return _stopped(job, done, stop() or signal.SIGTERM)
     if job.writes:
-        print(_ending(job))
+        print(_ending(job, start, row))
     return 0
 
 
@@ -136,11 +143,14 @@ def _heading(job):
     again = f", from step {job.state.step}" if job.state.step else ""
     ranks = f", {job.comm.size} processes" if job.comm.size > 1 else ""
     shape = "x".join(map(str, (*config.thw, config.channels)))
+    where = "" if job.recipe.device == "cpu" else f", on {job.recipe.device}"
+    products = "" if job.recipe.precision == "float32" else f", products in {job.recipe.precision}"
+    graph = ", each the replay of a graph" if job.recipe.graph else ""
     turned = "\nleft and right matter to the classes: clips are not flipped, turned or sheared" if task.directed else ""
     return (
         f"{job.recipe.model}, clips of {shape}, {config.num_classes} classes\n"
         f"{len(task.train)} examples to learn from, {tests}\n"
-        f"{job.steps} steps of {job.recipe.batch} clips{again}{ranks}{turned}"
+        f"{job.steps} steps of {job.recipe.batch} clips{again}{ranks}{where}{products}{graph}{turned}"
     )
 
 
@@ -165,9 +175,19 @@ def _stopped(job, done, number):
     return 128 + number
 
 
-def _ending(job):
+def _ending(job, start, row):
+    """How fast it was, what it took, how well it does, what there is."""
+    said = []
+    if row is not None:
+        seconds, steps = row["seconds"] - start["seconds"], row["step"] - start["step"]
+        rate = steps * job.recipe.batch / seconds if seconds else row["clips_per_s"]  # the first step compiles kernels
+        said.append(f"{rate:.1f} clips/s")
+        if taken := memory(job.state.params["head"]["w"]):
+            said.append(f"{taken / 1e9:.2f} GB in use on the device")
+        if row["test_accuracy"] is not None:
+            said.append(f"{row['test_accuracy']:.1%} of {len(job.task.tests)} clips to test on right")
     files = ", ".join(path.name for path in sorted(job.folder.glob("[!.]*")))
-    return f"wrote into {job.folder}: {files}"
+    return "\n".join(filter(None, [", ".join(said), f"wrote into {job.folder}: {files}"]))
 
 
 def _names():

@@ -44,6 +44,12 @@ BUILTIN = {
         True,
         "which of 8 ways a digit goes over noise; 8 frames of 32 x 32, grey",
     ),
+    "moving_digits_64": Builtin(
+        moving_digits.moving_digits_64,
+        moving_digits.CLASSES,
+        True,
+        "the same, larger and at up to 6 pixels a frame; 8 frames of 64 x 64, grey",
+    ),
     "street": Builtin(
         _street, motion.LABELS, True, "which way the picture of a film goes, as in the demo; 8 frames of 32 x 32, grey"
     ),

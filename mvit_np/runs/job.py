@@ -57,6 +57,7 @@ def prepare(recipe, folder, *, resume=False, comm=None, say=None):
         found = asdict(recipe), saved
     plain, saved = comm.broadcast(found)
     recipe = from_plain(plain)
+    _check_machine(recipe, comm)
 
     task = tasks.task_of(recipe)
     loader = tasks.loader_of(recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}"))
@@ -65,6 +66,13 @@ def prepare(recipe, folder, *, resume=False, comm=None, say=None):
     lock = claim(folder, recipe, task.train.classes) if comm.rank == 0 else nullcontext()
     seconds, best = (saved["seconds"], saved["best"]) if saved else (0.0, None)
     return Job(Path(folder), recipe, task, comm, loader, state, steps, seconds, best, lock, say)
+
+
+def _check_machine(recipe, comm):
+    """Before anything that takes time, and before anything is written."""
+    to_device([], recipe.device)
+    if recipe.graph and comm.size > 1:
+        raise ValueError(f"a graph holds the step of one process, came {comm.size} processes: give --graph false")
 
 
 def _begun(recipe, task, comm):

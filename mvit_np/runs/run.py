@@ -12,18 +12,15 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 
-import numpy as np
-
-from ..backend import from_host, to_host
-from ..model import forward
+from ..backend import to_host
+from ..precision import use_precision
 from ..train import snapshot
 from ..train.evaluate import evaluate
-from ..train.guard import NotFinite, check_step
-from ..train.loop import fit
 from ..train.run_folder import CURVES, MODEL, SNAPSHOTS, Metrics
 from ..weights import save
 from ..weights.atomic import telling
 from . import task as tasks
+from .steps import steps
 
 
 def run(job, stop=lambda: False):
@@ -35,7 +32,7 @@ def run(job, stop=lambda: False):
     Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such steps.
     """
     state, clock, best, saved_at = job.state, _Clock(job.seconds), job.best, time.monotonic()
-    with job.lock, closing(_steps(job, stop)) as steps, closing(_metrics(job)) as metrics:
+    with job.lock, closing(steps(job, stop)) as taken, closing(_metrics(job)) as metrics:
         if _is_left_untested(job, metrics.rows):
             with clock.standing():
                 test = _tested(job, state, stop)
@@ -45,15 +42,15 @@ def run(job, stop=lambda: False):
             best, better = _best(best, test)
             if better:
                 _save(job, metrics, state, clock.seconds, best, better)
-        for step in steps:
+        for step, numbers in taken:
             state, due, test = step.state, _test_is_due(job, step.state.step), None
-            correct, stopping = _decided(step)
+            stopping = numbers.stopping
             if due and not stopping:
                 with clock.standing():
                     test = _tested(job, state, stop)
             untested = due and test is None
             stopping = stopping or untested
-            metrics.add(_row(job, step, clock.seconds, correct, test))
+            metrics.add(_row(job, step, numbers, clock.seconds, test))
             best, better = _best(best, test)
             if stopping or better or _save_is_due(job, state.step, saved_at):
                 _save(job, metrics, state, clock.seconds, best, better)
@@ -66,76 +63,20 @@ def run(job, stop=lambda: False):
         _finish(job, state, metrics.rows)
 
 
-# -- the steps --------------------------------------------------------------------------------------------------------
+# -- a row a step ----------------------------------------------------------------------------------------------------
 
 
-def _steps(job, stop):
-    """What `fit` yields, from the job's state on."""
-    recipe, state = job.recipe, job.state
-
-    def share(value, aux):
-        return from_host(np.array([tasks.accuracy(*aux), bool(stop())], value.dtype), value)
-
-    return fit(
-        tasks.loss_of(recipe, job.task.config),
-        state.params,
-        _batches(job),
-        rate=tasks.rate_of(recipe, job.steps, job.loader.steps_per_epoch),
-        clip_norm=recipe.clip_norm,
-        optimizer=tasks.optimizer_of(recipe, state.params),
-        state=state,
-        parts=recipe.accumulate,
-        ema=recipe.ema,
-        comm=job.comm,
-        share=share,
-        guard=_guard(job),
-    )
-
-
-def _batches(job):
-    """(clips, targets, generator of the masks) of the steps that are left, where the parameters are."""
-    like, first = job.state.params["head"]["w"], job.state.step
-    for index, arrays in enumerate(job.loader.batches(first, job.steps), first):
-        yield *(from_host(array, like) for array in arrays), tasks.masks(job.recipe, index, job.comm.rank, like)
-
-
-def _guard(job):
-    """What `fit` asks before each step: steps that are not finite stop the run, or are skipped and said."""
-
-    def guard(index, params, batch, loss, grads, norm):
-        def probe(tap):
-            drawn = tasks.masks(job.recipe, index, job.comm.rank, batch[0])
-            return forward(params, batch[0], job.task.config, rng=drawn, tap=tap)
-
-        try:
-            check_step(loss, grads, step=index + 1, names=lambda: job.loader.names_at(index), probe=probe, norm=norm)
-        except NotFinite as problem:
-            if job.recipe.non_finite == "stop":
-                raise
-            job.say(f"skipped: {problem}")
-            return str(problem)
-        return ""
-
-    return guard
-
-
-def _decided(step):
-    """The share of the batch that was right, and whether any rank wants to stop."""
-    correct, stopping = to_host(step.shared).tolist()
-    return round(correct, 6), stopping > 0  # of float32
-
-
-def _row(job, step, seconds, correct, test):
+def _row(job, step, numbers, seconds, test):
     """A line of metrics.csv."""
     done, batch = step.state.step, job.recipe.batch
     return {
         "step": done,
         "epoch": done / job.loader.steps_per_epoch,
         "seconds": seconds,
-        "loss": to_host(step.loss).item(),
-        "accuracy": correct,
+        "loss": numbers.loss,
+        "accuracy": numbers.accuracy,
         "learning_rate": step.rate,
-        "gradient_norm": to_host(step.norm).item(),
+        "gradient_norm": numbers.norm,
         "clips_per_s": (done - job.state.step) * batch / max(seconds - job.seconds, 1e-9),
     } | _results(test)
 
@@ -187,7 +128,8 @@ def _tested(job, state, stop):
     task, recipe = job.task, job.recipe
     scores = tasks.scores_of(learned(state), task.config)
     options = {"batch": 32, "workers": recipe.workers, "comm": job.comm, "stop": stop}
-    return evaluate(scores, task.tests, task.views(recipe), on_broken=partial(_say_once, job), **options)
+    with use_precision(recipe.precision):
+        return evaluate(scores, task.tests, task.views(recipe), on_broken=partial(_say_once, job), **options)
 
 
 def learned(state):

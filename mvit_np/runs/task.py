@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..backend import default_rng, from_host, to_host
 from ..config import MViTConfig
 from ..data.augment import augmentation
@@ -28,7 +26,7 @@ from ..train.decay import decays_except
 from ..train.evaluate import Views
 from ..train.layer_decay import layer_factors
 from ..train.loop import Optimizer
-from ..train.optimizer import adamw, adamw_state, sgd, sgd_state
+from ..train.optimizer import adamw, adamw_numbers, adamw_state, sgd, sgd_numbers, sgd_state
 from ..train.schedule import warmup_cosine
 from ..weights import load
 
@@ -163,8 +161,10 @@ def optimizer_of(recipe, params):
     if recipe.no_decay:
         common["decay_mask"] = decays_except(*recipe.no_decay)
     if recipe.optimizer == "sgd":
-        return Optimizer(sgd_state, partial(sgd, momentum=recipe.momentum, nesterov=recipe.nesterov, **common))
-    return Optimizer(adamw_state, partial(adamw, betas=recipe.betas, eps=recipe.epsilon, **common))
+        update = partial(sgd, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+        return Optimizer(sgd_state, update, sgd_numbers)
+    update = partial(adamw, betas=recipe.betas, eps=recipe.epsilon, **common)
+    return Optimizer(adamw_state, update, partial(adamw_numbers, betas=recipe.betas))
 
 
 def rate_of(recipe, steps, steps_per_epoch):
@@ -176,5 +176,5 @@ def rate_of(recipe, steps, steps_per_epoch):
 
 
 def accuracy(logits, targets):
-    """The share of clips whose class (of a mixed clip: the one with the larger share) scores highest."""
-    return float(np.mean(to_host(logits).argmax(-1) == to_host(targets).argmax(-1)))
+    """The share of clips whose class (of a mixed clip: the one with the larger share) scores highest; 0-d, where they are."""
+    return (logits.argmax(-1) == targets.argmax(-1)).mean()

@@ -211,7 +211,7 @@ RECIPES = {
     "gpu": Recipe(  # the same task in 64 x 64 pixels, 3.0 M parameters: a few minutes on a large GPU
         model="mvit_micro", model_fields={"size": 64, "dim": 64, "depths": (1, 2, 3)}, data="moving_digits_64",
         crop_area=None, rand_layers=0, erasing=0.1, repeats=1, mixup=0.0, cutmix=0.0, epochs=40.0, batch=128, rate=1e-3,
-        rate_batch=128, start_rate=0.0, end_rate=1e-5, warmup=2.0, ema=0.999, test_every=2.0, views=(1, 1), device="cuda",
+        rate_batch=128, start_rate=0.0, end_rate=1e-5, warmup=2.0, ema=0.999, test_every=4.0, views=(1, 1), device="cuda",
         precision="tf32", graph=True, save_minutes=1.0,
     ),
     "smoke": Recipe(  # a few steps with everything switched on: seconds, learns nothing
