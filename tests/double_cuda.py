@@ -85,7 +85,7 @@ cuda = Namespace(
     MemoryPool=MemoryPool,
     using_allocator=using_allocator,
     get_current_stream=lambda: _streams[-1] if _streams else NULL,
-    Device=lambda number=0: SimpleNamespace(id=number),
+    Device=lambda number=0: SimpleNamespace(id=number, use=lambda: None),
 )
 
 
