@@ -356,8 +356,8 @@ FUNCTIONS = (  # names, how many arrays come first, keywords CuPy takes (of a ro
     ("zeros_like ones_like", 1, "dtype order shape"),
     ("zeros ones arange linspace eye", 0, "shape dtype order start stop step num endpoint M k"),
 )
-HOST = """pi e inf nan newaxis dtype finfo iinfo issubdtype can_cast promote_types isscalar broadcast_shapes generic number integer
-    floating bool_ uint8 int8 int16 int32 int64 uint32 uint64 float16 float32 float64 complex64 inexact"""
+HOST = """pi e inf nan newaxis dtype finfo iinfo issubdtype can_cast promote_types isscalar broadcast_shapes generic number
+    integer floating bool_ uint8 int8 int16 int32 int64 uint32 uint64 float16 float32 float64 complex64 inexact"""
 WAITING = "nonzero flatnonzero argwhere unique bincount histogram extract compress trim_zeros array_repr array_str"
 SPECIAL = "erf erfc erfinv ndtr ndtri expit xlogy"
 METHODS = """sum prod mean var std max min any all argmax argmin cumsum cumprod argsort argpartition dot squeeze

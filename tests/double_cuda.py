@@ -1,4 +1,4 @@
-"""What the package uses of `cupy.cuda`, on the device double: streams, events, pools, and graphs that are recorded and replayed.
+"""What the package uses of `cupy.cuda`, on the device double: streams, pools, and graphs that are recorded and replayed.
 
 While a stream captures, everything that the double does is written down, and done too (CUDA would not: whoever relies on the
 numbers that a recording leaves behind sees them change at the first replay). A replay does it all again in the same arrays.

@@ -1,4 +1,4 @@
-"""The tools of a device (`mvit_np/device/tools.py`) on the device double: kernels compiled by gcc, cuBLAS as it reads memory."""
+"""The tools of a device (`mvit_np/device/tools.py`) on the double: kernels compiled by gcc, cuBLAS as it reads memory."""
 
 import ctypes
 import functools
@@ -9,9 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 import device_double
+import numpy as np
 
 from mvit_np.device.kernel import C
 
@@ -104,7 +103,8 @@ def _compiled(kernel, names):
             source = Path(place, "kernel.c")
             source.write_text(text)
             built = Path(place, "kernel.so")
-            command = [GCC, "-std=c11", "-O1", "-Wall", "-Werror", "-Wno-unused", "-fPIC", "-shared", source, "-o", built, "-lm"]
+            flags = "-std=c11 -O1 -Wall -Werror -Wno-unused -fPIC -shared".split()
+            command = [GCC, *flags, source, "-o", built, "-lm"]
             done = subprocess.run(command, capture_output=True, text=True)
             assert done.returncode == 0, f"gcc on {kernel.name}:\n{done.stderr}\n{text}"
             os.replace(built, library)
