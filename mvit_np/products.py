@@ -16,7 +16,8 @@ def matmul(a, b, out=None, add=False, exact=False):
     views with their last two axes swapped cost no copy. Raises TypeError for factors of two dtypes.
     """
     if a.dtype != b.dtype:
-        raise TypeError(f"a product's factors have one dtype; came {a.dtype} and {b.dtype}: use one precision forward and backward")
+        rule = f"a product's factors have one dtype; came {a.dtype} and {b.dtype}"
+        raise TypeError(f"{rule}: go forward and backward in the same precision")
     tools = device_tools(a)
     if tools is None:
         return _by_library(a, b, out, add)

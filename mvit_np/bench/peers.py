@@ -22,6 +22,11 @@ def versions():
     return {"torch": torch.__version__, "torchvision": sys.modules["torchvision"].__version__}
 
 
+def torch_module():
+    """PyTorch itself, for `bench.device`. Raises ImportError where it or torchvision is not installed."""
+    return _libraries()[0]
+
+
 def available():
     """Whether PyTorch and torchvision are installed."""
     try:
@@ -119,20 +124,25 @@ def _forward(torch, model, clips):
 
 
 def _step(torch, model, clips, labels):
-    groups = {True: [], False: []}
-    for name, p in model.named_parameters():
-        groups[decays(names.to_ours(LAYOUT, name)[0], p)].append(p)
-    decayed = [{"params": group, "weight_decay": WEIGHT_DECAY * decay} for decay, group in groups.items()]
-    optimizer = torch.optim.AdamW(decayed, lr=RATE)
+    updates = optimizer(torch, model)
 
     def call():
-        optimizer.zero_grad()
+        updates.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(clips), labels)
         loss.backward()
-        optimizer.step()
+        updates.step()
         return loss.item()
 
     return call
+
+
+def optimizer(torch, model, weight_decay=WEIGHT_DECAY, **settings):
+    """AdamW on the model's parameters, of which those decay that decay with us; settings are PyTorch's."""
+    groups = {True: [], False: []}
+    for name, p in model.named_parameters():
+        groups[decays(names.to_ours(LAYOUT, name)[0], p)].append(p)
+    decayed = [{"params": group, "weight_decay": weight_decay * decay} for decay, group in groups.items()]
+    return torch.optim.AdamW(decayed, lr=RATE, **settings)
 
 
 def _checkpointed(torch, model):

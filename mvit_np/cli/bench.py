@@ -10,10 +10,13 @@ import textwrap
 from pathlib import Path
 
 from .. import tiles
+from ..precision import PRECISIONS
 from ..table import aligned
 from .arguments import count
 
 DEFAULT, WIDTH = "mvit_b_16x4", 80  # characters
+ON_DEVICE = ("precision", "only", "go_on")
+NOT_ON_DEVICE = ("threads", "dtype", "checkpoint", "profile", "accuracy", "scaling", "figure")
 OF_ONE = ("preset", "batch", "mode", "dtype", "profile", "accuracy", "scaling", "figure", "json", "checkpoint")
 
 
@@ -35,11 +38,17 @@ def add(commands):
     parser.add_argument("--json", metavar="FILE", help="also write all numbers there")
     parser.add_argument("--page", metavar="FILE", help="measure all that docs/performance.md shows and write it there")
     parser.add_argument("--from", dest="source", metavar="JSON", help="write the page of numbers measured before")
+    parser.add_argument("--device", metavar="NAME", help="where, such as cuda: a whole programme there, or PRESET")
+    parser.add_argument("--precision", choices=tuple(PRECISIONS), help="on a device (all three)")
+    parser.add_argument("--only", choices=("cases", "kernels", "curves"), help="on a device: speed, kernels or losses alone")
+    parser.add_argument("--go-on", action="store_true", help="on a device, keep what the file of numbers has already")
     parser.set_defaults(run=run)
 
 
 def run(arguments):
     """Measure, then print the tables; or write the page, its numbers and its figure."""
+    if arguments.device not in (None, "cpu"):
+        return _device(arguments)
     _check(arguments)
     if arguments.page:
         return _page(arguments)
@@ -58,13 +67,23 @@ def run(arguments):
 
 
 def _check(arguments):
+    if extra := [name for name in ON_DEVICE if getattr(arguments, name)]:
+        raise ValueError(f"--{_spelled(extra[0])} is for a device: give --device cuda too")
     if arguments.page and (extra := [name for name in OF_ONE if getattr(arguments, name)]):
         raise ValueError(f"--page measures what docs/performance.md shows; came with {', '.join(extra)}: give it alone")
     if arguments.source and not arguments.page:
         raise ValueError("--from says what numbers a page is of: give --page FILE too")
     if arguments.figure and not arguments.scaling:
         raise ValueError("--figure draws a scaling run: give --scaling too")
-    for path in filter(None, (arguments.json, arguments.figure, arguments.page)):
+    _check_folders(arguments.json, arguments.figure, arguments.page)
+
+
+def _spelled(name):
+    return name.replace("_", "-")
+
+
+def _check_folders(*paths):
+    for path in filter(None, paths):
         _check_folder(Path(path).parent)
 
 
@@ -147,14 +166,14 @@ def _measured(arguments):
     return suite.run(suite.PAGE, settings, _command(), _tell)
 
 
-def _read(path):
+def _read(path, kind=None):
     try:
         results = json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}: measure with mvit-np bench --page FILE") from None
     except ValueError:
         results = None
-    if not isinstance(results, dict) or "cases" not in results:
+    if not isinstance(results, dict) or "cases" not in results or results.get("kind") != kind:
         raise ValueError(f"{path} holds no numbers of mvit-np bench: give the file that --page wrote beside its page")
     return results
 
@@ -171,3 +190,64 @@ def _draw(results, path):
     from .. import visualize
 
     return visualize.save(visualize.scaling_figure(results["scaling"], results["roof"]["flops_per_s"]), path)
+
+
+# -- on a device ------------------------------------------------------------------------------------------------------
+
+
+def _device(arguments):
+    """Measure a programme's parts, each written and printed as soon as it is known."""
+    _check_device(arguments)
+    from ..bench.device import page, suite
+
+    if arguments.source:
+        print(_write(arguments.page, page.render(_read(arguments.source, suite.KIND))))
+        return 0
+    files = [Path(file) for file in (arguments.json, arguments.page and Path(arguments.page).with_suffix(".json")) if file]
+    against = arguments.against is not None
+    bench = suite.bench(arguments.device, against)
+    before = _read(files[0], suite.KIND) if arguments.go_on and files[0].exists() else None
+    settings, results = suite.Settings(arguments.rounds, _command(), _tell), before
+    for results, name, newest in suite.run(_parts(arguments, against), bench, settings, before):
+        for file in files:
+            _replace(file, json.dumps(results, indent=1) + "\n")
+        print("\n".join(_part_lines(results, name, newest)), flush=True)
+    if arguments.page:
+        print(_write(arguments.page, page.render(results)))
+    return 0
+
+
+def _check_device(arguments):
+    if extra := [name for name in NOT_ON_DEVICE if getattr(arguments, name)]:
+        raise ValueError(f"--{_spelled(extra[0])} is for the processor: leave it out, or leave out --device")
+    if arguments.source and not arguments.page:
+        raise ValueError("--from says what numbers a page is of: give --page FILE too")
+    if arguments.go_on and not (arguments.json or arguments.page):
+        raise ValueError("--go-on keeps what a file of numbers has: give --json FILE or --page FILE too")
+    _check_folders(arguments.json, arguments.page)
+
+
+def _parts(arguments, against):
+    """The whole programme, or of what was chosen the cases alone."""
+    from ..bench.device.programme import whole
+    from ..bench.workloads import MODES
+
+    chosen = {"models": arguments.preset, "batches": arguments.batch, "precisions": arguments.precision}
+    chosen["modes"] = arguments.mode if arguments.mode in MODES else None
+    chosen = {name: (value,) for name, value in chosen.items() if value}
+    return whole(**chosen, against=against, only=arguments.only or ("cases" if chosen else None))
+
+
+def _part_lines(results, name, newest):
+    from ..bench.device import tables
+
+    if sum(len(results[part]) for part in ("cases", "kernels", "curves")) == 1:
+        yield from (textwrap.fill(line, WIDTH) for line in (tables.card_line(results), tables.roof_line(results)))
+    yield from _table(newest["title"], *tables.newest(name, newest, results["roofs"]))
+
+
+def _replace(path, text):
+    """Written beside and then put in place: who is cut off leaves the old or the new."""
+    beside = path.with_name(f"{path.name}.part")
+    _write(beside, text)
+    beside.replace(path)

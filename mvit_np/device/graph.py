@@ -7,6 +7,7 @@ to be an input; a Python number is the same in all of them.
 
 from __future__ import annotations
 
+import functools
 from contextlib import suppress
 
 from .. import tree as trees
@@ -28,8 +29,8 @@ class Graphed:
     def __init__(self, fun, carried, given):
         xp = array_module(trees.leaves(given)[0])
         self._pool = xp.cuda.MemoryPool()
-        stream, now = xp.cuda.Stream(non_blocking=True), xp.cuda.get_current_stream()
-        now.synchronize()
+        stream = _stream(xp, xp.cuda.Device().id)
+        xp.cuda.get_current_stream().synchronize()
         with xp.cuda.using_allocator(self._pool.malloc), stream:
             self._carried, self._given = trees.map(_copy, carried), trees.map(_copy, given)
             for _ in range(WARM_UP):
@@ -59,6 +60,12 @@ class Graphed:
         carried, results = fun(self._carried, self._given)
         _store(carried, self._carried)
         return results
+
+
+@functools.cache
+def _stream(xp, device):
+    """The stream that all recordings are made on: it has a cuBLAS handle and a workspace of its own."""
+    return xp.cuda.Stream(non_blocking=True)
 
 
 def _recorded(step, stream):

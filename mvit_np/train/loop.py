@@ -73,28 +73,36 @@ def fit(
     comm, optimizer = comm or Alone(), optimizer or adamw_with(weight_decay)
     gradient = accumulated(value_and_grad(loss, has_aux=True), parts)
     state = state or begin(params, optimizer, ema)
+    del params  # nothing here keeps what a step has done with
     if graph:
-        yield from _replayed(
-            GraphedSteps(gradient, optimizer, state, clip_norm=clip_norm, ema=ema, share=share), batches, rate, guard
-        )
-        return
+        steps = GraphedSteps(gradient, optimizer, state, clip_norm=clip_norm, ema=ema, share=share)
+        take = partial(_replayed, steps, rate, guard)
+    else:
+        take = partial(_taken, gradient, optimizer, clip_norm, ema, comm, share, rate, guard)
     for batch in batches:
-        index = state.step
-        (value, aux), grads = gradient(state.params, batch)
-        value, grads, *shared = comm.mean([value, grads] + ([share(value, aux)] if share else []))  # all ranks know the same
-        clipped, norm = clip_by_norm(grads, clip_norm)
-        skipped = guard(index, state.params, batch, value, grads, norm) if guard else ""
-        state = replace(state, step=index + 1) if skipped else _learned(state, clipped, rate(index), optimizer, ema)
-        yield Step(index, state.params, value, aux, rate(index), norm, state, skipped, *shared)
+        step = take(state, batch)
+        state = step.state
+        yield step
 
 
-def _replayed(steps, batches, rate, guard):
-    for batch in batches:
-        index, params = steps.state.step, steps.state.params
-        state, value, aux, norm, *shared = steps.take(batch, rate(index))
-        skipped = guard(index, params, batch, value, None, norm) if guard else ""
-        state = steps.skip() if skipped else state
-        yield Step(index, state.params, value, aux, rate(index), norm, state, skipped, *shared)
+def _taken(gradient, optimizer, clip_norm, ema, comm, share, rate, guard, state, batch):
+    """The step after a state."""
+    index = state.step
+    (value, aux), grads = gradient(state.params, batch)
+    value, grads, *shared = comm.mean([value, grads] + ([share(value, aux)] if share else []))  # all ranks know the same
+    clipped, norm = clip_by_norm(grads, clip_norm)
+    skipped = guard(index, state.params, batch, value, grads, norm) if guard else ""
+    state = replace(state, step=index + 1) if skipped else _learned(state, clipped, rate(index), optimizer, ema)
+    return Step(index, state.params, value, aux, rate(index), norm, state, skipped, *shared)
+
+
+def _replayed(steps, rate, guard, before, batch):
+    """The same by a graph, which knows what the state before is."""
+    index = before.step
+    state, value, aux, norm, *shared = steps.take(batch, rate(index))
+    skipped = guard(index, before.params, batch, value, None, norm) if guard else ""
+    state = steps.skip() if skipped else state
+    return Step(index, state.params, value, aux, rate(index), norm, state, skipped, *shared)
 
 
 def begin(params, optimizer, ema=0.0):

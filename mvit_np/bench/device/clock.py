@@ -1,0 +1,52 @@
+"""Time by the device's own clock: events in its queue before and after calls."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+TURN_S = 0.2  # a turn lasts about so long: short calls are repeated
+MOST = 100  # calls in a turn
+WARM = 2  # calls before each turn that do not count: memory that others gave back in between is fetched again
+
+
+@dataclass(frozen=True)
+class Side:
+    """How one library's calls are timed and weighed.
+
+    seconds   (call, count) -> seconds a call, of so many in a row
+    weighed   (build) -> (call, {"peak_bytes", "reserved_bytes"}): builds a call and makes it twice; the memory is that of the
+              second time, with all that stays from building it
+    release   gives memory back that is kept for later
+    fetch     a call's result as a NumPy array
+    """
+
+    seconds: Any
+    weighed: Any
+    release: Any
+    fetch: Any
+
+
+def between(event, elapsed_ms, call, count):
+    """Seconds a call, `count` of them in a row. `event()` makes one; `elapsed_ms(start, end)` is the time between two."""
+    start, end = event(), event()
+    start.record()
+    for _ in range(count):
+        call()
+    end.record()
+    end.synchronize()
+    return elapsed_ms(start, end) / 1e3 / count
+
+
+def turn(side, call, count):
+    """Seconds a call in a turn of its own."""
+    for _ in range(WARM):
+        call()
+    return side.seconds(call, count)
+
+
+def calls_in_a_turn(side, call, turn_s=None):
+    """How many calls a turn of so many seconds takes."""
+    wanted = TURN_S if turn_s is None else turn_s
+    return min(MOST, max(1, math.ceil(wanted / max(turn(side, call, 1), 1e-6))))

@@ -1,0 +1,76 @@
+"""One call by several hands: weighed one after the other, then timed in turns."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import asdict
+
+import numpy as np
+
+from .. import timing
+from . import clock
+
+
+def measured(contestants, rounds, tell=lambda words: None):
+    """{who: what was found} of {who: (side, build)}, where `build() -> call`.
+
+    Found are median_s, low_s, high_s, turns, peak_bytes, reserved_bytes and `size`, the root mean square of the call's result,
+    by which one sees whether all compute the same. Who fails, such as for want of memory, has {"failed": why}; others go on.
+    """
+    found, calls = {}, {}
+    for who, (side, build) in contestants.items():
+        tell(f"{who}: memory")
+        weighed, why = attempt(lambda side=side, build=build: _weighed(side, build))
+        found[who] = weighed[1] if weighed else {"failed": why}
+        if weighed:
+            calls[who] = weighed[0]
+        del weighed
+        side.release()
+    tell("time")
+    return found | _timed(contestants, calls, found, rounds)
+
+
+def attempt(function):
+    """(its result, "") or (None, why it failed). Whatever it is: what else there is to measure is worth having."""
+    try:
+        return function(), ""
+    except Exception as problem:  # of CUDA's, of a compiler's: they share no base class
+        why = words(problem)
+    gc.collect()  # what the traceback held
+    return None, why
+
+
+def words(problem):
+    """Why something failed."""
+    kind, said = type(problem).__name__, " ".join(str(problem).split())
+    if any(sign in f"{kind} {said}".lower() for sign in ("outofmemory", "out of memory", "alloc_failed", "memoryallocation")):
+        return "out of memory"
+    return f"{kind}: {said[:200]}" if said else kind
+
+
+def _weighed(side, build):
+    call, sizes = side.weighed(build)
+    return call, sizes | {"size": float(np.sqrt(np.mean(np.square(side.fetch(call()), dtype=np.float64))))}
+
+
+def _timed(contestants, calls, found, rounds):
+    """What was found, with times or without because it failed. Nobody keeps memory for later while another has the turn."""
+    seconds, counts, failed = {who: [] for who in calls}, {}, {}
+    for number in range(rounds + 1):  # the first tells how many calls a turn takes
+        for who in list(calls):
+            side = contestants[who][0]
+            taken, why = attempt(lambda: _taken(side, calls[who], counts.get(who)))  # noqa: B023
+            if why:
+                failed[who] = {"failed": why}
+                del calls[who]  # and with it the memory that it holds
+            elif number == 0:
+                counts[who] = taken
+            else:
+                seconds[who].append(taken)
+            side.release()
+    times = {who: found[who] | asdict(timing.summary(seconds[who])) for who in calls}
+    return times | failed
+
+
+def _taken(side, call, count):
+    return clock.calls_in_a_turn(side, call) if count is None else clock.turn(side, call, count)

@@ -1,0 +1,139 @@
+"""The parts of a programme, measured one after the other, as one dict of plain numbers that grows."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from .. import machine
+from . import curves, kernels, measure, ours, place, theirs
+from .clock import Side
+from .programme import COMPILED, GRAPH, KINDS, OURS, TORCH, Case, Kernels
+
+KIND = "device"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Who measures: the device, our side of it, and (torch, its device, its side) or None."""
+
+    where: place.Place
+    ours: Side
+    theirs: tuple[Any, Any, Side] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure."""
+
+    rounds: int = 6
+    command: str = ""
+    tell: Callable = lambda words: None  # called with words before each thing
+
+
+def bench(device, against=False):
+    """The `Bench` on a device. Raises ValueError or ImportError where there is no such device, or none for PyTorch."""
+    where = place.place(device)
+    if not against:
+        return Bench(where, ours.side(where.xp))
+    torch, their_device = theirs.place(device)
+    return Bench(where, ours.side(where.xp), (torch, their_device, theirs.side(torch.cuda)))
+
+
+def run(parts: Iterable, with_: Bench, settings: Settings, before=None):
+    """Measure the parts; yields (all results so far, name of their list, the newest of it) after each.
+
+    before   results to go on from: what they hold already is not measured again
+    Raises ValueError where those are of another card or of other versions, or PyTorch has no model to compare with.
+    """
+    parts = tuple(parts)
+    check(parts, with_)
+    with with_.where.xp.cuda.Device(with_.where.number):
+        results = _begin(with_, settings, before)
+        for part in parts:
+            name = KINDS[type(part)]
+            if not any(_same(part, found) for found in results[name]):
+                settings.tell(part.title)
+                start = time.perf_counter()
+                found = {"title": part.title, **plain(part), **_measure(part, with_, settings)}
+                results[name].append(found | {"wall_s": time.perf_counter() - start})
+                _tidy(with_)
+                yield results, name, results[name][-1]
+
+
+def check(parts, with_):
+    """Raise ValueError where a preset does not exist, or torch has no such model."""
+    for case in {part.preset: Case(part.preset) for part in parts}.values():
+        config = case.config
+        if with_.theirs:
+            theirs.peers.check_known(config)
+
+
+def plain(part):
+    """A part's fields as JSON holds them."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(part).items()}
+
+
+def _same(part, found):
+    return all(found.get(name) == value for name, value in plain(part).items())
+
+
+def _begin(with_, settings, before):
+    machine_ = {"host": machine.describe(), "card": place.describe(with_.where)}
+    if with_.theirs:
+        torch, their_device, _ = with_.theirs
+        machine_["peers"] = theirs.versions(torch)
+        torch.cuda.set_device(their_device)
+        theirs.warm_up(torch, their_device)
+    if before:
+        _check_like(before, machine_)
+        return before
+    settings.tell("what the device can do at best")
+    facts = {"kind": KIND, "command": settings.command, "rounds": settings.rounds, **machine_}
+    roofs = place.roofs(with_.where, with_.ours)
+    _tidy(with_)
+    return facts | {"roofs": roofs, "cases": [], "kernels": [], "curves": []}
+
+
+def _check_like(before, machine_):
+    """Numbers of two machines do not belong into one table."""
+    for part in ("card", "peers"):
+        if before.get(part) != machine_.get(part):
+            raise ValueError(
+                f"results are continued on the same device by the same versions; those are of {before.get(part)}, here is "
+                f"{machine_.get(part)}: begin a new file"
+            )
+
+
+def _measure(part, with_, settings):
+    if isinstance(part, Case):
+        by = measure.measured(contestants(part, with_), settings.rounds, settings.tell)
+        return {"macs": part.workload.macs, "by": by}
+    if isinstance(part, Kernels):
+        return {"rows": kernels.measured(part, with_.where, with_.ours, settings.tell)}
+    their_losses = with_.theirs and partial(theirs.losses, *with_.theirs[:2])
+    return curves.measured(part, with_.where, their_losses, settings.tell)
+
+
+def _tidy(with_):
+    """Let go of all that nobody uses any more."""
+    gc.collect()
+    for side in (with_.ours, *(with_.theirs or ())[2:]):
+        side.release()
+
+
+def contestants(case, with_):
+    """{who: (side, build)} of those who are here."""
+    found = {
+        OURS: (with_.ours, partial(ours.call, case, with_.where)),
+        GRAPH: (with_.ours, partial(ours.call, case, with_.where, graph=True)),
+    }
+    if with_.theirs:
+        torch, their_device, side = with_.theirs
+        found[TORCH] = side, partial(theirs.call, case, torch, their_device)
+        found[COMPILED] = side, partial(theirs.call, case, torch, their_device, compiled=True)
+    return {who: found[who] for who in case.whos if who in found}

@@ -1,0 +1,198 @@
+"""Results of `suite.run` as cells of text: each function gives a table's head and its rows."""
+
+from __future__ import annotations
+
+import itertools
+
+from ..tables import FLOPS, count, digits, percent, seconds, size_of, span
+from .curves import gap
+from .programme import COMPILED, GRAPH, OURS, TORCH
+
+AIM = 1.0  # a step's time and memory, ours / PyTorch's eager, and a graph's time at batch 1, ours / PyTorch's compiled
+LOST = "-"  # in place of what could not be measured
+
+
+def case_table(case, roofs):
+    """A line for each who took turns: time, speed, memory; what failed says why."""
+    head = ["", "median", "quartiles", "clips/s", "TFLOP/s", "of roof", "memory", "reserved"]
+    return head, [[who, *_who_cells(case, found, roofs)] for who, found in case["by"].items()]
+
+
+def _who_cells(case, found, roofs):
+    if "failed" in found:
+        return [found["failed"], *[""] * 6]
+    sizes = [size_of(found["peak_bytes"]), size_of(found["reserved_bytes"])]
+    return [
+        seconds(found["median_s"]),
+        span(found),
+        digits(case["batch"] / found["median_s"]),
+        *_speed(case, found, roofs),
+        *sizes,
+    ]
+
+
+def _speed(case, found, roofs):
+    """TFLOP/s, and their share of what products of large matrices reach in the same precision."""
+    if "median_s" not in found:
+        return [LOST, LOST]
+    flops_per_s = FLOPS * case["macs"] / found["median_s"]
+    return [digits(flops_per_s / 1e12), percent(flops_per_s / roofs[case["precision"]])]
+
+
+def newest(name, found, roofs):
+    """The table of one part: of a list of that name, one of its results."""
+    if name == "cases":
+        return case_table(found, roofs)
+    return kernel_table(found["rows"]) if name == "kernels" else curve_table(found)
+
+
+def time_table(cases, roofs):
+    """Ours, launched one by one and as a graph, beside PyTorch eager (where it was asked for): a case a line."""
+    against = any(TORCH in case["by"] for case in cases)
+    head = ["", OURS, "quartiles", "as a graph", *["torch", "quartiles", "ratio", "graph's", "wanted"] * against]
+    head += ["clips/s", "TFLOP/s", "of roof", *["torch's", "of roof"] * against]
+    return head, [_time_row(case, roofs, against) for case in cases]
+
+
+def _time_row(case, roofs, against):
+    by = case["by"]
+    mine, graph, theirs = (by.get(who, {}) for who in (OURS, GRAPH, TORCH))
+    cells = [case["title"], _median(mine), _quartiles(mine), _median(graph)]
+    if against:
+        aim = f"{AIM:g}" if case["mode"] == "step" else ""
+        cells += [_median(theirs), _quartiles(theirs), _bold(_ratio(by, OURS, TORCH)), _bold(_ratio(by, GRAPH, TORCH)), aim]
+    best = min((found for found in (mine, graph) if "median_s" in found), key=lambda found: found["median_s"], default={})
+    speed = [digits(case["batch"] / best["median_s"]) if best else LOST, *_speed(case, best, roofs)]
+    return cells + speed + (_speed(case, theirs, roofs) if against else [])
+
+
+def memory_table(cases):
+    """The most that was in use, and what was taken from the device for it."""
+    against = any(TORCH in case["by"] for case in cases)
+    whos = [OURS, GRAPH, *[TORCH] * against]
+    head = ["", *(cell for who in whos for cell in (who, "reserved")), *["ratio", "graph's", "wanted"] * against]
+    return head, [_memory_row(case, whos, against) for case in cases]
+
+
+def _memory_row(case, whos, against):
+    by, cells = case["by"], [case["title"]]
+    for who, name in itertools.product(whos, ("peak_bytes", "reserved_bytes")):
+        cells.append(size_of(by[who][name]) if name in by.get(who, {}) else LOST)
+    if against:
+        cells += [_bold(_ratio(by, who, TORCH, "peak_bytes")) for who in (OURS, GRAPH)]
+        cells.append(f"{AIM:g}" if case["mode"] == "step" else "")
+    return cells
+
+
+def graph_table(cases):
+    """What a graph gains: time launched one by one over time as a graph, by batch."""
+    batches = sorted({case["batch"] for case in cases})
+    kinds = {_kind(case): {} for case in cases}
+    for case in cases:
+        kinds[_kind(case)][case["batch"]] = _ratio(case["by"], OURS, GRAPH)
+    return ["", *(f"batch {n}" for n in batches)], [[kind, *(row.get(n, "") for n in batches)] for kind, row in kinds.items()]
+
+
+def _kind(case):
+    return f"{case['preset']} {case['mode']}, {case['precision']}" + ", masks" * case["masks"]
+
+
+def compiled_table(cases):
+    """Ours as a graph beside PyTorch compiled."""
+    head = ["", "as a graph", "quartiles", "torch compiled", "quartiles", "ratio", "wanted", "memory", "torch's"]
+    return head, [_compiled_row(case) for case in cases]
+
+
+def _compiled_row(case):
+    mine, theirs = case["by"].get(GRAPH, {}), case["by"].get(COMPILED, {})
+    aim = f"{AIM:g}" if (case["mode"], case["batch"]) == ("step", 1) else ""
+    times = [_median(mine), _quartiles(mine), _median(theirs), _quartiles(theirs)]
+    sizes = [size_of(found["peak_bytes"]) if "peak_bytes" in found else LOST for found in (mine, theirs)]
+    return [case["title"], *times, _bold(_ratio(case["by"], GRAPH, COMPILED)), aim, *sizes]
+
+
+def kernel_table(rows):
+    """An op and phase a line: its time in a step with kernels and without, and the worst of the shapes it comes in."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["op"], row["phase"]), []).append(row)
+    head = ["op", "calls", "with kernels", "plain arrays", "ratio", "worst ratio", "kernels"]
+    made = [(_total(group, "kernels_s"), _kernel_row(*key, group)) for key, group in groups.items()]
+    return head, [row for _, row in sorted(made, key=lambda pair: -(pair[0] or 0))]
+
+
+def _kernel_row(op, phase, group):
+    fused, plain = _total(group, "kernels_s"), _total(group, "plain_s")
+    ratios = [row["kernels_s"] / row["plain_s"] for row in group if row["kernels_s"] and row["plain_s"]]
+    whole = _bold(f"{fused / plain:.2f}") if fused and plain else next(row["failed"] for row in group if row["failed"])
+    names = sorted({name for row in group for name in row["kernels"]})
+    times = [_ms(fused), _ms(plain), whole, f"{max(ratios):.2f}" if ratios else LOST]
+    return [f"{op} {phase}" if phase == "backward" else op, str(sum(row["calls"] for row in group)), *times, ", ".join(names)]
+
+
+def _total(group, name):
+    """Seconds in a step; None where some of it could not be measured."""
+    return None if any(row[name] is None for row in group) else sum(row["calls"] * row[name] for row in group)
+
+
+def _ms(value):
+    return LOST if value is None else f"{digits(1e3 * value)} ms"
+
+
+def curve_table(found):
+    """Losses on the way, and how far each curve is from that of float32."""
+    steps, by = found["steps"], found["by"]
+    at = sorted({0, *(steps * i // 4 - 1 for i in (1, 2, 3, 4))} - {-1})
+    rows = []
+    for name, losses in by.items():
+        apart = percent(gap(losses, by["float32"]), 2) if "float32" in by else LOST
+        rows.append([name, *(f"{losses[i]:.4f}" for i in at), "" if name == "float32" else apart])
+    rows += [[name, *[why] * bool(at), *[""] * len(at)] for name, why in found["failed"].items()]
+    return ["", *(f"step {i + 1}" for i in at), "apart"], rows
+
+
+def card_line(results):
+    """What ran where."""
+    card, host, peers = results["card"], results["host"], results.get("peers")
+    driver = f"driver {card['driver']} " if card["driver"] else "driver "
+    torch = f", PyTorch {peers['torch']} with CUDA {peers['torch_cuda']}, torchvision {peers['torchvision']}" if peers else ""
+    return (
+        f"{card['card']}, {card['memory_bytes'] / 2**30:.0f} GiB, {count(card['multiprocessors'], 'multiprocessor')}, compute "
+        f"{card['compute']}; {driver}for CUDA {card['driver_cuda']}; CuPy {card['cupy']} with CUDA {card['cuda']}{torch}; "
+        f"{host['cpu']}, {count(host['cores'], 'core')}, Python {host['python']}, NumPy {host['numpy']}; {host['date']}"
+    )
+
+
+def roof_line(results):
+    """What the device can do."""
+    roofs = results["roofs"]
+    rates = ", ".join(f"{digits(roofs[name] / 1e12)} in {name}" for name in ("float32", "tf32", "bf16"))
+    return f"roofs: products of large matrices at {rates} (TFLOP/s), copies at {roofs['bytes_per_s'] / 1e12:.2f} TB/s"
+
+
+def spread(cases):
+    """{precision: how far the logits of those who took turns are apart at most, in root mean square, as a share}"""
+    found = {}
+    for case in cases:
+        sizes = [found["size"] for found in case["by"].values() if found.get("size")]
+        if case["mode"] == "forward" and len(sizes) > 1:
+            found[case["precision"]] = max(found.get(case["precision"], 0.0), max(sizes) / min(sizes) - 1)
+    return found
+
+
+def _ratio(by, ours, theirs, what="median_s"):
+    """Such as 0.87."""
+    pair = [by.get(who, {}).get(what) for who in (ours, theirs)]
+    return f"{pair[0] / pair[1]:.2f}" if all(pair) else LOST
+
+
+def _bold(text):
+    return text if text == LOST else f"**{text}**"
+
+
+def _median(found):
+    return seconds(found["median_s"]) if "median_s" in found else found.get("failed", LOST)
+
+
+def _quartiles(found):
+    return span(found) if "median_s" in found else ""
