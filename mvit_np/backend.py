@@ -52,7 +52,7 @@ def special_functions(x):
 
 def device_tools(x):
     """What the device that `x` lives on can do beyond array functions (`device.tools.Tools`); None on NumPy."""
-    return None if _plain.get() else _library(x).tools
+    return None if type(x) is np.ndarray or _plain.get() else _library(x).tools
 
 
 @contextmanager

@@ -13,14 +13,14 @@ def matmul(a, b, out=None, add=False, exact=False):
     """a b, or out += a b.   a: (..., I, J)   b: (..., J, K)   ->   (..., I, K), the leading axes broadcast
 
     a and b are arrays as `operand` gives them, or with `exact` as they are, for products that only pick numbers. On a device
-    views with their last two axes swapped cost no copy. Raises TypeError for factors of two dtypes.
+    views with their last two axes swapped cost no copy. There TypeError is raised for factors of two dtypes.
     """
+    tools = device_tools(a)
+    if tools is None:
+        return array_module(a).matmul(a, b, out=out) if not add else _added(out, a @ b)
     if a.dtype != b.dtype:
         rule = f"a product's factors have one dtype; came {a.dtype} and {b.dtype}"
         raise TypeError(f"{rule}: go forward and backward in the same precision")
-    tools = device_tools(a)
-    if tools is None:
-        return _by_library(a, b, out, add)
     if out is None:
         xp = array_module(a)
         dtype = "float32" if a.dtype == "uint16" else a.dtype
@@ -30,9 +30,6 @@ def matmul(a, b, out=None, add=False, exact=False):
     return out
 
 
-def _by_library(a, b, out, add):
-    xp = array_module(a)
-    if not add:
-        return xp.matmul(a, b, out=out)
-    out += a @ b
+def _added(out, more):
+    out += more
     return out
