@@ -88,7 +88,7 @@ def _call(function, operands, *args, **keywords):
     return result
 
 
-recording = []  # while a graph is captured: a list of (work, where its results are); see double_graph.py
+recording = []  # while a graph is captured: a list of (work, where its results are); see double_cuda.py
 
 
 def queued(work, result=None):

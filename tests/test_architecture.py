@@ -117,7 +117,7 @@ ALLOWED = {
     ],
     "exercises": ["autodiff", "config", "costs", "layers", "ops", "plan", "presets", "specs"],
     # data: to evaluate; weights: how files are written; the version is noted in snapshots
-    "train": ["tree", "backend", "autodiff", "data", "device", "kernels", "tiles", "weights", "__version__"],
+    "train": ["tree", "backend", "autodiff", "data", "device", "kernels", "precision", "tiles", "weights", "__version__"],
     "data": ["blas"],
     "runs": [
         "backend",

@@ -166,6 +166,61 @@ def test_a_step_that_is_not_finite_changes_nothing_by_graph():
         np.testing.assert_allclose(to_host(a), to_host(b), rtol=1e-3, atol=1e-5)
 
 
+def test_a_loss_that_is_not_finite_changes_nothing_though_its_gradient_is():
+    params = {"w": from_host(np.ones(3, "float32"))}
+
+    def loss(params, batch):
+        return mv.ops.reshape(mv.ops.linear(mv.ops.reshape(params["w"], (1, 3)), batch["w"], batch["b"]), ()), None
+
+    batch = {"w": from_host(np.ones((3, 1), "float32")), "b": from_host(np.full(1, np.inf, "float32"))}
+    (step,) = fit(loss, params, [batch], rate=lambda i: 0.1, ema=0.5, graph=True, guard=lambda *given: "infinite")
+    assert np.isinf(to_host(step.loss)) and np.isfinite(to_host(step.norm))
+    assert to_host(step.state.params["w"]).tolist() == [1, 1, 1] == to_host(step.state.average["w"]).tolist()
+    assert not to_host(step.state.optimizer["mean"]).any() and step.state.optimizer["step"] == 0 and step.state.step == 1
+
+
+def test_a_generator_that_has_drawn_is_refused_and_another_precision_is_recorded_anew():
+    config = replace(MICRO, dropout=0.5)
+    params = on_device(mv.init(config, np.random.default_rng(0)))
+    batch = on_device(next(batches(config, np.random.default_rng(1), 1)))
+
+    def loss(params, batch):
+        return mv.cross_entropy(mv.forward(params, batch["clips"], config, rng=batch["masks"]), batch["labels"]), None
+
+    def value(steps):
+        return float(to_host(next(steps).loss))
+
+    masks = default_rng(3, like=batch["clips"])
+    steps = fit(loss, params, [batch | {"masks": masks}] * 2, rate=lambda i: 0.0, graph=True)
+    value(steps)
+    with pytest.raises(ValueError, match="came a generator that has drawn before: make one for each step"):
+        next(steps)
+
+    fresh = (batch | {"masks": default_rng(3, like=batch["clips"])} for _ in range(3))
+    steps = fit(loss, params, fresh, rate=lambda i: 0.0, graph=True)
+    exact = value(steps)
+    with mv.use_precision("bf16"):
+        rough = value(steps)
+    assert rough != exact and value(steps) == pytest.approx(exact, rel=1e-5)
+
+
+def test_several_processes_and_batches_elsewhere_are_refused():
+    params, batch = {"w": from_host(np.ones(2, "float32"))}, {"x": np.ones(2, "float32")}
+    two = type("Two", (), {"size": 2, "rank": 0})()
+    for given, kind, words in (
+        ({"comm": two}, ValueError, "one process, came 2"),
+        ({}, TypeError, "lie where the parameters do"),
+    ):
+        with pytest.raises(kind, match=words):
+            next(fit(lambda p, b: (p["w"], None), params, [batch], rate=lambda i: 0.1, graph=True, **given))
+
+
+def test_a_graph_takes_arrays_like_its_examples():
+    graphed = Graphed(lambda nothing, x: (nothing, x + 1), {}, from_host(np.ones((2, 3))))
+    with pytest.raises(ValueError, match=r"came float64 \(1, 3\) for float64 \(2, 3\): record another"):
+        graphed(from_host(np.ones((1, 3))))
+
+
 def test_a_graph_is_for_a_device():
     with pytest.raises(ValueError, match="CUDA device's; the parameters are on the host"):
         next(fit(lambda p, b: (p["w"].sum(), None), {"w": np.ones(2)}, [None], rate=lambda i: 0.1, graph=True))

@@ -206,7 +206,8 @@ def _device(arguments):
     files = [Path(file) for file in (arguments.json, arguments.page and Path(arguments.page).with_suffix(".json")) if file]
     against = arguments.against is not None
     bench = suite.bench(arguments.device, against)
-    before = _read(files[0], suite.KIND) if arguments.go_on and files[0].exists() else None
+    there = [file for file in files if file.exists()] if arguments.go_on else []
+    before = _read(there[0], suite.KIND) if there else None
     settings, results = suite.Settings(arguments.rounds, _command(), _tell), before
     for results, name, newest in suite.run(_parts(arguments, against), bench, settings, before):
         for file in files:

@@ -7,7 +7,6 @@ captured, as long as its workspace is not allocated on the way.
 from __future__ import annotations
 
 import ctypes
-import re
 from pathlib import Path
 
 FLOAT32, FLOAT64, BF16 = 0, 1, 14  # cudaDataType
@@ -35,10 +34,10 @@ class Handle:
         self._gemm = self._library.cublasGemmStridedBatchedEx
         self._gemm.argtypes = _GEMM
         self._handle = _POINTER()
-        self._workspace = cupy.empty(WORKSPACE, dtype="uint8")  # in use for as long as the handle is
+        self._workspace = cupy.cuda.Memory(WORKSPACE)  # of no pool: it is in use for as long as the handle is
         _check("cublasCreate", self._library.cublasCreate_v2(ctypes.byref(self._handle)))
         _check("cublasSetStream", self._library.cublasSetStream_v2(self._handle, _POINTER(stream)))
-        place = _POINTER(self._workspace.data.ptr), ctypes.c_size_t(WORKSPACE)
+        place = _POINTER(self._workspace.ptr), ctypes.c_size_t(WORKSPACE)
         _check("cublasSetWorkspace", self._library.cublasSetWorkspace_v2(self._handle, *place))  # the stream resets it
 
     def gemm(self, b, a, out, sizes, count, add, compute):
@@ -59,5 +58,5 @@ def _check(name, status):
 def _path(cupy):
     """The file of the cuBLAS that CuPy has loaded, so that there is one in the process."""
     _ = cupy.cuda.Device().cublas_handle  # loads it
-    found = re.search(r"/\S*libcublas\.so\S*", Path("/proc/self/maps").read_text())
-    return found.group() if found else "libcublas.so"
+    mapped = (line.split(maxsplit=5)[5:] for line in Path("/proc/self/maps").read_text().splitlines())
+    return next((path[0] for path in mapped if path and "/libcublas.so" in path[0]), "libcublas.so")

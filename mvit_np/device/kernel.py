@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from ..backend import device_tools
 
+LARGE = 2**31 - 2**24  # numbers: with fewer no place is beyond an int's range, nor is the step after the last
 TYPES = {"float32": "float", "float64": "double", "uint16": "bf16"}
 
 COMMON = """
@@ -125,7 +126,7 @@ class Kernel:
         """
         if not self.apart:
             _check_order(self.name, args)
-        large = any(getattr(x, "size", 0) >= 2**31 for x in args)
+        large = any(getattr(x, "size", 0) >= LARGE for x in args)
         names = {"Int": "long long" if large else "int", "number": TYPES[str(like.dtype)], **names}
         device_tools(like).launch(self, jobs, args, tuple(names.items()))
 

@@ -49,15 +49,21 @@ class Masks:
     """A generator of uniform numbers, made where they are used. Two with the same key draw the same, in the same order.
 
     key   (2,) uint32 on a device, as `key_of` makes it; whoever writes another into it changes what is drawn from then on
+
+    A recorded graph draws from the key alone: it wants a generator that has not drawn yet for each step.
     """
 
     def __init__(self, key):
         self.key, self._draws = key, 0
 
-    def set_key(self, seed):
-        """Begin anew, with the key of another seed. Nothing is copied: its words are arguments of a launch."""
-        _write(self.key, seed)
-        self._draws = 0
+    @property
+    def spent(self):
+        """Whether it has drawn."""
+        return self._draws > 0
+
+    def spend(self):
+        """Let it count as having drawn: a graph has, in its place."""
+        self._draws += 1
 
     def random(self, shape=(), dtype="float32"):
         """Multiples of 2^-24 in [0, 1).   -> `shape`, float32 alone; the next draw gives others"""

@@ -28,17 +28,21 @@ BACKWARD = Kernel(
 
 
 def gelu(h, b=None, out="T"):
-    """gelu(h + b).   h: (..., H)   b: (H,) or None   ->   (..., H)   out: "T", or "bf16" for a product's factor"""
+    """gelu(h + b).   h: (..., H)   b: (H,) or None   ->   (..., H)   out: "T", or "bf16" for a product's factor
+
+    With a b it may be where h was.
+    """
     h, b = _in_order(h, b)
-    y = _like(h, out)
+    y = _like(h, out) if b is h or out != "T" else h
     FORWARD(h, h.size, h, b, y, OUT=out, BIAS=_bias(b, h))
     return y
 
 
 def gelu_backward(h, b, dy, out="T"):
-    """gelu(h + b), and dy gelu'(h + b)"""
+    """gelu(h + b), and dy gelu'(h + b). With a b they may be where h and dy were."""
+    in_place = b is not None and out == "T"
     (h, b), dy = _in_order(h, b), array_module(h).ascontiguousarray(dy)
-    y, dx = _like(h, out), _like(h, out)
+    y, dx = (h, dy) if in_place else (_like(h, out), _like(h, out))
     BACKWARD(h, h.size, h, b, dy, y, dx, OUT=out, BIAS=_bias(b, h))
     return y, dx
 

@@ -1,9 +1,10 @@
-"""Layer normalisation: a warp a row, one pass over memory each way.   (the plain version: ops/layer_norm.py)"""
+"""Layer normalisation: a warp a row, which is read from memory once and then from the cache.   (plain: ops/layer_norm.py)"""
 
 from ..backend import array_module
 from ..device.kernel import Kernel
 
-WARPS = 4096  # that share the rows in the backward pass, each with sums of its own for the gradients of g and b
+WARPS = 2112  # that share the rows in the backward pass, each with sums of its own for the gradients of g and b
+ROWS = 4  # of a warp at least: its sums are two rows long
 
 MOMENTS = """
 DEVICE T mean_of(const T* row, int lane) {
@@ -85,7 +86,7 @@ def layer_norm_backward(rows, g, dy, eps):
     """dx (N, D), dg (D,) and db (D,)"""
     xp, (count, width) = array_module(rows), rows.shape
     g = xp.ascontiguousarray(g)
-    dx, warps = xp.empty(rows.shape, dtype=rows.dtype), min(count, WARPS)
+    dx, warps = xp.empty(rows.shape, dtype=rows.dtype), min(-(-count // ROWS), WARPS)
     sums = xp.empty((warps, 2, width), dtype=rows.dtype)
     BACKWARD(rows, warps, rows, g, dy, dx, sums, float(eps), count, WIDTH=width, OWN=f"(({width} + LANES - 1) / LANES)")
     dg, db = sums.sum(axis=0)

@@ -90,13 +90,17 @@ def _fused(q, k, v, scale):
     def backward(dz):
         dz, gradients = heads_first(operand(dz)), [xp.empty(shape, dtype=number) for shape in shapes]
         dq, dk, dv = map(heads_first, gradients)
-        for at in pieces:
+
+        def piece(at):  # a function, so that nothing of a piece is left when the next begins
             p = weights(at)
             matmul(p.swapaxes(-1, -2), dz[at], out=dv[at])
             dp = xp.empty(p.shape, dtype=number)
             ds = fused.softmax_rows_backward(p, matmul(dz[at], v[at].swapaxes(-1, -2), out=dp), scale)
             matmul(ds, k[at], out=dq[at])
             matmul(ds.swapaxes(-1, -2), q[at], out=dk[at])
+
+        for at in pieces:
+            piece(at)
         return *gradients, None
 
     return out, backward

@@ -39,7 +39,7 @@ def gelu_array(x, b=None, factor=False):
 
 
 def gelu_backward(x, b, dy, factor=False):
-    """gelu(x + b) and dy gelu'(x + b) of plain arrays, as with `gelu_array`."""
+    """gelu(x + b) and dy gelu'(x + b) of plain arrays, as with `gelu_array`; dy may then be overwritten too."""
     if device_tools(x):
         return fused.gelu_backward(x, b, dy, _kind(x, factor))
     if b is not None:

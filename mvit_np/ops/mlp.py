@@ -1,4 +1,4 @@
-"""The MLP of a block as one op: its hidden layer, four times as wide as the tokens, never exists as a whole."""
+"""The MLP of a block as one op: its hidden layer, four times as wide as the tokens, never exists as a whole on NumPy."""
 
 from .. import tiles
 from ..autodiff import op

@@ -83,15 +83,21 @@ class _Batches:
         self._made = _made(job)
 
     def fetch(self):
-        """Send the next batch to the device while that works on the step before."""
+        """Hand the next batch to the device while that works on the step before. What goes wrong is told by `__next__`."""
         if self._there:
-            self._fetched += islice(self._made, 1)
+            try:
+                self._fetched += islice(self._made, 1)
+            except Exception as problem:
+                self._fetched.append(problem)
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        return self._fetched.pop() if self._fetched else next(self._made)
+        batch = self._fetched.pop() if self._fetched else next(self._made)
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
 
     def close(self):
         """End the loader's threads."""
@@ -108,21 +114,25 @@ def _made(job):
 class _Guard:
     """Steps that are not finite stop the run, or are skipped and said.
 
-    Whether to stop is seen when the step is queued and its numbers are read: the next one then does not come. Whether to skip
-    has to be seen before the parameters change, so a device is waited for a second time.
+    On the host that is seen before the parameters change. On a device whether to stop is seen when the step is queued and its
+    numbers are read: the next one then does not come, and nothing of it is written. Whether to skip has to be seen before the
+    parameters change, so a device is then waited for a second time (but with a graph, whose steps change nothing then).
     """
 
     def __init__(self, job):
         self._job, self._check = job, None
+        self._stops, self._later = job.recipe.non_finite == "stop", job.recipe.device != "cpu"
 
     def __call__(self, index, params, batch, loss, grads, norm):
         """What `fit` asks: why not to learn from this batch, or ""."""
         self._check = partial(self._checked, index, params, batch, grads)
-        if self._job.recipe.non_finite == "stop":
+        if self._stops and self._later:
             return ""
         try:
             self._check(loss, norm)
         except NotFinite as problem:
+            if self._stops:
+                raise
             self._job.say(f"skipped: {problem}")
             return str(problem)
         return ""
@@ -130,7 +140,7 @@ class _Guard:
     def look(self, loss, norm):
         """Raise NotFinite where the step's numbers are not, unless it was skipped. The gradients are let go."""
         check, self._check = self._check, None
-        if self._job.recipe.non_finite == "stop":
+        if self._stops and self._later:
             check(loss, norm)
 
     def _checked(self, index, params, batch, grads, loss, norm):

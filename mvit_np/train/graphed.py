@@ -13,6 +13,7 @@ from ..backend import array_module, device_tools, is_array
 from ..device.graph import Graphed
 from ..device.masks import Masks
 from ..kernels.flat import fill, joined, views
+from ..precision import precision
 from .ema import ema_decay, ema_update
 from .optimizer import clip_by_norm
 
@@ -22,7 +23,8 @@ class GraphedSteps:
 
     state   where to begin, on a device
 
-    Raises ValueError where the parameters are on no device, or the optimiser does not say what changes from step to step.
+    Raises ValueError where the parameters are on no device, or the optimiser does not say what changes from step to step, and
+    at a batch whose generator of masks has drawn before.
     """
 
     def __init__(self, gradient, optimizer, state, *, clip_norm, ema=0.0, share=None):
@@ -36,21 +38,24 @@ class GraphedSteps:
             )
         self._gradient, self._optimizer, self._share = gradient, optimizer, share
         self._clip_norm, self._ema = clip_norm, ema
-        self.state, self._shapes, self._graphed = state, None, None
+        self.state, self._kind, self._graphed = state, None, None
 
     def take(self, batch, rate):
         """(state, value, aux, norm, what was shared) after one more step, in arrays that the next step overwrites.
 
-        Where the norm is not finite, parameters, what the optimiser remembers and the running mean are as before.
+        Where value or norm is not finite, parameters, what the optimiser remembers and the running mean are as before.
         """
         state, arrays = self.state, _arrays(batch)
-        if (shapes := [(x.shape, str(x.dtype)) for x in arrays]) != self._shapes:  # the first batch, or one of another size
+        kind = precision(), [(x.shape, str(x.dtype)) for x in arrays]
+        if kind != self._kind:  # the first batch, or one of another size
             self._record(batch, arrays)
-            self._shapes = shapes
+            self._kind = kind
         given = self._graphed.given | {"batch": arrays}
         fill(given["now"], self._optimizer.numbers(state.optimizer["step"], rate))
         fill(given["kept"], (ema_decay(state.step, self._ema),))
         results = self._graphed(given)
+        for masks in _masks(batch):
+            masks.spend()
         remembered = state.optimizer | self._graphed.carried["optimizer"] | {"step": state.optimizer["step"] + 1}
         params, average = (self._tree(self._graphed.carried.get(name)) for name in ("params", "average"))
         self.state = replace(state, step=state.step + 1, params=params, optimizer=remembered, average=average)
@@ -65,11 +70,14 @@ class GraphedSteps:
     def _record(self, batch, arrays):
         state = self.state
         xp = array_module(trees.leaves(state.params)[0])
+        if any(array_module(x) is not xp for x in arrays):
+            raise TypeError("a graph takes batches that lie where the parameters do: move them there, as with mv.to_device")
         carried = {"params": joined(trees.leaves(state.params))}
         carried["optimizer"] = {name: x for name, x in state.optimizer.items() if is_array(x)}
         if state.average is not None:
             carried["average"] = joined(trees.leaves(state.average))
         numbers = self._optimizer.numbers(0, 1.0)
+        self._graphed = None  # its memory is needed
         given = {"batch": arrays, "now": xp.ones(len(numbers), dtype="float64"), "kept": xp.ones(1, dtype="float64")}
         self._graphed = Graphed(lambda carried, given: self._step(carried, given, batch), carried, given)
 
@@ -79,12 +87,15 @@ class GraphedSteps:
         (value, aux), grads = self._gradient(params, _with_arrays(batch, given["batch"]))
         shared = [self._share(value, aux)] if self._share else []
         clipped, norm = clip_by_norm(grads, self._clip_norm)
+        wrong = (norm - norm) + (value - value)  # 0, or NaN where one is not finite: the step then changes nothing
+        gradient = joined(trees.leaves(clipped))
+        gradient += wrong
         params, remembered = self._optimizer.update(params, clipped, {"step": 0, **carried["optimizer"]}, given["now"])
         after = {"params": joined(trees.leaves(params))}
         after["optimizer"] = {name: remembered[name] for name in carried["optimizer"]}
         if "average" in carried:
             xp = array_module(norm)
-            kept = xp.where(xp.isfinite(norm), given["kept"], 1.0)
+            kept = xp.where(xp.isfinite(wrong), given["kept"], 1.0)
             after["average"] = joined(trees.leaves(ema_update(self._tree(carried["average"]), params, kept)))
         return after, [value, aux, norm, *shared]
 
@@ -98,6 +109,11 @@ class GraphedSteps:
 
 def _arrays(batch):
     """What of a batch may differ from step to step: its arrays, and the keys of its masks."""
+    if any(masks.spent for masks in _masks(batch)):
+        raise ValueError(
+            "a graph draws masks from the key of each step; came a generator that has drawn before: make one for each step, "
+            "such as default_rng([seed, step], like=clips)"
+        )
     return [leaf.key if isinstance(leaf, Masks) else leaf for leaf in trees.leaves(batch) if _differs(leaf)]
 
 
@@ -105,6 +121,10 @@ def _with_arrays(batch, arrays):
     """The batch with other arrays and keys."""
     arrays, (leaves, rebuild) = iter(arrays), trees.flatten(batch)
     return rebuild([_like(leaf, next(arrays)) if _differs(leaf) else leaf for leaf in leaves])
+
+
+def _masks(batch):
+    return [leaf for leaf in trees.leaves(batch) if isinstance(leaf, Masks)]
 
 
 def _differs(leaf):

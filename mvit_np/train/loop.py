@@ -66,11 +66,13 @@ def fit(
     share      share(value, aux) gives an array like `value` of further numbers for all ranks to know, such as a wish to stop:
                they travel with the gradients, and their mean is in `Step.shared`
     guard      guard(index, params, batch, loss, grads, norm) looks at a step before it is taken: it raises an error, or says
-               why to skip it, or "" where all is well
+               why to skip it, or "" where it is to be taken
     graph      on a device: record a step as a CUDA graph and replay it. What a `Step` then holds is overwritten by the next.
                The guard is asked after the step, with None for the gradients: if it was not finite, it has changed nothing
     """
     comm, optimizer = comm or Alone(), optimizer or adamw_with(weight_decay)
+    if graph and comm.size > 1:
+        raise ValueError(f"a graph holds the step of one process, came {comm.size} processes: do without the graph")
     gradient = accumulated(value_and_grad(loss, has_aux=True), parts)
     state = state or begin(params, optimizer, ema)
     del params  # nothing here keeps what a step has done with

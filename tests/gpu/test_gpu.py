@@ -65,24 +65,25 @@ def test_model_gradients_and_optimiser(name, dtype):
     agree(trees.map(lambda leaf: leaf.astype(dtype), exact), step(*mv.to_device(list(arrays))), dtype)
 
 
-@pytest.mark.parametrize("checkpoint", [False, True])
-def test_a_training_step_waits_for_nothing(checkpoint):
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("kind", ["plain", "checkpoint", "graph"])
+def test_a_training_step_waits_for_nothing(kind, precision):
     import cupyx
 
     config = replace(MICRO, drop_path=0.2)
     params, clip, labels = mv.to_device(list(task(config)))
-    masks = default_rng(0, like=clip)
+    batches = [(clip, labels, default_rng([0, i], like=clip)) for i in range(4)]
 
     def loss(params, batch):
-        logits = mv.forward(params, batch[0], config, rng=masks, checkpoint=checkpoint)
+        logits = mv.forward(params, batch[0], config, rng=batch[2], checkpoint=kind == "checkpoint")
         return mv.cross_entropy(logits, batch[1]), logits
 
-    def run():
-        return list(fit(loss, params, [(clip, labels)] * 2, rate=lambda step: 1e-3))[-1]
-
-    run()  # compiles the kernels, which may wait
-    with cupyx.allow_synchronize(False):
-        step = run()
+    with mv.use_precision(precision):
+        steps = fit(loss, params, batches, rate=lambda step: 1e-3, graph=kind == "graph")
+        next(steps), next(steps)  # compiles the kernels, or records, which may wait
+        with cupyx.allow_synchronize(False):
+            next(steps)
+            step = next(steps)
     synchronize(step.loss)
     assert array_module(step.loss).__name__ == "cupy" and np.isfinite(float(step.loss))
 

@@ -45,7 +45,7 @@ def _forward(case, where, graph=False):
     params, (clips, _), config = given(case, where)
     if not graph:
         return lambda: forward(params, clips, config)
-    graphed = Graphed(lambda nothing, clips: (nothing, forward(params, clips, config)), {}, clips)
+    graphed = Graphed(lambda params, clips: (params, forward(params, clips, config)), params, clips)
     return lambda: graphed(clips)
 
 

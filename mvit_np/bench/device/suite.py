@@ -90,7 +90,7 @@ def _begin(with_, settings, before):
         torch.cuda.set_device(their_device)
         theirs.warm_up(torch, their_device)
     if before:
-        _check_like(before, machine_)
+        _check_like(before, machine_ | {"rounds": settings.rounds})
         return before
     settings.tell("what the device can do at best")
     facts = {"kind": KIND, "command": settings.command, "rounds": settings.rounds, **machine_}
@@ -101,12 +101,10 @@ def _begin(with_, settings, before):
 
 def _check_like(before, machine_):
     """Numbers of two machines do not belong into one table."""
-    for part in ("card", "peers"):
+    for part in ("card", "peers", "rounds"):
         if before.get(part) != machine_.get(part):
-            raise ValueError(
-                f"results are continued on the same device by the same versions; those are of {before.get(part)}, here is "
-                f"{machine_.get(part)}: begin a new file"
-            )
+            rule = "results are continued on the same device by the same versions in as many rounds"
+            raise ValueError(f"{rule}; those are of {before.get(part)}, here is {machine_.get(part)}: begin a new file")
 
 
 def _measure(part, with_, settings):
