@@ -35,7 +35,7 @@ class Tools:
         sides = [(_pointer(side), KINDS[str(side.array.dtype)], *side[2:]) for side in (b, a, out)]
         self._handle(self._cupy.cuda.Device().id, stream).gemm(*sides, sizes, count, add, compute)
 
-    @functools.cache  # noqa: B019
+    @functools.cache  # noqa: B019  (the same)
     def _handle(self, device, stream):
         return Handle(self._cupy, stream)
 

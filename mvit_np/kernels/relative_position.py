@@ -44,7 +44,7 @@ FORWARD = Kernel(
                 const int d = lane + k * LANES;
                 if (d < WIDTH) sum += own[k] * row@[j * WIDTH + d];
             }
-            sum = sum_lanes(sum);  // asked for by class tokens too: other lanes of the warp may wait for these
+            sum = sum_lanes(sum);  // for class tokens too: all lanes of a job take part
             if (c % LANES == lane) kept = rest < 0 ? 0 : sum;
             if ((c % LANES == LANES - 1 || c == COLUMNS - 1) && lane <= c % LANES) to[WIDTH + c - c % LANES + lane] = kept;
         }"""),

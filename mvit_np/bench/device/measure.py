@@ -59,7 +59,7 @@ def _timed(contestants, calls, found, rounds):
     for number in range(rounds + 1):  # the first tells how many calls a turn takes
         for who in list(calls):
             side = contestants[who][0]
-            taken, why = attempt(lambda: _taken(side, calls[who], counts.get(who)))  # noqa: B023
+            taken, why = attempt(lambda: _taken(side, calls[who], counts.get(who)))  # noqa: B023  (called at once)
             if why:
                 failed[who] = {"failed": why}
                 del calls[who]  # and with it the memory that it holds
