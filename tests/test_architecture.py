@@ -66,6 +66,8 @@ def test_only_the_command_line_prints():
 ALLOWED = {
     "tree": [],
     "backend": ["tree", "device"],  # device: what CuPy's arrays get besides, loaded when it is asked for
+    "outputs": [],
+    "plain_text": [],
     "validation": [],
     "config": ["validation"],
     "specs": [],
@@ -95,8 +97,20 @@ ALLOWED = {
     "paper": ["config", "presets"],
     "compare": ["costs", "presets", "table"],
     "cost_page": ["compare", "costs", "paper", "plan"],
-    "weights": ["tree", "backend", "config", "interpolation", "layers", "model", "plan", "presets", "resize"],
-    "classify": ["tree", "backend", "data", "model", "ops"],
+    "weights": [
+        "tree",
+        "backend",
+        "config",
+        "interpolation",
+        "layers",
+        "model",
+        "outputs",
+        "plain_text",
+        "plan",
+        "presets",
+        "resize",
+    ],
+    "classify": ["tree", "backend", "data", "model", "ops", "outputs", "plain_text", "weights"],
     "bench": [
         "autodiff",
         "backend",
@@ -116,9 +130,23 @@ ALLOWED = {
         "weights",
     ],
     "exercises": ["autodiff", "config", "costs", "layers", "ops", "plan", "presets", "specs"],
-    # data: to evaluate; weights: how files are written; the version is noted in snapshots
-    "train": ["tree", "backend", "autodiff", "data", "device", "kernels", "precision", "tiles", "weights", "__version__"],
-    "data": ["blas"],
+    # data: to evaluate; weights: the format of snapshots; the version is noted in them
+    "train": [
+        "tree",
+        "backend",
+        "autodiff",
+        "data",
+        "device",
+        "kernels",
+        "outputs",
+        "plain_text",
+        "precision",
+        "presets",
+        "tiles",
+        "weights",
+        "__version__",
+    ],
+    "data": ["blas", "plain_text"],
     "runs": [
         "backend",
         "classify",
@@ -127,6 +155,8 @@ ALLOWED = {
         "device",
         "model",
         "ops",
+        "outputs",
+        "plain_text",
         "precision",
         "presets",
         "resize",
@@ -144,6 +174,7 @@ ALLOWED = {
         "costs",
         "data",
         "demo",
+        "outputs",
         "presets",
         "runs",
         "table",
@@ -151,7 +182,7 @@ ALLOWED = {
         "train",
         "units",
     ],
-    "visualize": ["plan", "costs", "paper", "units", "model", "ops", "backend"],
+    "visualize": ["plan", "costs", "outputs", "paper", "plain_text", "units", "model", "ops", "backend"],
 }
 
 

@@ -11,7 +11,7 @@ from ..demo import Folder
 from ..experiments import findings, page
 from ..experiments import run as runner
 from ..experiments.table import EXPERIMENTS, experiment
-from ..weights.atomic import replacing
+from ..outputs import replacing
 from .arguments import count
 
 BAR = "{percentage:3.0f}%|{bar}| {remaining} left, {desc}{postfix}"

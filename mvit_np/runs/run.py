@@ -18,7 +18,7 @@ from ..train import snapshot
 from ..train.evaluate import evaluate
 from ..train.run_folder import CURVES, MODEL, SNAPSHOTS, Metrics
 from ..weights import save
-from ..weights.atomic import telling
+from ..outputs import telling
 from . import task as tasks
 from .steps import steps
 

@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..weights.atomic import replacing, telling
+from ..outputs import replacing, telling
 from . import snapshot
 from .recipe import Recipe, differing, from_plain
 from .toml_text import to_toml

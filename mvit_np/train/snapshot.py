@@ -2,7 +2,7 @@
 
 A file is an .npz without pickles: each array under its path in the state, and one JSON text with everything else and with
 the places of the arrays. Behind it stands a line with the SHA-256 of all bytes before it. It gets its name only when it is
-whole and on the disk (`weights/atomic.py`), so a process may be killed at any moment; what a power cut or a bad disk does to
+whole and on the disk (`outputs.py`), so a process may be killed at any moment; what a power cut or a bad disk does to
 it later, the checksum tells, and the snapshot before it is taken.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..backend import is_array, to_host
 from ..weights import npz_file
-from ..weights.atomic import replacing, telling
+from ..outputs import replacing, telling
 from ..weights.stored_zip import directory
 
 VERSION = 1  # of what is written; a file of a later one is refused

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import npz_file, safetensors_file, torch_file, torch_write
-from .atomic import replacing
+from ..outputs import replacing
 from .stored_zip import directory
 
 TORCH = (".pth", ".pyth", ".pt")
