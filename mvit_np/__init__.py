@@ -15,7 +15,7 @@ from .presets import PRESETS, preset
 from .report import GradientError
 from .resize import resize
 from .tiles import use_threads
-from .weights import convert, inflate, load, save
+from .weights import About, convert, inflate, load, save
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ __all__ = [
     "costs",
     "load",
     "save",
+    "About",
     "resize",
     "convert",
     "inflate",

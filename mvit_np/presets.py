@@ -16,6 +16,7 @@ class Preset:
     config: MViTConfig
     params: int | None = None  # exactly, counted in the released implementations
     gmacs: float | None = None  # 1e9 multiply-adds of one clip (the paper's FLOPs), counted likewise
+    tau: float = 4.0  # frames of 1/30 s from one frame of a clip to the next ("16x4", Table 12: T x tau); 1 for pictures
 
 
 B24 = (2, 3, 16, 3)  # depths
@@ -62,48 +63,50 @@ MICRO = replace(
 _ALL = [
     # Multiscale Vision Transformers (Fan et al., arXiv 2104.11227)
     Preset("mvit_b_16x4", "MViT-B, 16 frames (Table 4: K400 78.4)", MVIT, 36_610_672, 70.60),
-    Preset("mvit_b_32x3", "MViT-B, 32 frames (Table 4: K400 80.2)", replace(MVIT, frames=32), 36_611_440, 169.96),
-    Preset("mvit_b_64x3", "MViT-B, 64 frames (Table 4: K400 81.2)", replace(MVIT, frames=64), 36_612_976, 455.06),
+    Preset("mvit_b_32x3", "MViT-B, 32 frames (Table 4: K400 80.2)", replace(MVIT, frames=32), 36_611_440, 169.96, tau=3.0),
+    Preset("mvit_b_64x3", "MViT-B, 64 frames (Table 4: K400 81.2)", replace(MVIT, frames=64), 36_612_976, 455.06, tau=3.0),
     Preset(
         "mvit_b_24_32x3", "MViT-B-24, 32 frames (K400 80.4)",
-        replace(MVIT, frames=32, depths=B24, pool_kernel="s+1", drop_path=0.3), 53_115_280, 235.78,
+        replace(MVIT, frames=32, depths=B24, pool_kernel="s+1", drop_path=0.3), 53_115_280, 235.78, tau=3.0,
     ),
     Preset("mvit_s_16x4", "MViT-S, 16 frames (Table 4: K400 76.0)", MVIT_S, 26_038_032, 29.95),
-    Preset("mvit_b_16_image", "MViT-B-16 (Table 17: IN 83.0)", MVIT_IMAGE, 36_982_600, 7.81),
+    Preset("mvit_b_16_image", "MViT-B-16 (Table 17: IN 83.0)", MVIT_IMAGE, 36_982_600, 7.81, tau=1.0),
     Preset(
         "mvit_b_24_image", "MViT-B-24 (Table 17: IN 83.1, max)", replace(MVIT_IMAGE, depths=B24, drop_path=0.3),
-        53_516_392, 10.94,
+        53_516_392, 10.94, tau=1.0,
     ),
     Preset(
         "mvit_b_24_wide_320_image", "B-24-wide, 320 px (Table 17: IN 84.8)",
-        replace(MVIT_IMAGE, depths=B24, drop_path=0.3, dim=112, size=320), None, 32.72,  # counted here
+        replace(MVIT_IMAGE, depths=B24, drop_path=0.3, dim=112, size=320), None, 32.72, tau=1.0,  # counted here
     ),
     # MViTv2 (Li et al., arXiv 2112.01526)
     Preset("mvitv2_s_16x4", "MViTv2-S, 16 frames (K400 81.0)", MVITV2, 34_537_744, 64.22),
     Preset(
         "mvitv2_b_32x3", "MViTv2-B, 32 frames (K400 82.9)", replace(MVITV2, frames=32, depths=B24, drop_path=0.3),
-        51_230_128, 224.47,
+        51_230_128, 224.47, tau=3.0,
     ),
     Preset(
         "mvitv2_l_40x3", "MViTv2-L, 40 frames (K400 86.1)",
-        replace(MVITV2, frames=40, size=312, uneven=True, drop_path=0.75, **LARGE), 213_390_112, 2823.40,
+        replace(MVITV2, frames=40, size=312, uneven=True, drop_path=0.75, **LARGE), 213_390_112, 2823.40, tau=3.0,
     ),
-    Preset("mvitv2_t_image", "MViTv2-T (IN 82.3)", replace(MVITV2_IMAGE, depths=(1, 2, 5, 2)), 24_173_320, 4.68),
-    Preset("mvitv2_s_image", "MViTv2-S (IN 83.6)", MVITV2_IMAGE, 34_870_216, 6.96),
-    Preset("mvitv2_b_image", "MViTv2-B (IN 84.4)", replace(MVITV2_IMAGE, depths=B24, drop_path=0.3), 51_472_744, 10.10),
+    Preset("mvitv2_t_image", "MViTv2-T (IN 82.3)", replace(MVITV2_IMAGE, depths=(1, 2, 5, 2)), 24_173_320, 4.68, tau=1.0),
+    Preset("mvitv2_s_image", "MViTv2-S (IN 83.6)", MVITV2_IMAGE, 34_870_216, 6.96, tau=1.0),
+    Preset(
+        "mvitv2_b_image", "MViTv2-B (IN 84.4)", replace(MVITV2_IMAGE, depths=B24, drop_path=0.3), 51_472_744, 10.10, tau=1.0,
+    ),
     Preset(  # released with its widening in the MLP, as in the first MViT
         "mvitv2_l_image", "MViTv2-L (IN 85.3)", replace(MVITV2_IMAGE, expand_in="mlp", drop_path=0.5, **LARGE),
-        217_992_952, 43.71,
+        217_992_952, 43.71, tau=1.0,
     ),
     # without pooling: ViT as the paper's baseline, ViViT (Arnab et al., arXiv 2103.15691)
-    Preset("vit_b_8f", "ViT-B, 8 frames (Table 4: K400 68.5)", VIT, 87_159_952, 179.56),
-    Preset("vivit_l", "ViViT-L/16x2, 320 px (K400 81.3)", replace(VIVIT_L, size=320)),
-    Preset("vivit_l_fe", "ViViT-L/16x2, factorised encoder", replace(VIVIT_L, time_depth=4)),
-    Preset("vivit_b_fe", "ViViT-B/16x2, factorised (K400 78.8)", replace(VIVIT_B, time_depth=4)),
+    Preset("vit_b_8f", "ViT-B, 8 frames (Table 4: K400 68.5)", VIT, 87_159_952, 179.56, tau=8.0),
+    Preset("vivit_l", "ViViT-L/16x2, 320 px (K400 81.3)", replace(VIVIT_L, size=320), tau=2.0),
+    Preset("vivit_l_fe", "ViViT-L/16x2, factorised encoder", replace(VIVIT_L, time_depth=4), tau=2.0),
+    Preset("vivit_b_fe", "ViViT-B/16x2, factorised (K400 78.8)", replace(VIVIT_B, time_depth=4), tau=2.0),
     # of the same family: Rev-MViT (Mangalam et al., arXiv 2302.04869), Hiera (Ryali et al., arXiv 2306.00989)
     Preset("rev_mvit_b_16x4", "Rev-MViT-B, 16 frames (K400 78.4)", REV_MVIT, 34_963_120, 63.65),
     Preset("hiera_b_16x224", "Hiera-B, 16 frames (K400 84.0)", HIERA, 51_092_560),
-    Preset("hiera_b_image", "Hiera-B (IN 84.5)", HIERA_IMAGE, 51_524_968, 9.38),
+    Preset("hiera_b_image", "Hiera-B (IN 84.5)", HIERA_IMAGE, 51_524_968, 9.38, tau=1.0),
     Preset("mvit_micro", "the demo's: which way does it move?", MICRO),
 ]  # fmt: skip
 

@@ -317,7 +317,10 @@ def test_a_foreign_file_of_ours_says_what_it_is(suffix, tmp_path):
         assert found == config
         tree.map(np.testing.assert_array_equal, params, rough(config))
     tensors, metadata = files.read(tmp_path / f"slowfast{suffix}")
-    assert json.loads(metadata["mvit_np_config"])["stride_kv"] == [1, 1, 1] and len(metadata) == 1
+    assert json.loads(metadata["mvit_np_config"])["stride_kv"] == [1, 1, 1] and set(metadata) == {
+        "mvit_np_config",
+        "mvit_np_about",
+    }
 
 
 def test_a_bare_file_is_assumed_with_a_warning(tmp_path):

@@ -1,7 +1,8 @@
 """Parameters on disk: our own files, the public checkpoints of five code bases, and the way between them."""
 
+from .about import About
 from .convert import convert
 from .inflate import inflate
-from .load import load, save
+from .load import load, open_model, save
 
-__all__ = ["convert", "inflate", "load", "save"]
+__all__ = ["About", "convert", "inflate", "load", "open_model", "save"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import tree as trees
 from ..backend import to_host
 from ..config import MViTConfig
 from . import files, layouts
-from .infer import config_of
+from .about import to_text
+from .infer import config_of, tau_of
 from .inflate import inflate as inflated
 from .inflate import to_draw
-from .load import FOREIGN_CONFIG, Loaded, config_text, open_model, save
+from .load import FOREIGN_ABOUT, FOREIGN_CONFIG, Loaded, config_text, file_of, open_model, save
 
 OWN = {"npz": ".npz", "safetensors": ".safetensors"}
 LAYOUTS = ("torchvision", "slowfast", "pytorchvideo", "timm")
@@ -30,38 +31,48 @@ class Converted:
     new: tuple[str, ...] = ()
 
 
-def convert(source, target, to=None, like=None, split=None, inflate=None, into=None, rng=None, **told):
-    """Write the model of the file `source` to `target`, as a `Converted` tells.
+def convert(source, target, to=None, like=None, split=None, inflate=None, into=None, rng=None, best=False, **told):
+    """Write the model of `source` (a file, or the folder of a run) to `target`, as a `Converted` tells.
 
     to          "npz", "safetensors" (ours, with the config inside), "slowfast", "pytorchvideo", "torchvision" or "timm"
                 (theirs, in .pth, .pyth, .pt or .safetensors); None: as the suffix of `target` says
     like, told  what the source's shapes do not tell, see `load`
+    best        of a run's folder the best model, not the last
     split       q, k and v as three layers; None: as the code base has them
     inflate     "centre", "mean" or "repeat": an image model becomes the video model `into` (a preset's name or a config),
                 with `rng` for what the image model has not, see `inflate.inflate`
+    What the source says about its classes, tau and normalisation goes along, where the target has a place for it (a video
+    model that an image model becomes has the tau of the preset `into`).
     Raises FileNotFoundError or ValueError, before anything is written.
     """
-    source, target = Path(source), Path(target)
+    source, target = file_of(source, best), Path(target)
     to = _target(target, to)
     if source.exists() and target.exists() and source.samefile(target):
         raise ValueError(f"a file is not converted into itself, came {target} twice: give another name")
     if (inflate is None) != (into is None):
         raise ValueError("inflate says how and into says which video model; one of them came alone: give both or none")
     found = open_model(source, like, **told)
-    params, config, new = found.params, found.config, ()
+    params, config, about, new = found.params, found.config, found.about, ()
     if inflate is not None:
         config, new = config_of(into), to_draw(found.config, config_of(into))
         params = inflated(params, found.config, config, inflate, rng)
-    return Converted(found, to, config, _write(target, params, config, to, split), new)
+        about = _about_video(about, into, config)
+    return Converted(found, to, config, _write(target, params, config, about, to, split), new)
 
 
-def _write(target, params, config, to, split):
+def _about_video(about, into, config):
+    """What holds of a video model too that an image model became."""
+    named = about.classes is not None and len(about.classes) == config.num_classes
+    return replace(about, tau=tau_of(into, config) if isinstance(into, str) else None, classes=about.classes if named else None)
+
+
+def _write(target, params, config, about, to, split):
     """The number of arrays written."""
     if to in OWN:
-        save(target, params, config)
+        save(target, params, config, about)
         return len(trees.leaves(params))
     tensors = layouts.from_params(to_host(params), config, to, split)
-    metadata = {FOREIGN_CONFIG: config_text(config)} if to in KEYED else {}
+    metadata = {FOREIGN_CONFIG: config_text(config), FOREIGN_ABOUT: to_text(about)} if to in KEYED else {}
     key = "model_state" if to in KEYED and target.suffix in files.TORCH else None
     files.write(target, tensors, metadata, key)
     return len(tensors)

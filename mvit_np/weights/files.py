@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 
-from . import npz_file, safetensors_file, torch_file, torch_write
 from ..outputs import replacing
+from . import npz_file, safetensors_file, torch_file, torch_write
 from .stored_zip import directory
 
 TORCH = (".pth", ".pyth", ".pt")
 SUFFIXES = (".npz", ".safetensors", *TORCH)
+SEAL, SEAL_BYTES = re.compile(rb"\nsha256 [0-9a-f]{64}\n"), 73  # how a snapshot of a run ends
 
 
 def read(path):
@@ -34,6 +36,11 @@ def read(path):
 
 def _read(file):
     start, size = file.read(512), file.seek(0, io.SEEK_END)
+    file.seek(max(size - SEAL_BYTES, 0))
+    if SEAL.fullmatch(file.read()):
+        raise ValueError(
+            "it is a snapshot of a run, which training goes on from: give the folder of the run, or model.npz or best.npz there"
+        )
     file.seek(0)
     if start[:4] in (b"PK\3\4", b"PK\5\6"):
         entries = directory(file)

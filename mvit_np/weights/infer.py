@@ -47,6 +47,11 @@ def config(params, like=None, hints=None, **told):
     told    fields of MViTConfig: these count before all else
     Raises ValueError where `like` and the shapes disagree, and where no config has these shapes.
     """
+    return recognised(params, like, hints, **told)[:2]
+
+
+def recognised(params, like=None, hints=None, **told):
+    """As `config`, and besides the name of the preset that it is like, or None."""
     if "bridge" in params:
         raise ValueError("a factorised encoder (ViViT) is read with its config alone: load a file that mv.save wrote")
     if unknown := told.keys() - {field.name for field in dataclasses.fields(MViTConfig)}:
@@ -54,10 +59,15 @@ def config(params, like=None, hints=None, **told):
     told = (hints or {}) | told
     seen = visible(params, told.get("depths"))
     if like is not None:
-        return _as_like(params, seen, told, like), ()
+        return _as_like(params, seen, told, like), (), like if isinstance(like, str) else None
     if matches := list(_matching_presets(params, seen, told)):
         return _nearest(params, matches, seen, told)
-    return _conventional(params, seen, told)
+    return *_conventional(params, seen, told), None
+
+
+def tau_of(name, config):
+    """The `tau` of a preset's name, where the config has as many frames; else, and for None, None."""
+    return PRESETS[name].tau if name in PRESETS and PRESETS[name].config.frames == config.frames else None
 
 
 def config_of(like):
@@ -168,7 +178,7 @@ def _nearest(params, matches, seen, told):
         notes.append(
             Note(f"took preset {name}, but {', '.join(rivals)} would fit as well: give like=... to choose", assumed=True)
         )
-    return found, tuple(notes)
+    return found, tuple(notes), name
 
 
 def _computed(found):

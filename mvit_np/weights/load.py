@@ -13,12 +13,15 @@ from .. import tree as trees
 from ..backend import to_host
 from ..config import MViTConfig
 from ..model import check_params, init
+from . import about as abouts
 from . import files, infer, layouts
+from .about import About, tuples
 from .quirks import nested
 
-CONFIG = "config"  # the metadata that hold the config of a file of ours; no parameter path is this word
-FOREIGN_CONFIG = "mvit_np_config"  # the same in a file of another layout that we wrote
+CONFIG, ABOUT = "config", "about"  # the metadata of a file of ours; no parameter path is one of these words
+FOREIGN_CONFIG, FOREIGN_ABOUT = "mvit_np_config", "mvit_np_about"  # the same in a file of another layout that we wrote
 OWN = ".npz", ".safetensors"
+MODEL, BEST = "model.npz", "best.npz"  # in the folder of a run: its last parameters, and the best in a test so far
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,31 +33,34 @@ class Loaded:
     notes: tuple[infer.Note, ...]
     layout: str
     count: int
+    about: About
 
 
-def load(path, like=None, **told):
-    """Parameters and config of a file: (params, config).
+def load(path, like=None, best=False, **told):
+    """Parameters and config of a file, or of the folder of a run: (params, config).
 
+    In a run's folder that is model.npz, and with `best`, or while the run has not come to its end, best.npz.
     A file that `save` or `convert` wrote has its config inside. A public checkpoint (SlowFast, PyTorchVideo, torchvision,
     timm) has not: shapes tell most of it, and the presets or `like` (a preset's name or a config) and `told` (fields of
     MViTConfig) the rest; what nobody told is assumed with a UserWarning. float16 becomes float32.
     `forward` then gives logits, also where the code base ends in a softmax when it evaluates (SlowFast).
     Raises FileNotFoundError, or ValueError for a file that is damaged, incomplete, another model's, or holds NaN.
     """
-    params, config, notes = load_with_notes(path, like, **told)
+    params, config, notes = load_with_notes(path, like, best, **told)
     if assumed := [note.text for note in notes if note.assumed]:
         warnings.warn(f"{path}: {'; '.join(assumed)}", UserWarning, stacklevel=2)
     return params, config
 
 
-def load_with_notes(path, like=None, **told):
+def load_with_notes(path, like=None, best=False, **told):
     """(params, config, notes): as `load`, without a warning; notes say where the config is from."""
-    found = open_model(path, like, **told)
+    found = open_model(path, like, best, **told)
     return found.params, found.config, found.notes
 
 
-def open_model(path, like=None, **told):
-    """As `load`, but all that is known: a `Loaded`."""
+def open_model(path, like=None, best=False, **told):
+    """As `load`, but all that is known: a `Loaded`, without a warning."""
+    path = file_of(path, best)
     tensors, metadata = files.read(path)
     try:
         found = _own(tensors, metadata, like, told) if CONFIG in metadata else _foreign(tensors, metadata, like, told)
@@ -63,16 +69,39 @@ def open_model(path, like=None, **told):
     return dataclasses.replace(found, params=_in_order(found.params, found.config), count=len(tensors))
 
 
-def save(path, params, config):
-    """Write parameters and config to `path` (.npz or .safetensors): a file that is there is replaced only once whole."""
+def file_of(path, best=False):
+    """The path itself, or in a run's folder that of its model (see `load`). Raises FileNotFoundError where there is none."""
     path = Path(path)
+    if not path.is_dir():
+        if best:
+            raise ValueError(
+                f"the best model is one of a run's folder, and {path} is no folder: give the folder, or leave best out"
+            )
+        return path
+    names = (BEST,) if best else (MODEL, BEST)
+    found = next((path / name for name in names if (path / name).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"the folder {path} has no {' and no '.join(names)}: give the folder of a run that has saved one, or a file"
+        )
+    return found
+
+
+def save(path, params, config, about=None):
+    """Write parameters and config to `path` (.npz or .safetensors): a file that is there is replaced only once whole.
+
+    about   an `About`: the names of the classes, and how to sample and normalise clips
+    """
+    path, about = Path(path), about or About()
     if path.suffix not in OWN:
         raise ValueError(
             f"mv.save writes {' and '.join(OWN)} files; came {path.name}: give a name ending in {' or '.join(OWN)}, "
             "or use `mvit-np convert` for other layouts"
         )
     check_params(params, config)
-    files.write(path, dict(trees.paths(to_host(params))), {CONFIG: config_text(config)})
+    abouts.check_classes(about, config)
+    metadata = {CONFIG: config_text(config), ABOUT: abouts.to_text(about)}
+    files.write(path, dict(trees.paths(to_host(params))), metadata)
 
 
 def config_text(config):
@@ -83,7 +112,8 @@ def config_text(config):
 def _own(tensors, metadata, like, told):
     config = _parsed(metadata[CONFIG], like, told)
     _check_depth(config, {path.split(".")[1] for path in tensors if path.startswith("blocks.")})
-    return Loaded(nested(_numbers(tensors)), config, (), "mvit_np", 0)
+    about = _about(metadata.get(ABOUT), config)
+    return Loaded(nested(_numbers(tensors)), config, (), "mvit_np", 0, about)
 
 
 def _foreign(tensors, metadata, like, told):
@@ -95,15 +125,23 @@ def _foreign(tensors, metadata, like, told):
     if FOREIGN_CONFIG in metadata:
         config, notes = _parsed(metadata[FOREIGN_CONFIG], like, told), ()
         _check_depth(config, params["blocks"])
+        about = _about(metadata.get(FOREIGN_ABOUT), config)
     else:
-        config, notes = infer.config(params, like, layouts.hints(tensors, layout), **told)
-    return Loaded(params, config, notes, layout, 0)
+        config, notes, preset = infer.recognised(params, like, layouts.hints(tensors, layout), **told)
+        about = About(tau=infer.tau_of(preset, config))
+    return Loaded(params, config, notes, layout, 0, about)
+
+
+def _about(text, config):
+    about = abouts.from_text(text)
+    abouts.check_classes(about, config)
+    return about
 
 
 def _parsed(text, like, told):
     """The config of a file. `like` and `told` may repeat it, nothing else."""
     try:
-        config = MViTConfig(**{name: _tuples(value) for name, value in json.loads(text).items()})
+        config = MViTConfig(**{name: tuples(value) for name, value in json.loads(text).items()})
     except (TypeError, AttributeError, RecursionError, json.JSONDecodeError) as problem:
         raise ValueError(f"it is no model that mv.save wrote (its config is damaged: {problem}): save it again") from None
     wanted = dataclasses.replace(infer.config_of(like) if like is not None else config, **told)
@@ -113,11 +151,6 @@ def _parsed(text, like, told):
             f"its config says {name} {getattr(config, name)}, you say {getattr(wanted, name)}: leave that to the file"
         )
     return config
-
-
-def _tuples(value):
-    """JSON has lists where configs have tuples."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _check_depth(config, blocks):

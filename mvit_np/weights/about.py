@@ -1,0 +1,86 @@
+"""What a model needs besides its parameters and its config, and takes along in its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+
+from ..plain_text import plain
+
+
+@dataclass(frozen=True)
+class About:
+    """How to feed a model and what its scores mean. None: nobody said.
+
+    classes     the names of the classes, in the order of the scores
+    tau         frames of 1/30 s from one frame of a clip to the next
+    normalise   a key of `data.clips.NORMALISATIONS`, or (mean, deviation) of pixels in 0..1: each a number, or a tuple of
+                one a channel
+
+    Raises ValueError for anything else.
+    """
+
+    classes: tuple[str, ...] | None = None
+    tau: float | None = None
+    normalise: str | tuple | None = None
+
+    def __post_init__(self):
+        names = self.classes is None or isinstance(self.classes, tuple) and all(isinstance(n, str) for n in self.classes)
+        _require(names, "classes is a tuple of names", self.classes)
+        _require(self.tau is None or _is_number(self.tau) and self.tau > 0, "tau is a number above 0", self.tau)
+        rule = "normalise is a name, or (mean, deviation) with deviations above 0"
+        _require(self.normalise is None or isinstance(self.normalise, str) or _is_pair(self.normalise), rule, self.normalise)
+
+
+def to_text(about):
+    """As JSON."""
+    return json.dumps(dataclasses.asdict(about))
+
+
+def from_text(text):
+    """The way back; None is a file that says nothing. Raises ValueError for a damaged text."""
+    if text is None:
+        return About()
+    try:
+        return About(**{name: tuples(value) for name, value in json.loads(text).items()})
+    except (TypeError, AttributeError, RecursionError, ValueError) as problem:
+        raise ValueError(
+            f"what it says about its classes and clips is damaged ({plain(problem)[:200]}): save it again"
+        ) from None
+
+
+def check_classes(about, config):
+    """Raise ValueError where a model has another number of classes than there are names."""
+    if about.classes is not None and len(about.classes) != config.num_classes:
+        raise ValueError(
+            f"each class has a name; came {len(about.classes)} names for {config.num_classes} classes: give one for each"
+        )
+
+
+def tuples(value):
+    """JSON has lists where we have tuples."""
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+
+def _require(holds, rule, value):
+    if not holds:
+        raise ValueError(f"{rule}; came {plain(repr(value))[:80]}: give that, or None for unknown")
+
+
+def _is_pair(value):
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_level, value)) and min(_numbers(value[1])) > 0
+
+
+def _is_level(value):
+    numbers = _numbers(value)
+    return len(numbers) > 0 and all(map(_is_number, numbers))
+
+
+def _numbers(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
