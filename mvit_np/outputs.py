@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 LEDGER = ".made_by_mvit_np"  # in a folder: which of our commands wrote which names there
+DRAWN = b"drawn by mvit_np"  # in every picture that we write
+UNMARKED, NAMED = b"Software\0Matplotlib", ("_attention.png", "_stages.png")  # what those of earlier versions are known by
+NEAR = 4096  # bytes from a file's beginning or end
 
 
 @contextmanager
@@ -48,6 +52,40 @@ def replacing(path):
         raise
 
 
+def make_folder(path):
+    """Make a folder, and those above it, where it is missing. Raises ValueError at once where nothing can be written in it."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as problem:
+        raise ValueError(f"the folder {path} cannot be written ({problem.strerror or problem}): give another") from None
+
+
+def carries(path, *marks):
+    """Whether a file has one of these marks (bytes) near its beginning or its end."""
+    try:
+        with open(path, "rb") as file:
+            near = file.read(NEAR)
+            file.seek(max(file.seek(0, os.SEEK_END) - NEAR, 0))
+            near += file.read(NEAR)
+    except OSError:
+        return False
+    return any(mark in near for mark in marks)
+
+
+def is_drawn_here(path):
+    """Whether a picture is one that we wrote."""
+    return carries(path, DRAWN) or Path(path).name.endswith(NAMED) and carries(path, UNMARKED)
+
+
+def check_free(path, ours):
+    """Raise ValueError where there is something at `path` already, and it is no file of which `ours(path)` is true."""
+    if os.path.lexists(path) and not (Path(path).is_file() and ours(path)):
+        raise ValueError(
+            f"{path} is there already, and is nothing that this command writes over: give another name, or delete it first"
+        )
+
+
 def check_not_read(outputs, inputs):
     """Raise ValueError where a file to be written is one of those that are read, also by another path or link to it."""
     for output in map(Path, outputs):
@@ -57,15 +95,14 @@ def check_not_read(outputs, inputs):
                 raise ValueError(f"a file that is read is not written over, and {output} is read: give another name for it")
 
 
-def check_own(folder, command, names):
+def check_own(folder, command, names, remedy="give another folder with --out"):
     """Raise ValueError where `folder` holds one of these names and `command` did not write it there. Nothing is written."""
     folder = Path(folder)
     written = _ledger(folder).get(command, [])
     for name in names:
         if os.path.lexists(folder / name) and name not in written:
             raise ValueError(
-                f"{folder} holds {name}, which `mvit-np {command}` did not write there and does not write over: "
-                "give another folder with --out"
+                f"{folder} holds {name}, which `mvit-np {command}` did not write there and does not write over: {remedy}"
             )
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mvit_np.outputs import LEDGER, check_not_read, check_own, claim, own
+from mvit_np.outputs import LEDGER, carries, check_free, check_not_read, check_own, claim, make_folder, own
 from mvit_np.plain_text import plain
 
 
@@ -47,6 +47,29 @@ def test_a_damaged_ledger_vouches_for_nothing(tmp_path, text):
     (tmp_path / "model.npz").write_text("mine")
     with pytest.raises(ValueError, match="holds model.npz"):
         own(tmp_path, "train", ["model.npz"])
+
+
+def test_a_file_is_ours_by_what_it_carries_near_either_end(tmp_path):
+    for place, data in enumerate([b"mark" + bytes(9000), bytes(9000) + b"mark", b"mark", bytes(4090) + b"mark" + bytes(4090)]):
+        (tmp_path / str(place)).write_bytes(data)
+        assert carries(tmp_path / str(place), b"no", b"mark")
+        check_free(tmp_path / str(place), lambda path: carries(path, b"mark"))
+    (tmp_path / "far").write_bytes(bytes(9000) + b"mark" + bytes(9000))
+    (tmp_path / "dangling").symlink_to(tmp_path / "elsewhere")
+    for name in ("far", "dangling", "."):
+        with pytest.raises(ValueError, match="is there already, and is nothing that this command writes over"):
+            check_free(tmp_path / name, lambda path: carries(path, b"mark"))
+    check_free(tmp_path / "new", lambda path: False)
+    assert not carries(tmp_path / "new", b"") and not carries(tmp_path, b"")
+
+
+def test_a_folder_is_made_or_refused_at_once(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "c"):
+        with pytest.raises(ValueError, match=f"the folder {path} cannot be written"):
+            make_folder(path)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from itertools import combinations
+from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from matplotlib.text import Text
 import mvit_np as mv
 from mvit_np import visualize
 from mvit_np.model import forward
+from mvit_np.outputs import is_drawn_here
 from mvit_np.units import unit_of
 from mvit_np.visualize.style import counted, digits, fold
 from mvit_np.visualize.training import smoothed
@@ -366,6 +369,60 @@ def test_save_makes_its_folder_and_says_where_it_cannot(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ValueError, match="cannot be written"):
         visualize.save(figure, tmp_path / "file" / "figure.png")
+
+
+@pytest.fixture
+def confusion():
+    """Of classes with names that a terminal or a formula could take amiss, or no font has."""
+    names = "白鶴", "a$b$c", "d\udce9j", "esc\x1b[2J", "two\nlines", "\U000f0000"
+    confusion = 2 * np.eye(6, dtype=int)
+    return visualize.confusion_figure(SimpleNamespace(confusion=confusion, classes=names, examples=12, top1=1.0, top5=1.0))
+
+
+@pytest.fixture
+def figure():
+    return visualize.pooling_attention_figure(plan_of("mvit_micro").blocks[1])
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf", "jpg", "JPEG", "PNG"])
+def test_our_pictures_are_known_again(ending, figure, tmp_path):
+    assert is_drawn_here(visualize.save(figure, tmp_path / f"a.{ending}"))
+    figure.savefig(tmp_path / f"b.{ending}")
+    assert not is_drawn_here(tmp_path / f"b.{ending}") and not is_drawn_here(tmp_path / "nowhere.png")
+    figure.savefig(tmp_path / "x_attention.png")  # as earlier versions wrote them
+    assert is_drawn_here(tmp_path / "x_attention.png")
+
+
+def test_a_picture_is_whole_or_as_it_was(figure, tmp_path, monkeypatch):
+    path = visualize.save(figure, tmp_path / "a.png")
+    before = path.read_bytes()
+
+    def killed(file, **options):
+        file.write(before[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figure, "savefig", killed)
+    for name in ("a.png", "b.png"):
+        with pytest.raises(KeyboardInterrupt):
+            visualize.save(figure, tmp_path / name)
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == before
+
+
+def test_a_picture_without_an_ending_is_a_png_and_of_an_unknown_one_nothing(figure, tmp_path):
+    assert visualize.save(figure, tmp_path / "a").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="xyz"):
+        visualize.save(figure, tmp_path / "a.xyz")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_names_of_classes_are_words_without_a_warning(confusion, tmp_path, recwarn):
+    for ending in ("png", "pdf", "svg"):
+        visualize.save(confusion, tmp_path / f"a.{ending}")
+    assert not list(recwarn)
+    words = [text.get_text() for text in confusion.findobj(Text)]
+    assert {"白鶴", r"a\$b\$c", r"d\udce9j", r"esc\x1b[2J", r"two\nlines", r"\U000f0000"} <= set(words)
+    assert "a$b$c" in (tmp_path / "a.svg").read_text(encoding="utf-8")  # beside the outlines of letters, and no formula
+    ElementTree.parse(tmp_path / "a.svg")
 
 
 def test_every_public_name_says_how_to_read_its_figure():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from .style import BODY, GREY, INK, SMALL, colour_bar, new_figure, panel
+from .style import BODY, GREY, INK, SMALL, colour_bar, new_figure, panel, spelled
 
 SIDE = 6.2  # inches of the matrix
 NAMED = 24  # classes whose names have room
@@ -20,27 +20,27 @@ def confusion_figure(evaluation):
     examples = evaluation.confusion.sum(axis=1, keepdims=True)
     shares = evaluation.confusion / np.maximum(examples, 1)
     title = f"{evaluation.top1:.1%} of {evaluation.examples} examples right".replace("%", " %")
-    figure = new_figure(8.4, title, f"{evaluation.top5:.1%} among the five most probable".replace("%", " %"))
-    axes = panel(figure, 1.9, 1.0, SIDE, SIDE)
+    figure = new_figure(8.8, title, f"{evaluation.top5:.1%} among the five most probable".replace("%", " %"))
+    axes = panel(figure, 1.9, 1.4, SIDE, SIDE)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_xlabel("taken for", fontsize=SMALL, color=INK)
     axes.set_ylabel("examples of", fontsize=SMALL, color=INK)
-    names = [name[:18] for name in evaluation.classes]
+    names = [spelled(name, 18) for name in evaluation.classes]
     if len(names) <= NAMED:
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         for index in range(len(names)):
             axes.add_patch(Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=GREY, linewidth=1))
-    colour_bar(figure, 8.4, 5.2, 2.0, "Blues", "all", fontsize=SMALL)
+    colour_bar(figure, 8.4, 5.6, 2.0, "Blues", "all", fontsize=SMALL)
     _least_known(figure, names, np.diag(shares), examples[:, 0])
     return figure
 
 
 def _least_known(figure, names, right, examples):
-    axes = panel(figure, 8.4, 1.0, 3.2, 3.6, "known least")
+    axes = panel(figure, 8.4, 1.4, 3.2, 3.6, "known least")
     axes.set_axis_off()
     worst = [index for index in np.argsort(right, kind="stable") if examples[index]][:8]
     for line, index in enumerate(worst):
         place = 0.95 - 0.12 * line
-        axes.text(0, place, names[index][:24], fontsize=BODY, color=INK)
+        axes.text(0, place, names[index], fontsize=BODY, color=INK)
         axes.text(1, place, f"{right[index]:.0%}".replace("%", " %"), fontsize=BODY, color=GREY, ha="right")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .attention import ALPHA, CMAP
-from .style import BLUE, BODY, GREY, INK, PALE, SKY, SMALL, WIDTH, colour_bar, new_figure, panel
+from .style import BLUE, BODY, GREY, INK, PALE, SKY, SMALL, WIDTH, colour_bar, new_figure, panel, spelled
 
 ROW, FRAMES = 8, 16  # frames in a row and in all, at most
 EDGE, GAP, BAR, CELL = 0.3, 0.08, 1.15, 3.6  # inches: margin, between frames, colour bar, a frame at most
@@ -30,7 +30,7 @@ def contact_sheet_figure(result, maps, plan):
     size, corners, height = _places(len(shown), *result.frames.shape[1:3])
     classes = LINE * len(top)
     figure = new_figure(
-        TOP + classes + CAPTION + height + EDGE, f"{_plain(top[0][0], 50)}: {_percent(top[0][1])}", _about(result)
+        TOP + classes + CAPTION + height + EDGE, f"{spelled(top[0][0], 50)}: {_percent(top[0][1])}", _about(result)
     )
     _classes(figure, top, height + EDGE + CAPTION, classes)
     _caption(figure, plan, height + EDGE + CAPTION - 0.34, beside=len(shown) == 1)
@@ -65,7 +65,7 @@ def _places(count, h, w):
 
 
 def _about(result):
-    name, (clips, crops) = _plain(result.path.name, 44), result.views
+    name, (clips, crops) = spelled(result.path.name, 44), result.views
     if not result.duration:
         still = f", repeated over {len(result.frames)} frames" if len(result.frames) > 1 else ""
         return f"{name}, {_several(crops, 'crop')}{still}"
@@ -80,7 +80,7 @@ def _several(count, noun):
 
 def _classes(figure, top, bottom, height):
     """A line a class: its name, a bar of its probability and the number."""
-    names, values = [_plain(name, 40) for name, _ in top], [value for _, value in top]
+    names, values = [spelled(name, 40) for name, _ in top], [value for _, value in top]
     left, places = EDGE + LETTER * max(map(len, names)), range(len(top))
     axes = panel(figure, left + 0.15, bottom, WIDTH - BAR - left - 0.15, height)
     axes.barh(places, [1] * len(top), color=PALE, height=0.62)
@@ -126,9 +126,3 @@ def _colour_bar(figure, corners, size, peak):
 
 def _percent(share):
     return f"{100 * share:.1f} %"
-
-
-def _plain(text, length):
-    """At most `length` characters, none of them the start of a formula."""
-    short = text if len(text) <= length else text[: length - 1] + "…"
-    return short.replace("$", r"\$")

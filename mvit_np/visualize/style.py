@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+import matplotlib
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from ..outputs import DRAWN, replacing
+from ..plain_text import plain
 from ..units import unit_of
 from .dark import darken
 
@@ -18,6 +25,11 @@ INK, GREY, PALE = "#222222", "#5F5F5F", "#DDDDDD"
 
 WIDTH = 12.0  # inches, of every figure: a slide's
 SMALL, BODY, TITLE = 11, 12, 17  # points
+
+EAST_ASIAN = (  # fonts of which one comes with most systems, for letters that Matplotlib's own has not
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "Malgun Gothic",
+    "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
+)  # fmt: skip
 
 _dark_ones = ContextVar("dark_ones", default=None)  # figures made inside theme("dark"); None outside
 
@@ -81,19 +93,62 @@ def colour_bar(figure, left, bottom, height, cmap, most, **text):
 
 
 def save(figure, path):
-    """Write `figure` as a picture (the format is the path's ending, such as .png); returns `path`.
+    """Write `figure` as a picture (the format is the path's ending, such as .png; without one PNG); returns its path.
 
-    Makes the folder. Raises ValueError where it cannot be written.
+    Makes the folder. A picture that is there is replaced once the new one is whole. Raises ValueError where it cannot be
+    written, or in such a format.
     """
     if figure in (_dark_ones.get() or ()):
         darken(figure)
+    _add_fonts(figure)
+    path = Path(path)
+    path = path if path.suffix else path.with_name(f"{path.name}.png")
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file, _quiet_about_fonts():
+            figure.savefig(file, dpi=150, **_marked(path.suffix[1:].lower()))
     except OSError as problem:
         reason = problem.strerror or problem
         raise ValueError(f"the figure {path} cannot be written ({reason}): give another folder") from None
     return path
+
+
+def _add_fonts(figure):
+    """Fonts for East Asian letters behind a figure's own, where there are any."""
+    there = [name for name in EAST_ASIAN if name in font_manager.get_font_names()]
+    for text in figure.findobj(Text) if there else ():
+        text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *there])])
+
+
+@contextmanager
+def _quiet_about_fonts():
+    """Letters that no font has are boxes, and a font that is not bold is thin: no word on each of them."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _marked(kind):
+    """Options of `savefig` for a format, with the words by which we know our own pictures again."""
+    words = DRAWN.decode()
+    if kind in ("jpg", "jpeg"):
+        return {"format": kind, "pil_kwargs": {"comment": words}}
+    field = {"png": "Software", "svg": "Creator", "pdf": "Creator"}.get(kind)
+    by = f"{words}, with Matplotlib {matplotlib.__version__}"
+    return {"format": kind, "metadata": {field: by} if field else None}
+
+
+def spelled(text, length):
+    """What others wrote, such as the name of a class, for a figure: `length` letters at most, none that begins a formula."""
+    text = plain(text)
+    short = text if len(text) <= length else text[: length - 1] + "…"
+    return short.replace("$", r"\$")
 
 
 def times(numbers):
