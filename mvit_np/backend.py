@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.special
 
+from .extras import install
+
 
 class Library(NamedTuple):
     """An array library: its functions under NumPy's and scipy.special's names, and the way in from a NumPy array.
@@ -180,7 +182,7 @@ def _cupy_for(device):
         said = " ".join(str(problem).split())
         raise ValueError(
             f"device {device!r} needs CuPy and an NVIDIA GPU, and CuPy says: {said}. "
-            "Install it with `pip install 'mvit-np[gpu]'`, or use device 'cpu'"
+            f"Install it with `{install('gpu')}` (for CUDA 13: {install('gpu13')}), or use device 'cpu'"
         ) from None
     if int(number or 0) >= count:
         raise ValueError(f"device {device!r} is not there: this machine has {count} (cuda:0 to cuda:{count - 1})")

@@ -65,8 +65,9 @@ def test_only_the_command_line_prints():
 # A part may import itself and what is listed: dependencies point one way.
 ALLOWED = {
     "tree": [],
-    "backend": ["tree", "device"],  # device: what CuPy's arrays get besides, loaded when it is asked for
+    "backend": ["extras", "tree", "device"],  # device: what CuPy's arrays get besides, loaded when it is asked for
     "outputs": [],
+    "extras": [],
     "plain_text": [],
     "validation": [],
     "config": ["validation"],
@@ -101,6 +102,7 @@ ALLOWED = {
         "tree",
         "backend",
         "config",
+        "extras",
         "interpolation",
         "layers",
         "model",
@@ -117,6 +119,7 @@ ALLOWED = {
         "cost_page",
         "costs",
         "device",
+        "extras",
         "model",
         "ops",
         "plan",
@@ -137,6 +140,7 @@ ALLOWED = {
         "autodiff",
         "data",
         "device",
+        "extras",
         "kernels",
         "outputs",
         "plain_text",
@@ -146,7 +150,7 @@ ALLOWED = {
         "weights",
         "__version__",
     ],
-    "data": ["blas", "plain_text"],
+    "data": ["blas", "extras", "plain_text"],
     "runs": [
         "backend",
         "classify",

@@ -314,4 +314,4 @@ def test_other_views_are_refused(capsys, views):
 def test_without_a_decoder_no_file_is_tried(capsys, folder, weights, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     assert main(["classify", str(folder), "--weights", weights, "--out", str(tmp_path)]) == 2
-    assert "pip install 'mvit-np[video]'" in capsys.readouterr().err
+    assert "-m pip install 'av>=17.1' 'scikit-video>=1.1.11'" in capsys.readouterr().err

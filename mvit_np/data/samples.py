@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..extras import install, pip_install
+
 PHOTOS = ("china.jpg", "flower.jpg")  # 640 x 427 pixels each
 HELD_OUT = 50  # images of each digit for the test: the last in the file, which is in the order of writing
 
@@ -22,7 +24,7 @@ def photos():
     try:
         return [np.asarray(datasets.load_sample_image(name)) for name in PHOTOS]
     except ImportError as error:  # of its own, for lack of Pillow
-        raise ImportError("the photos are read with Pillow, which is not installed: pip install 'mvit-np[data]'") from error
+        raise ImportError(f"the photos are read with Pillow, which is not installed: {pip_install('pillow')}") from error
 
 
 def _datasets():
@@ -30,5 +32,5 @@ def _datasets():
     try:
         from sklearn import datasets
     except ModuleNotFoundError as error:
-        raise ImportError("the pictures come with scikit-learn, which is not installed: pip install 'mvit-np[data]'") from error
+        raise ImportError(f"the pictures come with scikit-learn, which is not installed: {install('data')}") from error
     return datasets

@@ -39,12 +39,12 @@ import numpy as np
 
 from .. import tree as trees
 from ..backend import array_module, is_array, same_kind, synchronize, to_device
+from ..extras import install
 from . import lookout
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # in the environment of what mpiexec started
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 HEARD_S = 0.5  # until mpiexec has passed on a rank's last words: once it is told to end the job it may drop them
-INSTALL = "pip install mpi4py mpich"
 
 
 def communicator(kind="auto"):
@@ -246,7 +246,7 @@ def _library():
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as problem:  # RuntimeError: mpi4py is there, an MPI is not
-        raise ImportError(f"several processes need mpi4py and an MPI ({problem}): {INSTALL}") from None
+        raise ImportError(f"several processes need mpi4py and an MPI ({problem}): {install('mpi')}") from None
     return MPI
 
 
@@ -256,5 +256,5 @@ def _check_size(size):
     if said != str(size):
         raise ValueError(
             f"mpiexec started {said} ranks, but mpi4py sees {size}: they belong to different MPIs; install both from one place "
-            f"({INSTALL}) and call the mpiexec that came with it"
+            f"({install('mpi')}) and call the mpiexec that came with it"
         )

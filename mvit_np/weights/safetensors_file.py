@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 
+from ..extras import pip_install
+
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool", "I64": "int64", "I32": "int32", "I16": "int16",
     "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
@@ -59,5 +61,5 @@ def _library():
     try:
         import safetensors
     except ImportError:
-        raise ImportError("a .safetensors file needs the package safetensors: pip install safetensors") from None
+        raise ImportError(f"a .safetensors file needs the package safetensors: {pip_install('safetensors')}") from None
     return safetensors

@@ -2,12 +2,14 @@
 
 import pytest
 
+from mvit_np.extras import install
+
 
 def why_not():
     try:
         import cupy
     except ImportError:
-        return "needs CuPy: pip install 'mvit-np[gpu]'"
+        return f"needs CuPy: {install('gpu')}"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as problem:

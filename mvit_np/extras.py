@@ -1,0 +1,23 @@
+"""How to get what an optional part of the package needs, as a command that works for the Python that runs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shlex
+import sys
+
+
+def install(extra):
+    """The command that installs what pyproject.toml lists under an extra, such as "video"."""
+    try:
+        listed = importlib.metadata.requires("mvit-np") or []
+    except importlib.metadata.PackageNotFoundError:  # run in a clone, without being installed
+        listed = []
+    marker = f'extra == "{extra}"'
+    wanted = [line.partition(";")[0].strip() for line in listed if line.replace("'", '"').endswith(marker)]
+    return pip_install(*(wanted or [f".[{extra}]"]))
+
+
+def pip_install(*packages):
+    """The command that installs packages by name."""
+    return shlex.join([sys.executable, "-m", "pip", "install", *packages])

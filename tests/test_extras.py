@@ -1,0 +1,44 @@
+"""A remedy that is printed works as it stands: it names packages that an index has, and the Python that runs."""
+
+import importlib.metadata
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from mvit_np.extras import install
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "extra, packages",
+    [("video", ["av", "scikit-video"]), ("data", ["scikit-learn"]), ("gpu", ["cupy-cuda12x"]), ("mpi", ["mpi4py", "mpich"])],
+)
+def test_the_command_names_what_pyproject_lists(extra, packages):
+    python, *rest = shlex.split(install(extra))
+    assert python == sys.executable and rest[:3] == ["-m", "pip", "install"]
+    assert [re.match(r"[\w-]+", word)[0] for word in rest[3:]] == packages
+    text = (ROOT / "pyproject.toml").read_text()
+    assert all(f'"{word}' in text for word in rest[3:])  # with its lowest version
+
+
+def test_in_a_clone_that_is_not_installed(monkeypatch):
+    def unknown(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", unknown)
+    assert install("video").endswith("-m pip install '.[video]'")
+
+
+def test_nobody_is_sent_to_an_index_that_has_no_such_package():
+    files = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("mvit_np/**/*.py"), *ROOT.glob("notebooks/**/*.py")]
+    named = [f"{path}: {line}" for path in files for line in path.read_text().splitlines() if "install 'mvit-np[" in line]
+    assert not named
+
+
+def test_notebooks_and_tests_install_what_they_import():
+    listed = importlib.metadata.requires("mvit-np")
+    assert any(line.startswith("mvit-np[data,video]") and '"notebooks"' in line for line in listed)
