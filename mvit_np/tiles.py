@@ -19,8 +19,9 @@ while tiles run BLAS is held to one (`blas.py`), and what it was set to before c
 How many threads: `use_threads(n)`, else the environment's MVIT_NP_THREADS, else the cores this process may use. With a BLAS
 that threadpoolctl does not know, and so cannot hold back, one thread runs the tiles and BLAS does as it likes.
 
-Results do not depend on which thread computed what: every tile writes rows of its own, and sums over rows (`total`) are cut
-into as many parts as there are threads and added in order. A device array is one tile: a GPU shares out its own work.
+Results do not depend on the threads, not in the last bit: where the tiles begin and end follows from the arrays alone, every
+tile writes rows of its own, and sums over rows (`total`) add the tiles' shares in the order of the tiles. (Where BLAS does as
+it likes, its own threads decide about the last bit.) A device array is one tile: a GPU shares out its own work.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from .blas import one_blas_thread
 
 NUMBERS = 1 << 19  # in a tile's widest array: 2 MiB of float32; smaller ones leave the threads waiting for Python's lock
 SMALL = 1 << 21  # numbers touched, some 0.4 ms: below this a hand-over to another thread costs more than it saves
+SHARE = 4  # an axis is cut into a multiple of so many tiles: work for four threads, and yet rows enough in each for a product
 BUFFER = 1 << 16  # numbers that NumPy repeats at a time where it adds a row to all rows: a quarter faster than its own 8192
 PRODUCT = 8  # multiply-adds of a matrix product in the time of one number touched
 
@@ -101,12 +103,12 @@ def blocks(like, shape, width=1, work=None):
             by default the width
 
     The first axes are cut first: (clips, heads, queries) are taken some clips, or some heads of one clip, or some queries of
-    one head at a time, and so that all threads get as many. A device array (`like` says) is one block, and so is what is
-    less work than SMALL.
+    one head at a time, and so that SHARE threads get equally many. How many threads there are changes nothing: it would change
+    sums and products in the last bit. A device array (`like` says) is one block, and so is what is less work than SMALL.
     """
     if not isinstance(like, np.ndarray) or (work or width) * math.prod(shape) < SMALL:
         return [tuple(slice(0, n) for n in shape)]
-    return _cut(shape, width, threads())
+    return _cut(shape, width, SHARE)
 
 
 def _cut(shape, width, share):
@@ -165,25 +167,29 @@ def elementwise(fun, *arrays, outputs=1, passes=1):
     return made
 
 
-def total(fun, pieces, like):
-    """Sums over all pieces, one of the shape of each array of `like`: fun(piece, *sums) adds a piece's share in place.
+def total(fun, pieces, like, part=lambda piece: ...):
+    """Sums over all pieces, one of the shape of each array of `like`: fun(piece) returns its share of each.
 
-    One thread adds up one run of pieces, and the runs are added in order: the same setting gives the same last digit.
+    part    part(piece) is where in the sums its shares belong; by default they are as large as the sums
+
+    The shares are added in the order of the pieces, whichever thread made them: the sums have the same bits for any number
+    of threads.
     """
-    parts = max(1, min(threads(), len(pieces)))
-    groups = [pieces[len(pieces) * i // parts : len(pieces) * (i + 1) // parts] for i in range(parts)]
-    sums = [None] * len(groups)
+    if len(pieces) == 1:
+        return list(fun(pieces[0]))
+    sums = [array_module(x).zeros(x.shape, dtype=x.dtype) for x in like]
+    made, turn, order = {}, threading.Lock(), deque(pieces)
 
     def add_up(index):
-        sums[index] = [array_module(x).zeros(x.shape, dtype=x.dtype) for x in like]
-        for piece in groups[index]:
-            fun(piece, *sums[index])
+        made[index] = fun(pieces[index])
+        with turn:
+            while (following := len(pieces) - len(order)) in made:
+                place = part(order.popleft())
+                for into, share in zip(sums, made.pop(following)):
+                    into[place] += share
 
-    run(add_up, range(len(groups)))
-    for more in sums[1:]:
-        for into, part in zip(sums[0], more):
-            into += part
-    return sums[0]
+    run(add_up, range(len(pieces)))
+    return sums
 
 
 def _work(fun, todo):

@@ -472,7 +472,7 @@ _ = ax.set_title("The MViT makes few errors, most of them in fast clips", fontsi
 
 # %% [markdown]
 # How to read it: a bar is the share of wrong answers among the test clips of one range of speeds, in order. Chance would be
-# 50 %. How many errors there are depends on the run: sums rounded in another order, as with another number of threads, lead to
+# 50 %. How many errors there are depends on the run: sums rounded in another order, as on another kind of processor, lead to
 # other parameters. In the runs we made, all of them were in one shot, "bikes 3", whose picture moves fastest. Two things could
 # make fast clips harder. A cube is 7 pixels wide and 3 frames deep, so at 3 pixels a frame an edge crosses nearly all of
 # it. And fast clips are rarer in training than in the test:

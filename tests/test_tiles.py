@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from unittest import mock
 
 import device_double
 import numpy as np
@@ -19,9 +21,10 @@ import pytest
 import threadpoolctl
 from test_ops import WINDOWS
 
-from mvit_np import blas, ops, tiles
+from mvit_np import blas, forward, init, ops, preset, tiles, tree, value_and_grad
 from mvit_np.autodiff import vjp
-from mvit_np.checks import Case, distinct, normals, op_cases
+from mvit_np.checks import TINY, TINY_V2, Case, distinct, normals, op_cases
+from mvit_np.train import adamw, adamw_state, clip_by_norm
 
 needs_blas = pytest.mark.skipif(not blas.libraries(), reason="threadpoolctl knows no BLAS here, so one thread runs all tiles")
 
@@ -34,17 +37,17 @@ def cut(monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (7,), (97,), (1, 1), (3, 5), (5, 41), (1, 3, 50), (5, 4, 7), (2, 1, 33)])
-def test_blocks_cover_each_index_once_and_are_small(shape, cut):
+def test_blocks_cover_each_index_once_and_are_small(shape, cut, monkeypatch):
     for width, asked in itertools.product([1, 3, 5, 9, 10, 16, 99], [1, 2, 3, 7]):
-        with tiles.use_threads(asked):
-            blocks, count = tiles.blocks(np.empty(0), shape, width), tiles.threads()
+        monkeypatch.setattr(tiles, "SHARE", asked)
+        blocks = tiles.blocks(np.empty(0), shape, width)
         seen = np.zeros(shape, int)
         for block in blocks:
             seen[block] += 1
-        assert (seen == 1).all() and len(blocks) >= min(count, seen.size)
-        assert len(shape) > 1 or len(blocks) % count == 0 or len(blocks) == shape[0]
+        assert (seen == 1).all() and len(blocks) >= min(asked, seen.size)
+        assert len(shape) > 1 or len(blocks) % asked == 0 or len(blocks) == shape[0]
         sizes = [seen[block].size for block in blocks]
-        assert min(sizes) > 0 and max(sizes) * width <= max(width, tiles.NUMBERS), (width, count, sizes)
+        assert min(sizes) > 0 and max(sizes) * width <= max(width, tiles.NUMBERS), (width, asked, sizes)
 
 
 def test_little_work_and_a_device_array_are_one_block(monkeypatch):
@@ -119,18 +122,42 @@ def test_within_a_tile_settings_hold_and_a_run_stays_in_its_thread(two_blas_thre
     assert found == [(True, 1, {1}, 3, "raise", "word")] * 3
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 50])
-def test_total_is_the_sum_and_repeatable(count, rng, cut):
-    x = rng.standard_normal((41, 3))
+def late_first(index, share):
+    """The share of a piece; the first pieces are the last to be done."""
+    time.sleep(0.02 if index < 2 else 0)
+    return share
 
-    def add(at, sums, squares):
-        sums += x[at].sum(axis=0)
-        squares += x[at].T @ x[at]
 
-    with tiles.use_threads(count):
-        first, *others = [tiles.total(add, tiles.rows(x, 3), (x[0], x[:3])) for _ in range(4)]
-    assert_near(first, [x.sum(axis=0), x.T @ x])
-    assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other))
+def test_total_is_the_sum_and_has_the_same_bits_on_any_number_of_threads(rng, cut):
+    x, found = rng.standard_normal((41, 3), np.float32), []
+    pieces = list(enumerate(tiles.rows(x, 3)))
+
+    def shares(piece):
+        return late_first(piece[0], (x[piece[1]].sum(axis=0), x[piece[1]].T @ x[piece[1]]))
+
+    for count in (1, 1, 2, 3, 50):
+        with tiles.use_threads(count):
+            found.append(tiles.total(shares, pieces, (x[0], x[:3])))
+    assert_near(found[0], [x.sum(axis=0), x.T @ x], 1e-6)
+    assert all(np.array_equal(a, b) for other in found[1:] for a, b in zip(found[0], other))
+    backwards = tiles.total(shares, pieces[::-1], (x[0], x[:3]))
+    assert any((a != b).any() for a, b in zip(found[0], backwards))  # the order does matter
+
+
+def test_total_puts_shares_in_their_places_and_raises_what_a_piece_raises(rng, cut):
+    x = rng.standard_normal((5, 4))
+
+    def negative(at):
+        if x[at].max() > 1e3:
+            raise OverflowError("this one")
+        return (-x[at],)
+
+    with tiles.use_threads(3):
+        pieces = tiles.blocks(x, x.shape)
+        assert len(pieces) == 4 and (tiles.total(negative, pieces, (x,), lambda at: at)[0] == -x).all()
+        x[1, 1] = 1e9
+        with pytest.raises(OverflowError, match="this one"):
+            tiles.total(negative, pieces, (x,), lambda at: at)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (7, 5), (3, 1, 11), (0, 4)])
@@ -327,6 +354,39 @@ def test_cutting_changes_no_op(case, monkeypatch, request):
         for each in (found, *others):
             assert_near(each, whole)
     assert max(longest) > 1 or not case.name.startswith(TILED)  # they were cut
+
+
+MODELS = {
+    "small": (replace(TINY, depths=(1, 2)), {"SMALL": 1, "NUMBERS": 16}),
+    "small MViTv2": (replace(TINY_V2, relative_time=False), {"SMALL": 1, "NUMBERS": 16}),
+    "mvit_micro": (preset("mvit_micro"), {"SMALL": 1 << 12, "NUMBERS": 1 << 10}),
+}
+
+
+def three_steps(config, count):
+    """The parameters after three steps on so many threads, and then the scores of a batch larger than that of training."""
+    rng = np.random.default_rng(0)
+    clips = rng.standard_normal((7, *config.thw, config.channels), np.float32)
+    params, labels = init(config, rng), np.arange(4) % config.num_classes
+    with tiles.use_threads(count):
+        state = adamw_state(params)
+        loss = value_and_grad(lambda p, masks: ops.cross_entropy(forward(p, clips[:4], config, rng=masks), labels, 0.1))
+        for step in range(3):
+            grads, norm = clip_by_norm(loss(params, np.random.default_rng(step))[1], 1.0)
+            params, state = adamw(params, grads, state, 1e-2)
+        return [*tree.leaves(params), norm, forward(params, clips, config)]
+
+
+@needs_blas
+@pytest.mark.parametrize("config, sizes", MODELS.values(), ids=MODELS)
+def test_training_has_the_same_bits_on_any_number_of_threads(config, sizes, monkeypatch, two_blas_threads):
+    monkeypatch.setattr(tiles, "run", watched := mock.Mock(side_effect=tiles.run))
+    for name, value in sizes.items():
+        monkeypatch.setattr(tiles, name, value)
+    alone, *others = [three_steps(config, count) for count in (1, 2, 3)]
+    assert max(len(pieces) for (_, pieces), _ in watched.call_args_list) > 4  # there was something to share out
+    for other in others:
+        assert all(np.array_equal(a, b) for a, b in zip(alone, other))
 
 
 @pytest.mark.parametrize("shift, scale", [(1000, 0.5), (-1000, 0.5), (0, 300)])

@@ -51,20 +51,20 @@ def attend(q, k, v, scale):
     def backward(dz):
         dz, dq = heads_first(dz), heads_first(xp.empty(shape, dtype=q.dtype))
 
-        def tile(at, dk, dv):
+        def tile(at):
             head = at[:2]
             e, share = exponentials(at)
             dz_l = operand(dz[at] * share)  # so that no pass over E is needed to make it P
-            matmul(operand(e).swapaxes(-1, -2), dz_l, out=dv[head], add=True)
+            dv = matmul(operand(e).swapaxes(-1, -2), dz_l)
             ds = matmul(dz_l, v[head].swapaxes(-1, -2))
             ds -= ((e * ds) @ ones) * share
             ds *= e
             ds *= scale
             ds = operand(ds)
             matmul(ds, k[head], out=dq[at])
-            matmul(ds.swapaxes(-1, -2), q[at], out=dk[head], add=True)
+            return matmul(ds.swapaxes(-1, -2), q[at]), dv
 
-        dk, dv = tiles.total(tile, pieces, (k, v))
+        dk, dv = tiles.total(tile, pieces, (k, v), lambda at: at[:2])
         return *(heads_first(dx) for dx in (dq, dk, dv)), None
 
     return out, backward

@@ -38,11 +38,11 @@ def depthwise_conv(x, w, stride, padding):
     def backward(dy):
         dy = dy.reshape(shape)
 
-        def tile(at, dw):
+        def tile(at):
             cells, *steps = _cells(flat, at, kernel, stride, padding)
             lines = _lines(cells, kernel, dy[at].shape[1:4], *steps, LINE // 4)
             part = xp.einsum("thgijkx,thgx->ijkx", lines, _clips_last(dy[at]).reshape(*lines.shape[:3], -1))
-            dw += part.reshape(*kernel, -1, w.shape[3]).sum(axis=3)
+            return (part.reshape(*kernel, -1, w.shape[3]).sum(axis=3),)
 
         dx = _spread(dy, w, flat.shape, stride, padding)
         return dx.reshape(x.shape), *tiles.total(tile, pieces, (w,)), None, None

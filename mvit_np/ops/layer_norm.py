@@ -41,17 +41,17 @@ def layer_norm(x, g, b, eps=1e-6):
         dy = dy.reshape(-1, width)
         dx = xp.empty(rows.shape, dtype=x.dtype)
 
-        def tile(at, dg, db):
+        def tile(at):
             z, r = normal(at)
             z_dy = z * dy[at]
-            dg += column_sums(z_dy)
-            db += column_sums(dy[at])
+            dg, db = column_sums(z_dy), column_sums(dy[at])
             z_dy *= g
             dz = dy[at] * g
             dz -= row_means(dz)
             z *= row_means(z_dy)
             dz -= z
             xp.multiply(dz, r, out=dx[at])
+            return dg, db
 
         return dx.reshape(x.shape), *tiles.total(tile, pieces, (g, b))
 

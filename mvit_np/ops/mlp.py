@@ -35,13 +35,10 @@ def mlp(x, w1, b1, w2, b2, skip=None):
         dy = operand(dy_rows)
         dx = xp.empty(rows.shape, dtype=dtype)
 
-        def tile(at, dw1, db1, dw2, db2):
+        def tile(at):
             a, dh = gelu_backward(matmul(rows[at], factor1), b1, matmul(dy[at], factor2.T), factor=True)
-            matmul(a.T, dy[at], out=dw2, add=True)
-            db2 += column_sums(dy_rows[at])
-            matmul(rows[at].T, dh, out=dw1, add=True)
-            db1 += column_sums(dh, b1)
             matmul(dh, factor1.T, out=dx[at])
+            return matmul(rows[at].T, dh), column_sums(dh, b1), matmul(a.T, dy[at]), column_sums(dy_rows[at])
 
         return dx.reshape(shape), *tiles.total(tile, pieces, (w1, b1, w2, b2)), dy_given
 
