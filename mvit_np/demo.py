@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,9 +16,15 @@ import numpy as np
 from . import costs, cross_entropy, forward, gradcheck, init, plan, predict, save
 from .backend import default_rng, from_host, to_device, to_host
 from .data import LABELS, shuffle_frames
+from .outputs import make_folder, own, replacing
 from .train import fit, warmup_cosine
 from .units import unit_of
+from .weights.about import About
 
+TAU = 1.8  # of 1/30 s: between every frame (1.2) and every second frame (2.4) of films of 25 frames a second
+ABOUT = About(classes=LABELS, tau=TAU, normalise="clip")
+FIGURES = "stages.png", "training.png", "attention.png", "pooling_attention.png"
+WRITTEN = "metrics.csv", "model.npz", "config.json", *FIGURES
 FIELDS = ("step", "seconds", "loss", "accuracy", "learning_rate", "clips_per_s", "test_accuracy")
 
 
@@ -124,46 +129,43 @@ def vit_beside(config):
 
 
 class Folder:
-    """The folder that the demo writes into. Raises ValueError at once where it cannot be written."""
+    """The folder that the demo writes into. Raises ValueError at once where it cannot be written, or holds files of others."""
 
     def __init__(self, path):
         self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.path).close()
-        except OSError as problem:
-            reason = problem.strerror or problem
-            raise ValueError(f"the output folder {path} cannot be written ({reason}): give another with --out") from None
+        make_folder(path)
+        own(path, "demo", WRITTEN)
 
     def add(self, row):
         """One more line of metrics.csv, on disk at once; the first starts the file anew."""
-        first = row["step"] == 1
-        with open(self.path / "metrics.csv", "w" if first else "a", newline="") as file:
-            lines = csv.DictWriter(file, FIELDS)
-            if first:
-                lines.writeheader()
-            lines.writerow({name: _short(value) for name, value in row.items()})
+        path = self.path / "metrics.csv"
+        if row["step"] == 1:
+            with replacing(path) as file:
+                file.write(",".join(FIELDS).encode() + b"\r\n")
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, FIELDS).writerow({name: _short(value) for name, value in row.items()})
 
     def finish(self, rows, params, config, clips, result):
         """The checkpoint and the four figures; returns the paths written."""
         from . import visualize
 
         params = to_host(params)
-        save(self.path / "model.npz", params, config)
-        (self.path / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+        save(self.path / "model.npz", params, config, ABOUT)
+        with replacing(self.path / "config.json") as file:
+            file.write(json.dumps(asdict(config), indent=1).encode() + b"\n")
         clip, label = _surest(params, clips, config)
         maps = visualize.class_attention(params, clip, config)
-        figures = {
-            "stages.png": visualize.stage_figure(plan(config), plan(vit_beside(config))),
-            "training.png": visualize.training_figure(rows, result),
-            "attention.png": visualize.attention_figure(
+        figures = (
+            visualize.stage_figure(plan(config), plan(vit_beside(config))),
+            visualize.training_figure(rows, result),
+            visualize.attention_figure(
                 clip[0], maps, plan(config), title=f"the test clip the model is surest of: it moves {label}"
             ),
-            "pooling_attention.png": visualize.pooling_attention_figure(_first_pooled(plan(config))),
-        }
-        for name, figure in figures.items():
+            visualize.pooling_attention_figure(_first_pooled(plan(config))),
+        )
+        for name, figure in zip(FIGURES, figures):
             visualize.save(figure, self.path / name)
-        return [self.path / name for name in ("metrics.csv", "model.npz", "config.json", *figures)]
+        return [self.path / name for name in WRITTEN]
 
 
 def _surest(params, clips, config):

@@ -396,6 +396,30 @@ def test_the_page_is_one_command(quick, capsys, tmp_path, monkeypatch):
     assert text.read_text() == again.read_text() and "mvit_micro forward" in text.read_text()
 
 
+def test_files_are_written_over_our_own_alone(quick, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "PAGE", suite.Program((suite.Case(MICRO),)))
+    monkeypatch.setattr("mvit_np.bench.peers.available", lambda: False)
+    page_, numbers, figure = tmp_path / "a.md", tmp_path / "a.json", tmp_path / "figures" / "scaling.png"
+    command = ["bench", "--page", str(page_), "--rounds", "1", "--threads", "1"]
+    for _ in range(2):
+        assert main(command) == 0
+    again = ["bench", "--page", str(page_), "--from", str(numbers)]
+    assert main(again) == 0 and "mvit-np bench --page" in page_.read_text()
+
+    kept = numbers.read_bytes()
+    assert main(["bench", "--page", str(numbers), "--from", str(numbers)]) == 2
+    assert "is read: give another name" in capsys.readouterr().err and numbers.read_bytes() == kept
+    assert main(["bench", "--page", str(tmp_path / "b.json")]) == 2
+    assert "two are called" in capsys.readouterr().err
+    for path in (page_, numbers, figure):
+        path.parent.mkdir(exist_ok=True)
+        page_.unlink(missing_ok=True)
+        path.write_text("mine")
+        assert main(command) == 2 and path.read_text() == "mine"
+        assert f"{path} is there already" in capsys.readouterr().err
+        path.unlink()
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

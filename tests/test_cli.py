@@ -6,14 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
 
 import mvit_np as mv
+from mvit_np import demo as demo_command
 from mvit_np.cli import main
+from mvit_np.outputs import LEDGER
+from mvit_np.weights.load import open_model
 
 FILES = {"metrics.csv", "model.npz", "config.json", "stages.png", "training.png", "attention.png", "pooling_attention.png"}
+FILES |= {LEDGER}
 
 
 def run(*arguments, timeout=170, **options):
@@ -74,6 +79,83 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words):
     assert len([line for line in done.stderr.splitlines() if line.startswith("mvit-np")]) == 1
 
 
+@pytest.mark.parametrize("name", demo_command.WRITTEN)
+def test_the_demo_writes_over_nobodys_files(name, capsys, tmp_path):
+    (tmp_path / name).write_text("mine")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert f"holds {name}, which `mvit-np demo` did not write there" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+def test_the_demo_goes_twice_into_one_folder(tmp_path):
+    for _ in range(2):
+        folder = demo_command.Folder(tmp_path)
+        for step in (1, 2):
+            folder.add(dict.fromkeys(demo_command.FIELDS, 0.5) | {"step": step})
+    rows = list(csv.DictReader(open(tmp_path / "metrics.csv", newline="")))
+    assert [row["step"] for row in rows] == ["1", "2"] and rows[1]["loss"] == "0.5"
+
+
+@pytest.mark.parametrize("command", ["demo", "experiment"])
+def test_an_empty_place_is_no_place(command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main([command, "--out", ""])
+    assert "--out: a file or a folder, came an empty text" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+def shell(line):
+    return subprocess.run(["sh", "-c", f"{sys.executable} -m mvit_np {line}"], capture_output=True, text=True, timeout=60)
+
+
+def test_a_stream_may_be_closed():
+    done = shell("info >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = shell("info 2>&-")
+    assert done.returncode == 0 and "mvit_b_16x4" in done.stdout
+    done = shell("info mvit_z 2>&-")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("arguments", [["info"], ["info", "mvit_b_16x4"], ["--help"]])
+def test_who_has_read_enough_ends_a_command_without_a_word(arguments, buffered):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    options = {"stdout": writer, "stderr": subprocess.PIPE, "timeout": 60}
+    unbuffered = {} if buffered else {"PYTHONUNBUFFERED": "1"}
+    done = subprocess.run([sys.executable, "-m", "mvit_np", *arguments], env=environment | unbuffered, **options)
+    os.close(writer)
+    quiet = {0, 141} if "--help" in arguments else {141}  # argparse swallows what its own print raises
+    assert done.returncode in quiet and done.stderr == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_full_disk_behind_what_is_printed_is_one_sentence():
+    done = shell("info > /dev/full")
+    assert done.returncode == 2 and done.stderr.startswith("mvit-np: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nmvit-np:fine", "d\udce9j"])
+def test_no_name_commands_the_terminal(name, capsys):
+    assert main(["info", name]) == 2
+    with pytest.raises(SystemExit):
+        main(["info", f"--{name}"])
+    err = capsys.readouterr().err
+    assert "\x1b" not in err and "\nmvit-np:fine" not in err and repr(name)[1:-1] in err
+    err.encode()
+
+
+def test_warnings_are_told_in_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr("mvit_np.cli.info.run", lambda arguments: warnings.warn("a\x1b[2J.pth: assumed", stacklevel=1))
+    main(["info"])
+    assert capsys.readouterr().err == "mvit-np: a\\x1b[2J.pth: assumed\n"
+
+
 def test_missing_films_are_one_sentence(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("mvit_np.data.films.find_spec", lambda name: None)
     assert main(["demo", "--out", str(tmp_path)]) == 2
@@ -104,8 +186,10 @@ def test_the_demo_writes_its_folder(demo):
     rows = list(csv.DictReader(open(out / "metrics.csv")))
     assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) and float(rows[-1]["test_accuracy"]) > 0.85
-    params, config = mv.load(out / "model.npz")
+    found = open_model(out / "model.npz")
+    params, config = found.params, found.config
     assert config == mv.preset("mvit_micro")
+    assert found.about.classes == ("left", "right") and found.about.normalise == "clip" and 1.2 <= found.about.tau <= 2.4
     assert mv.forward(params, np.zeros((1, 8, 32, 32, 1), np.float32), config).shape == (1, 2)
 
 

@@ -16,6 +16,7 @@ from mvit_np.cli import experiment as command
 from mvit_np.data import ArrayClips
 from mvit_np.experiments import findings, page, run, sets
 from mvit_np.experiments.table import EXPERIMENTS, ORDERED, SHUFFLED, experiment
+from mvit_np.outputs import LEDGER
 from mvit_np.visualize import experiment_figure
 
 VIT = {"cube_kernel", "cube_stride", "dim", "heads", "depths", "stride_kv"}
@@ -382,7 +383,7 @@ def test_the_command_writes_results_a_table_and_a_figure_and_trains_nothing_twic
     assert call("skip", "--seeds", 2, "--out", out) == 0
     text = capsys.readouterr().out
     assert "Table A.1" in text and "not normalised" in text and "each seed, %" in text
-    assert {path.name for path in out.iterdir()} == {"results.json", "table.md", "figure.png"}
+    assert {path.name for path in out.iterdir()} == {"results.json", "table.md", "figure.png", LEDGER}
     results = json.loads((out / "results.json").read_text())
     assert len(results["runs"]) == 6 and results["machine"]["numpy"] == np.__version__ and small == ["fashion"]
     before = (out / "results.json").read_bytes()
@@ -414,3 +415,49 @@ def test_the_command_says_what_is_wrong(small, tmp_path):
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(ValueError, match="results.json: these are no results"):
         call("skip", "--out", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["results.json", "table.md", "figure.png"])
+def test_a_folder_with_files_of_others_is_refused_before_a_run(name, small, tmp_path):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match="these are no results|which `mvit-np experiment` did not write there"):
+        call("skip", "--seeds", 1, "--out", tmp_path)
+    assert small == [] and [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+def test_results_of_an_earlier_version_are_gone_on_with(small, tmp_path):
+    assert call("skip", "--seeds", 1, "--out", tmp_path) == 0
+    (tmp_path / LEDGER).unlink()
+    assert call("skip", "--seeds", 2, "--out", tmp_path) == 0
+    assert len(json.loads((tmp_path / "results.json").read_text())["runs"]) == 6
+
+
+@pytest.mark.parametrize("name", ["a.md", "a/skip.json", "a/pooling.json", "figures/experiment_skip.png"])
+def test_a_page_is_written_over_no_file_of_others(name, small, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="these are no results|is there already"):
+        call("skip", "--seeds", 1, "--page", tmp_path / "a.md")
+    assert small == [] and sorted(tmp_path.rglob("*")) == before and (tmp_path / name).read_text() == "mine"
+
+
+def test_a_page_that_is_its_own_folder_is_refused_before_a_run(small, tmp_path):
+    with pytest.raises(ValueError, match="such as .*/a.md, with results in the folder .*/a: give its ending too"):
+        call("skip", "--page", tmp_path / "a")
+    assert small == [] and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("changed", [{"runs": [{}]}, {"runs": [1]}, {"machine": ...}])
+def test_results_that_lack_something_are_one_sentence(changed, small, tmp_path):
+    assert call("skip", "--seeds", 1, "--out", tmp_path) == 0
+    results = json.loads((tmp_path / "results.json").read_text()) | changed
+    (tmp_path / "results.json").write_text(json.dumps({k: v for k, v in results.items() if v is not ...}))
+    with pytest.raises(ValueError, match="results.json: these results lack numbers"):
+        call("skip", "--seeds", 1, "--out", tmp_path)
+
+
+def test_results_too_deep_to_be_ours_are_one_sentence(small, tmp_path):
+    (tmp_path / "results.json").write_text("[" * 10**5)
+    with pytest.raises(ValueError, match="these are no results"):
+        call("skip", "--seeds", 1, "--out", tmp_path)

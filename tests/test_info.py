@@ -59,6 +59,32 @@ def test_the_papers_tables_are_printed_or_written(capsys, tmp_path):
     assert (tmp_path / "costs.md").read_text() == page()
 
 
+def test_tables_and_figures_are_written_over_our_own_alone(capsys, tmp_path):
+    tables, figures = ["--tables", str(tmp_path / "costs.md")], ["mvit_micro", "--figures", str(tmp_path)]
+    for _ in range(2):
+        shown(capsys, *tables)
+        shown(capsys, *figures)
+    for arguments, name in (
+        (tables, "costs.md"),
+        (figures, "mvit_micro_stages.png"),
+        (figures, "mvit_micro_pooling_attention.png"),
+    ):
+        (tmp_path / name).write_text("mine")
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert main(["info", *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert f"{name} is there already" in err and err.count("\n") == 1 and out == ""
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("option", ["--tables", "--figures"])
+def test_an_empty_place_is_no_place(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["info", "mvit_micro", option, ""])
+    assert "came an empty text" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

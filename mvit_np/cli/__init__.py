@@ -3,32 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 
 from .. import __version__
+from ..plain_text import plain
 from . import bench, check, classify, convert, demo, evaluate, experiment, info, train
 from .arguments import MISTAKES
+from .terminal import READER_GONE, let_go, prepare, tell, warnings_told
 
 
 def main(argv=None):
-    """Run one command; the exit code is 0, 1 where a check failed, 2 for a mistake of the user's (one sentence says which)."""
+    """Run one command; the exit code is 0, 1 where a check failed, 2 for a mistake of the user's (one sentence says which).
+
+    It is 141 where whoever reads what is printed has gone.
+    """
+    prepare()
+    try:
+        try:
+            with warnings_told():
+                return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except MISTAKES as mistake:
+        broken = let_go()
+        if isinstance(mistake, BrokenPipeError) or broken and getattr(mistake, "errno", None) == errno.EINVAL:  # of Windows
+            return READER_GONE
+        tell(mistake)
+        return 2
+    except KeyboardInterrupt:
+        tell("stopped")
+        return 130
+
+
+def _run(argv):
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     if rest and not getattr(arguments, "takes_fields", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    arguments.rest = rest
-    try:
-        return arguments.run(arguments)
-    except MISTAKES as mistake:
-        print(f"mvit-np: {mistake}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("mvit-np: stopped", file=sys.stderr)
-        return 130
+    arguments.rest, arguments.typed = rest, sys.argv[1:] if argv is None else argv
+    return arguments.run(arguments)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its subcommands' parsers are of this class too."""
+
+    def error(self, message):
+        """What the user typed, or the shell put in the place of a pattern, is in the message."""
+        super().error(plain(message))
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="mvit-np", description="Multiscale Vision Transformers as explicit array maths.")
+    parser = _Parser(prog="mvit-np", description="Multiscale Vision Transformers as explicit array maths.")
     parser.add_argument("--version", action="version", version=f"mvit-np {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (demo, train, evaluate, experiment, info, classify, convert, check, bench):

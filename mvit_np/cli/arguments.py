@@ -1,12 +1,31 @@
 """What options accept."""
 
 import argparse
+import math
 
 MISTAKES = (ValueError, TypeError, OSError, ImportError)  # that a user made: answered with their sentence alone
 
 
 def count(text):
     """A whole number >= 1."""
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number >= 1, came {text!r}")
     return int(text)
+
+
+def positive(text):
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"a number above 0, came {text!r}")
+    return value
+
+
+def place(text):
+    """A file or folder; an empty text would be the current folder, which nobody has named."""
+    if not text:
+        raise argparse.ArgumentTypeError("a file or a folder, came an empty text (a variable of the shell that is not set?)")
+    return text

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
 from .. import tiles
+from ..plain_text import plain
 from ..precision import PRECISIONS
 from ..table import aligned
-from .arguments import count
+from .arguments import count, place
+from .bench_files import check_places, picture, read, write
 
 DEFAULT, WIDTH = "mvit_b_16x4", 80  # characters
 ON_DEVICE = ("precision", "only", "go_on")
@@ -34,10 +35,12 @@ def add(commands):
     parser.add_argument("--profile", action="store_true", help="every op: calls, time, share, distance to its floor")
     parser.add_argument("--accuracy", action="store_true", help="logits and gradients against float64")
     parser.add_argument("--scaling", action="store_true", help="time and memory against frames and size (minutes)")
-    parser.add_argument("--figure", metavar="FILE", help="draw the scaling run")
-    parser.add_argument("--json", metavar="FILE", help="also write all numbers there")
-    parser.add_argument("--page", metavar="FILE", help="measure all that docs/performance.md shows and write it there")
-    parser.add_argument("--from", dest="source", metavar="JSON", help="write the page of numbers measured before")
+    parser.add_argument("--figure", type=place, metavar="FILE", help="draw the scaling run")
+    parser.add_argument("--json", type=place, metavar="FILE", help="also write all numbers there")
+    parser.add_argument(
+        "--page", type=place, metavar="FILE", help="measure all that docs/performance.md shows and write it there"
+    )
+    parser.add_argument("--from", type=place, dest="source", metavar="JSON", help="write the page of numbers measured before")
     parser.add_argument("--device", metavar="NAME", help="where, such as cuda: a whole programme there, or PRESET")
     parser.add_argument("--precision", choices=tuple(PRECISIONS), help="on a device (all three)")
     parser.add_argument("--only", choices=("cases", "kernels", "curves"), help="on a device: speed, kernels or losses alone")
@@ -56,13 +59,13 @@ def run(arguments):
 
     against = arguments.against is not None
     settings = suite.Settings(arguments.threads or tiles.threads(), arguments.rounds, against)
-    results = suite.run(_program(arguments), settings, _command(), _tell)
+    results = suite.run(_program(arguments), settings, _command(arguments), _tell)
     for line in _lines(results):
         print(line)
     if arguments.json:
-        print(f"wrote {_write(arguments.json, json.dumps(results, indent=1))}")
+        print(f"wrote {write(arguments.json, json.dumps(results, indent=1))}")
     if arguments.figure and results["scaling"]:
-        print(f"wrote {_draw(results, arguments.figure)}")
+        print(f"wrote {_draw(results, picture(arguments.figure))}")
     return 0
 
 
@@ -75,25 +78,11 @@ def _check(arguments):
         raise ValueError("--from says what numbers a page is of: give --page FILE too")
     if arguments.figure and not arguments.scaling:
         raise ValueError("--figure draws a scaling run: give --scaling too")
-    _check_folders(arguments.json, arguments.figure, arguments.page)
+    check_places(arguments)
 
 
 def _spelled(name):
     return name.replace("_", "-")
-
-
-def _check_folders(*paths):
-    for path in filter(None, paths):
-        _check_folder(Path(path).parent)
-
-
-def _check_folder(folder):
-    """Before minutes of measuring rather than after."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as problem:
-        raise ValueError(f"the folder {folder} cannot be written ({problem.strerror}): give another") from None
 
 
 def _program(arguments):
@@ -111,8 +100,8 @@ def _program(arguments):
     )
 
 
-def _command():
-    return shlex.join(["mvit-np", *sys.argv[1:]])
+def _command(arguments):
+    return shlex.join(["mvit-np", *arguments.typed])
 
 
 def _tell(words):
@@ -147,11 +136,11 @@ def _page(arguments):
     target = Path(arguments.page)
     numbers = target.with_suffix(".json")
     if arguments.source:
-        results = _read(arguments.source)
+        results = read(arguments.source)
     else:
         results = _measured(arguments)
-        print(_write(numbers, json.dumps(results, indent=1) + "\n"))
-    print(_write(target, page.render(results)))
+        print(write(numbers, json.dumps(results, indent=1) + "\n"))
+    print(write(target, page.render(results)))
     if results["scaling"]:
         print(_draw(results, target.parent / page.FIGURE))
     return 0
@@ -163,33 +152,13 @@ def _measured(arguments):
     settings = suite.Settings(
         arguments.threads or tiles.threads(), arguments.rounds, bool(arguments.against or peers.available())
     )
-    return suite.run(suite.PAGE, settings, _command(), _tell)
-
-
-def _read(path, kind=None):
-    try:
-        results = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}: measure with mvit-np bench --page FILE") from None
-    except ValueError:
-        results = None
-    if not isinstance(results, dict) or "cases" not in results or results.get("kind") != kind:
-        raise ValueError(f"{path} holds no numbers of mvit-np bench: give the file that --page wrote beside its page")
-    return results
-
-
-def _write(path, text):
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as problem:
-        raise ValueError(f"{path} cannot be written ({problem.strerror}): give another file") from None
-    return path
+    return suite.run(suite.PAGE, settings, _command(arguments), _tell)
 
 
 def _draw(results, path):
     from .. import visualize
 
-    return visualize.save(visualize.scaling_figure(results["scaling"], results["roof"]["flops_per_s"]), path)
+    return plain(visualize.save(visualize.scaling_figure(results["scaling"], results["roof"]["flops_per_s"]), path))
 
 
 # -- on a device ------------------------------------------------------------------------------------------------------
@@ -201,20 +170,20 @@ def _device(arguments):
     from ..bench.device import page, suite
 
     if arguments.source:
-        print(_write(arguments.page, page.render(_read(arguments.source, suite.KIND))))
+        print(write(arguments.page, page.render(read(arguments.source, suite.KIND))))
         return 0
     files = [Path(file) for file in (arguments.json, arguments.page and Path(arguments.page).with_suffix(".json")) if file]
     against = arguments.against is not None
     bench = suite.bench(arguments.device, against)
     there = [file for file in files if file.exists()] if arguments.go_on else []
-    before = _read(there[0], suite.KIND) if there else None
-    settings, results = suite.Settings(arguments.rounds, _command(), _tell), before
+    before = read(there[0], suite.KIND) if there else None
+    settings, results = suite.Settings(arguments.rounds, _command(arguments), _tell), before
     for results, name, newest in suite.run(_parts(arguments, against), bench, settings, before):
         for file in files:
-            _replace(file, json.dumps(results, indent=1) + "\n")
+            write(file, json.dumps(results, indent=1) + "\n")
         print("\n".join(_part_lines(results, name, newest)), flush=True)
     if arguments.page:
-        print(_write(arguments.page, page.render(results)))
+        print(write(arguments.page, page.render(results)))
     return 0
 
 
@@ -225,7 +194,7 @@ def _check_device(arguments):
         raise ValueError("--from says what numbers a page is of: give --page FILE too")
     if arguments.go_on and not (arguments.json or arguments.page):
         raise ValueError("--go-on keeps what a file of numbers has: give --json FILE or --page FILE too")
-    _check_folders(arguments.json, arguments.page)
+    check_places(arguments)
 
 
 def _parts(arguments, against):
@@ -245,10 +214,3 @@ def _part_lines(results, name, newest):
     if sum(len(results[part]) for part in ("cases", "kernels", "curves")) == 1:
         yield from (textwrap.fill(line, WIDTH) for line in (tables.card_line(results), tables.roof_line(results)))
     yield from _table(newest["title"], *tables.newest(name, newest, results["roofs"]))
-
-
-def _replace(path, text):
-    """Written beside and then put in place: who is cut off leaves the old or the new."""
-    beside = path.with_name(f"{path.name}.part")
-    _write(beside, text)
-    beside.replace(path)

@@ -9,8 +9,10 @@ from tqdm import tqdm
 
 from .. import demo, plan
 from ..backend import to_device
+from ..plain_text import plain
 from ..presets import preset
-from .arguments import count
+from .arguments import count, place
+from .terminal import tell
 
 BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
 
@@ -18,7 +20,9 @@ BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with 
 def add(commands):
     """The command's options."""
     parser = commands.add_parser("demo", help="train a small MViT on real video: which way does the picture move?")
-    parser.add_argument("--out", default="mvit_demo", help="folder for figures, metrics and the model (%(default)s)")
+    parser.add_argument(
+        "--out", type=place, default="mvit_demo", help="folder for figures, metrics and the model (%(default)s)"
+    )
     parser.add_argument("--epochs", type=count, default=1, help="passes over the training clips (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the order of clips (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
@@ -35,7 +39,7 @@ def run(arguments):
     clips = _clips()
     rows, params = _train(clips, config, settings, folder)
     if not rows:
-        print("mvit-np: stopped before the first step, nothing was learned", file=sys.stderr)
+        tell("stopped before the first step, nothing was learned")
         return 130
 
     result = demo.evaluate(params, clips, config)
@@ -46,7 +50,7 @@ def run(arguments):
     print(f"the same, frames shuffled       {result['shuffled_accuracy']:6.1%}  where a coin gets 50 %")
     print(f"gradients of the trained model  {'agree' if report.passed else 'DISAGREE'} with finite differences")
     print(f"{'':30}  ({len(report.checks)} directions, worst error {report.worst.error:.0e})")
-    print(f"\nwrote into {folder.path}: {', '.join(path.name for path in paths[:3])},")
+    print(f"\nwrote into {plain(folder.path)}: {', '.join(path.name for path in paths[:3])},")
     print(", ".join(path.name for path in paths[3:]))
     print(f"{time.perf_counter() - start:.0f} s in all")
     return 0 if report.passed else 1

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..demo import Folder
 from ..experiments import findings, page
 from ..experiments import run as runner
 from ..experiments.table import EXPERIMENTS, experiment
-from ..outputs import replacing
-from .arguments import count
+from ..outputs import carries, check_free, claim, is_drawn_here, make_folder, own, replacing
+from ..plain_text import plain
+from .arguments import count, place
 
 BAR = "{percentage:3.0f}%|{bar}| {remaining} left, {desc}{postfix}"
 OUT = "mvit_experiment"
+RESULTS, TABLE, FIGURE = WRITTEN = "results.json", "table.md", "figure.png"
+PAGE = b"Written by `mvit-np experiment"  # in the page of all
 
 
 def add(commands):
@@ -24,8 +26,10 @@ def add(commands):
     parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(EXPERIMENTS)}")
     parser.add_argument("--seeds", type=count, default=3, metavar="N", help="runs of each variant (%(default)s)")
     parser.add_argument("--steps", type=count, metavar="N", help="of each run (the experiment's own)")
-    parser.add_argument("--out", metavar="FOLDER", help=f"for results.json, table.md, figure.png ({OUT}/NAME)")
-    parser.add_argument("--page", metavar="FILE", help="run what is left of all of them, and write docs/experiments.md there")
+    parser.add_argument("--out", type=place, metavar="FOLDER", help=f"for results.json, table.md, figure.png ({OUT}/NAME)")
+    parser.add_argument(
+        "--page", type=place, metavar="FILE", help="run what is left of all of them, and write docs/experiments.md there"
+    )
     parser.set_defaults(run=run)
 
 
@@ -37,20 +41,27 @@ def run(arguments):
         raise ValueError(f"there are the experiments {', '.join(EXPERIMENTS)}: name one, or give --page FILE for all")
     chosen = experiment(arguments.name)
     folder = Path(arguments.out or Path(OUT) / chosen.name)
-    results = _measured(chosen, folder / "results.json", arguments)
+    make_folder(folder)
+    results = _begun(chosen, folder / RESULTS, arguments)
+    note = claim if results["runs"] else own  # results of an earlier version, which left no note, vouch for what is beside
+    note(folder, "experiment", WRITTEN)
+    results = _measured(chosen, results, folder / RESULTS, arguments)
     print("\n".join(["", f"{chosen.table}: {chosen.question}", *page.plain(chosen, results), ""]))
     for path in _written(chosen, results, folder):
-        print(f"wrote {path}")
+        print(f"wrote {plain(path)}")
     return 0
 
 
-def _measured(chosen, path, arguments):
-    """The results of all runs; each is on the disk as soon as it is done."""
-    Folder(path.parent)  # where it cannot be written, now rather than after the first run
+def _begun(chosen, path, arguments):
+    """The results that are there, or such without runs."""
     try:
-        results = runner.begun(chosen, arguments.steps, _read(path))
+        return runner.begun(chosen, arguments.steps, _read(path))
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
+
+
+def _measured(chosen, results, path, arguments):
+    """The results of all runs; each is on the disk as soon as it is done."""
     todo, steps = runner.left(chosen, results, arguments.seeds), results["steps"]
     total = len(chosen.variants) * arguments.seeds * steps
     with tqdm(total=total, initial=total - len(todo) * steps, dynamic_ncols=True, bar_format=BAR, disable=not todo) as bar:
@@ -69,9 +80,9 @@ def _measured(chosen, path, arguments):
 
 
 def _written(chosen, results, folder):
-    yield folder / "results.json"
-    yield _write(folder / "table.md", page.section(chosen, results) + "\n")
-    yield _draw(chosen, results, folder / "figure.png")
+    yield folder / RESULTS
+    yield _write(folder / TABLE, page.section(chosen, results, figure=FIGURE) + "\n")
+    yield _draw(chosen, results, folder / FIGURE)
 
 
 def _page(arguments):
@@ -80,13 +91,38 @@ def _page(arguments):
         raise ValueError("--page keeps results in a folder of the page's name, --out another: give one of them")
     target = Path(arguments.page)
     names = [experiment(arguments.name).name] if arguments.name else list(EXPERIMENTS)
+    begun = _begun_page(target, names, arguments)
     for name in names:
-        _measured(EXPERIMENTS[name], _kept(target, name), arguments)
-    found = {name: results for name in EXPERIMENTS if (results := _read(_kept(target, name)))}
+        _measured(EXPERIMENTS[name], begun[name], _kept(target, name), arguments)
+    found = _found(target)
     for name, results in found.items():
-        print(f"wrote {_draw(EXPERIMENTS[name], results, target.parent / page.FIGURE.format(name=name))}")
-    print(f"wrote {_write(target, page.page(found))}")
+        print(f"wrote {plain(_draw(EXPERIMENTS[name], results, _figure(target, name)))}")
+    print(f"wrote {plain(_write(target, page.page(found)))}")
     return 0
+
+
+def _begun_page(target, names, arguments):
+    """{name: results to go on with}, after what can be wrong with the page's files, which takes no minutes to tell."""
+    if not target.suffix:
+        raise ValueError(f"--page is a file such as {target}.md, with results in the folder {target}: give its ending too")
+    check_free(target, _is_page)
+    begun = {name: _begun(EXPERIMENTS[name], _kept(target, name), arguments) for name in names}
+    for name in {**begun, **_found(target)}:  # a page of ours vouches for the figures beside it
+        check_free(_figure(target, name), lambda figure: is_drawn_here(figure) or _is_page(target))
+    make_folder(target.with_suffix(""))
+    return begun
+
+
+def _found(target):
+    return {name: results for name in EXPERIMENTS if (results := _read(_kept(target, name)))}
+
+
+def _is_page(path):
+    return carries(path, PAGE)
+
+
+def _figure(target, name):
+    return target.parent / page.FIGURE.format(name=name)
 
 
 def _kept(target, name):
@@ -99,9 +135,9 @@ def _read(path):
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or "runs" not in found:
+    if not isinstance(found, dict) or not isinstance(found.get("runs"), list):
         raise ValueError("these are no results of mvit-np experiment: delete them, or give another folder")
     return found
 

@@ -6,7 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import plan
+from ..outputs import carries, check_free, is_drawn_here, replacing
+from ..plain_text import plain
 from ..presets import PRESETS, preset
+from .arguments import place
+
+PAGE = b"Written by `mvit-np info"  # in the page of tables
+FIGURES = "stages", "pooling_attention"
 
 
 def add(commands):
@@ -14,9 +20,9 @@ def add(commands):
     parser = commands.add_parser("info", help="the presets; the stage table and the totals of one; the paper's tables, counted")
     parser.add_argument("preset", metavar="PRESET", nargs="?", help=f"without one, all of them: {', '.join(PRESETS)}")
     parser.add_argument("--compare", metavar="OTHER", nargs="+", default=[], help="presets whose costs to set beside it")
-    parser.add_argument("--figures", metavar="FOLDER", help="also draw its stages and its pooling attention there")
+    parser.add_argument("--figures", type=place, metavar="FOLDER", help="also draw its stages and its pooling attention there")
     parser.add_argument(
-        "--tables", metavar="FILE", nargs="?", const="-", help="the paper's tables as Markdown, into FILE if given"
+        "--tables", type=place, metavar="FILE", nargs="?", const="-", help="the paper's tables as Markdown, into FILE if given"
     )
     parser.set_defaults(run=run)
 
@@ -44,11 +50,13 @@ def _tables(target):
     if target == "-":
         print(text, end="")
         return
+    check_free(target, lambda path: carries(path, PAGE))
     try:
-        Path(target).write_text(text)
+        with replacing(target) as file:
+            file.write(text.encode())
     except OSError as problem:
-        raise ValueError(f"{target} cannot be written ({problem.strerror}): give another file") from None
-    print(target)
+        raise ValueError(f"{target} cannot be written ({problem.strerror or problem}): give another file") from None
+    print(plain(target))
 
 
 def _list():
@@ -62,20 +70,22 @@ def _one(name, others, folder):
     from ..demo import totals, vit_beside
 
     config = preset(name)
+    figures = [Path(folder, f"{name}_{kind}.png") for kind in FIGURES] if folder else []
+    for path in figures:
+        check_free(path, is_drawn_here)
     beside = f"\n\n{comparison(name, others)}" if others else ""
     print(f"{name}: {PRESETS[name].about}\n\n{plan(config)}\n\n{totals(config)}{beside}")
     if folder:
         vit = replace(preset("vit_b_8f"), frames=1) if config.frames == 1 else preset("vit_b_8f")
         baseline = vit if config.size == 224 else vit_beside(config)
-        for path in _figures(folder, name, config, baseline):
-            print(path)
+        for path in _drawn(figures, config, baseline):
+            print(plain(path))
 
 
-def _figures(folder, name, config, baseline):
+def _drawn(paths, config, baseline):
     from .. import visualize
 
     p = plan(config)
-    yield visualize.save(visualize.stage_figure(p, plan(baseline)), f"{folder}/{name}_stages.png")
+    yield visualize.save(visualize.stage_figure(p, plan(baseline)), paths[0])
     if pooled := [block for block in p.blocks if block.pool_q]:
-        figure = visualize.pooling_attention_figure(pooled[0])
-        yield visualize.save(figure, f"{folder}/{name}_pooling_attention.png")
+        yield visualize.save(visualize.pooling_attention_figure(pooled[0]), paths[1])

@@ -25,6 +25,7 @@ from .sets import classes_of, sets_of
 from .table import SHUFFLED, WARMUP
 
 RECENT = 20  # steps whose mean loss is kept
+RUN = {"variant", "seed", "params", "macs", "accuracy", "loss", "seconds", "seconds_of_tests"}  # what is kept of a run
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Progress:
 def begun(experiment, steps=None, found=None):
     """Results to go on with: `found`, of JSON, or such without runs.
 
-    Raises ValueError where `found` is not of this experiment as it is now.
+    Raises ValueError where `found` is not of this experiment as it is now, or lacks something.
     """
     known = {
         "experiment": experiment.name,
@@ -62,6 +63,8 @@ def begun(experiment, steps=None, found=None):
             raise ValueError(
                 f"these results are of another {name!r} than {experiment.name} has now: delete them, or give another folder"
             )
+    if "machine" not in found or not all(isinstance(run, dict) and RUN <= run.keys() for run in found["runs"]):
+        raise ValueError("these results lack numbers that each run has: delete them, or give another folder")
     return found
 
 

@@ -1,0 +1,77 @@
+"""The files of `mvit-np bench`: pages, numbers and a figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder, replacing
+from ..plain_text import plain
+
+PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'  # in a page, and in a file of numbers
+
+
+def check_places(arguments):
+    """Before minutes of measuring: raise ValueError where a file that is to be written is read too, or is somebody else's."""
+    places = list(_places(arguments))
+    names = [path for path, _ in places]
+    if twice := [path for path in names if names.count(path) > 1]:
+        raise ValueError(f"each file that is written has a name of its own, and two are called {twice[0]}: give another to one")
+    check_not_read(names, [arguments.source] if arguments.source else [])
+    for path, ours in places:
+        check_free(path, ours)
+    for path in filter(None, (arguments.json, arguments.figure, arguments.page)):
+        make_folder(Path(path).parent)
+
+
+def _places(arguments):
+    """(path, whether a file there is ours, as a function) of each file that is written."""
+    from ..bench.page import FIGURE
+
+    if arguments.json:
+        yield Path(arguments.json), _holds_numbers
+    if arguments.figure:
+        yield picture(arguments.figure), is_drawn_here
+    if arguments.page:
+        page = Path(arguments.page)
+        yield page, _is_page
+        if not arguments.source:
+            yield page.with_suffix(".json"), _holds_numbers
+        if arguments.device in (None, "cpu"):  # a page of ours vouches for the figure beside it
+            yield page.parent / FIGURE, lambda path: is_drawn_here(path) or _is_page(page)
+
+
+def picture(path):
+    """A name without an ending gets one."""
+    return Path(path) if Path(path).suffix else Path(f"{path}.png")
+
+
+def _is_page(path):
+    return carries(path, PAGE)
+
+
+def _holds_numbers(path):
+    return carries(path, NUMBERS)
+
+
+def read(path, kind=None):
+    """The numbers in a file, of the processor or of another kind of programme."""
+    try:
+        results = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}: measure with mvit-np bench --page FILE") from None
+    except (ValueError, RecursionError):
+        results = None
+    if not isinstance(results, dict) or "cases" not in results or results.get("kind") != kind:
+        raise ValueError(f"{path} holds no numbers of mvit-np bench: give the file that --page wrote beside its page")
+    return results
+
+
+def write(path, text):
+    """Where it went, fit to be printed."""
+    try:
+        with replacing(path) as file:
+            file.write(text.encode("utf-8", "surrogateescape"))  # names in the command may be of any bytes
+    except OSError as problem:
+        raise ValueError(f"{path} cannot be written ({problem.strerror or problem}): give another file") from None
+    return plain(path)

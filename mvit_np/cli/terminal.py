@@ -1,0 +1,50 @@
+"""What the command line prints to: streams that are closed or spell few letters, and the one way to tell a problem."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+
+from ..plain_text import plain
+
+READER_GONE = 141  # as of a Unix tool that SIGPIPE ends
+
+
+def prepare():
+    """What a stream cannot spell is spelled out, and what goes to a closed one is lost."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def let_go():
+    """Whether a stream takes no more; what it still holds goes nowhere, so that the interpreter ends without a word."""
+    broken = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            broken = True
+    return broken
+
+
+def tell(problem):
+    """A sentence on stderr. Whatever names are in it, no line of it but the first begins at the left."""
+    try:
+        print("\n  ".join(plain(line) for line in f"mvit-np: {problem}".split("\n")), file=sys.stderr)
+    except OSError:  # nobody reads it
+        let_go()
+
+
+@contextmanager
+def warnings_told():
+    """Warnings are told like problems, without the line of code that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where: tell(message)
+        yield
