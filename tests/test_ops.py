@@ -369,6 +369,19 @@ def test_layer_norm_of_a_constant_row_is_its_shift():
     np.testing.assert_array_equal(ops.layer_norm(np.full((2, 4), 7.0), np.ones(4), np.arange(4.0)), [np.arange(4.0)] * 2)
 
 
+@pytest.mark.parametrize("mean, spread", [(0, 1), (100, 0), (1000, 0), (1e6, 0), (1000, 1e-3), (-1000, 1e-2), (1e4, 1)])
+@pytest.mark.parametrize("width", [5, 96, 771])
+def test_layer_norm_in_float32_is_that_of_float64_whatever_the_mean(mean, spread, width):
+    x, dy = draw([(64, width), (64, width)])
+    x, dy = (mean + spread * x).astype("float32"), dy.astype("float32")
+    g, b = np.linspace(0.5, 2, width, dtype="float32"), np.ones(width, "float32")
+    (y, pull), (exact, exact_pull) = (vjp(ops.layer_norm, [a.astype(t) for a in (x, g, b)]) for t in ("float32", "float64"))
+    tolerance = 2e-6 + 3e-10 * abs(mean)
+    assert abs(y - exact).max() < tolerance
+    for found, expected in zip(pull(dy), exact_pull(dy.astype("float64"))):
+        assert abs(found - expected).max() < tolerance * max(abs(expected).max(), 64)
+
+
 def test_gelu_in_float32_is_as_near_as_float32_is():
     x = np.concatenate([np.linspace(-40, 40, 400_001), [-1e30, 1e30]]).astype("float32")
     with np.errstate(all="raise", under="ignore"):

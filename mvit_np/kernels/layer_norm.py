@@ -7,14 +7,17 @@ WARPS = 2112  # that share the rows in the backward pass, each with sums of its 
 ROWS = 4  # of a warp at least: its sums are two rows long
 
 MOMENTS = """
-DEVICE T mean_of(const T* row, int lane) {
+DEVICE T mean_of(const T* row, T less, int lane) {  // of the row's numbers less that one
     T sum = 0;
-    for (int j = lane; j < WIDTH; j += LANES) sum += row[j];
+    for (int j = lane; j < WIDTH; j += LANES) sum += row[j] - less;
     return sum_lanes(sum) / WIDTH;
 }
-DEVICE T over_deviation(const T* row, T mean, T eps, int lane) {  // 1 / sqrt(var + eps)
+DEVICE T over_deviation(const T* row, T mean, T rest, T eps, int lane) {  // 1 / sqrt(var + eps)
     T sum = 0;
-    for (int j = lane; j < WIDTH; j += LANES) sum += (row[j] - mean) * (row[j] - mean);
+    for (int j = lane; j < WIDTH; j += LANES) {
+        const T off = row[j] - mean - rest;
+        sum += off * off;
+    }
     return 1 / sqrt(sum_lanes(sum) / WIDTH + eps);
 }
 """
@@ -24,8 +27,9 @@ FORWARD = Kernel(
     "const T* x, const T* g, const T* b, T* y, double eps",
     """
         const T* row = x + i * WIDTH;
-        const T mean = mean_of(row, lane), r = over_deviation(row, mean, (T)eps, lane);
-        for (int j = lane; j < WIDTH; j += LANES) y[i * WIDTH + j] = g[j] * ((row[j] - mean) * r) + b[j];
+        const T mean = mean_of(row, 0, lane), rest = mean_of(row, mean, lane);  // what rounding left of the mean
+        const T r = over_deviation(row, mean, rest, (T)eps, lane);
+        for (int j = lane; j < WIDTH; j += LANES) y[i * WIDTH + j] = g[j] * ((row[j] - mean - rest) * r) + b[j];
     """,
     lanes=32,
     helpers=MOMENTS,
@@ -40,13 +44,14 @@ BACKWARD = Kernel(
         for (int k = 0; k < OWN; k++) dg[k] = db[k] = 0;
         for (Int r = i; r < rows; r += (Int)jobs) {
             const T *row = x + r * WIDTH, *up = dy + r * WIDTH;
-            const T mean = mean_of(row, lane), over = over_deviation(row, mean, (T)eps, lane);
+            const T mean = mean_of(row, 0, lane), rest = mean_of(row, mean, lane);
+            const T over = over_deviation(row, mean, rest, (T)eps, lane);
             T sum_dz = 0, sum_z_dz = 0;
             UNROLL
             for (int k = 0; k < OWN; k++) {
                 const int j = lane + k * LANES;
                 if (j < WIDTH) {
-                    const T z = (row[j] - mean) * over, dz = g[j] * up[j];
+                    const T z = (row[j] - mean - rest) * over, dz = g[j] * up[j];
                     sum_dz += dz;
                     sum_z_dz += z * dz;
                     dg[k] += z * up[j];
@@ -56,7 +61,7 @@ BACKWARD = Kernel(
             sum_dz = sum_lanes(sum_dz) / WIDTH;
             sum_z_dz = sum_lanes(sum_z_dz) / WIDTH;
             for (int j = lane; j < WIDTH; j += LANES) {
-                const T z = (row[j] - mean) * over;
+                const T z = (row[j] - mean - rest) * over;
                 dx[r * WIDTH + j] = over * (g[j] * up[j] - sum_dz - z * sum_z_dz);
             }
         }
