@@ -21,7 +21,10 @@ from .plan import plan
 
 
 def init(config, rng):
-    """Fresh float32 parameters of a model: nested dicts and a list `blocks`.   rng: a numpy.random.Generator"""
+    """Fresh float32 parameters of a model: nested dicts and a list `blocks`.
+
+    rng   a numpy.random.Generator; None: arrays of the right shapes that take no memory and cannot be written to
+    """
     p = plan(config)
     _check_generator(rng, "standard_normal")
     start = init_embed(p.embed, rng)  # in the order of the clip's way: a seed's draws depend on it
@@ -155,7 +158,7 @@ def _check_generator(rng, method):
 
 
 def _some(paths):
-    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    return ", ".join(path[:80] for path in paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
 def _is(paths):

@@ -138,7 +138,7 @@ def test_a_folder_is_converted_too(rng, tmp_path):
 
 
 def test_a_snapshot_is_called_one(rng, tmp_path):
-    path = snapshot.save(tmp_path, {"step": 3, "params": mv.init(MICRO, rng)}, best=True)
+    path = snapshot.save(tmp_path, {"step": 3, "params": mv.init(MICRO, rng)})
     with pytest.raises(ValueError, match="it is a snapshot of a run, .* give the folder of the run"):
         mv.load(path)
 

@@ -1,8 +1,12 @@
 """Saving and loading: exact, atomic, and clear about files that are none of ours."""
 
+import dataclasses
 import json
 import os
 import pickle
+import struct
+import tracemalloc
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 
 import mvit_np as mv
 from mvit_np import tree as trees
+from mvit_np.weights import files
 
 MICRO = mv.preset("mvit_micro")
 FORMATS = pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -49,8 +54,6 @@ class Bomb:
 
 
 def entries(rng):
-    import dataclasses
-
     config = np.array(json.dumps(dataclasses.asdict(MICRO)))
     return dict(trees.paths(mv.init(MICRO, rng))) | {"config": config}
 
@@ -99,3 +102,93 @@ def test_truncated_and_missing_files_and_other_endings(rng, tmp_path):
         mv.load(tmp_path / "nothing.npz")
     with pytest.raises(ValueError, match="ending in .npz"):
         mv.save(tmp_path / "model.pth", {}, MICRO)
+
+
+# -- hostile files ----------------------------------------------------------------------------------------------------
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("dim", 64_000_000),
+        ("num_classes", 2**32 - 1),
+        ("mlp_ratio", 1e9),
+        ("size", 2**40),
+        ("frames", 2**50),
+        ("channels", 2**62),
+        ("cube_kernel", [2**40 + 1] * 3),
+        ("depths", [10**9, 1]),
+        ("eps", 10**400),
+    ],
+)
+def test_a_config_of_a_huge_model_takes_no_memory(field, value, suffix, rng, tmp_path):
+    mv.save(tmp_path / f"a{suffix}", mv.init(MICRO, rng), MICRO)
+    tensors, metadata = files.read(tmp_path / f"a{suffix}")
+    config = json.dumps(json.loads(metadata["config"]) | {field: value})
+    files.write(tmp_path / f"b{suffix}", tensors, {"config": config})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=f"b{suffix}: ") as problem:
+            mv.load(tmp_path / f"b{suffix}")
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    assert len(str(problem.value)) < 500
+
+
+def test_init_without_a_generator_takes_no_memory():
+    tracemalloc.start()
+    shapes = mv.init(replace(mv.preset("mvitv2_l_40x3"), dim=144 * 10**4), None)
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+    assert shapes["norm"]["g"].shape == (8 * 144 * 10**4,) and shapes["norm"]["g"][0] == 1 and shapes["norm"]["b"][0] == 0
+
+
+def npy(descr, shape, body):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + body
+
+
+@pytest.mark.parametrize(
+    "descr, shape, body, words",
+    [
+        ("<U1", "()", b"\xff\xff\xff\x7f", "letters that do not exist"),
+        (">U1", "()", b"\x00\x11\x00\x00", "letters that do not exist"),
+        ("<U0", "()", b"", ""),
+        ("<f4", "(True,)", b"\0" * 4, r"shape \(True,\) of float32 does not fill"),
+        ("<f4", "(0, 99999999999999999999)", b"", ""),
+    ],
+)
+def test_an_npz_of_nonsense_is_one_sentence(descr, shape, body, words, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("a.npy", npy(descr, shape, body))
+    with pytest.raises(ValueError, match=f"a.npz cannot be read: its entry 'a': .*{words}"):
+        mv.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("place", [2**62, 2**63, 2**64 - 1])
+def test_a_zip_that_points_beyond_any_disk_is_one_sentence(place, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("a.npy", npy("<f4", "()", b"\0" * 4))
+    data = (tmp_path / "a.npz").read_bytes()
+    central, end = data.rindex(b"PK\1\2"), data.rindex(b"PK\5\6")
+    entry = data[central : central + 30] + struct.pack("<H", 12) + data[central + 32 : central + 42] + b"\xff" * 4
+    entry += b"a.npy" + struct.pack("<HHQ", 1, 8, place)
+    tail = data[end : end + 12] + struct.pack("<L", len(entry)) + data[end + 16 :]
+    (tmp_path / "a.npz").write_bytes(data[:central] + entry + tail)
+    with pytest.raises(ValueError, match=f"a.npz cannot be read: its entry 'a.npy' begins at byte {place}, behind"):
+        mv.load(tmp_path / "a.npz")
+
+
+@FORMATS
+@pytest.mark.parametrize("own", [True, False])
+def test_names_of_tensors_reach_no_terminal_raw(own, suffix, tmp_path):
+    """A file that clears the screen and says all is fine."""
+    for name in ("\x1b[2J\x1b[Hmvit-np: all fine\n", "patch_embed.proj.weight", "a" * 60_000):
+        tensors = {name: np.ones(3), f"{name}\x1b]0;x\x07": np.ones(2)}
+        files.write(tmp_path / f"a{suffix}", tensors, {"config": json.dumps(dataclasses.asdict(MICRO))} if own else {})
+        with pytest.raises(ValueError, match=f"a{suffix}: ") as problem:
+            mv.load(tmp_path / f"a{suffix}")
+        assert str(problem.value).isprintable() and len(str(problem.value)) < 1100

@@ -88,19 +88,38 @@ def cut(frames, corner, crop):
 def normalise(frames, how="video", dtype="float32"):
     """Pixels 0..255 to the range a model was trained on.   (..., C) uint8 -> the same shape, floats
 
-    how: "video" (minus 0.45, by 0.225), "imagenet" (a mean and a deviation a channel), "clip" (its own). Raises ValueError
-    for another.
+    how: "video" (minus 0.45, by 0.225), "imagenet" (a mean and a deviation a channel), "clip" (its own), or (mean, deviation)
+    of pixels in 0..1, each a number or one a channel. One-channel pictures take the mean of several. Raises ValueError for
+    another.
     """
-    if how not in NORMALISATIONS:
-        raise ValueError(f"normalisation is one of {', '.join(NORMALISATIONS)}; came {how!r}: pick one of them")
     x = np.asarray(frames, dtype=np.float32) / 255
     if how == "clip":
         mean, deviation = x.mean(), max(x.std(), 1e-6)
     else:
-        mean, deviation = (np.asarray(value, np.float32) for value in NORMALISATIONS[how])
-        if mean.ndim and x.shape[-1] == 1:  # grey
-            mean, deviation = mean.mean(), deviation.mean()
+        mean, deviation = (_level(value, x.shape[-1]) for value in _levels(how))
     return ((x - mean) / deviation).astype(dtype)
+
+
+def _levels(how):
+    """(mean, deviation) of a normalisation."""
+    if isinstance(how, str) and how in NORMALISATIONS:
+        return NORMALISATIONS[how]
+    if isinstance(how, (tuple, list)) and len(how) == 2:
+        return how
+    known = ", ".join(NORMALISATIONS)
+    raise ValueError(f"normalisation is one of {known}; came {how!r}: pick one of them, or give (mean, deviation)")
+
+
+def _level(value, channels):
+    """One number, or one a channel."""
+    level = np.asarray(value, np.float32)
+    if level.ndim and channels == 1:  # grey
+        return level.mean()
+    if level.ndim and level.shape != (channels,):
+        raise ValueError(
+            f"a normalisation has a number a channel; came {level.shape} for {channels} channels: give one a channel"
+        )
+    return level
 
 
 def _spread(length, count):

@@ -73,9 +73,9 @@ def mlp_half(params, x, spec, *, rng=None):
 def init_block(spec, rng):
     """The parameters of `block`."""
     params = {
-        "norm1": initial.norm(spec.dim_in),
+        "norm1": initial.norm(rng, spec.dim_in),
         "attn": init_attention(spec, rng),
-        "norm2": initial.norm(spec.dim_attn),
+        "norm2": initial.norm(rng, spec.dim_attn),
         "mlp": init_mlp(spec, rng),
     }
     if spec.dim_in != spec.dim_out and spec.skip != "none":

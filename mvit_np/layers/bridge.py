@@ -14,7 +14,7 @@ def bridge(params, x, spec):
 
 def init_bridge(spec, rng):
     """The parameters of `bridge`."""
-    params = {"norm": initial.norm(spec.dim)}
+    params = {"norm": initial.norm(rng, spec.dim)}
     if spec.cls:
         params["cls_token"] = initial.normal(rng, spec.dim)
     if spec.positions:

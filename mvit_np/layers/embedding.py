@@ -32,7 +32,7 @@ def init_embed(spec, rng):
     """The parameters of `embed`."""
     t, h, w = spec.thw_sequence
     d = spec.dim
-    params = {"patch_embed": {"w": initial.normal(rng, *spec.kernel, spec.channels, d), "b": initial.norm(d)["b"]}}
+    params = {"patch_embed": {"w": initial.normal(rng, *spec.kernel, spec.channels, d), "b": initial.constant(rng, 0, d)}}
     if spec.cls:
         params["cls_token"] = initial.normal(rng, d)
     shapes = {"pos_embed": (spec.cls + t * h * w, d)} if spec.positions == "joint" else {}

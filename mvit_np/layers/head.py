@@ -26,4 +26,4 @@ def summary(norm, x, spec):
 
 def init_head(spec, rng):
     """The parameters of `head`."""
-    return {"norm": initial.norm(spec.dim), "head": initial.linear(rng, spec.dim, spec.num_classes)}
+    return {"norm": initial.norm(rng, spec.dim), "head": initial.linear(rng, spec.dim, spec.num_classes)}

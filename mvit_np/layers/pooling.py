@@ -38,4 +38,4 @@ def init_pool(spec, which, head_dim, rng):
     """The parameters of `pool_heads`: none but for a convolution."""
     if spec is None or spec.kind != "conv":
         return {}
-    return {f"pool_{which}": {"w": initial.normal(rng, *spec.kernel, head_dim)}, f"norm_{which}": initial.norm(head_dim)}
+    return {f"pool_{which}": {"w": initial.normal(rng, *spec.kernel, head_dim)}, f"norm_{which}": initial.norm(rng, head_dim)}

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ..outputs import replacing
+from ..plain_text import plain
 from . import npz_file, safetensors_file, torch_file, torch_write
 from .stored_zip import directory
 
 TORCH = (".pth", ".pyth", ".pt")
 SUFFIXES = (".npz", ".safetensors", *TORCH)
+LONGEST = 1000  # letters of a sentence
 SEAL, SEAL_BYTES = re.compile(rb"\nsha256 [0-9a-f]{64}\n"), 73  # how a snapshot of a run ends
 
 
@@ -31,7 +33,13 @@ def read(path):
         try:
             return _read(file)
         except ValueError as problem:
-            raise ValueError(f"{path} cannot be read: {problem}") from None
+            raise ValueError(sentence(f"{path} cannot be read", problem)) from None
+
+
+def sentence(what, problem):
+    """What is wrong with a file, on one line, however long the names are that it gives its tensors."""
+    text = plain(f"{what}: {problem}")
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _read(file):
@@ -46,10 +54,10 @@ def _read(file):
         entries = directory(file)
         is_npz = all(name.endswith(".npy") for name in entries)
         return npz_file.read(file, entries) if is_npz else torch_file.read_zip(file, entries)
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:  # a length, which may begin as pickles do
+        return safetensors_file.read(file)
     if start[:1] == b"\x80":
         return torch_file.read_legacy(file)
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
-        return safetensors_file.read(file)
     if start[257:262] == b"ustar":
         raise ValueError("it is of torch before 0.2 (a tar): load and save it with a newer torch")
     raise ValueError("it is no .npz, no .safetensors and none of torch.save: check what was downloaded")

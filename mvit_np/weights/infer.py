@@ -94,11 +94,11 @@ def _filled(params, seen, told, base):
     if base.stride_kv is not None and base.pool == "conv" and not isinstance(base.pool_kernel, str):
         fields["unpooled_kv"] = tuple(i for i, block in enumerate(blocks) if "pool_k" not in block["attn"])
     stride = told.get("cube_stride", base.cube_stride)
-    return _made(base, fields | _grid(params, seen, stride, told, {"frames": base.frames, "size": base.size}) | told)
+    return made(base, fields | _grid(params, seen, stride, told, {"frames": base.frames, "size": base.size}) | told)
 
 
-def _made(base, fields):
-    """Grids that a stride does not divide are rounded up, where a config can be so."""
+def made(base, fields):
+    """`base` with these fields. Grids that a stride does not divide are rounded up, where a config can be so."""
     try:
         return replace(base, **fields)
     except ValueError as problem:
@@ -189,7 +189,7 @@ def _conventional(params, seen, told):
     fitting, problem = [], None
     for fields in candidates(params, seen, told, _grid):
         try:
-            candidate = _made(MViTConfig(), fields)
+            candidate = made(MViTConfig(), fields)
             check_params(params, candidate)
         except ValueError as why:
             problem = problem or why

@@ -48,7 +48,7 @@ def recognise(tensors):
     for layout, mark in MARKS.items():
         if mark in found:
             return layout
-    some = ", ".join(list(tensors)[:3]) or "none at all"
+    some = ", ".join(name[:80] for name in list(tensors)[:3]) or "none at all"
     known = ", ".join(TITLES)
     raise ValueError(f"these are no parameters of an MViT as {known} have them; came {some}: give a model's state dict")
 
@@ -134,7 +134,9 @@ def _some(found, given):
     """The first three, as the file calls them."""
     depths = quirks.stage_depths(given)
     found = [quirks.in_stages(name, depths) if depths else name for name in found]
-    return ", ".join(found[:3]) + (f" and {len(found) - 3} more ({len(found)} in all)" if len(found) > 3 else "")
+    return ", ".join(name[:80] for name in found[:3]) + (
+        f" and {len(found) - 3} more ({len(found)} in all)" if len(found) > 3 else ""
+    )
 
 
 _READ = {

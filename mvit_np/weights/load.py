@@ -14,7 +14,7 @@ from ..backend import to_host
 from ..config import MViTConfig
 from ..model import check_params, init
 from . import about as abouts
-from . import files, infer, layouts
+from . import files, infer, layouts, slowfast_config
 from .about import About, tuples
 from .quirks import nested
 
@@ -64,9 +64,9 @@ def open_model(path, like=None, best=False, **told):
     tensors, metadata = files.read(path)
     try:
         found = _own(tensors, metadata, like, told) if CONFIG in metadata else _foreign(tensors, metadata, like, told)
+        return dataclasses.replace(found, params=_in_order(found.params, found.config), count=len(tensors))
     except ValueError as problem:
-        raise ValueError(f"{path}: {problem}") from None
-    return dataclasses.replace(found, params=_in_order(found.params, found.config), count=len(tensors))
+        raise ValueError(files.sentence(path, problem)) from None
 
 
 def file_of(path, best=False):
@@ -121,15 +121,23 @@ def _foreign(tensors, metadata, like, told):
         layout = layouts.recognise(tensors)
     except ValueError as problem:
         raise ValueError(f"it is no model that mv.save wrote, and {problem}") from None
+    said, unreadable = slowfast_config.read(metadata, layout)
     params = layouts.to_params(_numbers(tensors), layout)
     if FOREIGN_CONFIG in metadata:
-        config, notes = _parsed(metadata[FOREIGN_CONFIG], like, told), ()
+        config = _parsed(metadata[FOREIGN_CONFIG], like, told)
         _check_depth(config, params["blocks"])
-        about = _about(metadata.get(FOREIGN_ABOUT), config)
-    else:
+        return Loaded(params, config, (), layout, 0, _about(metadata.get(FOREIGN_ABOUT), config))
+    if said is None:
         config, notes, preset = infer.recognised(params, like, layouts.hints(tensors, layout), **told)
-        about = About(tau=infer.tau_of(preset, config))
-    return Loaded(params, config, notes, layout, 0, about)
+        notes = (infer.Note(f"the config inside cannot be read ({unreadable})", assumed=True), *notes) if unreadable else notes
+        return Loaded(params, config, notes, layout, 0, About(tau=infer.tau_of(preset, config)))
+    params = said.params(params)
+    if like is None:
+        config, notes = said.config(params, told)
+    else:
+        config, notes = infer.config(params, like, layouts.hints(tensors, layout), **told)
+        notes += said.contradicted(config)
+    return Loaded(params, config, notes, layout, 0, said.about)
 
 
 def _about(text, config):
@@ -142,8 +150,10 @@ def _parsed(text, like, told):
     """The config of a file. `like` and `told` may repeat it, nothing else."""
     try:
         config = MViTConfig(**{name: tuples(value) for name, value in json.loads(text).items()})
-    except (TypeError, AttributeError, RecursionError, json.JSONDecodeError) as problem:
-        raise ValueError(f"it is no model that mv.save wrote (its config is damaged: {problem}): save it again") from None
+    except (TypeError, AttributeError, RecursionError, OverflowError, json.JSONDecodeError) as problem:
+        raise ValueError(
+            f"it is no model that mv.save wrote (its config is damaged: {str(problem)[:200]}): save it again"
+        ) from None
     wanted = dataclasses.replace(infer.config_of(like) if like is not None else config, **told)
     if differing := [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(wanted, f.name)]:
         name = differing[0]
@@ -163,9 +173,9 @@ def _numbers(tensors):
     """float32 or float64 arrays. Raises ValueError for other types, NaN and infinity, naming the parameter."""
     for name, x in tensors.items():
         if x.dtype.kind != "f":
-            raise ValueError(f"parameters are floats, and {name} is {x.dtype}: quantised or other data is not read")
+            raise ValueError(f"parameters are floats, and {name[:80]} is {x.dtype}: quantised or other data is not read")
         if not np.isfinite(x).all():
-            raise ValueError(f"parameters are finite, and {name} holds NaN or infinity: take another checkpoint")
+            raise ValueError(f"parameters are finite, and {name[:80]} holds NaN or infinity: take another checkpoint")
     return {name: x.astype(np.float32) if x.dtype == np.float16 else x for name, x in tensors.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import tokenize
 import zipfile
 
@@ -35,9 +36,11 @@ def _npy(data):
     shape, fortran, dtype, start = _npy_header(data[:NPY_HEAD].tobytes())
     if dtype.name not in NUMBERS and not (dtype.kind == "U" and shape == ()):
         raise ValueError(f"an array of {dtype} is neither numbers nor one string, and objects are never unpickled")
-    body = data[start:]
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != body.size:
+    body, whole = data[start:], all(type(length) is int and length >= 0 for length in shape)
+    if not whole or math.prod(shape) * dtype.itemsize != body.size:
         raise ValueError(f"shape {shape} of {dtype} does not fill its {body.size} bytes")
+    if dtype.kind == "U" and body.view(f"{dtype.byteorder}u4").max(initial=0) > sys.maxunicode:
+        raise ValueError("its text has letters that do not exist")
     array = body.view(dtype).reshape(shape, order="F" if fortran else "C")
     return np.asarray(array, dtype.newbyteorder("="), order="C")
 

@@ -46,7 +46,7 @@ def directory(file):
         entry, at = _central(data, at)
         if entry.name in entries:
             raise ValueError(f"its zip has two entries {entry.name[:80]!r}")
-        entries[entry.name] = _located(file, entry)
+        entries[entry.name] = _located(file, entry, begin)
     if at != length:
         raise ValueError("its zip's directory is damaged")
     _check_apart(entries.values(), begin)
@@ -106,8 +106,10 @@ def _wide_fields(extra, *fields):
     return [wide.pop(0) if field == IN_EXTRA else field for field in fields]
 
 
-def _located(file, entry):
+def _located(file, entry, end):
     """The entry with its first byte, which only the header in front of it tells."""
+    if entry.header > end:
+        raise ValueError(f"its entry {entry.name[:80]!r} begins at byte {entry.header}, behind the file's end")
     header = _at(file, entry.header, entry.header + LOCAL.size)
     signature, *_, n, extra = _unpack(LOCAL, header, 0)
     start = entry.header + LOCAL.size + n + extra
