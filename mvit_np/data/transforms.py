@@ -1,4 +1,4 @@
-"""Cut, resize, mirror and erase a clip. One draw holds for all frames; a picture is a clip of one frame.
+"""Cut, resize, mirror and erase a clip. One draw holds for all frames, but for the noise of erasing; a picture is one frame.
 
 Pixels are uint8 up to `normalise`, and nothing is changed in place. The same generator gives the same result on every
 machine, for any number of threads: resizing is exact, see `_weights`.
@@ -89,20 +89,21 @@ def random_erasing(clip, rng, p=0.25, area=(0.02, 1 / 3), aspect=(0.3, 1 / 0.3))
     p             how likely
     area, aspect  the range of the rectangle's share of the picture, and of its width : height (its logarithm is uniform)
 
-    The noise is normal, of mean 0 and deviation 1 as the normalised pixels are, and the same in all frames: it covers the
-    picture as a thing in front of the lens would. Where none of ten draws is smaller than the picture on both sides,
-    nothing is erased. Raises ValueError or TypeError for what is no such clip, share or range.
+    The noise is normal, of mean 0 and deviation 1 as the normalised pixels are, and drawn anew in each frame, as SlowFast's
+    `RandomErasing` does in the authors' recipe; the rectangle stays. Where none of ten draws is smaller than the picture on
+    both sides, nothing is erased. Raises ValueError or TypeError for what is no such clip, share or range.
     """
     if not isinstance(clip, np.ndarray) or clip.ndim != 4 or clip.dtype.kind != "f":
         raise TypeError(f"random_erasing takes floats (T, H, W, C); came {_described(clip)}: call it after normalise")
     if not happens(rng, p):
         return clip
-    (h, w), channels = clip.shape[1:3], clip.shape[3]
+    h, w = clip.shape[1:3]
     box = _box((h, w), (h - 1, w - 1), rng, area, aspect)
     if box is None:
         return clip
     erased = clip.copy()
-    cut(erased, *box)[...] = rng.standard_normal((*box[1], channels), dtype=np.float32)
+    rectangle = cut(erased, *box)
+    rectangle[...] = rng.standard_normal(rectangle.shape, dtype=np.float32)
     return erased
 
 
