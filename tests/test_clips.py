@@ -3,6 +3,7 @@
 import json
 import struct
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from types import SimpleNamespace
@@ -10,7 +11,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mvit_np.data import clip_times, clips, cover_of, crop_corners, cut, frames_at, labels_for, normalise, track_of, video
+from mvit_np.data import (
+    clip_times,
+    clips,
+    cover_of,
+    crop_corners,
+    cut,
+    frames_at,
+    labels_for,
+    normalise,
+    track_of,
+    video,
+    video_file,
+)
+from mvit_np.data import track as tracks
 
 av = pytest.importorskip("av")
 STEP = 4  # levels of grey from one frame to the next
@@ -117,7 +131,7 @@ def test_normalisations(rng):
     assert abs(own.mean()) < 1e-5 and own.std() == pytest.approx(1, abs=1e-4) and own.dtype == np.float32
     assert np.isfinite(normalise(np.zeros((1, 2, 2, 1), np.uint8), "clip")).all()
     assert normalise(frames[..., :1], "imagenet").shape == (2, 5, 6, 1)
-    with pytest.raises(ValueError, match="one of video, imagenet, clip; came 'none'"):
+    with pytest.raises(ValueError, match="one of video, imagenet, clip.*; came 'none'"):
         normalise(frames, "none")
 
 
@@ -168,7 +182,7 @@ def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
 def test_a_seek_that_leads_too_far_is_made_good(tmp_path):
     path = write_film(tmp_path / "film.mp4", counting(60))
     track = track_of(path)
-    track.keys[:, 1] = track.keys[-1, 1]
+    track = replace(track, keys=np.column_stack([track.keys[:, 0], np.full(len(track.keys), track.keys[-1, 1])]))
     assert numbers(frames_at(path, [0.2, 1.9, 3.1], track=track)) == [2, 19, 31]
 
 
@@ -200,32 +214,36 @@ def test_a_damaged_packet_in_the_middle_costs_no_other_group_of_frames(tmp_path,
 
 def test_packets_that_raise_are_passed_over(tmp_path, monkeypatch):
     path = write_film(tmp_path / "film.mkv", counting(20), options={"g": "1"})
-    original = video._packets
+    original = video.packets
 
     def damaged(*arguments):
         for k, packet in enumerate(original(*arguments)):
             yield av.Packet(b"no frame at all") if k == 7 else packet
 
     track = track_of(path)
-    monkeypatch.setattr(video, "_packets", damaged)
+    monkeypatch.setattr(video, "packets", damaged)
     assert numbers(frames_at(path, np.arange(20) / 10, track=track)) == [*range(7), 6, *range(8, 20)]
 
 
+@pytest.mark.parametrize(
+    "error", [av.error.InvalidDataError(1, "the disk is scratched"), IndexError("list index out of range")]
+)
 @pytest.mark.parametrize("b_frames", ["0", "2"])
-def test_a_file_that_fails_in_the_middle_is_used_up_to_there(tmp_path, monkeypatch, b_frames):
+def test_a_file_that_fails_in_the_middle_is_used_up_to_there(tmp_path, monkeypatch, b_frames, error):
     path = write_film(tmp_path / "film.mkv", counting(20), options={"bf": b_frames})
-    original = video._opened
+    original = video_file.opened
 
     @contextmanager
     def failing(path):
         def demux(stream):
             yield from islice(container.demux(stream), 10)
-            raise av.error.InvalidDataError(1, "the disk is scratched")
+            raise error
 
         with original(path) as (module, container, stream):
             yield module, SimpleNamespace(demux=demux, seek=container.seek), stream
 
-    monkeypatch.setattr(video, "_opened", failing)
+    for module in (tracks, video):
+        monkeypatch.setattr(module, "opened", failing)
     count = len(track_of(path).times)
     assert count == 10 and numbers(frames_at(path, np.arange(7) / 10)) == [*range(7)]
     assert numbers(frames_at(path, [5]))[0] >= 9
@@ -260,8 +278,9 @@ def test_all_eight_display_matrices(rng, a, b, c, d):
     matrix = (np.array([a, b, 0, c, d, 0, 0, 0, 1 << 14]) << 16).astype(np.int32)
     kept = SimpleNamespace(to_ndarray=lambda: pixels)
     frame = SimpleNamespace(height=3, width=5, side_data={"DISPLAYMATRIX": matrix.tobytes()}, reformat=lambda *_, **__: kept)
-    form = video._form(frame, SimpleNamespace(sample_aspect_ratio=None), None)
-    found = video._picture(frame, form, "rgb24")
+    wanted = SimpleNamespace(cover=None, grey=False, count=1, path="a picture")
+    form = video._form(frame, SimpleNamespace(sample_aspect_ratio=None), wanted)
+    found = video._picture(frame, form, grey=False)
     places = {(a * x + c * y, b * x + d * y): pixels[y, x] for y in range(3) for x in range(5)}
     left, upper = (min(place[i] for place in places) for i in (0, 1))
     for (x, y), colour in places.items():
@@ -309,18 +328,20 @@ def test_tags_in_no_known_encoding(tmp_path):
 
 
 def test_time_stamps_that_cannot_be_used_are_recognised():
-    steady = [(k, k, k == 0) for k in range(10)]
-    shown_late = [(0, 0, True), (4, 1, False), (2, 2, False), (6, 3, False)]
-    assert not video._useless(steady) and not video._useless(shown_late) and not video._useless([(0, None, True)])
-    assert video._useless([(None, k, False) for k in range(10)])
-    assert video._useless([(0, 0, False)] * 10)
-    assert video._useless(steady + steady)  # the clock starts again
-    assert not video._useless([(None, 0, True), *steady])
+    def useless(stamps):
+        return tracks._useless(*np.array(stamps, dtype=float).T)
+
+    steady = [(k, k) for k in range(10)]
+    assert not useless(steady) and not useless([(0, 0), (4, 1), (2, 2), (6, 3)]) and not useless([(0, None)])
+    assert useless([(None, k) for k in range(10)])
+    assert useless([(0, 0)] * 10)
+    assert useless(steady + steady)  # the clock starts again
+    assert not useless([(None, 0), *steady])
 
 
 @pytest.mark.parametrize("rates, rate", [((None, None), 30), ((Fraction(90000), Fraction(25)), 25), ((Fraction(10), None), 10)])
 def test_incredible_rates_are_not_believed(rates, rate):
-    assert video._rate(SimpleNamespace(guessed_rate=rates[0], average_rate=rates[1])) == rate
+    assert video_file.rate_of(SimpleNamespace(guessed_rate=rates[0], average_rate=rates[1])) == rate
 
 
 PICTURES = {"png": ("png", "rgb24"), "jpg": ("mjpeg", "yuvj444p"), "bmp": ("bmp", "bgr24"), "webp": ("libwebp", "yuv420p")}
@@ -395,6 +416,12 @@ def test_labels_from_a_file(tmp_path, name, content):
     assert labels_for(3, tmp_path / name) == ("a b", "c", "d")
 
 
+def test_names_that_are_not_utf_8_come_back_as_they_were_written(tmp_path):
+    names = ("d\udce9j\udce0", "猫", "c")
+    (tmp_path / "classes.txt").write_text("\n".join(names), encoding="utf-8", errors="surrogateescape")
+    assert labels_for(3, tmp_path / "classes.txt") == names
+
+
 @pytest.mark.parametrize(
     "name, content, words",
     [
@@ -404,6 +431,15 @@ def test_labels_from_a_file(tmp_path, name, content):
         ("names.json", "7", "a class a line, a JSON list"),
         ("names.json", '{"a": 0, "b": 0, "c": 1}', "two names have one index"),
         ("names.json", '{"a": 1, "b": 2, "c": 3}', "a class a line, a JSON list"),
+        ("names.json", '{"0": ["n1", "a"], "1": [], "2": "c"}', "a JSON list or .*names.json is not .*no name"),
+        ("names.json", '{"0": "a", "1": [{"b": 1}], "2": "c"}', "a JSON list or .*names.json is not .*no name"),
+        ("names.json", '["a", ["b"], []]', "a JSON list or .*names.json is not .*no name"),
+        ("names.json", '["a", null, "c"]', "a JSON list or .*names.json is not .*None is no name"),
+        ("names.json", "[" * 100_000, "a JSON list or .*names.json is not .*recursion"),
+        ("names.json", '{"0":' * 100_000, "a JSON list or .*names.json is not .*recursion"),
+        ("names.json", r'["a", "b\nc", "d"]', r"one line of text; entry 2 of .*names.json is 'b\\nc': correct it"),
+        ("names.json", r'["a", "b", "\u001b[2J"]', r"one line of text; entry 3 of .*names.json is '\\x1b\[2J'"),
+        ("names.txt", "a\nb\x1b]0;x\x07\nc\n", "one line of text; entry 2 of .*names.txt"),
     ],
 )
 def test_labels_that_do_not_fit(tmp_path, name, content, words):

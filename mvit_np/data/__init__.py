@@ -10,8 +10,9 @@ from .labels import labels_for
 from .loader import Loader
 from .mixing import mix, soft
 from .motion import LABELS, MotionClips, four_ways, load_motion, shifts, shots, shuffle_frames
+from .track import Track, track_of
 from .transforms import centre_crop, flip, random_erasing, random_flip, random_resized_crop
-from .video import Track, decode, frames_at, track_of
+from .video import decode, frames_at
 
 __all__ = [
     "ArrayClips",

@@ -15,7 +15,6 @@ FILMS = {
 }
 
 
-
 def film_paths():
     """-> {film's name: pathlib.Path}, in a fixed order."""
     paths = {name: _folder() / file for name, file in FILMS.items()}

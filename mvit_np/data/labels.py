@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from importlib.resources import files
 from pathlib import Path
 
 OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}  # one class a line, in the order of the models' outputs
+BREAKS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and of what ends lines and paragraphs
 
 
 def labels_for(num_classes, path=None):
@@ -24,14 +26,22 @@ def labels_for(num_classes, path=None):
     return tuple(f"class {index}" for index in range(num_classes))
 
 
+def check_name(name, what):
+    """Raise ValueError where a class's name has a line break or another control character."""
+    if any(unicodedata.category(letter) in BREAKS and letter != "\t" for letter in name):
+        raise ValueError(f"the name of a class is one line of text; {what} is {name!r}: correct it")
+
+
 def _read(path):
     """The names in a file, in order."""
     if not path.is_file():
         raise FileNotFoundError(f"labels come from a file, and there is none at {path}: check the path")
     try:
-        text = path.read_text(encoding="utf-8-sig").strip()
-        return _in_order(json.loads(text)) if path.suffix == ".json" else text.splitlines()
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        if path.suffix == ".json":
+            return _in_order(json.loads(path.read_text(encoding="utf-8-sig")))
+        # What is not UTF-8 comes back as it went into a run's classes.txt, from a folder's name.
+        return path.read_text(encoding="utf-8-sig", errors="surrogateescape").strip().splitlines()
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
         raise ValueError(
             f"labels are a class a line, a JSON list or JSON {{name: index}}; {path} is not ({problem}): correct it"
         ) from None
@@ -40,20 +50,30 @@ def _read(path):
 def _in_order(content):
     """JSON in one of the usual shapes -> list of names"""
     if isinstance(content, list):
-        return content
+        return [str(value) if isinstance(value, int) else _name(value) for value in content]
     if all(key.isdigit() for key in content):  # {"0": name} or, as ImageNet's usually comes, {"0": [wordnet id, name]}
-        content = {value if isinstance(value, str) else value[-1]: int(key) for key, value in content.items()}
+        content = {_name(value): int(key) for key, value in content.items()}
     by_index = {index: name for name, index in content.items()}
     if len(by_index) < len(content):
         raise ValueError("two names have one index")
     return [by_index[index] for index in range(len(by_index))]
 
 
+def _name(value):
+    """A name, or the last of several of one class."""
+    name = value[-1] if isinstance(value, list) and value else value
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no name")
+    return name
+
+
 def _checked(names, num_classes, path):
     # Kinetics' own file has quotation marks inside its names.
-    names = tuple(str(name).strip().strip('"') for name in names)
+    names = tuple(name.strip().strip('"') for name in names)
     if len(names) != num_classes:
         raise ValueError(f"labels name each of the model's {num_classes} classes; {path} names {len(names)}: pass its own list")
-    if not all(names):
-        raise ValueError(f"labels are not empty; entry {names.index('') + 1} of {path} is: fill it in")
+    for entry, name in enumerate(names, 1):
+        check_name(name, f"entry {entry} of {path}")
+        if not name:
+            raise ValueError(f"labels are not empty; entry {entry} of {path} is: fill it in")
     return names

@@ -4,17 +4,17 @@ Files from phones, cameras and the web are often odd: turned by 90 degrees, with
 wrong or absent, cut off, damaged in the middle. Whatever still decodes is used, at the time at which it was to be shown.
 """
 
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, pairwise
-from pathlib import Path
+from itertools import chain
 
 import numpy as np
 
 from .clips import SLACK, covering_size, shown
+from .track import Track, track_of
+from .video_file import RATE, check_size, has_settings, opened, packets, require_frames
 
 JUMP = 1.0  # seconds of film to skip at least, for a seek to pay
-RATE = 30.0  # frames a second where a file does not say
 # Turns by 0, 90, 180, 270 degrees counter-clockwise: (swap the axes, mirror top and bottom, mirror left and right)
 QUARTERS = (False, False, False), (True, True, False), (False, True, True), (True, False, True)
 
@@ -24,48 +24,17 @@ def decode(path, *, height=None, width=None, grey=False):
 
     Of `height` and `width` in pixels, one alone keeps the aspect ratio of the stored pixels, the other rounded to an
     even number; both are taken as they are; neither leaves the size alone.
+
+    Raises FileNotFoundError, or ValueError for what FFmpeg cannot read and for frames of more than 4 GiB together.
     """
-    with _opened(path) as (_, container, stream):
+    with opened(path) as (_, container, stream):
         h, w = output_size(stream.height, stream.width, height, width)
-        pixels = "gray" if grey else "rgb24"
-        frames = [frame.reformat(w, h, format=pixels).to_ndarray() for frame in container.decode(stream)]
-        _require_frames(frames, path)
+        pixels, frames = "gray" if grey else "rgb24", []
+        for frame in container.decode(stream):
+            check_size(len(frames) + 1, h, w, 1 if grey else 3, path)
+            frames.append(frame.reformat(w, h, format=pixels).to_ndarray())
+        require_frames(frames, path)
     return np.stack(frames).reshape(len(frames), h, w, -1)
-
-
-@dataclass(frozen=True)
-class Track:
-    """When the frames of a film are shown; `track_of` makes it."""
-
-    times: np.ndarray  # (F,) seconds since the first frame, ascending
-    duration: float  # seconds from the first frame to the end of the last
-    start: float  # seconds on the file's own clock at the first frame
-    rate: float  # frames a second by the file's tags
-    numbered: bool  # the time stamps are useless: frame k is shown at k / rate
-    keys: np.ndarray  # (K, 2): where decoding can begin, seconds since the first frame and the time stamp to seek
-
-
-def track_of(path):
-    """The `Track` of a video file or a picture, by reading it through once without decoding.
-
-    Frames without usable time stamps are taken as equally long. Raises FileNotFoundError, or ValueError for what FFmpeg
-    cannot read.
-    """
-    with _opened(path) as (av, container, stream):
-        packets = [p for p in _packets(av, container, stream) if p is not None and p.size and not p.is_discard]
-        base, rate = float(stream.time_base or 1 / RATE), _rate(stream)
-        stamps = [(p.pts, p.dts, p.is_keyframe) for p in packets]
-    _require_frames(stamps, path)
-    if _useless(stamps):
-        times = np.arange(len(stamps)) / rate
-        return Track(times, len(stamps) / rate, 0.0, rate, True, np.empty((0, 2)))
-
-    start = min(pts for pts, _, _ in stamps if pts is not None) * base
-    times = np.sort([pts * base - start for pts, _, _ in stamps if pts is not None])
-    last = float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate
-    # Seeks go to decoding time: a seek to the time of showing may land behind a key frame that is shown late.
-    keys = [(pts * base - start, pts if dts is None else dts) for pts, dts, key in stamps if key and pts is not None]
-    return Track(times, times[-1] + last, start, rate, False, np.array(keys, dtype=float).reshape(-1, 2))
 
 
 def frames_at(path, seconds, *, cover=None, grey=False, track=None, threads=0):
@@ -77,14 +46,15 @@ def frames_at(path, seconds, *, cover=None, grey=False, track=None, threads=0):
     threads  of the decoder; 0: as many as it likes, which fill the holes of a damaged film in another way at every call
 
     Only frames up to the last wanted one are decoded, only wanted ones are converted, and long stretches between them are
-    skipped. What does not decode is left out: the frame before it is held. Raises as `track_of` does.
+    skipped. What does not decode is left out: the frame before it is held. Raises as `track_of` does, and ValueError for
+    frames of more than 4 GiB together.
     """
     track = track or track_of(path)
     last = np.searchsorted(track.times, np.asarray(seconds, dtype=float) + SLACK, side="right") - 1
     moments, places = np.unique(track.times[np.maximum(last, 0)], return_inverse=True)
-    wanted = path, moments, cover, "gray" if grey else "rgb24", track, threads
-    pictures = _pictures(*wanted, seek=True) or _pictures(*wanted, seek=False)
-    _require_frames(pictures, path)
+    wanted = _Wanted(path, moments, places.size, cover, grey, track, threads)
+    pictures = _pictures(wanted, seek=True) or _pictures(wanted, seek=False)
+    require_frames(pictures, path)
     distinct = np.stack(pictures)
     return distinct.reshape(*distinct.shape[:3], -1)[places.ravel()]
 
@@ -104,87 +74,57 @@ def _even(length):
     return max(2, 2 * round(length / 2))
 
 
-# -- files ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _opened(path):
-    """-> (module av, container, its main video stream); what FFmpeg says inside becomes a ValueError."""
-    av = _import_av()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"decode reads a video file, and there is none at {path}: check the path")
-    try:
-        # "file:" or a colon in the name would say a protocol; "none" or a % would say a series of pictures; titles and
-        # the like may be in any encoding.
-        name, options = f"file:{Path(path).absolute()}", {"pattern_type": "none"}
-        with av.open(name, options=options, metadata_errors="replace") as container:
-            stream = container.streams.best("video")  # the film, not the cover picture
-            if stream is None:
-                raise ValueError(f"decode needs a video stream, and {path} has none: pass a file with pictures")
-            if stream.codec_context is None:
-                raise ValueError(f"{path} is encoded in a way this FFmpeg does not know: re-encode it")
-            stream.thread_type = "AUTO"  # frames in parallel, not just the slices of one
-            yield av, container, stream
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path} is not a video FFmpeg can read ({error.strerror}): check or re-encode it") from error
-
-
-def _import_av():
-    """-> the module av, imported only when a film is read: the rest of the package does without it."""
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise ImportError("decode reads video with PyAV, which is not installed: pip install 'mvit-np[video]'") from error
-    return av
-
-
-def _require_frames(frames, path):
-    if not frames:
-        raise ValueError(f"decode needs at least one frame, and {path} holds none: check or re-encode it")
-
-
-def _packets(av, container, stream):
-    """The stream's packets up to the end or to where the file breaks off, then None: the decoder gives what it has left."""
-    try:
-        yield from container.demux(stream)
-    except av.error.FFmpegError:
-        yield None
-
-
-def _rate(stream):
-    """Frames a second by the file's tags, where they are credible."""
-    rates = [float(rate) for rate in (stream.guessed_rate, stream.average_rate) if rate]
-    return next((rate for rate in rates if 1 <= rate <= 240), RATE)
-
-
-def _useless(stamps):
-    """Whether most frames have no time to be shown at, or decoding times go backwards."""
-    pts = [pts for pts, _, _ in stamps if pts is not None]
-    dts = [dts for _, dts, _ in stamps if dts is not None]
-    missing = not pts or (len(stamps) > 1 and 2 * len(set(pts)) <= len(stamps))
-    return missing or any(later < earlier for earlier, later in pairwise(dts))
-
-
 # -- wanted frames ----------------------------------------------------------------------------------------------------
 
 
-def _pictures(path, moments, cover, pixels, track, threads, seek):
-    """[array of the frame shown at each moment], or None where a seek led behind the moment it was for."""
+@dataclass(frozen=True)
+class _Wanted:
+    path: str
+    moments: np.ndarray  # ascending, each once
+    count: int  # of frames that are given back
+    cover: tuple | None
+    grey: bool
+    track: Track
+    threads: int
+
+
+def _pictures(wanted, seek):
+    """[array of the frame shown at each moment], or None where a seek failed or led behind the moment it was for."""
     pictures, form = [], None
-    with _opened(path) as (av, container, stream):
-        stream.codec_context.thread_count = threads
-        for stamp, group in _groups(moments, track) if seek else [(None, moments)]:
-            frames = _timed(av, container, stream, track)
-            if stamp is not None:
-                container.seek(int(stamp), stream=stream)
-                first = next(frames, (np.inf, None))
-                if first[0] > group[0] + SLACK:
-                    return None
-                frames = chain([first], frames)
+    with opened(wanted.path) as (av, container, stream):
+        stream.codec_context.thread_count = wanted.threads
+        groups = _groups(wanted.moments, wanted.track) if seek else [(None, wanted.moments)]
+        if groups[0][0] is not None:
+            _take_settings(av, container, stream)
+        for stamp, group in groups:
+            frames = _frames_from(stamp, group[0], av, container, stream, wanted.track)
+            if frames is None:
+                return None
             for frame in shown(frames, group):
-                form = form or _form(frame, stream, cover)
-                pictures.append(_picture(frame, form, pixels))
+                form = form or _form(frame, stream, wanted)
+                pictures.append(_picture(frame, form, wanted.grey))
     return pictures
+
+
+def _take_settings(av, container, stream):
+    """Give the decoder what comes with the first packet alone, such as a palette: a seek leads past it."""
+    first = next(packets(container, stream), None)
+    if first is not None and has_settings(first):
+        with suppress(av.error.FFmpegError):
+            stream.codec_context.decode(first)
+
+
+def _frames_from(stamp, moment, av, container, stream, track):
+    """As `_timed` gives them, from where the file is or from a seek on; None where that fails or leads behind the moment."""
+    if stamp is None:
+        return _timed(av, container, stream, track)
+    try:
+        container.seek(int(stamp), stream=stream)
+    except av.error.FFmpegError:  # a bare row of JPEGs, for instance, has nothing to seek by
+        return None
+    frames = _timed(av, container, stream, track)
+    first = next(frames, (np.inf, None))
+    return chain([first], frames) if first[0] <= moment + SLACK else None
 
 
 def _groups(moments, track):
@@ -201,7 +141,7 @@ def _groups(moments, track):
 
 def _decoded(av, container, stream):
     """The frames in order of showing; packets that do not decode are passed over."""
-    for packet in _packets(av, container, stream):
+    for packet in packets(container, stream):
         try:
             frames = stream.codec_context.decode(packet)
         except av.error.FFmpegError:
@@ -222,12 +162,13 @@ def _timed(av, container, stream, track):
         yield time, frame
 
 
-def _form(frame, stream, cover):
+def _form(frame, stream, wanted):
     """What makes an upright picture of square pixels: (height, width) stored, then whether to swap axes and mirror each."""
     aspect = float(stream.sample_aspect_ratio or 1)
     h, w = frame.height, frame.width * (aspect if 0.1 < aspect < 10 else 1)
     swap, down, right = _turn(frame)
-    size = covering_size(w, h, cover)[::-1] if swap else covering_size(h, w, cover)
+    size = covering_size(w, h, wanted.cover)[::-1] if swap else covering_size(h, w, wanted.cover)
+    check_size(wanted.count, *size, 1 if wanted.grey else 3, wanted.path)
     return size, swap, down, right
 
 
@@ -244,8 +185,8 @@ def _turn(frame):
     return (True, b < 0, c < 0) if abs(b) > abs(a) else (False, d < 0, a < 0)
 
 
-def _picture(frame, form, pixels):
+def _picture(frame, form, grey):
     (h, w), swap, down, right = form
-    picture = frame.reformat(w, h, format=pixels, interpolation="BICUBIC").to_ndarray()
+    picture = frame.reformat(w, h, format="gray" if grey else "rgb24", interpolation="BICUBIC").to_ndarray()
     picture = picture.swapaxes(0, 1) if swap else picture
     return picture[:: -1 if down else 1, :: -1 if right else 1]
