@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import csv
-import errno
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from ..plain_text import plain
 from .clips import FPS, clip_times
 from .datasets import BrokenExample
-from .video import frames_at, track_of
+from .film_lists import rows_of_csv, rows_of_folder
+from .labels import check_name
+from .media import IMAGES, VIDEOS, is_picture
+from .track import track_of
+from .video import frames_at
+from .video_file import is_the_files
 
-VIDEOS = ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .h264 .gif".split()
-IMAGES = ".png .jpg .jpeg .webp .bmp .tif .tiff".split()
-HEADER = ["path", "label"]
-NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the machine has no handles or memory left
+__all__ = ["IMAGES", "VIDEOS", "FilmTable", "random_times"]
+
+DIGITS = 18  # of a number, at most: what is longer is a name
+# Labels that are numbers are below SPARE + TIMES x rows: higher ones are dates or the like, and would make as many classes.
+SPARE, TIMES = 1000, 10
 
 
 @dataclass(frozen=True, eq=False)
 class FilmTable:
     """Films (or pictures, for models of one frame) with a class each; a `Dataset`.
 
-    Labels are names of classes, or whole numbers that count them from 0. Without `classes` (those of the training set, where
-    this is the test set) they are the names that occur, sorted, or all numbers up to the highest.
+    Labels are names of classes, or whole numbers that count them from 0 (07 is 7). Without `classes` (those of the training
+    set, where this is the test set, which may lack some) they are the names that occur, sorted, or all numbers up to the
+    highest. `notes` are sentences about what was left out, and about classes that cannot be learned.
 
-    Raises ValueError for an empty table, labels of no class, films among pictures, pictures for a model of several frames
-    and numbers that are not above 0. Whether the files are whole is found out only when they are read.
+    Raises ValueError for an empty table, labels of no class, numbers too high to count so few rows, a name of several lines,
+    a file of two classes, films among pictures, pictures for a model of several frames and numbers that are not above 0.
+    Whether the files are whole is found out only when they are read.
     """
 
     rows: tuple  # of (path, label)
@@ -38,6 +46,7 @@ class FilmTable:
     grey: bool = False
     classes: tuple[str, ...] | None = field(default=None, kw_only=True)
     direction_sensitive: bool = field(default=False, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
     labels: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -46,31 +55,38 @@ class FilmTable:
             raise ValueError("a table of films has at least one row, (path, label); came none: check where they come from")
         _check_sizes(self.frames, self.tau, self.cover_hw)
         _check_kind([path for path, _ in rows], self.frames)
+        for path, label in {label: (path, label) for path, label in rows}.values():
+            check_name(label, f"the label of {path}")
         classes = _classes_in(rows) if self.classes is None else tuple(self.classes)
-        object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "classes", classes)
-        object.__setattr__(self, "labels", _labels_in(rows, classes))
+        labels = _labels_in(rows, classes)
+        _check_one_class_each(rows, labels)
+        notes = (*self.notes, *_notes_on(classes, labels, counted=self.classes is None))
+        for name, value in {"rows": rows, "classes": classes, "labels": labels, "notes": notes}.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_folder(cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False):
-        """The files in `path`/class name/, classes and files in order of their names (of numbers: by their size).
+        """The films or pictures in `path`/class name/ and in folders further in, in order of their names (classes called by
+        numbers: by their size). A folder without any is no class.
 
-        Raises FileNotFoundError or ValueError where there are no such folders or one of them holds no film; else as the class.
+        Raises FileNotFoundError or ValueError where there are no such folders or no film in them; else as the class.
         """
-        rows = _rows_of_folder(Path(path))
+        rows, notes = rows_of_folder(Path(path))
         if classes is None:
             classes = tuple(dict.fromkeys(label for _, label in rows))
-        return cls(rows, frames, tau, cover_hw, grey, classes=classes, direction_sensitive=direction_sensitive)
+        also = {"classes": classes, "direction_sensitive": direction_sensitive, "notes": notes}
+        return cls(rows, frames, tau, cover_hw, grey, **also)
 
     @classmethod
     def from_csv(cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False):
-        """The rows `path,label` of a CSV file; relative paths start from its folder.
+        """The rows `path,label` of a CSV file whose files are there; relative paths start from its folder.
 
         A first row that names the columns "path" and "label" may put them anywhere among others. Raises FileNotFoundError for
-        a missing file, ValueError for a row that is none; else as the class.
+        a missing table and where none of its files is there, ValueError for a row that is none; else as the class.
         """
-        rows = _rows_of_csv(Path(path))
-        return cls(rows, frames, tau, cover_hw, grey, classes=classes, direction_sensitive=direction_sensitive)
+        rows, notes = rows_of_csv(Path(path))
+        also = {"classes": classes, "direction_sensitive": direction_sensitive, "notes": notes}
+        return cls(rows, frames, tau, cover_hw, grey, **also)
 
     def __len__(self):
         return len(self.rows)
@@ -106,8 +122,8 @@ class FilmTable:
         """-> the path; what is wrong with the file becomes a BrokenExample."""
         try:
             yield self.rows[index][0]
-        except (ValueError, OSError) as problem:
-            if getattr(problem.__cause__ or problem, "errno", None) in NOT_THE_FILES_FAULT:
+        except Exception as problem:  # whatever a decoder raises, training goes on with the next file
+            if not is_the_files(problem):
                 raise
             name = self.name_of(index)
             raise BrokenExample(name, str(problem).replace(name, "it", 1)) from problem
@@ -122,61 +138,7 @@ def random_times(duration, frames, tau, rng):
     return rng.uniform() * max(duration - frames * tau / FPS, 0) + np.arange(frames) * tau / FPS
 
 
-# -- tables -----------------------------------------------------------------------------------------------------------
-
-
-def _rows_of_folder(folder):
-    """-> [(path, name of its class)]"""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"films come from a folder, and there is none at {folder}: check the path")
-    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    if not inside:
-        raise ValueError(f"{folder} holds no class's folder: put films into {folder}/class_name/, or list them in a CSV file")
-    if all(path.name.isdecimal() for path in inside):
-        inside.sort(key=lambda path: int(path.name))
-    found = {path.name: [film for film in sorted(path.iterdir()) if _is_media(film)] for path in inside}
-    for name, films in found.items():
-        if not films:
-            raise ValueError(f"{folder / name} is a class's folder and holds no film or picture: add some, or delete it")
-    return [(film, name) for name, films in found.items() for film in films]
-
-
-def _is_media(path):
-    return path.suffix.lower() in VIDEOS + IMAGES and path.is_file() and not path.name.startswith(".")
-
-
-def _rows_of_csv(path):
-    """-> [(path, label)], each path of a file that is there"""
-    if not path.is_file():
-        raise FileNotFoundError(f"a table comes from a CSV file, and there is none at {path}: check the path")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [(f"row {number} of {path}", line) for number, line in enumerate(csv.reader(file), 1) if any(line)]
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise ValueError(f"{path} is not text in UTF-8 with commas ({problem}): save it as such") from None
-    titles = [title.strip().lower() for title in lines[0][1]] if lines else []
-    if set(HEADER) <= set(titles):
-        lines = lines[1:]
-    else:
-        titles = HEADER
-    if not lines:
-        raise ValueError(f"a table of films has at least one row, path,label; {path} has none: fill it in")
-    return [_row(where, line, path.parent, titles) for where, line in lines]
-
-
-def _row(where, line, folder, titles):
-    """One line of a CSV file -> (path, label)"""
-    if len(line) != len(titles):
-        raise ValueError(f"{where} has {len(line)} columns instead of {len(titles)}: write {','.join(titles)}")
-    film, label = (line[titles.index(title)].strip() for title in HEADER)
-    if not film or not label:
-        raise ValueError(f"{where} has an empty {'label' if film else 'path'}: fill it in")
-    if not (folder / film).is_file():
-        raise FileNotFoundError(
-            f"{where} names {film}, and there is no such file: correct it (relative paths start from {folder}; "
-            "a first row of titles is path,label)"
-        )
-    return folder / film, label
+# -- labels -----------------------------------------------------------------------------------------------------------
 
 
 def _classes_in(rows):
@@ -187,26 +149,63 @@ def _classes_in(rows):
     for path, label in rows:
         if int(label) < 0:
             raise ValueError(f"labels count the classes from 0; {path} has {label}: leave out what has no class")
+        if int(label) >= TIMES * len(rows) + SPARE:
+            raise ValueError(
+                f"labels that are numbers count the classes from 0; {path} has {label} in a table of {len(rows)} rows: "
+                "number them anew, or put a letter before numbers that are names"
+            )
     return tuple(str(index) for index in range(max(map(int, names)) + 1))
 
 
 def _is_whole(label):
-    return label.removeprefix("-").isdecimal()
+    digits = label.removeprefix("-")
+    return digits.isdecimal() and len(digits) <= DIGITS
 
 
 def _labels_in(rows, classes):
     """-> (N,) int64, indices into `classes`"""
-    index_of = {name: index for index, name in enumerate(classes)}
-    if not any(_is_whole(name) for name in classes):  # else a number is a name
-        index_of |= {str(index): index for index in range(len(classes))}
+    index_of, numbers = {name: index for index, name in enumerate(classes)}, _numbers_of(classes)
     for path, label in rows:
-        if label not in index_of:
-            known = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+        if label in index_of:
+            continue
+        if not _is_whole(label) or int(label) not in numbers:
+            known = ", ".join(map(plain, classes[:3])) + (", ..." if len(classes) > 3 else "")
             raise ValueError(
                 f"{path} is labelled {label!r}, which is none of the {len(classes)} classes ({known}): "
                 "correct the label, or train on that class too"
             )
+        index_of[label] = numbers[int(label)]
     return np.array([index_of[label] for _, label in rows], dtype=np.int64)
+
+
+def _numbers_of(classes):
+    """What a number stands for.   -> {number: index}: of the class called so, or where none is called by a number, the index"""
+    if not any(_is_whole(name) for name in classes):
+        return {index: index for index in range(len(classes))}
+    return {int(name): index for index, name in enumerate(classes) if _is_whole(name)}
+
+
+def _check_one_class_each(rows, labels):
+    """Raise ValueError where a file is there twice, under two classes."""
+    label_of = {}
+    for (path, name), label in zip(rows, labels.tolist()):
+        before = label_of.setdefault(os.path.abspath(path), (name, label))
+        if before[1] != label:
+            raise ValueError(f"a file is of one class; {path} is labelled {before[0]!r} and {name!r}: leave one of them out")
+
+
+def _notes_on(classes, labels, counted):
+    """Sentences about classes that cannot be learned.   counted: the classes are numbers up to the highest label"""
+    present, notes = np.unique(labels).tolist(), []
+    if len(present) == 1:
+        notes.append(f"every example is of the class {plain(classes[present[0]])}: there is nothing to tell apart")
+    if counted and len(present) < len(classes):
+        first = min(set(range(len(classes))) - set(present))
+        notes.append(f"{len(classes) - len(present)} of the {len(classes)} classes have no example, such as {classes[first]}")
+    return notes
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
 
 
 def _check_sizes(frames, tau, cover_hw):
@@ -220,8 +219,8 @@ def _check_sizes(frames, tau, cover_hw):
 
 def _check_kind(paths, frames):
     """Films or pictures, and the latter only for a model of one frame."""
-    pictures = [path for path in paths if path.suffix.lower() in IMAGES]
-    films = [path for path in paths if path.suffix.lower() not in IMAGES]
+    pictures = [path for path in paths if is_picture(path)]
+    films = [path for path in paths if not is_picture(path)]
     if films and pictures:
         raise ValueError(
             f"a table holds films or pictures; this one has {len(films)} films such as {films[0]} and {len(pictures)} pictures "
