@@ -15,6 +15,9 @@ from .data.clips import FPS
 from .data.film_table import IMAGES, VIDEOS
 from .model import check_params, forward
 from .ops.softmax import softmax_array
+from .outputs import is_drawn_here
+
+TAU = 4  # frames of 1/30 s between a clip's, of "16 x 4": where nobody knows better
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ def classify(
     path,
     *,
     views: tuple[int, int] = (5, 1),
-    tau: float = 4,
+    tau: float = TAU,
     labels: tuple[str, ...] | None = None,
-    normalisation: str | None = None,
+    normalisation: str | tuple | None = None,
     progress: Callable[[int, int], None] | None = None,
 ):
     """The classes of a video or a picture by a model.   -> Result
@@ -102,11 +105,18 @@ def default_normalisation(config):
     return "imagenet" if config.frames == 1 else "video"
 
 
-def media_in(folder):
-    """The videos and pictures in a folder and the folders inside it, by their endings, sorted; hidden ones are left out."""
+def media_in(folder, left_out=None):
+    """The videos and pictures in a folder and the folders inside it, by their endings, sorted; hidden ones are left out.
+
+    So are the pictures that this package drew, such as the contact sheets of last time: `left_out`, a list, gets those.
+    """
     folder = Path(folder)
     inside = [path for path in folder.rglob("*") if path.suffix.lower() in VIDEOS + IMAGES and path.is_file()]
-    return sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    shown = sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    drawn = {path for path in shown if path.suffix.lower() in IMAGES and is_drawn_here(path)}
+    if left_out is not None:
+        left_out += sorted(drawn)
+    return [path for path in shown if path not in drawn]
 
 
 def _probabilities(params, clip, config, like):

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -284,7 +287,7 @@ def test_whatever_goes_wrong_in_a_file_is_its_own_affair(capsys, folder, weights
         (["{folder}/b.mp4"], "not a video FFmpeg can read"),
         (["{empty}"], "holds none: pass files or their folder"),
         (["{folder}", "--out", "sheet.png"], "give a folder or --csv"),
-        (["{film}", "--out", "{film}"], "cannot be written"),
+        (["{film}", "--out", "{film}"], "called like a video"),
         (["{film}", "--labels", "{film}"], "labels"),
         (["{film}", "--labels", "nowhere.txt"], "none at nowhere.txt"),
         (["{film}", "--device", "abacus"], "'cpu', 'cuda' or 'cuda:N'"),
@@ -315,3 +318,239 @@ def test_without_a_decoder_no_file_is_tried(capsys, folder, weights, tmp_path, m
     monkeypatch.setitem(sys.modules, "av", None)
     assert main(["classify", str(folder), "--weights", weights, "--out", str(tmp_path)]) == 2
     assert "-m pip install 'av>=17.1' 'scikit-video>=1.1.11'" in capsys.readouterr().err
+
+
+# -- what the model tells ---------------------------------------------------------------------------------------------
+
+
+def told(capsys, *arguments):
+    """(labels of the first lines, what was said on stderr)"""
+    assert main(["classify", *map(str, arguments)]) == 0
+    out, err = capsys.readouterr()
+    return [line[:40].strip() for line in out.splitlines() if " % " in line], err
+
+
+@pytest.fixture
+def grey_run(tmp_path):
+    """A folder like a run's, whose two models name their classes, and tell of other clips than one would guess."""
+    about = mv.About(classes=tuple("tuvwxyz"), tau=2.5, normalise=((0.3, 0.4, 0.5), 0.2))
+    (tmp_path / "run").mkdir()
+    for name, seed in (("model.npz", 0), ("best.npz", 5)):
+        mv.save(tmp_path / "run" / name, *model(COLOUR, seed), about)
+    return tmp_path / "run"
+
+
+def test_the_models_own_words_are_taken(capsys, film, grey_run, tmp_path):
+    told_by = {"tau": 2.5, "normalisation": ((0.3, 0.4, 0.5), 0.2), "labels": tuple("tuvwxyz")}
+    for weights, best, seed in ((grey_run, [], 0), (grey_run / "model.npz", [], 0), (grey_run, ["--best"], 5)):
+        truth = classify(*model(COLOUR, seed), film, **told_by).top(5)
+        labels, err = told(capsys, film, "--weights", weights, *best, "--out", tmp_path / "out")
+        assert labels == [name for name, _ in truth] and "assumed" not in err
+    assert main(["classify", str(film), "--weights", str(grey_run), "--csv", str(tmp_path / "a.csv")]) == 0
+    row = next(csv.DictReader((tmp_path / "a.csv").open()))
+    truth = classify(*model(COLOUR), film, **told_by).top(1)[0]
+    assert (row["label_1"], float(row["probability_1"])) == (truth[0], pytest.approx(truth[1], abs=1e-5))
+
+
+def test_the_users_words_go_before_the_models(capsys, film, grey_run, tmp_path):
+    (tmp_path / "names.txt").write_text("\n".join("abcdefg"))
+    options = ["--labels", tmp_path / "names.txt", "--tau", "1.5", "--normalise", "clip"]
+    truth = classify(*model(COLOUR), film, labels=tuple("abcdefg"), tau=1.5, normalisation="clip").top(5)
+    assert told(capsys, film, "--weights", grey_run, *options, "--out", tmp_path / "out")[0] == [name for name, _ in truth]
+
+
+def test_what_nobody_tells_is_assumed_and_said_in_a_line(capsys, film, weights, tmp_path):
+    err = told(capsys, film, "--weights", weights, "--out", tmp_path, "--tau", "3")[1]
+    assert "it is assumed: classes by number, normalisation video (--labels, --normalise)" in err and err.count("\n") == 1
+    err = told(capsys, film, "--weights", weights, "--out", tmp_path, "--normalise", "clip")[1]
+    assert "it is assumed: classes by number, tau 4 (--labels, --tau)" in err
+
+
+@pytest.mark.parametrize("tau", ["0", "-1", "nan", "inf", "many"])
+def test_tau_is_a_number_above_0(tau, capsys):
+    with pytest.raises(SystemExit):
+        main(["classify", "a.mp4", "--weights", "w", f"--tau={tau}"])
+    assert f"--tau: a number above 0, came '{tau}'" in capsys.readouterr().err
+
+
+def test_the_model_of_a_run_and_its_best(capsys, tmp_path, film):
+    fields = ["--model.channels", "3", "--tau", "2", "--normalise", "imagenet"]
+    assert (
+        main(["train", "--recipe", "smoke", "--data", str(_classes(tmp_path, film)), *fields, "--out", str(tmp_path / "run")])
+        == 0
+    )
+    capsys.readouterr()
+    params, config = mv.load(tmp_path / "run" / "model.npz")
+    truth = classify(params, config, film, tau=2, normalisation="imagenet", labels=("left", "right")).top(2)
+    for weights in (tmp_path / "run", tmp_path / "run" / "model.npz"):
+        labels, err = told(capsys, film, "--weights", weights, "--out", tmp_path / "out")
+        assert labels == [name for name, _ in truth] and "assumed" not in err
+
+
+def _classes(tmp_path, film):
+    for name in ("left", "right"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for k in range(4):
+            (tmp_path / "data" / name / f"{k}.mp4").write_bytes(film.read_bytes())
+    return tmp_path / "data"
+
+
+# -- what is written --------------------------------------------------------------------------------------------------
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--csv", "{media}/a.mp4", "{media}/b.mp4"], "--csv is a table, and came with"),
+        (["{media}/a.mp4", "--csv", "{media}/new.mkv"], "--csv is a table, and came with"),
+        (["{media}/a.mp4", "--csv", "{weights}"], "is read: give another name"),
+        (["{media}/a.mp4", "--csv", "{media}/other.npz"], "--csv is a table"),
+        (["{media}/a.mp4", "--csv", "{media}/link.txt"], "is read: give another name"),
+        (["{media}/a.mp4", "--csv", "{media}/mine.csv"], "mine.csv is there already"),
+        (["{media}", "--out", "{media}/sub"], "classes.csv is there already"),
+        (["{media}/a.mp4", "--labels", "{media}/names.csv", "--csv", "{media}/names.csv"], "is read: give another name"),
+        (["{media}/c.png", "--out", "{media}/c.png"], "is read: give another name"),
+        (["{media}/a.mp4", "--out", "{media}/c.png"], "c.png is there already"),
+        (["{media}/a.mp4", "--out", "{media}/b.mp4"], "--out is a folder, or a picture of one file"),
+        (["{media}/a.mp4", "--out", "{media}/new.safetensors"], "--out is a folder, or a picture of one file"),
+        (["{media}/a.mp4", "--out", "{media}/sub"], "a_attention.png is there already"),
+        (["{media}/a.mp4", "--out", "{media}/mine.csv"], "the folder {media}/mine.csv cannot be written"),
+    ],
+)
+def test_nothing_is_written_over_that_is_not_ours(capsys, film, weights, tmp_path, arguments, words):
+    media = tmp_path / "media"
+    (media / "sub").mkdir(parents=True)
+    for name in ("a.mp4", "b.mp4"):
+        (media / name).write_bytes(film.read_bytes())
+    write_picture(media / "c.png", np.full((40, 50, 3), 90, np.uint8))
+    (media / "link.txt").symlink_to(media / "a.mp4")
+    (media / "names.csv").write_text("\n".join("abcdefg"))
+    for name in ("mine.csv", "sub/classes.csv", "sub/a_attention.png"):
+        (media / name).write_text("path,label\na.mp4,mine\n")
+    places, before = {"media": media, "weights": weights}, (contents(tmp_path), Path(weights).read_bytes())
+    assert main(["classify", "--weights", weights, *(argument.format(**places) for argument in arguments)]) == 2
+    out, err = capsys.readouterr()
+    said = [line for line in err.splitlines() if line.startswith("mvit-np")]
+    assert len(said) == 1 and words.format(**places) in said[0] and out == ""
+    assert (contents(tmp_path), Path(weights).read_bytes()) == before
+
+
+@pytest.mark.parametrize("option", ["--out", "--csv", "--weights", "--labels", ""])
+def test_an_empty_place_is_no_place(option, capsys, weights):
+    with pytest.raises(SystemExit, match="2"):
+        main(["classify", "--weights", weights, *([option] if option else []), "", *(["a.mp4"] if option else [])])
+    assert "a file or a folder, came an empty text" in capsys.readouterr().err
+
+
+def test_our_own_sheets_and_tables_are_replaced_and_no_sheet_is_a_picture_of_the_users(capsys, folder, weights):
+    options = ["--weights", weights, "--views", "1", "--out", str(folder)]
+    for _ in range(2):
+        assert main(["classify", str(folder / "a.mp4"), *options]) == 0
+        assert main(["classify", str(folder / "sub" / "c.png"), *options[:-1], str(folder / "sub" / "sheet.png")]) == 0
+        capsys.readouterr()
+        assert main(["classify", str(folder), *options]) == 0
+        rows = list(csv.DictReader((folder / "classes.csv").open()))
+        assert [Path(row["path"]).name for row in rows] == ["a.mp4", "b.mp4", "c.png"]
+        out, err = capsys.readouterr()
+        assert "2 pictures that mvit-np drew left out, such as" in err and "2 of 3 files" in out
+    assert main(["classify", str(folder / "a_attention.png"), *options]) == 0  # one that is named is meant
+
+
+def test_a_sheet_of_an_earlier_version_is_no_picture_either(capsys, folder):
+    from matplotlib.figure import Figure
+
+    Figure().savefig(folder / "a_attention.png")
+    Figure().savefig(folder / "plot.png")
+    left_out = []
+    assert [path.name for path in media_in(folder, left_out)] == ["a.mp4", "b.mp4", "plot.png", "c.png"]
+    assert [path.name for path in left_out] == ["a_attention.png"]
+
+
+def test_rows_that_are_written_stay(capsys, folder, weights, tmp_path, monkeypatch):
+    import mvit_np.cli.classify as command
+
+    def stopped(params, config, path, **options):
+        if path.suffix == ".png":
+            assert len((tmp_path / "classes.csv").read_text().splitlines()) == 3  # on disk already
+            raise KeyboardInterrupt
+        return classify(params, config, path, **options)
+
+    monkeypatch.setattr(command, "classify", stopped)
+    assert main(["classify", str(folder), "--weights", weights, "--views", "1", "--out", str(tmp_path)]) == 130
+    assert [Path(row["path"]).name for row in csv.DictReader((tmp_path / "classes.csv").open())] == ["a.mp4", "b.mp4"]
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+STRANGE = "白鶴 $x$", "esc\x1b[2J\x1b[31m", "d\udce9j\udce0", "größe", "\ud83d half", "$ and $", "plain"
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A model whose classes somebody else has named."""
+    mv.save(tmp_path / "strange.npz", *model(COLOUR), mv.About(classes=STRANGE, tau=4, normalise="video"))
+    return str(tmp_path / "strange.npz")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
+def test_no_name_stops_a_folder_or_commands_a_terminal(capfd, folder, strange, tmp_path):
+    names = [b"aa\xe9.mp4", b"ab\x1b[2J.mp4", b"ac\nmvit-np: fine.mp4", b"broken\xff\x1b[2J.mp4", "größe 白.mp4".encode()]
+    for name in names:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(
+            (folder / "a.mp4").read_bytes()[: 500 if b"broken" in name else None]
+        )
+    assert (
+        main(["classify", str(folder), "--weights", strange, "--views", "1", "--top", "7", "--out", str(tmp_path / "out")]) == 0
+    )
+    with (tmp_path / "out" / "classes.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {os.fsencode(Path(row["path"]).name) for row in rows} == {*names, b"a.mp4", b"b.mp4", b"c.png"}
+    assert [bool(row["error"]) for row in rows].count(True) == 2
+    cells = [cell for row in rows for name, cell in row.items() if name != "path"]
+    assert "白鶴 $x$" in cells and r"d\udce9j\udce0" in cells and not any("\x1b" in cell for cell in cells)
+    for name in names:
+        code = main(
+            ["classify", str(folder / os.fsdecode(name)), "--weights", strange, "--views", "1", "--out", str(tmp_path / "out")]
+        )
+        assert code == (2 if b"broken" in name else 0)
+    out, err = capfd.readouterr()
+    assert "\x1b" not in out + err.replace("\x1b[A", "") and "\nmvit-np: fine" not in out + err
+    assert r"aa\udce9.mp4: 5.0 s" in out and r"ab\x1b[2J.mp4: 5.0 s" in out and "größe 白.mp4: 5.0 s" in out
+    sheets = [path for path in (tmp_path / "out").iterdir() if path.suffix == ".png"]
+    assert len(sheets) == 4 and all(path.read_bytes().startswith(b"\x89PNG") for path in sheets)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["cp1252", "ascii", "C"],
+)
+def test_a_terminal_of_few_letters_ends_no_command(environment, folder, strange, tmp_path):
+    os.rename(folder / "b.mp4", folder / "größe 白.mp4")
+    (folder / "größe 白.mp4").write_bytes((folder / "a.mp4").read_bytes())
+    words = ["--weights", strange, "--views", "1", "--top", "7", "--out", str(tmp_path)]
+    for paths in ([folder / "größe 白.mp4"], [folder]):
+        command = [sys.executable, "-m", "mvit_np", "classify", *map(str, paths), *words]
+        done = subprocess.run(command, capture_output=True, env=os.environ | environment, timeout=60)
+        assert done.returncode == 0 and b"mvit-np:" not in done.stderr
+        if paths == [folder]:
+            break
+        assert rb"\u767d\u9db4 $x$" in done.stdout and b"Glyph" not in done.stderr
+    rows = list(csv.DictReader((tmp_path / "classes.csv").open(encoding="utf-8")))
+    assert [Path(row["path"]).name for row in rows] == ["a.mp4", "größe 白.mp4", "c.png"]
+    assert "白鶴 $x$" in rows[0].values() and not any(row["error"] for row in rows)
+    assert (tmp_path / "größe 白_attention.png").is_file()
+
+
+def test_classify_goes_on_where_nothing_can_be_printed(film, weights, tmp_path):
+    line = f"{sys.executable} -m mvit_np classify '{film}' --weights '{weights}' --views 1 --out '{tmp_path}' >&- 2>&-"
+    assert subprocess.run(["sh", "-c", line], timeout=60).returncode == 0
+    assert (tmp_path / "drift_attention.png").is_file()

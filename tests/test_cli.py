@@ -104,6 +104,42 @@ def test_an_empty_place_is_no_place(command, capsys, tmp_path, monkeypatch):
     assert "--out: a file or a folder, came an empty text" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
+def test_convert_writes_over_its_own_files_alone(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    for seed, name in enumerate(("in.npz", "run/model.npz", "run/best.npz")):
+        mv.save(name, mv.init(mv.preset("mvit_micro"), np.random.default_rng(seed)), mv.preset("mvit_micro"))
+    os.link("in.npz", "twin.npz")
+    (tmp_path / "old.pth").write_text("mine")
+    for _ in range(2):
+        assert main(["convert", "in.npz", "out.safetensors"]) == 0
+    capsys.readouterr()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    foreign = "which `mvit-np convert` did not write there"
+    for words, rule in (
+        ("in.npz in.npz", "is read"),
+        ("in.npz twin.npz", "is read"),
+        ("run run/best.npz", "is read"),
+        ("in.npz run/model.npz", foreign),
+        ("in.npz old.pth --to slowfast", foreign),
+    ):
+        assert main(["convert", *words.split()]) == 2
+        err = capsys.readouterr().err
+        assert rule in err and err.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("command", ["convert hostile.safetensors out.npz", "classify a.mp4 --weights hostile.safetensors"])
+def test_names_of_tensors_command_no_terminal(command, capsys, tmp_path, monkeypatch):
+    from safetensors.numpy import save_file
+
+    monkeypatch.chdir(tmp_path)
+    save_file({"\x1b[2J\nmvit-np: fine": np.ones(3, np.float32)}, "hostile.safetensors")
+    assert main(command.split()) == 2
+    err = capsys.readouterr().err
+    assert r"\x1b[2J" in err and "\x1b" not in err and "\nmvit-np: fine" not in err
+
+
 # -- streams ----------------------------------------------------------------------------------------------------------
 
 

@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import load, plan, to_device
+from .. import plan, runs, to_device
 from .. import tree as trees
 from ..backend import from_host
-from ..classify import classify, media_in
+from ..classify import TAU, classify, default_normalisation, media_in
 from ..data import NORMALISATIONS, labels_for
-from .arguments import count
+from ..data.film_table import IMAGES, VIDEOS
+from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder, replacing, telling
+from ..plain_text import plain
+from ..train.run_folder import RECIPE
+from ..weights.files import SUFFIXES
+from ..weights.load import BEST, MODEL, open_model
+from .arguments import count, place, positive
+from .terminal import tell
 
 WIDTH, BAR = 40, 28  # characters: a class's name at most, a bar
-SHEETS = (".png", ".jpg", ".pdf", ".svg")  # endings of a contact sheet
+SHEETS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")  # endings of a contact sheet
+USUAL = {400: "the classes of Kinetics", 1000: "the classes of ImageNet"}  # what `labels_for` takes so many for
+TABLE, HEADER = "classes.csv", "path,label_1,probability_1,"  # and how it begins
 
 
 def add(commands):
     """The command's options."""
     parser = commands.add_parser("classify", help="the classes of a video, a picture or a folder, by a model's weights")
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="videos, pictures or folders; more than one file: a CSV")
-    parser.add_argument("--weights", metavar="FILE", required=True, help="the model")
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=place, help="videos, pictures, folders; several: a CSV")
+    parser.add_argument("--weights", metavar="FILE", required=True, type=place, help="the model, or the folder of a run")
+    parser.add_argument("--best", action="store_true", help="of a run: the parameters of its best test, not the last ones")
     parser.add_argument("--preset", metavar="NAME", help="its architecture, where the file does not say")
-    parser.add_argument("--labels", metavar="FILE", help="a class a line, or JSON (400: Kinetics, 1000: ImageNet)")
+    parser.add_argument("--labels", metavar="FILE", type=place, help="a class a line, or JSON (as the model tells)")
     parser.add_argument("--views", type=views, default=(5, 1), metavar="CxS", help="clips in time x crops in space (5x1)")
-    parser.add_argument("--tau", type=count, default=4, help="frames of 1/30 s between a clip's (%(default)s, of 16x4)")
-    parser.add_argument("--normalise", choices=NORMALISATIONS, help="the weights' (one frame: imagenet; grey: clip)")
+    parser.add_argument("--tau", type=positive, help=f"frames of 1/30 s between a clip's (as the model tells, else {TAU})")
+    parser.add_argument("--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)")
     parser.add_argument("--top", type=count, default=5, help="classes to name (%(default)s)")
-    parser.add_argument("--out", metavar="PLACE", default=".", help="folder, or .png for the sheet of a single file (here)")
-    parser.add_argument("--csv", metavar="FILE", help="for more than one file (classes.csv in the folder of --out)")
+    parser.add_argument(
+        "--out", metavar="PLACE", type=place, default=".", help="folder, or .png for the sheet of a single file (here)"
+    )
+    parser.add_argument("--csv", metavar="FILE", type=place, help=f"for more than one file ({TABLE} in the folder of --out)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.set_defaults(run=run)
 
@@ -49,38 +62,115 @@ def views(text):
 def run(arguments):
     """One file: print and draw. More, or a folder: a CSV; exit code 1 where not one of them could be classified."""
     files = _files(arguments.paths)
-    params, config = load(arguments.weights, **({"like": arguments.preset} if arguments.preset else {}))
-    options = {
-        "views": arguments.views,
-        "tau": arguments.tau,
-        "labels": labels_for(config.num_classes, arguments.labels),
-        "normalisation": arguments.normalise,
-    }
-    model = to_device(params, arguments.device), config
-    if len(files) == 1 and not Path(arguments.paths[0]).is_dir() and not arguments.csv:
-        return _one(model, files[0], options, arguments)
-    return _many(model, files, options, arguments)
+    one = len(files) == 1 and not Path(arguments.paths[0]).is_dir() and not arguments.csv
+    target = _sheet(files[0], arguments) if one else _table(arguments)
+    _check_target(target, files, arguments)
+    model, about = _model(arguments)
+    options = _options(model[1], about, arguments)
+    make_folder(target.parent)
+    return _one(model, files[0], options, target, arguments.top) if one else _many(model, files, options, target, arguments.top)
 
 
 def _files(paths):
     """The files named, and those in the folders named."""
-    files = [file for path in map(Path, paths) for file in (media_in(path) if path.is_dir() else [path])]
+    drawn = []
+    files = [file for path in map(Path, paths) for file in (media_in(path, drawn) if path.is_dir() else [path])]
+    if drawn:
+        _say(f"{len(drawn)} picture{'s' * (len(drawn) > 1)} that mvit-np drew left out, such as {drawn[0]}")
     if not files:
         raise ValueError(f"classify reads videos and pictures, and {', '.join(paths)} holds none: pass files or their folder")
     return files
 
 
+def _say(sentence):
+    print(plain(sentence), file=sys.stderr)
+
+
+# -- what is written --------------------------------------------------------------------------------------------------
+
+
+def _sheet(path, arguments):
+    out = Path(arguments.out)
+    return out if _is_picture(out) else out / f"{path.stem}_attention.png"
+
+
+def _table(arguments):
+    if arguments.csv:
+        return Path(arguments.csv)
+    if _is_picture(arguments.out):
+        raise ValueError(f"more than one file gives a table and no sheet; came --out {arguments.out}: give a folder or --csv")
+    return Path(arguments.out) / TABLE
+
+
+def _is_picture(out):
+    return Path(out).suffix.lower() in SHEETS
+
+
+def _check_target(target, files, arguments):
+    """Before anything is computed: what is written is nothing that is read, and no file of somebody else's."""
+    weights = Path(arguments.weights)
+    read = [*files, weights, weights / MODEL, weights / BEST, *([arguments.labels] if arguments.labels else [])]
+    check_not_read([target], read)
+    for option, kind in (("csv", "a table"), ("out", "a folder, or a picture of one file")):
+        _check_ending(option, getattr(arguments, option), kind)
+    check_free(target, is_drawn_here if _is_picture(target) else _is_table)
+
+
+def _check_ending(option, name, kind):
+    """An option without its value takes the next word, which the shell may have made of *.mp4."""
+    media = {*VIDEOS, *IMAGES, *SUFFIXES} - {*(SHEETS if option == "out" else ())}
+    if name and Path(name).suffix.lower() in media and not Path(name).is_dir():
+        raise ValueError(
+            f"--{option} is {kind}, and came with {name}, which is called like a video, a picture or weights: "
+            "give it a name of its own"
+        )
+
+
+def _is_table(path):
+    return carries(path, HEADER.encode())
+
+
+# -- the model --------------------------------------------------------------------------------------------------------
+
+
+def _model(arguments):
+    """((params, config), About)"""
+    path = Path(arguments.weights)
+    if (path / RECIPE).is_file() and not arguments.preset:
+        found = runs.trained(path, arguments.device, arguments.best)
+        return (found.params, found.config), found.about
+    found = open_model(path, arguments.preset, arguments.best)
+    if assumed := [note.text for note in found.notes if note.assumed]:
+        tell(f"{path}: {'; '.join(assumed)}")
+    return (to_device(found.params, arguments.device), found.config), found.about
+
+
+def _options(config, about, arguments):
+    """What `classify` is told: by the user, else by the model; what neither says is assumed, and said."""
+    labels = labels_for(config.num_classes, arguments.labels) if arguments.labels else about.classes
+    tau, normalisation = arguments.tau or about.tau, arguments.normalise or about.normalise
+    usual = labels_for(config.num_classes)
+    assumed = {
+        "--labels": None if labels else USUAL.get(len(usual), "classes by number"),
+        "--tau": None if tau or config.frames == 1 else f"tau {TAU}",
+        "--normalise": None if normalisation else f"normalisation {default_normalisation(config)}",
+    }
+    if missing := {option: words for option, words in assumed.items() if words}:
+        _say(f"{arguments.weights} does not say, and it is assumed: {', '.join(missing.values())} ({', '.join(missing)})")
+    return {"views": arguments.views, "tau": tau or TAU, "labels": labels or usual, "normalisation": normalisation}
+
+
 # -- one file ---------------------------------------------------------------------------------------------------------
 
 
-def _one(model, path, options, arguments):
+def _one(model, path, options, sheet, top):
     with tqdm(unit=" views", leave=False, dynamic_ncols=True, delay=1) as bar:
         result = classify(*model, path, **options, progress=lambda done, of: _advance(bar, done, of))
     clips, crops = result.views
-    print(f"{path.name}: {_length(result)}{clips} clip{'s' * (clips > 1)} x {crops} crop{'s' * (crops > 1)}\n")
-    for line in _lines(result.top(arguments.top)):
+    print(f"{plain(path.name)}: {_length(result)}{clips} clip{'s' * (clips > 1)} x {crops} crop{'s' * (crops > 1)}\n")
+    for line in _lines(result.top(top)):
         print(line)
-    print(f"\nwrote {_sheet(model, result, arguments.out)}")
+    print(f"\nwrote {plain(_draw(model, result, sheet))}")
     return 0
 
 
@@ -96,47 +186,48 @@ def _length(result):
 def _lines(top):
     """Name, probability and a bar, in 80 columns."""
     block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
-    for name, value in top:
+    for name, value in ((plain(name), value) for name, value in top):
         short = name if len(name) <= WIDTH else name[: WIDTH - 3] + "..."
         yield f"{short:{WIDTH}} {100 * value:5.1f} %  {block * round(BAR * value)}".rstrip()
 
 
-def _sheet(model, result, out):
-    """Where the contact sheet went."""
+def _draw(model, result, path):
     from .. import visualize
 
     params, config = model
-    name = f"{result.path.stem}_attention.png"
-    path = Path(out) if _is_picture(out) else Path(out) / name
     maps = visualize.class_attention(params, from_host(result.clip, trees.leaves(params)[0]), config)
     return visualize.save(visualize.contact_sheet_figure(result, maps, plan(config)), path)
-
-
-def _is_picture(out):
-    return Path(out).suffix.lower() in SHEETS
 
 
 # -- many files -------------------------------------------------------------------------------------------------------
 
 
-def _many(model, files, options, arguments):
-    if _is_picture(arguments.out):
-        raise ValueError(f"more than one file gives a table and no sheet; came --out {arguments.out}: give a folder or --csv")
-    table = Path(arguments.csv or Path(arguments.out) / "classes.csv")
-    table.parent.mkdir(parents=True, exist_ok=True)
-    top = min(arguments.top, len(options["labels"]))
-    good = 0
-    with table.open("w", newline="", encoding="utf-8") as file, tqdm(files, unit=" files", dynamic_ncols=True) as bar:
-        writer = csv.writer(file)
-        columns = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("label", "probability")]
-        writer.writerow(["path", *columns, "error"])
+def _many(model, files, options, table, top):
+    top, good = min(top, len(options["labels"])), 0
+    _begin(table, top)
+    # From here on rows go straight into the table, and not into a file that takes its name at the end: they may be hours of
+    # work, and one that is written stays, whatever comes after.
+    options_of_file = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    with table.open("a", **options_of_file) as file, tqdm(files, unit=" files", dynamic_ncols=True) as bar:
         for path in bar:
             row, error = _row(model, path, options, top)
-            writer.writerow([path, *row, error])
-            file.flush()  # a row that is written stays, whatever comes after
+            with telling(table):
+                csv.writer(file).writerow([_in_utf8(path), *map(plain, row), plain(error)])
+                file.flush()
             good += not error
-    print(f"{good} of {len(files)} files classified; wrote {table}")
+    print(f"{good} of {len(files)} files classified; wrote {plain(table)}")
     return 0 if good else 1
+
+
+def _begin(table, top):
+    columns = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("label", "probability")]
+    with telling(table), replacing(table) as file:
+        file.write(",".join(["path", *columns, "error"]).encode() + b"\r\n")
+
+
+def _in_utf8(path):
+    """A path as the file system has its bytes, whatever encoding Python takes them for."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def _row(model, path, options, top):

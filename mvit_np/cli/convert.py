@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import numpy as np
 
 from .. import costs
+from ..outputs import check_not_read, check_own, claim
+from ..plain_text import plain
 from ..weights.convert import LAYOUTS, OWN, convert
 from ..weights.inflate import HOW
 from ..weights.layouts import TITLES
+from ..weights.load import BEST, MODEL
+from .arguments import place
 
 WIDTH = 80  # characters
 
@@ -17,8 +22,8 @@ WIDTH = 80  # characters
 def add(commands):
     """The command's options."""
     parser = commands.add_parser("convert", help="parameters in another format or another code base's layout")
-    parser.add_argument("source", metavar="IN", help=".npz, .safetensors, .pth, .pyth or .pt, of any layout")
-    parser.add_argument("target", metavar="OUT", help="the file to write")
+    parser.add_argument("source", metavar="IN", type=place, help=".npz, .safetensors, .pth, .pyth or .pt, of any layout")
+    parser.add_argument("target", metavar="OUT", type=place, help="the file to write")
     parser.add_argument("--to", choices=(*OWN, *LAYOUTS), help="the layout of OUT (as its suffix says, if that is ours)")
     parser.add_argument("--like", metavar="PRESET", help="what IN is, where its shapes do not tell")
     parser.add_argument("--split", action="store_true", default=None, help="q, k and v as three layers (PyTorchVideo's way)")
@@ -31,11 +36,15 @@ def add(commands):
 
 def run(arguments):
     """Convert, and say what was recognised, assumed, drawn and written."""
+    source, target = Path(arguments.source), Path(arguments.target)
+    check_not_read([target], [source, source / MODEL, source / BEST])
+    check_own(target.parent, "convert", [target.name], "give another name")
     options = {"to": arguments.to, "like": arguments.like, "split": arguments.split}
     rng = np.random.default_rng(arguments.seed)
-    done = convert(arguments.source, arguments.target, **options, inflate=arguments.inflate, into=arguments.into, rng=rng)
+    done = convert(source, target, **options, inflate=arguments.inflate, into=arguments.into, rng=rng)
+    claim(target.parent, "convert", [target.name])
     for line in _report(done, arguments):
-        print(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+        print(textwrap.fill(plain(line), WIDTH, subsequent_indent="  ", break_on_hyphens=False))
     return 0
 
 
