@@ -66,6 +66,74 @@ def test_what_shapes_tell_is_never_guessed(name):
     tree.map(lambda a, b: np.testing.assert_equal(a.shape, b.shape), shapes_of(found), params)
 
 
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("v1", {"mean_before_norm": True}),
+        ("v1", {"cls_token": False, "mean_before_norm": True}),
+        ("v1", {"residual_pooling": "tokens"}),
+        ("v2", {"residual_pooling": None}),
+        ("v2", {"cls_token": False, "residual_pooling": None}),
+        ("v1", {"adaptive_kv": False, "stride_kv": (1, 1, 1)}),
+        ("v1", {"pool": "max", "pool_kernel": (3, 3, 3)}),
+        ("v1", {"pool": "avg", "pool_kernel": "2s+1", "stride_kv": None}),
+        ("v1", {"pool": "max", "stride_kv": (2, 2, 2), "adaptive_kv": False}),
+        ("v1, one width", {"pool": "max"}),  # as a ViT by its shapes
+        ("v1", {"positions": "joint", "frames": 8}),
+        ("v1", {"positions": "joint", "size": (16, 64)}),
+        ("v1", {"positions": "none", "frames": 8}),
+        ("v1, whole keys", {"depths": (3,), "heads": 2, "size": (16, 64)}),
+    ],
+)
+def test_every_choice_that_shapes_leave_open_is_named(name, changes, no_presets):
+    """Two models with the same shapes: whatever differs between the one assumed and the true one stands in the warning."""
+    config = replace(CONFIGS[name], **changes)
+    found, (note,) = infer.config(shapes_of(config))
+    tree.map(lambda a, b: np.testing.assert_equal(a.shape, b.shape), shapes_of(found), shapes_of(config))
+    fields = set(config.__dataclass_fields__) - {"dropout", "drop_path", "uneven", "expand"}
+    differing = [field for field in fields if getattr(found, field) != getattr(config, field)]
+    assert note.assumed and differing
+    for field in differing:
+        assert infer.LABELS[field] in str(note), field
+
+
+def test_mask_units_are_named(no_presets):
+    config = replace(TINY_HIERA, mask_unit_stages=2, depths=(1, 1, 1), mask_unit=(1, 8, 8), size=64)
+    text = str(infer.config(shapes_of(config), heads=1)[1][0])
+    assert "mask unit (1, 8, 8), mask unit stages 2," in text and "mean pooling (mean_before_norm) True" in text
+
+
+def test_what_the_caller_or_the_layout_tells_is_not_named(no_presets):
+    params = shapes_of(CONFIGS["v1"])
+    _, (note,) = infer.config(params, hints={"mean_before_norm": False}, residual_pooling=None, size=32)
+    assert not any(word in str(note) for word in ("mean pooling", "residual", "size"))
+    joint = replace(CONFIGS["v1"], positions="joint", frames=64, size=16)
+    found, (note,) = infer.config(shapes_of(joint), size=16)
+    assert found.frames == 64 and "frames" not in str(note)
+
+
+@pytest.mark.parametrize("pool, kernel", [("max", "s+1"), ("avg", (3, 3, 3))])
+def test_another_pool_than_the_presets_is_told(pool, kernel):
+    """Which then pools the keys as the preset does, in every block."""
+    config = replace(mv.preset("mvit_b_16x4"), pool=pool, pool_kernel=kernel)
+    for like in (None, "mvit_b_16x4"):
+        assert infer.config(shapes_of(config), like=like, pool=pool, pool_kernel=kernel)[0] == config
+    assert infer.config(shapes_of(config), like=config)[0] == config
+
+
+@pytest.mark.parametrize("dim, heads", [(384, 6), (768, 12)])
+def test_reversible_vits_of_slowfast(dim, heads):
+    """Rev-ViT-S and -B: one stage, nothing pooled, 22,434,664 and 87,335,656 parameters."""
+    config = replace(
+        mv.preset("vit_b_8f"), frames=1, num_classes=1000, dim=dim, heads=heads, reversible=True, cls_token=False, skip="plain",
+        expand_in="attention",
+    )  # fmt: skip
+    params = shapes_of(config)
+    assert sum(leaf.size for leaf in tree.leaves(params)) == {384: 22_434_664, 768: 87_335_656}[dim]
+    found, (note,) = infer.config(params)
+    assert in_evaluation(found) == in_evaluation(replace(config, pool_kernel=(3, 3, 3))) and "stages (12,)" in str(note)
+
+
 def test_the_two_large_models_are_told_apart():
     """README and paper mix both: the width of blocks.1.mlp.fc2 says which it is."""
     for expand_in, width in (("attention", 144), ("mlp", 288)):
@@ -83,7 +151,7 @@ def test_kernels_of_a_rule_tell_the_strides(no_presets):
         changed = replace(config, **changes)
         found, (note,) = infer.config(shapes_of(changed))
         assert in_evaluation(found) == in_evaluation(changed)
-        assert str(note).startswith("cube stride (2, 4, 4): assumed")
+        assert str(note).startswith("size 224, cube stride (2, 4, 4), residual pooling None, mean pooling")
 
 
 def test_relative_tables_tell_the_strides(no_presets):
@@ -98,7 +166,7 @@ def test_relative_tables_tell_the_strides(no_presets):
         found, _ = infer.config(shapes_of(changed))
         assert in_evaluation(found) == in_evaluation(changed)
     image, (note,) = infer.config(shapes_of(mv.preset("mvitv2_s_image")))
-    assert image.stride_kv == (1, 4, 4) and str(note).startswith("cube stride (1, 4, 4): assumed")
+    assert image.stride_kv == (1, 4, 4) and str(note).startswith("frames 1, size 224, cube stride (1, 4, 4), resid")
 
 
 def test_the_older_16x4_file_without_pools_in_the_last_blocks():
@@ -266,7 +334,12 @@ def test_spoiled_files_are_refused_with_a_sentence(layout, rng):
 def test_what_layouts_tell():
     image = replace(TINY_V2, frames=1, cube_kernel=(1, 3, 3), cube_stride=(1, 2, 2), pool_kernel=(1, 3, 3), relative_time=False)
     timms = layouts.from_params(roughened(image), replace(image, residual_pooling="all"), "timm")
-    assert layouts.hints(timms, "timm") == {"frames": 1, "depths": (1, 1), "residual_pooling": "all"}
+    assert layouts.hints(timms, "timm") == {
+        "frames": 1,
+        "depths": (1, 1),
+        "residual_pooling": "all",
+        "mean_before_norm": False,
+    }
     found, _ = infer.config(layouts.to_params(timms, "timm"), hints=layouts.hints(timms, "timm"))
     assert (found.residual_pooling, found.frames, found.depths) == ("all", 1, (1, 1))
 

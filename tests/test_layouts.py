@@ -325,7 +325,7 @@ def test_a_foreign_file_of_ours_says_what_it_is(suffix, tmp_path):
 
 def test_a_bare_file_is_assumed_with_a_warning(tmp_path):
     files.write(tmp_path / "a.pth", written(TINY_4, "torchvision"))
-    with pytest.warns(UserWarning, match=r"a.pth: cube stride .*key-value stride \(1, 8, 8\): assumed"):
+    with pytest.warns(UserWarning, match=r"a.pth: size 16, cube stride .*key-value stride \(1, 8, 8\).*: assumed"):
         params, config = load(tmp_path / "a.pth")
     assert config == replace(TINY_4, stride_kv=(1, 8, 8))
     with warnings.catch_warnings():
@@ -444,7 +444,11 @@ def test_the_command_says_what_it_did(tmp_path, capsys):
     text = " ".join(capsys.readouterr().out.split())
     tensors = len(files.read(tmp_path / "in.pth")[0])
     assert f"SlowFast's layout, {tensors} tensors, 0.1 M parameters" in text
-    assert "key-value stride (1, 4, 4): taken from preset mvit_micro" in text and f"out.npz: npz, {tensors} tensors" in text
+    assert (
+        "key-value stride (1, 4, 4), " in text
+        and ": taken from preset mvit_micro" in text
+        and f"out.npz: npz, {tensors} tensors" in text
+    )
     assert open_model(tmp_path / "out.npz").config == micro
 
 

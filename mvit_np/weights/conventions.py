@@ -17,7 +17,7 @@ def candidates(params, seen, told, grid):
     if seen["cube_kernel"][0] == 1:
         usual["frames"] = 1
     if seen["reversible"]:
-        usual["skip"] = "plain"
+        usual |= {"skip": "plain", "expand_in": "attention"}
     if seen["positions"] == "relative":
         usual["residual_pooling"] = "tokens"
     usual |= seen | grid(params, seen, stride, told, usual)

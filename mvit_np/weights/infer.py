@@ -18,13 +18,18 @@ IN_TRAINING_ALONE = ("dropout", "drop_path")
 LABELS = {
     "frames": "frames",
     "size": "size",
+    "depths": "stages",
     "heads": "heads",
     "cube_stride": "cube stride",
     "stride_q": "query stride",
     "stride_kv": "key-value stride",
+    "adaptive_kv": "adaptive keys",
     "pool": "pooling",
+    "pool_kernel": "pool kernel",
     "mask_unit": "mask unit",
+    "mask_unit_stages": "mask unit stages",
     "residual_pooling": "residual pooling",
+    "mean_before_norm": "mean pooling (mean_before_norm)",
 }
 
 
@@ -91,7 +96,8 @@ def _as_like(params, seen, told, like):
 def _filled(params, seen, told, base):
     """`base` with the grid and the classes of the parameters."""
     blocks, fields = params["blocks"], {"channels": seen["channels"], "num_classes": seen["num_classes"]}
-    if base.stride_kv is not None and base.pool == "conv" and not isinstance(base.pool_kernel, str):
+    stride, pool, kernel = (told.get(field, getattr(base, field)) for field in ("stride_kv", "pool", "pool_kernel"))
+    if stride is not None and pool == "conv" and not isinstance(kernel, str):
         fields["unpooled_kv"] = tuple(i for i, block in enumerate(blocks) if "pool_k" not in block["attn"])
     stride = told.get("cube_stride", base.cube_stride)
     return made(base, fields | _grid(params, seen, stride, told, {"frames": base.frames, "size": base.size}) | told)
@@ -113,18 +119,23 @@ def _grid(params, seen, cube_stride, told, usual):
     if seen["positions"] == "none":
         return {}
     usual = usual | told
-    t, cells = _cells(params, seen, cube_stride, usual.get("frames"))
+    t, cells = _cells(params, seen, cube_stride, told, usual.get("frames"))
     found = {"frames": t * cube_stride[0]} if t else {}
     if "size" not in told:
         found["size"] = _size(cells, cube_stride[1:], usual.get("size"), seen["positions"] == "relative")
     return {field: value for field, value in found.items() if field not in told}
 
 
+def _frame(size, stride):
+    """(h, w) of the tokens of a frame of `size` pixels."""
+    h, w = ((size, size) if isinstance(size, int) else size)[:2]
+    return h // stride[0], w // stride[1]
+
+
 def _size(cells, stride, usual, relative):
     """Pixels of so many tokens a frame: the usual size, or a square. (Relative tables are those of a square around it.)"""
     if usual is not None:
-        h, w = ((usual, usual) if isinstance(usual, int) else usual)[:2]
-        h, w = h // stride[0], w // stride[1]
+        h, w = _frame(usual, stride)
         if cells == (max(h, w) ** 2 if relative else h * w):
             return usual
     side = math.isqrt(cells)
@@ -133,13 +144,16 @@ def _size(cells, stride, usual, relative):
     return side * stride[0] if stride[0] == stride[1] else (side * stride[0], side * stride[1])
 
 
-def _cells(params, seen, cube_stride, frames):
+def _cells(params, seen, cube_stride, told, frames):
     """Tokens along time (None: not told) and in a frame, of the first stage."""
     if seen["positions"] == "relative":
         t, side = relative_grid(params["blocks"][0]["attn"])
         return t, side * side
     if seen["positions"] == "joint":
         rows = len(params["pos_embed"]) - seen["cls_token"]
+        if "size" in told:
+            cells = math.prod(_frame(told["size"], cube_stride[1:]))
+            return max(rows // max(cells, 1), 1), cells
         t = _time_of(rows, frames // cube_stride[0] if frames else 0, seen["cube_kernel"][0] == 1)
         return t, rows // t
     temporal = params.get("pos_embed_temporal")
@@ -210,17 +224,25 @@ def _hidden(params, found, seen, told):
     """Those fields, with their values, that no shape tells and nobody told."""
     conv = any("pool_k" in block["attn"] or "pool_q" in block["attn"] for block in params["blocks"])
     by_kernel = conv and isinstance(found.pool_kernel, str)
-    relative, pooled = found.positions == "relative", len(found.depths) > 1
+    relative, shrinks, keys = found.positions == "relative", len(found.depths) > 1, found.stride_kv is not None
+    by_table = (
+        found.positions == "separate" or relative and found.relative_time or found.positions == "joint" and "size" in told
+    )
     hidden = {
-        "frames": found.positions in ("space", "none") or (relative and not found.relative_time) and found.cube_kernel[0] > 1,
-        "size": found.positions == "none",
+        "frames": not by_table,
+        "size": True,  # a square, if nothing else
+        "depths": "depths" not in seen,
         "heads": "heads" not in seen,
         "cube_stride": any(k % 2 and k > 1 for k in found.cube_kernel),
-        "stride_q": pooled and not by_kernel and not relative,
-        "stride_kv": found.stride_kv is not None and not by_kernel,
-        "pool": pooled and not conv,
+        "stride_q": shrinks and not by_kernel and not relative,
+        "stride_kv": not conv or keys and not by_kernel,
+        "adaptive_kv": shrinks and keys and not by_kernel and not relative,
+        "pool": not conv and (shrinks or keys),
+        "pool_kernel": not conv and (shrinks or keys),
         "mask_unit": found.mask_unit is not None,
-        "residual_pooling": relative and found.cls_token,
+        "mask_unit_stages": found.mask_unit is not None,
+        "residual_pooling": True,
+        "mean_before_norm": True,
     }
     return ", ".join(
         f"{LABELS[field]} {getattr(found, field)}" for field, hides in hidden.items() if hides and field not in told

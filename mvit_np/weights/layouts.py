@@ -100,6 +100,8 @@ def hints(tensors, layout):
     cube = tensors.get(names.to_theirs(layout, "patch_embed.w")[0])
     if cube is not None and cube.ndim == 4:
         told["frames"] = 1
+    if layout in ("pytorchvideo", "torchvision", "timm"):
+        told["mean_before_norm"] = False
     if layout == "timm":
         told["depths"] = quirks.stage_depths(tensors)
         told |= {"residual_pooling": "all"} if "cls_token" in tensors else {}
