@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mvit_np.train.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain
+from mvit_np.train.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain, located
 from mvit_np.train.toml_text import to_toml
 
 
@@ -131,15 +131,67 @@ def test_a_mistake_is_one_sentence(changes, words):
         ("[optimiser]\nrate = 1\n", "no field 'optimiser': did you mean 'optimizer'"),
         ("epochs = [1]\n", "epochs is a number above 0, came"),
         ("model = 3\n", "model is text, came 3"),
+        ("recipe = -1\n", "there is no recipe -1: they are paper"),
+        ("recipe = 0\n", "there is no recipe 0"),
+        ('recipe = ""\n', "there is no recipe ''"),
+        ("[recipe]\nrate = 1\n", "there is no recipe {'rate': 1}"),
+        ("[[model]]\ndim = 8\n", "model is text, came"),
+        (f"model = {'[' * 100_000}\n", "is no TOML"),
+        (f"epochs = 1{'0' * 5000}\n", "is no TOML"),
+        (f"epochs = 1{'0' * 400}\n", "epochs is a number above 0, came 1000"),
+        ("warmup = 1e308\n", "warmup is a number >= 0, came 1e.308"),
+        ('views = "\u00b2x3"\n', "views is clips x crops"),
+        ("model_fields = 3\n", "model_fields is a table, came 3"),
+        ("seed = nan\n", "seed is a whole number >= 0, came nan"),
+        ('data = "a\0b"\n', "is no TOML"),
     ],
 )
 def test_a_mistake_in_a_file_names_the_file(text, words, tmp_path):
-    (tmp_path / "r.toml").write_text(text)
+    (tmp_path / "r.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=words) as mistake:
         Recipe.from_toml(tmp_path / "r.toml")
-    assert "r.toml" in str(mistake.value)
+    assert "r.toml" in str(mistake.value) and len(str(mistake.value)) < 500 and str(mistake.value).isprintable()
     with pytest.raises(FileNotFoundError, match="none at"):
         Recipe.from_toml(tmp_path / "other.toml")
+
+
+@pytest.mark.parametrize("text", ["(" * 100_000, "{[]: 1}", "1" * 5000, "\0", "-" * 100_000])
+def test_what_is_no_value_on_a_command_line_is_one_sentence(text):
+    with pytest.raises(ValueError, match="rate is a number above 0, came") as mistake:
+        Recipe.from_toml(None, {"rate": text})
+    assert len(str(mistake.value)) < 500
+
+
+def test_frames_are_as_far_apart_as_the_model_wants_them_unless_somebody_says(tmp_path):
+    """32x3 is 32 frames, every third."""
+    assert (Recipe().tau, Recipe(model="mvit_b_32x3").tau, RECIPES["small"].tau) == (4, 3, 4)
+    assert Recipe.from_toml(None, {"model": "mvitv2_l_40x3"}, base="paper").tau == 3
+    assert changed(Recipe(model="mvit_b_32x3"), {"model": "mvit_b_16x4"}).tau == 4
+    assert changed(Recipe(), {"model": "mvit_b_32x3", "tau": "2"}).tau == 2
+    assert changed(Recipe(tau=2), {"epochs": 3}).tau == 2
+    file = tmp_path / "r.toml"
+    file.write_text('tau = 2\nrecipe = "small"\n')
+    assert Recipe.from_toml(file).tau == Recipe.from_toml(file, {"model": "mvit_b_32x3"}).tau == 2
+    file.write_text(to_toml(Recipe(model="mvit_b_64x3")))
+    assert "\ntau = 3.0\n" in file.read_text() and Recipe.from_toml(file).tau == 3
+
+
+def test_a_name_that_is_not_utf_8_survives_a_file(tmp_path):
+    recipe = Recipe(data="d\udce9j\u00e0/\x7f\x1b", tests="\udcff")
+    (tmp_path / "r.toml").write_text(to_toml(recipe), encoding="utf-8", errors="surrogateescape")
+    assert Recipe.from_toml(tmp_path / "r.toml") == recipe
+
+
+def test_whole_paths_start_from_a_folder_or_from_here(tmp_path, monkeypatch):
+    there, here, said = tmp_path / "there", tmp_path / "here", []
+    for folder in (there / "a", here / "a", here / "b"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    recipe = located(Recipe(data="a", tests="b", weights=str(tmp_path / "w.npz")), there, said.append)
+    assert (recipe.data, recipe.tests, recipe.weights) == (str(there / "a"), str(here / "b"), str(tmp_path / "w.npz"))
+    assert len(said) == 1 and "there is no b" in said[0]
+    assert located(Recipe(data="digits", tests="c"), there).tests == str(there / "c")
+    assert located(Recipe(data="digits"), there).data == "digits" and located(Recipe(data="a")).data == str(here / "a")
 
 
 def test_what_may_differ_when_a_run_goes_on():

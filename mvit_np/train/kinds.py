@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+LARGEST = 1e100  # of a number: products of some stay finite
+SHOWN = 80  # letters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,11 @@ class Kind:
 
     def fitting(self, name, value, default):
         """The value as the field holds it. Raises ValueError with the rule where it is impossible."""
-        value = _tuples(value)
-        value = self.read(value)
-        if isinstance(default, float) and _is_whole(value):
+        value = self.read(_tuples(value))
+        if isinstance(default, float) and _is_whole(value) and abs(value) <= LARGEST:
             value = float(value)
         if not self.good(value):
-            raise ValueError(f"{name} is {self.rule}, came {value!r}: give such as {self.example}")
+            raise ValueError(f"{name} is {self.rule}, came {shown(value)}: give such as {self.example}")
         return value
 
 
@@ -47,8 +48,17 @@ def _plain(text):
         return named[text.strip().lower()]
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # the last two: thousands of brackets
         return tuple(part.strip() for part in text.split(",")) if "," in text else text.strip()
+
+
+def shown(value):
+    """A value in a message. (Python refuses to spell whole numbers of thousands of digits.)"""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} that is too long to show"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _tuples(value):
@@ -63,7 +73,7 @@ def _is_whole(v):
 
 
 def _is_number(v):
-    return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+    return isinstance(v, (int, float)) and not isinstance(v, bool) and -LARGEST <= v <= LARGEST
 
 
 def _is_pair(v, good=_is_number):
@@ -75,7 +85,7 @@ def _views(value):
     if _is_whole(value):
         return (value, 1)
     if isinstance(value, str):
-        return tuple(int(part) if part.strip().isdigit() else part for part in value.lower().split("x"))
+        return tuple(int(part) if part.strip().isdecimal() else part for part in value.lower().split("x"))
     return value
 
 
@@ -93,6 +103,7 @@ def _is_words(value):
 
 COUNT = Kind("a whole number >= 1", lambda v: _is_whole(v) and v >= 1, "1")
 NATURAL = Kind("a whole number >= 0", lambda v: _is_whole(v) and v >= 0, "0")
+TAU = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "4", read=lambda v: float(v) if _is_number(v) else v)
 POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "1")
 NOT_NEGATIVE = Kind("a number >= 0", lambda v: _is_number(v) and v >= 0, "0")
 SHARE = Kind("a share in [0, 1]", lambda v: _is_number(v) and 0 <= v <= 1, "0.5")

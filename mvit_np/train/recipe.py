@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from dataclasses import dataclass, field, replace
 
+from ..data.builtin import BUILTIN
+from ..presets import PRESETS, Preset
 from .kinds import (
     ASPECT,
     COUNT,
@@ -25,12 +28,14 @@ from .kinds import (
     SHARE_ABOVE_0,
     SHARE_BELOW_1,
     SWITCH,
+    TAU,
     TEXT,
     TWO_SHARES,
     VIEWS,
     one_of,
+    shown,
 )
-from .toml_text import table_in
+from .toml_text import BEGUN_IN, table_in
 
 
 def _option(default, kind, about):
@@ -50,7 +55,7 @@ class Recipe:
     tests: str | None = _option(None, MAYBE_TEXT, "the same for the tests; none: the built-in set's own, of others no tests")
     train_clips: int = _option(0, NATURAL, "how many to make, where a built-in set lets one choose; 0: its own number")
     test_clips: int = _option(0, NATURAL, "the same for its tests")
-    tau: float = _option(4.0, POSITIVE, "frames of 1/30 s from one frame of a clip to the next")
+    tau: float | None = _option(None, TAU, "frames of 1/30 s from one frame of a clip to the next; left out: the model's own")
     normalise: str = _option("video", one_of("video", "imagenet", "clip"), "what is done to the pixels")
     directed: bool = _option(False, SWITCH, "left and right matter to the classes: clips are not flipped, turned or sheared")
 
@@ -112,6 +117,8 @@ class Recipe:
     keep: int = _option(3, COUNT, "snapshots that are kept, the best one besides")
 
     def __post_init__(self):
+        if self.tau is None:
+            object.__setattr__(self, "tau", _tau_of(self.model))
         for f in dataclasses.fields(self):
             object.__setattr__(self, f.name, f.metadata["kind"].fitting(f.name, getattr(self, f.name), f.default))
         _check_together(self)
@@ -126,13 +133,20 @@ class Recipe:
         that is no TOML, an unknown name (the nearest is suggested) and an impossible value.
         """
         table = {} if path is None else table_in(path)
+        table.pop(BEGUN_IN, None)
         named = table.pop("recipe", None)
-        named = base or named
         try:
-            recipe = changed(known(named) if named else cls(), table)
+            recipe = changed(cls() if base is None and named is None else known(named if base is None else base), table)
         except ValueError as problem:
             raise ValueError(f"{path}: {problem}" if path else str(problem)) from None
-        return changed(recipe, changes or {})
+        given = {"tau": table["tau"]} if "tau" in table else {}  # it holds for another model too
+        return changed(recipe, given | (changes or {}))
+
+
+def _tau_of(model):
+    """A preset's. Whether there is such a preset is found out when its config is asked for."""
+    found = PRESETS.get(model) if isinstance(model, str) else None
+    return found.tau if found else Preset.tau
 
 
 # What may differ when a run is taken up again: where and how fast it goes, and what to do where it cannot go on as it was.
@@ -141,8 +155,8 @@ MAY_DIFFER = ("non_finite", "device", "graph", "workers", "ahead", "save_steps",
 
 def known(name):
     """One of RECIPES. Raises ValueError for another name, with the nearest."""
-    if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}: {_nearest(name, RECIPES)}they are {', '.join(RECIPES)}")
+    if not isinstance(name, str) or name not in RECIPES:
+        raise ValueError(f"there is no recipe {shown(name)}: {_nearest(name, RECIPES)}they are {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
@@ -158,6 +172,7 @@ def changed(recipe, changes):
             new[name] = _field(name).metadata["kind"].parsed(value)
     if new.get("model", recipe.model) != recipe.model:  # another preset is meant as it is
         model_fields = {key: value for key, value in model_fields.items() if f"model.{key}" in changes}
+        new.setdefault("tau", None)
     return replace(recipe, **{"model_fields": model_fields} | new)
 
 
@@ -165,6 +180,27 @@ def differing(ours, theirs):
     """The names of the fields in which two recipes differ and the outcome of a run with them."""
     names = [f.name for f in dataclasses.fields(Recipe) if f.name not in MAY_DIFFER]
     return [name for name in names if getattr(ours, name) != getattr(theirs, name)]
+
+
+def located(recipe, folder=None, say=None):
+    """The recipe with whole paths: relative ones start from `folder`, or from the current one where they lead nowhere there.
+
+    folder   None: the current one
+    say      called with a sentence for each path that is taken from the current folder instead
+    """
+    places = {name: _place(getattr(recipe, name), folder, say) for name in ("weights", "data", "tests")}
+    return replace(recipe, **places)
+
+
+def _place(name, folder, say):
+    if name is None or name in BUILTIN:
+        return name
+    there, here = os.path.abspath(os.path.join(folder or "", name)), os.path.abspath(name)
+    if os.path.exists(there) or not os.path.exists(here):
+        return there
+    if say:
+        say(f"the run was begun in {folder}, and there is no {name} now: that in the current folder is taken")
+    return here
 
 
 def from_plain(fields):
@@ -182,7 +218,7 @@ def _field(name):
 
 
 def _nearest(name, names):
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}? " if close else ""
 
 

@@ -7,10 +7,20 @@ import json
 import sys
 from pathlib import Path
 
+from ..plain_text import plain
 
-def to_toml(recipe):
-    """The recipe as a TOML file that `Recipe.from_toml` reads, each field under a comment on what it is."""
-    lines = [f"# {f.metadata['about']}\n{f.name} = {_toml(value)}" for f, value in _filled(recipe)]
+BEGUN_IN = "begun_in"  # no field of a recipe, but a note in that of a run's folder
+ABOUT_BEGUN_IN = "where this run was begun: its relative paths start there (--config does not look at it)"
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # names of files that are no UTF-8 come back as they were
+
+
+def to_toml(recipe, begun_in=None):
+    """The recipe as a TOML file that `Recipe.from_toml` reads, each field under a comment on what it is.
+
+    begun_in   the folder that relative paths start from, for the file in a run's folder
+    """
+    lines = [] if begun_in is None else [f"# {ABOUT_BEGUN_IN}\n{BEGUN_IN} = {_toml(str(begun_in))}"]
+    lines += [f"# {f.metadata['about']}\n{f.name} = {_toml(value)}" for f, value in _filled(recipe)]
     model = [f"{name} = {_toml(value)}" for name, value in {"preset": recipe.model, **recipe.model_fields}.items()]
     return "\n".join([*lines, "", "[model]  # a preset, and fields of its config where they differ", *model, ""])
 
@@ -29,7 +39,7 @@ def _toml(value):
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)  # TOML escapes alike
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # else TOML escapes alike
     return '"none"' if value is None else repr(value)
 
 
@@ -45,9 +55,9 @@ def table_in(path):
     else:
         import tomli as tomllib
     try:
-        return _flat(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise ValueError(f"{path} is no TOML ({problem}): write lines such as `epochs = 10`") from None
+        return _flat(tomllib.loads(Path(path).read_text(**ENCODING)))
+    except (ValueError, RecursionError) as problem:  # the latter: thousands of brackets
+        raise ValueError(f"{path} is no TOML ({plain(problem)}): write lines such as `epochs = 10`") from None
 
 
 def _flat(table):
