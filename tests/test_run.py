@@ -17,15 +17,17 @@ import mvit_np as mv
 from mvit_np import ops
 from mvit_np import tree as trees
 from mvit_np.data.datasets import ArrayClips, BrokenExample
+from mvit_np.outputs import LEDGER
 from mvit_np.runs import prepare, run
 from mvit_np.runs import task as tasks
+from mvit_np.tiles import use_threads
 from mvit_np.train import snapshot
 from mvit_np.train.distributed import Alone
 from mvit_np.train.evaluate import Views, evaluate
 from mvit_np.train.guard import NotFinite
 from mvit_np.train.loop import Optimizer, fit
 from mvit_np.train.recipe import RECIPES, changed
-from mvit_np.train.run_folder import FIELDS, read_rows
+from mvit_np.train.run_folder import FIELDS, WRITTEN, read_rows
 
 SMOKE = changed(RECIPES["smoke"], {"epochs": 0.75, "test_every": 0.4})
 STEPS = 12  # 64 clips, 4 of them in each batch of 8 with 2 repeats, three quarters of an epoch
@@ -67,7 +69,7 @@ def test_a_run_writes_a_row_a_step_and_a_model_that_loads(undisturbed):
     assert [row["step"] for row in kept] == [row["step"] for row in rows]
     np.testing.assert_allclose([row["loss"] for row in kept], [row["loss"] for row in rows], rtol=1e-8)
     names = {path.name for path in folder.iterdir()}
-    assert names == {".lock", "recipe.toml", "classes.txt", "metrics.csv", "curves.png", "snapshots", "model.npz"}
+    assert names == {*WRITTEN, LEDGER}
     params, config = mv.load(folder / "model.npz")
     assert config.num_classes == 8 == len((folder / "classes.txt").read_text().splitlines())
     assert np.isfinite(mv.forward(params, np.zeros((1, *config.thw, 1), np.float32), config)).all()
@@ -111,6 +113,19 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(at, last, undisturb
     assert finish(None, tmp_path, resume=True) == [] and same(undisturbed[0], tmp_path)  # done is done
 
 
+def test_a_run_goes_on_with_another_number_of_threads_and_ends_with_the_same_bits(tmp_path):
+    """With batches large enough to be cut into tiles, which the threads share."""
+    recipe = changed(RECIPES["small"], {"epochs": 0.2, "train_clips": 320, "test_clips": 8, "mixup": 0, "rand_layers": 0})
+    asked = iter(range(1, 100))
+    with use_threads(1):
+        finish(recipe, tmp_path / "one")
+        finish(recipe, tmp_path / "parts", stop=lambda: next(asked) == 1)
+    with use_threads(2):
+        finish(None, tmp_path / "parts", resume=True)
+        finish(recipe, tmp_path / "two")
+    assert same(tmp_path / "one", tmp_path / "two") and same(tmp_path / "one", tmp_path / "parts")
+
+
 def test_a_damaged_snapshot_is_said_and_the_one_before_it_taken(undisturbed, tmp_path):
     asked = iter(range(1, 100))
     finish(SMOKE, tmp_path, stop=lambda: next(asked) == 8)  # after step 7, and the test after step 6
@@ -141,8 +156,8 @@ def test_a_test_that_is_stopped_twice_is_done_at_last(undisturbed, tmp_path):
     assert same(undisturbed[0], tmp_path)
     rows, expected = (read_rows(folder / "metrics.csv") for folder in (tmp_path, undisturbed[0]))
     assert [row["test_accuracy"] for row in rows] == [row["test_accuracy"] for row in expected]
-    best = [snapshot.latest(folder / "snapshots", best=True)[0]["step"] for folder in (tmp_path, undisturbed[0])]
-    assert best[0] == best[1]
+    best = [mv.load(folder, best=True)[0] for folder in (tmp_path, undisturbed[0])]
+    np.testing.assert_array_equal(flat(best[0]), flat(best[1]))
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("fcntl"), reason="needs a system with file locks as Unix has them")

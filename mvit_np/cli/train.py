@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import signal
 import sys
 import textwrap
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,16 @@ from tqdm import tqdm
 
 from .. import runs
 from ..backend import memory
+from ..outputs import check_not_read
+from ..plain_text import plain
 from ..tiles import threads, use_threads
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
-from ..train.recipe import RECIPES, Recipe, changed
-from ..train.run_folder import MODEL, RECIPE
+from ..train.recipe import RECIPES, Recipe, changed, located
+from ..train.run_folder import LOCK, RECIPE, WRITTEN, recipe_in
 from ..train.toml_text import to_toml
-from .arguments import MISTAKES
+from .arguments import MISTAKES, place
+from .terminal import tell
 
 BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
 RECENT = 20  # steps that the live line averages over
@@ -40,10 +43,11 @@ def add(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a field may begin like an option
     )
-    parser.add_argument("--config", metavar="FILE", help="a recipe in TOML")
+    parser.add_argument("--config", type=place, metavar="FILE", help="a recipe in TOML")
     parser.add_argument("--recipe", metavar="NAME", help=f"one by name, on which the file and the fields build: {_names()}")
-    parser.add_argument("--out", metavar="FOLDER", help="for metrics.csv, curves.png, snapshots and the model")
+    parser.add_argument("--out", type=place, metavar="FOLDER", help="for metrics.csv, curves.png, snapshots and the model")
     parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, or begin where there is none")
+    parser.add_argument("--data-changed", action="store_true", help="with --resume: go on although the examples are others now")
     parser.add_argument("--show", action="store_true", help="print the recipe as TOML, with a comment a field, and end")
     parser.set_defaults(run=run, takes_fields=True)
 
@@ -61,11 +65,11 @@ def run(arguments):
     share = use_threads(max(1, threads() // comm.local_size))  # the ranks of one machine share its cores
     with comm.guarding(MISTAKES), _signals() as stop, quiet, share:
         try:
-            options = {"resume": arguments.resume, "comm": comm, "say": partial(tqdm.write, file=sys.stderr)}
+            options = {"resume": arguments.resume, "data_changed": arguments.data_changed, "comm": comm, "say": _say}
             job = runs.prepare(recipe, out, **options)
             return _train(job, stop)
         except NotFinite as problem:
-            print(f"mvit-np: {problem}", file=sys.stderr)
+            tell(problem)
             return 1
 
 
@@ -75,12 +79,17 @@ def _asked(arguments):
     if not (arguments.config or named):
         alone = changes.get("device", "").startswith("cuda")
         named, out = (GPU, out or GPU_FOLDER) if alone else (None, out)
-        there = Path(out or "") / RECIPE
-        if arguments.resume and there.is_file():
-            return changed(Recipe.from_toml(there), changes), out
+        if arguments.resume and (Path(out or "") / RECIPE).is_file():
+            return changed(located(*recipe_in(out or "")), changes), out
         if not alone:
             raise ValueError(f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}")
+    if arguments.config and out and not arguments.resume:
+        check_not_read([Path(out) / name for name in WRITTEN], [arguments.config])
     return Recipe.from_toml(arguments.config, changes, base=named), out
+
+
+def _say(sentence):
+    tqdm.write(plain(sentence), file=sys.stderr)
 
 
 def fields_in(words):
@@ -130,7 +139,7 @@ def _train(job, stop):
             _show(bar, shown, row)
             bar.update(batch)
     done = first if row is None else row["step"]
-    if not (job.folder / MODEL).is_file():  # it is written after the last step and its test
+    if not job.finished.is_set():
         return _stopped(job, done, stop() or signal.SIGTERM)
     if job.writes:
         print(_ending(job, start, row))
@@ -167,11 +176,8 @@ def _show(bar, shown, row):
 def _stopped(job, done, number):
     if job.writes:
         name = signal.Signals(number).name
-        print(
-            f"mvit-np: {name} after step {done} of {job.steps}, which is saved; "
-            f"go on with: mvit-np train --out {job.folder} --resume",
-            file=sys.stderr,
-        )
+        again = f"mvit-np train --out {shlex.quote(str(job.folder))} --resume"
+        tell(f"{name} after step {done} of {job.steps}, which is saved; go on with: {again}")
     return 128 + number
 
 
@@ -186,8 +192,8 @@ def _ending(job, start, row):
             said.append(f"{taken / 1e9:.2f} GB in use on the device")
         if row["test_accuracy"] is not None:
             said.append(f"{row['test_accuracy']:.1%} of {len(job.task.tests)} clips to test on right")
-    files = ", ".join(path.name for path in sorted(job.folder.glob("[!.]*")))
-    return "\n".join(filter(None, [", ".join(said), f"wrote into {job.folder}: {files}"]))
+    files = ", ".join(name for name in sorted(WRITTEN) if name != LOCK and (job.folder / name).exists())
+    return "\n".join(filter(None, [", ".join(said), f"wrote into {plain(job.folder)}: {files}"]))
 
 
 def _names():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from ..backend import is_array, to_device
 from ..train.distributed import Alone
 from ..train.loop import State, begin
 from ..train.recipe import Recipe, from_plain
-from ..train.run_folder import claim, look_into
+from ..train.run_folder import claim, look_into, steps_of
+from . import examples
 from . import task as tasks
 
 
@@ -34,7 +36,11 @@ class Job:
     best: float | None  # accuracy in a test so far
     lock: Any  # a context in which this process alone writes into the folder
     say: Callable  # takes a sentence that the user should read
+    begun_in: str | None  # the folder that the recipe's relative paths start from
+    data: Any  # what a snapshot keeps of the examples, where this process writes
+    renewed: bool  # whether that is not what the snapshot says that it goes on from
     said: set = field(default_factory=set)  # what need not be said again
+    finished: Event = field(default_factory=Event)  # set once the model is written
 
     @property
     def writes(self):
@@ -42,30 +48,44 @@ class Job:
         return self.comm.rank == 0
 
 
-def prepare(recipe, folder, *, resume=False, comm=None, say=None):
+def prepare(recipe, folder, *, resume=False, data_changed=False, comm=None, say=None):
     """The `Job` of a recipe (None: that of the run in `folder`), begun or with `resume` taken up at its newest snapshot.
 
-    say   called with a sentence about whatever is left out or goes otherwise than one would expect
+    data_changed   go on also where the examples are others than the run had so far
+    say            called with a sentence about whatever is left out or goes otherwise than one would expect
 
-    Raises ValueError or FileNotFoundError where the folder is another run's or cannot be written, or the recipe is impossible.
+    Raises ValueError or FileNotFoundError where the folder is another run's or cannot be written, the recipe is impossible,
+    or the data have other classes, or without `data_changed` other examples, than the run had so far.
     """
-    comm, say, found = comm or Alone(), say or (lambda sentence: None), (None, None)
+    comm, say, found = comm or Alone(), say or (lambda sentence: None), None
     if comm.rank == 0:
-        recipe, saved, said = look_into(folder, recipe, resume)
-        for sentence in said:
+        looked = look_into(folder, recipe, resume)
+        for sentence in looked.said:
             say(sentence)
-        found = asdict(recipe), saved
-    plain, saved = comm.broadcast(found)
-    recipe = from_plain(plain)
+        found = asdict(looked.recipe), asdict(looked.placed), looked.begun_in, looked.state
+    plain, plain_placed, begun_in, saved = comm.broadcast(found)
+    recipe, placed = from_plain(plain), from_plain(plain_placed)
     _check_machine(recipe, comm)
-
-    task = tasks.task_of(recipe)
+    task = tasks.task_of(placed)
+    record, renewed = _noted(task, placed, saved, folder, data_changed, say) if comm.rank == 0 else (None, False)
     loader = tasks.loader_of(recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}"))
-    steps = max(round(recipe.epochs * loader.steps_per_epoch), 1)
-    state = _taken_up(saved, recipe.device) if saved else _begun(recipe, task, comm)
-    lock = claim(folder, recipe, task.train.classes) if comm.rank == 0 else nullcontext()
+    steps = steps_of(recipe, loader.steps_per_epoch)
+    state = _taken_up(saved, recipe.device) if saved else _begun(placed, task, comm)
+    lock = claim(folder, recipe, begun_in, task.train.classes, record.table) if record else nullcontext()
     seconds, best = (saved["seconds"], saved["best"]) if saved else (0.0, None)
-    return Job(Path(folder), recipe, task, comm, loader, state, steps, seconds, best, lock, say)
+    data = record and record.summary
+    return Job(Path(folder), recipe, task, comm, loader, state, steps, seconds, best, lock, say, begun_in, data, renewed)
+
+
+def _noted(task, placed, saved, folder, data_changed, say):
+    """(record of the examples, whether they are others than before), once it is known that the run may go on with them."""
+    for sentence in tasks.notes_of(task.train, task.tests):
+        say(sentence)
+    record = examples.record_of(task, placed)
+    sentence = examples.check(record, saved, folder, data_changed) if saved else ""
+    if sentence:
+        say(sentence)
+    return record, bool(sentence)
 
 
 def _check_machine(recipe, comm):

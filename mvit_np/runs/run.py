@@ -6,19 +6,20 @@ is random follows from the seed and the step (`data/draws.py`). Nothing here pri
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 
 from ..backend import to_host
+from ..outputs import telling
 from ..precision import use_precision
 from ..train import snapshot
 from ..train.evaluate import evaluate
-from ..train.run_folder import CURVES, MODEL, SNAPSHOTS, Metrics
-from ..weights import save
-from ..outputs import telling
+from ..train.run_folder import CURVES, SNAPSHOTS, Metrics
+from ..train.toml_text import BEGUN_IN
+from ..weights.about import About
+from ..weights.load import BEST, MODEL, save
 from . import task as tasks
 from .steps import steps
 
@@ -33,6 +34,8 @@ def run(job, stop=lambda: False):
     """
     state, clock, best, saved_at = job.state, _Clock(job.seconds), job.best, time.monotonic()
     with job.lock, closing(steps(job, stop)) as taken, closing(_metrics(job)) as metrics:
+        if job.renewed:  # else the next one to go on would be asked about the examples again
+            _save(job, metrics, state, clock.seconds, best, better=False)
         if _is_left_untested(job, metrics.rows):
             with clock.standing():
                 test = _tested(job, state, stop)
@@ -160,6 +163,8 @@ def _save_is_due(job, step, saved_at):
 def _save(job, metrics, state, seconds, best, better):
     if job.writes:
         metrics.sync()
+        if better:  # before the snapshot that says how good it is
+            _write(job, BEST, state)
         written = {
             "step": state.step,
             "seconds": seconds,
@@ -169,23 +174,30 @@ def _save(job, metrics, state, seconds, best, better):
             "average": state.average,
             "recipe": asdict(job.recipe),
             "config": asdict(job.task.config),
+            BEGUN_IN: job.begun_in,
+            "data": job.data,
         }
-        snapshot.save(job.folder / SNAPSHOTS, written, keep=job.recipe.keep, best=better)
+        snapshot.save(job.folder / SNAPSHOTS, written, keep=job.recipe.keep)
+
+
+def _write(job, name, state):
+    """The model to use, with what it needs outside its run."""
+    about = About(tuple(job.task.train.classes), job.recipe.tau, job.recipe.normalise)
+    with telling(job.folder / name):
+        save(job.folder / name, to_host(learned(state)), job.task.config, about)
 
 
 def _draw(job, rows):
     if job.writes:
         from .. import visualize
 
-        figure = visualize.curves_figure(rows, chance=1 / len(job.task.train.classes))
-        whole = visualize.save(figure, job.folder / f".{CURVES}")
-        os.replace(whole, job.folder / CURVES)
+        visualize.save(visualize.curves_figure(rows, chance=1 / len(job.task.train.classes)), job.folder / CURVES)
 
 
 def _finish(job, state, rows):
     if job.writes:
-        with telling(job.folder / MODEL):
-            save(job.folder / MODEL, to_host(learned(state)), job.task.config)
+        _write(job, MODEL, state)
     if rows:
         _draw(job, rows)
     job.comm.barrier()
+    job.finished.set()

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..backend import default_rng, from_host, to_host
 from ..config import MViTConfig
 from ..data.augment import augmentation
@@ -20,6 +22,7 @@ from ..data.loader import Loader
 from ..data.mixing import mix
 from ..model import forward, init
 from ..ops import cross_entropy
+from ..plain_text import plain
 from ..presets import preset
 from ..resize import resize
 from ..train.decay import decays_except
@@ -54,9 +57,28 @@ def task_of(recipe):
     if recipe.tests is not None:
         tests = data_sets(recipe.tests, base, recipe, train.classes)[0 if recipe.tests not in BUILTIN else 1]
     config = _fitting(base, train, recipe)
-    if tests is not None and tuple(tests.classes) != tuple(train.classes):
-        raise ValueError(f"tests have the classes of the training; {recipe.tests} has {len(tests.classes)} others: correct it")
+    if tests is not None:
+        tests = counted_in(train.classes, tests, recipe.tests or recipe.data)
     return Task(config, train, tests, recipe.directed or train.direction_sensitive)
+
+
+def counted_in(classes, data, name):
+    """The data set with labels that count these classes; it may have fewer of them. ValueError where it has others."""
+    classes = tuple(classes)
+    if others := [label for label in data.classes if label not in classes]:
+        raise ValueError(
+            f"a test has the model's {len(classes)} classes; {name} has {len(data.classes)}, and {plain(others[0])} is none of "
+            f"the model's ({', '.join(map(plain, classes[:3]))}, ...): give data that the model was trained for"
+        )
+    if tuple(data.classes) == classes:
+        return data
+    places = np.array([classes.index(label) for label in data.classes])
+    return replace(data, labels=places[data.labels], classes=classes)
+
+
+def notes_of(*data):
+    """What the data sets have to say about files that they left out, each sentence once."""
+    return tuple(dict.fromkeys(note for one in data if one is not None for note in getattr(one, "notes", ())))
 
 
 def model_config(recipe, **also):
@@ -80,9 +102,11 @@ def data_sets(name, config, recipe, classes=None):
         return builtin(name, **{part: count for part, count in sizes.items() if count})
     path = Path(name)
     if not path.exists():
-        near = difflib.get_close_matches(name, BUILTIN, n=1)
+        near = difflib.get_close_matches(path.name, BUILTIN, n=1)
         meant = f"did you mean {near[0]!r}" if near else f"the built-in ones are {', '.join(BUILTIN)}"
-        raise ValueError(f"there is no data set, folder or table {name!r}: {meant}, or check the path")
+        raise ValueError(
+            f"there is no data set {path.name!r}, and no folder or table {path.absolute()}: {meant}, or check the path"
+        )
     make = FilmTable.from_folder if path.is_dir() else FilmTable.from_csv
     cover, grey = cover_of(config.size_hw), config.channels == 1
     return make(path, config.frames, recipe.tau, cover, grey, classes=classes, direction_sensitive=recipe.directed), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from ..config import MViTConfig
 from ..data.builtin import BUILTIN
 from ..train import snapshot
 from ..train.evaluate import Views, evaluate
-from ..train.recipe import Recipe
-from ..train.run_folder import CLASSES, MODEL, RECIPE, SNAPSHOTS
-from ..weights import load
+from ..train.recipe import Recipe, located
+from ..train.run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, recipe_in
+from ..weights.about import About
+from ..weights.load import BEST, MODEL, open_model
 from . import task as tasks
 
 
@@ -27,6 +29,8 @@ class Trained:
     recipe: Recipe  # the run's, or for a file of weights one with the views and pixels that such a model is tested with
     classes: tuple[str, ...] | None  # in the order of the scores
     folder: Path | None  # of the run
+    about: About  # what is known of its classes, and of how clips are sampled and normalised
+    begun_in: str | None = None  # the folder that the recipe's relative paths start from
 
 
 @dataclass(frozen=True)
@@ -42,39 +46,62 @@ class Test:
         return f"{self.views.clips} x {self.views.crops} views"
 
 
-def trained(path, device="cpu"):
+def trained(path, device="cpu", best=False):
     """The `Trained` of a file of weights or of a run's folder: its last parameters, or while it runs the best so far.
+
+    best   of a run's folder: the best so far in any case
 
     Raises FileNotFoundError or ValueError where there is none.
     """
     path = Path(path)
     if not path.is_dir():
-        params, config = load(path)
-        return Trained(to_device(params, device), config, Recipe(normalise=default_normalisation(config)), None, None)
+        return _of_file(path, device, best)
     if not (path / RECIPE).is_file():
         raise ValueError(f"{path} is no folder of a run (it has no {RECIPE}): give one, or a file of weights")
-    params, config = _of_run(path)
-    classes = tuple((path / CLASSES).read_text(encoding="utf-8").splitlines()) if (path / CLASSES).is_file() else None
-    return Trained(to_device(params, device), config, Recipe.from_toml(path / RECIPE), classes, path)
+    recipe, begun_in = recipe_in(path)
+    params, config = _of_run(path, best, is_finished(path, recipe))
+    about = About(classes_in(path), recipe.tau, recipe.normalise)
+    return Trained(to_device(params, device), config, recipe, about.classes, path, about, begun_in)
 
 
-def test_of(found, data=None, views=None, tau=None, normalise=None):
-    """The `Test` of a `Trained`: of the data named, else of its run's tests; the rest as its recipe has it, or as given.
+def _of_file(path, device, best):
+    found = open_model(path, best=best)
+    if assumed := [note.text for note in found.notes if note.assumed]:
+        warnings.warn(f"{path}: {'; '.join(assumed)}", stacklevel=3)
+    recipe = Recipe(tau=found.about.tau, normalise=default_normalisation(found.config))
+    return Trained(to_device(found.params, device), found.config, recipe, found.about.classes, None, found.about)
+
+
+def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
+    """The `Test` of a `Trained`: of the data named, else of its run's tests; the rest as given, or as the model tells.
+
+    say   called with a sentence about what nobody tells and is assumed, and about files that are left out
 
     Raises ValueError or FileNotFoundError where there are no such data, or they have other classes than the model.
     """
-    given = {"views": views, "tau": tau, "normalise": normalise}
-    recipe = replace(found.recipe, **{name: value for name, value in given.items() if value is not None})
+    say, about = say or (lambda sentence: None), found.about
+    recipe = located(found.recipe, found.begun_in, say)
+    recipe = replace(recipe, views=views or recipe.views, tau=recipe.tau if tau is None else tau)
     name = data or recipe.tests or (recipe.data if recipe.data in BUILTIN else None)
     if name is None:
         raise ValueError(f"a test needs data: give --data with {', '.join(BUILTIN)}, a folder of class/video.mp4, or a CSV")
+    assumed = {"pixels are normalised": ("normalise", normalise or about.normalise, repr(recipe.normalise))}
+    if found.config.frames > 1 and name not in BUILTIN:
+        assumed["far apart a clip's frames are"] = ("tau", tau or about.tau, f"{recipe.tau:g}")
+    for what, (option, known, value) in assumed.items():
+        if known is None:
+            say(f"the file does not say how {what}: {value} is assumed; give --{option} if that is wrong")
     chosen = tasks.data_sets(name, found.config, recipe, found.classes)[1 if name in BUILTIN else 0]
-    if len(chosen.classes) != found.config.num_classes:
+    for sentence in tasks.notes_of(chosen):
+        say(sentence)
+    if found.classes is not None:
+        chosen = tasks.counted_in(found.classes, chosen, name)
+    elif len(chosen.classes) != found.config.num_classes:
         raise ValueError(
             f"a test has the model's {found.config.num_classes} classes; {name} has {len(chosen.classes)}: give the data that "
             "the model was trained for"
         )
-    return Test(chosen, Views(found.config.size_hw, *recipe.views, recipe.normalise))
+    return Test(chosen, Views(found.config.size_hw, *recipe.views, normalise or about.normalise or recipe.normalise))
 
 
 def evaluated(found, test, **options):
@@ -82,17 +109,24 @@ def evaluated(found, test, **options):
     return evaluate(tasks.scores_of(found.params, found.config), test.data, test.views, **options)
 
 
-def _best(path):
-    try:
-        return snapshot.latest(path / SNAPSHOTS, best=True)[0]
-    except ValueError:  # damaged; the newest one will do
-        return None
-
-
-def _of_run(path):
-    if (path / MODEL).is_file():
-        return load(path / MODEL)
-    state = _best(path) or snapshot.latest(path / SNAPSHOTS)[0]
+def _of_run(path, best, finished):
+    """(params, config): model.npz, or of a run that is not finished best.npz, else of the newest snapshot."""
+    names = (MODEL, BEST) if finished and not best else (BEST,)
+    for name in names:
+        if (path / name).is_file():
+            found = open_model(path / name)
+            return found.params, found.config
+    state = _marked_best(path) or (None if best else snapshot.latest(path / SNAPSHOTS, needs=STATE)[0])
+    if state is None and best:
+        raise ValueError(f"the run in {path} has no {BEST}, which is written at the best test so far: wait for one")
     if state is None:
         raise ValueError(f"the run in {path} has not saved anything yet: wait for its first snapshot")
     return state["params"] if state["average"] is None else state["average"], MViTConfig(**state["config"])
+
+
+def _marked_best(path):
+    """The best so far of a run by an earlier version, which had no best.npz."""
+    try:
+        return snapshot.latest(path / SNAPSHOTS, best=True, needs=STATE)[0]
+    except ValueError:  # damaged; the newest one will do
+        return None

@@ -20,10 +20,9 @@ parameters, which therefore never travel again. Another number of ranks adds in 
 Whatever decides the course of a run has to be decided alike everywhere, or some ranks wait for those that left: look at what
 `mean` returned (a NaN of one rank is there on all). A wish to stop travels with the gradients: `share` of `fit`.
 
-Why the sum does not begin while the backward pass still runs: it was tried, with chunks sent by Iallreduce as their
-gradients became ready, on two ranks of one machine with a core each. For mvit_micro and for gradients as large as
-mvit_s_16x4's nothing was gained that stood out from the noise: MPI adds on the ranks' own cores, so there is nothing to
-hide behind. A network that works by itself may tell otherwise: `docs/scaling_ranks.py` has a model.
+Why the sum does not begin while the backward pass still runs: it was tried, with chunks sent by Iallreduce as their gradients
+became ready, on two ranks of one machine with a core each, for mvit_micro and for gradients as large as mvit_s_16x4's. Nothing
+stood out from the noise: MPI adds on the ranks' own cores. A network may tell otherwise: `docs/scaling_ranks.py` has a model.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ import numpy as np
 from .. import tree as trees
 from ..backend import array_module, is_array, same_kind, synchronize, to_device
 from ..extras import install
+from ..plain_text import plain
 from . import lookout
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # in the environment of what mpiexec started
@@ -153,7 +153,7 @@ class Mpi:
         lines = traceback.format_exception(kind, error, trace)
         where = f"rank {self.rank} of {self.size} (process {os.getpid()} on {platform.node()})"
         sys.stdout.flush()
-        sys.stderr.write(f"{''.join(lines) if trace else ''}{where} ends the job: {lines[-1].strip()}\n")
+        sys.stderr.write(f"{''.join(lines) if trace else ''}{where} ends the job: {plain(lines[-1].strip())}\n")
         sys.stderr.flush()
         if self._line:
             lookout.leave(self._line)

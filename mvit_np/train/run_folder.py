@@ -2,65 +2,136 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import os
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from .. import outputs
 from ..outputs import replacing, telling
+from ..weights.load import BEST, MODEL
 from . import snapshot
-from .recipe import Recipe, differing, from_plain
-from .toml_text import to_toml
+from .recipe import Recipe, differing, from_plain, located
+from .toml_text import BEGUN_IN, ENCODING, table_in, to_toml
 
 FIELDS = (
     "step", "epoch", "seconds", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_s", "test_accuracy",
     "test_top5",
 )  # fmt: skip
 RECIPE, METRICS, SNAPSHOTS = "recipe.toml", "metrics.csv", "snapshots"
-MODEL, CLASSES, CURVES = "model.npz", "classes.txt", "curves.png"  # what a run writes besides
+CLASSES, EXAMPLES, CURVES = "classes.txt", "examples.csv", "curves.png"
 LOCK = ".lock"
+WRITTEN = (RECIPE, METRICS, SNAPSHOTS, CLASSES, EXAMPLES, CURVES, MODEL, BEST, LOCK)  # all that a run writes into its folder
+STATE = {  # what a snapshot of a run holds; those of earlier versions lack `data` and `begun_in`
+    "seconds": (int, float), "best": (int, float, type(None)), "params": dict, "average": (dict, type(None)),
+    "optimizer": object, "recipe": dict, "config": dict,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """The run that a folder is for."""
+
+    recipe: Recipe  # as it was given
+    placed: Recipe  # the same with whole paths
+    begun_in: str | None  # the folder that its relative paths start from
+    state: Any  # of the newest snapshot, or None
+    said: list  # sentences about it
 
 
 def look_into(path, recipe, resume=False):
-    """(recipe, state of the newest snapshot or None, sentences about it) of the run that `path` is for; nothing is written.
+    """What there is of the run that `path` is for, as `Found`; nothing is written.
 
     recipe   what was asked for; None: that of the run there
-    Raises ValueError where a run is there and `resume` does not ask for it, or it is one of another recipe.
+    Raises ValueError where a run is there and `resume` does not ask for it, or it is one of another recipe, and where the
+    folder holds what is not a run's.
     """
     path = Path(path)
-    state, said = snapshot.latest(path / SNAPSHOTS)
-    if state is None and not read_rows(path / METRICS):  # nothing was learned here
+    state, said = snapshot.latest(path / SNAPSHOTS, needs=STATE)
+    rows = read_rows(path / METRICS)
+    if state is None and not rows:  # nothing was learned here
         if recipe is None:
             raise ValueError(f"there is no run to go on with in {path}: give its folder, or a recipe to begin one")
-        return recipe, None, said
+        placed = located(recipe)
+        outputs.check_own(path, "train", WRITTEN)
+        _check_beginning(path, placed, (MODEL, BEST))
+        return Found(recipe, placed, os.getcwd(), None, said)
     if not resume:
         raise ValueError(f"{path} holds a run already: go on with it by --resume, or give another folder with --out")
+    old, begun_in = (from_plain(state["recipe"]), state.get(BEGUN_IN)) if state else recipe_in(path)
+    placed = located(old, begun_in, said.append)
     if state is None:
-        said = [f"the run in {path} has no snapshot yet: it begins anew"]
-    old = from_plain(state["recipe"]) if state else Recipe.from_toml(path / RECIPE)
-    return _same_recipe(old, recipe, path), state, said
+        said.append(f"the run in {path} has no snapshot yet: it begins anew")
+        _check_beginning(path, placed, (MODEL,))  # a best.npz is from the moment before its snapshot
+    return Found(*_same_recipe(old, placed, recipe, path), begun_in, state, said)
 
 
-def claim(path, recipe, classes):
-    """Write the recipe and the names of the classes into the folder; the file whose closing gives the folder free.
+def recipe_in(path):
+    """(recipe, the folder that its relative paths start from, or None) of the run in a folder."""
+    file = Path(path) / RECIPE
+    begun_in = table_in(file).get(BEGUN_IN)
+    return Recipe.from_toml(file), begun_in if isinstance(begun_in, str) else None
+
+
+def classes_in(path):
+    """The names of the classes of the run in a folder; None where it has no list."""
+    file = Path(path) / CLASSES
+    return tuple(file.read_text(**ENCODING).removesuffix("\n").split("\n")) if file.is_file() else None
+
+
+def steps_of(recipe, steps_per_epoch):
+    """The number of steps of a run."""
+    return max(round(recipe.epochs * steps_per_epoch), 1)
+
+
+def is_finished(path, recipe):
+    """Whether the run in a folder did its last step, as its metrics.csv tells; true where that tells nothing."""
+    rows = read_rows(Path(path) / METRICS)
+    if not rows or not (rows[-1]["epoch"] or 0) > 0:
+        return True
+    done, epochs = rows[-1]["step"], rows[-1]["epoch"]
+    return done >= steps_of(recipe, round(done / epochs))
+
+
+def claim(path, recipe, begun_in, classes, examples):
+    """Write the recipe, the names of the classes and the table of examples; the file whose closing gives the folder free.
 
     Raises ValueError where it cannot be written, and where another process has claimed it. (Where the system or the disk has
     no locks, nobody is told of another.)
     """
     path = Path(path)
+    names = "".join(f"{label}\n" for label in classes)
     try:
         (path / SNAPSHOTS).mkdir(parents=True, exist_ok=True)
+        ours = (path / LOCK).exists()
+        outputs.claim(path, "train", WRITTEN)
         lock = _locked(path)
-        for left_behind in path.glob(".*.part"):  # by `replacing`, in a process that was killed
-            left_behind.unlink()
-        for name, text in {RECIPE: to_toml(recipe), CLASSES: "".join(f"{label}\n" for label in classes)}.items():
+        if ours:
+            snapshot.sweep(path)
+        for name, text in {RECIPE: to_toml(recipe, begun_in), CLASSES: names, EXAMPLES: examples}.items():
             with replacing(path / name) as file:
-                file.write(text.encode())
+                file.write(text.encode(**ENCODING))
     except OSError as problem:
         reason = problem.strerror or problem
         raise ValueError(f"the folder {path} cannot be written ({reason}): give another with --out") from None
     return lock
+
+
+def _check_beginning(path, placed, models):
+    """Raise ValueError where a run that begins would write over a model, or into what it reads."""
+    for name in models:
+        if (path / name).exists():
+            raise ValueError(
+                f"{path} holds the {name} of an earlier run, which this one would write over: move it away, or give another "
+                "folder with --out"
+            )
+    tables = [Path(name) for name in (placed.data, placed.tests) if name and os.path.exists(name)]
+    outputs.check_not_read([path / name for name in WRITTEN], [*tables, *([placed.weights] if placed.weights else [])])
+    for read in tables:
+        if read.is_dir() and path.resolve().is_relative_to(read.resolve()):
+            raise ValueError(f"a run does not write among its data; {path} is in {read}: give another folder with --out")
 
 
 def _locked(path):
@@ -77,17 +148,18 @@ def _locked(path):
     return lock
 
 
-def _same_recipe(old, new, path):
-    """The recipe to go on with: the old one, on the machine of the new one."""
+def _same_recipe(old, placed, new, path):
+    """The recipe to go on with, and the same with whole paths: the old one, on the machine of the new one."""
     if new is None:
-        return old
-    if names := differing(old, new):
+        return old, placed
+    asked = located(new)
+    if names := differing(placed, asked):
         name = names[0]
         raise ValueError(
-            f"the run in {path} has {name} = {getattr(old, name)!r}, you ask for {getattr(new, name)!r}: a run goes on as it "
-            "began; leave that out, or give another folder with --out"
+            f"the run in {path} has {name} = {getattr(placed, name)!r}, you ask for {getattr(asked, name)!r}: a run goes on as "
+            "it began; leave that out, or give another folder with --out"
         )
-    return new
+    return replace(new, weights=old.weights, data=old.data, tests=old.tests), asked
 
 
 class Metrics:
@@ -150,15 +222,17 @@ def read_rows(path):
     if not Path(path).is_file():
         return []
     text = Path(path).read_text(encoding="utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]  # the last row may be cut off
-    rows = list(csv.DictReader(whole.splitlines()))
-    return [numbers for row in rows if (numbers := _numbers(row))]
+    lines = [line.split(",") for line in text[: text.rfind("\n") + 1].split("\n")]  # the last row may be cut off
+    columns = lines[0] if set(FIELDS) <= set(lines[0]) else FIELDS  # a power cut may leave NULs anywhere
+    return [numbers for cells in lines if (numbers := _numbers(columns, cells))]
 
 
-def _numbers(row):
+def _numbers(columns, cells):
+    """The row as numbers, or None where it is damaged, or is the line of titles."""
     try:
+        row = dict(zip(columns, cells, strict=True))
         return {name: _number(name, row[name]) for name in FIELDS}
-    except (KeyError, TypeError, ValueError):  # a damaged row
+    except ValueError:
         return None
 
 

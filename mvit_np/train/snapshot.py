@@ -19,26 +19,30 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import is_array, to_host
-from ..weights import npz_file
 from ..outputs import replacing, telling
+from ..plain_text import plain
+from ..weights import npz_file
 from ..weights.stored_zip import directory
 
 VERSION = 1  # of what is written; a file of a later one is refused
 TEXT = "$snapshot"  # the entry with the JSON text; keys of a state do not begin with $
-NAME = re.compile(r"step_(\d{8,})(\.best)?\.npz")
+NAME = re.compile(r"step_(\d{8,})(\.best)?\.npz")  # best: an earlier version's mark of the best so far, which now is best.npz
 LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.part")  # by `replacing`, in a process that was killed
 SEAL = "\nsha256 {}\n"
 SEAL_SIZE = len(SEAL.format("0" * 64))  # bytes
 CHUNK = 1 << 20  # bytes
 
 
-def save(folder, state, keep=3, best=False):
-    """Write a snapshot and return its path; then all go but the `keep` newest and the newest of the best ones.
+class _TooNew(ValueError):
+    """A snapshot that a later version wrote: an older one beside it is not taken for that."""
+
+
+def save(folder, state, keep=3):
+    """Write a snapshot and return its path; then all go but the `keep` newest (and what an earlier version marked as best).
 
     folder  for the snapshots of one run alone; made where it is missing
     state   a dict with the whole number "step", nested from dicts with strings as keys, lists and tuples; its leaves are
             arrays of numbers in either library, int, float, bool, str and None
-    best    whether the state is the best so far
 
     On return the file is on the disk. Raises OSError in one sentence where it cannot be written (a full disk); there is then
     no part of it, and earlier ones are as they were. Raises TypeError or ValueError for a state that is not as above.
@@ -46,20 +50,22 @@ def save(folder, state, keep=3, best=False):
     text, arrays = _packed(state)
     if keep < 1:
         raise ValueError(f"at least one snapshot is kept; came keep={keep}: give 1 or more")
-    folder, name = Path(folder), f"step_{state['step']:08d}"
-    plain, marked = folder / f"{name}.npz", folder / f"{name}.best.npz"
-    path = marked if best or marked.exists() else plain  # one step has one state: once the best, it stays marked
+    folder = Path(folder)
+    path = folder / f"step_{state['step']:08d}.npz"
     with telling(path):
         _make(folder)
         with replacing(path) as file:
             _write(file, arrays, text)
         _sync(folder)
-    _tidy(folder, state["step"], keep, [plain] if path == marked else [])
+    _tidy(folder, state["step"], keep)
     return path
 
 
-def latest(folder, best=False):
-    """(state, said): the newest snapshot that can be read (the newest of the best ones), and a sentence about each skipped.
+def latest(folder, best=False, needs=None):
+    """(state, said): the newest snapshot that can be read, and a sentence about each skipped.
+
+    best    of those alone that an earlier version marked as the best so far
+    needs   {name: kinds of value} that a state must have to be one of the run's
 
     As it was saved, with arrays as C-contiguous NumPy arrays; (None, []) where the folder has no snapshot or is not there.
     Raises ValueError where it has some and none can be read, and where one is of a later version than this package reads.
@@ -69,20 +75,40 @@ def latest(folder, best=False):
         if best and not is_best:
             continue
         try:
-            header, arrays = _contents(path)
+            return read(path, needs), said
+        except _TooNew:
+            raise
         except (ValueError, OSError) as problem:
             said.append(f"{problem}: the snapshot before it is taken")
-        else:
-            return _unpacked(path, header, arrays), said
     if said:
         which = "best snapshot" if best else "snapshot"
         raise ValueError(f"no {which} of the {len(said)} in {folder} can be read: move them away to go on without")
     return None, said
 
 
-def read(path):
+def read(path, needs=None):
     """The state in one file. Raises ValueError where it is damaged, no snapshot or of a later version, else OSError."""
-    return _unpacked(path, *_contents(path))
+    from .. import __version__
+
+    header, arrays = _contents(path)
+    if header["version"] > VERSION:
+        raise _TooNew(
+            f"{path} is a snapshot of version {header['version']} by mvit_np {plain(header['package'])}; mvit_np {__version__} "
+            f"reads up to version {VERSION}: upgrade it"
+        )
+    try:
+        state = _filled(header["state"], arrays)
+    except (KeyError, TypeError, RecursionError) as problem:
+        raise ValueError(f"{path} is not whole (its text names {plain(problem)}, which it does not hold)") from None
+    _check_has(path, state, {"step": int, **(needs or {})})
+    return state
+
+
+def sweep(folder):
+    """Delete what `replacing` left behind in a folder, in a process that was killed. Nobody else may be writing there."""
+    for path in Path(folder).iterdir():
+        if LEFT_BEHIND.fullmatch(path.name):
+            path.unlink()
 
 
 # -- the state as text and arrays -------------------------------------------------------------------------------------
@@ -124,15 +150,12 @@ def _key(key, path):
     return key
 
 
-def _unpacked(path, header, arrays):
-    from .. import __version__
-
-    if header["version"] > VERSION:
-        raise ValueError(
-            f"{path} is a snapshot of version {header['version']} by mvit_np {header['package']}; mvit_np {__version__} reads "
-            f"up to version {VERSION}: upgrade it"
-        )
-    return _filled(header["state"], arrays)
+def _check_has(path, found, kinds):
+    """Raise ValueError where a dict lacks one of these names, or its value is of another kind."""
+    for name, kind in kinds.items():
+        if name not in found or not isinstance(found[name], kind):
+            came = f"is a {type(found[name]).__name__}" if name in found else "is missing"
+            raise ValueError(f"{path} is not whole (its {name} {came})")
 
 
 def _filled(value, arrays):
@@ -173,8 +196,13 @@ def _contents(path):
         file.seek(max(size, 0))
         if file.read() != _seal(path, size):
             raise ValueError(f"{path} is cut short, damaged or no snapshot (its checksum differs)")
-        arrays, metadata = npz_file.read(file, directory(file))
-    return json.loads(metadata[TEXT]), arrays
+        try:
+            arrays, metadata = npz_file.read(file, directory(file))
+            header = json.loads(metadata.get(TEXT, "null"))
+        except (ValueError, RecursionError) as problem:
+            raise ValueError(f"{path} cannot be read ({plain(problem)})") from None
+    _check_has(path, header if isinstance(header, dict) else {}, {"version": int, "package": str, "state": dict})
+    return header, arrays
 
 
 def _seal(path, size):
@@ -202,9 +230,7 @@ def _make(folder):
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
         _sync(path.parent)
-    for path in folder.iterdir():
-        if LEFT_BEHIND.fullmatch(path.name):
-            path.unlink()
+    sweep(folder)
 
 
 def _sync(folder):
@@ -221,9 +247,8 @@ def _sync(folder):
         os.close(handle)
 
 
-def _tidy(folder, step, keep, superseded):
+def _tidy(folder, step, keep):
     """Delete what is not kept. Files of later steps stay: they could not be read, or another course of the run wrote them."""
-    files = [(best, path) for at, best, path in _snapshots(folder) if at <= step and path not in superseded]
-    kept = [path for _, path in files[:keep]] + [path for best, path in files if best][:1]
-    for path in {path for _, path in files}.difference(kept).union(superseded):
+    files = [path for at, marked, path in _snapshots(folder) if at <= step and not marked]
+    for path in files[keep:]:
         path.unlink(missing_ok=True)

@@ -1,0 +1,257 @@
+"""The folder of a run: what is in it already stays, whoever put it there, and what a run left there is what it was."""
+
+import json
+import shutil
+import signal
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from test_run import SMOKE, STEPS, finish, flat
+from test_run import undisturbed as undisturbed  # a fixture
+
+import mvit_np as mv
+from mvit_np.cli import main
+from mvit_np.outputs import LEDGER
+from mvit_np.runs import prepare, trained
+from mvit_np.train import snapshot
+from mvit_np.train.recipe import Recipe, changed
+from mvit_np.train.run_folder import METRICS, WRITTEN, read_rows
+from mvit_np.train.toml_text import to_toml
+
+SHORT = ["--recipe", "smoke", "--epochs", "0.5"]  # 8 steps
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def interrupted(folder, at=3, recipe=SMOKE):
+    asked = iter(range(1, 100))
+    finish(recipe, folder, stop=lambda: next(asked) == at)
+    return folder
+
+
+# -- what is somebody else's ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("options", [[], ["--resume"]], ids=["begun", "resumed"])
+def test_what_a_run_did_not_write_is_not_written_over(name, options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text('# notes\nrecipe = "smoke"\nepochs = 0.2\n')
+    (tmp_path / ".film.mp4.part").write_text("mine")
+    before = contents(tmp_path)
+    assert main(["train", *SHORT, "--out", ".", *options]) == 2
+    assert f"holds {name}, which `mvit-np train` did not write there" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+def test_the_users_own_recipe_is_not_the_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").write_text('# notes\nrecipe = "smoke"\nepochs = 0.2\n')
+    before = contents(tmp_path)
+    for options in (["--config", "recipe.toml"], ["--resume"], ["--config", "recipe.toml", "--resume"]):
+        assert main(["train", *options, "--out", "."]) == 2
+        assert "recipe.toml" in capsys.readouterr().err and contents(tmp_path) == before
+
+
+def test_what_is_read_is_not_written_over(undisturbed, tmp_path, monkeypatch, capsys):
+    """In a folder that is a run's already, but in which nothing was learned yet."""
+    monkeypatch.chdir(tmp_path)
+    prepare(SMOKE, tmp_path / "run").lock.close()
+    model = shutil.copy(undisturbed[0] / "model.npz", tmp_path)
+    (tmp_path / "run" / "curves.png").symlink_to(model)
+    (tmp_path / "classes.csv").symlink_to(tmp_path / "run" / "classes.txt")
+    before = contents(tmp_path)
+    for options in (["--config", "run/recipe.toml"], [*SHORT, "--weights", "model.npz"], [*SHORT, "--tests", "classes.csv"]):
+        assert main(["train", *options, "--out", "run"]) == 2
+        assert "a file that is read is not written over" in capsys.readouterr().err and contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("out", ["films", "films/run", "films/dark"])
+def test_a_run_does_not_write_among_its_data(out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "films" / "dark").mkdir(parents=True)
+    (tmp_path / "films" / "dark" / "0.mp4").write_bytes(b"a film")
+    before = contents(tmp_path)
+    assert main(["train", *SHORT, "--data", "films", "--out", out]) == 2
+    assert "a run does not write among its data" in capsys.readouterr().err and contents(tmp_path) == before
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        ["train", *SHORT, "--out", ""],
+        ["train", "--config", "", "--out", "x"],
+        ["evaluate", "m.npz", "--out", ""],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert ended.value.code == 2 and "came an empty text" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_hidden_files_only_our_own_halves_go_and_only_in_a_folder_that_is_ours(tmp_path):
+    ours, theirs = f".{'0f' * 8}.part", (".film.mp4.part", ".0f0f.part")
+    for name in (ours, *theirs):
+        (tmp_path / name).write_text("half")
+    interrupted(tmp_path)
+    assert (tmp_path / ours).exists()  # before, it was not: another command of ours may be at work in it
+    finish(None, tmp_path, resume=True)
+    assert not (tmp_path / ours).exists() and all((tmp_path / name).exists() for name in theirs)
+
+
+def test_a_folder_is_noted_and_one_of_an_earlier_version_goes_on(undisturbed, tmp_path):
+    assert set(json.loads((undisturbed[0] / LEDGER).read_text())["train"]) == set(WRITTEN)
+    (interrupted(tmp_path) / LEDGER).unlink()
+    assert len(finish(None, tmp_path, resume=True)) == STEPS - 3
+    assert set(json.loads((tmp_path / LEDGER).read_text())["train"]) == set(WRITTEN)
+
+
+# -- a model that another run left ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told_to_end(monkeypatch):
+    """SIGTERM in every step."""
+
+    @contextmanager
+    def signals():
+        yield lambda: signal.SIGTERM
+
+    monkeypatch.setattr("mvit_np.cli.train._signals", signals)
+
+
+def test_a_run_that_would_write_over_a_model_is_not_begun(undisturbed, tmp_path, capsys):
+    folder = shutil.copytree(undisturbed[0], tmp_path / "run")
+    shutil.rmtree(folder / "snapshots")
+    for removed in ("metrics.csv", "model.npz"):
+        for options in ([], ["--resume"]) if removed == "model.npz" else (["--resume"],):
+            assert main(["train", *SHORT, "--epochs", "0.75", "--test_every", "0.4", "--out", str(folder), *options]) == 2
+            assert "of an earlier run, which this one would write over: move it away" in capsys.readouterr().err
+        (folder / removed).unlink()
+        (folder / "metrics.csv").unlink(missing_ok=True)
+
+
+def test_whether_a_run_is_done_is_told_by_its_steps_and_not_by_a_model_that_lies_there(
+    undisturbed, tmp_path, told_to_end, capsys
+):
+    folder = interrupted(tmp_path / "run")
+    stale = shutil.copy(undisturbed[0] / "model.npz", folder)
+    assert main(["train", "--out", str(folder), "--resume"]) == 143
+    shown = capsys.readouterr()
+    assert "SIGTERM after step 4 of 12, which is saved" in shown.err and "wrote" not in shown.out
+    state, _ = snapshot.latest(folder / "snapshots")
+    for found in (trained(folder).params, state["average"]):
+        assert np.array_equal(flat(found), flat(state["average"])) and not np.array_equal(flat(found), flat(mv.load(stale)[0]))
+    finish(None, folder, resume=True)
+    np.testing.assert_array_equal(flat(trained(folder).params), flat(mv.load(undisturbed[0])[0]))
+
+
+# -- the best ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_model_is_kept_as_soon_as_it_is_known(undisturbed, tmp_path, monkeypatch):
+    """Three tests, the second of which is the best."""
+    accuracies, tested = iter([0.5, 0.75, 0.625]), []
+
+    def test(job, state, stop):
+        tested.append(flat(state.average).copy())
+        result = mv.train.Evaluation(("a",), np.eye(1), 1, 0.0)
+        monkeypatch.setattr(mv.train.Evaluation, "top1", next(accuracies))
+        return result
+
+    monkeypatch.setattr(sys.modules["mvit_np.runs.run"], "_tested", test)
+    folder = tmp_path / "run"
+    finish(changed(SMOKE, {"test_every": 0.25}), folder)
+    assert len(tested) == 3
+    np.testing.assert_array_equal(flat(trained(folder, best=True).params), tested[1])
+    np.testing.assert_array_equal(flat(mv.load(folder / "best.npz")[0]), tested[1])
+    np.testing.assert_array_equal(flat(trained(folder).params), tested[2])
+
+
+def test_evaluate_takes_the_best_where_it_is_asked_to(tmp_path, capsys):
+    assert main(["train", *SHORT, "--test_every", "0.25", "--out", str(tmp_path / "run")]) == 0
+    best = max(row["test_accuracy"] or 0 for row in read_rows(tmp_path / "run" / METRICS))
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run"), "--best"]) == 0 and f"top-1 {best:7.2%}" in capsys.readouterr().out
+    (tmp_path / "run" / "best.npz").unlink()
+    assert main(["evaluate", str(tmp_path / "run"), "--best"]) == 2
+    assert "has no best.npz" in capsys.readouterr().err
+
+
+def test_the_best_that_an_earlier_version_marked_is_found(tmp_path):
+    interrupted(tmp_path, at=8)
+    (tmp_path / "best.npz").unlink()
+    marked = tmp_path / "snapshots" / "step_00000006.npz"
+    marked.rename(marked.with_suffix(".best.npz"))
+    np.testing.assert_array_equal(
+        flat(trained(tmp_path, best=True).params), flat(snapshot.read(marked.with_suffix(".best.npz"))["average"])
+    )
+
+
+# -- damage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["in a row", "at the end", "over the titles", "everywhere"])
+def test_nuls_in_metrics_after_a_power_cut_are_damaged_rows(place, undisturbed, tmp_path):
+    folder = interrupted(tmp_path, at=5)
+    path, nuls = folder / METRICS, bytes(200_000)  # more than the csv module takes as one cell
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    damaged = {
+        "in a row": b"".join([*lines[:3], nuls + lines[3][5:], *lines[4:]]),
+        "at the end": whole + nuls,
+        "over the titles": bytes(len(lines[0]) - 1) + whole[len(lines[0]) - 1 :],
+        "everywhere": nuls + b"\n",
+    }
+    path.write_bytes(damaged[place])
+    finish(None, folder, resume=True)
+    rows, expected = read_rows(path), read_rows(undisturbed[0] / METRICS)
+    lost = {"in a row": [3], "everywhere": [1, 2, 3, 4, 5]}.get(place, [])
+    assert [(row["step"], row["loss"]) for row in rows] == [(r["step"], r["loss"]) for r in expected if r["step"] not in lost]
+    assert main(["evaluate", str(folder)]) == 0
+
+
+def test_a_snapshot_that_lacks_something_of_a_run_is_said_and_the_one_before_it_taken(tmp_path):
+    folder = interrupted(tmp_path, at=5)
+    newest = max((folder / "snapshots").iterdir())
+    whole = snapshot.read(newest)
+    for name in ("params", "recipe", "best", "config", "seconds"):
+        snapshot.save(folder / "snapshots", {key: value for key, value in whole.items() if key != name})
+        said = []
+        job = prepare(None, folder, resume=True, say=said.append)
+        job.lock.close()
+        assert job.state.step == 4 and len(said) == 1 and f"its {name} is missing" in said[0] and newest.name in said[0]
+
+
+# -- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_does_not_write_over_the_runs_table(undisturbed, tmp_path, capsys):
+    folder = shutil.copytree(undisturbed[0], tmp_path / "run")
+    before = contents(folder)
+    assert main(["evaluate", str(folder), "--out", str(folder)]) == 2
+    assert "holds metrics.csv, which `mvit-np evaluate` did not write there" in capsys.readouterr().err
+    assert contents(folder) == before
+    assert main(["evaluate", str(folder)]) == main(["evaluate", str(folder)]) == 0
+    (folder / "evaluation" / LEDGER).unlink()  # as an earlier version left it
+    assert main(["evaluate", str(folder)]) == 0
+
+
+def test_evaluate_does_not_write_over_the_users_files(undisturbed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics.csv").write_text("mine")
+    params, config = mv.load(undisturbed[0])
+    mv.save("m.npz", params, config)
+    before = contents(tmp_path)
+    assert main(["evaluate", "m.npz", "--data", "moving_digits", "--out", "."]) == 2
+    assert "holds metrics.csv" in capsys.readouterr().err and contents(tmp_path) == before
+
+
+def test_a_recipe_of_a_run_may_be_shared(undisturbed, tmp_path):
+    shared = shutil.copy(undisturbed[0] / "recipe.toml", tmp_path)
+    assert "begun_in" in (tmp_path / "recipe.toml").read_text() and Recipe.from_toml(shared) == SMOKE
+    assert "begun_in" not in to_toml(SMOKE)
