@@ -12,7 +12,7 @@ from . import tree as trees
 from .backend import from_host, to_host
 from .data import clip_times, cover_of, crop_corners, cut, frames_at, labels_for, normalise, track_of
 from .data.clips import FPS
-from .data.film_table import IMAGES, VIDEOS
+from .data.media import files_in, is_media, is_picture
 from .model import check_params, forward
 from .ops.softmax import softmax_array
 from .outputs import is_drawn_here
@@ -110,10 +110,8 @@ def media_in(folder, left_out=None):
 
     So are the pictures that this package drew, such as the contact sheets of last time: `left_out`, a list, gets those.
     """
-    folder = Path(folder)
-    inside = [path for path in folder.rglob("*") if path.suffix.lower() in VIDEOS + IMAGES and path.is_file()]
-    shown = sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-    drawn = {path for path in shown if path.suffix.lower() in IMAGES and is_drawn_here(path)}
+    shown = [path for path in files_in(folder) if is_media(path)]
+    drawn = {path for path in shown if is_picture(path) and is_drawn_here(path)}
     if left_out is not None:
         left_out += sorted(drawn)
     return [path for path in shown if path not in drawn]

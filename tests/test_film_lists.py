@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_datasets import SIZES, content, touch
 
+from mvit_np.data.datasets import BrokenExample
 from mvit_np.data.film_table import FilmTable
 from mvit_np.data.media import files_in
 
@@ -108,6 +109,17 @@ def test_a_folder_that_may_not_be_looked_into_is_not_passed_over(tmp_path, monke
     monkeypatch.setattr(os, "scandir", forbidding)
     with pytest.raises(PermissionError, match="denied"):
         FilmTable.from_folder(tmp_path, **SIZES)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes among files")
+def test_pipes_are_no_films_and_links_to_nothing_are_told_of(tmp_path, rng):
+    touch(tmp_path, "a/0.mp4", "b/1.mp4")
+    os.mkfifo(tmp_path / "a/pipe.mp4")
+    (tmp_path / "b/gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    table = FilmTable.from_folder(tmp_path, **SIZES)
+    assert list(rows_of(table, tmp_path)) == ["a/0.mp4", "b/1.mp4", "b/gone.mp4"]
+    with pytest.raises(BrokenExample, match="gone.mp4 cannot be read: .*there is none at it: check the path"):
+        table.clip(2, rng)
 
 
 def test_files_come_sorted(tmp_path):

@@ -15,7 +15,7 @@ from .. import tree as trees
 from ..backend import from_host
 from ..classify import TAU, classify, default_normalisation, media_in
 from ..data import NORMALISATIONS, labels_for
-from ..data.film_table import IMAGES, VIDEOS
+from ..data.media import IMAGES, VIDEOS
 from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder, replacing, telling
 from ..plain_text import plain
 from ..train.run_folder import RECIPE

@@ -33,7 +33,8 @@ def is_data(path):
 def files_in(folder):
     """The files in a folder and in the folders inside it, as links lead, sorted; what `is_data` rules out is left out.
 
-    Raises OSError for a folder that may not be looked into.
+    Links to nothing count, so that they are told of; pipes and devices do not. Raises OSError for a folder that may not be
+    looked into.
     """
     found, seen = [], set()
     for place, folders, files in os.walk(folder, onerror=_fail, followlinks=True):
@@ -41,7 +42,7 @@ def files_in(folder):
         folders[:] = [] if known else [name for name in folders if is_data(Path(name))]
         found += [Path(place, name) for name in files if not known and is_data(Path(name))]
         seen.add(os.path.realpath(place))
-    return sorted(found)
+    return sorted(path for path in found if path.is_file() or not path.exists())
 
 
 def _fail(error):
