@@ -26,7 +26,7 @@ from autograd.tracer import Box, getval, isbox, new_box
 from autograd.util import subvals
 
 from . import tree as trees
-from .backend import array_module, is_array
+from .backend import array_module, is_array, is_float
 from .blas import one_blas_thread
 from .watch import watched
 
@@ -41,6 +41,7 @@ def op(fun):
     @functools.wraps(fun)
     def call(*args, **static):
         _refuse_traced_keywords(fun, static)
+        _refuse_other_numbers(fun, args)
         boxed = [(position, x) for position, x in enumerate(args) if isbox(x)]
         if not boxed:
             return watched(fun, "forward", fun, args, static)[0]
@@ -62,7 +63,7 @@ def value_and_grad(fun, argnums=0, has_aux=False):
 
     Arguments are arrays or dict/list trees of them; the gradients have the same shape. With `has_aux`, `fun` returns
     `(loss, anything)` and the result is `((loss, anything), gradients)`. A leaf that the loss does not touch gets zeros.
-    Raises TypeError for a leaf that is not a float array, ValueError for a loss that is no scalar or depends on no leaf.
+    Raises TypeError for leaves other than float32 and float64, ValueError for a loss that is no scalar or depends on no leaf.
     """
     positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
@@ -89,11 +90,11 @@ def value_and_grad(fun, argnums=0, has_aux=False):
 def vjp(fun, leaves, has_aux=False):
     """`fun(*leaves)` and the function that pulls a cotangent of its value back to one gradient per leaf.
 
-    Leaves that are no float arrays go through untraced and get None. The pull-back frees the tape as it goes, so it can be
-    called once. Raises ValueError where the value depends on none of the leaves.
+    Leaves that are no float32 or float64 arrays go through untraced and get None. The pull-back frees the tape as it goes, so
+    it can be called once. Raises ValueError where the value depends on none of the leaves.
     """
     with _new_trace() as trace:
-        roots = [VJPNode.new_root() if _is_float(leaf) else None for leaf in leaves]
+        roots = [VJPNode.new_root() if is_float(leaf) else None for leaf in leaves]
         boxes = [leaf if root is None else _box(leaf, trace, root) for leaf, root in zip(leaves, roots)]
         result = fun(*boxes)
         end, aux = result if has_aux else (result, None)
@@ -231,21 +232,23 @@ def _zeros(leaf):
     return array_module(leaf).zeros_like(leaf)
 
 
-def _is_float(leaf):
-    return is_array(leaf) and leaf.dtype.kind == "f"
-
-
 def _check_leaves(chosen):
     for path, leaf in trees.paths(list(chosen)):
-        if not _is_float(getval(leaf)):
+        if not is_float(getval(leaf)):
             kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise TypeError(f"gradients are taken by float arrays; came {kind} at {path!r} (argument.path)")
+            raise TypeError(f"gradients are taken by float32 and float64 arrays; came {kind} at {path!r} (argument.path)")
 
 
 def _refuse_traced_keywords(fun, static):
     for name, value in static.items():
         if isbox(value):
             raise TypeError(f"{fun.__name__} got the traced array {name!r} by keyword: pass arrays positionally")
+
+
+def _refuse_other_numbers(fun, args):
+    dtype = getattr(args[0], "dtype", None) if args else None
+    if dtype is not None and dtype.char in "egFDG":  # NumPy's letters for float16, longdouble and complex numbers
+        raise TypeError(f"{fun.__name__} computes in float32 or float64; came {dtype}: convert it, such as x.astype('float32')")
 
 
 def _refuse_higher_order(fun, boxed):

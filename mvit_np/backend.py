@@ -72,6 +72,11 @@ def is_array(x):
     return _entry(type(_unboxed(x))) is not None
 
 
+def is_float(x):
+    """Whether `x` is an array of float32 or float64 numbers: all is computed in these, with their range and their rounding."""
+    return is_array(x) and x.dtype.char in "fd"
+
+
 def same_kind(*arrays):
     """Raise TypeError where host and device arrays or dtypes are mixed; nothing is copied or widened behind your back."""
     names = sorted({array_module(x).__name__ for x in arrays})

@@ -9,7 +9,7 @@ import numpy as np
 from . import tiles
 from . import tree as trees
 from .autodiff import untraced
-from .backend import array_module, is_array, same_kind
+from .backend import array_module, is_array, is_float, same_kind
 from .blas import one_blas_thread
 from .checkpoint import checkpoint as checkpointed
 from .layers.block import block, init_block
@@ -98,7 +98,7 @@ def predict(params, clips, config, batch=64):
 
 
 def check_clip(clip, config):
-    """Raise TypeError or ValueError where `clip` is no (B, T, H, W, C) float array of the config's size."""
+    """Raise TypeError or ValueError where `clip` is no (B, T, H, W, C) float32 or float64 array of the config's size."""
     if not is_array(clip):
         raise TypeError(f"a clip is a NumPy or CuPy array (B, T, H, W, C); came {type(clip).__name__}: use numpy.asarray")
     if clip.ndim != 5:
@@ -108,8 +108,10 @@ def check_clip(clip, config):
     if not clip.shape[0]:
         raise ValueError(f"a batch has at least one clip; came none, {clip.shape}: pass clips")
     _check_sizes(clip.shape, config)
-    if clip.dtype.kind != "f":
-        raise TypeError(f"a clip is floating point; came {clip.dtype}: scale it, such as (clip / 255 - 0.45) / 0.225")
+    if not is_float(clip):
+        whole = clip.dtype.kind in "biu"
+        remedy = "scale it, such as (clip / 255 - 0.45) / 0.225" if whole else "convert it, such as clip.astype('float32')"
+        raise TypeError(f"a clip is float32 or float64; came {clip.dtype}: {remedy}")
     if isinstance(untraced(clip), np.ndarray) and not np.isfinite(untraced(clip)).all():  # on a device this would wait
         raise ValueError("a clip is finite; this one holds NaN or infinity: clean it before the forward pass")
 

@@ -400,6 +400,11 @@ BAD_INPUT = {
     "15 frames": (PARAMS, CLIP[:, :3], ValueError, ["3 frames", "embeds 4", "resample"]),
     "size": (PARAMS, CLIP[:, :, :, :12], ValueError, ["16 x 12", "16 x 16", "resize"]),
     "integers": (PARAMS, np.zeros(CLIP.shape, np.uint8), TypeError, ["uint8", "255"]),
+    "half precision": (PARAMS, CLIP.astype("float16"), TypeError, ["float32 or float64", "float16", "astype('float32')"]),
+    "complex numbers": (PARAMS, CLIP.astype("complex64"), TypeError, ["float32 or float64", "complex64", "astype"]),
+    "all in half precision": (
+        tree.map(lambda p: p.astype("float16"), PARAMS), CLIP.astype("float16"), TypeError, ["float32 or float64", "float16"],
+    ),
     "NaN": (PARAMS, NOT_A_NUMBER, ValueError, ["NaN"]),
     "infinity": (PARAMS, np.where(np.isnan(NOT_A_NUMBER), np.inf, CLIP).astype("float32"), ValueError, ["infinity"]),
     "a list": (PARAMS, CLIP.tolist(), TypeError, ["array", "list", "numpy.asarray"]),

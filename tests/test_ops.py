@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from mvit_np import adjointcheck, ops
+from mvit_np import adjointcheck, ops, value_and_grad
 from mvit_np.autodiff import vjp
 from mvit_np.checks import op_cases
 from mvit_np.plan import PoolSpec
@@ -340,6 +340,18 @@ def test_every_public_op_has_a_gradient_check():
     assert checked == set(ops.__all__) - {"attention_weights"}
 
 
+@pytest.mark.parametrize("dtype", ["float16", "longdouble", "complex64", "complex128"])
+@pytest.mark.parametrize("case", op_cases(), ids=lambda case: case.name)
+def test_an_op_refuses_numbers_of_another_range_or_rounding_in_one_line(case, dtype):
+    arrays = [x.astype(dtype) for x in case.make(np.random.default_rng(0))]
+    with pytest.raises(
+        TypeError, match=f"^{case.name.split(',')[0].split()[0]} computes in float32 or float64; came .*: convert it"
+    ):
+        case.fun(*arrays)
+    with pytest.raises(TypeError, match="^gradients are taken by float32 and float64 arrays; came"):
+        value_and_grad(case.fun, tuple(range(len(arrays))))(*arrays)
+
+
 # -- identities -----------------------------------------------------------------------------------------------------------
 
 
@@ -496,6 +508,35 @@ def test_cross_entropy_of_extreme_logits_is_finite(dtype):
     gradient = pull(np.ones_like(loss))[0]
     assert loss == pytest.approx((1e4 + 0 + 2e4) / 3)  # labels 2, 0, 1
     np.testing.assert_allclose(gradient, np.array([[1, 0, -1], [0, 0, 0], [1, -1, 0]]) / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_cross_entropy_of_a_class_that_is_ruled_out_is_that_of_the_others(soft, dtype, smoothing):
+    logits = draw([(3, 4)])[0].astype(dtype)
+    wider = np.insert(logits, 1, -np.inf, axis=1)
+    labels, wider_labels = (
+        (SHARES.astype(dtype), np.insert(SHARES, 1, 0, axis=1).astype(dtype)) if soft else (LABELS, [3, 0, 2])
+    )
+    with np.errstate(all="raise"):
+        loss, pull = vjp(lambda x: ops.cross_entropy(x, np.asarray(wider_labels), smoothing), [wider])
+        gradient = pull(np.ones_like(loss))[0]
+    if smoothing:  # which asks for a share of every class
+        assert loss == np.inf and np.isfinite(gradient).all() and (gradient[:, 1] < 0).all()
+        return
+    expected, pull_expected = vjp(lambda x: ops.cross_entropy(x, labels), [logits])
+    assert loss.dtype == dtype and loss == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(gradient, np.insert(pull_expected(np.ones_like(loss))[0], 1, 0, axis=1), rtol=1e-5, atol=1e-8)
+
+
+def test_cross_entropy_of_a_true_class_that_is_ruled_out_is_infinite_and_of_no_clips_is_refused():
+    assert ops.cross_entropy(np.array([[-np.inf, 0, 1], [0, 0, 0]]), np.array([0, 1])) == np.inf
+    for labels in (np.zeros(0, int), np.zeros((0, 3))):
+        with pytest.raises(
+            ValueError, match=r"^a loss is the mean over at least one clip; came none, logits \(0, 3\): pass clips$"
+        ):
+            ops.cross_entropy(np.zeros((0, 3)), labels)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -15,8 +15,9 @@ def cross_entropy(logits, labels, smoothing=0.0):
 
     The target t is 1 at the label, an integer in [0, K); or it is what `labels` say, if they are soft: (B, K) of the logits'
     dtype, shares of the classes with a sum of 1 a clip. With label smoothing e it becomes (1 - e) t + e / K.
-    dlogits = (softmax(logits) - t) / B.  Raises ValueError for labels that are neither (what labels on a device hold is not
-    looked at: that would wait for the device).
+    dlogits = (softmax(logits) - t) / B.  A logit of -inf rules its class out: the loss is finite as long as t is 0 there, else
+    infinite.  Raises ValueError for no clips and for labels that are neither (what labels on a device hold is not looked at:
+    that would wait for the device).
     """
     xp = array_module(logits)
     _check_labels(logits, labels)
@@ -28,6 +29,7 @@ def cross_entropy(logits, labels, smoothing=0.0):
         target = target * (1 - smoothing) + smoothing / classes
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
+    log_p = xp.where(target == 0, 0, log_p)  # of a class that is not asked for it may be -inf, and 0 x inf is no number
     loss = (target * log_p * (-1 / count)).sum()
 
     def backward(dy):
@@ -41,6 +43,8 @@ def _check_labels(logits, labels):
         raise TypeError(
             f"labels are an array of integers, or of soft targets; came {type(labels).__name__}: use numpy.asarray(labels)"
         )
+    if logits.shape[:1] == (0,):
+        raise ValueError(f"a loss is the mean over at least one clip; came none, logits {logits.shape}: pass clips")
     hard = labels.dtype.kind in "iu" and labels.shape == logits.shape[:1]
     soft = labels.dtype == logits.dtype and labels.shape == logits.shape
     if logits.ndim != 2 or not (hard or soft):
