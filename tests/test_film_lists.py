@@ -90,6 +90,12 @@ def test_the_parts_of_a_data_set_are_not_its_classes(tmp_path, names):
         assert FilmTable.from_folder(tmp_path / name, **SIZES).classes == ("ape", "bee")
 
 
+def test_a_part_whose_films_lie_in_no_folder_is_no_class_either(tmp_path):
+    touch(tmp_path, "train/ape/0.mp4", "train/bee/1.mp4", "val/2.mp4")
+    with pytest.raises(ValueError, match="--data .*train --tests .*val"):
+        FilmTable.from_folder(tmp_path, **SIZES)
+
+
 def test_classes_that_are_called_as_parts_are(tmp_path):
     touch(tmp_path, "train/0.mp4", "test/1.mp4")
     assert FilmTable.from_folder(tmp_path, **SIZES).classes == ("test", "train")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mvit_np.data.datasets import ArrayClips, BrokenExample
+from mvit_np.data.film_table import FilmTable
 from mvit_np.data.loader import TRIES, Loader, run_ahead
 from mvit_np.data.mixing import mix
 from mvit_np.data.rand_augment import rand_augment
@@ -216,6 +217,16 @@ def test_without_a_listener_a_warning_is_given():
     with pytest.warns(UserWarning, match="clip 3 is left out: clip 3 is empty") as caught:
         run(Breaking(numbered(8), broken=(3,)))
     assert len(caught) == 1
+
+
+def test_a_name_commands_no_terminal(tmp_path):
+    data = FilmTable([(tmp_path / "\x1b[2Jgone.mp4", "x"), (tmp_path / "line\nbreak.mp4", "x")], 4, 4, None)
+    loader = Loader(Breaking(numbered(2), broken=()), batch=1, augment=noisy)
+    with pytest.warns(UserWarning) as caught:
+        for index in range(2):
+            loader._hand_over(None, None, [BrokenExample(data.name_of(index), "there is none")])
+    for warning, name in zip(caught, (r"\x1b[2Jgone.mp4", r"line\nbreak.mp4")):
+        assert str(warning.message) == f"{tmp_path / name} is left out: there is none"
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

@@ -67,7 +67,7 @@ def rows_of_csv(path):
 
 def _check_parts(folder, full, films):
     """Raise ValueError where the folders are the parts of a data set, with the folders of the classes inside."""
-    nested = all(film.parent != path for path in full for film in films[path])
+    nested = any(film.parent != path for path in full for film in films[path])
     if not nested or not all(path.name.lower() in PARTS for path in full):
         return
     learn = next((path for path in full if path.name.lower().startswith("train")), full[0])

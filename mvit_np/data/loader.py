@@ -22,6 +22,7 @@ from dataclasses import KW_ONLY, dataclass, field
 import numpy as np
 
 from ..blas import begin_thread, one_blas_thread
+from ..plain_text import plain
 from .datasets import BrokenExample, Dataset
 from .draws import EXAMPLE, MIX, ORDER, draw
 
@@ -186,7 +187,7 @@ def _order(seed, epoch, count):
 
 
 def _warn(name, reason):
-    warnings.warn(f"{name} is left out: {reason}", stacklevel=4)
+    warnings.warn(plain(f"{name} is left out: {reason}"), stacklevel=4)
 
 
 def _check_clip(clip, clips):
