@@ -425,6 +425,28 @@ def test_convert_refuses_before_it_writes(tmp_path):
         save(tmp_path / "b.pth", rough(TINY), TINY)
 
 
+PARTS = {
+    "blocks.0.attn.norm_q.num_batches_tracked": "batch norm",
+    "norm_stem.weight": "norm behind the cube embedding",
+    "rev_backbone.layers.1.pre_q_fuse.fuse_fn.fc1.weight": "layers fuse before queries are pooled",
+    "blocks.1.gamma_1": "scales of whole layers",
+    "head.projection.projection.0.weight": "a head of several layers",
+    "mask_token": "no classifier",
+    "decoder_embed.weight": "no classifier",
+    "pred_head.transforms.0.0.weight": "no classifier",
+    "module.norm_stem.bias": "norm behind the cube embedding",
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_other_models_are_refused_by_name(name, tmp_path):
+    prefix = "module." if name.startswith("module.") else ""
+    tensors = {prefix + key: x for key, x in written(TINY, "slowfast").items()}
+    files.write(tmp_path / "a.pth", tensors | {name: np.array(3)})
+    with pytest.raises(ValueError, match=rf"a.pth: it has .*{PARTS[name]}.*mvit_np has no such part"):
+        load(tmp_path / "a.pth")
+
+
 # -- the command ------------------------------------------------------------------------------------------------------
 
 

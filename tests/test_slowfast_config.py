@@ -63,6 +63,13 @@ def test_the_config_inside_is_the_models(path):
     assert not note.assumed and "the one inside the file" in str(note)
 
 
+def test_a_config_that_is_a_dict_counts_as_its_text_does(path):
+    torch = pytest.importorskip("torch")
+    state = {name: torch.from_numpy(x) for name, x in layouts.from_params(roughened(SMALL), SMALL, "slowfast").items()}
+    torch.save({"model_state": state, "cfg": SAID}, path)
+    assert quietly(path)[1] == SMALL
+
+
 def test_a_preset_written_as_slowfast_writes_it():
     """By every second letter of its table: stages, strides and kernels of MViTv2-L, 48 blocks."""
     from mvit_np.weights import slowfast_config

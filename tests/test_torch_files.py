@@ -1,6 +1,10 @@
 """torch's files against torch itself: what torch.save writes is read bit for bit, and torch.load reads what is written."""
 
+import argparse
+import sys
+import types
 from collections import Counter, OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,6 +164,37 @@ def test_what_is_no_state_dict_of_dense_real_tensors_is_named(options, tree, wor
     torch.save(tree, tmp_path / "a.pth", **options)
     with pytest.raises(ValueError, match=words):
         files.read(tmp_path / "a.pth")
+
+
+class CfgNode(dict):
+    """As yacs has it: a dict with attributes of its own."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.__dict__["__deprecated_keys__"] = set()
+
+
+CfgNode.__module__ = "yacs.config"
+
+
+@every_format
+def test_what_a_script_was_told_is_left_aside(options, tmp_path, monkeypatch):
+    """argparse.Namespace as DeiT, MAE and Hiera save it, paths in it, objects of the script's own; no class is looked for."""
+    for name in ("yacs", "yacs.config"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["yacs.config"].CfgNode = CfgNode
+    extra = Extra()
+    extra.inner = [Extra(), {"a": Extra()}]
+    told = argparse.Namespace(lr=0.1, out=Path("runs"), device=torch.device("cpu"), seen={1, 2}, more=extra)
+    cfg = CfgNode({"MVIT": CfgNode({"DEPTH": 2})})
+    torch.save(
+        {"model": {"w": torch.ones(2)}, "epoch": 3, "args": told, "cfg": cfg, "other": extra}, tmp_path / "a.pth", **options
+    )
+    monkeypatch.delattr(argparse, "Namespace")
+    monkeypatch.delitem(sys.modules, "yacs.config")
+    found, metadata = files.read(tmp_path / "a.pth")
+    np.testing.assert_array_equal(found["w"], [1, 1])
+    assert metadata == {"epoch": 3, "cfg": {"MVIT": {"DEPTH": 2}}}
 
 
 def test_a_whole_model_is_refused(tmp_path):

@@ -24,7 +24,7 @@ def read(path):
 
     tensors: {name: C-contiguous array} in the order of the file, of the dtype it has there (bfloat16 as float32, exactly);
     of a torch file, the state dict alone. Names that share a storage in a torch file share memory.
-    metadata: {name: str, int, float, bool or None} found beside the tensors.
+    metadata: {name: str, int, float, bool or None} found beside the tensors; in a torch file "cfg" may be a dict.
     Raises FileNotFoundError, and ValueError for a file that is damaged, of another format or asks for code to be run.
     """
     if not Path(path).is_file():

@@ -1,6 +1,27 @@
-"""What each public code base cannot be: a model that it has no code for is not written in its layout."""
+"""What one side has and the other has not: models that a code base cannot be, and parts of theirs that mvit_np has not."""
 
 from __future__ import annotations
+
+import re
+
+# Parts of other models, as their parameters are called.
+PARTS = (
+    (r"(.*\.)?(num_batches_tracked|running_mean|running_var)", "batch norm"),
+    (r"(.*\.)?pre_q_fuse\..*", "streams that layers fuse before queries are pooled (MVIT.REV.PRE_Q_FUSION)"),
+    (r"(.*\.)?fuse\.fuse_fn\..*", "streams that layers join (MVIT.REV.RESPATH_FUSE)"),
+    (r"norm_stem\..*", "a norm behind the cube embedding (MVIT.NORM_STEM)"),
+    (r"(.*\.)?gamma_[12]", "scales of whole layers"),
+    (r"head\.projection\.projection\..*", "a head of several layers (CONTRASTIVE.NUM_MLP_LAYERS)"),
+    (r"mask_token|(pred_head|hogs)\..*|(decoder|dec)_.*", "what predicts hidden cubes (MaskFeat, MAE), and no classifier"),
+)
+
+
+def check_parts(names):
+    """Raise ValueError where names of parameters belong to a part that mvit_np has not, saying which."""
+    for name in names:
+        for pattern, what in PARTS:
+            if re.fullmatch(pattern, name):
+                raise ValueError(f"it has {what}: {name[:80]}; mvit_np has no such part: take another checkpoint")
 
 
 def check_holds(config, layout, title):

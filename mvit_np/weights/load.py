@@ -16,7 +16,8 @@ from ..model import check_params, init
 from . import about as abouts
 from . import files, infer, layouts, slowfast_config
 from .about import About, tuples
-from .quirks import nested
+from .limits import check_parts
+from .quirks import nested, without_prefix
 
 CONFIG, ABOUT = "config", "about"  # the metadata of a file of ours; no parameter path is one of these words
 FOREIGN_CONFIG, FOREIGN_ABOUT = "mvit_np_config", "mvit_np_about"  # the same in a file of another layout that we wrote
@@ -122,6 +123,7 @@ def _foreign(tensors, metadata, like, told):
     except ValueError as problem:
         raise ValueError(f"it is no model that mv.save wrote, and {problem}") from None
     said, unreadable = slowfast_config.read(metadata, layout)
+    check_parts(without_prefix(tensors))
     params = layouts.to_params(_numbers(tensors), layout)
     if FOREIGN_CONFIG in metadata:
         config = _parsed(metadata[FOREIGN_CONFIG], like, told)

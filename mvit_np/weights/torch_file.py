@@ -11,7 +11,8 @@ import numpy as np
 
 from .safetensors_file import widened
 from .stored_zip import contents
-from .torch_pickle import MAX_BYTES, Name, arguments_of, load, the
+from .torch_names import Name, Stranger, arguments_of, refuse, the
+from .torch_pickle import MAX_BYTES, load
 
 KEYS = ("model_state", "state_dict", "model", "model_state_dict", "module")  # where checkpoints keep the state dict
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -198,12 +199,20 @@ def _state_dict(tree):
         key = next((key for key in KEYS if isinstance(state.get(key), dict)), None)
         if key is None:
             break
-        scalars = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, (str, int, float, type(None)))}
-        state, metadata = state[key], scalars | metadata
+        state, metadata = state[key], _plain_values(state) | metadata
     return state, metadata
 
 
+def _plain_values(state):
+    """What is no tensor and no list of anything, and a config that is a dict."""
+    named = {name: value for name, value in state.items() if isinstance(name, str)}
+    plain = (str, int, float, type(None))
+    return {name: value for name, value in named.items() if isinstance(value, (*plain, dict) if name == "cfg" else plain)}
+
+
 def _check_entry(name, tensor):
+    if isinstance(tensor, Stranger):
+        refuse(tensor)
     if not isinstance(name, str) or not isinstance(tensor, Tensor):
         what = tensor.name if isinstance(tensor, Name) else f"of type {type(tensor).__name__}"
         raise ValueError(

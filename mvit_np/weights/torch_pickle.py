@@ -1,7 +1,8 @@
 """What a pickle of plain data and tensors describes, without unpickling: an interpreter of the few opcodes that torch writes.
 
 A pickle is a program that may name any function and call it. Here a name is only a name: a short list of them is known, each
-stands for a function of this package that makes an inert record, and no opcode can import, call or set anything else.
+stands for a function of this package that makes an inert record, and no opcode can import, call or set anything else. An
+object of a class that is not known (what a training script was told, beside its weights) is its name alone.
 """
 
 from __future__ import annotations
@@ -12,15 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .torch_names import DICTS, PLAIN, Name, Stranger, the
+
 MAX_BYTES = 16 << 20  # of pickle; torch writes some 400 a tensor
 MAX_OPCODES = 800_000  # torch writes some 60 a tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A known name that stands for nothing but itself."""
-
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +56,6 @@ def _opcodes(file):
         yield from pickletools.genops(file)
     except ValueError as problem:
         raise ValueError(f"its pickle is damaged ({str(problem)[:80]})") from None
-
-
-def the(kind, value):
-    """The value, which is a ValueError where it is of another type."""
-    if not isinstance(value, kind):
-        raise ValueError(f"its pickle has a {type(value).__name__} where a {kind.__name__} belongs")
-    return value
-
-
-def arguments_of(arguments, fewest, most):
-    """The arguments of a call, counted, and filled up with None."""
-    if not fewest <= len(arguments) <= most:
-        raise ValueError(f"its pickle calls something with {len(arguments)} arguments, where {fewest} to {most} belong")
-    return (*arguments, *[None] * (most - len(arguments)))
 
 
 def _no_outside(pid):
@@ -119,10 +101,13 @@ def _since_mark(state):
 
 
 def _extend(state, items):
-    the(list, state.stack[-1]).extend(items)
+    if not isinstance(state.stack[-1], Stranger):
+        the(list, state.stack[-1]).extend(items)
 
 
 def _update(state, items):
+    if isinstance(state.stack[-1], Stranger):
+        return
     target = the(dict, state.stack[-1])
     if len(items) % 2:
         raise ValueError("its pickle has a dict key without a value")
@@ -147,11 +132,16 @@ def _stack_global(state, argument):
 
 
 def _known(state, name):
-    if name not in state.calls:
-        raise ValueError(
-            f"its pickle asks for {name[:80]!r}, which no tensor needs (nothing was run): save only the state_dict"
-        )
-    return Name(name)
+    return Name(name) if name in state.calls else Stranger(name)
+
+
+def _new(state, argument):
+    """An object of a class: of those not known no more than the name; a config of SlowFast's is a dict."""
+    the(tuple, state.stack.pop())
+    made = state.stack.pop()
+    if not isinstance(made, Stranger):
+        raise ValueError("its pickle makes an object as torch never does (NEWOBJ)")
+    state.stack.append({} if made.name in DICTS else made)
 
 
 def _reduce(state, argument):
@@ -167,7 +157,7 @@ def _build(state, argument):
     attributes, target = state.stack.pop(), state.stack[-1]
     if isinstance(target, np.dtype) and the(tuple, attributes)[1:2] == (">",):
         raise ValueError("its pickle has a big-endian NumPy number: save it again on a little-endian machine")
-    if not isinstance(target, (dict, np.dtype)):
+    if not isinstance(target, (dict, np.dtype, Stranger)):
         raise ValueError("its pickle sets attributes of something that has none")
 
 
@@ -178,7 +168,7 @@ def _persistent(state, argument):
 STEPS = {
     **dict.fromkeys("PROTO FRAME".split(), _ignore),
     **dict.fromkeys("BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8".split(), _push),
-    **dict.fromkeys("BINBYTES SHORT_BINBYTES BINSTRING SHORT_BINSTRING".split(), _push),
+    **dict.fromkeys("BINBYTES SHORT_BINBYTES BYTEARRAY8 BINSTRING SHORT_BINSTRING".split(), _push),
     **dict.fromkeys("BINPUT LONG_BINPUT MEMOIZE".split(), _put),
     **dict.fromkeys("BINGET LONG_BINGET".split(), _get),
     **{name: _tuple(n) for n, name in enumerate("EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3".split())},
@@ -188,6 +178,8 @@ STEPS = {
     "NEWFALSE": _constant(lambda: False),
     "EMPTY_DICT": _constant(dict),
     "EMPTY_LIST": _constant(list),
+    "EMPTY_SET": _constant(lambda: Name("a set")),
+    "ADDITEMS": lambda state, argument: _since_mark(state),
     "MARK": _constant(lambda: _MARK),
     "APPEND": lambda state, argument: _extend(state, [state.stack.pop()]),
     "APPENDS": lambda state, argument: _extend(state, _since_mark(state)),
@@ -196,45 +188,7 @@ STEPS = {
     "GLOBAL": _global,
     "STACK_GLOBAL": _stack_global,
     "REDUCE": _reduce,
+    "NEWOBJ": _new,
     "BUILD": _build,
     "BINPERSID": _persistent,
-}
-
-
-# ---- the names that plain data needs: functions of the arguments, each bounded whatever they are
-
-
-def _dict(arguments):
-    arguments_of(arguments, 0, 0)
-    return {}
-
-
-def _encoded(arguments):
-    """The bytes of a NumPy number, which protocol 2 writes as latin-1 text."""
-    text, encoding = arguments_of(arguments, 2, 2)
-    if the(str, encoding) != "latin1" or len(the(str, text)) > 16:
-        raise ValueError("its pickle encodes text that is no NumPy number")
-    return text.encode("latin1")
-
-
-def _dtype(arguments):
-    code = the(str, arguments_of(arguments, 1, 3)[0])
-    if code not in "f8 f4 f2 i8 i4 i2 i1 u8 u4 u2 u1 b1".split():
-        raise ValueError("its pickle has a NumPy dtype that is no number")
-    return np.dtype(f"<{code}")
-
-
-def _scalar(arguments):
-    dtype, data = arguments_of(arguments, 2, 2)
-    if len(the(bytes, data)) != the(np.dtype, dtype).itemsize:
-        raise ValueError("its pickle has a NumPy number of too few or too many bytes")
-    return np.frombuffer(data, dtype)[0].item()
-
-
-PLAIN = {
-    "collections.OrderedDict": _dict,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy._core.multiarray.scalar": _scalar,
-    "numpy.dtype": _dtype,
-    "_codecs.encode": _encoded,
 }
