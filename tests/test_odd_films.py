@@ -203,6 +203,15 @@ def test_the_largest_pictures_people_have_are_read(h, w):
     video_file.check_size(1, h, w, 3, "an 8K film, a scan, a dome")
 
 
+def test_of_large_frames_one_is_decoded_at_a_time(tmp_path, monkeypatch):
+    path = write_film(tmp_path / "film.mkv", counting(3))
+    for pixels, kind in ((32 * 48, "AUTO"), (32 * 48 - 1, "SLICE")):
+        monkeypatch.setattr(video_file, "FRAMES_AT_ONCE", pixels)
+        with video_file.opened(path) as (_, _, stream):
+            assert stream.thread_type.name == kind
+        assert numbers(frames_at(path, [0.1])) == [1]
+
+
 @pytest.mark.parametrize("cover", [None, (64, 64)])
 def test_the_memory_of_frames_is_bounded(tmp_path, monkeypatch, cover):
     path = write_film(tmp_path / "film.mkv", counting(30))
