@@ -435,6 +435,7 @@ PARTS = {
     "decoder_embed.weight": "no classifier",
     "pred_head.transforms.0.0.weight": "no classifier",
     "module.norm_stem.bias": "norm behind the cube embedding",
+    "norm_patch_embed.weight": "norm behind the cube embedding",
 }
 
 

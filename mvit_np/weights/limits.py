@@ -9,7 +9,7 @@ PARTS = (
     (r"(.*\.)?(num_batches_tracked|running_mean|running_var)", "batch norm"),
     (r"(.*\.)?pre_q_fuse\..*", "streams that layers fuse before queries are pooled (MVIT.REV.PRE_Q_FUSION)"),
     (r"(.*\.)?fuse\.fuse_fn\..*", "streams that layers join (MVIT.REV.RESPATH_FUSE)"),
-    (r"norm_stem\..*", "a norm behind the cube embedding (MVIT.NORM_STEM)"),
+    (r"(norm_stem|norm_patch_embed)\..*", "a norm behind the cube embedding (MVIT.NORM_STEM)"),
     (r"(.*\.)?gamma_[12]", "scales of whole layers"),
     (r"head\.projection\.projection\..*", "a head of several layers (CONTRASTIVE.NUM_MLP_LAYERS)"),
     (r"mask_token|(pred_head|hogs)\..*|(decoder|dec)_.*", "what predicts hidden cubes (MaskFeat, MAE), and no classifier"),

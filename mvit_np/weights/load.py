@@ -41,9 +41,10 @@ def load(path, like=None, best=False, **told):
     """Parameters and config of a file, or of the folder of a run: (params, config).
 
     In a run's folder that is model.npz, and with `best`, or while the run has not come to its end, best.npz.
-    A file that `save` or `convert` wrote has its config inside. A public checkpoint (SlowFast, PyTorchVideo, torchvision,
-    timm) has not: shapes tell most of it, and the presets or `like` (a preset's name or a config) and `told` (fields of
-    MViTConfig) the rest; what nobody told is assumed with a UserWarning. float16 becomes float32.
+    A file that `save` or `convert` wrote has its config inside, and so have checkpoints of SlowFast and facebookresearch/mvit,
+    in their own words. Of other public ones (PyTorchVideo, torchvision, timm) shapes tell most of it, and the presets or
+    `like` (a preset's name or a config) and `told` (fields of MViTConfig) the rest; what nobody told is assumed with a
+    UserWarning. `told`, then `like`, count before a config in others' words. float16 becomes float32.
     `forward` then gives logits, also where the code base ends in a softmax when it evaluates (SlowFast).
     Raises FileNotFoundError, or ValueError for a file that is damaged, incomplete, another model's, or holds NaN.
     """

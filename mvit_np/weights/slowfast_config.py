@@ -29,7 +29,7 @@ FROM_TV = ("kinetics", "ptvkinetics", "imagenet")  # those read as RGB
 PTV = {
     "MVIT.USE_ABS_POS": True, "MVIT.USE_FIXED_SINCOS_POS": False, "MVIT.REL_POS_SPATIAL": False,
     "MVIT.REL_POS_TEMPORAL": False, "MVIT.RESIDUAL_POOLING": False, "MVIT.USE_MEAN_POOLING": False,
-    "MVIT.DIM_MUL_IN_ATT": False, "MVIT.NORM_STEM": False, "MVIT.REV.ENABLE": False,
+    "MVIT.DIM_MUL_IN_ATT": False, "MVIT.REV.ENABLE": False,
 }  # fmt: skip
 
 # (field, which values mvit_np has, what the others ask for)
