@@ -90,8 +90,8 @@ def check_not_read(outputs, inputs):
     """Raise ValueError where a file to be written is one of those that are read, also by another path or link to it."""
     for output in map(Path, outputs):
         for read in map(Path, inputs):
-            same = output.samefile(read) if output.exists() and read.exists() else output.resolve() == read.resolve()
-            if same:
+            there = output.exists() and read.exists()
+            if output.samefile(read) if there else os.path.realpath(output) == os.path.realpath(read):
                 raise ValueError(f"a file that is read is not written over, and {output} is read: give another name for it")
 
 

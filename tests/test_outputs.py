@@ -21,6 +21,14 @@ def test_a_file_that_is_read_is_not_written(tmp_path):
         check_not_read([tmp_path / "x" / ".." / "c.csv"], [tmp_path / "c.csv"])
 
 
+def test_links_in_a_circle_are_no_traceback(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    check_not_read([tmp_path / "c"], [tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(ValueError, match="is there already"):
+        check_free(tmp_path / "a", lambda path: True)
+
+
 def test_a_command_writes_over_its_own_files_alone(tmp_path):
     own(tmp_path / "new", "demo", ["metrics.csv", "model.npz"])
     (tmp_path / "new" / "metrics.csv").write_text("1")
