@@ -9,7 +9,7 @@ import pytest
 
 import mvit_np as mv
 from mvit_np import tree as trees
-from mvit_np.presets import PRESETS
+from mvit_np.presets import PRESETS, Preset
 from mvit_np.train import snapshot
 from mvit_np.weights import files, layouts, open_model
 from mvit_np.weights.load import BEST, MODEL
@@ -42,6 +42,16 @@ def test_convert_takes_it_along_and_back(to, suffix, rng, tmp_path):
     mv.convert(tmp_path / "a.npz", tmp_path / f"b{suffix}", to=to)
     mv.convert(tmp_path / f"b{suffix}", tmp_path / "c.npz")
     assert open_model(tmp_path / f"b{suffix}").about == open_model(tmp_path / "c.npz").about == about
+
+
+def test_a_video_model_has_the_tau_of_its_preset_and_the_rest_of_its_image_model(rng, tmp_path, monkeypatch):
+    video = replace(MICRO, positions="joint", pool_kernel=(1, 3, 3))
+    image = replace(video, frames=1, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4))
+    monkeypatch.setitem(PRESETS, "tiny", Preset("tiny", "", video, tau=3.0))
+    mv.save(tmp_path / "a.npz", mv.init(image, rng), image, mv.About(("a", "b"), 1.0, "clip"))
+    for into, tau in (("tiny", 3.0), (video, None)):
+        mv.convert(tmp_path / "a.npz", tmp_path / "b.npz", inflate="centre", into=into, rng=rng)
+        assert open_model(tmp_path / "b.npz").about == mv.About(("a", "b"), tau, "clip")
 
 
 @SUFFIXES

@@ -116,6 +116,7 @@ def test_other_classes_and_channels_than_it_says_are_the_files(path):
         ("MVIT__REL_POS_TEMPORAL", True, "relative positions in time alone"),
         ("MVIT__USE_FIXED_SINCOS_POS", True, "fixed positions without a table"),
         ("MVIT__PATCH_PADDING", [2, 4, 4], "another padding than"),
+        ("MVIT__DEPTH", 2_000_000_000, "more blocks than any model has"),
         ("MVIT__DIM_MUL", [[1, 3.0]], "widths that do not double"),
         ("MVIT__DIM_MUL", [[2, 2.0]], "widths that do not double"),
         ("MVIT__HEAD_MUL", [], "heads that do not double with the width"),
@@ -177,7 +178,7 @@ def test_a_config_of_another_model_than_its_tensors_names_what_differs(path):
     for said, words in (
         (with_said(MVIT__EMBED_DIM=64_000_000), "parameter patch_embed.w has shape"),
         (with_said(DATA__NUM_FRAMES=8), "parameter pos_embed_temporal has shape"),
-        (with_said(MVIT__DEPTH=2_000_000_000), "2000000000 blocks, and there are 2"),
+        (with_said(MVIT__DEPTH=3), "3 blocks, and there are 2"),
         (with_said(MVIT__NUM_HEADS=3), "heads divide the width"),
     ):
         with pytest.raises(ValueError, match=rf"config inside and its parameters are of two models .*{words}.*give like="):
@@ -193,6 +194,15 @@ def test_the_caller_counts_before_the_file_and_both_are_told(path):
     for told in ({"like": other}, {"stride_kv": (1, 1, 1)}):
         with pytest.warns(UserWarning, match=r"config inside says stride_kv \(1, 2, 2\); taken otherwise, as you say"):
             assert mv.load(path, **told)[1] == other
+
+
+def test_another_pool_than_the_files_leaves_its_keys_pooled(path):
+    config = replace(SMALL, pool="max")
+    saved(path, SAID, config)  # whose config says convolutions
+    with pytest.warns(UserWarning, match="config inside says pool conv; taken otherwise"):
+        assert mv.load(path, pool="max")[1] == config
+    with pytest.raises(ValueError, match="depths is a tuple of block counts"):
+        mv.load(path, depths=2)
 
 
 def test_words_that_nobody_knows_and_classes_that_go_together_are_told(path):

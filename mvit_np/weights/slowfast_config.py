@@ -89,12 +89,12 @@ class Said:
 
     def config(self, params, told):
         """(config, notes) of these parameters. Raises ValueError where they are of another model.   told: see `load`"""
-        fields = self.fields | _of_shapes(params, self.fields) | told
+        fields = self.fields | _of_shapes(params, self.fields | told) | told
         blocks = len(params["blocks"])
         try:
-            if sum(fields["depths"]) != blocks:
-                raise ValueError(f"{sum(fields['depths'])} blocks, and there are {blocks}")
             found = made(MViTConfig(), fields)
+            if found.depth != blocks:
+                raise ValueError(f"{found.depth} blocks, and there are {blocks}")
             check_params(params, found)
         except ValueError as problem:
             raise ValueError(

@@ -10,11 +10,14 @@ import math
 from .slowfast_fields import require
 
 Q, KV, ADAPTIVE, KERNEL = "MVIT.POOL_Q_STRIDE", "MVIT.POOL_KV_STRIDE", "MVIT.POOL_KV_STRIDE_ADAPTIVE", "MVIT.POOL_KVQ_KERNEL"
+MOST_BLOCKS = 1000
 
 
 def pyramid(said):
     """Fields of MViTConfig. Raises ValueError for a pyramid that no MViTConfig has, naming the field.   said: see `read`"""
-    depth, strides = said["MVIT.DEPTH"], _strides(said, Q)
+    depth = said["MVIT.DEPTH"]
+    require(said, "MVIT.DEPTH", depth <= MOST_BLOCKS, "more blocks than any model has")
+    strides = _strides(said, Q)
     grows = _doubling(said, "MVIT.DIM_MUL")
     require(said, "MVIT.HEAD_MUL", _doubling(said, "MVIT.HEAD_MUL") == grows, "heads that do not double with the width")
     shrinks = [i for i, stride in strides.items() if math.prod(stride) > 1]
@@ -91,21 +94,22 @@ def _met(block, starts, strides):
 
 def _pools(said, strides, shrinks):
     """The kind of pools, their kernel, and whether queries have one in every block."""
-    kernels = {i: _kernel(said, "MVIT.POOL_Q_KERNEL", i, stride) for i, stride in strides.items()}
+    kernels = _kernels(said, "MVIT.POOL_Q_KERNEL", strides)
     pooled = [i for i, stride in strides.items() if math.prod(stride) > 1 or math.prod(kernels[i]) > 1]
     always = len(pooled) == said["MVIT.DEPTH"]
     require(said, Q, always or pooled == shrinks, "queries pooled in some blocks where that shrinks nothing")
     every = [kernels[i] for i in pooled]
     keys = _strides(said, KV) if said[ADAPTIVE] is None else {}
-    every += [kernel for i, stride in keys.items() if math.prod(kernel := _kernel(said, "MVIT.POOL_KV_KERNEL", i, stride)) > 1]
+    every += [kernel for kernel in _kernels(said, "MVIT.POOL_KV_KERNEL", keys).values() if math.prod(kernel) > 1]
     return {"pool": said["MVIT.MODE"], "pool_kernel": _rule(said, every), "pool_q_always": always and pooled != shrinks}
 
 
-def _kernel(said, rows, block, stride):
+def _kernels(said, rows, strides):
+    """{block: (t, h, w)}: one for all, or in the words of 2021 one each, or by the stride."""
     if said[KERNEL] is not None:
-        return triple(said[KERNEL])
-    old = {row[0]: row[1:] for row in said[rows] or () if row}
-    return triple(old[block]) if block in old else tuple(s + 1 if s > 1 else 1 for s in stride)
+        return dict.fromkeys(strides, triple(said[KERNEL]))
+    old = _strides(said, rows)
+    return {i: old.get(i) or tuple(s + 1 if s > 1 else 1 for s in stride) for i, stride in strides.items()}
 
 
 def _rule(said, every):
