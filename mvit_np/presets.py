@@ -98,7 +98,7 @@ _ALL = [
         "mvitv2_l_image", "MViTv2-L (IN 85.3)", replace(MVITV2_IMAGE, expand_in="mlp", drop_path=0.5, **LARGE),
         217_992_952, 43.71, tau=1.0,
     ),
-    # without pooling: ViT as the paper's baseline (every 8th frame, Table 3a), ViViT (Arnab et al., arXiv 2103.15691; every 2nd)
+    # without pooling: ViT as the paper's baseline (every 8th frame, Table 3a), ViViT (arXiv 2103.15691; every 2nd)
     Preset("vit_b_8f", "ViT-B, 8 frames (Table 4: K400 68.5)", VIT, 87_159_952, 179.56, tau=8.0),
     Preset("vivit_l", "ViViT-L/16x2, 320 px (K400 81.3)", replace(VIVIT_L, size=320), tau=2.0),
     Preset("vivit_l_fe", "ViViT-L/16x2, factorised encoder", replace(VIVIT_L, time_depth=4), tau=2.0),

@@ -87,6 +87,12 @@ def test_nonsense_is_refused_and_so_is_a_file_that_says_it(fields, words, rng, t
             mv.load(tmp_path / "b.npz")
 
 
+def test_a_field_that_no_config_has_is_named(rng, tmp_path):
+    mv.save(tmp_path / "a.npz", mv.init(MICRO, rng), MICRO)
+    with pytest.raises(TypeError, match="MViTConfig has no field colour"):
+        mv.load(tmp_path / "a.npz", colour=3)
+
+
 def test_every_class_has_a_name(rng, tmp_path):
     with pytest.raises(ValueError, match="came 3 names for 2 classes"):
         mv.save(tmp_path / "a.npz", mv.init(MICRO, rng), MICRO, mv.About(("a", "b", "c")))

@@ -59,8 +59,7 @@ def recognised(params, like=None, hints=None, **told):
     """As `config`, and besides the name of the preset that it is like, or None."""
     if "bridge" in params:
         raise ValueError("a factorised encoder (ViViT) is read with its config alone: load a file that mv.save wrote")
-    if unknown := told.keys() - {field.name for field in dataclasses.fields(MViTConfig)}:
-        raise TypeError(f"MViTConfig has no field {', '.join(sorted(unknown))}: give such as stride_kv=(1, 4, 4)")
+    check_fields(told)
     told = (hints or {}) | told
     seen = visible(params, told.get("depths"))
     if like is not None:
@@ -73,6 +72,12 @@ def recognised(params, like=None, hints=None, **told):
 def tau_of(name, config):
     """The `tau` of a preset's name, where the config has as many frames; else, and for None, None."""
     return PRESETS[name].tau if name in PRESETS and PRESETS[name].config.frames == config.frames else None
+
+
+def check_fields(told):
+    """Raise TypeError for names that are no fields of MViTConfig."""
+    if unknown := told.keys() - {field.name for field in dataclasses.fields(MViTConfig)}:
+        raise TypeError(f"MViTConfig has no field {', '.join(sorted(unknown))}: give such as stride_kv=(1, 4, 4)")
 
 
 def config_of(like):

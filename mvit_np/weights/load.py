@@ -62,6 +62,7 @@ def load_with_notes(path, like=None, best=False, **told):
 
 def open_model(path, like=None, best=False, **told):
     """As `load`, but all that is known: a `Loaded`, without a warning."""
+    infer.check_fields(told)
     path = file_of(path, best)
     tensors, metadata = files.read(path)
     try:
