@@ -128,7 +128,7 @@ def _quiet_about_fonts():
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            warnings.filterwarnings("ignore", "Glyph .* missing from (current )?font")
             yield
     finally:
         logger.setLevel(level)
