@@ -20,8 +20,8 @@ from mvit_np.cli import main
 from mvit_np.cli.train import fields_in
 from mvit_np.data.datasets import ArrayClips
 from mvit_np.runs.task import counted_in
+from mvit_np.train.metrics import read_rows
 from mvit_np.train.recipe import RECIPES, Recipe
-from mvit_np.train.run_folder import read_rows
 
 SHORT = ["--recipe", "smoke", "--epochs", "0.5"]  # 8 steps of 8 clips
 
@@ -266,8 +266,8 @@ def test_what_a_file_does_not_say_is_assumed_and_said(of_films, films, capsys, t
     mv.save(tmp_path / "m.npz", params, config)
     options = [tmp_path / "m.npz", "--data", films, "--views", "1x1"]
     guessed, error = said(options, capsys)
-    assert error.count("the file does not say how pixels are normalised: 'clip' is assumed; give --normalise") == 1
-    assert error.count("the file does not say how far apart a clip's frames are: 4 is assumed; give --tau") == 1
+    assert error.count("the file does not say how pixels were normalised: 'clip' is assumed; give --normalise") == 1
+    assert error.count("the file does not say how far apart a clip's frames are: tau 4 is assumed; give --tau") == 1
     told, error = said([*options, "--normalise", "video", "--tau", "1"], capsys)
     assert "assumed" not in error and told == said([of_films, *options[1:]], capsys)[0] != guessed
     mv.save(tmp_path / "m.npz", params, config, mv.weights.About(normalise=(0.45, 0.225), tau=1))

@@ -26,8 +26,9 @@ from mvit_np.train.distributed import Alone
 from mvit_np.train.evaluate import Views, evaluate
 from mvit_np.train.guard import NotFinite
 from mvit_np.train.loop import Optimizer, fit
+from mvit_np.train.metrics import FIELDS, read_rows
 from mvit_np.train.recipe import RECIPES, changed
-from mvit_np.train.run_folder import FIELDS, WRITTEN, read_rows
+from mvit_np.train.run_folder import WRITTEN
 
 SMOKE = changed(RECIPES["smoke"], {"epochs": 0.75, "test_every": 0.4})
 STEPS = 12  # 64 clips, 4 of them in each batch of 8 with 2 repeats, three quarters of an epoch

@@ -241,6 +241,8 @@ def test_relative_paths_start_where_the_run_was_begun(films, tmp_path, monkeypat
     for command in (["train", "--resume", "--out"], ["evaluate"]):
         assert main([*command, str(folder)]) == 0
         assert "there is no films now: that in the current folder is taken" in capsys.readouterr().err
+    assert main(["evaluate", str(folder), "--data", "films", "--out", "films/tested"]) == 2
+    assert "nothing is written among the data" in capsys.readouterr().err and not (elsewhere / "films" / "tested").exists()
 
 
 def test_a_recipe_that_asks_for_other_data_of_the_same_name_is_another_run(films, tmp_path, monkeypatch):

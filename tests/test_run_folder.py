@@ -16,8 +16,9 @@ from mvit_np.cli import main
 from mvit_np.outputs import LEDGER
 from mvit_np.runs import prepare, trained
 from mvit_np.train import snapshot
+from mvit_np.train.metrics import METRICS, read_rows
 from mvit_np.train.recipe import Recipe, changed
-from mvit_np.train.run_folder import METRICS, WRITTEN, read_rows
+from mvit_np.train.run_folder import WRITTEN
 from mvit_np.train.toml_text import to_toml
 
 SHORT = ["--recipe", "smoke", "--epochs", "0.5"]  # 8 steps
@@ -77,7 +78,7 @@ def test_a_run_does_not_write_among_its_data(out, tmp_path, monkeypatch, capsys)
     (tmp_path / "films" / "dark" / "0.mp4").write_bytes(b"a film")
     before = contents(tmp_path)
     assert main(["train", *SHORT, "--data", "films", "--out", out]) == 2
-    assert "a run does not write among its data" in capsys.readouterr().err and contents(tmp_path) == before
+    assert "nothing is written among the data" in capsys.readouterr().err and contents(tmp_path) == before
 
 
 def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch, capsys):

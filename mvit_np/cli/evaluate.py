@@ -16,6 +16,7 @@ from ..outputs import check_not_read, claim, own, replacing, telling
 from ..plain_text import plain
 from ..tiles import threads, use_threads
 from ..train.distributed import communicator
+from ..train.run_folder import check_apart
 from ..train.toml_text import ENCODING
 from .arguments import MISTAKES, count, place, positive
 from .classify import views
@@ -88,7 +89,9 @@ def _place(out, found, arguments):
     folder = usual if out is None else Path(out)
     if folder is None:
         return None
-    check_not_read([folder / name for name in WRITTEN], [arguments.model, *([arguments.data] if arguments.data else [])])
+    data = [arguments.data] if arguments.data else []
+    check_not_read([folder / name for name in WRITTEN], [arguments.model, *data])
+    check_apart(folder, data)
     if usual and folder.resolve() == usual.resolve():  # an earlier version left no note there
         claim(folder, "evaluate", WRITTEN)
     else:

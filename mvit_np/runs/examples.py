@@ -52,8 +52,9 @@ def check(record, saved, folder, changed_is_meant=False):
     run of an earlier version, which noted no examples, the classes alone are compared.
     """
     noted = saved.get("data")
-    noted = noted if isinstance(noted, dict) else {"classes": classes_in(folder)}
-    _check_classes(tuple(noted.get("classes") or record.classes), record.classes, folder)
+    if not isinstance(noted, dict) or not isinstance(noted.get("classes"), list):
+        noted = {"classes": classes_in(folder) or record.classes}
+    _check_classes(tuple(noted["classes"]), record.classes, folder)
     now = record.summary
     others = [part for part in PARTS if part in noted and noted[part] != now[part]]
     if not others:

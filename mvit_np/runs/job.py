@@ -36,7 +36,7 @@ class Job:
     best: float | None  # accuracy in a test so far
     lock: Any  # a context in which this process alone writes into the folder
     say: Callable  # takes a sentence that the user should read
-    begun_in: str | None  # the folder that the recipe's relative paths start from
+    begun_in: str  # the folder that the recipe's relative paths start from
     data: Any  # what a snapshot keeps of the examples, where this process writes
     renewed: bool  # whether that is not what the snapshot says that it goes on from
     said: set = field(default_factory=set)  # what need not be said again

@@ -16,7 +16,8 @@ from ..outputs import telling
 from ..precision import use_precision
 from ..train import snapshot
 from ..train.evaluate import evaluate
-from ..train.run_folder import CURVES, SNAPSHOTS, Metrics
+from ..train.metrics import Metrics
+from ..train.run_folder import CURVES, SNAPSHOTS
 from ..train.toml_text import BEGUN_IN
 from ..weights.about import About
 from ..weights.load import BEST, MODEL, save
@@ -25,7 +26,7 @@ from .steps import steps
 
 
 def run(job, stop=lambda: False):
-    """Train to the end; yields a row of `run_folder.FIELDS` after every step.
+    """Train to the end; yields a row of `metrics.FIELDS` after every step.
 
     stop   asked in every step, and in tests after every batch: whether to end now. The step is then saved, and
            `prepare(..., resume=True)` goes on, with the test that was not made.

@@ -15,7 +15,7 @@ from ..train import snapshot
 from ..train.evaluate import Views, evaluate
 from ..train.recipe import Recipe, located
 from ..train.run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, recipe_in
-from ..weights.about import About
+from ..weights.about import About, check_classes
 from ..weights.load import BEST, MODEL, open_model
 from . import task as tasks
 
@@ -61,6 +61,7 @@ def trained(path, device="cpu", best=False):
     recipe, begun_in = recipe_in(path)
     params, config = _of_run(path, best, is_finished(path, recipe))
     about = About(classes_in(path), recipe.tau, recipe.normalise)
+    check_classes(about, config)
     return Trained(to_device(params, device), config, recipe, about.classes, path, about, begun_in)
 
 
@@ -85,12 +86,7 @@ def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
     name = data or recipe.tests or (recipe.data if recipe.data in BUILTIN else None)
     if name is None:
         raise ValueError(f"a test needs data: give --data with {', '.join(BUILTIN)}, a folder of class/video.mp4, or a CSV")
-    assumed = {"pixels are normalised": ("normalise", normalise or about.normalise, repr(recipe.normalise))}
-    if found.config.frames > 1 and name not in BUILTIN:
-        assumed["far apart a clip's frames are"] = ("tau", tau or about.tau, f"{recipe.tau:g}")
-    for what, (option, known, value) in assumed.items():
-        if known is None:
-            say(f"the file does not say how {what}: {value} is assumed; give --{option} if that is wrong")
+    _say_assumed(found, tau, normalise, recipe, name in BUILTIN, say)
     chosen = tasks.data_sets(name, found.config, recipe, found.classes)[1 if name in BUILTIN else 0]
     for sentence in tasks.notes_of(chosen):
         say(sentence)
@@ -102,6 +98,14 @@ def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
             "the model was trained for"
         )
     return Test(chosen, Views(found.config.size_hw, *recipe.views, normalise or about.normalise or recipe.normalise))
+
+
+def _say_assumed(found, tau, normalise, recipe, in_memory, say):
+    """What neither the user nor the model tells."""
+    if normalise is None and found.about.normalise is None:
+        say(f"the file does not say how pixels were normalised: {recipe.normalise!r} is assumed; give --normalise")
+    if tau is None and found.about.tau is None and found.config.frames > 1 and not in_memory:
+        say(f"the file does not say how far apart a clip's frames are: tau {recipe.tau:g} is assumed; give --tau")
 
 
 def evaluated(found, test, **options):

@@ -1,4 +1,4 @@
-"""The folder of a run: its recipe, a row a step, its snapshots. What is written stays, whatever comes after."""
+"""The folder of a run: whose it is, and what is in it. What is written stays, whatever comes after."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import outputs
-from ..outputs import replacing, telling
+from ..outputs import replacing
 from ..weights.load import BEST, MODEL
 from . import snapshot
+from .metrics import METRICS, read_rows
 from .recipe import Recipe, differing, from_plain, located
 from .toml_text import BEGUN_IN, ENCODING, table_in, to_toml
 
-FIELDS = (
-    "step", "epoch", "seconds", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_s", "test_accuracy",
-    "test_top5",
-)  # fmt: skip
-RECIPE, METRICS, SNAPSHOTS = "recipe.toml", "metrics.csv", "snapshots"
+RECIPE, SNAPSHOTS = "recipe.toml", "snapshots"
 CLASSES, EXAMPLES, CURVES = "classes.txt", "examples.csv", "curves.png"
 LOCK = ".lock"
 WRITTEN = (RECIPE, METRICS, SNAPSHOTS, CLASSES, EXAMPLES, CURVES, MODEL, BEST, LOCK)  # all that a run writes into its folder
@@ -36,7 +33,7 @@ class Found:
 
     recipe: Recipe  # as it was given
     placed: Recipe  # the same with whole paths
-    begun_in: str | None  # the folder that its relative paths start from
+    begun_in: str  # the folder that its relative paths start from
     state: Any  # of the newest snapshot, or None
     said: list  # sentences about it
 
@@ -60,19 +57,26 @@ def look_into(path, recipe, resume=False):
         return Found(recipe, placed, os.getcwd(), None, said)
     if not resume:
         raise ValueError(f"{path} holds a run already: go on with it by --resume, or give another folder with --out")
-    old, begun_in = (from_plain(state["recipe"]), state.get(BEGUN_IN)) if state else recipe_in(path)
+    old, begun_in = _of_state(state) if state else recipe_in(path)
     placed = located(old, begun_in, said.append)
     if state is None:
         said.append(f"the run in {path} has no snapshot yet: it begins anew")
         _check_beginning(path, placed, (MODEL,))  # a best.npz is from the moment before its snapshot
-    return Found(*_same_recipe(old, placed, recipe, path), begun_in, state, said)
+    return Found(*_same_recipe(old, placed, recipe, path), begun_in or os.getcwd(), state, said)
 
 
 def recipe_in(path):
     """(recipe, the folder that its relative paths start from, or None) of the run in a folder."""
     file = Path(path) / RECIPE
-    begun_in = table_in(file).get(BEGUN_IN)
-    return Recipe.from_toml(file), begun_in if isinstance(begun_in, str) else None
+    return Recipe.from_toml(file), _text(table_in(file).get(BEGUN_IN))
+
+
+def _of_state(state):
+    return from_plain(state["recipe"]), _text(state.get(BEGUN_IN))
+
+
+def _text(value):
+    return value if isinstance(value, str) else None
 
 
 def classes_in(path):
@@ -129,9 +133,14 @@ def _check_beginning(path, placed, models):
             )
     tables = [Path(name) for name in (placed.data, placed.tests) if name and os.path.exists(name)]
     outputs.check_not_read([path / name for name in WRITTEN], [*tables, *([placed.weights] if placed.weights else [])])
-    for read in tables:
-        if read.is_dir() and path.resolve().is_relative_to(read.resolve()):
-            raise ValueError(f"a run does not write among its data; {path} is in {read}: give another folder with --out")
+    check_apart(path, tables)
+
+
+def check_apart(path, data):
+    """Raise ValueError where a folder to write into is in one of data, in which it would be taken for a class."""
+    for read in map(Path, data):
+        if read.is_dir() and Path(path).resolve().is_relative_to(read.resolve()):
+            raise ValueError(f"nothing is written among the data; {path} is in {read}: give another folder with --out")
 
 
 def _locked(path):
@@ -160,89 +169,3 @@ def _same_recipe(old, placed, new, path):
             "it began; leave that out, or give another folder with --out"
         )
     return replace(new, weights=old.weights, data=old.data, tests=old.tests), asked
-
-
-class Metrics:
-    """metrics.csv: a row a step, handed to the system at once. Raises OSError in one sentence where the disk is full.
-
-    folder  of the run; None where another rank writes
-    steps   of the snapshot that the run goes on from: rows of later steps go, for those steps are done again
-    """
-
-    def __init__(self, folder, steps=0):
-        self.rows, self._file = [], None
-        if folder is not None:
-            self._path = Path(folder) / METRICS
-            self.rows = [row for row in read_rows(self._path) if row["step"] <= steps]
-            self._begin()
-
-    def _begin(self):
-        with telling(self._path), replacing(self._path) as file:
-            file.write(_lines([FIELDS, *map(_cells, self.rows)]).encode())
-        self._file = open(self._path, "a", newline="", encoding="utf-8")
-
-    def _drop(self):
-        """The file with what of a row did not fit into it: closing it would try again."""
-        file, self._file = self._file, None
-        with suppress(OSError):
-            file.close()
-
-    def add(self, row):
-        """One more step."""
-        self.rows.append(row)
-        if self._file:
-            with telling(self._path):
-                try:
-                    self._file.write(_lines([_cells(row)]))
-                    self._file.flush()
-                except OSError:
-                    self._drop()
-                    raise
-
-    def complete(self, results):
-        """The last row has these cells besides."""
-        if self._file:
-            self.rows[-1] |= results
-            self._file.close()
-            self._begin()
-
-    def sync(self):
-        """All rows are on the disk when this returns: before a snapshot that stands for them."""
-        if self._file:
-            os.fsync(self._file.fileno())
-
-    def close(self):
-        """Nothing more comes."""
-        if self._file:
-            self._file.close()
-
-
-def read_rows(path):
-    """The rows of a metrics.csv, whole ones, as numbers; None where a cell is empty. [] where there is no file."""
-    if not Path(path).is_file():
-        return []
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
-    lines = [line.split(",") for line in text[: text.rfind("\n") + 1].split("\n")]  # the last row may be cut off
-    columns = lines[0] if set(FIELDS) <= set(lines[0]) else FIELDS  # a power cut may leave NULs anywhere
-    return [numbers for cells in lines if (numbers := _numbers(columns, cells))]
-
-
-def _numbers(columns, cells):
-    """The row as numbers, or None where it is damaged, or is the line of titles."""
-    try:
-        row = dict(zip(columns, cells, strict=True))
-        return {name: _number(name, row[name]) for name in FIELDS}
-    except ValueError:
-        return None
-
-
-def _number(name, text):
-    return int(text) if name == "step" else float(text) if text else None
-
-
-def _cells(row):
-    return [f"{value:.9g}" if isinstance(value, float) else value for value in (row.get(name) for name in FIELDS)]
-
-
-def _lines(rows):
-    return "".join(",".join("" if cell is None else str(cell) for cell in row) + "\n" for row in rows)

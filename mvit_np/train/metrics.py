@@ -1,0 +1,101 @@
+"""metrics.csv: a row a step, written at once and read again whatever became of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ..outputs import replacing, telling
+
+METRICS = "metrics.csv"
+FIELDS = (
+    "step", "epoch", "seconds", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_s", "test_accuracy",
+    "test_top5",
+)  # fmt: skip
+
+
+class Metrics:
+    """metrics.csv: a row a step, handed to the system at once. Raises OSError in one sentence where the disk is full.
+
+    folder  of the run; None where another rank writes
+    steps   of the snapshot that the run goes on from: rows of later steps go, for those steps are done again
+    """
+
+    def __init__(self, folder, steps=0):
+        self.rows, self._file = [], None
+        if folder is not None:
+            self._path = Path(folder) / METRICS
+            self.rows = [row for row in read_rows(self._path) if row["step"] <= steps]
+            self._begin()
+
+    def _begin(self):
+        with telling(self._path), replacing(self._path) as file:
+            file.write(_lines([FIELDS, *map(_cells, self.rows)]).encode())
+        self._file = open(self._path, "a", newline="", encoding="utf-8")
+
+    def _drop(self):
+        """The file with what of a row did not fit into it: closing it would try again."""
+        file, self._file = self._file, None
+        with suppress(OSError):
+            file.close()
+
+    def add(self, row):
+        """One more step."""
+        self.rows.append(row)
+        if self._file:
+            with telling(self._path):
+                try:
+                    self._file.write(_lines([_cells(row)]))
+                    self._file.flush()
+                except OSError:
+                    self._drop()
+                    raise
+
+    def complete(self, results):
+        """The last row has these cells besides."""
+        if self._file:
+            self.rows[-1] |= results
+            self._file.close()
+            self._begin()
+
+    def sync(self):
+        """All rows are on the disk when this returns: before a snapshot that stands for them."""
+        if self._file:
+            os.fsync(self._file.fileno())
+
+    def close(self):
+        """Nothing more comes."""
+        if self._file:
+            self._file.close()
+
+
+def read_rows(path):
+    """The rows of a metrics.csv, whole ones, as numbers; None where a cell is empty. [] where there is no file."""
+    if not Path(path).is_file():
+        return []
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    lines = [line.split(",") for line in text[: text.rfind("\n") + 1].split("\n")]  # the last row may be cut off
+    columns = lines[0] if set(FIELDS) <= set(lines[0]) else FIELDS  # a power cut may leave NULs anywhere
+    return [numbers for cells in lines if (numbers := _numbers(columns, cells))]
+
+
+def _numbers(columns, cells):
+    """The row as numbers, or None where it is damaged, or is the line of titles."""
+    try:
+        row = dict(zip(columns, cells, strict=True))
+        return {name: _number(name, row[name]) for name in FIELDS}
+    except ValueError:
+        return None
+
+
+def _number(name, text):
+    return int(text) if name == "step" else float(text) if text else None
+
+
+def _cells(row):
+    return [f"{value:.9g}" if isinstance(value, float) else value for value in (row.get(name) for name in FIELDS)]
+
+
+def _lines(rows):
+    return "".join(",".join("" if cell is None else str(cell) for cell in row) + "\n" for row in rows)
