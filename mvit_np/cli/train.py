@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from .. import runs
 from ..backend import memory
-from ..outputs import check_not_read
 from ..plain_text import plain
 from ..tiles import threads, use_threads
 from ..train.distributed import communicator
@@ -65,8 +64,9 @@ def run(arguments):
     share = use_threads(max(1, threads() // comm.local_size))  # the ranks of one machine share its cores
     with comm.guarding(MISTAKES), _signals() as stop, quiet, share:
         try:
-            options = {"resume": arguments.resume, "data_changed": arguments.data_changed, "comm": comm, "say": _say}
-            job = runs.prepare(recipe, out, **options)
+            read = [arguments.config] if arguments.config else []
+            options = {"resume": arguments.resume, "data_changed": arguments.data_changed, "read": read}
+            job = runs.prepare(recipe, out, **options, comm=comm, say=_say)
             return _train(job, stop)
         except NotFinite as problem:
             tell(problem)
@@ -83,8 +83,6 @@ def _asked(arguments):
             return changed(located(*recipe_in(out or "")), changes), out
         if not alone:
             raise ValueError(f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}")
-    if arguments.config and out and not arguments.resume:
-        check_not_read([Path(out) / name for name in WRITTEN], [arguments.config])
     return Recipe.from_toml(arguments.config, changes, base=named), out
 
 

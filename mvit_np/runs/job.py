@@ -48,10 +48,11 @@ class Job:
         return self.comm.rank == 0
 
 
-def prepare(recipe, folder, *, resume=False, data_changed=False, comm=None, say=None):
+def prepare(recipe, folder, *, resume=False, data_changed=False, read=(), comm=None, say=None):
     """The `Job` of a recipe (None: that of the run in `folder`), begun or with `resume` taken up at its newest snapshot.
 
     data_changed   go on also where the examples are others than the run had so far
+    read           files that the recipe is from, which are not written over
     say            called with a sentence about whatever is left out or goes otherwise than one would expect
 
     Raises ValueError or FileNotFoundError where the folder is another run's or cannot be written, the recipe is impossible,
@@ -59,7 +60,7 @@ def prepare(recipe, folder, *, resume=False, data_changed=False, comm=None, say=
     """
     comm, say, found = comm or Alone(), say or (lambda sentence: None), None
     if comm.rank == 0:
-        looked = look_into(folder, recipe, resume)
+        looked = look_into(folder, recipe, resume, read)
         for sentence in looked.said:
             say(sentence)
         found = asdict(looked.recipe), asdict(looked.placed), looked.begun_in, looked.state

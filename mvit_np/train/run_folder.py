@@ -38,10 +38,11 @@ class Found:
     said: list  # sentences about it
 
 
-def look_into(path, recipe, resume=False):
+def look_into(path, recipe, resume=False, read=()):
     """What there is of the run that `path` is for, as `Found`; nothing is written.
 
     recipe   what was asked for; None: that of the run there
+    read     files that it is from
     Raises ValueError where a run is there and `resume` does not ask for it, or it is one of another recipe, and where the
     folder holds what is not a run's.
     """
@@ -53,7 +54,7 @@ def look_into(path, recipe, resume=False):
             raise ValueError(f"there is no run to go on with in {path}: give its folder, or a recipe to begin one")
         placed = located(recipe)
         outputs.check_own(path, "train", WRITTEN)
-        _check_beginning(path, placed, (MODEL, BEST))
+        _check_beginning(path, placed, read, (MODEL, BEST))
         return Found(recipe, placed, os.getcwd(), None, said)
     if not resume:
         raise ValueError(f"{path} holds a run already: go on with it by --resume, or give another folder with --out")
@@ -61,7 +62,7 @@ def look_into(path, recipe, resume=False):
     placed = located(old, begun_in, said.append)
     if state is None:
         said.append(f"the run in {path} has no snapshot yet: it begins anew")
-        _check_beginning(path, placed, (MODEL,))  # a best.npz is from the moment before its snapshot
+        _check_beginning(path, placed, read, (MODEL,))  # a best.npz is from the moment before its snapshot
     return Found(*_same_recipe(old, placed, recipe, path), begun_in or os.getcwd(), state, said)
 
 
@@ -123,7 +124,7 @@ def claim(path, recipe, begun_in, classes, examples):
     return lock
 
 
-def _check_beginning(path, placed, models):
+def _check_beginning(path, placed, read, models):
     """Raise ValueError where a run that begins would write over a model, or into what it reads."""
     for name in models:
         if (path / name).exists():
@@ -132,7 +133,7 @@ def _check_beginning(path, placed, models):
                 "folder with --out"
             )
     tables = [Path(name) for name in (placed.data, placed.tests) if name and os.path.exists(name)]
-    outputs.check_not_read([path / name for name in WRITTEN], [*tables, *([placed.weights] if placed.weights else [])])
+    outputs.check_not_read([path / name for name in WRITTEN], [*read, *tables, *filter(None, [placed.weights])])
     check_apart(path, tables)
 
 
