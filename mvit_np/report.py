@@ -21,10 +21,16 @@ class Check:
     numeric: float
     error: float
     tolerance: float
+    kink: bool = False  # the slopes to both sides differ, so that there is no derivative to compare with
 
     @property
     def passed(self):
         return self.error <= self.tolerance  # False for nan
+
+    @property
+    def verdict(self):
+        """What is the matter, or ""."""
+        return "" if self.passed else "kink" if self.kink else "wrong"
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,16 @@ class Report:
     def worst(self):
         return max(self.checks, key=lambda check: math.inf if math.isnan(check.error) else check.error)
 
+    @property
+    def verdict(self):
+        """The result as a sentence, without its subject."""
+        found = {check.verdict for check in self.checks}
+        if "wrong" in found:
+            return "gradients DISAGREE with finite differences"
+        if "kink" in found:
+            return "has a kink there, so no derivative to compare with: move the inputs away from it, and check again"
+        return "gradients agree with finite differences"
+
     def summary(self):
         """The report in one line."""
         word = "ok  " if self.passed else "FAIL"
@@ -53,8 +69,7 @@ class Report:
         head = f"{'argument':<{wide}}  direction     step        analytic         numeric     error tolerance"
         rows = [
             f"{c.argument:<{wide}}  {c.direction:<12} {c.step:>5.0e} {c.analytic:>15.8e} {c.numeric:>15.8e} {c.error:>9.1e} "
-            f"{c.tolerance:>9.0e}{'' if c.passed else '   <-- wrong'}"
+            f"{c.tolerance:>9.0e}{c.verdict and f'   <-- {c.verdict}'}"
             for c in self.checks
         ]
-        verdict = "gradients agree" if self.passed else "gradients DISAGREE"
-        return "\n".join([f"{self.name} ({self.dtype}): {verdict} with finite differences", head, *rows])
+        return "\n".join([f"{self.name} ({self.dtype}): {self.verdict}", head, *rows])

@@ -393,7 +393,8 @@ judge("max pooling", my_max_pool, lambda x: ops.max_pool(x, CELLS, STRIDE, SIDES
 # %% [markdown]
 # What if two cells tie? Then the maximum has a kink: it rises when either cell rises, and falls only when both fall. There is
 # no derivative, and the central difference gives each of them half. The code must choose one (the first, as PyTorch does).
-# The check disagrees, and both are right.
+# The two differ, and both are right. The check tells a kink from a mistake by the slopes to both sides, which differ however
+# small the step is.
 
 # %%
 tied = np.array([0.0, 5.0, 5.0, 1.0]).reshape(1, 1, 1, 4, 1, 1)
@@ -600,7 +601,7 @@ axes.text(1.5e-2, 3e-8, "truncation, $h^2$", color=GREY)
 axes.text(2e-9, 1e-9, r"rounding, $\varepsilon / h$", color=GREY, ha="right")
 axes.text(2e-10, 3, "float32", color=ORANGE, weight="bold")
 axes.text(2e-10, 5e-5, "float64", color=BLUE, weight="bold")
-for step, width in ((1e-4, 1.5), (1e-5, 0.5), (1e-6, 0.5)):
+for step, width in ((1e-4, 1.5), (3e-5, 0.5), (1e-5, 0.5), (1e-6, 0.5)):
     axes.axvline(step, color=INK, lw=width, ls="-" if width > 1 else "--", zorder=0)
 axes.text(1.2e-4, 3e2, "first step\nof gradcheck", va="top", fontsize=9)
 axes.text(8e-7, 3e2, "tried where the\nfirst one fails", va="top", ha="right", fontsize=9)
@@ -613,8 +614,9 @@ plt.show()
 # on the left. In float32 even the best step leaves 1e-5, more than some mistakes above. So the package computes the numeric
 # side **in float64 even where the arrays are float32**, and only the backward in float32. Its step of 1e-4 is larger than
 # the best one for this function, since rounding grows with the number of terms that a result sums, and the truncation of
-# about $h^2 = 10^{-8}$ stays below the tolerance of 1e-7. Smaller steps are tried only where the first fails, because a step
-# across a kink of max pooling is no derivative. A wrong gradient fails at every step.
+# about $h^2 = 10^{-8}$ stays below the tolerance of 1e-7. Where the first step fails, a difference of the fourth order is tried,
+# whose truncation is about $h^4$, and then smaller steps, because a step across a kink of max pooling is no derivative. A wrong
+# gradient fails at every step.
 #
 # ## One random direction instead of all entries
 #
@@ -640,7 +642,8 @@ params = mv.costs(mv.preset("mvit_b_16x4")).params
 print(f"every entry of MViT-B would take {2 * params:,} forward passes of the whole model")
 
 # %% [markdown]
-# (The handful of extra calls test the form: shapes, dtypes, that nothing writes into its inputs.)
+# (The handful of extra calls test the form: that the function is not random, shapes, dtypes, that nothing writes into its
+# inputs.)
 #
 # What can one direction miss? An error $\delta$ in one entry shows up as $\delta\, u_i$, where $u_i$ is about $1/\sqrt n$, and
 # the difference must stand out from the rounding of a sum of $n$ terms. So the more entries share the direction, the larger a

@@ -97,7 +97,7 @@ def test_an_op_with_a_term_dropped_from_its_backward_fails(name, line, column, s
 
 
 @pytest.mark.parametrize("case", checks.op_cases(), ids=lambda case: case.name)
-@pytest.mark.parametrize("wrong", ["0.1 % too long", "one entry off", "zero"])
+@pytest.mark.parametrize("wrong", ["0.1 % too long", "0.001 % too long", "one entry off", "zero"])
 def test_every_op_with_a_slightly_wrong_gradient_fails(case, wrong):
     """The same for what has no terms to drop: any one argument's gradient a little off."""
     arrays = case.make(np.random.default_rng(0))
@@ -123,7 +123,7 @@ def _spoiled(fun, count, position, wrong):
             gradients = pull(dy)
             g = gradients[position].copy()
             index = np.unravel_index(np.abs(g).argmax(), g.shape)
-            g *= {"0.1 % too long": 1.001, "zero": 0.0}.get(wrong, 1.0)
+            g *= {"0.1 % too long": 1.001, "0.001 % too long": 1.00001, "zero": 0.0}.get(wrong, 1.0)
             g[index] *= 1.1 if wrong == "one entry off" else 1.0
             return [g if i == position else other for i, other in enumerate(gradients)]
 
@@ -189,6 +189,86 @@ def test_a_nan_gradient_is_caught():
 
     with pytest.raises(GradientError):
         gradcheck(nan, np.ones(3))
+
+
+NEAR = np.array([[0.3, 0.31, 0.33], [-1, -1.02, -1.05]])  # so that their norm bends within some hundredths
+GAIN = np.array([1.0, -2, 1])
+
+
+@pytest.mark.parametrize("shift", [0, 1e4, 5e4])
+def test_curvature_is_no_error(shift):
+    """The second-order difference is 1e-5 off; the larger the shift, the less rounding lets smaller steps say about it."""
+    report = gradcheck(lambda x: ops.layer_norm(x, GAIN, np.full(3, float(shift))), NEAR)
+    assert report.passed and report.worst.step == 1e-4
+
+
+@pytest.mark.parametrize("wrong", ["0.1 % too long", "0.001 % too long", "one entry off", "zero"])
+def test_a_wrong_gradient_is_seen_through_curvature(wrong):
+    for position in range(3):
+        with pytest.raises(GradientError, match="DISAGREE"):
+            gradcheck(_spoiled(ops.layer_norm, 3, position, wrong), NEAR, GAIN, np.zeros(3))
+
+
+@op
+def relu(x):
+    return np.maximum(x, 0), lambda dy: (dy * (x > 0),)
+
+
+@op
+def relu_that_passes_all(x):
+    return np.maximum(x, 0), lambda dy: (dy,)
+
+
+def test_a_kink_is_told_from_an_error():
+    x = np.array([0.0, 1.0, -1.0])
+    with pytest.raises(GradientError, match="has a kink there.*move the inputs away") as error:
+        gradcheck(relu, x)
+    assert "wrong" not in str(error.value) and "DISAGREE" not in str(error.value) and "<-- kink" in str(error.value)
+    assert gradcheck(relu, x + 1e-3).passed and gradcheck(relu, x + 2e-6).passed  # a step across it is no error either
+    report = gradcheck(relu_that_passes_all, x, full=True, check=False)
+    assert [check.verdict for check in report.checks] == ["kink", "", "wrong"] and "DISAGREE" in str(report)
+    report = gradcheck(relu_that_passes_all, x - 1e-3, check=False)
+    assert [check.verdict for check in report.checks] == ["wrong"] and not report.passed
+
+
+def test_a_jump_and_a_steep_slope_are_no_kinks():
+    jump = op(lambda x: (x + (x > 0), lambda dy: (dy,)))
+    assert gradcheck(jump, np.zeros(1), check=False).worst.verdict == "wrong"
+    steep = op(lambda x: (np.tanh(1e4 * x), lambda dy: (dy / np.cosh(1e4 * x) ** 2,)))  # forgets the factor
+    assert gradcheck(steep, np.array([1e-5]), check=False).worst.verdict == "wrong"
+
+
+def test_a_tie_of_max_pooling_is_a_kink():
+    tied = np.array([0.0, 5.0, 5.0, 1.0]).reshape(1, 1, 1, 4, 1, 1)
+    report = gradcheck(lambda x: ops.max_pool(x, (1, 1, 4), (1, 1, 4), (0, 0, 0)), tied, full=True, check=False)
+    assert [check.verdict for check in report.checks] == ["", "kink", "kink", ""] and not report.passed
+
+
+def test_a_random_function_is_called_random():
+    drawn = np.random.default_rng(0)
+
+    @op
+    def draws_anew(x):
+        mask = drawn.random(x.shape) < 0.5
+        return x * mask, lambda dy: (dy * mask,)
+
+    @op
+    def draws_backward(x):
+        return 2.0 * x, lambda dy: (dy * 4 * (drawn.random(x.shape) < 0.5),)
+
+    def sentence(check, *args):
+        with pytest.raises(GradientError) as error:
+            check(*args)
+        assert "\n" not in str(error.value) and "contiguous" not in str(error.value)
+        return str(error.value)
+
+    for _ in range(20):
+        for size in (3, 4, 100):
+            assert sentence(gradcheck, draws_anew, np.ones(size)).startswith("draws_anew is random: called again with the same")
+    assert sentence(adjointcheck, draws_anew, np.ones(100)).startswith("draws_anew is random")
+    assert sentence(gradcheck, draws_backward, np.ones(100)).startswith(
+        "the backward of draws_backward is random: called again"
+    )
 
 
 @pytest.mark.parametrize(
