@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import ops
+from . import ops, tiles
 from . import tree as trees
 from .backend import from_host
 from .checkpoint import checkpoint
@@ -31,19 +32,23 @@ class Case:
     name: str
     fun: Callable
     make: Callable
-    composed: bool = False  # of many ops, whose float32 roundings add up
+    composed: bool = False  # of many ops, or large numbers: roundings of float32 add up
+    cut: bool = False  # into the smallest tiles, so that there are several
 
     def check(self, dtype="float64", seed=0, **options):
         """The gradient check of this case in one dtype, as a Report."""
         args = trees.map(lambda x: x.astype(dtype), self.make(np.random.default_rng(seed)))
         if self.composed and dtype == "float32":
             options.setdefault("tolerance", 1e-4)
-        return gradcheck(self.fun, *args, seed=seed, name=self.name, **options)
+        with tiles.smallest() if self.cut else nullcontext():
+            return gradcheck(self.fun, *args, seed=seed, name=self.name, **options)
 
 
 def all_cases():
-    """Ops, then layers, then models."""
-    return [*op_cases(), *(replace(case, composed=True) for case in [*layer_cases(), *model_cases()])]
+    """Ops, then layers, both also cut into the smallest tiles, then models."""
+    layers, models = ([replace(case, composed=True) for case in cases] for cases in (layer_cases(), model_cases()))
+    tiled = [replace(case, name=f"{case.name}, in tiles", cut=True) for case in [*op_cases(), *layers]]
+    return [*op_cases(), *layers, *tiled, *models]
 
 
 def normals(*shapes):
@@ -83,6 +88,7 @@ def op_cases():
         Case("mlp on a skip", ops.mlp, normals((2, 3, 5), (5, 6), (6,), (6, 4), (4,), (2, 3, 4))),
         Case("softmax", ops.softmax, normals((3, 2, 6))),
         Case("attend", lambda q, k, v: ops.attend(q, k, v, 0.5), normals((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2))),
+        Case("attend, large logits", lambda q, k, v: ops.attend(q, k, v, 0.5), _with_large_logits, composed=True),
         Case("layer_norm", ops.layer_norm, normals((2, 5, 6), (6,), (6,))),
         Case(
             "cube_conv",
@@ -207,6 +213,13 @@ def _tokens(spec):
 
 def _attention_v2(spec, params):
     return lambda q, x: attention(q, x, spec), _with(params, _tokens(spec), lambda q: q["blocks"][1]["attn"])
+
+
+def _with_large_logits(rng):
+    """q, k and v whose scores have about 110 in common: exp(110) is beyond float32."""
+    q, k, v = normals((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2))(rng)
+    q[..., 0] = k[..., 0] = 15
+    return q, k, v
 
 
 def _distinct_tokens(make):

@@ -123,6 +123,20 @@ def _cut(shape, width, share):
     return [(slice(i, i + 1), *block) for i in range(shape[0]) for block in rest]
 
 
+@contextmanager
+def smallest():
+    """Cut all arrays into tiles of a few numbers within the block, in the whole process.
+
+    For checks: a small array goes through all that large ones go through, sums over several tiles above all.
+    """
+    global SMALL, NUMBERS
+    before, (SMALL, NUMBERS) = (SMALL, NUMBERS), (1, 8)
+    try:
+        yield
+    finally:
+        SMALL, NUMBERS = before
+
+
 # -- running them -----------------------------------------------------------------------------------------------------
 
 

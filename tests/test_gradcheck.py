@@ -96,6 +96,41 @@ def test_an_op_with_a_term_dropped_from_its_backward_fails(name, line, column, s
                 case.check("float64")
 
 
+def found_by_the_command(op_name):
+    """Whether `mvit-np check` finds one of the op's cases wrong."""
+    mine = [case for case in checks.all_cases() if re.split(r"[ ,]", case.name)[0] == op_name]
+    with np.errstate(all="ignore"):
+        return not all(case.check(dtype, check=False).passed for case in mine for dtype in ("float64", "float32"))
+
+
+SUMS = {"mlp": 4, "attend": 2, "layer_norm": 2, "cube_conv": 2, "depthwise_conv": 1}
+
+
+@pytest.mark.parametrize("name, index", [(name, i) for name, count in SUMS.items() for i in range(count)])
+@pytest.mark.parametrize("kept", ["the last tile", "all but the last", "all but the first"])
+def test_the_command_finds_a_sum_over_tiles_that_loses_some(name, index, kept, monkeypatch):
+    total = tiles.total
+
+    def lossy(fun, pieces, *rest):
+        lost = {"the last tile": pieces[:-1], "all but the last": pieces[-1:], "all but the first": pieces[:1]}[kept]
+
+        def shares(piece):
+            made = list(fun(piece))
+            made[index] = made[index] * (len(pieces) == 1 or piece not in lost)
+            return made
+
+        return total(shares, pieces, *rest)
+
+    assert not found_by_the_command(name)
+    monkeypatch.setattr(tiles, "total", lossy)
+    assert found_by_the_command(name)
+
+
+def test_the_command_finds_exponentials_that_leave_the_range_of_float32(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("mvit_np.ops.attend"), "SAFE", np.inf)
+    assert found_by_the_command("attend")
+
+
 @pytest.mark.parametrize("case", checks.op_cases(), ids=lambda case: case.name)
 @pytest.mark.parametrize("wrong", ["0.1 % too long", "0.001 % too long", "one entry off", "zero"])
 def test_every_op_with_a_slightly_wrong_gradient_fails(case, wrong):
