@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from .sizes import block_sizes, embed_size
+
 POOLS = ("conv", "max", "avg")
 KERNEL_RULES = ("s", "s+1", "2s+1")
 POSITIONS = ("separate", "joint", "space", "relative", "none")
@@ -14,6 +16,7 @@ RESIDUAL_POOLING = (None, "tokens", "all")
 SWITCHES = ("adaptive_kv", "pool_q_always", "uneven", "relative_time", "cls_token", "mean_before_norm", "expand", "qkv_bias")
 SWITCHES += ("reversible",)
 AXES = ("frames", "height", "width")
+MOST_BLOCKS = 1000  # far more than any model has; a file that says more would take hours to plan
 
 
 def check(c):
@@ -27,6 +30,7 @@ def check(c):
     _check_units(c)
     _check_streams(c)
     _check_factorised(c)
+    _check_pools(c)
 
 
 def is_nested(strides):
@@ -110,6 +114,7 @@ def _check_numbers(c):
         value = getattr(c, name)
         good = isinstance(value, int) and not isinstance(value, bool) and value >= least
         _require(good, f"{name} is a whole number >= {least}, came {value!r}", f"give {least} or more")
+    _require(c.depth <= MOST_BLOCKS, f"a model has at most {MOST_BLOCKS} blocks, came {c.depth}", "give smaller depths")
     blocks = isinstance(c.unpooled_kv, tuple) and all(i in range(sum(c.depths)) for i in c.unpooled_kv)
     rule = f"unpooled_kv is a tuple of blocks, 0 to {sum(c.depths) - 1}, came {c.unpooled_kv!r}"
     _require(blocks, rule, "give such as (14, 15), or () for none")
@@ -164,7 +169,7 @@ def _check_units(c):
     whole = not c.cls_token and c.stride_kv is None and c.positions != "relative" and c.skip_kernel == c.pool_kernel == "s"
     rule = "mask units go without class token, key-value pooling and relative positions, under pools of kernel 's'"
     _require(whole, rule, "set cls_token=False, stride_kv=None, pool_kernel='s', skip_kernel='s' and other positions")
-    grid = tuple(length // stride for length, stride in zip(c.thw, c.cube_stride))
+    grid = embed_size(c).thw
     tiles = all(n % u == 0 for n, u in zip(grid, c.mask_unit))
     _require(tiles, f"mask_unit divides the grid of tokens {grid}, came {c.mask_unit}", "give such as (1, 8, 8)")
     unit = c.mask_unit
@@ -189,3 +194,9 @@ def _check_factorised(c):
     alone = not c.reversible and c.mask_unit is None and all(s[0] == 1 for s in c.transitions)
     rule = "time_depth goes without reversible and mask_unit, and its query strides leave time alone"
     _require(alone and (c.stride_kv is None or c.stride_kv[0] == 1), rule, "set them back, and strides such as (1, 2, 2)")
+
+
+def _check_pools(c):
+    """The window of every pool fits the grid it meets; the sizes themselves say so."""
+    for _ in block_sizes(c, embed_size(c)):
+        pass

@@ -70,10 +70,11 @@ ALLOWED = {
     "outputs": [],
     "extras": [],
     "plain_text": [],
-    "validation": [],
+    "validation": ["sizes"],
     "config": ["validation"],
     "specs": [],
-    "plan": ["config", "specs", "table"],  # table: the printed plan alone
+    "sizes": ["specs"],
+    "plan": ["config", "sizes", "specs", "table"],  # table: the printed plan alone
     "table": ["costs", "units"],
     "units": [],
     "presets": ["config"],

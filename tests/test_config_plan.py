@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from mvit_np import MViTConfig, plan, preset
-from mvit_np.plan import PoolSpec
+from mvit_np import MViTConfig, forward, init, plan, preset
+from mvit_np.specs import PoolSpec
 
 B = MViTConfig()  # MViT-B 16x4 (Table 3b)
 SMALL = MViTConfig(frames=4, size=32, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=8, depths=(2, 2), stride_kv=(1, 4, 4))
@@ -262,6 +263,8 @@ IMPOSSIBLE = [
     ({"cube_kernel": (2, 4, 4), "size": 234, "uneven": True}, ["cube_stride", "height 234", "multiple of 32"]),
     ({"pool": "max", "pool_kernel": "s", "size": 232, "uneven": True}, ["stride_q of transition 2", "height 29"]),
     ({"size": 8, "uneven": True}, ["stride_q of transition 2", "height 1", "stride is 2"]),
+    ({"depths": (10**9,), "stride_q": ()}, ["at most 1000 blocks", "1000000000", "depths"]),
+    ({"positions": "joint", "time_depth": 10**9}, ["at most 1000 blocks", "1000000016"]),
 ]  # fmt: skip
 
 
@@ -280,10 +283,56 @@ def test_impossible_configs_are_refused_with_name_number_and_remedy(changes, nam
     assert rule and remedy and "\n" not in message
 
 
-def test_a_window_larger_than_its_grid_is_refused():
-    config = replace(SMALL, pool="max", pool_kernel="s", stride_kv=(1, 64, 64))
-    with pytest.raises(ValueError, match=r"\(1, 64, 64\) for grid \(2, 16, 16\): give a smaller"):
-        plan(config)
+@pytest.mark.parametrize(
+    ("changes", "came"),
+    [
+        ({"stride_kv": (1, 64, 64)}, r"\(1, 64, 64\) for grid \(2, 16, 16\)"),
+        ({"depths": (1, 1, 1), "size": (8, 16), "adaptive_kv": False}, r"\(1, 4, 4\) for grid \(2, 2, 4\)"),
+    ],
+)
+def test_a_window_larger_than_its_grid_is_refused(changes, came):
+    with pytest.raises(ValueError, match=f"^a pool's window fits its grid, came {came}: give a smaller stride or pool_kernel$"):
+        replace(SMALL, **{"pool": "max", "pool_kernel": "s"} | changes)
+
+
+def test_a_mask_unit_divides_the_grid_that_is_rounded_up():
+    units = replace(preset("hiera_b_image"), depths=(2,), uneven=True, cube_kernel=(1, 7, 7))
+    assert plan(replace(units, size=253)).embed.thw == (1, 64, 64)
+    with pytest.raises(ValueError, match=r"^mask_unit divides the grid of tokens \(1, 57, 57\), came \(1, 8, 8\)"):
+        replace(units, size=226)
+
+
+def some_config(draw):
+    """A config that may be possible or not."""
+    stages = draw([1, 2, 3])
+    return dict(
+        frames=draw([1, 2, 3, 4]), size=draw([8, 9, 12, 16, (8, 16), (6, 10)]),
+        cube_kernel=draw([(1, 3, 3), (3, 3, 3), (1, 2, 2)]),
+        cube_stride=draw([(1, 2, 2), (2, 2, 2), (1, 4, 4), (1, 3, 3)]), dim=draw([2, 4, 6]), depths=(draw([1, 2]),) * stages,
+        stride_q=draw([(1, 2, 2), (2, 2, 2), (1, 3, 3), (1, 1, 2)]), stride_kv=draw([None, (1, 2, 2), (1, 4, 4), (2, 3, 5)]),
+        adaptive_kv=draw([False, True]), pool=draw(["max", "avg"]), pool_kernel=draw([(3, 3, 3), "s", "s", "s+1", "2s+1"]),
+        uneven=draw([False, True]), pool_q_always=draw([False, True]), skip_kernel=draw(["s", "s+1"]), cls_token=False,
+        mask_unit=draw([None, None, (1, 2, 2), (1, 4, 4)]), mask_unit_stages=draw([1, 2]), time_depth=draw([0, 0, 1]),
+        positions=draw(["joint", "none"]), reversible=draw([False, False, True]), expand_in="attention",
+    )  # fmt: skip
+
+
+def test_every_config_that_is_accepted_has_a_plan_and_runs():
+    accepted = 0
+    for seed in range(1500):
+        draw = np.random.default_rng(seed)
+        try:
+            config = MViTConfig(
+                num_classes=2, channels=1, **some_config(lambda values, draw=draw: values[draw.integers(len(values))])
+            )
+        except ValueError:
+            continue
+        accepted += 1
+        assert plan(config).blocks[-1].tokens_q >= 1
+        if accepted % 10 == 0:
+            clip = np.zeros((1, *config.thw, 1), np.float32)
+            assert np.isfinite(forward(init(config, draw), clip, config)).all()
+    assert accepted > 100
 
 
 @pytest.mark.parametrize(

@@ -382,7 +382,8 @@ def test_our_own_files(suffix, tmp_path):
         ("[1, 2]", "damaged"),
         ('{"colour": 1}', "damaged"),
         ('{"frames": 0}', "frames is a whole number"),
-        ('{"depths": [1000000000]}', "1000000000 blocks, and its parameters 2"),
+        ('{"depths": [1000000000]}', "at most 1000 blocks, came 1000000000"),
+        ('{"depths": [1000]}', "1000 blocks, and its parameters 2"),
     ],
 )
 def test_damaged_configs(config, words, tmp_path):

@@ -12,7 +12,7 @@ from mvit_np.checks import roughened
 from mvit_np.layers.embedding import embed
 from mvit_np.layers.pooling import pool_tokens
 from mvit_np.layers.stochastic import add_branch, drop_branch, dropout
-from mvit_np.plan import PoolSpec
+from mvit_np.specs import PoolSpec
 
 TINY = MViTConfig(
     frames=4, size=16, channels=2, num_classes=5, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=8, heads=2,
