@@ -416,6 +416,14 @@ def test_labels_from_a_file(tmp_path, name, content):
     assert labels_for(3, tmp_path / name) == ("a b", "c", "d")
 
 
+def test_two_classes_may_have_one_name(tmp_path):
+    """As in ImageNet's usual list: the crane that flies and the one that lifts."""
+    (tmp_path / "names.json").write_text(
+        json.dumps({"0": ["n02012849", "crane"], "1": ["n03126707", "crane"], "2": ["n1", "a"]})
+    )
+    assert labels_for(3, tmp_path / "names.json") == ("crane", "crane", "a")
+
+
 def test_names_that_are_not_utf_8_come_back_as_they_were_written(tmp_path):
     names = ("d\udce9j\udce0", "猫", "c")
     (tmp_path / "classes.txt").write_text("\n".join(names), encoding="utf-8", errors="surrogateescape")
@@ -428,9 +436,11 @@ def test_names_that_are_not_utf_8_come_back_as_they_were_written(tmp_path):
         ("names.txt", "a\nb\n", "each of the model's 3 classes; .*names.txt names 2"),
         ("names.txt", "a\n\nb\n", "entry 2 of .*names.txt is: fill it in"),
         ("names.json", "{", "a class a line, a JSON list"),
-        ("names.json", "7", "a class a line, a JSON list"),
+        ("names.json", "7", "a JSON list or .*names.json is not .*neither a list nor names with their indices"),
         ("names.json", '{"a": 0, "b": 0, "c": 1}', "two names have one index"),
-        ("names.json", '{"a": 1, "b": 2, "c": 3}', "a class a line, a JSON list"),
+        ("names.json", '{"a": 1, "b": 2, "c": 3}', "names.json is not .*without gaps, and 0 is missing"),
+        ("names.json", '{"0": "a", "1": "b", "3": "c"}', "names.json is not .*without gaps, and 2 is missing"),
+        ("names.json", '{"a": "0", "b": "1", "c": "2"}', "names.json is not .*without gaps, and 0 is missing"),
         ("names.json", '{"0": ["n1", "a"], "1": [], "2": "c"}', "a JSON list or .*names.json is not .*no name"),
         ("names.json", '{"0": "a", "1": [{"b": 1}], "2": "c"}', "a JSON list or .*names.json is not .*no name"),
         ("names.json", '["a", ["b"], []]', "a JSON list or .*names.json is not .*no name"),

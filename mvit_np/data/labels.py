@@ -51,11 +51,16 @@ def _in_order(content):
     """JSON in one of the usual shapes -> list of names"""
     if isinstance(content, list):
         return [str(value) if isinstance(value, int) else _name(value) for value in content]
-    if all(key.isdigit() for key in content):  # {"0": name} or, as ImageNet's usually comes, {"0": [wordnet id, name]}
-        content = {_name(value): int(key) for key, value in content.items()}
-    by_index = {index: name for name, index in content.items()}
+    if not isinstance(content, dict):
+        raise ValueError("it is neither a list nor names with their indices")
+    if all(key.isdecimal() for key in content):  # {"0": name} or, as ImageNet's usually comes, {"0": [wordnet id, name]}
+        by_index = {int(key): _name(value) for key, value in content.items()}  # where two cranes have an index each
+    else:
+        by_index = {index: name for name, index in content.items()}
     if len(by_index) < len(content):
         raise ValueError("two names have one index")
+    if absent := [index for index in range(len(by_index)) if index not in by_index]:
+        raise ValueError(f"indices count from 0 without gaps, and {absent[0]} is missing")
     return [by_index[index] for index in range(len(by_index))]
 
 
