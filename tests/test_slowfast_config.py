@@ -127,7 +127,7 @@ def test_other_classes_and_channels_than_it_says_are_the_files(path):
     ],
 )
 def test_what_mvit_np_has_not_is_refused_by_its_name(name, value, words, path):
-    with pytest.raises(ValueError, match=rf"a.pyth: its config asks for {words}.*\({name.replace('__', '.')} .*has not"):
+    with pytest.raises(ValueError, match=rf"a.pyth: its config asks for {words}.*\({name.replace('__', '.')} .*does not have"):
         mv.load(saved(path, with_said(**{name: value})), like=SMALL)  # whatever the caller says
 
 
@@ -192,21 +192,21 @@ def test_the_caller_counts_before_the_file_and_both_are_told(path):
     assert quietly(path, dropout=0.1, drop_path=0.0)[1] == replace(SMALL, dropout=0.1, drop_path=0.0)
     other = replace(SMALL, stride_kv=(1, 1, 1))
     for told in ({"like": other}, {"stride_kv": (1, 1, 1)}):
-        with pytest.warns(UserWarning, match=r"config inside says stride_kv \(1, 2, 2\); taken otherwise, as you say"):
+        with pytest.warns(UserWarning, match=r"config inside says stride_kv \(1, 2, 2\); what you say is taken instead"):
             assert mv.load(path, **told)[1] == other
 
 
 def test_another_pool_than_the_files_leaves_its_keys_pooled(path):
     config = replace(SMALL, pool="max")
     saved(path, SAID, config)  # whose config says convolutions
-    with pytest.warns(UserWarning, match="config inside says pool conv; taken otherwise"):
+    with pytest.warns(UserWarning, match="config inside says pool conv; what you say is taken"):
         assert mv.load(path, pool="max")[1] == config
     with pytest.raises(ValueError, match="depths is a tuple of block counts"):
         mv.load(path, depths=2)
 
 
 def test_words_that_nobody_knows_and_classes_that_go_together_are_told(path):
-    with pytest.warns(UserWarning, match="its config has NEW_TRICK, which nobody here knows"):
+    with pytest.warns(UserWarning, match="its config has NEW_TRICK, which mvit_np does not know"):
         mv.load(saved(path, with_said(MVIT__NEW_TRICK=True)))
     with pytest.warns(UserWarning, match="classes do not exclude each other .sigmoid"):
         mv.load(saved(path, with_said(MODEL__HEAD_ACT="sigmoid")))

@@ -1,4 +1,4 @@
-"""What one side has and the other has not: models that a code base cannot be, and parts of theirs that mvit_np has not."""
+"""What one side has and the other has not: models that a code base cannot be, and parts that mvit_np does not have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = (
 
 
 def check_parts(names):
-    """Raise ValueError where names of parameters belong to a part that mvit_np has not, saying which."""
+    """Raise ValueError where names of parameters belong to a part that mvit_np does not have, saying which."""
     for name in names:
         for pattern, what in PARTS:
             if re.fullmatch(pattern, name):

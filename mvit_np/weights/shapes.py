@@ -121,7 +121,7 @@ def _positions(params):
     kinds = [kind for table, kind in tables.items() if table in params]
     first = params["blocks"][0]["attn"]
     if "rel_pos_h" in first and kinds:
-        raise ValueError("a model has absolute or relative positions; these parameters have both, which mvit_np has not")
+        raise ValueError("a model has absolute or relative positions; these parameters have both: take another checkpoint")
     if "rel_pos_h" in first:
         return {"positions": "relative", "relative_time": "rel_pos_t" in first}
     return {"positions": kinds[0] if kinds else "none"}

@@ -1,6 +1,6 @@
 """The config that SlowFast and facebookresearch/mvit put into their checkpoints, as ours.
 
-It tells what shapes cannot. What it asks for and mvit_np has not is refused by the name it has there.
+It tells what shapes cannot. What it asks for and mvit_np does not have is refused by the name it has there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import MViTConfig
+from ..data.clips import NORMALISATIONS
 from ..model import check_params
 from . import slowfast_fields as fields
 from .about import About
@@ -47,7 +48,7 @@ SUPPORTED = (
 def read(metadata, layout):
     """(what the config among the metadata of a file says, None) or (None, why it cannot be read); (None, None): there is none.
 
-    Raises ValueError where it asks for a model that mvit_np has not, naming the field.
+    Raises ValueError where it asks for a model that mvit_np does not have, naming the field.
     """
     cfg = metadata.get(KEY) if layout in LAYOUTS else None
     try:
@@ -107,7 +108,7 @@ class Said:
         """A note where a config says otherwise."""
         said = {name: value for name, value in self.fields.items() if name not in (*OF_THE_FILE, *IN_TRAINING_ALONE)}
         differing = [f"{name} {value}" for name, value in said.items() if getattr(config, name) != value]
-        text = f"its config inside says {', '.join(differing)}; taken otherwise, as you say"
+        text = f"its config inside says {', '.join(differing)}; what you say is taken instead"
         return (Note(text, assumed=True),) if differing else ()
 
 
@@ -175,8 +176,6 @@ def _about(said):
 
 
 def _normalisation(said):
-    from ..data.clips import NORMALISATIONS
-
     mean, deviation = (_levels(said[name], _dataset(said) in OPENCV) for name in ("DATA.MEAN", "DATA.STD"))
     named = {pair: name for name, pair in NORMALISATIONS.items()}
     try:
@@ -194,13 +193,15 @@ def _levels(numbers, turned):
 def _notes(said, unknown):
     notes = [Note("its config is the one inside the file, as SlowFast writes it")]
     if unknown:
-        notes.append(Note(f"its config has {', '.join(unknown[:3])}, which nobody here knows: left aside", assumed=True))
+        notes.append(Note(f"its config has {', '.join(unknown[:3])}, which mvit_np does not know: ignored", assumed=True))
     if said["MODEL.HEAD_ACT"] not in ("softmax", "none"):
         act = said["MODEL.HEAD_ACT"]
         text = f"its classes do not exclude each other ({act} over each score, not softmax over all): use the logits of forward"
         notes.append(Note(text, assumed=True))
     if said["DATA.REVERSE_INPUT_CHANNEL"] and _dataset(said) not in (*OPENCV, *TURNED, *FROM_TV):
-        notes.append(Note("it was trained on BGR, if its data set was read as RGB: turned to RGB", assumed=True))
+        notes.append(
+            Note("if its data set is read as RGB, it was trained on BGR: its cube embedding is turned to RGB", assumed=True)
+        )
     elif _sees_bgr(said):
         notes.append(Note("it was trained on BGR: its cube embedding is turned to RGB"))
     if said["MVIT.DROPOUT_RATE"] > 0:

@@ -150,7 +150,7 @@ KINDS = {
 
 
 def require(said, name, holds, what):
-    """Raise ValueError for what a field asks for and mvit_np has not."""
+    """Raise ValueError for what a field asks for and mvit_np does not have."""
     if not holds:
         asked = f"{what} ({name} {plain(repr(said[name]))[:60]})"
-        raise ValueError(f"its config asks for {asked}, which mvit_np has not: take another checkpoint")
+        raise ValueError(f"its config asks for {asked}, which mvit_np does not have: take another checkpoint")
