@@ -96,12 +96,26 @@ def test_the_demo_goes_twice_into_one_folder(tmp_path):
     assert [row["step"] for row in rows] == ["1", "2"] and rows[1]["loss"] == "0.5"
 
 
-@pytest.mark.parametrize("command", ["demo", "experiment"])
-def test_an_empty_place_is_no_place(command, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "--out", ""],
+        ["experiment", "--out", ""],
+        ["train", "--recipe", "smoke", "--out", ""],
+        ["train", "--config", "", "--out", "x"],
+        ["evaluate", "m.npz", "--out", ""],
+        ["convert", "m.npz", ""],
+        ["classify", "a.mp4", "--weights", ""],
+        ["classify", "", "--weights", "m.npz"],
+        *(["classify", "a.mp4", "--weights", "m.npz", option, ""] for option in ("--out", "--csv", "--labels")),
+        *(["info", "mvit_micro", option, ""] for option in ("--tables", "--figures")),
+    ],
+)
+def test_an_empty_place_is_no_place(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
-        main([command, "--out", ""])
-    assert "--out: a file or a folder, came an empty text" in capsys.readouterr().err and not list(tmp_path.iterdir())
+        main(arguments)
+    assert "a file or a folder, came an empty text" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_convert_writes_over_its_own_files_alone(capsys, tmp_path, monkeypatch):
@@ -113,6 +127,8 @@ def test_convert_writes_over_its_own_files_alone(capsys, tmp_path, monkeypatch):
     (tmp_path / "old.pth").write_text("mine")
     for _ in range(2):
         assert main(["convert", "in.npz", "out.safetensors"]) == 0
+    assert main(["convert", "run", "out.safetensors", "--best"]) == 0
+    assert mv.load("out.safetensors")[0]["head"]["w"].tolist() == mv.load("run/best.npz")[0]["head"]["w"].tolist()
     capsys.readouterr()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     foreign = "which `mvit-np convert` did not write there"

@@ -81,19 +81,6 @@ def test_a_run_does_not_write_among_its_data(out, tmp_path, monkeypatch, capsys)
     assert "nothing is written among the data" in capsys.readouterr().err and contents(tmp_path) == before
 
 
-def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for command in (
-        ["train", *SHORT, "--out", ""],
-        ["train", "--config", "", "--out", "x"],
-        ["evaluate", "m.npz", "--out", ""],
-    ):
-        with pytest.raises(SystemExit) as ended:
-            main(command)
-        assert ended.value.code == 2 and "came an empty text" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
 def test_of_hidden_files_only_our_own_halves_go_and_only_in_a_folder_that_is_ours(tmp_path):
     ours, theirs = f".{'0f' * 8}.part", (".film.mp4.part", ".0f0f.part")
     for name in (ours, *theirs):
