@@ -99,11 +99,12 @@ def test_every_class_has_a_name(rng, tmp_path):
     assert not (tmp_path / "a.npz").exists()
 
 
-def test_tau_of_a_public_checkpoint_is_that_of_its_preset(rng, tmp_path):
+def test_tau_of_a_public_checkpoint_is_that_of_its_preset(rng, tmp_path, monkeypatch):
     """ "32x3" is 32 frames, each 3 after the one before."""
-    for name, tau in {"mvit_b_32x3": 3, "mvit_b_16x4": 4}.items():
-        config = mv.preset(name)
-        files.write(tmp_path / "a.pth", layouts.from_params(mv.init(config, rng), config, "torchvision"))
+    for frames, tau in ((32, 3.0), (16, 4.0)):
+        name, config = f"micro_{frames}x{tau:.0f}", replace(MICRO, frames=frames)
+        monkeypatch.setitem(PRESETS, name, Preset(name, "", config, tau=tau))
+        files.write(tmp_path / "a.pth", layouts.from_params(mv.init(config, rng), config, "slowfast"))
         assert open_model(tmp_path / "a.pth").about == open_model(tmp_path / "a.pth", like=name).about == mv.About(tau=tau)
         assert open_model(tmp_path / "a.pth", like=config).about == mv.About()  # nobody said which it is
 
