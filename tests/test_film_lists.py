@@ -147,6 +147,20 @@ def test_files_that_are_not_there_are_left_out_and_counted(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".mp4", "/".join(["y" * 200] * 30), "b\0.mp4", "a.mp4/b.mp4"])
+def test_names_that_no_file_can_have_are_files_that_are_not_there(tmp_path, name):
+    touch(tmp_path, "a.mp4", "c.mp4")
+    table = csv_table(tmp_path, "a.mp4,x", f"{name},x", "c.mp4,y")
+    assert content(table)[1:] == (("x", "y"), [0, 1])
+    assert len(table.notes) == 1 and table.notes[0].startswith("1 of the 3 files of ")
+
+
+def test_rows_without_letters_are_no_rows(tmp_path):
+    touch(tmp_path, "a.mp4", "c.mp4")
+    table = csv_table(tmp_path, "path,label,note", "a.mp4,x,", ",,", " , , ", "c.mp4,y,good")
+    assert content(table)[1:] == (("x", "y"), [0, 1]) and table.notes == ()
+
+
 def test_numbers_count_whatever_their_zeros(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
     assert content(csv_table(tmp_path, "a.mp4,00", "b.mp4,01", "c.mp4,2"))[1:] == (("0", "1", "2"), [0, 1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from os.path import isfile  # which says no where pathlib fails, as of names too long for the file system
 
 from ..plain_text import plain
 from .media import files_in, is_data, is_media
@@ -44,7 +45,7 @@ def rows_of_csv(path):
     """
     lines, titles = _lines(path)
     rows = [(number, *_row(f"row {number} of {path}", line, titles)) for number, line in lines]
-    absent = [not (path.parent / film).is_file() for _, film, _ in rows]
+    absent = [not isfile(path.parent / film) for _, film, _ in rows]
     there = [(path.parent / film, label) for (_, film, label), gone in zip(rows, absent) if not gone]
     gone = [row for row, gone in zip(rows, absent) if gone]
     if not gone:
@@ -108,7 +109,7 @@ def _lines(path):
         raise FileNotFoundError(f"a table comes from a CSV file, and there is none at {path}: check the path")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if any(line)]
+            lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if any(map(str.strip, line))]
     except (UnicodeDecodeError, csv.Error) as problem:
         raise ValueError(f"{path} is not text in UTF-8 with commas ({problem}): save it as such") from None
     titles = [title.strip().lower() for title in lines[0][1]] if lines else []
