@@ -16,15 +16,18 @@ import numpy as np
 from . import costs, cross_entropy, forward, gradcheck, init, plan, predict, save
 from .backend import default_rng, from_host, to_device, to_host
 from .data import LABELS, shuffle_frames
-from .outputs import make_folder, own, replacing
+from .outputs import make_folder, own, write
 from .train import fit, warmup_cosine
+from .train.metrics import METRICS
 from .units import unit_of
 from .weights.about import About
+from .weights.load import MODEL
 
 TAU = 1.8  # of 1/30 s: between every frame (1.2) and every second frame (2.4) of films of 25 frames a second
 ABOUT = About(classes=LABELS, tau=TAU, normalise="clip")
 FIGURES = "stages.png", "training.png", "attention.png", "pooling_attention.png"
-WRITTEN = "metrics.csv", "model.npz", "config.json", *FIGURES
+CONFIG = "config.json"
+WRITTEN = METRICS, MODEL, CONFIG, *FIGURES
 FIELDS = ("step", "seconds", "loss", "accuracy", "learning_rate", "clips_per_s", "test_accuracy")
 
 
@@ -138,10 +141,9 @@ class Folder:
 
     def add(self, row):
         """One more line of metrics.csv, on disk at once; the first starts the file anew."""
-        path = self.path / "metrics.csv"
+        path = self.path / METRICS
         if row["step"] == 1:
-            with replacing(path) as file:
-                file.write(",".join(FIELDS).encode() + b"\r\n")
+            write(path, ",".join(FIELDS) + "\r\n")
         with open(path, "a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, FIELDS).writerow({name: _short(value) for name, value in row.items()})
 
@@ -150,9 +152,8 @@ class Folder:
         from . import visualize
 
         params = to_host(params)
-        save(self.path / "model.npz", params, config, ABOUT)
-        with replacing(self.path / "config.json") as file:
-            file.write(json.dumps(asdict(config), indent=1).encode() + b"\n")
+        save(self.path / MODEL, params, config, ABOUT)
+        write(self.path / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
         clip, label = _surest(params, clips, config)
         maps = visualize.class_attention(params, clip, config)
         figures = (

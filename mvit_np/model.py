@@ -17,6 +17,7 @@ from .layers.bridge import bridge, init_bridge
 from .layers.embedding import embed, init_embed
 from .layers.head import head, init_head
 from .layers.two_streams import two_streams
+from .plain_text import are, some
 from .plan import plan
 
 
@@ -138,9 +139,9 @@ def check_params(params, config):
     """Raise ValueError where `params` lacks a part, has one too many, or one of another shape than the config says."""
     wanted, given = _shapes(config), dict(trees.paths(params))
     if missing := [path for path in wanted if path not in given]:
-        raise ValueError(f"parameters of this config include {_some(missing)}, which {_is(missing)} missing: load or init them")
+        raise ValueError(f"parameters of this config include {some(missing)}, which {are(missing)} missing: load or init them")
     if unknown := [path for path in given if path not in wanted]:
-        raise ValueError(f"this config has no parameters {_some(unknown)}: do the parameters belong to another config?")
+        raise ValueError(f"this config has no parameters {some(unknown)}: do the parameters belong to another config?")
     for path, shape in wanted.items():
         came = getattr(given[path], "shape", type(given[path]).__name__)
         if came != shape:
@@ -157,14 +158,6 @@ def _shapes(config):
 def _check_generator(rng, method):
     if rng is not None and not callable(getattr(rng, method, None)):
         raise TypeError(f"rng is a random generator; came {type(rng).__name__}: use numpy.random.default_rng(seed)")
-
-
-def _some(paths):
-    return ", ".join(path[:80] for path in paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
-
-
-def _is(paths):
-    return "is" if len(paths) == 1 else "are"
 
 
 def _inside(tap, prefix):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from .plain_text import ENCODING
+
 LEDGER = ".made_by_mvit_np"  # in a folder: which of our commands wrote which names there
 DRAWN = b"drawn by mvit_np"  # in every picture that we write
 UNMARKED, NAMED = b"Software\0Matplotlib", ("_attention.png", "_stages.png")  # what those of earlier versions are known by
 NEAR = 4096  # bytes from a file's beginning or end
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.part")  # what `replacing` calls a file until it is whole
 
 
 @contextmanager
@@ -21,6 +25,8 @@ def telling(path):
     try:
         yield
     except OSError as problem:
+        if problem.errno is None:  # of our own, in a sentence already
+            raise
         path = Path(path)
         error = OSError(
             f"{path.name} cannot be written to {path.parent} ({problem.strerror or problem}), and what is there already stays: "
@@ -52,6 +58,19 @@ def replacing(path):
         raise
 
 
+def write(path, text):
+    """Write a text file as `replacing` does. Raises OSError in one sentence."""
+    with telling(path), replacing(path) as file:
+        file.write(text.encode(**ENCODING))
+
+
+def sweep(folder):
+    """Delete what `replacing` left behind in a folder, in a process that was killed. Nobody else may be writing there."""
+    for path in Path(folder).iterdir():
+        if HALF_WRITTEN.fullmatch(path.name):
+            path.unlink()
+
+
 def make_folder(path):
     """Make a folder, and those above it, where it is missing. Raises ValueError at once where nothing can be written in it."""
     try:
@@ -81,9 +100,7 @@ def is_drawn_here(path):
 def check_free(path, ours):
     """Raise ValueError where there is something at `path` already, and it is no file of which `ours(path)` is true."""
     if os.path.lexists(path) and not (Path(path).is_file() and ours(path)):
-        raise ValueError(
-            f"{path} is there already, and is nothing that this command writes over: give another name, or delete it first"
-        )
+        raise ValueError(f"{path} is there already, and this command did not write it: give another name, or delete it first")
 
 
 def check_not_read(outputs, inputs):
@@ -93,6 +110,13 @@ def check_not_read(outputs, inputs):
             there = output.exists() and read.exists()
             if output.samefile(read) if there else os.path.realpath(output) == os.path.realpath(read):
                 raise ValueError(f"a file that is read is not written over, and {output} is read: give another name for it")
+
+
+def check_apart(path, data):
+    """Raise ValueError where a folder to write into is in one of data, in which it would be taken for a class."""
+    for read in map(Path, data):
+        if read.is_dir() and Path(path).resolve().is_relative_to(read.resolve()):
+            raise ValueError(f"nothing is written among the data; {path} is in {read}: give another folder with --out")
 
 
 def check_own(folder, command, names, remedy="give another folder with --out"):
@@ -116,14 +140,13 @@ def own(folder, command, names):
 
 
 def claim(folder, command, names):
-    """The note alone, for who knows otherwise that the names are the command's."""
+    """Write the note of `own` without its check, where it is known in another way that the names are the command's."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     found = _ledger(folder)
     written = sorted({*found.get(command, []), *names})
     if found.get(command) != written:
-        with replacing(folder / LEDGER) as file:
-            file.write(json.dumps(found | {command: written}, indent=1).encode() + b"\n")
+        write(folder / LEDGER, json.dumps(found | {command: written}, indent=1) + "\n")
 
 
 def _ledger(folder):

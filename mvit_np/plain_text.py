@@ -1,8 +1,24 @@
-"""Text that others wrote (names of files, of classes, of tensors), made fit for a terminal, a table or a title."""
+"""Text that others wrote (names of files, of classes, of tensors), made fit for a terminal, a table, a title or a sentence."""
 
 from __future__ import annotations
+
+# Of text files that hold such names: those that are not UTF-8 come back as they were.
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+NAMED, LONGEST = 3, 80  # names in a sentence, and letters of each
 
 
 def plain(text):
     """The text on one line, with whatever does not print (escape sequences, line breaks, halves of characters) spelled out."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
+
+
+def some(names):
+    """The first names and how many more there are: "a, b, c and 2 more"."""
+    return ", ".join(plain(name)[:LONGEST] for name in names[:NAMED]) + (
+        f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    )
+
+
+def are(things):
+    """The verb behind them: "is" or "are"."""
+    return "is" if len(things) == 1 else "are"

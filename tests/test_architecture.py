@@ -67,7 +67,7 @@ def test_only_the_command_line_prints():
 ALLOWED = {
     "tree": [],
     "backend": ["extras", "tree", "device"],  # device: what CuPy's arrays get besides, loaded when it is asked for
-    "outputs": [],
+    "outputs": ["plain_text"],
     "extras": [],
     "plain_text": [],
     "validation": ["sizes"],
@@ -95,7 +95,7 @@ ALLOWED = {
     "report": [],
     "finite_differences": ["backend", "report"],
     "gradcheck": ["tree", "autodiff", "backend", "finite_differences", "report"],
-    "model": ["layers", "autodiff", "checkpoint", "backend", "blas", "tree", "plan", "tiles"],
+    "model": ["layers", "autodiff", "checkpoint", "backend", "blas", "tree", "plain_text", "plan", "tiles"],
     "inspection": ["backend", "model", "ops", "plan"],
     "resize": ["tree", "backend", "interpolation", "model", "plan"],
     "paper": ["config", "presets"],

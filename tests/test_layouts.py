@@ -202,9 +202,7 @@ def test_a_parameter_that_is_there_twice():
 def test_unused_and_missing_tensors_are_named(layout, config):
     tensors = written(config, layout)
     extra = {f"decoder.{i}.weight": np.ones(2, np.float32) for i in range(5)}
-    with pytest.raises(
-        ValueError, match=r"has no decoder.0.weight, decoder.1.weight, decoder.2.weight and 2 more \(5 in all\)"
-    ):
+    with pytest.raises(ValueError, match=r"has no decoder.0.weight, decoder.1.weight, decoder.2.weight and 2 more: "):
         layouts.to_params(tensors | extra, layout)
     for lost in [name for name in tensors if "norm2" in name or "head" in name]:
         with pytest.raises(ValueError, match=f"also has {lost}"):

@@ -65,7 +65,7 @@ def test_a_file_is_ours_by_what_it_carries_near_either_end(tmp_path):
     (tmp_path / "far").write_bytes(bytes(9000) + b"mark" + bytes(9000))
     (tmp_path / "dangling").symlink_to(tmp_path / "elsewhere")
     for name in ("far", "dangling", "."):
-        with pytest.raises(ValueError, match="is there already, and is nothing that this command writes over"):
+        with pytest.raises(ValueError, match="is there already, and this command did not write it"):
             check_free(tmp_path / name, lambda path: carries(path, b"mark"))
     check_free(tmp_path / "new", lambda path: False)
     assert not carries(tmp_path / "new", b"") and not carries(tmp_path, b"")

@@ -240,7 +240,7 @@ def test_relative_paths_start_where_the_run_was_begun(films, tmp_path, monkeypat
     (tmp_path / "moved").rename(elsewhere / "films")  # with the folder that one works in
     for command in (["train", "--resume", "--out"], ["evaluate"]):
         assert main([*command, str(folder)]) == 0
-        assert "there is no films now: that in the current folder is taken" in capsys.readouterr().err
+        assert "there is no films now: the one in the current folder is taken" in capsys.readouterr().err
     assert main(["evaluate", str(folder), "--data", "films", "--out", "films/tested"]) == 2
     assert "nothing is written among the data" in capsys.readouterr().err and not (elsewhere / "films" / "tested").exists()
 

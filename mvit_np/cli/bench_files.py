@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder, replacing
+from .. import outputs
+from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder
 from ..plain_text import plain
 
 PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'  # in a page, and in a file of numbers
@@ -69,9 +70,5 @@ def read(path, kind=None):
 
 def write(path, text):
     """Where it went, fit to be printed."""
-    try:
-        with replacing(path) as file:
-            file.write(text.encode("utf-8", "surrogateescape"))  # names in the command may be of any bytes
-    except OSError as problem:
-        raise ValueError(f"{path} cannot be written ({problem.strerror or problem}): give another file") from None
+    outputs.write(path, text)
     return plain(path)

@@ -10,19 +10,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import plan, runs, to_device
+from .. import plan, runs
 from .. import tree as trees
 from ..backend import from_host
 from ..classify import TAU, classify, default_normalisation, media_in
 from ..data import NORMALISATIONS, labels_for
 from ..data.media import IMAGES, VIDEOS
-from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder, replacing, telling
-from ..plain_text import plain
-from ..train.run_folder import RECIPE
+from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder, telling, write
+from ..plain_text import ENCODING, are, plain
 from ..weights.files import SUFFIXES
-from ..weights.load import BEST, MODEL, open_model
+from ..weights.load import BEST, MODEL
 from .arguments import count, place, positive
-from .terminal import tell
+from .terminal import say
 
 WIDTH, BAR = 40, 28  # characters: a class's name at most, a bar
 SHEETS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")  # endings of a contact sheet
@@ -76,14 +75,10 @@ def _files(paths):
     drawn = []
     files = [file for path in map(Path, paths) for file in (media_in(path, drawn) if path.is_dir() else [path])]
     if drawn:
-        _say(f"{len(drawn)} picture{'s' * (len(drawn) > 1)} that mvit-np drew left out, such as {drawn[0]}")
+        say(f"{len(drawn)} picture{'s' * (len(drawn) > 1)} that mvit-np drew {are(drawn)} left out, such as {drawn[0]}")
     if not files:
         raise ValueError(f"classify reads videos and pictures, and {', '.join(paths)} holds none: pass files or their folder")
     return files
-
-
-def _say(sentence):
-    print(plain(sentence), file=sys.stderr)
 
 
 # -- what is written --------------------------------------------------------------------------------------------------
@@ -135,14 +130,8 @@ def _is_table(path):
 
 def _model(arguments):
     """((params, config), About)"""
-    path = Path(arguments.weights)
-    if (path / RECIPE).is_file() and not arguments.preset:
-        found = runs.trained(path, arguments.device, arguments.best)
-        return (found.params, found.config), found.about
-    found = open_model(path, arguments.preset, arguments.best)
-    if assumed := [note.text for note in found.notes if note.assumed]:
-        tell(f"{path}: {'; '.join(assumed)}")
-    return (to_device(found.params, arguments.device), found.config), found.about
+    found = runs.trained(arguments.weights, arguments.device, arguments.best, arguments.preset)
+    return (found.params, found.config), found.about
 
 
 def _options(config, about, arguments):
@@ -156,7 +145,7 @@ def _options(config, about, arguments):
         "--normalise": None if normalisation else f"normalisation {default_normalisation(config)}",
     }
     if missing := {option: words for option, words in assumed.items() if words}:
-        _say(f"{arguments.weights} does not say, and it is assumed: {', '.join(missing.values())} ({', '.join(missing)})")
+        say(f"{arguments.weights} does not say, and it is assumed: {', '.join(missing.values())} ({', '.join(missing)})")
     return {"views": arguments.views, "tau": tau or TAU, "labels": labels or usual, "normalisation": normalisation}
 
 
@@ -207,8 +196,7 @@ def _many(model, files, options, table, top):
     _begin(table, top)
     # From here on rows go straight into the table, and not into a file that takes its name at the end: they may be hours of
     # work, and one that is written stays, whatever comes after.
-    options_of_file = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-    with table.open("a", **options_of_file) as file, tqdm(files, unit=" files", dynamic_ncols=True) as bar:
+    with table.open("a", newline="", **ENCODING) as file, tqdm(files, unit=" files", dynamic_ncols=True) as bar:
         for path in bar:
             row, error = _row(model, path, options, top)
             with telling(table):
@@ -221,13 +209,12 @@ def _many(model, files, options, table, top):
 
 def _begin(table, top):
     columns = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("label", "probability")]
-    with telling(table), replacing(table) as file:
-        file.write(",".join(["path", *columns, "error"]).encode() + b"\r\n")
+    write(table, ",".join(["path", *columns, "error"]) + "\r\n")
 
 
 def _in_utf8(path):
     """A path as the file system has its bytes, whatever encoding Python takes them for."""
-    return os.fsencode(path).decode("utf-8", "surrogateescape")
+    return os.fsencode(path).decode(**ENCODING)
 
 
 def _row(model, path, options, top):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 import time
 from pathlib import Path
 
@@ -12,16 +11,15 @@ from tqdm import tqdm
 
 from .. import runs
 from ..data import NORMALISATIONS
-from ..outputs import check_not_read, claim, own, replacing, telling
+from ..outputs import check_apart, check_not_read, claim, own, write
 from ..plain_text import plain
 from ..tiles import threads, use_threads
 from ..train.distributed import communicator
-from ..train.run_folder import check_apart
-from ..train.toml_text import ENCODING
 from .arguments import MISTAKES, count, place, positive
 from .classify import views
+from .terminal import say
 
-METRICS, CONFUSION = WRITTEN = ("metrics.csv", "confusion.png")
+METRICS, CONFUSION = WRITTEN = "metrics.csv", "confusion.png"
 BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
 
 
@@ -51,7 +49,7 @@ def run(arguments):
     with comm.guarding(MISTAKES), use_threads(max(1, threads() // comm.local_size)):
         found = runs.trained(arguments.model, arguments.device, arguments.best)
         asked = {name: getattr(arguments, name) for name in ("data", "views", "tau", "normalise")}
-        test = runs.test_of(found, **asked, say=_say if comm.rank == 0 else None)
+        test = runs.test_of(found, **asked, say=say if comm.rank == 0 else None)
         out = _place(arguments.out, found, arguments) if comm.rank == 0 else None
         result = _evaluate(found, test, arguments, comm)
     if comm.rank == 0:
@@ -76,11 +74,7 @@ def _evaluate(found, test, arguments, comm):
 
 
 def _leave_out(name, reason):
-    _say(f"{name} is left out: {reason}")
-
-
-def _say(sentence):
-    tqdm.write(plain(sentence), file=sys.stderr)
+    say(f"{name} is left out: {reason}")
 
 
 def _place(out, found, arguments):
@@ -110,7 +104,6 @@ def _written(result, folder):
     lines.writerow(["class", "examples", "right", *(f"taken for {name}" for name in result.classes)])
     for name, row, right in zip(result.classes, result.confusion, result.confusion.diagonal()):
         lines.writerow([name, row.sum(), right, *row])
-    with telling(folder / METRICS), replacing(folder / METRICS) as file:
-        file.write(table.getvalue().encode(**ENCODING))
+    write(folder / METRICS, table.getvalue())
     yield folder / METRICS
     yield visualize.save(visualize.confusion_figure(result), folder / CONFUSION)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ..experiments import findings, page
 from ..experiments import run as runner
 from ..experiments.table import EXPERIMENTS, experiment
-from ..outputs import carries, check_free, claim, is_drawn_here, make_folder, own, replacing
+from ..outputs import carries, check_free, claim, is_drawn_here, make_folder, own, write
 from ..plain_text import plain
 from .arguments import count, place
 
@@ -143,8 +143,7 @@ def _read(path):
 
 
 def _write(path, text):
-    with replacing(path) as file:
-        file.write(text.encode())
+    write(path, text)
     return path
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import plan
-from ..outputs import carries, check_free, is_drawn_here, replacing
+from ..outputs import carries, check_free, is_drawn_here, write
 from ..plain_text import plain
 from ..presets import PRESETS, preset
 from .arguments import place
@@ -51,11 +51,7 @@ def _tables(target):
         print(text, end="")
         return
     check_free(target, lambda path: carries(path, PAGE))
-    try:
-        with replacing(target) as file:
-            file.write(text.encode())
-    except OSError as problem:
-        raise ValueError(f"{target} cannot be written ({problem.strerror or problem}): give another file") from None
+    write(target, text)
     print(plain(target))
 
 

@@ -7,6 +7,8 @@ import sys
 import warnings
 from contextlib import contextmanager
 
+from tqdm import tqdm
+
 from ..plain_text import plain
 
 READER_GONE = 141  # as of a Unix tool that SIGPIPE ends
@@ -40,6 +42,11 @@ def tell(problem):
         print("\n  ".join(plain(line) for line in f"mvit-np: {problem}".split("\n")), file=sys.stderr)
     except OSError:  # nobody reads it
         let_go()
+
+
+def say(sentence):
+    """A sentence on stderr about what goes otherwise than one would expect, above a progress bar where there is one."""
+    tqdm.write(plain(sentence), file=sys.stderr)
 
 
 @contextmanager

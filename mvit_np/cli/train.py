@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import shlex
 import signal
-import sys
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from ..train.recipe import RECIPES, Recipe, changed, located
 from ..train.run_folder import LOCK, RECIPE, WRITTEN, recipe_in
 from ..train.toml_text import to_toml
 from .arguments import MISTAKES, place
-from .terminal import tell
+from .terminal import say, tell
 
 BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
 RECENT = 20  # steps that the live line averages over
@@ -66,7 +65,7 @@ def run(arguments):
         try:
             read = [arguments.config] if arguments.config else []
             options = {"resume": arguments.resume, "data_changed": arguments.data_changed, "read": read}
-            job = runs.prepare(recipe, out, **options, comm=comm, say=_say)
+            job = runs.prepare(recipe, out, **options, comm=comm, say=say)
             return _train(job, stop)
         except NotFinite as problem:
             tell(problem)
@@ -84,10 +83,6 @@ def _asked(arguments):
         if not alone:
             raise ValueError(f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}")
     return Recipe.from_toml(arguments.config, changes, base=named), out
-
-
-def _say(sentence):
-    tqdm.write(plain(sentence), file=sys.stderr)
 
 
 def fields_in(words):

@@ -22,6 +22,7 @@ class Dataset(Protocol):
     classes: tuple[str, ...]  # their names, in the order of a model's outputs
     labels: np.ndarray  # (N,) int64, indices into `classes`
     direction_sensitive: bool  # whether a mirrored clip would be of another class
+    notes: tuple[str, ...]  # sentences about what was left out
 
     def __len__(self):
         """N, the number of examples."""
@@ -55,6 +56,7 @@ class ArrayClips:
     classes: tuple[str, ...]
     direction_sensitive: bool = False
     title: str = "clip"  # of an example in messages: "clip 17"
+    notes = ()  # nothing is left out
 
     def __post_init__(self):
         clips, labels = np.asarray(self.clips), np.asarray(self.labels)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 from os.path import isfile  # which says no where pathlib fails, as of names too long for the file system
 
-from ..plain_text import plain
+from ..plain_text import are, plain, some
 from .media import files_in, is_data, is_media
 
 HEADER = ["path", "label"]
-NAMED = 3  # folders in a sentence
 # How the halves of a data set are called: folders of these names are no classes where the classes' folders are inside them.
 PARTS = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "tests", "testing"}
 
@@ -57,9 +56,9 @@ def rows_of_csv(path):
             f"{path.parent}; a first row of titles is path,label)"
         )
     lost = sorted({label for *_, label in gone} - {label for _, label in there})
-    notes = [f"{len(gone)} of the {len(rows)} files of {plain(path)} {_is(gone)} not there and left out, {such}"]
+    notes = [f"{len(gone)} of the {len(rows)} files of {plain(path)} {are(gone)} not there and left out, {such}"]
     if lost:
-        notes.append(f"{_many(lost, 'label')} of {plain(path)} {_is(lost)} no class, as no file is there: {_named(lost)}")
+        notes.append(f"{_many(lost, 'label')} of {plain(path)} {are(lost)} no class, as no file is there: {some(lost)}")
     return there, notes
 
 
@@ -86,15 +85,17 @@ def _left_out(folder, folders, full, others):
     others = [path for path in others if not is_media(path)]
     places, notes, where = {path.parent for path in others}, [], plain(folder)
     if empty:
-        notes.append(f"{_many(empty, 'folder')} of {where} {_is(empty)} no class, without a film or picture: {_named(empty)}")
+        notes.append(
+            f"{_many(empty, 'folder')} of {where} {are(empty)} no class, as no film or picture is there: {some(empty)}"
+        )
     if loose:
         notes.append(
-            f"{_many(loose, 'film or picture', 'films or pictures')} of {where} {_is(loose)} in no class's folder and left "
+            f"{_many(loose, 'film or picture', 'films or pictures')} of {where} {are(loose)} in no class's folder and left "
             f"out, such as {plain(loose[0].name)}"
         )
     if others:
         notes.append(
-            f"{_many(others, 'file')} in {_many(places, 'folder')} of {where} {_is(others)} neither film nor picture by the "
+            f"{_many(others, 'file')} in {_many(places, 'folder')} of {where} {are(others)} neither film nor picture by the "
             f"ending and left out, such as {plain(others[0].relative_to(folder))}"
         )
     return notes
@@ -137,11 +138,3 @@ def _row(where, line, titles):
 
 def _many(things, one, more=None):
     return f"{len(things)} {one if len(things) == 1 else more or one + 's'}"
-
-
-def _is(things):
-    return "is" if len(things) == 1 else "are"
-
-
-def _named(names):
-    return ", ".join(map(plain, names[:NAMED])) + (", ..." if len(names) > NAMED else "")

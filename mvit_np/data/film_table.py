@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..plain_text import plain
+from ..plain_text import plain, some
 from .clips import FPS, clip_times
 from .datasets import BrokenExample
 from .film_lists import rows_of_csv, rows_of_folder
@@ -167,9 +167,8 @@ def _labels_in(rows, classes):
         if label in index_of:
             continue
         if not _is_whole(label) or int(label) not in numbers:
-            known = ", ".join(map(plain, classes[:3])) + (", ..." if len(classes) > 3 else "")
             raise ValueError(
-                f"{path} is labelled {label!r}, which is none of the {len(classes)} classes ({known}): "
+                f"{path} is labelled {label!r}, which is none of the {len(classes)} classes ({some(classes)}): "
                 "correct the label, or train on that class too"
             )
         index_of[label] = numbers[int(label)]

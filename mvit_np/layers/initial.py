@@ -21,7 +21,7 @@ def normal(rng, *shape, std=STD):
 def constant(rng, value, *shape):
     """The same number everywhere, float32; without `rng` in no memory. Raises ValueError for a shape that no array has."""
     if math.prod(shape) > LARGEST:
-        raise ValueError(f"a model fits into a memory, came an array {shape}: give smaller numbers in the config")
+        raise ValueError(f"parameters fit into memory; came an array of shape {shape}: give smaller numbers in the config")
     return np.broadcast_to(np.float32(value), shape) if rng is None else np.full(shape, value, np.float32)
 
 

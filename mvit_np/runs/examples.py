@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..plain_text import plain
+from ..plain_text import ENCODING, are, plain, some
 from ..train.run_folder import EXAMPLES, classes_in
-from ..train.toml_text import ENCODING
 
 COLUMNS = ["part", "name", "class", "bytes_or_sha256"]
 PARTS = {"train": "to learn from", "tests": "to test on"}
-NAMED = 3  # classes in a message
 DIGITS = 16  # of a clip's SHA-256
 
 
@@ -126,19 +124,11 @@ def _check_classes(before, now, folder):
     if before == now:
         return
     gone, new = [name for name in before if name not in now], [name for name in now if name not in before]
-    said = [f"{_names(names)} {_is(names)} {what}" for what, names in {"gone": gone, "new": new}.items() if names]
+    said = [f"{some(names)} {are(names)} {what}" for what, names in {"gone": gone, "new": new}.items() if names]
     raise ValueError(
         f"a run keeps its classes, and of those in {folder} {' and '.join(said) or 'the order is another'}: name them as "
-        f"before ({_names(before)}), or begin another run"
+        f"before ({some(before)}), or begin another run"
     )
-
-
-def _is(several):
-    return "is" if len(several) == 1 else "are"
-
-
-def _names(names):
-    return ", ".join(map(plain, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _change(part, before, noted, now):
@@ -153,5 +143,5 @@ def _change(part, before, noted, now):
         "of another class": [name for name in both if old[name][0] != new[name][0]],
         "of another content": [name for name in both if old[name][0] == new[name][0] and old[name][1] != new[name][1]],
     }
-    said = [f"{len(names)} {_is(names)} {kind}, such as {plain(names[0])}" for kind, names in kinds.items() if names]
+    said = [f"{len(names)} {are(names)} {kind}, such as {plain(names[0])}" for kind, names in kinds.items() if names]
     return f"of {len(before)} examples {PARTS[part]}, {', '.join(said) or 'the order is another'}"

@@ -22,7 +22,7 @@ from ..data.loader import Loader
 from ..data.mixing import mix
 from ..model import forward, init
 from ..ops import cross_entropy
-from ..plain_text import plain
+from ..plain_text import plain, some
 from ..presets import preset
 from ..resize import resize
 from ..train.decay import decays_except
@@ -68,7 +68,7 @@ def counted_in(classes, data, name):
     if others := [label for label in data.classes if label not in classes]:
         raise ValueError(
             f"a test has the model's {len(classes)} classes; {name} has {len(data.classes)}, and {plain(others[0])} is none of "
-            f"the model's ({', '.join(map(plain, classes[:3]))}, ...): give data that the model was trained for"
+            f"the model's ({some(classes)}): give data that the model was trained for"
         )
     if tuple(data.classes) == classes:
         return data
@@ -78,7 +78,7 @@ def counted_in(classes, data, name):
 
 def notes_of(*data):
     """What the data sets have to say about files that they left out, each sentence once."""
-    return tuple(dict.fromkeys(note for one in data if one is not None for note in getattr(one, "notes", ())))
+    return tuple(dict.fromkeys(note for one in data if one is not None for note in one.notes))
 
 
 def model_config(recipe, **also):

@@ -46,18 +46,17 @@ class Test:
         return f"{self.views.clips} x {self.views.crops} views"
 
 
-def trained(path, device="cpu", best=False):
+def trained(path, device="cpu", best=False, like=None):
     """The `Trained` of a file of weights or of a run's folder: its last parameters, or while it runs the best so far.
 
     best   of a run's folder: the best so far in any case
+    like   a preset's name or a config, where a file does not say what it is (see `load`)
 
     Raises FileNotFoundError or ValueError where there is none.
     """
     path = Path(path)
-    if not path.is_dir():
-        return _of_file(path, device, best)
-    if not (path / RECIPE).is_file():
-        raise ValueError(f"{path} is no folder of a run (it has no {RECIPE}): give one, or a file of weights")
+    if like is not None or not (path / RECIPE).is_file():
+        return _of_file(path, device, best, like)
     recipe, begun_in = recipe_in(path)
     params, config = _of_run(path, best, is_finished(path, recipe))
     about = About(classes_in(path), recipe.tau, recipe.normalise)
@@ -65,10 +64,10 @@ def trained(path, device="cpu", best=False):
     return Trained(to_device(params, device), config, recipe, about.classes, path, about, begun_in)
 
 
-def _of_file(path, device, best):
-    found = open_model(path, best=best)
-    if assumed := [note.text for note in found.notes if note.assumed]:
-        warnings.warn(f"{path}: {'; '.join(assumed)}", stacklevel=3)
+def _of_file(path, device, best, like):
+    found = open_model(path, like, best)
+    if found.assumed:
+        warnings.warn(f"{path}: {found.assumed}", stacklevel=3)
     recipe = Recipe(tau=found.about.tau, normalise=default_normalisation(found.config))
     return Trained(to_device(found.params, device), found.config, recipe, found.about.classes, None, found.about)
 

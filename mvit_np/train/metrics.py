@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..outputs import replacing, telling
+from ..outputs import telling, write
 
 METRICS = "metrics.csv"
 FIELDS = (
@@ -30,8 +30,7 @@ class Metrics:
             self._begin()
 
     def _begin(self):
-        with telling(self._path), replacing(self._path) as file:
-            file.write(_lines([FIELDS, *map(_cells, self.rows)]).encode())
+        write(self._path, _lines([FIELDS, *map(_cells, self.rows)]))
         self._file = open(self._path, "a", newline="", encoding="utf-8")
 
     def _drop(self):

@@ -135,8 +135,9 @@ class Recipe:
         table = {} if path is None else table_in(path)
         table.pop(BEGUN_IN, None)
         named = table.pop("recipe", None)
+        name = named if base is None else base
         try:
-            recipe = changed(cls() if base is None and named is None else known(named if base is None else base), table)
+            recipe = changed(cls() if name is None else known(name), table)
         except ValueError as problem:
             raise ValueError(f"{path}: {problem}" if path else str(problem)) from None
         given = {"tau": table["tau"]} if "tau" in table else {}  # it holds for another model too
@@ -199,7 +200,7 @@ def _place(name, folder, say):
     if os.path.exists(there) or not os.path.exists(here):
         return there
     if say:
-        say(f"the run was begun in {folder}, and there is no {name} now: that in the current folder is taken")
+        say(f"the run was begun in {folder}, where there is no {name} now: the one in the current folder is taken")
     return here
 
 

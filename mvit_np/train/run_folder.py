@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import outputs
-from ..outputs import replacing
+from ..plain_text import ENCODING
 from ..weights.load import BEST, MODEL
 from . import snapshot
 from .metrics import METRICS, read_rows
 from .recipe import Recipe, differing, from_plain, located
-from .toml_text import BEGUN_IN, ENCODING, table_in, to_toml
+from .toml_text import BEGUN_IN, table_in, to_toml
 
 RECIPE, SNAPSHOTS = "recipe.toml", "snapshots"
 CLASSES, EXAMPLES, CURVES = "classes.txt", "examples.csv", "curves.png"
@@ -103,24 +103,20 @@ def is_finished(path, recipe):
 def claim(path, recipe, begun_in, classes, examples):
     """Write the recipe, the names of the classes and the table of examples; the file whose closing gives the folder free.
 
-    Raises ValueError where it cannot be written, and where another process has claimed it. (Where the system or the disk has
-    no locks, nobody is told of another.)
+    Raises ValueError or OSError where it cannot be written, and ValueError where another process has claimed it. (Where the
+    system or the disk has no locks, nobody is told of another.)
     """
     path = Path(path)
     names = "".join(f"{label}\n" for label in classes)
-    try:
-        (path / SNAPSHOTS).mkdir(parents=True, exist_ok=True)
-        ours = (path / LOCK).exists()
-        outputs.claim(path, "train", WRITTEN)
-        lock = _locked(path)
-        if ours:
-            snapshot.sweep(path)
-        for name, text in {RECIPE: to_toml(recipe, begun_in), CLASSES: names, EXAMPLES: examples}.items():
-            with replacing(path / name) as file:
-                file.write(text.encode(**ENCODING))
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise ValueError(f"the folder {path} cannot be written ({reason}): give another with --out") from None
+    outputs.make_folder(path)
+    outputs.make_folder(path / SNAPSHOTS)
+    ours = (path / LOCK).exists()
+    outputs.claim(path, "train", WRITTEN)
+    lock = _locked(path)
+    if ours:
+        outputs.sweep(path)
+    for name, text in {RECIPE: to_toml(recipe, begun_in), CLASSES: names, EXAMPLES: examples}.items():
+        outputs.write(path / name, text)
     return lock
 
 
@@ -134,19 +130,13 @@ def _check_beginning(path, placed, read, models):
             )
     tables = [Path(name) for name in (placed.data, placed.tests) if name and os.path.exists(name)]
     outputs.check_not_read([path / name for name in WRITTEN], [*read, *tables, *filter(None, [placed.weights])])
-    check_apart(path, tables)
-
-
-def check_apart(path, data):
-    """Raise ValueError where a folder to write into is in one of data, in which it would be taken for a class."""
-    for read in map(Path, data):
-        if read.is_dir() and Path(path).resolve().is_relative_to(read.resolve()):
-            raise ValueError(f"nothing is written among the data; {path} is in {read}: give another folder with --out")
+    outputs.check_apart(path, tables)
 
 
 def _locked(path):
     """A file that this process holds a lock on. The system takes the lock away with the process, however it ends."""
-    lock = open(path / LOCK, "w")
+    with outputs.telling(path / LOCK):
+        lock = open(path / LOCK, "w")
     with suppress(ImportError):  # not on Windows
         import fcntl
 

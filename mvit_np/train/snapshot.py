@@ -19,17 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import is_array, to_host
-from ..outputs import replacing, telling
+from ..outputs import replacing, sweep, telling
 from ..plain_text import plain
 from ..weights import npz_file
+from ..weights.files import SEAL, SEAL_BYTES
 from ..weights.stored_zip import directory
 
 VERSION = 1  # of what is written; a file of a later one is refused
 TEXT = "$snapshot"  # the entry with the JSON text; keys of a state do not begin with $
 NAME = re.compile(r"step_(\d{8,})(\.best)?\.npz")  # best: an earlier version's mark of the best so far, which now is best.npz
-LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.part")  # by `replacing`, in a process that was killed
-SEAL = "\nsha256 {}\n"
-SEAL_SIZE = len(SEAL.format("0" * 64))  # bytes
 CHUNK = 1 << 20  # bytes
 
 
@@ -104,13 +102,6 @@ def read(path, needs=None):
     return state
 
 
-def sweep(folder):
-    """Delete what `replacing` left behind in a folder, in a process that was killed. Nobody else may be writing there."""
-    for path in Path(folder).iterdir():
-        if LEFT_BEHIND.fullmatch(path.name):
-            path.unlink()
-
-
 # -- the state as text and arrays -------------------------------------------------------------------------------------
 
 
@@ -180,7 +171,7 @@ class _Npz(io.FileIO):
     """A snapshot's file as if it ended before the seal."""
 
     def seek(self, offset, whence=os.SEEK_SET):
-        return super().seek(offset - SEAL_SIZE if whence == os.SEEK_END else offset, whence)
+        return super().seek(offset - SEAL_BYTES if whence == os.SEEK_END else offset, whence)
 
 
 def _write(file, arrays, text):
@@ -191,7 +182,7 @@ def _write(file, arrays, text):
 
 def _contents(path):
     """(header, {path: array}). Raises ValueError where a single byte is not as it was written."""
-    size = os.path.getsize(path) - SEAL_SIZE
+    size = os.path.getsize(path) - SEAL_BYTES
     with _Npz(path) as file:
         file.seek(max(size, 0))
         if file.read() != _seal(path, size):

@@ -7,11 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from ..plain_text import plain
+from ..plain_text import ENCODING, plain
 
 BEGUN_IN = "begun_in"  # no field of a recipe, but a note in that of a run's folder
 ABOUT_BEGUN_IN = "where this run was begun: its relative paths start there (--config does not look at it)"
-ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # names of files that are no UTF-8 come back as they were
 
 
 def to_toml(recipe, begun_in=None):

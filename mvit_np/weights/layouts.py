@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import tree as trees
 from ..model import check_params
+from ..plain_text import some
 from ..plan import plan
 from . import arrays, names, quirks
 from .limits import check_holds
@@ -48,9 +49,8 @@ def recognise(tensors):
     for layout, mark in MARKS.items():
         if mark in found:
             return layout
-    some = ", ".join(name[:80] for name in list(tensors)[:3]) or "none at all"
-    known = ", ".join(TITLES)
-    raise ValueError(f"these are no parameters of an MViT as {known} have them; came {some}: give a model's state dict")
+    came, known = some(list(tensors)) or "none at all", ", ".join(TITLES)
+    raise ValueError(f"these are no parameters of an MViT as {known} have them; came {came}: give a model's state dict")
 
 
 def to_params(tensors, layout):
@@ -63,11 +63,11 @@ def to_params(tensors, layout):
     found = {name: names.to_ours(layout, name) for name in tensors}
     if unused := [name for name, known in found.items() if known is None]:
         raise ValueError(
-            f"{TITLES[layout]} layout has no {_some(unused, given)}: the file holds more, or other, than a classifier"
+            f"{TITLES[layout]} layout has no {_called(unused, given)}: the file holds more, or other, than a classifier"
         )
     entries = {path: arrays.to_ours(name, tensors[name], kind) for name, (path, kind) in found.items()}
     if missing := [names.to_theirs(layout, path)[0] for path in _missing(entries)]:
-        raise ValueError(f"a classifier in {TITLES[layout]} layout also has {_some(missing, given)}: the file is incomplete")
+        raise ValueError(f"a classifier in {TITLES[layout]} layout also has {_called(missing, given)}: the file is incomplete")
     return quirks.nested(entries)
 
 
@@ -132,13 +132,10 @@ def _missing(entries):
         yield "pos_embed_spatial"
 
 
-def _some(found, given):
-    """The first three, as the file calls them."""
+def _called(found, given):
+    """The first of them, as the file calls them."""
     depths = quirks.stage_depths(given)
-    found = [quirks.in_stages(name, depths) if depths else name for name in found]
-    return ", ".join(name[:80] for name in found[:3]) + (
-        f" and {len(found) - 3} more ({len(found)} in all)" if len(found) > 3 else ""
-    )
+    return some([quirks.in_stages(name, depths) if depths else name for name in found])
 
 
 _READ = {

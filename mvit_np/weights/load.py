@@ -36,6 +36,11 @@ class Loaded:
     count: int
     about: About
 
+    @property
+    def assumed(self):
+        """What nobody told and is assumed, in words; "" where there is no such thing."""
+        return "; ".join(note.text for note in self.notes if note.assumed)
+
 
 def load(path, like=None, best=False, **told):
     """Parameters and config of a file, or of the folder of a run: (params, config).
@@ -48,10 +53,10 @@ def load(path, like=None, best=False, **told):
     `forward` then gives logits, also where the code base ends in a softmax when it evaluates (SlowFast).
     Raises FileNotFoundError, or ValueError for a file that is damaged, incomplete, another model's, or holds NaN.
     """
-    params, config, notes = load_with_notes(path, like, best, **told)
-    if assumed := [note.text for note in notes if note.assumed]:
-        warnings.warn(f"{path}: {'; '.join(assumed)}", UserWarning, stacklevel=2)
-    return params, config
+    found = open_model(path, like, best, **told)
+    if found.assumed:
+        warnings.warn(f"{path}: {found.assumed}", UserWarning, stacklevel=2)
+    return found.params, found.config
 
 
 def load_with_notes(path, like=None, best=False, **told):
@@ -67,7 +72,7 @@ def open_model(path, like=None, best=False, **told):
     tensors, metadata = files.read(path)
     try:
         found = _own(tensors, metadata, like, told) if CONFIG in metadata else _foreign(tensors, metadata, like, told)
-        return dataclasses.replace(found, params=_in_order(found.params, found.config), count=len(tensors))
+        return dataclasses.replace(found, params=_in_order(found.params, found.config))
     except ValueError as problem:
         raise ValueError(files.sentence(path, problem)) from None
 
@@ -116,7 +121,7 @@ def _own(tensors, metadata, like, told):
     config = _parsed(metadata[CONFIG], like, told)
     _check_depth(config, {path.split(".")[1] for path in tensors if path.startswith("blocks.")})
     about = _about(metadata.get(ABOUT), config)
-    return Loaded(nested(_numbers(tensors)), config, (), "mvit_np", 0, about)
+    return Loaded(nested(_numbers(tensors)), config, (), "mvit_np", len(tensors), about)
 
 
 def _foreign(tensors, metadata, like, told):
@@ -130,18 +135,18 @@ def _foreign(tensors, metadata, like, told):
     if FOREIGN_CONFIG in metadata:
         config = _parsed(metadata[FOREIGN_CONFIG], like, told)
         _check_depth(config, params["blocks"])
-        return Loaded(params, config, (), layout, 0, _about(metadata.get(FOREIGN_ABOUT), config))
+        return Loaded(params, config, (), layout, len(tensors), _about(metadata.get(FOREIGN_ABOUT), config))
     if said is None:
         config, notes, preset = infer.recognised(params, like, layouts.hints(tensors, layout), **told)
         notes = (infer.Note(f"the config inside cannot be read ({unreadable})", assumed=True), *notes) if unreadable else notes
-        return Loaded(params, config, notes, layout, 0, About(tau=infer.tau_of(preset, config)))
+        return Loaded(params, config, notes, layout, len(tensors), About(tau=infer.tau_of(preset, config)))
     params = said.params(params)
     if like is None:
         config, notes = said.config(params, told)
     else:
         config, notes = infer.config(params, like, layouts.hints(tensors, layout), **told)
         notes += said.contradicted(config)
-    return Loaded(params, config, notes, layout, 0, said.about)
+    return Loaded(params, config, notes, layout, len(tensors), said.about)
 
 
 def _about(text, config):
