@@ -153,7 +153,9 @@ def test_aliases_are_read_once_and_have_to_agree():
     )
 
 
-@pytest.mark.parametrize("prefix", ["model.", "module.", "module.model."])
+@pytest.mark.parametrize(
+    "prefix", ["model.", "module.", "module.model.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+)
 @pytest.mark.parametrize("layout, config", [("slowfast", TINY), ("timm", TINY_V2_IMAGE)])
 def test_prefixes_of_wrappers(prefix, layout, config):
     tensors = written(config, layout)

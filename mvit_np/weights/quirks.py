@@ -13,8 +13,8 @@ _STAGED = re.compile(r"stages\.(0|[1-9]\d{0,3})\.blocks\.(0|[1-9]\d{0,3})\.(.*)"
 
 
 def without_prefix(tensors):
-    """Without the `module.` or `model.` that wrappers put before every name."""
-    for prefix in ("module.", "model."):
+    """Without the `module.` or `model.` that wrappers put before every name, or torch.compile's `_orig_mod.`."""
+    for prefix in ("module.", "model.", "_orig_mod."):
         if tensors and all(name.startswith(prefix) for name in tensors):
             return without_prefix({name.removeprefix(prefix): x for name, x in tensors.items()})
     return tensors
