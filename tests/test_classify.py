@@ -331,7 +331,7 @@ def told(capsys, *arguments):
 
 
 @pytest.fixture
-def grey_run(tmp_path):
+def two_models(tmp_path):
     """A folder like a run's, whose two models name their classes, and tell of other clips than one would guess."""
     about = mv.About(classes=tuple("tuvwxyz"), tau=2.5, normalise=((0.3, 0.4, 0.5), 0.2))
     (tmp_path / "run").mkdir()
@@ -340,23 +340,27 @@ def grey_run(tmp_path):
     return tmp_path / "run"
 
 
-def test_the_models_own_words_are_taken(capsys, film, grey_run, tmp_path):
+def test_the_models_own_words_are_taken(capsys, film, two_models, tmp_path):
     told_by = {"tau": 2.5, "normalisation": ((0.3, 0.4, 0.5), 0.2), "labels": tuple("tuvwxyz")}
-    for weights, best, seed in ((grey_run, [], 0), (grey_run / "model.npz", [], 0), (grey_run, ["--best"], 5)):
+    for weights, best, seed in (
+        (two_models, [], 0),
+        (two_models / "model.npz", [], 0),
+        (two_models, ["--best"], 5),
+    ):
         truth = classify(*model(COLOUR, seed), film, **told_by).top(5)
         labels, err = told(capsys, film, "--weights", weights, *best, "--out", tmp_path / "out")
         assert labels == [name for name, _ in truth] and "assumed" not in err
-    assert main(["classify", str(film), "--weights", str(grey_run), "--csv", str(tmp_path / "a.csv")]) == 0
+    assert main(["classify", str(film), "--weights", str(two_models), "--csv", str(tmp_path / "a.csv")]) == 0
     row = next(csv.DictReader((tmp_path / "a.csv").open()))
     truth = classify(*model(COLOUR), film, **told_by).top(1)[0]
     assert (row["label_1"], float(row["probability_1"])) == (truth[0], pytest.approx(truth[1], abs=1e-5))
 
 
-def test_the_users_words_go_before_the_models(capsys, film, grey_run, tmp_path):
+def test_the_users_words_go_before_the_models(capsys, film, two_models, tmp_path):
     (tmp_path / "names.txt").write_text("\n".join("abcdefg"))
     options = ["--labels", tmp_path / "names.txt", "--tau", "1.5", "--normalise", "clip"]
     truth = classify(*model(COLOUR), film, labels=tuple("abcdefg"), tau=1.5, normalisation="clip").top(5)
-    assert told(capsys, film, "--weights", grey_run, *options, "--out", tmp_path / "out")[0] == [name for name, _ in truth]
+    assert told(capsys, film, "--weights", two_models, *options, "--out", tmp_path / "out")[0] == [name for name, _ in truth]
 
 
 def test_what_nobody_tells_is_assumed_and_said_in_a_line(capsys, film, weights, tmp_path):
@@ -373,12 +377,10 @@ def test_tau_is_a_number_above_0(tau, capsys):
     assert f"--tau: a number above 0, came '{tau}'" in capsys.readouterr().err
 
 
-def test_the_model_of_a_run_and_its_best(capsys, tmp_path, film):
+def test_the_model_of_a_run_is_told_by_the_run(capsys, tmp_path, film):
     fields = ["--model.channels", "3", "--tau", "2", "--normalise", "imagenet"]
-    assert (
-        main(["train", "--recipe", "smoke", "--data", str(_classes(tmp_path, film)), *fields, "--out", str(tmp_path / "run")])
-        == 0
-    )
+    data, out = str(_classes(tmp_path, film)), str(tmp_path / "run")
+    assert main(["train", "--recipe", "smoke", "--data", data, *fields, "--out", out]) == 0
     capsys.readouterr()
     params, config = mv.load(tmp_path / "run" / "model.npz")
     truth = classify(params, config, film, tau=2, normalisation="imagenet", labels=("left", "right")).top(2)

@@ -237,6 +237,7 @@ def test_a_model_outside_its_run_is_tested_as_within_it(of_films, films, capsys,
         shutil.copy(of_films / "model.npz", tmp_path / name)
         outside, error = said([tmp_path / name, *options], capsys)
         assert outside == within and "assumed" not in error
+    assert said([tmp_path, *options], capsys)[0] == within  # a folder with a model, but of no run
     about = mv.weights.open_model(of_films / "best.npz").about
     assert about == mv.weights.About(("dark", "light"), 1.0, "video") == mv.weights.open_model(of_films / "model.npz").about
     assert said([of_films / "model.npz", *options, "--normalise", "clip"], capsys)[0] != within
