@@ -17,7 +17,7 @@ def check_places(arguments):
     places = list(_places(arguments))
     names = [path for path, _ in places]
     if twice := [path for path in names if names.count(path) > 1]:
-        raise ValueError(f"each file that is written has a name of its own, and two are called {twice[0]}: give another to one")
+        raise ValueError(f"each file has a name of its own, and two are called {twice[0]}: give one of them another name")
     check_not_read(names, [arguments.source] if arguments.source else [])
     for path, ours in places:
         check_free(path, ours)
