@@ -14,7 +14,7 @@ import pytest
 
 import mvit_np as mv
 from mvit_np import tree as trees
-from mvit_np.weights import files
+from mvit_np.weights import files, layouts
 
 MICRO = mv.preset("mvit_micro")
 FORMATS = pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -192,3 +192,14 @@ def test_names_of_tensors_reach_no_terminal_raw(own, suffix, tmp_path):
         with pytest.raises(ValueError, match=f"a{suffix}: ") as problem:
             mv.load(tmp_path / f"a{suffix}")
         assert str(problem.value).isprintable() and len(str(problem.value)) < 1100
+
+
+@pytest.mark.parametrize("config", ["configs/train.yaml", '{"architecture": "mvit"}'])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_config_that_a_script_put_beside_the_weights_is_not_ours(suffix, config, rng, tmp_path):
+    params = mv.init(MICRO, rng)
+    tensors = layouts.from_params(params, MICRO, "slowfast")
+    files.write(tmp_path / f"m{suffix}", tensors, {"config": config}, key="model" if suffix == ".pth" else None)
+    found = mv.load(tmp_path / f"m{suffix}", like=MICRO)
+    assert found[1] == MICRO
+    trees.map(np.testing.assert_array_equal, found[0], params)

@@ -71,7 +71,7 @@ def open_model(path, like=None, best=False, **told):
     path = file_of(path, best)
     tensors, metadata = files.read(path)
     try:
-        found = _own(tensors, metadata, like, told) if CONFIG in metadata else _foreign(tensors, metadata, like, told)
+        found = (_own if _is_own(tensors, metadata) else _foreign)(tensors, metadata, like, told)
         return dataclasses.replace(found, params=_in_order(found.params, found.config))
     except ValueError as problem:
         raise ValueError(files.sentence(path, problem)) from None
@@ -115,6 +115,11 @@ def save(path, params, config, about=None):
 def config_text(config):
     """A config as JSON."""
     return json.dumps(dataclasses.asdict(config))
+
+
+def _is_own(tensors, metadata):
+    """Whether `save` wrote a file. Scripts put configs of their own under the same word, beside names that we never give."""
+    return CONFIG in metadata and not any(name.endswith(".weight") for name in tensors)
 
 
 def _own(tensors, metadata, like, told):
