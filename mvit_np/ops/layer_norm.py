@@ -20,11 +20,12 @@ def layer_norm(x, g, b, eps=1e-6):
         return _fused(rows, g, b, eps, x.shape)
     pieces = tiles.rows(rows, width, 9 * width)  # nine passes
     y = xp.empty(rows.shape, dtype=x.dtype)
+    share = xp.full((width, 1), 1 / width, dtype=x.dtype)  # rows @ share are their means
 
     def normal(at):
-        z = rows[at] - row_means(rows[at])
-        z -= row_means(z)  # what rounding left of the mean: of a row of 1000s more than eps
-        r = row_means(xp.square(z))
+        z = rows[at] - rows[at] @ share
+        z -= z @ share  # what rounding left of the mean: of a row of 1000s more than eps
+        r = xp.square(z) @ share
         r += eps
         xp.sqrt(r, out=r)
         xp.divide(1, r, out=r)
@@ -48,8 +49,8 @@ def layer_norm(x, g, b, eps=1e-6):
             dg, db = column_sums(z_dy), column_sums(dy[at])
             z_dy *= g
             dz = dy[at] * g
-            dz -= row_means(dz)
-            z *= row_means(z_dy)
+            dz -= dz @ share
+            z *= z_dy @ share
             dz -= z
             xp.multiply(dz, r, out=dx[at])
             return dg, db
@@ -68,9 +69,3 @@ def _fused(rows, g, b, eps, shape):
         return dx.reshape(shape), dg, db
 
     return fused.layer_norm(rows, g, b, eps).reshape(shape), backward
-
-
-def row_means(rows):
-    """The mean of each row, as a product with ones.   (N, D) -> (N, 1)"""
-    width = rows.shape[1]
-    return rows @ array_module(rows).full((width, 1), 1 / width, dtype=rows.dtype)
