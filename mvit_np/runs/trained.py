@@ -82,6 +82,8 @@ def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
     say, about = say or (lambda sentence: None), found.about
     recipe = located(found.recipe, found.begun_in, say)
     recipe = replace(recipe, views=views or recipe.views, tau=recipe.tau if tau is None else tau)
+    if data not in (None, recipe.data, recipe.tests):
+        recipe = replace(recipe, train_clips=0, test_clips=0)  # these were said of the run's own data
     name = data or recipe.tests or (recipe.data if recipe.data in BUILTIN else None)
     if name is None:
         raise ValueError(f"a test needs data: give --data with {', '.join(BUILTIN)}, a folder of class/video.mp4, or a CSV")
