@@ -16,7 +16,7 @@ import numpy as np
 from . import costs, cross_entropy, forward, gradcheck, init, plan, predict, save
 from .backend import default_rng, from_host, to_device, to_host
 from .data import LABELS, shuffle_frames
-from .outputs import make_folder, own, write
+from .outputs import LEDGER, carries, claim, make_folder, own, write
 from .train import fit, warmup_cosine
 from .train.metrics import METRICS
 from .units import unit_of
@@ -131,12 +131,19 @@ def vit_beside(config):
     )
 
 
+def _is_of_an_earlier_version(folder):
+    """Whether a folder has no note of who wrote what, and a table with the demo's columns."""
+    return not (folder / LEDGER).exists() and carries(folder / METRICS, f"{','.join(FIELDS)}\r\n".encode())
+
+
 class Folder:
     """The folder that the demo writes into. Raises ValueError at once where it cannot be written, or holds files of others."""
 
     def __init__(self, path):
         self.path = Path(path)
         make_folder(path)
+        if _is_of_an_earlier_version(self.path):
+            claim(path, "demo", WRITTEN)
         own(path, "demo", WRITTEN)
 
     def add(self, row):

@@ -87,6 +87,17 @@ def test_the_demo_writes_over_nobodys_files(name, capsys, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
 
 
+def test_the_demo_goes_on_in_a_folder_of_an_earlier_version(tmp_path):
+    for name in demo_command.WRITTEN:
+        (tmp_path / name).write_text("step,seconds,loss,accuracy,learning_rate,clips_per_s,test_accuracy\r\n1,2,3,4,5,6,\r\n")
+    (tmp_path / ".made_by_mvit_np").write_text('{"train": ["metrics.csv", "model.npz"]}')
+    with pytest.raises(ValueError, match="did not write there"):
+        demo_command.Folder(tmp_path)
+    (tmp_path / ".made_by_mvit_np").unlink()
+    for _ in range(2):
+        demo_command.Folder(tmp_path)
+
+
 def test_the_demo_goes_twice_into_one_folder(tmp_path):
     for _ in range(2):
         folder = demo_command.Folder(tmp_path)
