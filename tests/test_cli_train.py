@@ -141,6 +141,11 @@ def test_fields_are_read_in_either_spelling():
         (["train", "--recipe", "smoke", "--model.drop_pth", "0.1", "--out", "x"], "did you mean 'model.drop_path'"),
         (["train", "--recipe", "smoke", "--rate", "fast", "--out", "x"], "rate is a number above 0, came 'fast'"),
         (["train", "--recipe", "smoke", "fast"], "fields are given as --field VALUE; came 'fast'"),
+        (
+            ["train", "--recipe", "smoke", "--out", "x", "--data", "--rate", "1"],
+            "--data is followed by its value, and came alone",
+        ),
+        (["train", "x", "--resume"], "came 'x': put --out before a folder"),
         (["train", "--recipe", "paper", "--out", "x"], "a run learns from data"),
         (["train", "--config", "no.toml", "--out", "x"], "none at no.toml"),
         (["train", "--recipe", "smoke", "--out", os.devnull + "/x"], "cannot be written"),

@@ -73,13 +73,15 @@ def run(arguments):
 
 
 def _asked(arguments):
-    """(recipe, folder or None). The recipe is, in the order: a field, the file, the named one, with --resume the run's own."""
+    """(recipe, folder), or None. The recipe is, in the order: a field, the file, the named one, with --resume the run's own."""
     changes, named, out = fields_in(arguments.rest), arguments.recipe, arguments.out
     if not (arguments.config or named):
         alone = changes.get("device", "").startswith("cuda")
         named, out = (GPU, out or GPU_FOLDER) if alone else (None, out)
         if arguments.resume and (Path(out or "") / RECIPE).is_file():
             return changed(located(*recipe_in(out or "")), changes), out
+        if arguments.resume and out and not (alone or changes or arguments.show):
+            return None, out  # its snapshot has it
         if not alone:
             raise ValueError(f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}")
     return Recipe.from_toml(arguments.config, changes, base=named), out
@@ -91,12 +93,22 @@ def fields_in(words):
     while words:
         word = words.pop(0)
         if not word.startswith("--") or len(word) < 3:
-            raise ValueError(f"fields are given as --field VALUE; came {word!r}: put quotes around values with spaces")
+            raise ValueError(
+                f"fields are given as --field VALUE; came {word!r}: put --out before a folder, and quotes around spaces"
+            )
         name, equals, value = word[2:].partition("=")
         if not equals:
-            value = words.pop(0) if words and not words[0].startswith("--") else "true"
+            value = words.pop(0) if words and not words[0].startswith("--") else _alone(name)
         found[name] = value
     return found
+
+
+def _alone(name):
+    """The value of a field that came without one: a switch is on. Words that are taken as they are would be called "true"."""
+    field = Recipe.__dataclass_fields__.get(name.replace("-", "_"))
+    if field and field.metadata["kind"].text:
+        raise ValueError(f"--{name} is followed by its value, and came alone: give --{name} VALUE")
+    return "true"
 
 
 @contextmanager
