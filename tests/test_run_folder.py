@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import mvit_np as mv
 from mvit_np.cli import main
 from mvit_np.outputs import LEDGER
 from mvit_np.runs import prepare, trained
+from mvit_np.runs import task as tasks
 from mvit_np.train import snapshot
 from mvit_np.train.metrics import METRICS, read_rows
 from mvit_np.train.recipe import Recipe, changed
@@ -180,6 +182,45 @@ def test_the_best_that_an_earlier_version_marked_is_found(tmp_path):
     )
 
 
+def test_the_names_of_classes_are_found_where_their_list_is_gone(tmp_path):
+    """In the model, else in the snapshot."""
+    interrupted(tmp_path, at=8)
+    names = trained(tmp_path).classes
+    (tmp_path / "classes.txt").unlink()
+    assert names and trained(tmp_path).classes == names == trained(tmp_path).about.classes
+    (tmp_path / "best.npz").unlink()
+    assert trained(tmp_path).classes == names
+
+
+def test_nobody_waits_for_the_best_of_a_finished_run(undisturbed, tmp_path, capsys):
+    folder = shutil.copytree(undisturbed[0], tmp_path / "run")
+    (folder / "best.npz").unlink()
+    assert main(["evaluate", str(folder), "--best"]) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("leave out --best\n") and "wait for" not in error
+
+
+def test_the_best_model_of_a_run_whose_snapshots_are_gone_is_not_written_over(tmp_path, capsys):
+    """One that was killed between its best.npz and its first snapshot begins anew, and has no row after that test."""
+    interrupted(tmp_path, at=8)
+    shutil.rmtree(tmp_path / "snapshots")
+    before = contents(tmp_path)
+    assert main(["train", "--out", str(tmp_path), "--resume"]) == 2
+    assert "holds the best.npz of an earlier run" in capsys.readouterr().err and contents(tmp_path) == before
+    lines = (tmp_path / METRICS).read_text().splitlines(keepends=True)
+    (tmp_path / METRICS).write_text("".join(lines[:7]))  # the test is in row 6
+    assert prepare(None, tmp_path, resume=True).state.step == 0
+
+
+def test_a_run_whose_recipe_is_gone_goes_on_from_its_snapshot(undisturbed, tmp_path, capsys):
+    (interrupted(tmp_path / "run") / "recipe.toml").unlink()
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume"]) == 0
+    np.testing.assert_array_equal(flat(trained(tmp_path / "run").params), flat(trained(undisturbed[0]).params))
+    capsys.readouterr()
+    assert main(["train", "--out", str(tmp_path / "rum"), "--resume"]) == 2
+    assert "there is no run to go on with in" in capsys.readouterr().err and not (tmp_path / "rum").exists()
+
+
 # -- damage -----------------------------------------------------------------------------------------------------------
 
 
@@ -243,3 +284,21 @@ def test_a_recipe_of_a_run_may_be_shared(undisturbed, tmp_path):
     shared = shutil.copy(undisturbed[0] / "recipe.toml", tmp_path)
     assert "begun_in" in (tmp_path / "recipe.toml").read_text() and Recipe.from_toml(shared) == SMOKE
     assert "begun_in" not in to_toml(SMOKE)
+
+
+def test_evaluate_does_not_write_among_the_tests_of_the_run(undisturbed, tmp_path, monkeypatch, capsys):
+    """Also where the recipe names them and not the command; and a file in the place of the folder is told in a sentence."""
+    films = tmp_path / "films"
+    (films / "0").mkdir(parents=True)
+    (films / "0" / "0.mp4").write_bytes(b"a film")
+    (tmp_path / "file").touch()
+    found = trained(undisturbed[0])
+    monkeypatch.setattr(
+        "mvit_np.runs.trained", lambda *told: replace(found, recipe=changed(found.recipe, {"tests": str(films)}))
+    )
+    monkeypatch.setattr(tasks, "counted_in", lambda classes, data, name: data)
+    monkeypatch.setattr(tasks, "data_sets", lambda *told: (None, None))
+    for out, words in ((films, "nothing is written among the data"), (tmp_path / "file", "cannot be written (File exists)")):
+        assert main(["evaluate", str(undisturbed[0]), "--out", str(out)]) == 2
+        assert words in capsys.readouterr().err
+    assert sorted(path.name for path in films.iterdir()) == ["0"]

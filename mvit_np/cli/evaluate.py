@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from .. import runs
 from ..data import NORMALISATIONS
-from ..outputs import check_apart, check_not_read, claim, own, write
+from ..outputs import check_apart, check_not_read, claim, make_folder, own, write
 from ..plain_text import plain
 from ..tiles import threads, use_threads
 from ..train.distributed import communicator
@@ -50,7 +50,7 @@ def run(arguments):
         found = runs.trained(arguments.model, arguments.device, arguments.best)
         asked = {name: getattr(arguments, name) for name in ("data", "views", "tau", "normalise")}
         test = runs.test_of(found, **asked, say=say if comm.rank == 0 else None)
-        out = _place(arguments.out, found, arguments) if comm.rank == 0 else None
+        out = _place(arguments.out, found, [arguments.model, test.name]) if comm.rank == 0 else None
         result = _evaluate(found, test, arguments, comm)
     if comm.rank == 0:
         seconds = time.perf_counter() - start
@@ -77,15 +77,15 @@ def _leave_out(name, reason):
     say(f"{name} is left out: {reason}")
 
 
-def _place(out, found, arguments):
+def _place(out, found, read):
     """The folder to write into, or None: made, and noted as this command's. Raises ValueError where it is another's."""
     usual = found.folder and found.folder / "evaluation"
     folder = usual if out is None else Path(out)
     if folder is None:
         return None
-    data = [arguments.data] if arguments.data else []
-    check_not_read([folder / name for name in WRITTEN], [arguments.model, *data])
-    check_apart(folder, data)
+    check_not_read([folder / name for name in WRITTEN], read)
+    check_apart(folder, read[1:])
+    make_folder(folder)
     if usual and folder.resolve() == usual.resolve():  # an earlier version left no note there
         claim(folder, "evaluate", WRITTEN)
     else:

@@ -49,10 +49,9 @@ def check(record, saved, folder, changed_is_meant=False):
     Raises ValueError where the classes are others, and where the examples are and `changed_is_meant` does not say so. Of a
     run of an earlier version, which noted no examples, the classes alone are compared.
     """
-    noted = saved.get("data")
-    if not isinstance(noted, dict) or not isinstance(noted.get("classes"), list):
-        noted = {"classes": classes_in(folder) or record.classes}
-    _check_classes(tuple(noted["classes"]), record.classes, folder)
+    classes = noted_classes(saved)
+    noted = saved["data"] if classes else {}
+    _check_classes(classes or classes_in(folder) or record.classes, record.classes, folder)
     now = record.summary
     others = [part for part in PARTS if part in noted and noted[part] != now[part]]
     if not others:
@@ -65,6 +64,13 @@ def check(record, saved, folder, changed_is_meant=False):
         f"a run keeps its examples, and the data of the one in {folder} are others now: {changes}. Bring them back, or go on "
         "with them as they are by --data-changed"
     )
+
+
+def noted_classes(saved):
+    """The names of the classes in the state of a snapshot; None in one of an earlier version."""
+    noted = saved.get("data")
+    found = noted.get("classes") if isinstance(noted, dict) else None
+    return tuple(found) if isinstance(found, list) else None
 
 
 # -- the rows ---------------------------------------------------------------------------------------------------------

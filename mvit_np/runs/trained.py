@@ -18,6 +18,7 @@ from ..train.run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished
 from ..weights.about import About, check_classes
 from ..weights.load import BEST, MODEL, open_model
 from . import task as tasks
+from .examples import noted_classes
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Test:
     """What a model is tested on."""
 
     data: Any  # a data set
+    name: str  # of the data: a built-in set, a folder or a CSV file
     views: Views
 
     @property
@@ -58,8 +60,9 @@ def trained(path, device="cpu", best=False, like=None):
     if like is not None or not (path / RECIPE).is_file():
         return _of_file(path, device, best, like)
     recipe, begun_in = recipe_in(path)
-    params, config = _of_run(path, best, is_finished(path, recipe))
-    about = About(classes_in(path), recipe.tau, recipe.normalise)
+    finished = is_finished(path, recipe)
+    params, config, classes = _of_run(path, best, finished)
+    about = About(classes_in(path) or classes, recipe.tau, recipe.normalise)
     check_classes(about, config)
     return Trained(to_device(params, device), config, recipe, about.classes, path, about, begun_in)
 
@@ -98,7 +101,7 @@ def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
             f"a test has the model's {found.config.num_classes} classes; {name} has {len(chosen.classes)}: give the data that "
             "the model was trained for"
         )
-    return Test(chosen, Views(found.config.size_hw, *recipe.views, normalise or about.normalise or recipe.normalise))
+    return Test(chosen, name, Views(found.config.size_hw, *recipe.views, normalise or about.normalise or recipe.normalise))
 
 
 def _say_assumed(found, tau, normalise, recipe, in_memory, say):
@@ -115,18 +118,20 @@ def evaluated(found, test, **options):
 
 
 def _of_run(path, best, finished):
-    """(params, config): model.npz, or of a run that is not finished best.npz, else of the newest snapshot."""
+    """(params, config, classes): model.npz, or of a run that is not finished best.npz, else of the newest snapshot."""
     names = (MODEL, BEST) if finished and not best else (BEST,)
     for name in names:
         if (path / name).is_file():
             found = open_model(path / name)
-            return found.params, found.config
+            return found.params, found.config, found.about.classes
     state = _marked_best(path) or (None if best else snapshot.latest(path / SNAPSHOTS, needs=STATE)[0])
     if state is None and best:
-        raise ValueError(f"the run in {path} has no {BEST}, which is written at the best test so far: wait for one")
+        then = "leave out --best" if finished else "wait for one, or leave out --best"
+        raise ValueError(f"the run in {path} has no {BEST}, which is written at the best test so far: {then}")
     if state is None:
         raise ValueError(f"the run in {path} has not saved anything yet: wait for its first snapshot")
-    return state["params"] if state["average"] is None else state["average"], MViTConfig(**state["config"])
+    params = state["params"] if state["average"] is None else state["average"]
+    return params, MViTConfig(**state["config"]), noted_classes(state)
 
 
 def _marked_best(path):

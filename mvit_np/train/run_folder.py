@@ -62,8 +62,13 @@ def look_into(path, recipe, resume=False, read=()):
     placed = located(old, begun_in, said.append)
     if state is None:
         said.append(f"the run in {path} has no snapshot yet: it begins anew")
-        _check_beginning(path, placed, read, (MODEL,))  # a best.npz is from the moment before its snapshot
+        _check_beginning(path, placed, read, (MODEL, BEST) if _had_snapshots(rows) else (MODEL,))
     return Found(*_same_recipe(old, placed, recipe, path), begun_in or os.getcwd(), state, said)
+
+
+def _had_snapshots(rows):
+    """Whether a run went on after its first test, which it saves. (best.npz is written the moment before.)"""
+    return any(row["test_accuracy"] is not None for row in rows[:-1])
 
 
 def recipe_in(path):
