@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 import mvit_np as mv
-from mvit_np.costs import costs
+from mvit_np.model.costs import costs
 from mvit_np.train import adamw, adamw_state
 from mvit_np.train.distributed import communicator
 

@@ -1,20 +1,21 @@
 """Multiscale Vision Transformers as explicit array maths on NumPy or CuPy, with every gradient checked."""
 
-from . import ops, tree
-from .autodiff import op, value_and_grad
-from .backend import to_device, to_host
-from .checkpoint import checkpoint
-from .config import MViTConfig
-from .costs import costs
-from .gradcheck import adjointcheck, gradcheck
-from .model import forward, init, predict
+from . import ops
+from .autodiff.checkpoint import checkpoint
+from .autodiff.gradcheck import adjointcheck, gradcheck
+from .autodiff.report import GradientError
+from .autodiff.tape import op, value_and_grad
+from .backend import tree
+from .backend.arrays import to_device, to_host
+from .backend.precision import use_precision
+from .backend.tiles import use_threads
+from .model.config import MViTConfig
+from .model.costs import costs
+from .model.forward import forward, init, predict
+from .model.plan import plan
+from .model.presets import PRESETS, preset
+from .model.resize import resize
 from .ops import cross_entropy
-from .plan import plan
-from .precision import use_precision
-from .presets import PRESETS, preset
-from .report import GradientError
-from .resize import resize
-from .tiles import use_threads
 from .weights import About, convert, inflate, load, save
 
 __version__ = "0.1.0"

@@ -29,7 +29,7 @@ from matplotlib.patches import Rectangle
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np.backend import array_module, register_library
+from mvit_np.backend.arrays import array_module, register_library
 from mvit_np.visualize import style
 
 rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ from matplotlib.patches import Rectangle
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np.layers.embedding import embed
+from mvit_np.model.layers.embedding import embed
 from mvit_np.visualize import style
 
 rng = np.random.default_rng(0)

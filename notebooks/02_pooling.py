@@ -30,9 +30,9 @@ from matplotlib.patches import Rectangle
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np.layers.pooling import pool_tokens
-from mvit_np.paper import TABLES
-from mvit_np.specs import PoolSpec
+from mvit_np.model.layers.pooling import pool_tokens
+from mvit_np.model.paper import TABLES
+from mvit_np.model.specs import PoolSpec
 from mvit_np.visualize import style
 
 rng = np.random.default_rng(0)

@@ -28,9 +28,10 @@ from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
 
 import mvit_np as mv
-from mvit_np import ops, tiles
-from mvit_np.costs import attention_macs
-from mvit_np.layers.attention import attention
+from mvit_np import ops
+from mvit_np.backend import tiles
+from mvit_np.model.costs import attention_macs
+from mvit_np.model.layers.attention import attention
 from mvit_np.visualize.style import BLUE, GREY, INK, ORANGE, VERMILLION
 
 plt.rcParams.update({"figure.dpi": 100, "font.size": 11, "axes.titlesize": 12})

@@ -27,12 +27,12 @@ import numpy as np
 
 import mvit_np as mv
 from mvit_np import data, ops, visualize
-from mvit_np.costs import attention_complexity, attention_macs
-from mvit_np.layers.attention import attention
-from mvit_np.layers.block import block
-from mvit_np.layers.mlp import mlp
-from mvit_np.layers.pooling import pool_tokens
-from mvit_np.specs import PoolSpec
+from mvit_np.model.costs import attention_complexity, attention_macs
+from mvit_np.model.layers.attention import attention
+from mvit_np.model.layers.block import block
+from mvit_np.model.layers.mlp import mlp
+from mvit_np.model.layers.pooling import pool_tokens
+from mvit_np.model.specs import PoolSpec
 from mvit_np.visualize.style import BLUE, GREEN, INK, ORANGE, SKY
 
 rng = np.random.default_rng(0)

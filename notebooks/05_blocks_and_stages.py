@@ -23,10 +23,10 @@ import numpy as np
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np.layers.attention import attention
-from mvit_np.layers.block import block
-from mvit_np.layers.mlp import mlp
-from mvit_np.layers.pooling import pool_tokens
+from mvit_np.model.layers.attention import attention
+from mvit_np.model.layers.block import block
+from mvit_np.model.layers.mlp import mlp
+from mvit_np.model.layers.pooling import pool_tokens
 from mvit_np.visualize import stage_figure
 from mvit_np.visualize.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION
 

@@ -34,9 +34,10 @@ from matplotlib.colors import ListedColormap
 from scipy.special import erf
 
 import mvit_np as mv
-from mvit_np import checks, ops
-from mvit_np.autodiff import op, value_and_grad, vjp
+from mvit_np import ops
+from mvit_np.autodiff.tape import op, value_and_grad, vjp
 from mvit_np.ops.windows import inside, out_grid, padded, taps
+from mvit_np.studies import gradient_cases as checks
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, SKY, VERMILLION
 
 plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})

@@ -26,9 +26,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mvit_np as mv
-from mvit_np.cost_page import deviations, training_gb
-from mvit_np.costs import attention_complexity, attention_macs
-from mvit_np.paper import BEYOND, TABLES
+from mvit_np.model.costs import attention_complexity, attention_macs
+from mvit_np.model.paper import BEYOND, TABLES
+from mvit_np.studies.cost_page import deviations, training_gb
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, SKY, VERMILLION
 
 rng = np.random.default_rng(0)
@@ -158,7 +158,7 @@ assert 2 < min(factors) and max(factors) < 4
 # %% [markdown]
 # ## The paper's numbers
 #
-# `mvit_np.paper` holds what the tables of the paper print. We count each row and let a cell fail where the
+# `mvit_np.model.paper` holds what the tables of the paper print. We count each row and let a cell fail where the
 # two are more than 1 % apart without a word of explanation.
 
 
@@ -380,7 +380,7 @@ print(f"{'SlowFast 8x8 R101+NL':24} {116:8,} {30:7} {slowfast:11,}")
 # %% [markdown]
 # **How to read it.** To the left is cheaper, upwards is better. Filled marks were trained on Kinetics-400 alone, hollow ones
 # first on ImageNet-21K. Blue is MViT, red a model that keeps one resolution. The arrows join pairs of nearly equal accuracy.
-# SlowFast, the ConvNet of that time, is a line at its cost: `mvit_np.paper` does not hold its accuracy.
+# SlowFast, the ConvNet of that time, is a line at its cost: `mvit_np.model.paper` does not hold its accuracy.
 
 # %%
 PAIRS = [("ViT-B-VTN", "MViT-B 16x4"), ("ViT-B-TimeSformer", "MViT-B 32x3"), ("ViViT-L/16x2, 320 px", "MViT-B 64x3")]

@@ -28,7 +28,7 @@ import numpy as np
 
 import mvit_np as mv
 from mvit_np.data import LABELS, four_ways, load_motion, shuffle_frames
-from mvit_np.data.motion import shifts
+from mvit_np.data.sets.motion import shifts
 from mvit_np.train import adamw, adamw_state, clip_by_norm, decays, warmup_cosine
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION
 from mvit_np.visualize.training import smoothed

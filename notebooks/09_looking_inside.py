@@ -24,11 +24,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mvit_np as mv
-from mvit_np import demo, inspection, visualize
+from mvit_np import visualize
 from mvit_np.data import load_motion
-from mvit_np.layers.block import block
-from mvit_np.layers.embedding import embed
-from mvit_np.layers.head import head
+from mvit_np.model import inspection
+from mvit_np.model.layers.block import block
+from mvit_np.model.layers.embedding import embed
+from mvit_np.model.layers.head import head
+from mvit_np.train import demo
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION
 
 rng = np.random.default_rng(0)

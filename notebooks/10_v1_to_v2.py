@@ -44,10 +44,10 @@ from matplotlib.colors import LinearSegmentedColormap
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np.checks import TINY_V2, roughened
-from mvit_np.layers.attention import attention
-from mvit_np.layers.pooling import pool_heads
+from mvit_np.model.layers.attention import attention
+from mvit_np.model.layers.pooling import pool_heads
 from mvit_np.ops.relative_position import relative_index
+from mvit_np.studies.gradient_cases import TINY_V2, roughened
 from mvit_np.visualize.style import BLUE, GREY, INK, ORANGE, SKY, VERMILLION
 
 plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})

@@ -41,19 +41,21 @@ import scipy.special
 
 # %%
 import mvit_np as mv
-from mvit_np import ops, runs, tiles
-from mvit_np.backend import array_module, from_host, memory, plain_arrays, register_library, synchronize
-from mvit_np.bench import floors, machine
-from mvit_np.costs import skipped_macs
-from mvit_np.device import kernel as kernels
-from mvit_np.device.gemm import strided_batches
-from mvit_np.kernels import layer_norm as norm_kernels
-from mvit_np.precision import PRECISIONS, rounded
-from mvit_np.products import matmul
+from mvit_np import ops
+from mvit_np.autodiff.hooks import watching
+from mvit_np.backend import tiles
+from mvit_np.backend.arrays import array_module, from_host, memory, plain_arrays, register_library, synchronize
+from mvit_np.backend.cuda import kernel as kernels
+from mvit_np.backend.cuda.gemm import strided_batches
+from mvit_np.backend.cuda.kernels import layer_norm as norm_kernels
+from mvit_np.backend.matmul import matmul
+from mvit_np.backend.precision import PRECISIONS, rounded
+from mvit_np.model.costs import skipped_macs
+from mvit_np.studies.bench import floors, machine
 from mvit_np.train import RECIPES, adamw, adamw_state, fit, warmup_cosine
-from mvit_np.train.recipe import changed
+from mvit_np.train import run as runs
+from mvit_np.train.run.recipe import changed
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, SKY, VERMILLION
-from mvit_np.watch import watching
 
 # %%
 rng = np.random.default_rng(0)
@@ -348,13 +350,13 @@ plt.show()
 # neighbours apart. The dotted line is where the host goes on with your program.
 #
 # Two lessons. First, in (b) a clock that stops at the dotted line reports 8, and the truth is 25: **before reading a clock,
-# wait for the device**. `mvit_np.backend.synchronize(x)` does, and does nothing on NumPy. Second, in (a) a faster device
+# wait for the device**. `mvit_np.backend.arrays.synchronize(x)` does, and does nothing on NumPy. Second, in (a) a faster device
 # would change nothing: **many small kernels take as long as their launches**.
 #
 # ## Why a GPU is faster at all: counting operations and bytes
 #
 # Case (b) is where a GPU pays, and there $b$ matters. Count both of its parts in the plainest way: every multiply-add is
-# two operations, and every array goes through memory once. `mvit_np.bench.floors` counts so for every op, and `watching`
+# two operations, and every array goes through memory once. `mvit_np.studies.bench.floors` counts so for every op, and `watching`
 # hands us each op of MViT-B 16x4 as it runs, with its time. Norms, additions and max pooling count as bytes only. For the
 # picture we add their operations: seven a number in a norm, one in an addition, and six comparisons for each result of max
 # pooling.
@@ -675,7 +677,7 @@ if computing:
 assert launched.total() == 1 and moved.total() < 2.1 * tokens.nbytes < 0.25 * sum(passes.values()) * tokens.nbytes
 
 # %% [markdown]
-# Layer norm is on the rising part of the roof, so its time should go with the passes. `mvit_np/kernels/` has such kernels
+# Layer norm is on the rising part of the roof, so its time should go with the passes. `mvit_np/backend/cuda/kernels/` has such kernels
 # also for the pooling convolution, GELU with its bias, the softmax inside attention, sums over rows, and AdamW. `with
 # plain_arrays():` switches all of them off, to see what they gain.
 #
@@ -927,7 +929,7 @@ np.testing.assert_allclose(found, by_hand, rtol=1e-4)
 #   dropout's masks. They have to be arrays on the device, which are written before each replay, as `x` was;
 # - new memory somewhere else: a recording holds addresses. It gets a memory pool of its own, which nobody else takes from.
 #
-# `mvit_np.device.graph.Graphed` does this with CUDA, and `fit(..., graph=True)` with whole training steps: forward, backward,
+# `mvit_np.backend.cuda.graph.Graphed` does this with CUDA, and `fit(..., graph=True)` with whole training steps: forward, backward,
 # clipping, AdamW. The result is the same.
 
 

@@ -423,6 +423,6 @@ def install():
     """Make the package take `DeviceArray`s for the arrays of a library of their own, with kernels where there is a gcc."""
     from gcc_tools import GCC, GccTools
 
-    from mvit_np.backend import register_library
+    from mvit_np.backend.arrays import register_library
 
     register_library(DeviceArray, xp, special, from_host, GccTools(attrgetter("_host")) if GCC else None)

@@ -1,4 +1,4 @@
-"""The tools of a device (`mvit_np/device/tools.py`) on the double: kernels compiled by gcc, cuBLAS as it reads memory."""
+"""The tools of a device (`mvit_np/backend/cuda/tools.py`) on the double: kernels compiled by gcc, cuBLAS as it reads memory."""
 
 import ctypes
 import functools
@@ -12,7 +12,7 @@ from pathlib import Path
 import device_double
 import numpy as np
 
-from mvit_np.device.kernel import C
+from mvit_np.backend.cuda.kernel import C
 
 GCC = shutil.which("gcc")
 HALVES = np.dtype("uint16")

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import tree as trees
-from mvit_np.presets import PRESETS, Preset
-from mvit_np.train import snapshot
-from mvit_np.weights import files, layouts, open_model
+from mvit_np.backend import tree as trees
+from mvit_np.model.presets import PRESETS, Preset
+from mvit_np.train.run import snapshot
+from mvit_np.weights import open_model
+from mvit_np.weights.formats import files
+from mvit_np.weights.layouts import state_dicts as layouts
 from mvit_np.weights.load import BEST, MODEL
 
 MICRO = mv.preset("mvit_micro")

@@ -11,9 +11,9 @@ import pytest
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np import tree as trees
-from mvit_np.autodiff import op, value_and_grad, vjp
-from mvit_np.checkpoint import checkpoint
+from mvit_np.autodiff.checkpoint import checkpoint
+from mvit_np.autodiff.tape import op, value_and_grad, vjp
+from mvit_np.backend import tree as trees
 
 
 def quadratic(params, x):

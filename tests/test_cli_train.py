@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import runs
 from mvit_np.cli import main
 from mvit_np.cli.train import fields_in
 from mvit_np.data.datasets import ArrayClips
-from mvit_np.runs.task import counted_in
+from mvit_np.train import run as runs
 from mvit_np.train.metrics import read_rows
-from mvit_np.train.recipe import RECIPES, Recipe
+from mvit_np.train.run.recipe import RECIPES, Recipe
+from mvit_np.train.run.task import counted_in
 
 SHORT = ["--recipe", "smoke", "--epochs", "0.5"]  # 8 steps of 8 clips
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mvit_np import MViTConfig, forward, init, plan, preset
-from mvit_np.specs import PoolSpec
+from mvit_np.model.specs import PoolSpec
 
 B = MViTConfig()  # MViT-B 16x4 (Table 3b)
 SMALL = MViTConfig(frames=4, size=32, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=8, depths=(2, 2), stride_kv=(1, 4, 4))

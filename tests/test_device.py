@@ -9,9 +9,9 @@ import pytest
 from one_step import one_step
 
 import mvit_np as mv
-from mvit_np import tree as trees
-from mvit_np.backend import array_module, default_rng, from_host, to_host
-from mvit_np.checks import TINY, op_cases
+from mvit_np.backend import tree as trees
+from mvit_np.backend.arrays import array_module, default_rng, from_host, to_host
+from mvit_np.studies.gradient_cases import TINY, op_cases
 from mvit_np.train import fit
 
 device_double.install()

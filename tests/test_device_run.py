@@ -13,16 +13,15 @@ from device_double import DeviceArray
 from test_run import Marked, finish, same
 
 import mvit_np as mv
-from mvit_np import tree as trees
+from mvit_np.backend import tree as trees
+from mvit_np.backend.precision import precision
 from mvit_np.cli import main
-from mvit_np.precision import precision
-from mvit_np.runs import prepare, run, steps
-from mvit_np.runs import task as tasks
-from mvit_np.train import snapshot
 from mvit_np.train.distributed import Alone
 from mvit_np.train.guard import NotFinite, check_step
-from mvit_np.train.recipe import RECIPES, changed
-from mvit_np.train.run_folder import read_rows
+from mvit_np.train.run import prepare, run, snapshot, steps
+from mvit_np.train.run import task as tasks
+from mvit_np.train.run.recipe import RECIPES, changed
+from mvit_np.train.run.run_folder import read_rows
 
 double_cuda.install()
 pytestmark = pytest.mark.skipif(not gcc_tools.GCC, reason="kernels of the double are compiled by gcc")
@@ -41,7 +40,7 @@ def _cuda_is_the_double(monkeypatch):
     number = gcc_tools._number
     monkeypatch.setattr(gcc_tools, "_number", lambda x: number(x).astype(np.float64))
     there = SimpleNamespace(asarray=device_double.from_host, cuda=double_cuda.cuda)
-    monkeypatch.setattr("mvit_np.backend._cupy_for", lambda device: (there, 0))
+    monkeypatch.setattr("mvit_np.backend.arrays._cupy_for", lambda device: (there, 0))
 
 
 def column(rows, name):

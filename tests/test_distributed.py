@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import tree as trees
+from mvit_np.backend import tree as trees
 from mvit_np.train import distributed
 from mvit_np.train.distributed import Alone, Mpi, Nccl, communicator
 

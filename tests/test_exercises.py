@@ -10,8 +10,9 @@ import pytest
 import scipy.special
 
 import mvit_np as mv
-from mvit_np import exercises, ops
-from mvit_np.exercises import _ALL
+from mvit_np import course as exercises
+from mvit_np import ops
+from mvit_np.course import _ALL
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks" / "exercises").glob("0*.py"))
 MISTAKES = [
@@ -327,7 +328,7 @@ def test_an_unknown_name(name, told):
 
 
 def test_the_package_does_not_load_its_exercises():
-    code = "import mvit_np, sys; print('mvit_np.exercises' in sys.modules)"
+    code = "import mvit_np, sys; print('mvit_np.course' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 

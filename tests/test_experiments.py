@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from test_visualize import all_words, check_layout
 
-from mvit_np import costs, forward, init, paper, plan, tree
+from mvit_np import costs, forward, init, plan
+from mvit_np.backend import tree
+from mvit_np.backend.outputs import LEDGER
 from mvit_np.cli import experiment as command
 from mvit_np.data import ArrayClips
-from mvit_np.experiments import findings, page, run, sets
-from mvit_np.experiments.table import EXPERIMENTS, ORDERED, SHUFFLED, experiment
-from mvit_np.outputs import LEDGER
+from mvit_np.model import paper
+from mvit_np.studies.ablations import findings, page, run, sets
+from mvit_np.studies.ablations.table import EXPERIMENTS, ORDERED, SHUFFLED, experiment
 from mvit_np.visualize import experiment_figure
 
 VIT = {"cube_kernel", "cube_stride", "dim", "heads", "depths", "stride_kv"}
@@ -284,7 +286,7 @@ def test_seeds_differ_and_every_variant_sees_the_same_clips(monkeypatch):
             seen.append(np.asarray(clip).copy())
         return forward(params, clip, config, **options)
 
-    monkeypatch.setattr("mvit_np.runs.task.forward", noting)
+    monkeypatch.setattr("mvit_np.train.run.task.forward", noting)
     trained(one, seeds=2)
     first, other = seen[:2], seen[6:8]  # of the first variant under each seed
     for k in (2, 4):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mvit_np.extras import install
+from mvit_np.backend.install import install
 
 ROOT = Path(__file__).parents[1]
 

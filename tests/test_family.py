@@ -9,14 +9,14 @@ from test_costs import counted_macs, kept_bytes
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np import tree as trees
-from mvit_np.autodiff import vjp
-from mvit_np.checks import TINY, TINY_HIERA, TINY_REV, TINY_VIVIT, roughened
-from mvit_np.layers.attention import attention
-from mvit_np.layers.block import attention_half, block, mlp_half
-from mvit_np.layers.embedding import embed
-from mvit_np.layers.head import head
-from mvit_np.reversible import coupled
+from mvit_np.autodiff.reversible import coupled
+from mvit_np.autodiff.tape import vjp
+from mvit_np.backend import tree as trees
+from mvit_np.model.layers.attention import attention
+from mvit_np.model.layers.block import attention_half, block, mlp_half
+from mvit_np.model.layers.embedding import embed
+from mvit_np.model.layers.head import head
+from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_VIVIT, roughened
 
 TINY_MEAN = replace(TINY, mean_before_norm=True)
 TINY_OLD = replace(TINY, unpooled_kv=(1,))

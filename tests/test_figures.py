@@ -22,10 +22,11 @@ from PIL import Image
 from test_visualize import all_words, check_layout, training_rows, words
 
 import mvit_np as mv
-from mvit_np import paper, visualize
-from mvit_np.experiments.findings import Line
-from mvit_np.inspection import attention_rollout, attention_weights_of, mean_attention_distance, position_similarity
-from mvit_np.specs import PoolSpec
+from mvit_np import visualize
+from mvit_np.model import paper
+from mvit_np.model.inspection import attention_rollout, attention_weights_of, mean_attention_distance, position_similarity
+from mvit_np.model.specs import PoolSpec
+from mvit_np.studies.ablations.findings import Line
 from mvit_np.train.evaluate import Evaluation
 from mvit_np.visualize import style
 from mvit_np.visualize.cost_bars import parts
@@ -93,7 +94,7 @@ def filters(config):
 
 
 def classified():
-    from mvit_np.classify import Result
+    from mvit_np.train.classify import Result
 
     frames = (200 * moving_clip() + 20).astype(np.uint8)
     chances = np.array([0.62, 0.2, 0.1, 0.05, 0.03])

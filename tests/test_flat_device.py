@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import tree as trees
-from mvit_np.backend import plain_arrays
-from mvit_np.kernels import flat
+from mvit_np.backend import tree as trees
+from mvit_np.backend.arrays import plain_arrays
+from mvit_np.backend.cuda.kernels import flat
 from mvit_np.train import adamw, adamw_state, clip_by_norm, decays_except, ema_update, sgd, sgd_state
 from mvit_np.train.loop import adamw_with
 from mvit_np.train.optimizer import adamw_numbers, sgd_numbers

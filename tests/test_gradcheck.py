@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import checks, ops, tiles
-from mvit_np.autodiff import op
-from mvit_np.gradcheck import adjointcheck, gradcheck
-from mvit_np.report import GradientError
+from mvit_np import ops
+from mvit_np.autodiff.gradcheck import adjointcheck, gradcheck
+from mvit_np.autodiff.report import GradientError
+from mvit_np.autodiff.tape import op
+from mvit_np.backend import tiles
+from mvit_np.studies import gradient_cases as checks
 
 CASES = checks.all_cases()
 
@@ -146,7 +148,7 @@ def _spoiled(fun, count, position, wrong):
 
     @op
     def spoiled(*arrays):
-        from mvit_np.autodiff import vjp
+        from mvit_np.autodiff.tape import vjp
 
         def first(*x):
             value = fun(*x)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import tree as trees
-from mvit_np.autodiff import op, value_and_grad
+from mvit_np.autodiff.tape import op, value_and_grad
+from mvit_np.backend import tree as trees
 from mvit_np.data.draws import MASKS, draw
 from mvit_np.train import adamw, adamw_state, clip_by_norm
 from mvit_np.train.guard import NotFinite, check_step

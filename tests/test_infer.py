@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import presets, tree
-from mvit_np.checks import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, roughened
-from mvit_np.weights import infer, layouts, shapes
+from mvit_np.backend import tree
+from mvit_np.model import presets
+from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, roughened
+from mvit_np.weights.configs import from_shapes as infer
+from mvit_np.weights.configs import shapes
+from mvit_np.weights.layouts import state_dicts as layouts
 
 sys.path.append(str(Path(__file__).parent / "parity"))
 from draws import CONFIGS

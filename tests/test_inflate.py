@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import tree
-from mvit_np.checks import TINY, TINY_V2, roughened
+from mvit_np.backend import tree
+from mvit_np.studies.gradient_cases import TINY, TINY_V2, roughened
 from mvit_np.weights.inflate import inflate, to_draw
 
 # Without class token: among keys of several equal frames it would weigh less than among those of one.

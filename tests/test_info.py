@@ -4,8 +4,8 @@ import pytest
 
 import mvit_np as mv
 from mvit_np.cli import main
-from mvit_np.compare import comparison, grouped, presets_table
-from mvit_np.cost_page import page
+from mvit_np.studies.compare import comparison, grouped, presets_table
+from mvit_np.studies.cost_page import page
 
 
 def shown(capsys, *arguments):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import inspection
-from mvit_np.inspection import (
+from mvit_np.model import inspection
+from mvit_np.model.inspection import (
     attention_rollout,
     attention_weights_of,
     mean_attention_distance,

@@ -19,15 +19,15 @@ import pytest
 from numpy.lib.array_utils import byte_bounds
 
 from mvit_np import ops
-from mvit_np.autodiff import vjp
-from mvit_np.backend import register_library
-from mvit_np.checks import op_cases
-from mvit_np.device import kernel as kernel_file
-from mvit_np.device.kernel import Kernel
-from mvit_np.kernels import bf16, column_sums, depthwise_conv, gelu, layer_norm, relative_position, softmax
+from mvit_np.autodiff.tape import vjp
+from mvit_np.backend.arrays import register_library
+from mvit_np.backend.cuda import kernel as kernel_file
+from mvit_np.backend.cuda.kernel import Kernel
+from mvit_np.backend.cuda.kernels import bf16, column_sums, depthwise_conv, gelu, layer_norm, relative_position, softmax
 from mvit_np.ops import relative_position as ops_relative
 from mvit_np.ops.gelu import gelu_array, gelu_backward
 from mvit_np.ops.softmax import softmax_array
+from mvit_np.studies.gradient_cases import op_cases
 
 pytestmark = pytest.mark.skipif(gcc_tools.GCC is None, reason="kernels are compiled by gcc here, and there is none")
 

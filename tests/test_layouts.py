@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import tree
-from mvit_np.checks import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, roughened
+from mvit_np.backend import tree
 from mvit_np.cli import convert as command
-from mvit_np.weights import files, layouts
+from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, roughened
 from mvit_np.weights.convert import convert
+from mvit_np.weights.formats import files
+from mvit_np.weights.layouts import state_dicts as layouts
 from mvit_np.weights.load import load, load_with_notes, open_model, save
 
 TINY_IMAGE = replace(TINY, frames=1, cube_kernel=(1, 3, 3), cube_stride=(1, 2, 2), pool_kernel=(1, 3, 3), positions="joint")
@@ -477,7 +478,7 @@ def test_the_command_says_what_it_did(tmp_path, capsys):
 
 
 def test_the_command_inflates(tmp_path, capsys, monkeypatch):
-    from mvit_np import presets
+    from mvit_np.model import presets
 
     known = {"picture": presets.Preset("picture", "", TINY_V2_IMAGE), "video": presets.Preset("video", "", TINY_V2)}
     monkeypatch.setattr(presets, "PRESETS", known)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from gcc_tools import GCC
 
-from mvit_np.backend import default_rng, memory, plain_arrays, to_host
-from mvit_np.device.kernel import Kernel
-from mvit_np.device.masks import PHILOX, Masks, key_of
-from mvit_np.layers.stochastic import dropout
+from mvit_np.backend.arrays import default_rng, memory, plain_arrays, to_host
+from mvit_np.backend.cuda.kernel import Kernel
+from mvit_np.backend.cuda.random import PHILOX, Masks, key_of
+from mvit_np.model.layers.stochastic import dropout
 
 device_double.install()
 needs_gcc = pytest.mark.skipif(not GCC, reason="kernels of the double are compiled by gcc")

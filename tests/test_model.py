@@ -7,12 +7,13 @@ import pytest
 from test_ops import bias_loop, cube_conv_loop, depthwise_conv_loop, gelu_loop, layer_norm_loop, max_pool_loop, softmax_loop
 
 import mvit_np as mv
-from mvit_np import MViTConfig, cross_entropy, forward, init, plan, predict, preset, tiles, tree, value_and_grad
-from mvit_np.checks import roughened
-from mvit_np.layers.embedding import embed
-from mvit_np.layers.pooling import pool_tokens
-from mvit_np.layers.stochastic import add_branch, drop_branch, dropout
-from mvit_np.specs import PoolSpec
+from mvit_np import MViTConfig, cross_entropy, forward, init, plan, predict, preset, value_and_grad
+from mvit_np.backend import tiles, tree
+from mvit_np.model.layers.embedding import embed
+from mvit_np.model.layers.pooling import pool_tokens
+from mvit_np.model.layers.stochastic import add_branch, drop_branch, dropout
+from mvit_np.model.specs import PoolSpec
+from mvit_np.studies.gradient_cases import roughened
 
 TINY = MViTConfig(
     frames=4, size=16, channels=2, num_classes=5, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=8, heads=2,
@@ -486,7 +487,7 @@ def test_other_mistakes_are_one_sentence(call, words):
 
 def test_a_seeds_draws_go_in_the_order_of_the_clips_way():
     """First the cubes, last the head: the demo's figures depend on it."""
-    from mvit_np.layers import initial
+    from mvit_np.model.layers import initial
 
     config = mv.preset("mvit_micro")
     first = initial.normal(np.random.default_rng(0), *config.cube_kernel, config.channels, config.dim)
@@ -498,7 +499,7 @@ def test_clips_of_a_batch_taken_one_by_one_give_what_the_batch_gives(monkeypatch
     params = init(TINY, np.random.default_rng(0))
     clips = np.random.default_rng(1).standard_normal((5, *TINY.thw, TINY.channels)).astype("float32")
     whole, seen = forward(params, clips, TINY), []
-    monkeypatch.setattr("mvit_np.model.embed", lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec))
+    monkeypatch.setattr("mvit_np.model.forward.embed", lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec))
     monkeypatch.setattr(tiles, "NUMBERS", 64)
     with tiles.use_threads(2):
         np.testing.assert_allclose(forward(params, clips, TINY), whole, rtol=1e-5, atol=1e-6)

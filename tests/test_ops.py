@@ -8,9 +8,9 @@ import pytest
 import scipy.special
 
 from mvit_np import adjointcheck, ops, value_and_grad
-from mvit_np.autodiff import vjp
-from mvit_np.checks import op_cases
-from mvit_np.specs import PoolSpec
+from mvit_np.autodiff.tape import vjp
+from mvit_np.model.specs import PoolSpec
+from mvit_np.studies.gradient_cases import op_cases
 
 LABELS = np.array([2, 0, 1])
 SHARES = np.array([[0.7, 0, 0.3, 0], [1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4]])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import checks, ops
-from mvit_np import tree as trees
-from mvit_np.train import flat
+from mvit_np import ops
+from mvit_np.backend import tree as trees
+from mvit_np.studies import gradient_cases as checks
+from mvit_np.train import flat_state as flat
 from mvit_np.train.accumulate import accumulated
 from mvit_np.train.decay import decays, decays_except
 from mvit_np.train.ema import ema_decay, ema_update

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from mvit_np.outputs import LEDGER, carries, check_free, check_not_read, check_own, claim, make_folder, own
-from mvit_np.plain_text import plain
+from mvit_np.backend.outputs import LEDGER, carries, check_free, check_not_read, check_own, claim, make_folder, own
+from mvit_np.backend.plain_text import plain
 
 
 def test_a_file_that_is_read_is_not_written(tmp_path):

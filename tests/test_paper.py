@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mvit_np import MViTConfig, costs, plan, preset
-from mvit_np.cost_page import deviations, markdown, off, page, training_gb
-from mvit_np.costs import attention_complexity
-from mvit_np.paper import BEYOND, TABLES, B, Row, Table
+from mvit_np.model.costs import attention_complexity
+from mvit_np.model.paper import BEYOND, TABLES, B, Row, Table
+from mvit_np.studies.cost_page import deviations, markdown, off, page, training_gb
 
 PAGE = Path(__file__).parent.parent / "docs" / "costs.md"
 ROWS = {f"{table.name}: {row.label} {row.top1}": row for table in TABLES + BEYOND for row in table.rows if row.config}

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import ops, precision, tiles
-from mvit_np import tree as trees
-from mvit_np.autodiff import vjp
+from mvit_np import ops
+from mvit_np.autodiff.tape import vjp
+from mvit_np.backend import precision, tiles
+from mvit_np.backend import tree as trees
+from mvit_np.backend.precision import PRECISIONS, operand, rounded, use_precision
 from mvit_np.ops.attend import heads_first
-from mvit_np.precision import PRECISIONS, operand, rounded, use_precision
-from mvit_np.runs import prepare, run
-from mvit_np.train.recipe import RECIPES, changed
+from mvit_np.train.run import prepare, run
+from mvit_np.train.run.recipe import RECIPES, changed
 
 device_double.install()
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mvit_np import costs, forward, init, plan, preset
-from mvit_np.model import _shapes
-from mvit_np.presets import PRESETS
+from mvit_np.model.forward import _shapes
+from mvit_np.model.presets import PRESETS
 
 every_preset = pytest.mark.parametrize("name", PRESETS)
 

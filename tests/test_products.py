@@ -7,10 +7,10 @@ import gcc_tools
 import numpy as np
 import pytest
 
-from mvit_np.backend import device_tools
-from mvit_np.device.gemm import strided_batches
-from mvit_np.precision import use_precision
-from mvit_np.products import matmul
+from mvit_np.backend.arrays import device_tools
+from mvit_np.backend.cuda.gemm import strided_batches
+from mvit_np.backend.matmul import matmul
+from mvit_np.backend.precision import use_precision
 
 pytestmark = pytest.mark.skipif(gcc_tools.GCC is None, reason="the double has no tools without gcc")
 

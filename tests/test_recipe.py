@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from mvit_np.train.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain, located
-from mvit_np.train.toml_text import to_toml
+from mvit_np.train.run.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain, located
+from mvit_np.train.run.toml_text import to_toml
 
 
 def test_the_papers_recipe_is_section_d1():
@@ -208,7 +208,7 @@ def test_what_may_differ_when_a_run_goes_on():
 def test_the_gpus_recipe_is_of_a_model_with_two_million_parameters_on_larger_clips():
     from mvit_np import costs
     from mvit_np.data import BUILTIN
-    from mvit_np.runs.task import model_config
+    from mvit_np.train.run.task import model_config
 
     recipe = RECIPES["gpu"]
     config = model_config(recipe, num_classes=len(BUILTIN[recipe.data].classes))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import tree as trees
-from mvit_np.checks import TINY, TINY_V2, TINY_VIVIT, roughened
+from mvit_np.backend import tree as trees
+from mvit_np.studies.gradient_cases import TINY, TINY_V2, TINY_VIVIT, roughened
 
 MODELS = {
     "separate": TINY,

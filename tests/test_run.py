@@ -15,20 +15,19 @@ import pytest
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np import tree as trees
+from mvit_np.backend import tree as trees
+from mvit_np.backend.outputs import LEDGER
+from mvit_np.backend.tiles import use_threads
 from mvit_np.data.datasets import ArrayClips, BrokenExample
-from mvit_np.outputs import LEDGER
-from mvit_np.runs import prepare, run
-from mvit_np.runs import task as tasks
-from mvit_np.tiles import use_threads
-from mvit_np.train import snapshot
 from mvit_np.train.distributed import Alone
 from mvit_np.train.evaluate import Views, evaluate
 from mvit_np.train.guard import NotFinite
 from mvit_np.train.loop import Optimizer, fit
 from mvit_np.train.metrics import FIELDS, read_rows
-from mvit_np.train.recipe import RECIPES, changed
-from mvit_np.train.run_folder import WRITTEN
+from mvit_np.train.run import prepare, run, snapshot
+from mvit_np.train.run import task as tasks
+from mvit_np.train.run.recipe import RECIPES, changed
+from mvit_np.train.run.run_folder import WRITTEN
 
 SMOKE = changed(RECIPES["smoke"], {"epochs": 0.75, "test_every": 0.4})
 STEPS = 12  # 64 clips, 4 of them in each batch of 8 with 2 repeats, three quarters of an epoch
@@ -331,7 +330,7 @@ def poisoned(params, clip, config, **options):
 def test_a_step_that_is_not_finite_stops_the_run_or_is_skipped(tmp_path, monkeypatch):
     sound = tasks.loader_of
     monkeypatch.setattr(tasks, "loader_of", lambda *arguments: Marked(sound(*arguments)))
-    for module in (tasks, sys.modules["mvit_np.runs.steps"]):
+    for module in (tasks, sys.modules["mvit_np.train.run.steps"]):
         monkeypatch.setattr(module, "forward", poisoned)
     recipe = changed(SMOKE, {"save_steps": 1})
     for again in (False, True):  # begun, and taken up again: it does not go away by itself

@@ -11,13 +11,12 @@ import pytest
 from test_run import MPIEXEC, finish, flat, importlib
 
 import mvit_np as mv
+from mvit_np.backend.outputs import LEDGER
 from mvit_np.cli import main
-from mvit_np.data.builtin import builtin
-from mvit_np.outputs import LEDGER
-from mvit_np.runs import prepare, run
-from mvit_np.train import snapshot
-from mvit_np.train.recipe import RECIPES, Recipe, changed
-from mvit_np.train.toml_text import to_toml
+from mvit_np.data.sets.builtin import builtin
+from mvit_np.train.run import prepare, run, snapshot
+from mvit_np.train.run.recipe import RECIPES, Recipe, changed
+from mvit_np.train.run.toml_text import to_toml
 
 pytest.importorskip("av")
 
@@ -202,7 +201,7 @@ def test_a_clip_in_memory_that_is_another_one_is_named(tmp_path, monkeypatch):
         train.clips[17, 0, 0, 0, 0] ^= 1
         return train, tests
 
-    monkeypatch.setattr("mvit_np.runs.task.builtin", other)
+    monkeypatch.setattr("mvit_np.train.run.task.builtin", other)
     with pytest.raises(ValueError, match="of 64 examples to learn from, 1 is of another content, such as moving_digits 17"):
         prepare(None, tmp_path, resume=True)
 

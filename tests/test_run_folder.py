@@ -13,15 +13,14 @@ from test_run import SMOKE, STEPS, finish, flat
 from test_run import undisturbed as undisturbed  # a fixture
 
 import mvit_np as mv
+from mvit_np.backend.outputs import LEDGER
 from mvit_np.cli import main
-from mvit_np.outputs import LEDGER
-from mvit_np.runs import prepare, trained
-from mvit_np.runs import task as tasks
-from mvit_np.train import snapshot
 from mvit_np.train.metrics import METRICS, read_rows
-from mvit_np.train.recipe import Recipe, changed
-from mvit_np.train.run_folder import WRITTEN
-from mvit_np.train.toml_text import to_toml
+from mvit_np.train.run import prepare, snapshot, trained
+from mvit_np.train.run import task as tasks
+from mvit_np.train.run.recipe import Recipe, changed
+from mvit_np.train.run.run_folder import WRITTEN
+from mvit_np.train.run.toml_text import to_toml
 
 SHORT = ["--recipe", "smoke", "--epochs", "0.5"]  # 8 steps
 
@@ -153,7 +152,7 @@ def test_the_best_model_is_kept_as_soon_as_it_is_known(undisturbed, tmp_path, mo
         monkeypatch.setattr(mv.train.Evaluation, "top1", next(accuracies))
         return result
 
-    monkeypatch.setattr(sys.modules["mvit_np.runs.run"], "_tested", test)
+    monkeypatch.setattr(sys.modules["mvit_np.train.run.run"], "_tested", test)
     folder = tmp_path / "run"
     finish(changed(SMOKE, {"test_every": 0.25}), folder)
     assert len(tested) == 3
@@ -294,7 +293,7 @@ def test_evaluate_does_not_write_among_the_tests_of_the_run(undisturbed, tmp_pat
     (tmp_path / "file").touch()
     found = trained(undisturbed[0])
     monkeypatch.setattr(
-        "mvit_np.runs.trained", lambda *told: replace(found, recipe=changed(found.recipe, {"tests": str(films)}))
+        "mvit_np.train.run.trained", lambda *told: replace(found, recipe=changed(found.recipe, {"tests": str(films)}))
     )
     monkeypatch.setattr(tasks, "counted_in", lambda classes, data, name: data)
     monkeypatch.setattr(tasks, "data_sets", lambda *told: (None, None))

@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 import mvit_np as mv
-from mvit_np.checks import TINY, TINY_REV, roughened
 from mvit_np.data import normalise
-from mvit_np.weights import files, layouts, open_model
+from mvit_np.studies.gradient_cases import TINY, TINY_REV, roughened
+from mvit_np.weights import open_model
+from mvit_np.weights.formats import files
+from mvit_np.weights.formats.yaml_text import parsed
+from mvit_np.weights.layouts import state_dicts as layouts
 from mvit_np.weights.load import load_with_notes
-from mvit_np.weights.yaml_text import parsed
 
 SMALL = replace(TINY, channels=3)
 SAID = {  # of SMALL
@@ -72,7 +74,7 @@ def test_a_config_that_is_a_dict_counts_as_its_text_does(path):
 
 def test_a_preset_written_as_slowfast_writes_it():
     """By every second letter of its table: stages, strides and kernels of MViTv2-L, 48 blocks."""
-    from mvit_np.weights import slowfast_config
+    from mvit_np.weights.configs import slowfast_config
 
     starts = {2: 2, 8: 2, 44: 2}
     said = with_said(

@@ -15,8 +15,8 @@ import device_double
 import numpy as np
 import pytest
 
-from mvit_np.train import snapshot
-from mvit_np.train.snapshot import latest, read, save
+from mvit_np.train.run import snapshot
+from mvit_np.train.run.snapshot import latest, read, save
 
 device_double.install()
 
@@ -318,7 +318,7 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_older_one
 
 TELL = """
     import numpy as np, sys
-    from mvit_np.train.snapshot import save, latest
+    from mvit_np.train.run.snapshot import save, latest
     def attempt(step, size):
         try:
             save(sys.argv[1], {"step": step, "w": np.full(size, step)})

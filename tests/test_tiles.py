@@ -21,9 +21,10 @@ import pytest
 import threadpoolctl
 from test_ops import WINDOWS
 
-from mvit_np import blas, forward, init, ops, preset, tiles, tree, value_and_grad
-from mvit_np.autodiff import vjp
-from mvit_np.checks import TINY, TINY_V2, Case, distinct, normals, op_cases
+from mvit_np import forward, init, ops, preset, value_and_grad
+from mvit_np.autodiff.tape import vjp
+from mvit_np.backend import blas, tiles, tree
+from mvit_np.studies.gradient_cases import TINY, TINY_V2, Case, distinct, normals, op_cases
 from mvit_np.train import adamw, adamw_state, clip_by_norm
 
 needs_blas = pytest.mark.skipif(not blas.libraries(), reason="threadpoolctl knows no BLAS here, so one thread runs all tiles")

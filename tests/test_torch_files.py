@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mvit_np.weights import files
+from mvit_np.weights.formats import files
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)

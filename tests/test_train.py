@@ -7,7 +7,7 @@ import pytest
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np import tree as trees
+from mvit_np.backend import tree as trees
 from mvit_np.train import adamw, adamw_state, clip_by_norm, decays, fit, warmup_cosine
 
 

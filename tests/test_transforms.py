@@ -8,15 +8,7 @@ import pytest
 from PIL import Image
 
 from mvit_np.data import normalise, transforms
-from mvit_np.data.transforms import (
-    centre_crop,
-    crop_box,
-    flip,
-    random_erasing,
-    random_flip,
-    random_resized_crop,
-    resize,
-)
+from mvit_np.data.transforms import centre_crop, crop_box, flip, random_erasing, random_flip, random_resized_crop, resize
 
 SIZES = [((32, 40), (16, 20)), ((31, 17), (13, 29)), ((20, 20), (47, 33)), ((64, 48), (7, 48)), ((5, 9), (5, 9))]
 SIZES += [((40, 3), (1, 2))]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mvit_np import tree
+from mvit_np.backend import tree
 
 NESTED = {"blocks": [{"w": 1, "b": 2}, {"w": 3, "b": 4}], "pair": (5, [6]), "head": {"w": 7}}
 PATHS = ["blocks.0.w", "blocks.0.b", "blocks.1.w", "blocks.1.b", "pair.0", "pair.1.0", "head.w"]

@@ -12,9 +12,9 @@ from matplotlib.text import Text
 
 import mvit_np as mv
 from mvit_np import visualize
-from mvit_np.model import forward
-from mvit_np.outputs import is_drawn_here
-from mvit_np.units import unit_of
+from mvit_np.backend.outputs import is_drawn_here
+from mvit_np.model.forward import forward
+from mvit_np.model.units import unit_of
 from mvit_np.visualize.style import counted, digits, fold
 from mvit_np.visualize.training import smoothed
 

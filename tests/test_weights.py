@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np import tree as trees
-from mvit_np.weights import files, layouts
+from mvit_np.backend import tree as trees
+from mvit_np.weights.formats import files
+from mvit_np.weights.layouts import state_dicts as layouts
 
 MICRO = mv.preset("mvit_micro")
 FORMATS = pytest.mark.parametrize("suffix", [".npz", ".safetensors"])

@@ -7,7 +7,7 @@ import errno
 import sys
 
 from .. import __version__
-from ..plain_text import plain
+from ..backend.plain_text import plain
 from . import bench, check, classify, convert, demo, evaluate, experiment, info, train
 from .arguments import MISTAKES
 from .terminal import READER_GONE, let_go, prepare, tell, warnings_told

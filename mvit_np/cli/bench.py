@@ -8,10 +8,10 @@ import sys
 import textwrap
 from pathlib import Path
 
-from .. import tiles
-from ..plain_text import plain
-from ..precision import PRECISIONS
-from ..table import aligned
+from ..backend import tiles
+from ..backend.plain_text import plain
+from ..backend.precision import PRECISIONS
+from ..model.text_table import aligned
 from .arguments import count, place
 from .bench_files import check_places, picture, read, write
 
@@ -55,7 +55,7 @@ def run(arguments):
     _check(arguments)
     if arguments.page:
         return _page(arguments)
-    from ..bench import suite
+    from ..studies.bench import suite
 
     against = arguments.against is not None
     settings = suite.Settings(arguments.threads or tiles.threads(), arguments.rounds, against)
@@ -86,8 +86,8 @@ def _spelled(name):
 
 
 def _program(arguments):
-    from ..bench.suite import Case, Program
-    from ..bench.workloads import MODES, Workload
+    from ..studies.bench.suite import Case, Program
+    from ..studies.bench.workloads import MODES, Workload
 
     modes = MODES if arguments.mode in (None, "both") else (arguments.mode,)
     name, batch, dtype = arguments.preset or DEFAULT, arguments.batch or 1, arguments.dtype or "float32"
@@ -110,7 +110,7 @@ def _tell(words):
 
 def _lines(results):
     """What is printed."""
-    from ..bench import tables
+    from ..studies.bench import tables
 
     yield from (textwrap.fill(line, WIDTH) for line in (tables.machine_line(results), tables.roof_line(results)))
     for case in results["cases"]:
@@ -131,7 +131,7 @@ def _table(title, head, rows):
 
 
 def _page(arguments):
-    from ..bench import page
+    from ..studies.bench import page
 
     target = Path(arguments.page)
     numbers = target.with_suffix(".json")
@@ -147,7 +147,7 @@ def _page(arguments):
 
 
 def _measured(arguments):
-    from ..bench import peers, suite
+    from ..studies.bench import peers, suite
 
     settings = suite.Settings(
         arguments.threads or tiles.threads(), arguments.rounds, bool(arguments.against or peers.available())
@@ -167,7 +167,7 @@ def _draw(results, path):
 def _device(arguments):
     """Measure a programme's parts, each written and printed as soon as it is known."""
     _check_device(arguments)
-    from ..bench.device import page, suite
+    from ..studies.bench.device import page, suite
 
     if arguments.source:
         print(write(arguments.page, page.render(read(arguments.source, suite.KIND))))
@@ -199,8 +199,8 @@ def _check_device(arguments):
 
 def _parts(arguments, against):
     """The whole programme, or of what was chosen the cases alone."""
-    from ..bench.device.programme import whole
-    from ..bench.workloads import MODES
+    from ..studies.bench.device.programme import whole
+    from ..studies.bench.workloads import MODES
 
     chosen = {"models": arguments.preset, "batches": arguments.batch, "precisions": arguments.precision}
     chosen["modes"] = arguments.mode if arguments.mode in MODES else None
@@ -209,7 +209,7 @@ def _parts(arguments, against):
 
 
 def _part_lines(results, name, newest):
-    from ..bench.device import tables
+    from ..studies.bench.device import tables
 
     if sum(len(results[part]) for part in ("cases", "kernels", "curves")) == 1:
         yield from (textwrap.fill(line, WIDTH) for line in (tables.card_line(results), tables.roof_line(results)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .. import outputs
-from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder
-from ..plain_text import plain
+from ..backend import outputs
+from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here, make_folder
+from ..backend.plain_text import plain
 
 PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'  # in a page, and in a file of numbers
 
@@ -27,7 +27,7 @@ def check_places(arguments):
 
 def _places(arguments):
     """(path, whether a file there is ours, as a function) of each file that is written."""
-    from ..bench.page import FIGURE
+    from ..studies.bench.page import FIGURE
 
     if arguments.json:
         yield Path(arguments.json), _holds_numbers

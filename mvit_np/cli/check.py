@@ -14,7 +14,7 @@ def add(commands):
 
 def run(arguments):
     """A line for each op, layer and model in either precision, ops and layers also in tiles; exit code 1 if one disagrees."""
-    from ..checks import all_cases
+    from ..studies.gradient_cases import all_cases
 
     start, failed, count = time.perf_counter(), 0, 0
     for case in all_cases():

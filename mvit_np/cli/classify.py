@@ -10,15 +10,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import plan, runs
-from .. import tree as trees
-from ..backend import from_host
-from ..classify import TAU, classify, default_normalisation, media_in
+from ..backend import tree as trees
+from ..backend.arrays import from_host
+from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here, make_folder, telling, write
+from ..backend.plain_text import ENCODING, are, plain
 from ..data import NORMALISATIONS, labels_for
 from ..data.media import IMAGES, VIDEOS
-from ..outputs import carries, check_free, check_not_read, is_drawn_here, make_folder, telling, write
-from ..plain_text import ENCODING, are, plain
-from ..weights.files import SUFFIXES
+from ..model.plan import plan
+from ..train import run as runs
+from ..train.classify import TAU, classify, default_normalisation, media_in
+from ..weights.formats.files import SUFFIXES
 from ..weights.load import BEST, MODEL
 from .arguments import count, place, positive
 from .terminal import say

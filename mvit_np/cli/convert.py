@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import costs
-from ..outputs import check_not_read, check_own, claim
-from ..plain_text import plain
+from ..backend.outputs import check_not_read, check_own, claim
+from ..backend.plain_text import plain
+from ..model.costs import costs
 from ..weights.convert import LAYOUTS, OWN, convert
 from ..weights.inflate import HOW
-from ..weights.layouts import TITLES
+from ..weights.layouts.state_dicts import TITLES
 from ..weights.load import BEST, MODEL
 from .arguments import place
 

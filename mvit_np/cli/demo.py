@@ -7,10 +7,11 @@ import time
 
 from tqdm import tqdm
 
-from .. import demo, plan
-from ..backend import to_device
-from ..plain_text import plain
-from ..presets import preset
+from ..backend.arrays import to_device
+from ..backend.plain_text import plain
+from ..model.plan import plan
+from ..model.presets import preset
+from ..train import demo
 from .arguments import count, place
 from .terminal import tell
 

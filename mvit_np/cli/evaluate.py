@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import runs
+from ..backend.outputs import check_apart, check_not_read, claim, make_folder, own, write
+from ..backend.plain_text import plain
+from ..backend.tiles import threads, use_threads
 from ..data import NORMALISATIONS
-from ..outputs import check_apart, check_not_read, claim, make_folder, own, write
-from ..plain_text import plain
-from ..tiles import threads, use_threads
+from ..train import run as runs
 from ..train.distributed import communicator
 from .arguments import MISTAKES, count, place, positive
 from .classify import views

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..experiments import findings, page
-from ..experiments import run as runner
-from ..experiments.table import EXPERIMENTS, experiment
-from ..outputs import carries, check_free, claim, is_drawn_here, make_folder, own, write
-from ..plain_text import plain
+from ..backend.outputs import carries, check_free, claim, is_drawn_here, make_folder, own, write
+from ..backend.plain_text import plain
+from ..studies.ablations import findings, page
+from ..studies.ablations import run as runner
+from ..studies.ablations.table import EXPERIMENTS, experiment
 from .arguments import count, place
 
 BAR = "{percentage:3.0f}%|{bar}| {remaining} left, {desc}{postfix}"

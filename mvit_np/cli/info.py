@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from .. import plan
-from ..outputs import carries, check_free, is_drawn_here, write
-from ..plain_text import plain
-from ..presets import PRESETS, preset
+from ..backend.outputs import carries, check_free, is_drawn_here, write
+from ..backend.plain_text import plain
+from ..model.plan import plan
+from ..model.presets import PRESETS, preset
 from .arguments import place
 
 PAGE = b"Written by `mvit-np info"  # in the page of tables
@@ -44,7 +44,7 @@ def run(arguments):
 
 
 def _tables(target):
-    from ..cost_page import page
+    from ..studies.cost_page import page
 
     text = page()
     if target == "-":
@@ -56,14 +56,14 @@ def _tables(target):
 
 
 def _list():
-    from ..compare import presets_table
+    from ..studies.compare import presets_table
 
     print(presets_table())
 
 
 def _one(name, others, folder):
-    from ..compare import comparison
-    from ..demo import totals, vit_beside
+    from ..studies.compare import comparison
+    from ..train.demo import totals, vit_beside
 
     config = preset(name)
     figures = [Path(folder, f"{name}_{kind}.png") for kind in FIGURES] if folder else []

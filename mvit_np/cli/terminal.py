@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from ..plain_text import plain
+from ..backend.plain_text import plain
 
 READER_GONE = 141  # as of a Unix tool that SIGPIPE ends
 

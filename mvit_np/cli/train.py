@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .. import runs
-from ..backend import memory
-from ..plain_text import plain
-from ..tiles import threads, use_threads
+from ..backend.arrays import memory
+from ..backend.plain_text import plain
+from ..backend.tiles import threads, use_threads
+from ..train import run as runs
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
-from ..train.recipe import RECIPES, Recipe, changed, located
-from ..train.run_folder import LOCK, RECIPE, WRITTEN, recipe_in
-from ..train.toml_text import to_toml
+from ..train.run.recipe import RECIPES, Recipe, changed, located
+from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, recipe_in
+from ..train.run.toml_text import to_toml
 from .arguments import MISTAKES, place
 from .terminal import say, tell
 

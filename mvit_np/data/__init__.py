@@ -1,15 +1,15 @@
 """Data: a decoder of video, sets of films and built-in ones, what training does to a clip, and batches that run ahead."""
 
-from .builtin import BUILTIN, builtin
 from .clips import NORMALISATIONS, clip_times, cover_of, crop_corners, cut, normalise
 from .datasets import ArrayClips, BrokenExample, Dataset
 from .draws import EXAMPLE, MASKS, MIX, ORDER, draw
 from .film_table import FilmTable
-from .films import film_paths
 from .labels import labels_for
 from .loader import Loader
 from .mixing import mix, soft
-from .motion import LABELS, MotionClips, four_ways, load_motion, shifts, shots, shuffle_frames
+from .sets.builtin import BUILTIN, builtin
+from .sets.films import film_paths
+from .sets.motion import LABELS, MotionClips, four_ways, load_motion, shifts, shots, shuffle_frames
 from .track import Track, track_of
 from .transforms import centre_crop, flip, random_erasing, random_flip, random_resized_crop
 from .video import decode, frames_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from os.path import isfile  # which says no where pathlib fails, as of names too long for the file system
 
-from ..plain_text import are, plain, some
+from ..backend.plain_text import are, plain, some
 from .media import files_in, is_data, is_media
 
 HEADER = ["path", "label"]

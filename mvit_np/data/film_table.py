@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..plain_text import plain, some
+from ..backend.plain_text import plain, some
 from .clips import FPS, clip_times
 from .datasets import BrokenExample
 from .film_lists import rows_of_csv, rows_of_folder

@@ -21,8 +21,8 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from ..blas import begin_thread, one_blas_thread
-from ..plain_text import plain
+from ..backend.blas import begin_thread, one_blas_thread
+from ..backend.plain_text import plain
 from .datasets import BrokenExample, Dataset
 from .draws import EXAMPLE, MIX, ORDER, draw
 

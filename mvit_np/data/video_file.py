@@ -6,7 +6,7 @@ import errno
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..extras import install
+from ..backend.install import install
 
 RATE = 30.0  # frames a second where a file does not say
 # A file of some kilobytes can ask for pictures of any size, and each pixel takes up to 16 bytes on the way (a GIF's: four

@@ -14,17 +14,7 @@ from .project import project
 from .relative_position import relative_key, relative_query
 from .residual import add, residual, scale
 from .softmax import softmax
-from .tokens import (
-    first_token,
-    join_channels,
-    join_class,
-    join_units,
-    mean_token,
-    reshape,
-    split_class,
-    split_units,
-    take_seen,
-)
+from .tokens import first_token, join_channels, join_class, join_units, mean_token, reshape, split_class, split_units, take_seen
 
 __all__ = [
     "add",

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module, device_tools
-from ..kernels import softmax as fused
-from ..precision import precision
-from ..products import matmul, operand
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module, device_tools
+from ..backend.cuda.kernels import softmax as fused
+from ..backend.matmul import matmul, operand
+from ..backend.precision import precision
 from .softmax import softmax_array
 
 SCORES = 1 << 27  # of a device's scores that exist at a time: half a gigabyte

@@ -2,8 +2,8 @@
 
 import math
 
-from ..autodiff import op
-from ..backend import array_module
+from ..autodiff.tape import op
+from ..backend.arrays import array_module
 from .windows import inside, out_grid, padded, taps
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..autodiff import op
-from ..backend import array_module, is_array
+from ..autodiff.tape import op
+from ..backend.arrays import array_module, is_array
 from .softmax import softmax_array
 
 SUM_IS_OFF = 1e-3  # from 1, of a row of soft targets: far above what rounding does, far below a mistake

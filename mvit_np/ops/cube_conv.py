@@ -2,10 +2,10 @@
 
 import math
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module
-from ..products import matmul, operand
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module
+from ..backend.matmul import matmul, operand
 from .depthwise_conv import grid_blocks
 from .linear import column_sums, plus
 from .windows import inside, out_grid, padded, seen, taps, windows

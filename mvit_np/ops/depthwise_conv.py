@@ -4,10 +4,10 @@ import functools
 import itertools
 import math
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module, device_tools
-from ..kernels import depthwise_conv as fused
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module, device_tools
+from ..backend.cuda.kernels import depthwise_conv as fused
 from .windows import out_grid, seen
 
 LINE = 1536  # numbers in an inner loop at most, so that the filters, as often as there are channels in it, stay in the cache

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module, device_tools, special_functions
-from ..kernels import gelu as fused
-from ..precision import operand, precision
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module, device_tools, special_functions
+from ..backend.cuda.kernels import gelu as fused
+from ..backend.precision import operand, precision
 
 # Phi(x) = 1 / (1 + 2^(-x R(x^2))): R by powers of x^2, fitted so that the largest error of Phi and of x Phi is least (7e-8).
 # The last being positive, Phi goes on to 0 and 1 beyond the range of the fit, |x| < 5.8.

@@ -1,9 +1,9 @@
 """Layer normalisation (Ba et al. 2016)."""
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module, device_tools
-from ..kernels import layer_norm as fused
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module, device_tools
+from ..backend.cuda.kernels import layer_norm as fused
 from .linear import column_sums
 
 

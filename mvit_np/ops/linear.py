@@ -1,10 +1,10 @@
 """y = x W + b: every projection of the model."""
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module, device_tools
-from ..kernels import column_sums as fused
-from ..products import matmul, operand
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module, device_tools
+from ..backend.cuda.kernels import column_sums as fused
+from ..backend.matmul import matmul, operand
 
 
 @op

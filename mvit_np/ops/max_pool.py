@@ -2,9 +2,9 @@
 
 import math
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module
 from .windows import out_grid
 
 

@@ -1,9 +1,9 @@
 """The MLP of a block as one op: its hidden layer, four times as wide as the tokens, never exists as a whole on NumPy."""
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module
-from ..products import matmul, operand
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module
+from ..backend.matmul import matmul, operand
 from .gelu import gelu_array, gelu_backward
 from .linear import column_sums, plus
 

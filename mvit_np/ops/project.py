@@ -1,9 +1,9 @@
 """Queries, keys and values: several projections of the same tokens, whose matrices are released side by side in one."""
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module
-from ..products import matmul, operand
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module
+from ..backend.matmul import matmul, operand
 from .linear import column_sums, plus
 
 

@@ -11,12 +11,12 @@ import functools
 import itertools
 import math
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module, device_tools
-from ..interpolation import linear_matrix
-from ..kernels import relative_position as fused
-from ..products import matmul, operand
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module, device_tools
+from ..backend.cuda.kernels import relative_position as fused
+from ..backend.matmul import matmul, operand
+from .interpolation import linear_matrix
 
 
 @op

@@ -1,8 +1,8 @@
 """Adding: positions to tokens, and each branch to its skip connection (with stochastic depth's masks)."""
 
-from .. import tiles
-from ..autodiff import op
-from ..backend import array_module
+from ..autodiff.tape import op
+from ..backend import tiles
+from ..backend.arrays import array_module
 
 
 @op

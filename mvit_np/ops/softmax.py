@@ -1,7 +1,7 @@
 """Softmax over the last axis."""
 
-from ..autodiff import op
-from ..backend import array_module
+from ..autodiff.tape import op
+from ..backend.arrays import array_module
 
 
 def softmax_array(x):

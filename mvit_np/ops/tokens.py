@@ -3,8 +3,8 @@
 import itertools
 import math
 
-from ..autodiff import op
-from ..backend import array_module
+from ..autodiff.tape import op
+from ..backend.arrays import array_module
 
 
 @op

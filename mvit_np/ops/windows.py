@@ -8,7 +8,7 @@ over the kernel's positions, each a strided slice of the padded grid.
 import functools
 import itertools
 
-from ..backend import array_module
+from ..backend.arrays import array_module
 
 
 def out_grid(grid, kernel, stride, padding):

@@ -1,6 +1,5 @@
 """Training: what changes the parameters. Nothing here knows a model; the loss is passed in."""
 
-from . import snapshot
 from .accumulate import accumulated
 from .decay import decays, decays_except
 from .distributed import Alone, Mpi, Nccl, communicator
@@ -10,7 +9,8 @@ from .guard import NotFinite, check_step
 from .layer_decay import layer_factors
 from .loop import Optimizer, State, Step, fit
 from .optimizer import adamw, adamw_state, clip_by_norm, sgd, sgd_state
-from .recipe import RECIPES, Recipe
+from .run import snapshot
+from .run.recipe import RECIPES, Recipe
 from .schedule import warmup_cosine
 
 __all__ = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from .. import tree as trees
-from ..backend import array_module, is_array
+from ..backend import tree as trees
+from ..backend.arrays import array_module, is_array
 
 
 def accumulated(gradient, parts):

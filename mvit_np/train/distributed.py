@@ -36,11 +36,11 @@ from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
-from .. import tree as trees
-from ..backend import array_module, is_array, same_kind, synchronize, to_device
-from ..extras import install
-from ..plain_text import plain
-from . import lookout
+from ..backend import tree as trees
+from ..backend.arrays import array_module, is_array, same_kind, synchronize, to_device
+from ..backend.install import install
+from ..backend.plain_text import plain
+from . import rank_monitor as lookout
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # in the environment of what mpiexec started
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")

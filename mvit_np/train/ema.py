@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import chain
 
-from .. import tree as trees
-from ..backend import device_tools
-from ..kernels.flat import towards
-from .flat import in_one_launch, is_given, numbers_there, refuse_given
+from ..backend import tree as trees
+from ..backend.arrays import device_tools
+from ..backend.cuda.kernels.flat import towards
+from .flat_state import in_one_launch, is_given, numbers_there, refuse_given
 
 
 def ema_update(average, params, decay):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .. import tree as trees
-from ..backend import array_module, device_tools, is_array
-from ..device.graph import Graphed
-from ..device.masks import Masks
-from ..kernels.flat import fill, joined, views
-from ..precision import precision
+from ..backend import tree as trees
+from ..backend.arrays import array_module, device_tools, is_array
+from ..backend.cuda.graph import Graphed
+from ..backend.cuda.kernels.flat import fill, joined, views
+from ..backend.cuda.random import Masks
+from ..backend.precision import precision
 from .ema import ema_decay, ema_update
 from .optimizer import clip_by_norm
 

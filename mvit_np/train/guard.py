@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from .. import tree as trees
-from ..backend import array_module, device_tools, to_host
+from ..backend import tree as trees
+from ..backend.arrays import array_module, device_tools, to_host
 
 SHOWN = 8  # names in a sentence
 RESULT = "the result"  # of the forward pass, which no tap sees

@@ -5,7 +5,7 @@ For fine-tuning, where the first layers are good already; MViTv2's authors use 0
 
 from __future__ import annotations
 
-from .. import tree as trees
+from ..backend import tree as trees
 
 EMBEDDING = ("patch_embed", "cls_token", "pos_embed")  # what the names of its parameters begin with
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ..autodiff import value_and_grad
+from ..autodiff.tape import value_and_grad
 from .accumulate import accumulated
 from .distributed import Alone
 from .ema import ema_decay, ema_update

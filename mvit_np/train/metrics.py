@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..outputs import telling, write
+from ..backend.outputs import telling, write
 
 METRICS = "metrics.csv"
 FIELDS = (

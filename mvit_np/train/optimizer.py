@@ -6,12 +6,12 @@ import math
 from functools import partial
 from itertools import chain
 
-from .. import tree as trees
-from ..backend import array_module
-from ..kernels import adamw as kernels
-from ..kernels.flat import clipped
+from ..backend import tree as trees
+from ..backend.arrays import array_module
+from ..backend.cuda.kernels import adamw as kernels
+from ..backend.cuda.kernels.flat import clipped
 from .decay import decays
-from .flat import flat_zeros, in_one_launch, is_given, launched, numbers_there, paired, refuse_given, remembered, updated
+from .flat_state import flat_zeros, in_one_launch, is_given, launched, numbers_there, paired, refuse_given, remembered, updated
 
 BETAS = (0.9, 0.999)
 
@@ -134,7 +134,7 @@ def _settings(leaves, factors, decay_mask):
     factors = factors or {}
     if unknown := set(factors).difference(path for path, _ in leaves):
         raise ValueError(
-            f"factors are of parameters; there is no {min(unknown)!r}: take paths as mvit_np.tree.paths gives them"
+            f"factors are of parameters; there is no {min(unknown)!r}: take paths as mvit_np.backend.tree.paths gives them"
         )
     return [(factors.get(path, 1.0), decay_mask(path, p)) for path, p in leaves]
 

@@ -6,7 +6,7 @@ import math
 
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from .. import paper
+from ..model import paper
 from .style import BLUE, BODY, GREY, INK, SMALL, VERMILLION, fold, new_figure, panel
 
 HEIGHT = 6.6  # inches

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..backend import to_host
-from ..model import forward
+from ..backend.arrays import to_host
+from ..model.forward import forward
+from ..model.plan import plan as plan_of
 from ..ops import join_units
-from ..plan import plan as plan_of
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, new_figure, panel, times
 
 COLUMNS = 8  # frames shown at most

@@ -15,7 +15,7 @@ BOTTOM, WIDE, TALL = 0.85, 4.85, 3.4
 def attention_distance_figure(before, after, unit="pixels"):
     """Mean attention distance of each head of each block: at the start on the left, after training on the right.
 
-    before, after   a sequence with one (heads,) array a block, of `mvit_np.inspection.mean_attention_distance`
+    before, after   a sequence with one (heads,) array a block, of `mvit_np.model.inspection.mean_attention_distance`
     unit            of the numbers, for the axis
 
     How to read it. From left to right go the blocks, and each dot is one head: high, where its queries attend to places

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from matplotlib.patches import Patch
 
-from ..costs import attention_macs, costs
-from ..plan import plan as plan_of
-from ..units import unit_of
+from ..model.costs import attention_macs, costs
+from ..model.plan import plan as plan_of
+from ..model.units import unit_of
 from .style import BLUE, BODY, GREEN, GREY, INK, ORANGE, SMALL, VERMILLION, WIDTH, counted, digits, fold, new_figure, panel
 
 HEIGHT = 6.2  # inches, as are the lengths below

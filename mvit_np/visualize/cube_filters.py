@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from ..backend import to_host
-from ..model import check_params
+from ..backend.arrays import to_host
+from ..model.forward import check_params
 from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, times
 
 COLUMNS, ROWS = 12, 6  # filters beside each other; time slices below each other, in all bands of filters together

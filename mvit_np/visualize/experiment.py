@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..units import unit_of
+from ..model.units import unit_of
 from .style import BLUE, BODY, GREY, INK, PALE, SMALL, VERMILLION, digits, new_figure, panel
 
 ROW, TOP, BOTTOM = 0.62, 1.4, 0.8  # inches: a row, what is above the panels, what is below

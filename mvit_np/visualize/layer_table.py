@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..costs import costs
+from ..model.costs import costs
 from .style import BODY, GREY, INK, PALE, SMALL, canvas, counted, new_figure, times
 
 STAGE, OPERATORS, POOLS, OUTPUT, TOKENS, MACS = 0.3, 1.75, 4.75, 7.35, 10.2, 11.7  # inches: the last two are right edges

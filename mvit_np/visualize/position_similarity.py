@@ -21,7 +21,7 @@ def position_similarity_figure(space, time, grid):
     """Cosine similarities of the learned positions in space (left) and in time (right).
 
     space   (H W, H W) and
-    time    (T, T), or None: both of `mvit_np.inspection.position_similarity`
+    time    (T, T), or None: both of `mvit_np.model.inspection.position_similarity`
     grid    (H, W) of the embedding: `mvit_np.plan(config).embed.thw[1:]`
 
     How to read it. Left: each small map belongs to one place of the grid (every second one, or fewer, of a large grid), and

@@ -16,7 +16,7 @@ CMAP = "viridis"
 def rollout_figure(maps, clip=None, title=""):
     """Maps of shares over time, a row each, under the frames of the clip.
 
-    maps    {name: (t, h, w) shares}, or one such array: of `mvit_np.inspection.attention_rollout`,
+    maps    {name: (t, h, w) shares}, or one such array: of `mvit_np.model.inspection.attention_rollout`,
             `shares[0, 1:].reshape(plan.embed.thw)`; all on grids of one length in time
     clip    (T, H, W, C) floats of any range, grey or RGB; None leaves its frames out
     title   about the clip, such as its label

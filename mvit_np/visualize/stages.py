@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
-from ..costs import costs
-from ..units import unit_of
+from ..model.costs import costs
+from ..model.units import unit_of
 from .pyramid import pyramids
 from .style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, canvas, counted, digits, fold, new_figure, panel
 

@@ -14,9 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ..outputs import DRAWN, replacing
-from ..plain_text import plain
-from ..units import unit_of
+from ..backend.outputs import DRAWN, replacing
+from ..backend.plain_text import plain
+from ..model.units import unit_of
 from .dark import darken
 
 # Okabe and Ito's palette, which readers with any colour vision tell apart.

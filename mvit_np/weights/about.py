@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 
-from ..plain_text import plain
+from ..backend.plain_text import plain
 
 
 @dataclass(frozen=True)

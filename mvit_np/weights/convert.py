@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import tree as trees
-from ..backend import to_host
-from ..config import MViTConfig
-from . import files, layouts
+from ..backend import tree as trees
+from ..backend.arrays import to_host
+from ..model.config import MViTConfig
 from .about import to_text
-from .infer import config_of, tau_of
+from .configs.from_shapes import config_of, tau_of
+from .formats import files
 from .inflate import inflate as inflated
 from .inflate import to_draw
+from .layouts import state_dicts as layouts
 from .load import FOREIGN_ABOUT, FOREIGN_CONFIG, Loaded, config_text, file_of, open_model, save
 
 OWN = {"npz": ".npz", "safetensors": ".safetensors"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import tree as trees
-from ..interpolation import linear_matrix
-from ..layers import initial
-from ..model import check_params, init
-from ..plan import plan
-from ..resize import resize
+from ..backend import tree as trees
+from ..model.forward import check_params, init
+from ..model.layers import initial
+from ..model.plan import plan
+from ..model.resize import resize
+from ..ops.interpolation import linear_matrix
 
 HOW = ("centre", "mean", "repeat")
 DRAWN = ("cls_token", "head.w", "head.b")  # where the image model has none, or one of other classes

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import tree as trees
-from ..backend import to_host
-from ..config import MViTConfig
-from ..model import check_params, init
+from ..backend import tree as trees
+from ..backend.arrays import to_host
+from ..model.config import MViTConfig
+from ..model.forward import check_params, init
 from . import about as abouts
-from . import files, infer, layouts, slowfast_config
 from .about import About, tuples
-from .limits import check_parts
-from .quirks import nested, without_prefix
+from .configs import from_shapes as infer
+from .configs import slowfast_config
+from .formats import files
+from .layouts import state_dicts as layouts
+from .layouts.limits import check_parts
+from .layouts.renames import nested, without_prefix
 
 CONFIG, ABOUT = "config", "about"  # the metadata of a file of ours; no parameter path is one of these words
 FOREIGN_CONFIG, FOREIGN_ABOUT = "mvit_np_config", "mvit_np_about"  # the same in a file of another layout that we wrote

@@ -18,7 +18,7 @@
 # %%
 import numpy as np
 
-from mvit_np import exercises
+from mvit_np import course as exercises
 
 # %% [markdown]
 # ## 01.grid_size

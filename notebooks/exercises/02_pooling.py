@@ -17,7 +17,7 @@
 # %%
 import numpy as np
 
-from mvit_np import exercises
+from mvit_np import course as exercises
 
 # %% [markdown]
 # ## 02.pool_length

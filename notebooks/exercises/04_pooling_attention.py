@@ -17,7 +17,8 @@
 # %%
 import numpy as np
 
-from mvit_np import exercises, ops
+from mvit_np import course as exercises
+from mvit_np import ops
 
 # %% [markdown]
 # ## 04.split_heads

@@ -18,7 +18,8 @@
 # %%
 import numpy as np
 
-from mvit_np import exercises, ops
+from mvit_np import course as exercises
+from mvit_np import ops
 
 # %% [markdown]
 # ## 06.linear_backward

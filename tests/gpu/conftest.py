@@ -2,7 +2,7 @@
 
 import pytest
 
-from mvit_np.extras import install
+from mvit_np.backend.install import install
 
 
 def why_not():

@@ -7,9 +7,9 @@ import pytest
 from one_step import one_step
 
 import mvit_np as mv
-from mvit_np import tree as trees
-from mvit_np.backend import array_module, default_rng, synchronize
-from mvit_np.checks import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, op_cases
+from mvit_np.backend import tree as trees
+from mvit_np.backend.arrays import array_module, default_rng, synchronize
+from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, op_cases
 from mvit_np.train import fit
 
 MICRO = mv.preset("mvit_micro")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np.runs import prepare, run
-from mvit_np.train.recipe import RECIPES, changed
+from mvit_np.train.run import prepare, run
+from mvit_np.train.run.recipe import RECIPES, changed
 
 NO_MASKS = {"model.dropout": 0, "model.drop_path": 0}  # a device draws others than NumPy
 SMOKE = changed(RECIPES["smoke"], {"accumulate": 1, "epochs": 0.5, "save_steps": 0} | NO_MASKS)

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 
 import mvit_np as mv
-from mvit_np import tree
+from mvit_np.backend import tree
 
 _MViT = dict(frames=4, size=32, num_classes=5, dim=8, depths=(1, 2, 1), stride_kv=(1, 4, 4))
 _MViTv2 = _MViT | dict(pool_q_always=True, positions="relative", residual_pooling="tokens", expand_in="attention")

@@ -6,7 +6,7 @@ from draws import logits_and_gradients, relative_error
 from goldens import FOLDER, GOLDEN, drawn, projections
 
 import mvit_np as mv
-from mvit_np import tree
+from mvit_np.backend import tree
 
 
 def golden(name):

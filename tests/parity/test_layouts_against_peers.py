@@ -10,8 +10,9 @@ import pytest
 from draws import CONFIGS, draw_clip, draw_cotangent, relative_error
 
 import mvit_np as mv
-from mvit_np import tree
-from mvit_np.weights import infer, layouts
+from mvit_np.backend import tree
+from mvit_np.weights.configs import from_shapes as infer
+from mvit_np.weights.layouts import state_dicts as layouts
 
 torch_models = pytest.importorskip("torch_models", reason="parity needs them: pip install torch torchvision")
 import peer_models  # noqa: E402

@@ -7,7 +7,7 @@ import pytest
 from draws import CONFIGS, draw, draw_clip, draw_params
 
 import mvit_np as mv
-from mvit_np import tree
+from mvit_np.backend import tree
 from mvit_np.train import decays
 
 torch_models = pytest.importorskip("torch_models", reason="parity needs them: pip install torch torchvision")

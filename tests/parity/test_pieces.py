@@ -5,8 +5,8 @@ import pytest
 from draws import draw, relative_error
 
 from mvit_np import ops
-from mvit_np.autodiff import vjp
-from mvit_np.interpolation import cubic_matrix, linear_matrix
+from mvit_np.autodiff.tape import vjp
+from mvit_np.ops.interpolation import cubic_matrix, linear_matrix
 from mvit_np.ops.relative_position import relative_index
 
 torch = pytest.importorskip("torch", reason="parity with torch needs it: pip install torch")

@@ -9,7 +9,7 @@ from draws import relative_error
 from slowfast_files import ARCHIVE, CASES, CASES_OF_PICTURES, clip_of
 
 import mvit_np as mv
-from mvit_np import tree
+from mvit_np.backend import tree
 from mvit_np.weights import open_model
 
 NAMES = [*CASES, *CASES_OF_PICTURES]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import mvit_np as mv
-from mvit_np import tree
+from mvit_np.backend import tree
 
 RENAMED = [
     (r"^patch_embed\b", "conv_proj"),

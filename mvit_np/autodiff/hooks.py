@@ -1,0 +1,35 @@
+"""A window on the ops as they run: for profiles, counts and the curious. Without a watcher nothing is noted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+
+from ..backend.blas import one_blas_thread
+
+_thread = threading.local()
+
+
+@contextmanager
+def watching(seen):
+    """Within the block each op of this thread calls seen(name, phase, seconds, arguments, static, result) when it is done.
+
+    phase      "forward": arguments and keywords (`static`) are the op's, result is (value, backward);
+               "backward": arguments are the cotangents, result the gradients that were asked for
+    """
+    before, _thread.seen = getattr(_thread, "seen", None), seen
+    try:
+        yield
+    finally:
+        _thread.seen = before
+
+
+def watched(fun, phase, call, args, static):
+    """call(*args, **static), which is a phase of the op `fun`."""
+    start = time.perf_counter()
+    with one_blas_thread():  # for products outside tiles too: BLAS's threads spin after use, and take the tiles' cores
+        result = call(*args, **static)
+    if seen := getattr(_thread, "seen", None):
+        seen(fun.__name__, phase, time.perf_counter() - start, args, static, result)
+    return result

@@ -1,0 +1,258 @@
+"""Reverse-mode differentiation on autograd's tape (HIPS autograd, unmodified).
+
+An op is an ordinary function that returns its value *and its backward, side by side*:
+
+    @op
+    def square(x):
+        def backward(dy):
+            return (2 * x * dy,)        # one gradient per positional argument, None where there is none
+        return x * x, backward
+
+Called on plain arrays it computes the value and keeps nothing. Called inside `value_and_grad` on traced arrays it leaves a
+node on the tape that holds `backward` and, through its closure, exactly the arrays that `backward` needs.
+
+First order only: a backward is plain array code and leaves no tape of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextlib import contextmanager
+
+import autograd.numpy  # noqa: F401  (registers the boxes and vector spaces of NumPy arrays)
+from autograd.core import SparseObject, VJPNode, VSpace, add_outgrads, toposort
+from autograd.tracer import Box, getval, isbox, new_box
+from autograd.util import subvals
+
+from ..backend import tree as trees
+from ..backend.arrays import array_module, is_array, is_float
+from ..backend.blas import one_blas_thread
+from .hooks import watched
+
+
+def op(fun):
+    """Make `fun(*arrays, **static) -> (value, backward)` differentiable; see the top of this file.
+
+    A `value` that is a tuple of arrays makes an op of several results: its backward takes as many cotangents, None for a
+    result that was not used. A gradient may be given as a function of no arguments, called only where it is needed.
+    """
+
+    @functools.wraps(fun)
+    def call(*args, **static):
+        _refuse_traced_keywords(fun, static)
+        _refuse_other_numbers(fun, args)
+        boxed = [(position, x) for position, x in enumerate(args) if isbox(x)]
+        if not boxed:
+            return watched(fun, "forward", fun, args, static)[0]
+        _refuse_higher_order(fun, boxed)
+        plain = subvals(args, [(position, box._value) for position, box in boxed])
+        value, backward = watched(fun, "forward", fun, plain, static)
+        trace, several = boxed[0][1]._trace, isinstance(value, tuple)
+        positions = [position for position, _ in boxed]
+        node = _node([box._node for _, box in boxed], _chosen(fun, backward, positions, several))
+        if several:
+            return tuple(_box(part, trace, _part_node(node, i, len(value))) for i, part in enumerate(value))
+        return _box(value, trace, node)
+
+    return call
+
+
+def value_and_grad(fun, argnums=0, has_aux=False):
+    """A function that returns `fun`'s scalar value and its gradients with respect to the argument(s) `argnums`.
+
+    Arguments are arrays or dict/list trees of them; the gradients have the same shape. With `has_aux`, `fun` returns
+    `(loss, anything)` and the result is `((loss, anything), gradients)`. A leaf that the loss does not touch gets zeros.
+    Raises TypeError for leaves other than float32 and float64, ValueError for a loss that is no scalar or depends on no leaf.
+    """
+    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    @functools.wraps(fun)
+    def call(*args, **kwargs):
+        chosen = tuple(args[i] for i in positions)
+        _check_leaves(chosen)
+        leaves, rebuild = trees.flatten(chosen)
+
+        def on_leaves(*traced):
+            result = fun(*subvals(args, zip(positions, rebuild(traced))), **kwargs)
+            return result if has_aux else (result, None)
+
+        with one_blas_thread():  # once for all ops
+            (loss, aux), pull = vjp(on_leaves, leaves, has_aux=True)
+            if loss.size != 1:
+                raise ValueError(f"value_and_grad needs a scalar loss, came shape {loss.shape}: sum or average it first")
+            gradients = rebuild(pull(array_module(loss).ones_like(loss)))
+        return ((loss, aux) if has_aux else loss), (gradients[0] if isinstance(argnums, int) else gradients)
+
+    return call
+
+
+def vjp(fun, leaves, has_aux=False):
+    """`fun(*leaves)` and the function that pulls a cotangent of its value back to one gradient per leaf.
+
+    Leaves that are no float32 or float64 arrays go through untraced and get None. The pull-back frees the tape as it goes, so
+    it can be called once. Raises ValueError where the value depends on none of the leaves.
+    """
+    with _new_trace() as trace:
+        roots = [VJPNode.new_root() if is_float(leaf) else None for leaf in leaves]
+        boxes = [leaf if root is None else _box(leaf, trace, root) for leaf, root in zip(leaves, roots)]
+        result = fun(*boxes)
+        end, aux = result if has_aux else (result, None)
+    if not isbox(end) or end._trace != trace or isbox(end._value):
+        raise ValueError(
+            "the result depends on no array that it is differentiated by (or on another, outer derivative: mvit_np is first "
+            "order only): compute it from the traced arguments, passed to ops positionally"
+        )
+    node, value = end._node, end._value
+
+    def pull(cotangent):
+        gradients = _backward_pass(node, cotangent, roots)
+        return [_zeros(leaf) if g is None and root else g for leaf, root, g in zip(leaves, roots, gradients)]
+
+    return ((value, trees.map(getval, aux)) if has_aux else value), pull
+
+
+def untraced(x):
+    """The array inside a traced one, for looking at; a plain array as it is."""
+    return getval(x)
+
+
+# -- the tape ---------------------------------------------------------------------------------------------------------
+
+_threads = threading.local()
+
+
+@contextmanager
+def _new_trace():
+    """A trace of this thread's own, given back even where the traced function raises.
+
+    autograd numbers its traces 0, 1, ... in one global counter that neither threads nor exceptions respect. Ours lie
+    between -1 and 0, so they never touch that counter, and an autograd.grad inside one of ours is the inner one.
+    """
+    depth = getattr(_threads, "depth", 0)
+    _threads.depth = depth + 1
+    try:
+        yield (depth + 1) * 2.0**-20 - 1
+    finally:
+        _threads.depth = depth
+
+
+def _backward_pass(end, cotangent, roots):
+    """One gradient (or None) per root; each node forgets what it kept as soon as it has been used."""
+    wanted, totals = set(roots), {end: (cotangent, False)}
+    found = {}
+    for node in toposort(end):
+        total = totals.pop(node)[0]
+        if node in wanted:
+            found[node] = total
+            continue
+        gradients = node.vjp(total)
+        node.vjp = None
+        for parent, gradient in zip(node.parents, gradients):
+            totals[parent] = add_outgrads(totals.get(parent), gradient)
+    return [found.get(root) for root in roots]
+
+
+def _node(parents, vjp):
+    node = VJPNode.new_root()
+    node.parents, node.vjp = parents, vjp
+    return node
+
+
+def _chosen(fun, backward, positions, several):
+    """The tape's function: from the cotangent to the gradients of the traced arguments alone."""
+
+    def demanded(*dy):
+        every = backward(*dy)
+        return [_demanded(fun, every[i], i) for i in positions]
+
+    def gradients(dy):
+        return watched(fun, "backward", demanded, dy if several else (dy,), {})
+
+    return gradients
+
+
+def _demanded(fun, gradient, position):
+    if gradient is None:
+        raise TypeError(f"{fun.__name__} has no gradient for its argument {position}: do not differentiate by it")
+    return gradient() if callable(gradient) else gradient
+
+
+class _Parts(VSpace):
+    """The cotangent of an op of several results: a list with one place for each."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def zeros(self):
+        return [None] * self.count
+
+
+def _part_node(node, index, count):
+    def put(dy):
+        def into(parts):
+            parts[index] = dy
+            return parts
+
+        return (SparseObject(_Parts(count), into),)
+
+    return _node([node], put)
+
+
+# -- boxes ------------------------------------------------------------------------------------------------------------
+
+
+class DeviceBox(Box):
+    """A traced device array: it shows its shape and type, and all arithmetic goes through ops.
+
+    (autograd.numpy would send a device array through NumPy, which fails, or worse, does not.)
+    """
+
+    __slots__ = []
+    __array_ufunc__ = None
+    shape = property(lambda self: self._value.shape)
+    ndim = property(lambda self: self._value.ndim)
+    size = property(lambda self: self._value.size)
+    dtype = property(lambda self: self._value.dtype)
+
+
+class _DeviceSpace(VSpace):
+    """What autograd asks of a device array: to be added."""
+
+
+def _box(value, trace, node):
+    kind = type(value)
+    if kind not in Box.type_mappings and is_array(value):
+        DeviceBox.register(kind)
+        _DeviceSpace.register(kind)
+    return new_box(value, trace, node)
+
+
+def _zeros(leaf):
+    return array_module(leaf).zeros_like(leaf)
+
+
+def _check_leaves(chosen):
+    for path, leaf in trees.paths(list(chosen)):
+        if not is_float(getval(leaf)):
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise TypeError(f"gradients are taken by float32 and float64 arrays; came {kind} at {path!r} (argument.path)")
+
+
+def _refuse_traced_keywords(fun, static):
+    for name, value in static.items():
+        if isbox(value):
+            raise TypeError(f"{fun.__name__} got the traced array {name!r} by keyword: pass arrays positionally")
+
+
+def _refuse_other_numbers(fun, args):
+    dtype = getattr(args[0], "dtype", None) if args else None
+    if dtype is not None and dtype.char in "egFDG":  # NumPy's letters for float16, longdouble and complex numbers
+        raise TypeError(f"{fun.__name__} computes in float32 or float64; came {dtype}: convert it, such as x.astype('float32')")
+
+
+def _refuse_higher_order(fun, boxed):
+    trace = boxed[0][1]._trace
+    for _, box in boxed:
+        if box._trace != trace or type(box._node) is not VJPNode or isbox(box._value):
+            raise TypeError(f"{fun.__name__} is differentiable once, in reverse mode: no derivative of a derivative")

@@ -1,0 +1,194 @@
+"""One code, two array libraries: the arrays decide.
+
+`array_module(x)` returns the library that `x` belongs to (NumPy or CuPy), and everything above this file calls that
+library's functions under their NumPy names. This is the only file that imports CuPy, and only once a device is asked for.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.special
+
+from .install import install
+
+
+class Library(NamedTuple):
+    """An array library: its functions under NumPy's and scipy.special's names, and the way in from a NumPy array.
+
+    tools   what a device can do beyond that (`device.tools.Tools`): kernels of our own, products; None on NumPy
+    """
+
+    namespace: Any
+    special: Any
+    from_host: Callable
+    tools: Any = None
+
+
+_plain = contextvars.ContextVar("plain arrays", default=False)
+_LIBRARIES = dict.fromkeys([np.ndarray, np.generic], Library(np, scipy.special, np.asarray))
+
+
+def register_library(array_type, namespace, special, from_host, tools=None):
+    """Let arrays of `array_type` be computed with these: the fields of a `Library`."""
+    _LIBRARIES[array_type] = Library(namespace, special, from_host, tools)
+
+
+def array_module(x):
+    """The array library `x` belongs to: `numpy`, `cupy`, or one given to `register_library`.
+
+    A value that is being differentiated counts as the array inside it. Raises TypeError for what is no array.
+    """
+    return _library(x).namespace
+
+
+def special_functions(x):
+    """The `scipy.special` of the library `x` belongs to (`cupyx.scipy.special` on a device)."""
+    return _library(x).special
+
+
+def device_tools(x):
+    """What the device that `x` lives on can do beyond array functions (`device.tools.Tools`); None on NumPy."""
+    return None if type(x) is np.ndarray or _plain.get() else _library(x).tools
+
+
+@contextmanager
+def plain_arrays():
+    """Let devices be used through their array functions alone within the block, for comparing with `device_tools`."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+def is_array(x):
+    """Whether `x` is an array of a known library (or a traced one)."""
+    return _entry(type(_unboxed(x))) is not None
+
+
+def is_float(x):
+    """Whether `x` is an array of float32 or float64 numbers: all is computed in these, with their range and their rounding."""
+    return is_array(x) and x.dtype.char in "fd"
+
+
+def same_kind(*arrays):
+    """Raise TypeError where host and device arrays or dtypes are mixed; nothing is copied or widened behind your back."""
+    names = sorted({array_module(x).__name__ for x in arrays})
+    if len(names) > 1:
+        raise TypeError(
+            f"all arrays must live in one place; came a mixture of {' and '.join(names)}: "
+            "move them together with mv.to_device(..., 'cuda:0') or mv.to_host(...)"
+        )
+    dtypes = sorted({str(x.dtype) for x in arrays})
+    if len(dtypes) > 1:
+        raise TypeError(
+            f"clip and parameters have one dtype; came a mixture of {' and '.join(dtypes)}: "
+            "convert one, such as clip.astype('float32') or mv.tree.map(numpy.float64, params)"
+        )
+
+
+def to_device(tree, device="cuda:0"):
+    """An array, or a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N". What is there already is not copied.
+
+    From then on this thread makes its arrays on that device, which CuPy calls the current one.
+
+    Raises ValueError where the name is unknown or there is no CuPy or no such device.
+    """
+    from . import tree as trees
+
+    if device == "cpu":
+        return to_host(tree)
+    cupy, number = _cupy_for(device)
+    cupy.cuda.Device(number).use()
+    return trees.map(cupy.asarray, tree)
+
+
+def from_host(host, like):
+    """A NumPy array in the library that the array `like` belongs to."""
+    return _library(like).from_host(host)
+
+
+def to_host(tree):
+    """An array, or a dict/list tree of arrays, as NumPy arrays. What is one already is not copied."""
+    from . import tree as trees
+
+    return trees.map(lambda x: x.get() if hasattr(x, "get") else np.asarray(x), tree)
+
+
+def synchronize(x):
+    """Wait until the device that holds `x` has done its work (nothing to wait for on NumPy)."""
+    xp = array_module(x)
+    if xp.__name__ == "cupy":
+        xp.cuda.get_current_stream().synchronize()
+
+
+def default_rng(seed, like):
+    """A random generator where `like` lives, so that masks are drawn where they are used.
+
+    On NumPy its own; on a device with tools `device.masks.Masks`, whose `random` is all that masks need.
+    """
+    if device_tools(like) is None:
+        return array_module(like).random.default_rng(seed)
+    from .cuda.random import Masks, key_of
+
+    return Masks(key_of(seed, like))
+
+
+def memory(x):
+    """Bytes in use on the device that holds `x`, by whomever; None on NumPy.
+
+    What CuPy has taken it keeps, so at the end of a run this is the most that was needed, graphs and the driver's own included.
+    """
+    xp = array_module(x)
+    if xp.__name__ != "cupy":
+        return None
+    free, total = x.device.mem_info
+    return total - free
+
+
+def _library(x):
+    entry = _LIBRARIES.get(type(x)) or _entry(type(_unboxed(x)))
+    if entry is None:
+        raise TypeError(f"expected a NumPy or CuPy array, came {type(x).__name__}: convert it with numpy.asarray first")
+    return entry
+
+
+def _entry(kind):
+    for base in kind.__mro__:
+        if base in _LIBRARIES:
+            return _LIBRARIES[base]
+    if kind.__module__.split(".")[0] == "cupy":
+        cupy, special = importlib.import_module("cupy"), importlib.import_module("cupyx.scipy.special")
+        register_library(kind, cupy, special, cupy.asarray, importlib.import_module("mvit_np.backend.cuda.tools").Tools(cupy))
+        return _LIBRARIES[kind]
+    return None
+
+
+def _unboxed(x):
+    while hasattr(x, "_value") and hasattr(x, "_node"):
+        x = x._value
+    return x
+
+
+def _cupy_for(device):
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise ValueError(f"a device is 'cpu', 'cuda' or 'cuda:N'; came {device!r}")
+    try:
+        cupy = importlib.import_module("cupy")
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as problem:
+        said = " ".join(str(problem).split())
+        raise ValueError(
+            f"device {device!r} needs CuPy and an NVIDIA GPU, and CuPy says: {said}. "
+            f"Install it with `{install('gpu')}` (for CUDA 13: {install('gpu13')}), or use device 'cpu'"
+        ) from None
+    if int(number or 0) >= count:
+        raise ValueError(f"device {device!r} is not there: this machine has {count} (cuda:0 to cuda:{count - 1})")
+    return cupy, int(number or 0)

@@ -1,0 +1,59 @@
+"""Exercises for the notebooks: write a function yourself, and `check` tells whether it is right, and if not what is wrong.
+
+    from mvit_np import exercises
+    print(exercises.statement("03.softmax_backward"))   # what to write
+    exercises.check("03.softmax_backward", my_function)  # is it right?
+    print(exercises.solution("03.softmax_backward"))     # one way to write it
+
+Names begin with the notebook's number. `import mvit_np` does not load this package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+
+from . import chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06a, chapter_06b
+from .checker import Result, examine
+
+__all__ = ["check", "names", "solution", "statement", "Result"]
+
+_CHAPTERS = (chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06a, chapter_06b)
+_ALL = {
+    f"{chapter.__name__.partition('chapter_')[2][:2]}.{exercise.solution.__name__}": exercise
+    for chapter in _CHAPTERS
+    for exercise in chapter.EXERCISES
+}
+
+
+def names(chapter=""):
+    """The names of all exercises in the order of the notebooks, or of one notebook's: names("03")."""
+    return [name for name in _ALL if name.startswith(chapter)]
+
+
+def check(name, function):
+    """Try `function` on small arrays beside the package's own. Returns a Result, whose text says what was found.
+
+    A wrong answer raises nothing, nor does an error inside `function`: both are told. Raises ValueError for an unknown name.
+    """
+    return examine(name, _exercise(name), function)
+
+
+def statement(name):
+    """What to write: the signature, what goes in and out with shapes, a hint. Raises ValueError for an unknown name."""
+    function = _exercise(name).solution
+    return f"{name}\n\n{function.__name__}{inspect.signature(function)}\n\n{inspect.getdoc(function)}"
+
+
+def solution(name):
+    """One way to write it, as source text that needs `numpy as np` and, where it says so, `ops`. Raises ValueError."""
+    return inspect.getsource(_exercise(name).solution)
+
+
+def _exercise(name):
+    if name in _ALL:
+        return _ALL[name]
+    text = str(name)
+    near = [known for known in _ALL if text and text in known] or difflib.get_close_matches(text, _ALL, cutoff=0.5)
+    about = f"near it are {', '.join(near)}" if near else "none is near it"
+    raise ValueError(f"there is no exercise {text!r}: {about}; mvit_np.course.names() lists all")

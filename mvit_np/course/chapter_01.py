@@ -1,0 +1,171 @@
+"""Exercises of notebook 01: from a clip to tokens."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import ops
+from ..model.layers.embedding import embed
+from ..model.specs import EmbedSpec
+from ..ops.windows import out_grid
+from .checker import Exercise
+
+
+def grid_size(thw, kernel, stride, padding):
+    """The grid of tokens that a clip becomes.   thw, kernel, stride, padding: three whole numbers each   ->   (t, h, w)
+
+    On each axis there are n cells and p more on both sides. A window of k cells starts at the first and moves by s.
+    Count the places where it fits.
+    Hint: the last place is n + 2 p - k cells after the first, and the first counts too.
+    """
+    return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(thw, kernel, stride, padding))
+
+
+def _sizes(rng):
+    yield (6, 12, 21), (3, 5, 7), (2, 1, 2), (1, 2, 3)
+    yield (16, 224, 224), (3, 7, 7), (2, 4, 4), (1, 3, 3)
+    yield (7, 9, 11), (1, 3, 2), (1, 3, 4), (0, 0, 0)
+    yield (15, 30, 45), (3, 7, 5), (2, 4, 3), (1, 3, 2)
+
+
+def _each_axis(formula):
+    return lambda thw, kernel, stride, padding: tuple(map(formula, thw, kernel, stride, padding))
+
+
+GRID_SIZE = Exercise(
+    grid_size,
+    out_grid,
+    _sizes,
+    (
+        ("the place where the window starts is not counted: add 1", _each_axis(lambda n, k, s, p: (n + 2 * p - k) // s)),
+        ("the padding is on both sides of an axis: it counts twice", _each_axis(lambda n, k, s, p: (n + p - k) // s + 1)),
+        ("the padding is not counted", _each_axis(lambda n, k, s, p: (n - k) // s + 1)),
+        ("the window's own length is not taken off", _each_axis(lambda n, k, s, p: (n + 2 * p) // s + 1)),
+        ("n / s alone: kernel and padding do not come into it", _each_axis(lambda n, k, s, p: n // s)),
+        (
+            "rounded up: a window that does not fit as a whole is none, so round down",
+            _each_axis(lambda n, k, s, p: math.ceil((n + 2 * p - k) / s) + 1),
+        ),
+        ("a grid has whole numbers: divide with //, which rounds down", _each_axis(lambda n, k, s, p: (n + 2 * p - k) / s + 1)),
+        ("the axes are in the wrong order: time, height, width", lambda *sizes: grid_size(*sizes)[::-1]),
+    ),
+)
+
+
+def cube_embed(clip, weight, bias, stride, padding):
+    """Each cube of pixels times a matrix, plus a bias: a token a cube.
+
+    clip: (B, T, H, W, C)   weight: (kt, kh, kw, C, D)   bias: (D,)   stride, padding: three numbers   ->   (B, t h w, D)
+    Pad time, height and width with zeros on both sides. Tokens are listed frame by frame and row by row.
+    Hint: np.pad, then a loop over the places of the cube; np.tensordot(cubes, weight, 4) sums over kt, kh, kw and C.
+    """
+    kernel, (pt, ph, pw) = weight.shape[:3], padding
+    clip = np.pad(clip, ((0, 0), (pt, pt), (ph, ph), (pw, pw), (0, 0)))
+    t, h, w = ((n - k) // s + 1 for n, k, s in zip(clip.shape[1:4], kernel, stride))
+    tokens = np.empty((clip.shape[0], t, h, w, weight.shape[-1]), clip.dtype)
+    for i, j, k in np.ndindex(t, h, w):
+        frames, rows, columns = (slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel))
+        tokens[:, i, j, k] = np.tensordot(clip[:, frames, rows, columns], weight, 4) + bias
+    return tokens.reshape(clip.shape[0], t * h * w, -1)
+
+
+def _reference_cubes(clip, weight, bias, stride, padding):
+    return ops.cube_conv(clip, weight, bias, stride, padding).reshape(clip.shape[0], -1, weight.shape[-1])
+
+
+def _clips(rng):
+    def case(thw, kernel, stride, padding, channels=2, width=5):
+        clip, weight = rng.standard_normal((2, *thw, channels)), rng.standard_normal((*kernel, channels, width))
+        return clip, weight, rng.standard_normal(width), stride, padding
+
+    yield case((5, 7, 9), (3, 3, 3), (2, 2, 2), (1, 1, 1))
+    yield case((4, 8, 4), (2, 4, 2), (2, 4, 2), (0, 0, 0), 3)
+    yield case((3, 9, 10), (1, 5, 7), (1, 4, 4), (0, 2, 3), 1, 4)
+
+
+def _edges_repeated(clip, weight, bias, stride, padding):
+    wide = np.pad(clip, ((0, 0), *((p, p) for p in padding), (0, 0)), mode="edge")
+    return cube_embed(wide, weight, bias, stride, (0, 0, 0))
+
+
+def _width_first(clip, weight, bias, stride, padding):
+    return cube_embed(clip.swapaxes(1, 3), weight.swapaxes(0, 2), bias, stride[::-1], padding[::-1])
+
+
+CUBE_EMBED = Exercise(
+    cube_embed,
+    _reference_cubes,
+    _clips,
+    (
+        ("the bias is missing", lambda clip, w, b, s, p: cube_embed(clip, w, 0 * b, s, p)),
+        ("the bias is added once for each pixel, not once a cube",
+         lambda c, w, b, s, p: cube_embed(c, w, b * w[..., 0].size, s, p)),
+        ("the clip is not padded", lambda clip, w, b, s, p: cube_embed(clip, w, b, s, (0, 0, 0))),
+        ("the padding repeats the edge: it is zeros", _edges_repeated),
+        ("the cubes move by their own size: they overlap, and move by the stride",
+         lambda clip, w, b, s, p: cube_embed(clip, w, b, w.shape[:3], p)),
+        ("the filter is mirrored: its first entry meets the cube's first pixel",
+         lambda clip, w, b, s, p: cube_embed(clip, w[::-1, ::-1, ::-1], b, s, p)),
+        ("the tokens are listed width first: list them frame by frame and row by row", _width_first),
+        ("the cube's mean is taken where its sum is wanted",
+         lambda clip, w, b, s, p: cube_embed(clip, w / w[..., 0].size, b, s, p)),
+    ),
+)  # fmt: skip
+
+
+def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
+    """Tell each token where it is, and put the class token before them.
+
+    x: (B, t h w, D), frame by frame   cls, pos_class: (D,)   pos_spatial: (h w, D)   pos_temporal: (t, D)
+    ->   (B, 1 + t h w, D)
+    A token's position is the sum of one for its frame and one for its place in the frame; the class token has its own.
+    Hint: pos_temporal[:, None] + pos_spatial is (t, h w, D), in the order of the tokens.
+    """
+    places = pos_temporal[:, None] + pos_spatial  # (t, h w, D)
+    tokens = x + places.reshape(-1, x.shape[-1])
+    first = np.broadcast_to(cls + pos_class, (x.shape[0], 1, x.shape[-1]))
+    return np.concatenate([first, tokens], axis=1)
+
+
+def _reference_positions(x, cls, pos_class, pos_spatial, pos_temporal):
+    """The model's own embedding, of a clip whose cubes are single pixels and become tokens unchanged."""
+    t, hw, d = len(pos_temporal), len(pos_spatial), len(cls)
+    spec = EmbedSpec((t, hw, 1), d, (1, 1, 1), (1, 1, 1), d, "separate", True, False)
+    identity = {"w": np.eye(d, dtype=x.dtype).reshape(1, 1, 1, d, d), "b": np.zeros_like(cls)}
+    params = {"patch_embed": identity, "cls_token": cls, "pos_embed_class": pos_class}
+    params |= {"pos_embed_spatial": pos_spatial, "pos_embed_temporal": pos_temporal}
+    return embed(params, x.reshape(-1, t, hw, 1, d), spec)
+
+
+def _tokens(rng):
+    for batch, t, hw, d in ((2, 3, 4, 5), (1, 2, 6, 3), (3, 1, 5, 2)):
+        yield tuple(rng.standard_normal(shape) for shape in ((batch, t * hw, d), (d,), (d,), (hw, d), (t, d)))
+
+
+def _frames_innermost(x, cls, pos_class, pos_spatial, pos_temporal):
+    t, hw = len(pos_temporal), len(pos_spatial)
+    places = np.tile(pos_temporal, (hw, 1)) + np.repeat(pos_spatial, t, axis=0)
+    return add_class_and_positions(x + places, cls, pos_class, 0 * pos_spatial, 0 * pos_temporal)
+
+
+ADD_CLASS_AND_POSITIONS = Exercise(
+    add_class_and_positions,
+    _reference_positions,
+    _tokens,
+    (
+        ("the class token comes first, before the others", lambda *args: np.roll(add_class_and_positions(*args), -1, axis=1)),
+        ("the class token has a position too, pos_class",
+         lambda x, c, pc, ps, pt: add_class_and_positions(x, c, 0 * pc, ps, pt)),
+        ("the class token itself is missing: only its position is there",
+         lambda x, c, *rest: add_class_and_positions(x, 0 * c, *rest)),
+        ("the positions run through time first: all places of a frame come one after the other", _frames_innermost),
+        ("the positions in time are missing", lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, ps, 0 * pt)),
+        ("the positions in space are missing", lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, 0 * ps, pt)),
+        ("the tokens' positions are missing", lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, 0 * ps, 0 * pt)),
+        ("the class token is left out", lambda *args: add_class_and_positions(*args)[:, 1:]),
+    ),
+)  # fmt: skip
+
+EXERCISES = (GRID_SIZE, CUBE_EMBED, ADD_CLASS_AND_POSITIONS)

@@ -1,0 +1,1 @@
+"""Data sets by name, made from what packages bring."""

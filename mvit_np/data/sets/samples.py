@@ -1,0 +1,36 @@
+"""Pictures that come with scikit-learn, so that nothing is downloaded: 1,797 digits written by hand and two photos."""
+
+import numpy as np
+
+from ...backend.install import install, pip_install
+
+PHOTOS = ("china.jpg", "flower.jpg")  # 640 x 427 pixels each
+HELD_OUT = 50  # images of each digit for the test: the last in the file, which is in the order of writing
+
+
+def digit_images():
+    """-> train, test, each images (N, 8, 8) uint8 of brightness 0..255 and their digits (N,) int64, as many of each digit"""
+    found = _datasets().load_digits()
+    places = [np.flatnonzero(found.target == digit) for digit in range(10)]
+    kept = min(map(len, places)) - HELD_OUT
+    parts = [np.sort(np.concatenate([p[part] for p in places])) for part in (slice(kept), slice(-HELD_OUT, None))]
+    brightness = np.round(found.images * (255 / 16)).astype(np.uint8)
+    return tuple((brightness[part], found.target[part].astype(np.int64)) for part in parts)
+
+
+def photos():
+    """-> [(427, 640, 3) uint8 RGB] of a temple and of a flower"""
+    datasets = _datasets()
+    try:
+        return [np.asarray(datasets.load_sample_image(name)) for name in PHOTOS]
+    except ImportError as error:  # of its own, for lack of Pillow
+        raise ImportError(f"the photos are read with Pillow, which is not installed: {pip_install('pillow')}") from error
+
+
+def _datasets():
+    """-> the module sklearn.datasets, imported only when a set is made from it."""
+    try:
+        from sklearn import datasets
+    except ModuleNotFoundError as error:
+        raise ImportError(f"the pictures come with scikit-learn, which is not installed: {install('data')}") from error
+    return datasets

@@ -1,0 +1,1 @@
+"""The lesson: what one chooses, what follows from it, the layers and the whole model."""

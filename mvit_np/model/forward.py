@@ -1,0 +1,164 @@
+"""The whole model: clip -> cube embedding -> stages of blocks -> head."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from ..autodiff.checkpoint import checkpoint as checkpointed
+from ..autodiff.tape import untraced
+from ..backend import tiles
+from ..backend import tree as trees
+from ..backend.arrays import array_module, is_array, is_float, same_kind
+from ..backend.blas import one_blas_thread
+from ..backend.plain_text import are, some
+from .layers.block import block, init_block
+from .layers.bridge import bridge, init_bridge
+from .layers.embedding import embed, init_embed
+from .layers.head import head, init_head
+from .layers.two_streams import two_streams
+from .plan import plan
+
+
+def init(config, rng):
+    """Fresh float32 parameters of a model: nested dicts and a list `blocks`.
+
+    rng   a numpy.random.Generator; None: arrays of the right shapes that take no memory and cannot be written to
+    """
+    p = plan(config)
+    _check_generator(rng, "standard_normal")
+    start = init_embed(p.embed, rng)  # in the order of the clip's way: a seed's draws depend on it
+    blocks = [init_block(spec, rng) for spec in p.blocks]
+    between = {"bridge": init_bridge(p.bridge, rng)} if p.bridge else {}
+    return {**start, "blocks": blocks, **between, **init_head(p.head, rng)}
+
+
+def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
+    """Class scores (logits) of a batch of clips.   clip: (B, T, H, W, C) floats   ->   (B, num_classes)
+
+    rng         draws stochastic depth and dropout in the array library of `clip`; None is evaluation
+    tap         called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk), "blocks.3.output" (B, N, D);
+                mask units, and frames that are seen apart, stand side by side in the first axis
+    checkpoint  keep only the blocks' inputs for the backward pass and run each block (and `tap`) a second time there
+
+    Raises TypeError or ValueError for a clip or parameters that do not fit the config.
+    """
+    check_params(params, config)
+    check_clip(clip, config)
+    _check_generator(rng, "random")
+    same_kind(clip, *trees.leaves(params))
+    with one_blas_thread():  # once for all ops
+        if rng is None and tap is None and _better_apart(params, clip, config):
+            return _each_clip(params, clip, config)
+        return _forward(params, clip, config, rng, tap, checkpointed(block) if checkpoint else block)
+
+
+def _better_apart(params, clip, config):
+    """Whether to take clips one by one: nothing is traced, and the tokens of one fill a tile, so none gains by another's."""
+    size = plan(config).blocks[0].tokens_in * config.dim
+    plain = isinstance(clip, np.ndarray) and all(leaf is untraced(leaf) for leaf in trees.leaves(params))
+    return plain and len(clip) > 1 and size >= tiles.NUMBERS
+
+
+def _each_clip(params, clip, config):
+    """A clip on each thread, as long as there is one for each; the rest one after another, on all threads."""
+    logits = np.empty((len(clip), config.num_classes), dtype=clip.dtype)
+
+    def one(i):
+        logits[i : i + 1] = _forward(params, clip[i : i + 1], config, None, None, block)
+
+    together = len(clip) - len(clip) % tiles.threads()
+    tiles.run(one, range(together))
+    for i in range(together, len(clip)):
+        one(i)
+    return logits
+
+
+def _forward(params, clip, config, rng, tap, run):
+    p = plan(config)
+    x = embed(params, clip, p.embed)
+    if tap:
+        tap("embedding", untraced(x))
+    if config.reversible:
+        x = two_streams(params["blocks"], x, p.blocks, rng=rng, tap=tap, run=run)
+        return head(params, x, p.head, rng=rng)
+    for spec, block_params in zip(p.blocks, params["blocks"]):
+        if p.bridge and spec.index == sum(config.depths):
+            x = bridge(params["bridge"], x, p.bridge)
+        x = run(block_params, x, spec, rng=rng, tap=_inside(tap, f"blocks.{spec.index}."))
+    return head(params, x, p.head, rng=rng)
+
+
+def predict(params, clips, config, batch=64):
+    """Logits of many clips, a batch at a time.   clips: (N, T, H, W, C)   ->   (N, num_classes)"""
+    check_clip(clips[:1], config)
+    xp = array_module(clips)
+    parts = [forward(params, clips[i : i + batch], config) for i in range(0, len(clips), batch)]
+    return xp.concatenate(parts)
+
+
+def check_clip(clip, config):
+    """Raise TypeError or ValueError where `clip` is no (B, T, H, W, C) float32 or float64 array of the config's size."""
+    if not is_array(clip):
+        raise TypeError(f"a clip is a NumPy or CuPy array (B, T, H, W, C); came {type(clip).__name__}: use numpy.asarray")
+    if clip.ndim != 5:
+        raise ValueError(
+            f"a clip has 5 axes (B, T, H, W, C); came {clip.ndim}, {clip.shape}: add the batch axis with clip[None]"
+        )
+    if not clip.shape[0]:
+        raise ValueError(f"a batch has at least one clip; came none, {clip.shape}: pass clips")
+    _check_sizes(clip.shape, config)
+    if not is_float(clip):
+        whole = clip.dtype.kind in "biu"
+        remedy = "scale it, such as (clip / 255 - 0.45) / 0.225" if whole else "convert it, such as clip.astype('float32')"
+        raise TypeError(f"a clip is float32 or float64; came {clip.dtype}: {remedy}")
+    if isinstance(untraced(clip), np.ndarray) and not np.isfinite(untraced(clip)).all():  # on a device this would wait
+        raise ValueError("a clip is finite; this one holds NaN or infinity: clean it before the forward pass")
+
+
+def _check_sizes(shape, config):
+    channels, (h, w) = config.channels, config.size_hw
+    if shape[4] != channels:
+        first = "it looks channels-first: use numpy.moveaxis(clip, 1, -1)" if shape[1] == channels else "pick the channels"
+        raise ValueError(f"a clip is channels-last with {channels} channels; came {shape}, {shape[4]} channels: {first}")
+    if shape[1] != config.frames:
+        steps = f"cube stride {config.cube_stride[0]} x {plan(config).embed.thw[0]}"
+        raise ValueError(
+            f"clip has {shape[1]} frames; the model embeds {config.frames} ({steps}): resample the clip, "
+            f"pick another preset, or use params, config = mv.resize(params, config, frames={shape[1]})"
+        )
+    if shape[2:4] != (h, w):
+        raise ValueError(
+            f"clip is {shape[2]} x {shape[3]} pixels; the model embeds {h} x {w}: resize or crop it, "
+            f"or use params, config = mv.resize(params, config, size={shape[2:4]})"
+        )
+
+
+def check_params(params, config):
+    """Raise ValueError where `params` lacks a part, has one too many, or one of another shape than the config says."""
+    wanted, given = _shapes(config), dict(trees.paths(params))
+    if missing := [path for path in wanted if path not in given]:
+        raise ValueError(f"parameters of this config include {some(missing)}, which {are(missing)} missing: load or init them")
+    if unknown := [path for path in given if path not in wanted]:
+        raise ValueError(f"this config has no parameters {some(unknown)}: do the parameters belong to another config?")
+    for path, shape in wanted.items():
+        came = getattr(given[path], "shape", type(given[path]).__name__)
+        if came != shape:
+            raise ValueError(
+                f"parameter {path} has shape {shape} in this config; came {came}: do the parameters belong to another config?"
+            )
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(config):
+    return {path: leaf.shape for path, leaf in trees.paths(init(config, rng=None))}
+
+
+def _check_generator(rng, method):
+    if rng is not None and not callable(getattr(rng, method, None)):
+        raise TypeError(f"rng is a random generator; came {type(rng).__name__}: use numpy.random.default_rng(seed)")
+
+
+def _inside(tap, prefix):
+    return (lambda name, array: tap(prefix + name, array)) if tap else None

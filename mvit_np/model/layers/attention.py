@@ -1,0 +1,72 @@
+"""Multi Head Pooling Attention (Sec. 3.1, Fig. 3)."""
+
+from ...autodiff.tape import untraced
+from ...ops import (
+    attend,
+    attention_weights,
+    join_units,
+    linear,
+    project,
+    relative_key,
+    relative_query,
+    reshape,
+    residual,
+    split_units,
+    take_seen,
+)
+from . import initial
+from .pooling import init_pool, pool_heads
+
+
+def attention(params, x, spec, skip=None, *, tap=None):
+    """Project, pool, attend, project, add to the skip.   x: (B, [1 +] T H W, D_in)   skip, and result: (B, [1 +] t h w, D)
+
+    q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v, heads joined, projected.
+    """
+    seen, pool_kv = None, spec.pool_kv  # keys and values are made of all tokens, or of those that their pool looks at
+    if pool_kv and pool_kv.skips_cells:
+        seen = take_seen(x, spec.thw, pool_kv.kernel, pool_kv.stride, pool_kv.padding)
+        pool_kv = pool_kv.on_seen
+    projected = project(x, params["qkv"]["w"], params["qkv"].get("b"), 3, seen)
+    q_hat, k_hat, v_hat = (reshape(y, (*y.shape[:2], spec.heads, spec.head_dim)) for y in projected)
+    q = pool_heads(params, q_hat, spec.pool_q, "q", spec)
+    k = pool_heads(params, k_hat, pool_kv, "k", spec)
+    v = pool_heads(params, v_hat, pool_kv, "v", spec)
+
+    z = _attend(params, q, k, v, spec, tap)
+    z = _add_query(z, q, spec)
+    z = reshape(z, (*z.shape[:2], spec.dim_attn))
+    return linear(z, params["proj"]["w"], params["proj"]["b"], skip)
+
+
+def _attend(params, q, k, v, spec, tap):
+    scale = spec.head_dim**-0.5
+    if spec.relative:
+        axes = [(axis, "thw".index(axis)) for axis, _ in spec.relative]
+        grids = tuple((place, spec.thw_q, spec.thw_kv) for _, place in axes)
+        q = relative_query(q, scale, grids, *(params[f"rel_pos_{axis}"] for axis, _ in axes))
+        k = relative_key(k, grids)
+    if spec.unit:
+        q = split_units(q, spec.thw_q, spec.unit_q)
+        k, v = (split_units(x, spec.thw, spec.unit) for x in (k, v))
+    if tap:
+        tap("attention", attention_weights(untraced(q), untraced(k), scale))
+    z = attend(q, k, v, scale)
+    return join_units(z, spec.thw_q, spec.unit_q) if spec.unit else z
+
+
+def _add_query(z, q, spec):
+    """MViTv2's residual pooling: the pooled query joins the output, in released video models not in the class row."""
+    if spec.residual_pooling is None:
+        return z
+    return residual(z, q, None, spec.cls if spec.residual_pooling == "tokens" else 0)
+
+
+def init_attention(spec, rng):
+    """The parameters of `attention`."""
+    params = {"qkv": initial.linear(rng, spec.dim_in, 3 * spec.dim_attn, spec.qkv_bias)}
+    for which, pool in (("q", spec.pool_q), ("k", spec.pool_kv), ("v", spec.pool_kv)):
+        params |= init_pool(pool, which, spec.head_dim, rng)
+    for axis, length in spec.relative:
+        params[f"rel_pos_{axis}"] = initial.normal(rng, length, spec.head_dim)
+    return params | {"proj": initial.linear(rng, spec.dim_attn, spec.dim_attn)}

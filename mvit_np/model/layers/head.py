@@ -1,0 +1,29 @@
+"""From tokens to class scores (Sec. 3.2): norm, class token, dropout, linear."""
+
+from ...ops import first_token, layer_norm, linear, mean_token, split_class
+from . import initial
+from .stochastic import dropout
+
+
+def head(params, x, spec, *, rng=None):
+    """Scores of the classes.   x: (B, N, D)   ->   (B, K)"""
+    x = dropout(summary(params["norm"], x, spec), spec.dropout, rng)
+    return linear(x, params["head"]["w"], params["head"]["b"])
+
+
+def summary(norm, x, spec):
+    """The one token that stands for all: class token or mean, normed.   x: (B, N, D)   ->   (B, D)
+
+    A norm treats each token alone, so with a class token only that one is normed. Without one it is the mean of the normed
+    tokens, or (`mean_first`) the normed mean of the grid's tokens.
+    """
+    if spec.mean_first:
+        return layer_norm(mean_token(split_class(x)[1] if spec.cls else x), norm["g"], norm["b"], spec.eps)
+    if spec.cls:
+        return layer_norm(first_token(x), norm["g"], norm["b"], spec.eps)
+    return mean_token(layer_norm(x, norm["g"], norm["b"], spec.eps))
+
+
+def init_head(spec, rng):
+    """The parameters of `head`."""
+    return {"norm": initial.norm(rng, spec.dim), "head": initial.linear(rng, spec.dim, spec.num_classes)}

@@ -1,0 +1,18 @@
+"""The MLP of a block: the place where an MViT widens its channels (Sec. 3.2)."""
+
+from ... import ops
+from . import initial
+
+
+def mlp(params, x, skip=None):
+    """Two linear layers with a GELU between, and the skip they are added to.   x: (B, N, D)   ->   (B, N, D_out)"""
+    fc1, fc2 = params["fc1"], params["fc2"]
+    return ops.mlp(x, fc1["w"], fc1["b"], fc2["w"], fc2["b"], skip)
+
+
+def init_mlp(spec, rng):
+    """The parameters of `mlp`."""
+    return {
+        "fc1": initial.linear(rng, spec.dim_attn, spec.dim_mlp),
+        "fc2": initial.linear(rng, spec.dim_mlp, spec.dim_out),
+    }

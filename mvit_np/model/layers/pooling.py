@@ -1,0 +1,41 @@
+"""Pooling attention's P(.; k, s, p): shrink the grid of a token list; the class token stays out (Sec. 3.1)."""
+
+from ...ops import avg_pool, depthwise_conv, join_class, layer_norm, max_pool, reshape, split_class
+from . import initial
+
+
+def pool_tokens(x, spec, cls, weight=None):
+    """Pool the grid part of a token list.   x: (B, [1 +] T H W, ...)   ->   (B, [1 +] t h w, ...)
+
+    The class token has no place in the grid: it goes around the pool.
+    """
+    first, rest = split_class(x) if cls else (None, x)
+    grid = reshape(rest, (x.shape[0], *spec.thw_in, *x.shape[2:]))
+    if spec.kind == "conv":
+        grid = depthwise_conv(grid, weight, spec.stride, spec.padding)
+    else:
+        pool = max_pool if spec.kind == "max" else avg_pool
+        grid = pool(grid, spec.kernel, spec.stride, spec.padding)
+    rest = reshape(grid, (x.shape[0], -1, *x.shape[2:]))
+    return join_class(first, rest) if cls else rest
+
+
+def pool_heads(params, x, spec, which, block):
+    """P applied to one of q, k, v.   x: (B, N, h, d)   which: "q", "k" or "v"   ->   (B, n, h, d)
+
+    A convolution is followed by a norm, which the class token shares; without a pool (`spec` None) there is neither.
+    """
+    if spec is None:
+        return x
+    if spec.kind != "conv":
+        return pool_tokens(x, spec, block.cls)
+    x = pool_tokens(x, spec, block.cls, params[f"pool_{which}"]["w"])
+    norm = params[f"norm_{which}"]
+    return layer_norm(x, norm["g"], norm["b"], block.eps)
+
+
+def init_pool(spec, which, head_dim, rng):
+    """The parameters of `pool_heads`: none but for a convolution."""
+    if spec is None or spec.kind != "conv":
+        return {}
+    return {f"pool_{which}": {"w": initial.normal(rng, *spec.kernel, head_dim)}, f"norm_{which}": initial.norm(rng, head_dim)}

@@ -1,0 +1,44 @@
+"""What follows: every token grid, width, head count, kernel and stride of a model, decided once (Sec. 3.2, Table 2).
+
+Init, forward, costs, figures and tests all read the plan; no layer computes a size. How they follow is in `model/sizes.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from .config import MViTConfig
+from .sizes import block_sizes, embed_size, time_block_sizes
+from .specs import BlockSpec, BridgeSpec, EmbedSpec, HeadSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All sizes of one model. `print(plan)` shows the stage table."""
+
+    config: MViTConfig
+    embed: EmbedSpec
+    blocks: tuple[BlockSpec, ...]
+    bridge: BridgeSpec | None  # before block sum(depths)
+    head: HeadSpec
+
+    def __str__(self):
+        from .text_table import stage_table  # the one look upwards: the printed table also shows what each stage costs
+
+        return stage_table(self)
+
+
+@functools.lru_cache(maxsize=64)
+def plan(config: MViTConfig) -> Plan:
+    """Every size that follows from `config`. Raises TypeError for what is no MViTConfig."""
+    if not isinstance(config, MViTConfig):
+        raise TypeError(f"a config is an MViTConfig; came {type(config).__name__}: mv.preset(name) gives one by name")
+    c, embed = config, embed_size(config)
+    blocks, bridge = tuple(block_sizes(c, embed)), None
+    streams, width = 2 if c.reversible else 1, blocks[-1].dim_out
+    if c.time_depth:
+        bridge = BridgeSpec(width, embed.thw[0], c.positions != "none", c.cls_token, c.mean_before_norm, c.eps)
+        blocks += tuple(time_block_sizes(c, blocks[-1], bridge))
+    head = HeadSpec(streams * width, c.num_classes, c.cls_token, c.mean_before_norm, c.dropout, c.eps)
+    return Plan(c, embed, blocks, bridge, head)

@@ -1,0 +1,79 @@
+"""One model for clips of any length and size: its position tables are interpolated, everything else fits as it is."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+from ..backend import tree as trees
+from ..backend.arrays import array_module
+from ..ops.interpolation import cubic_matrix, linear_matrix
+from .forward import check_params
+from .plan import plan
+
+
+def resize(params, config, frames=None, size=None):
+    """The same model for clips of other `frames` or `size` (an int or (H, W)), as (params, config).
+
+    Along time tables are interpolated linearly, over space bicubically (as SlowFast does with a checkpoint), relative ones
+    linearly. What has no position table is shared, not copied. Where a stride does not divide the new grids they are rounded
+    up (`uneven`). Raises ValueError for parameters of another config, or a size the model cannot have.
+    """
+    check_params(params, config)
+    sizes = {"frames": config.frames if frames is None else frames, "size": config.size if size is None else size}
+    new = _config(config, sizes)
+    return _fitted(params, plan(config), plan(new)), new
+
+
+def _config(config, sizes):
+    try:
+        return replace(config, **sizes)
+    except ValueError as problem:
+        if config.uneven:
+            raise
+        try:
+            return replace(config, **sizes, uneven=True)
+        except ValueError:
+            raise problem from None
+
+
+def _fitted(params, old, new):
+    """Each position table of `params`, in the length that the new plan wants."""
+    rules = {
+        "pos_embed_spatial": lambda x: _over_grid(x, (1, *old.embed.thw[1:]), (1, *new.embed.thw[1:])),
+        "pos_embed_temporal": lambda x: _over_grid(x, (old.embed.thw[0], 1, 1), (new.embed.thw[0], 1, 1)),
+        "pos_embed": lambda x: _over_grid(x, old.embed.thw_sequence, new.embed.thw_sequence),
+    }
+    if old.bridge:
+        rules["bridge.pos_embed"] = lambda x: _over_grid(x, (old.bridge.frames, 1, 1), (new.bridge.frames, 1, 1))
+    for block in new.blocks:
+        for axis, length in block.relative:
+            rules[f"blocks.{block.index}.attn.rel_pos_{axis}"] = functools.partial(_along, length=length)
+    leaves, rebuild = trees.flatten(params)
+    paths = [path for path, _ in trees.paths(params)]
+    return rebuild([rules.get(path, lambda x: x)(leaf) for path, leaf in zip(paths, leaves)])
+
+
+def _over_grid(table, thw, new_thw):
+    """A table of a token grid, a class row (if any) first.   (rows, D)   ->   (new rows, D)"""
+    if thw == new_thw:
+        return table
+    xp = array_module(table)
+    cls = table.shape[0] - thw[0] * thw[1] * thw[2]
+    grid = table[cls:].reshape(*thw, -1)
+    makers = (linear_matrix, cubic_matrix, cubic_matrix)
+    t, h, w = (_matrix(make, xp, n, m, table.dtype) for make, n, m in zip(makers, thw, new_thw))
+    resized = xp.einsum("at,bh,cw,thwd->abcd", t, h, w, grid, optimize=True)
+    return xp.concatenate([table[:cls], resized.reshape(-1, table.shape[1])])
+
+
+def _along(table, length):
+    """A relative table.   (L, d)   ->   (length, d)"""
+    if table.shape[0] == length:
+        return table
+    return _matrix(linear_matrix, array_module(table), table.shape[0], length, table.dtype) @ table
+
+
+def _matrix(make, xp, length, new_length, dtype):
+    """An axis that keeps its length is left exactly as it is."""
+    return (xp.eye(length) if length == new_length else make(xp, length, new_length)).astype(dtype)

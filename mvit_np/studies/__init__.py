@@ -1,0 +1,1 @@
+"""What nothing else imports: benchmarks, ablations, the pages of costs, the cases of gradients."""

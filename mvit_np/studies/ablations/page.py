@@ -1,0 +1,129 @@
+"""What is written of results: a table of one experiment, and docs/experiments.md of all. Both follow from the results alone."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ...model.text_table import aligned
+from ...model.units import unit_of
+from ..cost_page import markdown
+from .findings import RULE, findings, lines
+from .sets import classes_of
+from .table import EXPERIMENTS
+
+WIDTH = 120  # characters
+FIGURE = "figures/experiment_{name}.png"  # beside the page
+INTRO = """Written by `mvit-np experiment --page docs/experiments.md` from what it measured, which the `.json` files in the
+folder of the page's name keep; a test fails where they differ. Each experiment trains models that differ in one thing only, by
+one recipe, for the same number of steps, on clips that come with packages; it is one of the paper's ablations, at a scale where
+a run takes half a minute. `mvit-np experiment NAME` repeats one of them."""
+SCALE = """The paper's models see 16 frames of 224 x 224 pixels and are trained for 200 epochs of Kinetics-400; these see 8
+frames of 32 x 32, or one, and are trained for some hundred steps from random weights, so that a number tells how fast a model
+learns more than how well it could. Strides of keys and values are halved with the grid (1x4x4 for the paper's 1x8x8), depths
+with the model. What shows there need not show here; this page says of each finding whether it does, by a rule:"""
+PAPER = """Beside each row stands the accuracy that the paper prints for its like. It is the order of rows that may be compared,
+not the numbers."""
+
+
+def table_of(experiment, results):
+    """(head, rows) of cells: a line of the experiment each."""
+    known = lines(experiment, results)
+    factor, prefix = unit_of(max(line.macs for line in known))
+    head = ["", "mean, %", "spread", "each seed, %", f"{prefix} mult-adds", "parameters", "s a run", "paper, %"]
+    return head, [_row(line, factor) for line in known]
+
+
+def _row(line, factor):
+    spread = "" if line.spread is None else _percent(line.spread)
+    seeds = " ".join(map(_percent, line.accuracies))
+    costs = [f"{line.macs / factor:.2f}", f"{line.params:,}", f"{line.seconds:.0f}"]
+    return [line.name, _percent(line.mean), spread, seeds, *costs, "" if line.paper is None else f"{line.paper:.1f}"]
+
+
+def findings_of(experiment, results):
+    """(head, rows) of cells: what the paper found, the difference here, and whether it shows."""
+    return ["the paper", "here", ""], [_finding(*judged) for judged in findings(experiment, results)]
+
+
+def _finding(finding, high, low, verdict):
+    return [finding.paper, f"{high.name}: {_percent(high.mean)}; {low.name}: {_percent(low.mean)}", f"**{verdict}**"]
+
+
+def plain(experiment, results):
+    """The table and the findings as lines for a terminal."""
+    head, rows = table_of(experiment, results)
+    yield from aligned([head, *rows], left=1)
+    yield ""
+    for paper, here, verdict in findings_of(experiment, results)[1]:
+        yield from (f"the paper: {paper}", f"  here {here} ({verdict.strip('*')})")
+
+
+def section(experiment, results, level="#", figure="figure.png"):
+    """One experiment as Markdown."""
+    parts = [f"{level} {experiment.table}: {experiment.question}", _about(experiment, results)]
+    parts += [f"![{experiment.question} {_alternative(experiment, results)}]({figure})"]
+    parts += [markdown(*table_of(experiment, results)), _worded(findings_of(experiment, results))]
+    return "\n\n".join(parts)
+
+
+def about(experiment, results):
+    """What was done, in a line."""
+    seeds = len({run["seed"] for run in results["runs"]})
+    return f"{results['steps']} steps on '{experiment.data}', {seeds} seed{'s' * (seeds != 1)}"
+
+
+def _about(experiment, results):
+    batch, classes = experiment.recipe.batch, len(classes_of(experiment.data))
+    words = f"""`mvit-np experiment {experiment.name}`: {about(experiment, results)}, batches of {batch}, {classes} classes.
+    The variants differ in {_listed([f"`{name}`" for name in experiment.varies])} alone. The data: {experiment.why}."""
+    return _wrapped(words)
+
+
+def _alternative(experiment, results):
+    return "; ".join(f"{line.name}: {_percent(line.mean)} %" for line in lines(experiment, results))
+
+
+def _worded(table):
+    """A table whose cells are words: all to the left."""
+    head, rows = table
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def page(found):
+    """docs/experiments.md.   found: {name: results}, of some experiments"""
+    known = [(EXPERIMENTS[name], found[name]) for name in EXPERIMENTS if name in found]
+    intro = ["# The paper's ablations, small", *map(_wrapped, (INTRO, SCALE, RULE, PAPER)), _machines(found)]
+    judged = [[experiment.table, *row] for experiment, results in known for row in findings_of(experiment, results)[1]]
+    summary = f"## What shows, and what does not\n\n{_worded((['', 'the paper', 'here', ''], judged))}"
+    sections = [section(*pair, level="##", figure=FIGURE.format(name=pair[0].name)) for pair in known]
+    return "\n\n".join([*intro, summary, *sections]) + "\n"
+
+
+def _machines(found):
+    """What ran where, a line each where there were several."""
+    told = {}
+    for name, results in found.items():
+        told.setdefault(_machine(results["machine"]), []).append(name)
+    total = sum(run["seconds"] + run["seconds_of_tests"] for results in found.values() for run in results["runs"])
+    runs = sum(len(results["runs"]) for results in found.values())
+    entries = [f"- {machine}: {_listed(names)}" for machine, names in told.items()]
+    entries.append(f"- {runs} runs, {total / 60:.0f} minutes with their tests")
+    return "\n".join(textwrap.fill(entry, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for entry in entries)
+
+
+def _machine(m):
+    cores = f"{m['cores']} core{'s' * (m['cores'] != 1)}"
+    threads = f"{m['threads']} thread{'s' * (m['threads'] != 1)}"
+    return f"{m['cpu']}, {cores}, {m['system']}; Python {m['python']}, NumPy {m['numpy']}, {threads}; {m['date']}"
+
+
+def _listed(words):
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _wrapped(words):
+    return textwrap.fill(" ".join(words.split()), WIDTH, break_on_hyphens=False)
+
+
+def _percent(share):
+    return f"{100 * share:.1f}"

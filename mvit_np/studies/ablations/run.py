@@ -1,0 +1,157 @@
+"""Trains what an experiment's table asks for, one run after another; what is there already is not trained again."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, fields, replace
+from functools import partial
+
+import numpy as np
+
+from ...backend.arrays import to_host
+from ...backend.tiles import threads
+from ...data.datasets import ArrayClips
+from ...data.draws import FRAMES, draw
+from ...data.sets.motion import shuffle_frames
+from ...model.costs import costs
+from ...model.presets import preset
+from ...train.distributed import Alone
+from ...train.evaluate import Views, evaluate
+from ...train.loop import fit
+from ...train.run import task as tasks
+from ...train.run.recipe import Recipe
+from .sets import classes_of, sets_of
+from .table import SHUFFLED, WARMUP
+
+RECENT = 20  # steps whose mean loss is kept
+RUN = {"variant", "seed", "params", "macs", "accuracy", "loss", "seconds", "seconds_of_tests"}  # what is kept of a run
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is."""
+
+    variant: str
+    seed: int
+    step: int  # done
+    loss: float
+    accuracy: float  # of the batch
+
+
+def begun(experiment, steps=None, found=None):
+    """Results to go on with: `found`, of JSON, or such without runs.
+
+    Raises ValueError where `found` is not of this experiment as it is now, or lacks something.
+    """
+    known = {
+        "experiment": experiment.name,
+        "data": experiment.data,
+        "sizes": experiment.sizes,
+        "steps": steps or experiment.steps,
+        "chance": 1 / len(classes_of(experiment.data)),
+        "recipe": _differing(experiment.recipe, Recipe()),
+        "variants": {variant.label: _differing(variant.config, preset("mvit_micro")) for variant in experiment.variants},
+    }
+    known = json.loads(json.dumps(known))
+    if found is None:
+        from ..bench.machine import describe  # here, so that the command line does not load the benchmark
+
+        return {**known, "machine": {**describe(), "threads": threads()}, "runs": []}
+    for name, value in known.items():
+        if found.get(name) != value:
+            raise ValueError(
+                f"these results are of another {name!r} than {experiment.name} has now: delete them, or give another folder"
+            )
+    if "machine" not in found or not all(isinstance(run, dict) and RUN <= run.keys() for run in found["runs"]):
+        raise ValueError("these results lack numbers that each run has: delete them, or give another folder")
+    return found
+
+
+def left(experiment, results, seeds):
+    """What is still to be trained: [(variant, seed), ...], all variants under the first seed first."""
+    done = {(run["variant"], run["seed"]) for run in results["runs"]}
+    todo = [(variant, seed) for seed in range(seeds) for variant in experiment.variants]
+    return [(variant, seed) for variant, seed in todo if (variant.label, seed) not in done]
+
+
+def run(experiment, results, seeds=3, sets=None, on_step=None):
+    """Train what is left; yields the results with one more run each time.
+
+    results   of `begun`, which is not changed
+    sets      (train, test) in place of the experiment's own, each an `ArrayClips`
+    on_step   called with the `Progress` after every step
+    """
+    todo = left(experiment, results, seeds)
+    if todo and sets is None:
+        sets = sets_of(experiment.data, **experiment.sizes)
+    for variant, seed in todo:
+        one = _one(experiment, variant, seed, results["steps"], sets, on_step)
+        results = {**results, "runs": [*results["runs"], one]}
+        yield results
+
+
+def _one(experiment, variant, seed, steps, sets, on_step):
+    """A model trained and tested: a row of results["runs"]."""
+    start, (train, tests) = time.perf_counter(), sets
+    recipe, config = replace(experiment.recipe, seed=seed), fitted(variant.config, train)
+    losses = []
+    for step in _steps(recipe, config, train, steps):
+        losses.append(float(step.loss))
+        if on_step:
+            on_step(Progress(variant.label, seed, step.state.step, losses[-1], tasks.accuracy(*step.aux)))
+    trained = time.perf_counter()
+    accuracy = {name: _tested(step.params, config, recipe, _shown(tests, name)) for name in experiment.tests}
+    account = costs(config)
+    return {
+        "variant": variant.label,
+        "seed": seed,
+        "params": account.params,
+        "macs": account.macs,
+        "accuracy": accuracy,
+        "loss": sum(losses[-RECENT:]) / len(losses[-RECENT:]),
+        "seconds": trained - start,
+        "seconds_of_tests": time.perf_counter() - trained,
+    }
+
+
+def _steps(recipe, config, train, steps):
+    """What `fit` yields."""
+    task = tasks.Task(config, train, None, train.direction_sensitive)
+    loader = tasks.loader_of(recipe, task, Alone(), None)
+    params = tasks.parameters(recipe, config)
+    masks = partial(tasks.masks, recipe, rank=0, like=params["head"]["w"])
+    batches = ((*arrays, masks(index)) for index, arrays in enumerate(loader.batches(0, steps)))
+    warming = replace(recipe, warmup=WARMUP * steps / loader.steps_per_epoch)
+    return fit(
+        tasks.loss_of(recipe, config),
+        params,
+        batches,
+        rate=tasks.rate_of(warming, steps, loader.steps_per_epoch),
+        clip_norm=recipe.clip_norm,
+        optimizer=tasks.optimizer_of(recipe, params),
+    )
+
+
+def _shown(tests, order):
+    """The test, with its frames as they are or each clip's in an order of its own, the same for all models."""
+    if order != SHUFFLED:
+        return tests
+    return ArrayClips(shuffle_frames(tests.clips, draw(0, FRAMES)), tests.labels, tests.classes)
+
+
+def _tested(params, config, recipe, tests):
+    """The share of clips that are classified right."""
+    views = Views(config.size_hw, *recipe.views, recipe.normalise)
+    return evaluate(tasks.scores_of(to_host(params), config), tests, views, batch=64).top1
+
+
+def fitted(config, data):
+    """The config with the data's classes, frames and colours."""
+    _, frames, _, _, channels = np.shape(data.clips)
+    return replace(config, num_classes=len(data.classes), frames=frames, channels=channels)
+
+
+def _differing(ours, theirs):
+    """The fields of a dataclass that differ from another's."""
+    return {f.name: getattr(ours, f.name) for f in fields(ours) if getattr(ours, f.name) != getattr(theirs, f.name)}

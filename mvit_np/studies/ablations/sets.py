@@ -1,0 +1,58 @@
+"""The clips that experiments are made on: the built-in sets, pictures framed, and one where a frame tells half the answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...data.datasets import ArrayClips
+from ...data.sets.builtin import BUILTIN, builtin
+
+BOTH = "street and digits"
+SIZE = 32  # pixels a side of the models' clips
+WAYS = ("left", "right")
+CLASSES = tuple(f"{what} to the {way}" for what in ("street", "digit") for way in WAYS)
+EVERY = 2, 8  # of the street's clips for training and for the test: about as many as there are digits
+DIGITS = {"train": 10240, "test": 1024}  # under eight directions, of which two are kept
+
+
+def classes_of(name):
+    """The names of a set's classes, without making it."""
+    return CLASSES if name == BOTH else BUILTIN[name].classes
+
+
+def sets_of(name, **sizes):
+    """-> (train, test), each an `ArrayClips`; sizes are the built-in set's."""
+    if name == BOTH:
+        return street_and_digits()
+    return tuple(map(_framed, builtin(name, **sizes)))
+
+
+def street_and_digits():
+    """Films of streets and digits over noise, each going left or right.   -> (train, test) of four classes
+
+    Which of the two it is can be seen in any frame, as can much of what Kinetics asks for; where it goes cannot.
+    """
+    pairs = zip(builtin("street"), builtin("moving_digits", **DIGITS), EVERY)
+    return tuple(_joined(_thinned(street, every), digits) for street, digits, every in pairs)
+
+
+def _framed(data):
+    """Black around pictures smaller than the models': in a test they would be enlarged and cut, in training enlarged alone."""
+    frame = [(0, 0), (0, 0), *(((SIZE - length) // 2, (SIZE - length + 1) // 2) for length in data.clips.shape[2:4]), (0, 0)]
+    return replace(data, clips=np.pad(data.clips, frame))
+
+
+def _thinned(street, every):
+    """Some of the street's clips, each in all the four ways that follow one another in the set."""
+    places = np.arange(len(street)).reshape(4, -1)[:, ::every].ravel()
+    return street.clips[places], street.labels[places]
+
+
+def _joined(street, digits):
+    ways = [digits.classes.index(way) for way in WAYS]
+    kept = np.flatnonzero(np.isin(digits.labels, ways))
+    clips = np.concatenate([street[0], digits.clips[kept]])
+    labels = np.concatenate([street[1], len(WAYS) + (digits.labels[kept] == ways[1])])
+    return ArrayClips(clips, labels, CLASSES, direction_sensitive=True, title=BOTH)

@@ -1,0 +1,28 @@
+"""A measurement in a process of its own: what ran before it, and what memory that left behind, changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mvit_np
+
+
+def apart(what, task, title):
+    """What `worker.py` answers to a task, both of plain numbers and words; `title` says in errors what was measured.
+
+    Raises ChildProcessError where the process fails, such as for want of memory.
+    """
+    found = str(Path(mvit_np.__file__).parents[1]), os.environ.get("PYTHONPATH")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
+    command = [sys.executable, "-m", "mvit_np.studies.bench.worker", json.dumps({"what": what, **task})]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        lost = f"was ended by signal {-done.returncode}: is there memory enough?"
+        how = lost if done.returncode < 0 else f"failed: {said}"
+        raise ChildProcessError(f"the process that measures {title} {how}")
+    return json.loads(done.stdout)

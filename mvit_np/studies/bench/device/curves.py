@@ -1,0 +1,90 @@
+"""Losses of one training run in each precision, from the same start on the same batches: do the curves agree?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....backend import tree as trees
+from ....backend.arrays import to_host
+from ....backend.precision import PRECISIONS, use_precision
+from ....model.forward import forward
+from ....ops import cross_entropy
+from ....train import fit, warmup_cosine
+from ..workloads import parameters
+from .measure import attempt
+from .programme import CLIP_NORM, Case
+
+BATCHES, CLASSES = 16, 8  # batches that come round again; classes in use, each a picture of its own under noise
+FAINT = 0.1  # the picture's deviation, of the noise's: clearer ones are learned in a few steps
+PEAK, WARM_UP, WEIGHT_DECAY = 2e-4, 20, 0.05
+NUDGE, NUDGED = 1e-6, "float32, start nudged"  # relative: what such a run differs by, rounding alone makes of it
+AS_GRAPH = "float32, as a graph"
+
+
+def measured(part, where, theirs=None, tell=lambda words: None):
+    """{"by": {run: losses}, "failed": {run: why}} of a `programme.Curves`.
+
+    Runs are the precisions, "float32, as a graph", "float32, start nudged" as a yardstick, and with `theirs` "torch float32"
+    and so on: the function (params, config, batches, precision, rates) -> losses.
+    """
+    case = Case(part.preset, "step", part.batch)
+    start, batches, rates = (
+        parameters(case.workload),
+        examples(case, part.batch),
+        [rate(i, part.steps) for i in range(part.steps)],
+    )
+    runs = {name: lambda name=name: _ours(case, where, start, batches, name, rates) for name in PRECISIONS}
+    runs[AS_GRAPH] = lambda: _ours(case, where, start, batches, "float32", rates, graph=True)
+    runs[NUDGED] = lambda: _ours(case, where, nudged(start), batches, "float32", rates)
+    if theirs:
+        runs |= {f"torch {name}": lambda name=name: theirs(start, case.config, batches, name, rates) for name in PRECISIONS}
+    found = {"by": {}, "failed": {}}
+    for name, run in runs.items():
+        tell(name)
+        losses, why = attempt(run)
+        found["failed" if why else "by"][name] = why or losses
+    return found
+
+
+def rate(step, steps):
+    """The learning rate of a step."""
+    return warmup_cosine(step, steps, PEAK, min(WARM_UP, steps))
+
+
+def examples(case, batch):
+    """BATCHES of (clips, labels) on the host: noise over a picture that the class says, so that there is something to learn."""
+    rng, config = np.random.default_rng(7), case.config
+    classes = min(CLASSES, config.num_classes)
+    pictures = FAINT * rng.standard_normal((classes, *config.size_hw, config.channels), dtype=np.float32)
+    made = []
+    for _ in range(BATCHES):
+        labels = rng.integers(classes, size=batch)
+        noise = rng.standard_normal((batch, *config.thw, config.channels), dtype=np.float32)
+        made.append((noise + pictures[labels][:, None], labels))
+    return made
+
+
+def nudged(params):
+    """The parameters, each changed in its last bits."""
+    rng = np.random.default_rng(11)
+    return trees.map(lambda p: (p * (1 + NUDGE * rng.standard_normal(p.shape))).astype(p.dtype), params)
+
+
+def _ours(case, where, start, batches, precision, rates, graph=False):
+    there, config = [tuple(map(where.put, batch)) for batch in batches], case.config
+
+    def loss(params, batch):
+        return cross_entropy(forward(params, batch[0], config), batch[1]), None
+
+    again = (there[i % len(there)] for i in range(len(rates)))
+    settings = dict(rate=rates.__getitem__, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
+    with use_precision(precision):
+        losses = [step.loss.copy() for step in fit(loss, where.put(start), again, **settings)]
+    return [float(to_host(x)) for x in losses]
+
+
+def gap(losses, truth):
+    """The mean distance of two curves, as a share of how far the second falls: from its first loss to its last tenth's mean."""
+    losses, truth = np.array(losses), np.array(truth)
+    fall = truth[0] - truth[-max(1, len(truth) // 10) :].mean()
+    return float(np.abs(losses - truth).mean() / max(fall, 1e-9))

@@ -1,0 +1,187 @@
+"""Our kernels against array functions alone: every op of a model as the model calls it, both ways."""
+
+from __future__ import annotations
+
+import statistics
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from .... import ops
+from ....autodiff.hooks import watching
+from ....backend import tree as trees
+from ....backend.arrays import device_tools, is_array, plain_arrays
+from ....backend.matmul import matmul
+from ....model.forward import forward
+from ....ops.gelu import gelu_array
+from ....ops.linear import column_sums
+from ....train import adamw, adamw_state, clip_by_norm
+from ..workloads import RATE, WEIGHT_DECAY
+from . import clock, ours
+from .measure import attempt
+from .programme import Case
+
+TURN_S, ROUNDS = 0.02, 3
+WITH, PLAIN = "kernels_s", "plain_s"
+
+
+@dataclass
+class Call:
+    """A call of an op, with what it was called with first and how often a forward pass makes its like."""
+
+    name: str
+    args: tuple
+    static: dict
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something to time both ways: `prepare() -> run`, both called within the way in question."""
+
+    name: str
+    phase: str
+    count: int
+    shapes: list
+    prepare: Any
+
+
+def measured(part, where, side, tell=lambda words: None):
+    """Rows of plain numbers of a `programme.Kernels`, each a piece of work that launches kernels or products of ours.
+
+    op, phase, kernels (names), calls (in a step), shapes; kernels_s and plain_s, seconds a call, or None where that failed,
+    and `failed`: why
+    """
+    params, (clips, _), config = ours.given(Case(part.preset, "forward", part.batch), where)
+    tools = device_tools(clips)
+    calls = recorded(lambda: forward(params, clips, config))
+    rows = []
+    for work in (*_ops(calls), *_pieces(calls), *_updates(params)) if tools else ():
+        if row := _row(work, side, tools):
+            tell(f"{row['op']} {row['phase']}".strip())
+            rows.append(row)
+    return rows
+
+
+def recorded(run):
+    """A `Call` for each op and way it is called in `run()`: shapes, strides and settings."""
+    found = {}
+
+    def seen(name, phase, seconds, args, static, result):
+        key = name, *(_like(x) for x in args), repr(static)
+        if key in found:
+            found[key].count += 1
+        else:
+            found[key] = Call(name, args, static)
+
+    with watching(seen):
+        run()
+    return [call for call in found.values() if hasattr(ops, call.name)]
+
+
+def _like(x):
+    return (x.shape, x.strides, str(x.dtype)) if is_array(x) else repr(x)
+
+
+def _ops(calls):
+    for call in calls:
+        shapes = [list(x.shape) for x in call.args if is_array(x)]
+        yield Work(call.name, "forward", call.count, shapes, lambda call=call: _forward(call))
+        yield Work(call.name, "backward", call.count, shapes, lambda call=call: _backward(call))
+
+
+def _forward(call):
+    op = getattr(ops, call.name).__wrapped__
+    return lambda: op(*call.args, **call.static)
+
+
+def _backward(call):
+    """A gradient given as a function is not asked for, as in training. The cotangent is as good as another: the result."""
+    value, backward = _forward(call)()
+    cotangents = value if isinstance(value, tuple) else (value,)
+    return lambda: backward(*cotangents)
+
+
+def _pieces(calls):
+    """What ops are made of, at the sizes of the MLPs."""
+    for call in calls:
+        if call.name != "mlp":
+            continue
+        x, w, b = call.args[:3]
+        rows = x.reshape(-1, w.shape[0])
+        shapes = [[rows.shape[0], w.shape[1]]]
+        yield Work("(gelu with bias)", "", call.count, shapes, lambda x=rows, w=w, b=b: _gelu(matmul(x, w), b))
+        yield Work("(column_sums)", "", call.count, shapes, lambda x=rows, w=w: _sums(matmul(x, w)))
+
+
+def _gelu(hidden, bias):
+    return lambda: gelu_array(hidden, bias)
+
+
+def _sums(rows):
+    return lambda: column_sums(rows)
+
+
+def _updates(params):
+    """What follows the backward pass, of all parameters; they stand for their gradients."""
+    shapes, at = [[sum(p.size for p in trees.leaves(params))]], {}
+
+    def update():
+        at["params"], at["state"] = adamw(at["params"], params, at["state"], RATE, weight_decay=WEIGHT_DECAY)
+
+    def prepare():
+        at.update(params=params, state=adamw_state(params))
+        return update
+
+    yield Work("adamw", "update", 1, shapes, prepare)
+    yield Work("clip_by_norm", "update", 1, shapes, lambda: lambda: clip_by_norm(params, 1.0))
+
+
+def _row(work, side, tools):
+    """None where the work launches nothing of ours: both ways are one."""
+    names, why = attempt(lambda: _launched(work, tools))
+    if not (names or why):
+        return None
+    times = {}
+    for way, context in ((WITH, nullcontext), (PLAIN, plain_arrays)):
+        times[way], failed = attempt(lambda context=context: _timed(work, side, context))
+        why = why or failed
+        side.release()
+    row = {"op": work.name, "phase": work.phase, "kernels": sorted(set(names or ())), "calls": work.count}
+    return row | {"shapes": work.shapes, **times, "failed": why}
+
+
+def _launched(work, tools):
+    """Names of the kernels that the work launches, "product" among them."""
+    run = work.prepare()
+    with launches(tools) as names:
+        run()
+    return names
+
+
+def _timed(work, side, context):
+    """Seconds a call, the median of some turns."""
+    with context():
+        run = work.prepare()
+        count = clock.calls_in_a_turn(side, run, TURN_S)
+        return statistics.median(clock.turn(side, run, count) for _ in range(ROUNDS))
+
+
+@contextmanager
+def launches(tools):
+    """A list to which the names of the kernels that are launched within the block are added, and "product" for each product."""
+    names, launch, gemm = [], tools.launch, tools.gemm
+
+    def launched(kernel, *rest):
+        names.append(kernel.name)
+        return launch(kernel, *rest)
+
+    def multiplied(*args, **how):
+        names.append("product")
+        return gemm(*args, **how)
+
+    tools.launch, tools.gemm = launched, multiplied  # on this one object, in place of its class's
+    try:
+        yield names
+    finally:
+        del tools.launch, tools.gemm

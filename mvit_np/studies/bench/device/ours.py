@@ -1,0 +1,67 @@
+"""Our calls on a device: launched one by one, or the whole call as one CUDA graph."""
+
+from __future__ import annotations
+
+import itertools
+
+from ....backend.arrays import default_rng, to_host
+from ....backend.cuda.graph import Graphed
+from ....backend.precision import use_precision
+from ....model.forward import forward
+from ....ops import cross_entropy
+from ....train import fit
+from ..workloads import RATE, WEIGHT_DECAY, examples, parameters
+from . import memory
+from .clock import Side, between
+from .programme import CLIP_NORM
+
+
+def side(xp):
+    """How our calls are timed and weighed: events and pools of CuPy's."""
+    return Side(
+        seconds=lambda call, count: between(xp.cuda.Event, xp.cuda.get_elapsed_time, call, count),
+        weighed=lambda build: memory.weighed(xp, build),
+        release=lambda: xp.get_default_memory_pool().free_all_blocks(),
+        fetch=to_host,
+    )
+
+
+def call(case, where, graph=False):
+    """The case's call, as a function of no arguments: logits of a forward pass, the loss of a step.
+
+    Clips and parameters lie on the device already. A step starts from the parameters that the one before left.
+    """
+    with use_precision(case.precision):
+        run = (_forward if case.mode == "forward" else _step)(case, where, graph)
+
+    def precise():
+        with use_precision(case.precision):
+            return run()
+
+    return precise
+
+
+def _forward(case, where, graph=False):
+    params, (clips, _), config = given(case, where)
+    if not graph:
+        return lambda: forward(params, clips, config)
+    graphed = Graphed(lambda params, clips: (params, forward(params, clips, config)), params, clips)
+    return lambda: graphed(clips)
+
+
+def _step(case, where, graph=False):
+    """As a run trains: by `fit`."""
+    params, (clips, labels), config = given(case, where)
+
+    def loss(params, batch):
+        clips, labels, masks = batch
+        return cross_entropy(forward(params, clips, config, rng=masks), labels), None
+
+    batches = ((clips, labels, default_rng((0, i), clips) if case.masks else None) for i in itertools.count())
+    steps = fit(loss, params, batches, rate=lambda step: RATE, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
+    return lambda: next(steps).loss
+
+
+def given(case, where):
+    """Parameters, (clips, labels) on the device, and the config."""
+    return where.put(parameters(case.workload)), tuple(map(where.put, examples(case.workload))), case.config

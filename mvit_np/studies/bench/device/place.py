@@ -1,0 +1,93 @@
+"""The device: a way to put arrays there, what it is, and what it can do at best."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....backend.arrays import array_module, to_device
+from ....backend.matmul import matmul
+from ....backend.precision import PRECISIONS, operand, use_precision
+
+SIZE, COPIED = 8192, 1 << 30  # rows of the matrices that are multiplied; bytes of the array that is copied
+REPEATS, CALLS = 4, 10
+DRIVER = Path("/proc/driver/nvidia/version")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device by name, and the array library of what lies there."""
+
+    device: str
+    xp: Any
+
+    @property
+    def number(self):
+        return int(self.device.partition(":")[2] or 0)
+
+    def put(self, tree):
+        return to_device(tree, self.device)
+
+
+def place(device):
+    """The `Place` of that name, such as "cuda:0". Raises ValueError where there is none."""
+    return Place(device, array_module(to_device(np.zeros(1, np.float32), device)))
+
+
+def describe(where):
+    """The card and what drives it, as a dict of words and numbers; "driver" is None where the system does not say."""
+    runtime = where.xp.cuda.runtime
+    told = runtime.getDeviceProperties(where.number)
+    name = told["name"]
+    return {
+        "card": name.decode() if isinstance(name, bytes) else name,
+        "memory_bytes": int(told["totalGlobalMem"]),
+        "multiprocessors": int(told["multiProcessorCount"]),
+        "compute": f"{told['major']}.{told['minor']}",
+        "driver": driver_version(),
+        "driver_cuda": _version(runtime.driverGetVersion()),
+        "cuda": _version(runtime.runtimeGetVersion()),
+        "cupy": where.xp.__version__,
+    }
+
+
+def driver_version(file=DRIVER):
+    """Such as "570.86.15"; None where there is no such file."""
+    try:
+        found = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", file.read_text())
+    except OSError:
+        return None
+    return found and found.group()
+
+
+def _version(number):
+    """13000 -> 13.0"""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def roofs(where, side, size=None, copied=None):
+    """{"float32", "tf32", "bf16": operations a second of products of two square matrices, "bytes_per_s": of copies}
+
+    The best of some; a multiply-add is two operations, and a copy reads and writes every byte.
+    """
+    size, copied = size or SIZE, copied or COPIED
+    a, b = (where.put(np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32)) for seed in (0, 1))
+    best = {name: 2 * size**3 / _product_s(where, side, name, a, b) for name in PRECISIONS}
+    x = where.put(np.ones(copied // 4, np.float32))
+    y = where.xp.empty(x.shape, dtype=x.dtype)
+    return best | {"bytes_per_s": 2 * x.nbytes / _best(side, lambda: where.xp.copyto(y, x))}
+
+
+def _product_s(where, side, precision, a, b):
+    with use_precision(precision):
+        a, b, out = operand(a), operand(b), where.xp.empty(a.shape, dtype="float32")
+        return _best(side, lambda: matmul(a, b, out=out))
+
+
+def _best(side, call):
+    call()
+    return min(side.seconds(call, CALLS) for _ in range(REPEATS))

@@ -1,0 +1,188 @@
+"""PyTorch beside us: torchvision's MViT with the sizes of one of our plans. The only file that imports torch."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+import numpy as np
+
+from ...backend.install import pip_install
+from ...model.plan import plan
+from ...train import decays
+from ...weights.layouts import names
+from ...weights.layouts import state_dicts as layouts
+from ...weights.layouts.limits import check_holds
+from .workloads import RATE, WEIGHT_DECAY, examples
+
+LAYOUT = "torchvision"
+
+
+def versions():
+    """{"torch": ..., "torchvision": ...}. Raises ImportError where they are not installed."""
+    torch, _ = _libraries()
+    return {"torch": torch.__version__, "torchvision": sys.modules["torchvision"].__version__}
+
+
+def torch_module():
+    """PyTorch itself, for `bench.device`. Raises ImportError where it or torchvision is not installed."""
+    return _libraries()[0]
+
+
+def available():
+    """Whether PyTorch and torchvision are installed."""
+    try:
+        return bool(versions())
+    except ImportError:
+        return False
+
+
+def theirs(workload, threads, params=None):
+    """The workload's call in PyTorch, eager, on so many threads, as a function of no arguments; see `workloads.ours`.
+
+    params   ours, which the model gets a copy of; None: its own random ones
+    Raises ValueError for a model that torchvision has no code for, ImportError where it is not installed.
+    """
+    torch, _ = _libraries()
+    torch.set_num_threads(threads)
+    model = build(workload.config, params).to(getattr(torch, workload.dtype))
+    clips, labels = examples(workload)
+    clips, labels = _channels_first(torch, clips), torch.from_numpy(labels)
+    if workload.mode == "forward":
+        return _forward(torch, model.eval(), clips)
+    return _step(torch, _checkpointed(torch, model.train()) if workload.checkpoint else model.train(), clips, labels)
+
+
+def logits_and_gradients(params, clips, labels, config, threads):
+    """Of the cross-entropy in evaluation: logits (B, K) and gradients by our parameters, in our layout."""
+    torch, _ = _libraries()
+    torch.set_num_threads(threads)
+    model = build(config, params).to(torch.from_numpy(clips).dtype).eval()
+    logits = model(_channels_first(torch, clips))
+    torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)).backward()
+    grads = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    return logits.detach().numpy(), layouts.to_params(grads, LAYOUT)
+
+
+def build(config, params=None):
+    """torchvision's MViT of our `config`, with a copy of `params` (ours) where given."""
+    torch, mvit = _libraries()
+    check_known(config)
+    p = plan(config)
+    model = mvit.MViT(
+        spatial_size=config.size_hw,
+        temporal_size=config.frames,
+        block_setting=[_block_setting(mvit, spec) for spec in p.blocks],
+        residual_pool=config.residual_pooling is not None,
+        residual_with_cls_embed=config.residual_pooling == "all",
+        rel_pos_embed=config.positions == "relative",
+        proj_after_attn=config.expand_in == "attention",
+        dropout=config.dropout,
+        stochastic_depth_prob=config.drop_path,
+        num_classes=config.num_classes,
+        patch_embed_kernel=p.embed.kernel,
+        patch_embed_stride=p.embed.stride,
+        patch_embed_padding=p.embed.padding,
+    )
+    if config.channels != 3:  # torchvision has no option for it
+        sizes = p.embed.kernel, p.embed.stride, p.embed.padding
+        model.conv_proj = torch.nn.Conv3d(config.channels, p.embed.dim, *sizes)
+    if params is not None:
+        state = layouts.from_params(params, config, LAYOUT)
+        model.to(torch.from_numpy(np.empty(0, params["head"]["w"].dtype)).dtype)
+        model.load_state_dict({name: torch.from_numpy(x) for name, x in state.items()})
+    return model
+
+
+def check_known(config):
+    """Raise ValueError where torchvision has no code for such a model."""
+    try:
+        check_holds(config, LAYOUT, "torchvision's")
+    except ValueError as problem:
+        rule = str(problem).partition(", unlike")[0]
+        raise ValueError(f"torch has no model to compare this one with ({rule}): leave out --against torch") from None
+
+
+def _block_setting(mvit, spec):
+    """A pool that does not exist is an empty list to torchvision."""
+    q, kv = spec.pool_q, spec.pool_kv
+    return mvit.MSBlockConfig(
+        num_heads=spec.heads,
+        input_channels=spec.dim_in,
+        output_channels=spec.dim_out,
+        kernel_q=list(q.kernel) if q else [],
+        kernel_kv=list(kv.kernel) if kv else [],
+        stride_q=list(q.stride) if q else [],
+        stride_kv=list(kv.stride) if kv else [],
+    )
+
+
+def _forward(torch, model, clips):
+    def call():
+        with torch.inference_mode():
+            return model(clips)
+
+    return call
+
+
+def _step(torch, model, clips, labels):
+    updates = optimizer(torch, model)
+
+    def call():
+        updates.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(clips), labels)
+        loss.backward()
+        updates.step()
+        return loss.item()
+
+    return call
+
+
+def optimizer(torch, model, weight_decay=WEIGHT_DECAY, **settings):
+    """AdamW on the model's parameters, of which those decay that decay with us; settings are PyTorch's."""
+    groups = {True: [], False: []}
+    for name, p in model.named_parameters():
+        groups[decays(names.to_ours(LAYOUT, name)[0], p)].append(p)
+    decayed = [{"params": group, "weight_decay": weight_decay * decay} for decay, group in groups.items()]
+    return torch.optim.AdamW(decayed, lr=RATE, **settings)
+
+
+def _checkpointed(torch, model):
+    from torch.utils.checkpoint import checkpoint
+
+    for block in model.blocks:
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    return model
+
+
+def _channels_first(torch, clips):
+    return torch.from_numpy(clips).movedim(-1, 1).contiguous()
+
+
+@functools.cache
+def _libraries():
+    """torch and torchvision's module `mvit`."""
+    try:
+        import torch
+
+        return torch, _import_mvit(torch)
+    except ImportError:
+        raise ImportError(
+            f"a comparison with torch needs PyTorch and torchvision: {pip_install('torch', 'torchvision')}"
+        ) from None
+
+
+def _import_mvit(torch):
+    """Also where torchvision lacks its compiled part, which MViT does without: two operators that it misses are declared."""
+    try:
+        from torchvision.models.video import mvit
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from torchvision.models.video import mvit
+
+        mvit.declared_operators = library  # they last as long as it does
+    return mvit

@@ -1,0 +1,36 @@
+"""Time and memory against the length and the size of the clip, beside the counted multiply-adds."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+
+from ...model.costs import costs
+from . import memory
+from .workloads import MODES, Workload
+
+FRAMES, SIZES = (8, 16, 32, 64), (112, 160, 224, 288, 320)  # pixels
+CALLS = 4  # of which the first warms up
+
+
+def sweep(preset, frames=FRAMES, sizes=SIZES):
+    """[(axis, Workload)]: the preset at each number of frames, then at each size."""
+    longer = [("frames", Workload(preset, frames=count)) for count in frames]
+    return longer + [("size", Workload(preset, size=size)) for size in sizes]
+
+
+def point(axis, workload, threads, modes=MODES, calls=CALLS):
+    """A point of the sweep as a dict: axis, frames, size; counted macs and kept_bytes; {median_s, ...} for each mode.
+
+    macs are a forward pass's, kept_bytes what a step keeps for its backward pass; peak_bytes and import_bytes, see `memory`.
+    """
+    config = workload.config
+    account = costs(config)
+    found = {"axis": axis, "frames": config.frames, "size": config.size_hw[0], "macs": account.macs}
+    found["kept_bytes"] = account.activation_bytes
+    for mode in modes:
+        measured = memory.measure(replace(workload, mode=mode), "mvit_np", threads, calls)
+        times = measured["seconds"][1:] or measured["seconds"]
+        sizes = {name: measured[name] for name in ("peak_bytes", "import_bytes")}
+        found[mode] = {"median_s": statistics.median(times), **sizes}
+    return found

@@ -1,0 +1,98 @@
+"""What is timed: a preset's forward pass, or its training step (forward, backward, AdamW)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...autodiff.tape import value_and_grad
+from ...backend import tree as trees
+from ...model.costs import costs
+from ...model.forward import forward, init
+from ...model.presets import preset
+from ...ops import cross_entropy
+from ...train import adamw, adamw_state
+
+MODES = ("forward", "step")
+RATE, WEIGHT_DECAY = 1e-4, 0.05  # of AdamW: what they are does not change what a step takes
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One call of a model, with random weights and clips. `frames` and `size` replace the preset's; None: as they are."""
+
+    preset: str
+    mode: str = "forward"
+    batch: int = 1
+    dtype: str = "float32"
+    checkpoint: bool = False  # of a step: keep only the blocks' inputs
+    frames: int | None = None
+    size: int | None = None
+    seed: int = 0
+
+    @property
+    def config(self):
+        given = {"frames": self.frames, "size": self.size, "uneven": True if self.size else None}  # 112 is no multiple of 32
+        return replace(preset(self.preset), **{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def macs(self):
+        """Multiply-adds of a call. A step counts three forward passes, recomputed ones not included."""
+        return costs(self.config).macs * self.batch * (3 if self.mode == "step" else 1)
+
+    @property
+    def title(self):
+        """mvit_b_16x4 step, batch 4, checkpointed"""
+        sizes = [f"{self.frames} frames"] * bool(self.frames) + [f"{self.size} px"] * bool(self.size)
+        kinds = [f"batch {self.batch}"] * (self.batch > 1) + ["checkpointed"] * self.checkpoint
+        kinds += [self.dtype] * (self.dtype != "float32")
+        return ", ".join([f"{self.preset} {self.mode}", *sizes, *kinds])
+
+
+def parameters(workload):
+    """Fresh parameters of the workload's model in its dtype; the same at every call."""
+    return trees.map(lambda p: p.astype(workload.dtype), init(workload.config, np.random.default_rng(workload.seed)))
+
+
+def examples(workload):
+    """Clips (B, T, H, W, C) of standard normal numbers and labels (B,); the same at every call."""
+    rng, config = np.random.default_rng(workload.seed + 1), workload.config
+    clips = rng.standard_normal((workload.batch, *config.thw, config.channels), dtype=np.float32)
+    return clips.astype(workload.dtype), rng.integers(config.num_classes, size=workload.batch)
+
+
+def ours(workload):
+    """The call, as a function of no arguments: logits of a forward pass, the loss of a step.
+
+    A step starts from the parameters that the one before left.
+    """
+    if workload.mode == "forward":
+        params, (clips, _), config = parameters(workload), examples(workload), workload.config
+        return lambda: forward(params, clips, config)
+    gradients, update = training(workload)
+
+    def step():
+        loss, grads = gradients()
+        update(grads)
+        return loss
+
+    return step
+
+
+def training(workload):
+    """The two halves of a step: `gradients() -> (loss, grads)` and `update(grads)`."""
+    params, (clips, labels), config = parameters(workload), examples(workload), workload.config
+    masks = np.random.default_rng(workload.seed + 2)
+    at = {"params": params, "state": adamw_state(params)}
+
+    def loss(params):
+        return cross_entropy(forward(params, clips, config, rng=masks, checkpoint=workload.checkpoint), labels)
+
+    def gradients():
+        return value_and_grad(loss)(at["params"])
+
+    def update(grads):
+        at["params"], at["state"] = adamw(at["params"], grads, at["state"], RATE, weight_decay=WEIGHT_DECAY)
+
+    return gradients, update

@@ -1,0 +1,46 @@
+"""Models side by side, as text of at most 80 columns."""
+
+from __future__ import annotations
+
+from ..model.costs import costs
+from ..model.presets import PRESETS, preset
+from ..model.text_table import aligned
+
+
+def comparison(name, others):
+    """A table of costs for one clip: the preset `name`, then `others`, with their multiply-adds as multiples of its own.
+
+    Training: float32 kept for the backward pass; attention: the largest array of weights. ValueError for an unknown name.
+    """
+    heads = [("", "", "params", "mult-adds", "", "training", "attention"), ("model", "input", "M", "G", "times", "MB", "MB")]
+    one = costs(preset(name)).macs
+    return _ruled(heads + [_row(other, one) for other in (name, *others)])
+
+
+def _row(name, one):
+    config = preset(name)
+    account = costs(config)
+    sizes = "x".join(map(str, config.thw)), f"{account.params / 1e6:.2f}"
+    macs, memory = (account.macs / 1e9, account.macs / one), (account.activation_bytes / 1e6, account.attention_bytes / 1e6)
+    return (name, *sizes, grouped(macs[0]), f"{macs[1]:.3g}", *map(grouped, memory))
+
+
+def presets_table():
+    """All presets, a line each: name, parameters, multiply-adds of one clip, what it is."""
+    rows = [("", "params", "mult-adds", ""), ("preset", "M", "G", "what it is, and its top-1 as published")]
+    for name, known in PRESETS.items():
+        account = costs(known.config)
+        rows.append((name, f"{account.params / 1e6:.2f}", f"{account.macs / 1e9:.2f}", known.about))
+    width = max(len(row[-1]) for row in rows)
+    return _ruled([(*row[:-1], row[-1].ljust(width)) for row in rows])
+
+
+def _ruled(rows):
+    """Two lines of heads, a rule, the rest."""
+    lines = aligned(rows, left=1)
+    return "\n".join([*lines[:2], "-" * max(map(len, lines)), *lines[2:]])
+
+
+def grouped(value):
+    """Four digits, or all of a whole number: 0.006877, 70.6, 3,957."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -1,0 +1,226 @@
+"""docs/costs.md: every number of the paper that follows from a config, counted, beside what the paper prints.
+
+`mvit-np info --tables docs/costs.md` writes it; a test fails where the page is not what this file makes.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import replace
+
+from ..model.costs import FLOAT32_BYTES, attention_complexity, attention_macs, costs
+from ..model.paper import BEYOND, CONFIG, TABLES, VIVIT_L, Row
+from ..model.plan import plan
+from .compare import grouped
+
+CLIPS = 4  # in the batch whose memory the paper gives
+INTRO = """# What the models cost, counted
+
+Written by `mvit-np info --tables docs/costs.md` from the configs alone: `mvit_np/model/paper.py` holds what was printed and
+`mvit_np/model/costs.py` counts. `tests/test_paper.py` fails where this page is out of date, where a count is more than 1 % off
+without a word of explanation, and where an explanation is no longer needed.
+
+G is 1e9 multiply-adds of one clip (the paper's "FLOPs": a multiply-add counts as one), M is 1e6 parameters, top-1 the
+accuracy in per cent that the paper reports; nothing was trained here. Counted are convolutions and matrix products; norms,
+softmax and max pooling are not. The paper's numbers were read from a machine-made transcript of its tables.
+
+GB is the memory of a GPU that trains on 4 clips. Ours is a rule of thumb for a framework: what `costs` says is kept for the
+backward pass; what this package rebuilds (the hidden layer of each MLP before and after GELU, each pooled skip); twice all
+attention weights; and 16 bytes a parameter (weight, gradient, two moments of AdamW). That "twice" is fitted, not derived, so
+these are not held to 1 %."""
+
+
+def page():
+    """The whole page as Markdown."""
+    sections = [_section(table) for table in TABLES]
+    beyond = [_section(table, "###") for table in BEYOND]
+    parts = [INTRO, *sections, _cheaper(), _memory(), _complexity(), "## Beyond the paper", *beyond, _reversible()]
+    return "\n\n".join(parts) + "\n"
+
+
+def off(printed, counted):
+    """How far a count is from the number printed, in per cent; None where none was printed."""
+    return None if printed is None else 100 * (counted / printed - 1)
+
+
+def deviations(row):
+    """In per cent: (multiply-adds, parameters), None where the paper prints none."""
+    account = costs(row.config)
+    return off(row.gmacs, account.macs / 1e9), off(row.params, account.params / 1e6)
+
+
+def training_gb(config):
+    """The rule of thumb for the memory of training on 4 clips, in 1e9 bytes."""
+    account = costs(config)
+    weights = sum(line.attention_bytes for line in account.lines)
+    rebuilt = sum(b.tokens_q * (2 * b.dim_mlp + (b.dim_attn if b.pool_skip else 0)) for b in plan(config).blocks)
+    return (CLIPS * (account.activation_bytes + FLOAT32_BYTES * rebuilt + 2 * weights) + 16 * account.params) / 1e9
+
+
+def _section(table, level="##"):
+    known = [row for row in table.rows if row.config]
+    words = [table.remark] * bool(table.remark) + [f"{row.label}: {row.why}." for row in known if row.why]
+    return "\n\n".join([f"{level} {table.name}\n\n{table.about}.", _paper_table(known), *map(_wrapped, words)])
+
+
+def _wrapped(words):
+    return textwrap.fill(words, 120, break_on_hyphens=False, break_long_words=False)
+
+
+def _paper_table(rows):
+    memory = any(row.memory for row in rows)
+    head = ["", "G, paper", "ours", "off", "M, paper", "ours", "off"] + ["GB, paper", "ours"] * memory + ["top-1"]
+    return markdown(head, [_paper_row(row, memory) for row in rows])
+
+
+def _paper_row(row, memory):
+    account, (macs_off, params_off) = costs(row.config), deviations(row)
+    cells = [row.label, _short(row.gmacs), f"{account.macs / 1e9:.2f}", _signed(macs_off)]
+    cells += [_short(row.params), f"{account.params / 1e6:.2f}", _signed(params_off)]
+    cells += [_short(row.memory), f"{training_gb(row.config):.1f}"] * memory
+    return [*cells, _short(row.top1)]
+
+
+def _cheaper():
+    """What one video takes: multiply-adds of a clip times crops times clips."""
+    by_name = {table.name: table for table in TABLES}
+    early = Row("ViViT-L/16x2", VIVIT_L, 1446, None, 80.3, views=(1, 4), data="IN-21K")  # Fig. A.4
+    rows = sorted([*by_name["Table 4"].rows, early], key=lambda row: -_video(row))
+    one = next(_video(row) for row in rows if row.label == "MViT-B 32x3")
+    head = ["", "before", "top-1", "G a clip", "crops x clips", "G a video", "x MViT-B 32x3's", "M"]
+    pairs = "".join(f"\n- {line}" for line in _pairs({(row.label, row.top1): row for row in rows}))
+    return f"""## "5-10x more costly"
+
+The abstract's claim, for whole videos of Kinetics-400: clips and crops as in Table 4 and Fig. A.4, dearest first. "Before"
+is what a model was trained on before. VTN and TimeSformer, which this package does not build, stand with the paper's numbers.
+
+{markdown(head, [_video_row(row, one) for row in rows])}
+
+Pairs of about equal accuracy:
+{pairs}"""
+
+
+def _pairs(rows):
+    pairs = [
+        (("ViViT-L/16x2", 80.3), ("MViT-B 32x3", 80.2)),
+        (("ViT-B-TimeSformer", 80.7), ("MViT-B 32x3", 80.2)),
+        (("ViViT-L/16x2, 320 px", 81.3), ("MViT-B 64x3", 81.2)),
+        (("ViT-B-VTN", 78.6), ("MViT-B 16x4", 78.4)),
+        (("ViT-B", 79.3), ("MViT-B 16x4", 78.4)),
+    ]
+    for dear, cheap in ((rows[a], rows[b]) for a, b in pairs):
+        macs, params = _video(dear) / _video(cheap), _millions(dear) / _millions(cheap)
+        names = f"{dear.label} ({dear.top1}) to {cheap.label} ({cheap.top1})"
+        yield f"{names}: {macs:.1f} x the multiply-adds, {params:.1f} x the parameters"
+
+
+def _video_row(row, one):
+    crops, clips = row.views
+    cells = [row.label, row.data or "-", _short(row.top1), grouped(_clip(row))]
+    return [*cells, f"{crops} x {clips}", f"{_video(row):,.0f}", f"{_video(row) / one:.2f}", f"{_millions(row):.1f}"]
+
+
+def _clip(row):
+    return costs(row.config).macs / 1e9 if row.config else row.gmacs
+
+
+def _millions(row):
+    return costs(row.config).params / 1e6 if row.config else row.params
+
+
+def _video(row):
+    return _clip(row) * row.views[0] * row.views[1]
+
+
+def _memory():
+    """Block by block: MViT-B beside ViT-B."""
+    models = [costs(CONFIG[name]).lines[1:-1] for name in ("mvit_b_16x4", "vit_b_8f")]
+    blocks = [plan(CONFIG[name]).blocks for name in ("mvit_b_16x4", "vit_b_8f")]
+    rows = []
+    for index in range(len(models[0])):
+        cells = [(b[index], m[index]) if index < len(m) else None for b, m in zip(blocks, models)]
+        rows.append([str(index)] + [text for cell in cells for text in _memory_cells(cell)])
+    totals = [f"**{sum(line.activation_bytes for line in m) / 1e6:.0f}**" for m in models]
+    largest = [f"**{max(line.attention_bytes for line in m) / 1e6:.0f}**" for m in models]
+    rows.append(["**all, largest**", "", totals[0], largest[0], "", totals[1], largest[1]])
+    head = ["block", "MViT-B: queries x keys", "MB kept", "MB attention", "ViT-B: queries x keys", "MB kept", "MB attention"]
+    return f"""## Memory, block by block
+
+MB of float32 for one clip: what a block keeps for its backward pass, and its attention weights, which this package makes
+twice and never keeps (`ops/attend.py`).
+
+{markdown(head, rows)}"""
+
+
+def _memory_cells(cell):
+    if cell is None:
+        return ["", "", ""]
+    block, line = cell
+    sizes = f"{block.tokens_q:,} x {block.tokens_kv:,}"
+    return [sizes, f"{line.activation_bytes / 1e6:.1f}", f"{line.attention_bytes / 1e6:.1f}"]
+
+
+def _complexity():
+    rows = [row for name in ("mvit_b_16x4", "vit_b_8f") for row in _complexity_rows(name)]
+    head = ["", "blocks", "THW", "D", "h", "time, 1e9", "G counted", "ratio", "memory, 1e6", "M floats counted", "ratio"]
+    return f"""## The complexity of Sec. 3.1
+
+Pooling attention of D channels and h heads on T x H x W tokens, with queries pooled f_Q-fold and keys f_K-fold, grows like
+
+- time THW D (D + THW / (f_Q f_K)),
+- memory THW h (D / h + THW / (f_Q f_K)).
+
+`costs.attention_complexity` evaluates both; here they are summed over the blocks of each stage, beside what is counted: the
+attention's multiply-adds; the floats a block keeps (16 to 20 THW D with its MLP, where queries are not pooled) and its
+attention weights. By hand the multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / (f_Q f_K) (queries, keys and values;
+the output; scores and their sum), so the ratio lies between 2 (long sequences) and 4 (wide ones), but for pooling's own
+convolutions. The paper's design shows in the column of time: THW falls 64-fold from the first stage to the last, D grows
+8-fold, and the mean block of a stage takes between 0.5 and 2 (1e9) all along.
+
+{markdown(head, rows)}"""
+
+
+def _complexity_rows(name):
+    p, account = plan(CONFIG[name]), costs(CONFIG[name])
+    for stage in sorted({block.stage for block in p.blocks}):
+        blocks = [block for block in p.blocks if block.stage == stage]
+        lines = [line for line in account.lines if line.stage == stage]
+        time, memory = (sum(both) for both in zip(*map(attention_complexity, blocks)))
+        macs = sum(map(attention_macs, blocks))
+        floats = sum(line.activation_bytes + line.attention_bytes for line in lines) / FLOAT32_BYTES
+        last = blocks[-1]
+        cells = [f"{name}, stage {stage + 1}", len(blocks), f"{last.tokens_in - last.cls:,}", last.dim_attn, last.heads]
+        cells += [f"{time / 1e9:.2f}", f"{macs / 1e9:.2f}", f"{macs / time:.2f}"]
+        yield [*map(str, cells), f"{memory / 1e6:.1f}", f"{floats / 1e6:.1f}", f"{floats / memory:.2f}"]
+
+
+def _reversible():
+    """Activations against depth."""
+    reversible = CONFIG["rev_mvit_b_16x4"]
+    configs = [replace(reversible, depths=(1, 2, third, 2)) for third in (2, 11, 22, 44)]
+    rows = [[str(c.depth), _kept(replace(c, reversible=False)), _kept(c)] for c in configs]
+    return f"""### Depth for free
+
+MB of float32 kept for the backward pass of one clip, Rev-MViT-B with more and more blocks in its third stage: a chain of
+reversible blocks keeps its last result and rebuilds the others.
+
+{markdown(["blocks", "not reversible", "reversible"], rows)}"""
+
+
+def _kept(config):
+    return f"{costs(config).activation_bytes / 1e6:.0f}"
+
+
+def markdown(head, rows):
+    """A Markdown table; all columns but the first are numbers, on the right."""
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def _short(value):
+    """As it was printed."""
+    return "" if value is None else str(value)
+
+
+def _signed(percent):
+    return "" if percent is None else f"{percent:+.1f} %"

@@ -1,0 +1,140 @@
+"""What is in a video or a picture: decode it, run a model on some views of it, average what the views say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..backend import tree as trees
+from ..backend.arrays import from_host, to_host
+from ..backend.outputs import is_drawn_here
+from ..data import clip_times, cover_of, crop_corners, cut, frames_at, labels_for, normalise, track_of
+from ..data.clips import FPS
+from ..data.media import files_in, is_media, is_picture
+from ..model.forward import check_params, forward
+from ..ops.softmax import softmax_array
+
+TAU = 4  # frames of 1/30 s between a clip's, of "16 x 4": where nobody knows better
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model says about a file, and the view in the middle of those it saw."""
+
+    path: Path
+    labels: tuple[str, ...]  # of the classes
+    probabilities: np.ndarray  # (classes,): the mean of `of_views`
+    of_views: np.ndarray  # (clips x crops, classes), after softmax
+    views: tuple[int, int]  # clips, crops
+    duration: float  # seconds, of the film; 0 for a picture
+    seconds: np.ndarray  # (T,) since the first frame: when the frames of the middle view are shown
+    frames: np.ndarray  # (T, H, W, C) uint8: the middle view as one sees it
+    clip: np.ndarray  # (1, T, H, W, C): the same as the model gets it
+
+    def top(self, count=5):
+        """[(label, probability)], the most probable class first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.labels[k], float(self.probabilities[k])) for k in order]
+
+
+def classify(
+    params,
+    config,
+    path,
+    *,
+    views: tuple[int, int] = (5, 1),
+    tau: float = TAU,
+    labels: tuple[str, ...] | None = None,
+    normalisation: str | tuple | None = None,
+    progress: Callable[[int, int], None] | None = None,
+):
+    """The classes of a video or a picture by a model.   -> Result
+
+    views          (clips, crops): clips uniform in time times crops uniform in space; the paper's is (5, 1). Where the film
+                   is no longer than a clip, and for a picture, all clips would be one, and it goes in once
+    tau            frames of 1/30 s from one frame of a clip to the next: the 4 of "16 x 4"
+    labels         of the classes; None: as `labels_for` names them
+    normalisation  as `normalise` has it; None: "imagenet" for models of one frame, "clip" for grey ones, else "video"
+    progress       called with (views done, views in all) after each
+
+    A model of one frame sees single frames of a film; a model of clips sees a picture as a film that stands still. The
+    views go through the model one by one, and their probabilities (not their scores) are averaged.
+
+    Raises FileNotFoundError or ValueError, for an unreadable file, parameters that do not fit, or impossible views.
+    """
+    _check(params, config, views)
+    labels = labels_for(config.num_classes) if labels is None else _named(labels, config)
+    how = normalisation or default_normalisation(config)
+    track = track_of(path)
+    duration = track.duration if len(track.times) > 1 else 0.0
+    clips = views[0] if duration > config.frames * tau / FPS else 1
+    times = clip_times(track.duration, config.frames, tau, clips)
+    frames = frames_at(path, times.ravel(), cover=cover_of(config.size_hw), grey=config.channels == 1, track=track)
+    frames = frames.reshape(*times.shape, *frames.shape[1:])  # (clips, T, h, w, C)
+    corners = crop_corners(frames.shape[2:4], config.size_hw, views[1])
+
+    like, said = trees.leaves(params)[0], []
+    all_views = [(clip, corner) for clip in range(clips) for corner in corners]
+    for clip, corner in all_views:
+        x = normalise(cut(frames[clip], corner, config.size_hw), how, like.dtype)[None]
+        said.append(_probabilities(params, x, config, like))
+        if progress:
+            progress(len(said), len(all_views))
+    seen = cut(frames[clips // 2], corners[views[1] // 2], config.size_hw)
+    of_views = np.concatenate(said)
+    return Result(
+        path=Path(path),
+        labels=tuple(labels),
+        probabilities=of_views.mean(0),
+        of_views=of_views,
+        views=(clips, views[1]),
+        duration=duration,
+        seconds=times[clips // 2],
+        frames=seen,
+        clip=normalise(seen, how, like.dtype)[None],
+    )
+
+
+def default_normalisation(config):
+    """What a model of this config was most probably trained with."""
+    if config.channels == 1:
+        return "clip"
+    return "imagenet" if config.frames == 1 else "video"
+
+
+def media_in(folder, left_out=None):
+    """The videos and pictures in a folder and the folders inside it, by their endings, sorted; hidden ones are left out.
+
+    So are the pictures that this package drew, such as the contact sheets of last time: `left_out`, a list, gets those.
+    """
+    shown = [path for path in files_in(folder) if is_media(path)]
+    drawn = {path for path in shown if is_picture(path) and is_drawn_here(path)}
+    if left_out is not None:
+        left_out += sorted(drawn)
+    return [path for path in shown if path not in drawn]
+
+
+def _probabilities(params, clip, config, like):
+    """(1, T, H, W, C) -> (1, classes), float64"""
+    scores = to_host(forward(params, from_host(clip, like), config)).astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise ValueError("the scores of a model are finite; this one gives NaN or infinity: check its weights")
+    return softmax_array(scores)
+
+
+def _check(params, config, views):
+    check_params(params, config)
+    whole = len(views) == 2 and all(isinstance(n, int) and n >= 1 for n in views)
+    if not whole:
+        raise ValueError(f"views are clips x crops, whole numbers >= 1; came {views!r}: give such as (5, 3)")
+    if config.channels not in (1, 3):
+        raise ValueError(f"files hold grey or RGB pictures; this model has {config.channels} channels: call forward yourself")
+
+
+def _named(labels, config):
+    if len(labels) != config.num_classes:
+        raise ValueError(f"there is a label for each of the {config.num_classes} classes; came {len(labels)}: pass them all")
+    return labels

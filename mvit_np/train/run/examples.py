@@ -1,0 +1,153 @@
+"""Which examples a run learns from and is tested on: noted at its start, and compared before it goes on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...backend.plain_text import ENCODING, are, plain, some
+from .run_folder import EXAMPLES, classes_in
+
+COLUMNS = ["part", "name", "class", "bytes_or_sha256"]
+PARTS = {"train": "to learn from", "tests": "to test on"}
+DIGITS = 16  # of a clip's SHA-256
+
+
+@dataclass(frozen=True)
+class Record:
+    """The classes of a run, and its examples: (name, class, bytes of the file or SHA-256 of the clip) by part."""
+
+    classes: tuple[str, ...]
+    rows: dict  # {"train": [...], "tests": [...]}
+
+    @property
+    def table(self):
+        """As CSV, for people and for `check`."""
+        return _csv([COLUMNS, *((part, *row) for part, rows in self.rows.items() for row in rows)])
+
+    @property
+    def summary(self):
+        """What a snapshot keeps of it."""
+        return {"classes": list(self.classes), **{part: _summary(rows) for part, rows in self.rows.items()}}
+
+
+def record_of(task, recipe):
+    """The `Record` of a task.   recipe: with whole paths"""
+    sets = {"train": (task.train, recipe.data), "tests": (task.tests, recipe.tests)}
+    return Record(tuple(task.train.classes), {part: _rows(*found) for part, found in sets.items()})
+
+
+def check(record, saved, folder, changed_is_meant=False):
+    """A sentence about the examples where they are others than the run had when it was saved, else "".
+
+    Raises ValueError where the classes are others, and where the examples are and `changed_is_meant` does not say so. Of a
+    run of an earlier version, which noted no examples, the classes alone are compared.
+    """
+    classes = noted_classes(saved)
+    noted = saved["data"] if classes else {}
+    _check_classes(classes or classes_in(folder) or record.classes, record.classes, folder)
+    now = record.summary
+    others = [part for part in PARTS if part in noted and noted[part] != now[part]]
+    if not others:
+        return ""
+    before = _rows_in(Path(folder) / EXAMPLES)
+    changes = "; ".join(_change(part, before[part], noted[part], record.rows[part]) for part in others)
+    if changed_is_meant:
+        return f"the data are others than the run in {folder} had so far, and it goes on with them: {changes}"
+    raise ValueError(
+        f"a run keeps its examples, and the data of the one in {folder} are others now: {changes}. Bring them back, or go on "
+        "with them as they are by --data-changed"
+    )
+
+
+def noted_classes(saved):
+    """The names of the classes in the state of a snapshot; None in one of an earlier version."""
+    noted = saved.get("data")
+    found = noted.get("classes") if isinstance(noted, dict) else None
+    return tuple(found) if isinstance(found, list) else None
+
+
+# -- the rows ---------------------------------------------------------------------------------------------------------
+
+
+def _rows(data, place):
+    """[(name, class, bytes or SHA-256)] of a data set, in order; files are named from the set's folder on."""
+    if data is None:
+        return []
+    root = Path(place) if place and os.path.isdir(place) else Path(place or "").parent
+    names = [data.classes[label] for label in data.labels]
+    return [(_name(data.name_of(index), root), name, _content(data, index)) for index, name in enumerate(names)]
+
+
+def _name(name, root):
+    path = Path(name)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else name
+
+
+def _content(data, index):
+    """What differs where an example of the same name is another one."""
+    if hasattr(data, "clips"):
+        return hashlib.sha256(np.ascontiguousarray(data.clips[index])).hexdigest()[:DIGITS]
+    try:
+        return str(os.path.getsize(data.name_of(index)))
+    except OSError:
+        return ""
+
+
+def _summary(rows):
+    return {"count": len(rows), "sha256": hashlib.sha256(_csv(rows).encode(**ENCODING)).hexdigest()}
+
+
+def _csv(rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _rows_in(path):
+    """The rows of an examples.csv by part; none where it cannot be read."""
+    found = {part: [] for part in PARTS}
+    try:
+        with open(path, newline="", **ENCODING) as file:
+            for part, *row in csv.reader(file):
+                if part in PARTS:
+                    found[part].append(tuple(row))
+    except (OSError, ValueError, csv.Error):
+        return {part: [] for part in PARTS}
+    return found
+
+
+# -- what is other ----------------------------------------------------------------------------------------------------
+
+
+def _check_classes(before, now, folder):
+    if before == now:
+        return
+    gone, new = [name for name in before if name not in now], [name for name in now if name not in before]
+    said = [f"{some(names)} {are(names)} {what}" for what, names in {"gone": gone, "new": new}.items() if names]
+    raise ValueError(
+        f"a run keeps its classes, and of those in {folder} {' and '.join(said) or 'the order is another'}: name them as "
+        f"before ({some(before)}), or begin another run"
+    )
+
+
+def _change(part, before, noted, now):
+    """In words, with an example of each kind where the table of those before is the one that was noted."""
+    if _summary(before) != noted:
+        return f"the {len(now)} examples {PARTS[part]} are not those it had"
+    old, new = ({name: rest for name, *rest in rows} for rows in (before, now))
+    both = [name for name in old if name in new]
+    kinds = {
+        "gone": [name for name in old if name not in new],
+        "new": [name for name in new if name not in old],
+        "of another class": [name for name in both if old[name][0] != new[name][0]],
+        "of another content": [name for name in both if old[name][0] == new[name][0] and old[name][1] != new[name][1]],
+    }
+    said = [f"{len(names)} {are(names)} {kind}, such as {plain(names[0])}" for kind, names in kinds.items() if names]
+    return f"of {len(before)} examples {PARTS[part]}, {', '.join(said) or 'the order is another'}"

@@ -1,0 +1,110 @@
+"""A run before its first step, or before the step at which it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from ...backend import tree as trees
+from ...backend.arrays import is_array, to_device
+from ..distributed import Alone
+from ..loop import State, begin
+from . import examples
+from . import task as tasks
+from .recipe import Recipe, from_plain
+from .run_folder import claim, look_into, steps_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is ready to go, or to go on."""
+
+    folder: Path
+    recipe: Recipe
+    task: tasks.Task
+    comm: Any
+    loader: Any
+    state: State  # where it begins
+    steps: int  # in all
+    seconds: float  # of training so far
+    best: float | None  # accuracy in a test so far
+    lock: Any  # a context in which this process alone writes into the folder
+    say: Callable  # takes a sentence that the user should read
+    begun_in: str  # the folder that the recipe's relative paths start from
+    data: Any  # what a snapshot keeps of the examples, where this process writes
+    renewed: bool  # whether that is not what the snapshot says that it goes on from
+    said: set = field(default_factory=set)  # what need not be said again
+    finished: Event = field(default_factory=Event)  # set once the model is written
+
+    @property
+    def writes(self):
+        """Whether this process is the one that writes."""
+        return self.comm.rank == 0
+
+
+def prepare(recipe, folder, *, resume=False, data_changed=False, read=(), comm=None, say=None):
+    """The `Job` of a recipe (None: that of the run in `folder`), begun or with `resume` taken up at its newest snapshot.
+
+    data_changed   go on also where the examples are others than the run had so far
+    read           files that the recipe is from, which are not written over
+    say            called with a sentence about whatever is left out or goes otherwise than one would expect
+
+    Raises ValueError or FileNotFoundError where the folder is another run's or cannot be written, the recipe is impossible,
+    or the data have other classes, or without `data_changed` other examples, than the run had so far.
+    """
+    comm, say, found = comm or Alone(), say or (lambda sentence: None), None
+    if comm.rank == 0:
+        looked = look_into(folder, recipe, resume, read)
+        for sentence in looked.said:
+            say(sentence)
+        found = asdict(looked.recipe), asdict(looked.placed), looked.begun_in, looked.state
+    plain, plain_placed, begun_in, saved = comm.broadcast(found)
+    recipe, placed = from_plain(plain), from_plain(plain_placed)
+    _check_machine(recipe, comm)
+    task = tasks.task_of(placed)
+    record, renewed = _noted(task, placed, saved, folder, data_changed, say) if comm.rank == 0 else (None, False)
+    loader = tasks.loader_of(recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}"))
+    steps = steps_of(recipe, loader.steps_per_epoch)
+    state = _taken_up(saved, recipe.device) if saved else _begun(placed, task, comm)
+    lock = claim(folder, recipe, begun_in, task.train.classes, record.table) if record else nullcontext()
+    seconds, best = (saved["seconds"], saved["best"]) if saved else (0.0, None)
+    data = record and record.summary
+    return Job(Path(folder), recipe, task, comm, loader, state, steps, seconds, best, lock, say, begun_in, data, renewed)
+
+
+def _noted(task, placed, saved, folder, data_changed, say):
+    """(record of the examples, whether they are others than before), once it is known that the run may go on with them."""
+    for sentence in tasks.notes_of(task.train, task.tests):
+        say(sentence)
+    record = examples.record_of(task, placed)
+    sentence = examples.check(record, saved, folder, data_changed) if saved else ""
+    if sentence:
+        say(sentence)
+    return record, bool(sentence)
+
+
+def _check_machine(recipe, comm):
+    """Before anything that takes time, and before anything is written."""
+    to_device([], recipe.device)
+    if recipe.graph and comm.size > 1:
+        raise ValueError(f"a graph holds the step of one process, came {comm.size} processes: give --graph false")
+
+
+def _begun(recipe, task, comm):
+    params = comm.broadcast(to_device(tasks.parameters(recipe, task.config), recipe.device))
+    return begin(params, tasks.optimizer_of(recipe, params), recipe.ema)
+
+
+def _taken_up(saved, device):
+    """The state in a snapshot, in new arrays: an optimiser works in place."""
+
+    def placed(tree):
+        return trees.map(lambda leaf: to_device(np.array(leaf), device) if is_array(leaf) else leaf, tree)
+
+    return State(saved["step"], placed(saved["params"]), placed(saved["optimizer"]), placed(saved["average"]))

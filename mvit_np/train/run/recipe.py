@@ -1,0 +1,259 @@
+"""What one chooses for a run: one frozen dataclass of plain values, from a TOML file, the command line, or both.
+
+The defaults are the paper's (Sec. D.1 of arXiv 2104.11227, Kinetics). What D.1 leaves open is as in the authors' published
+config and says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from dataclasses import dataclass, field, replace
+
+from ...data.sets.builtin import BUILTIN
+from ...model.presets import PRESETS, Preset
+from .recipe_fields import (
+    ASPECT,
+    COUNT,
+    FIELDS,
+    MAGNITUDE,
+    MAYBE_AREA,
+    MAYBE_TEXT,
+    NATURAL,
+    NOT_NEGATIVE,
+    PATHS,
+    POSITIVE,
+    SHARE,
+    SHARE_ABOVE_0,
+    SHARE_BELOW_1,
+    SWITCH,
+    TAU,
+    TEXT,
+    TWO_SHARES,
+    VIEWS,
+    one_of,
+    shown,
+)
+from .toml_text import BEGUN_IN, table_in
+
+
+def _option(default, kind, about):
+    metadata = {"kind": kind, "about": about}
+    return field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a run goes. Raises ValueError where a value is impossible, with the rule and what came."""
+
+    # the model and its data
+    model: str = _option("mvit_b_16x4", TEXT, "a preset")
+    model_fields: dict = _option({}, FIELDS, "fields of MViTConfig that differ from the preset's: --model.drop_path 0.1")
+    weights: str | None = _option(None, MAYBE_TEXT, "a file of parameters to start from; none: random ones")
+    data: str | None = _option(None, MAYBE_TEXT, "a built-in set, a folder of class/video.mp4, or a CSV of path and label")
+    tests: str | None = _option(None, MAYBE_TEXT, "the same for the tests; none: the built-in set's own, of others no tests")
+    train_clips: int = _option(0, NATURAL, "how many to make, where a built-in set lets one choose; 0: its own number")
+    test_clips: int = _option(0, NATURAL, "the same for its tests")
+    tau: float | None = _option(None, TAU, "frames of 1/30 s from one frame of a clip to the next; left out: the model's own")
+    normalise: str = _option("video", one_of("video", "imagenet", "clip"), "what is done to the pixels")
+    directed: bool = _option(False, SWITCH, "left and right matter to the classes: clips are not flipped, turned or sheared")
+
+    # one clip, changed: all its frames alike
+    crop_area: tuple | None = _option((0.08, 1.0), MAYBE_AREA, "share of the picture a crop takes; none: the centre, whole")
+    crop_aspect: tuple = _option((3 / 4, 4 / 3), ASPECT, "width : height of a crop")
+    flip: float = _option(0.5, SHARE, "of the clips are mirrored")
+    rand_layers: int = _option(4, NATURAL, "RandAugment: operations a clip")
+    rand_magnitude: float = _option(7.0, MAGNITUDE, "RandAugment: how strong, of 10")
+    rand_deviation: float = _option(0.5, NOT_NEGATIVE, "RandAugment: deviation of the magnitude (published config)")
+    rand_p: float = _option(0.5, SHARE, "RandAugment: probability of each operation")
+    erasing: float = _option(0.25, SHARE, "of the clips lose a rectangle to noise")
+
+    # clips of a batch together
+    repeats: int = _option(2, COUNT, "times an example is in a batch, each time changed otherwise")
+    mixup: float = _option(0.8, NOT_NEGATIVE, "alpha of Mixup's Beta(alpha, alpha); 0: no Mixup")
+    cutmix: float = _option(1.0, NOT_NEGATIVE, "alpha of CutMix; 0: no CutMix")
+    switch: float = _option(0.5, SHARE, "of the mixed pairs are cut, the others blended, where both are on")
+    mix_p: float = _option(1.0, SHARE, "of the pairs are mixed")
+    smoothing: float = _option(0.1, SHARE_BELOW_1, "label smoothing")
+
+    # the steps
+    epochs: float = _option(200.0, POSITIVE, "times the examples are gone through; may be a fraction")
+    batch: int = _option(512, COUNT, "clips a step, on all ranks together")
+    accumulate: int = _option(1, COUNT, "parts that a rank's clips are taken in, for memory; the gradient is the whole's")
+    optimizer: str = _option("adamw", one_of("adamw", "sgd"), "adamw, or sgd with momentum")
+    rate: float = _option(1.6e-3, POSITIVE, "learning rate at its peak, for `rate_batch` clips; in proportion for others")
+    rate_batch: int = _option(512, COUNT, "the number of clips that the three rates are given for")
+    start_rate: float = _option(1.6e-5, NOT_NEGATIVE, "learning rate that the warm-up starts from (published config)")
+    end_rate: float = _option(1.6e-5, NOT_NEGATIVE, "learning rate at the end of the half-cosine")
+    warmup: float = _option(30.0, NOT_NEGATIVE, "epochs over which the rate rises")
+    betas: tuple = _option((0.9, 0.999), TWO_SHARES, "AdamW: memory of the two running means (published config)")
+    epsilon: float = _option(1e-8, POSITIVE, "AdamW: added to the root (published config)")
+    momentum: float = _option(0.9, SHARE_BELOW_1, "SGD")
+    nesterov: bool = _option(True, SWITCH, "SGD: Nesterov's momentum")
+    weight_decay: float = _option(0.05, NOT_NEGATIVE, "of matrices and filters; vectors and positions do not decay")
+    no_decay: tuple = _option((), PATHS, "parameter paths that do not decay either, such as head.w or blocks.*.attn.*")
+    layer_decay: float = _option(1.0, SHARE_ABOVE_0, "factor on the rate from a block to the one before it; 1: none")
+    clip_norm: float = _option(1.0, POSITIVE, "largest norm of a gradient (published config)")
+    ema: float = _option(0.0, SHARE_BELOW_1, "decay of the running mean of the parameters, which is then tested; 0: none")
+    non_finite: str = _option("stop", one_of("stop", "skip"), "what to do at a loss or gradient of NaN or infinity")
+    checkpoint: bool = _option(False, SWITCH, "keep only the blocks' inputs and run each a second time: less memory, slower")
+
+    # tests
+    test_every: float = _option(10.0, POSITIVE, "epochs from one test to the next; the last step is always followed by one")
+    views: tuple = _option((5, 1), VIEWS, "clips in time x crops in space of a test")
+
+    # the machine
+    seed: int = _option(0, NATURAL, "of everything that is drawn")
+    device: str = _option("cpu", TEXT, "cpu, cuda or cuda:N")
+    precision: str = _option(
+        "float32", one_of("float32", "tf32", "bf16"), "what the factors of matrix products are rounded to; all else is float32"
+    )
+    graph: bool = _option(False, SWITCH, "a device replays the whole step as a CUDA graph; the same result")
+    workers: int = _option(2, NATURAL, "threads that read clips ahead; 0: none. The clips are the same")
+    ahead: int = _option(2, COUNT, "batches that may wait")
+    save_steps: int = _option(0, NATURAL, "steps from one snapshot to the next; 0: by the clock alone")
+    save_minutes: float = _option(10.0, NOT_NEGATIVE, "minutes from one snapshot to the next; 0: by the steps alone")
+    keep: int = _option(3, COUNT, "snapshots that are kept, the best one besides")
+
+    def __post_init__(self):
+        if self.tau is None:
+            object.__setattr__(self, "tau", _tau_of(self.model))
+        for f in dataclasses.fields(self):
+            object.__setattr__(self, f.name, f.metadata["kind"].fitting(f.name, getattr(self, f.name), f.default))
+        _check_together(self)
+
+    @classmethod
+    def from_toml(cls, path=None, changes=None, base=None):
+        """The recipe of a file, with `changes` {name: value or text} over it.
+
+        base   one of RECIPES, on which both build; without it the one that the file names as `recipe`, or the paper's
+
+        `[model]` of a file is a table: `preset` and fields of MViTConfig. Raises FileNotFoundError, or ValueError for a file
+        that is no TOML, an unknown name (the nearest is suggested) and an impossible value.
+        """
+        table = {} if path is None else table_in(path)
+        table.pop(BEGUN_IN, None)
+        named = table.pop("recipe", None)
+        name = named if base is None else base
+        try:
+            recipe = changed(cls() if name is None else known(name), table)
+        except ValueError as problem:
+            raise ValueError(f"{path}: {problem}" if path else str(problem)) from None
+        given = {"tau": table["tau"]} if "tau" in table else {}  # it holds for another model too
+        return changed(recipe, given | (changes or {}))
+
+
+def _tau_of(model):
+    """A preset's. Whether there is such a preset is found out when its config is asked for."""
+    found = PRESETS.get(model) if isinstance(model, str) else None
+    return found.tau if found else Preset.tau
+
+
+# What may differ when a run is taken up again: where and how fast it goes, and what to do where it cannot go on as it was.
+MAY_DIFFER = ("non_finite", "device", "graph", "workers", "ahead", "save_steps", "save_minutes", "keep")
+
+
+def known(name):
+    """One of RECIPES. Raises ValueError for another name, with the nearest."""
+    if not isinstance(name, str) or name not in RECIPES:
+        raise ValueError(f"there is no recipe {shown(name)}: {_nearest(name, RECIPES)}they are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def changed(recipe, changes):
+    """The recipe with other values, {name: value or text}; `model.NAME` is a field of the model's config."""
+    new, model_fields = {}, dict(recipe.model_fields)
+    changes = {name.replace("-", "_"): value for name, value in changes.items()}
+    for name, value in changes.items():
+        if name.startswith("model.") and name != "model.preset":
+            model_fields[name.removeprefix("model.")] = FIELDS.parsed(value)
+        else:
+            name = "model" if name == "model.preset" else name
+            new[name] = _field(name).metadata["kind"].parsed(value)
+    if new.get("model", recipe.model) != recipe.model:  # another preset is meant as it is
+        model_fields = {key: value for key, value in model_fields.items() if f"model.{key}" in changes}
+        new.setdefault("tau", None)
+    return replace(recipe, **{"model_fields": model_fields} | new)
+
+
+def differing(ours, theirs):
+    """The names of the fields in which two recipes differ and the outcome of a run with them."""
+    names = [f.name for f in dataclasses.fields(Recipe) if f.name not in MAY_DIFFER]
+    return [name for name in names if getattr(ours, name) != getattr(theirs, name)]
+
+
+def located(recipe, folder=None, say=None):
+    """The recipe with whole paths: relative ones start from `folder`, or from the current one where they lead nowhere there.
+
+    folder   None: the current one
+    say      called with a sentence for each path that is taken from the current folder instead
+    """
+    places = {name: _place(getattr(recipe, name), folder, say) for name in ("weights", "data", "tests")}
+    return replace(recipe, **places)
+
+
+def _place(name, folder, say):
+    if name is None or name in BUILTIN:
+        return name
+    there, here = os.path.abspath(os.path.join(folder or "", name)), os.path.abspath(name)
+    if os.path.exists(there) or not os.path.exists(here):
+        return there
+    if say:
+        say(f"the run was begun in {folder}, where there is no {name} now: the one in the current folder is taken")
+    return here
+
+
+def from_plain(fields):
+    """The recipe of `dataclasses.asdict(recipe)`, also after a way through JSON."""
+    for name in fields:
+        _field(name)
+    return Recipe(**fields)
+
+
+def _field(name):
+    fields = {f.name: f for f in dataclasses.fields(Recipe)}
+    if name not in fields:
+        raise ValueError(f"a recipe has no field {name!r}: {_nearest(name, fields)}`mvit-np train --help` lists them")
+    return fields[name]
+
+
+def _nearest(name, names):
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def _check_together(r):
+    if r.end_rate > r.rate or r.start_rate > r.rate:
+        raise ValueError(f"rate is the peak, came {r.rate} under start_rate {r.start_rate} or end_rate {r.end_rate}: raise it")
+    if r.accumulate > r.batch:
+        raise ValueError(f"a part holds a clip, came {r.accumulate} parts of {r.batch} clips: accumulate less")
+    if r.batch % r.repeats:
+        raise ValueError(f"repeats divide the batch, came {r.repeats} for {r.batch} clips: give a multiple of {r.repeats}")
+    if (r.mixup or r.cutmix) and r.mix_p and r.batch % 2:
+        raise ValueError(f"clips are mixed in pairs, came a batch of {r.batch}: give an even one, or mix_p = 0")
+    if r.graph and r.device == "cpu":
+        raise ValueError("a graph is replayed by a GPU, came graph = true for device cpu: give graph = false, or device = cuda")
+    if r.graph and r.accumulate > 1:
+        raise ValueError(f"a graph holds a batch in one part, came {r.accumulate}: give accumulate = 1, or graph = false")
+
+
+RECIPES = {
+    "paper": Recipe(),  # Kinetics-400 on 128 GPUs: give `data` and `tests`
+    "small": Recipe(  # eight directions of moving digits: under a minute on two cores
+        model="mvit_micro", data="moving_digits", normalise="clip", crop_area=(0.6, 1.0), rand_layers=2, erasing=0.1,
+        repeats=1, mixup=0.2, epochs=4.0, batch=32, rate=1.5e-3, rate_batch=32, start_rate=0.0, end_rate=1.5e-5, warmup=0.5,
+        ema=0.99, test_every=1.0, views=(1, 1), save_minutes=1.0,
+    ),
+    "gpu": Recipe(  # the same task in 64 x 64 pixels, 3.0 M parameters: a few minutes on a large GPU
+        model="mvit_micro", model_fields={"size": 64, "dim": 64, "depths": (1, 2, 3)}, data="moving_digits_64",
+        crop_area=None, rand_layers=0, erasing=0.1, repeats=1, mixup=0.0, cutmix=0.0, epochs=40.0, batch=128, rate=1e-3,
+        rate_batch=128, start_rate=0.0, end_rate=1e-5, warmup=2.0, ema=0.999, test_every=4.0, views=(1, 1), device="cuda",
+        precision="tf32", graph=True, save_minutes=1.0,
+    ),
+    "smoke": Recipe(  # a few steps with everything switched on: seconds, learns nothing
+        model="mvit_micro", model_fields={"dim": 8, "depths": (1, 1)}, data="moving_digits", train_clips=64, test_clips=16,
+        normalise="clip", repeats=2, epochs=1.0, batch=8, accumulate=2, rate=1e-3, rate_batch=8, start_rate=0.0,
+        end_rate=1e-5, warmup=0.25, ema=0.9, layer_decay=0.9, test_every=1.0, views=(1, 1), save_steps=2, workers=1,
+    ),
+}  # fmt: skip

@@ -1,0 +1,167 @@
+"""The folder of a run: whose it is, and what is in it. What is written stays, whatever comes after."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...backend import outputs
+from ...backend.plain_text import ENCODING
+from ...weights.load import BEST, MODEL
+from ..metrics import METRICS, read_rows
+from . import snapshot
+from .recipe import Recipe, differing, from_plain, located
+from .toml_text import BEGUN_IN, table_in, to_toml
+
+RECIPE, SNAPSHOTS = "recipe.toml", "snapshots"
+CLASSES, EXAMPLES, CURVES = "classes.txt", "examples.csv", "curves.png"
+LOCK = ".lock"
+WRITTEN = (RECIPE, METRICS, SNAPSHOTS, CLASSES, EXAMPLES, CURVES, MODEL, BEST, LOCK)  # all that a run writes into its folder
+STATE = {  # what a snapshot of a run holds; those of earlier versions lack `data` and `begun_in`
+    "seconds": (int, float), "best": (int, float, type(None)), "params": dict, "average": (dict, type(None)),
+    "optimizer": object, "recipe": dict, "config": dict,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """The run that a folder is for."""
+
+    recipe: Recipe  # as it was given
+    placed: Recipe  # the same with whole paths
+    begun_in: str  # the folder that its relative paths start from
+    state: Any  # of the newest snapshot, or None
+    said: list  # sentences about it
+
+
+def look_into(path, recipe, resume=False, read=()):
+    """What there is of the run that `path` is for, as `Found`; nothing is written.
+
+    recipe   what was asked for; None: that of the run there
+    read     files that it is from
+    Raises ValueError where a run is there and `resume` does not ask for it, or it is one of another recipe, and where the
+    folder holds what is not a run's.
+    """
+    path = Path(path)
+    state, said = snapshot.latest(path / SNAPSHOTS, needs=STATE)
+    rows = read_rows(path / METRICS)
+    if state is None and not rows:  # nothing was learned here
+        if recipe is None:
+            raise ValueError(f"there is no run to go on with in {path}: give its folder, or a recipe to begin one")
+        placed = located(recipe)
+        outputs.check_own(path, "train", WRITTEN)
+        _check_beginning(path, placed, read, (MODEL, BEST))
+        return Found(recipe, placed, os.getcwd(), None, said)
+    if not resume:
+        raise ValueError(f"{path} holds a run already: go on with it by --resume, or give another folder with --out")
+    old, begun_in = _of_state(state) if state else recipe_in(path)
+    placed = located(old, begun_in, said.append)
+    if state is None:
+        said.append(f"the run in {path} has no snapshot yet: it begins anew")
+        _check_beginning(path, placed, read, (MODEL, BEST) if _had_snapshots(rows) else (MODEL,))
+    return Found(*_same_recipe(old, placed, recipe, path), begun_in or os.getcwd(), state, said)
+
+
+def _had_snapshots(rows):
+    """Whether a run went on after its first test, which it saves. (best.npz is written the moment before.)"""
+    return any(row["test_accuracy"] is not None for row in rows[:-1])
+
+
+def recipe_in(path):
+    """(recipe, the folder that its relative paths start from, or None) of the run in a folder."""
+    file = Path(path) / RECIPE
+    return Recipe.from_toml(file), _text(table_in(file).get(BEGUN_IN))
+
+
+def _of_state(state):
+    return from_plain(state["recipe"]), _text(state.get(BEGUN_IN))
+
+
+def _text(value):
+    return value if isinstance(value, str) else None
+
+
+def classes_in(path):
+    """The names of the classes of the run in a folder; None where it has no list."""
+    file = Path(path) / CLASSES
+    return tuple(file.read_text(**ENCODING).removesuffix("\n").split("\n")) if file.is_file() else None
+
+
+def steps_of(recipe, steps_per_epoch):
+    """The number of steps of a run."""
+    return max(round(recipe.epochs * steps_per_epoch), 1)
+
+
+def is_finished(path, recipe):
+    """Whether the run in a folder did its last step, as its metrics.csv tells; true where that tells nothing."""
+    rows = read_rows(Path(path) / METRICS)
+    if not rows or not (rows[-1]["epoch"] or 0) > 0:
+        return True
+    done, epochs = rows[-1]["step"], rows[-1]["epoch"]
+    return done >= steps_of(recipe, round(done / epochs))
+
+
+def claim(path, recipe, begun_in, classes, examples):
+    """Write the recipe, the names of the classes and the table of examples; the file whose closing gives the folder free.
+
+    Raises ValueError or OSError where it cannot be written, and ValueError where another process has claimed it. (Where the
+    system or the disk has no locks, nobody is told of another.)
+    """
+    path = Path(path)
+    names = "".join(f"{label}\n" for label in classes)
+    outputs.make_folder(path)
+    outputs.make_folder(path / SNAPSHOTS)
+    ours = (path / LOCK).exists()
+    outputs.claim(path, "train", WRITTEN)
+    lock = _locked(path)
+    if ours:
+        outputs.sweep(path)
+    for name, text in {RECIPE: to_toml(recipe, begun_in), CLASSES: names, EXAMPLES: examples}.items():
+        outputs.write(path / name, text)
+    return lock
+
+
+def _check_beginning(path, placed, read, models):
+    """Raise ValueError where a run that begins would write over a model, or into what it reads."""
+    for name in models:
+        if (path / name).exists():
+            raise ValueError(
+                f"{path} holds the {name} of an earlier run, which this one would write over: move it away, or give another "
+                "folder with --out"
+            )
+    tables = [Path(name) for name in (placed.data, placed.tests) if name and os.path.exists(name)]
+    outputs.check_not_read([path / name for name in WRITTEN], [*read, *tables, *filter(None, [placed.weights])])
+    outputs.check_apart(path, tables)
+
+
+def _locked(path):
+    """A file that this process holds a lock on. The system takes the lock away with the process, however it ends."""
+    with outputs.telling(path / LOCK):
+        lock = open(path / LOCK, "w")
+    with suppress(ImportError):  # not on Windows
+        import fcntl
+
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            if problem.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise ValueError(f"another process trains in {path}: wait for its end, or give another --out") from None
+    return lock
+
+
+def _same_recipe(old, placed, new, path):
+    """The recipe to go on with, and the same with whole paths: the old one, on the machine of the new one."""
+    if new is None:
+        return old, placed
+    asked = located(new)
+    if names := differing(placed, asked):
+        name = names[0]
+        raise ValueError(
+            f"the run in {path} has {name} = {getattr(placed, name)!r}, you ask for {getattr(asked, name)!r}: a run goes on as "
+            "it began; leave that out, or give another folder with --out"
+        )
+    return replace(new, weights=old.weights, data=old.data, tests=old.tests), asked

@@ -1,0 +1,245 @@
+"""Snapshots of a run: its whole state in a file, from which it goes on as if it had never stopped.
+
+A file is an .npz without pickles: each array under its path in the state, and one JSON text with everything else and with
+the places of the arrays. Behind it stands a line with the SHA-256 of all bytes before it. It gets its name only when it is
+whole and on the disk (`backend/outputs.py`), so a process may be killed at any moment; what a power cut or a bad disk does to
+it later, the checksum tells, and the snapshot before it is taken.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ...backend.arrays import is_array, to_host
+from ...backend.outputs import replacing, sweep, telling
+from ...backend.plain_text import plain
+from ...weights.formats import npz_file
+from ...weights.formats.files import SEAL, SEAL_BYTES
+from ...weights.formats.stored_zip import directory
+
+VERSION = 1  # of what is written; a file of a later one is refused
+TEXT = "$snapshot"  # the entry with the JSON text; keys of a state do not begin with $
+NAME = re.compile(r"step_(\d{8,})(\.best)?\.npz")  # best: an earlier version's mark of the best so far, which now is best.npz
+CHUNK = 1 << 20  # bytes
+
+
+class _TooNew(ValueError):
+    """A snapshot that a later version wrote: an older one beside it is not taken for that."""
+
+
+def save(folder, state, keep=3):
+    """Write a snapshot and return its path; then all go but the `keep` newest (and what an earlier version marked as best).
+
+    folder  for the snapshots of one run alone; made where it is missing
+    state   a dict with the whole number "step", nested from dicts with strings as keys, lists and tuples; its leaves are
+            arrays of numbers in either library, int, float, bool, str and None
+
+    On return the file is on the disk. Raises OSError in one sentence where it cannot be written (a full disk); there is then
+    no part of it, and earlier ones are as they were. Raises TypeError or ValueError for a state that is not as above.
+    """
+    text, arrays = _packed(state)
+    if keep < 1:
+        raise ValueError(f"at least one snapshot is kept; came keep={keep}: give 1 or more")
+    folder = Path(folder)
+    path = folder / f"step_{state['step']:08d}.npz"
+    with telling(path):
+        _make(folder)
+        with replacing(path) as file:
+            _write(file, arrays, text)
+        _sync(folder)
+    _tidy(folder, state["step"], keep)
+    return path
+
+
+def latest(folder, best=False, needs=None):
+    """(state, said): the newest snapshot that can be read, and a sentence about each skipped.
+
+    best    of those alone that an earlier version marked as the best so far
+    needs   {name: kinds of value} that a state must have to be one of the run's
+
+    As it was saved, with arrays as C-contiguous NumPy arrays; (None, []) where the folder has no snapshot or is not there.
+    Raises ValueError where it has some and none can be read, and where one is of a later version than this package reads.
+    """
+    said = []
+    for _, is_best, path in _snapshots(folder):
+        if best and not is_best:
+            continue
+        try:
+            return read(path, needs), said
+        except _TooNew:
+            raise
+        except (ValueError, OSError) as problem:
+            said.append(f"{problem}: the snapshot before it is taken")
+    if said:
+        which = "best snapshot" if best else "snapshot"
+        raise ValueError(f"no {which} of the {len(said)} in {folder} can be read: move them away to go on without")
+    return None, said
+
+
+def read(path, needs=None):
+    """The state in one file. Raises ValueError where it is damaged, no snapshot or of a later version, else OSError."""
+    from ... import __version__
+
+    header, arrays = _contents(path)
+    if header["version"] > VERSION:
+        raise _TooNew(
+            f"{path} is a snapshot of version {header['version']} by mvit_np {plain(header['package'])}; mvit_np {__version__} "
+            f"reads up to version {VERSION}: upgrade it"
+        )
+    try:
+        state = _filled(header["state"], arrays)
+    except (KeyError, TypeError, RecursionError) as problem:
+        raise ValueError(f"{path} is not whole (its text names {plain(problem)}, which it does not hold)") from None
+    _check_has(path, state, {"step": int, **(needs or {})})
+    return state
+
+
+# -- the state as text and arrays -------------------------------------------------------------------------------------
+
+
+def _packed(state):
+    """The JSON text and {path: array} of a state."""
+    from ... import __version__
+
+    step = state.get("step") if isinstance(state, dict) else None
+    if type(step) is not int or step < 0:
+        raise TypeError(f"a state is a dict with a whole number from 0 on as its 'step'; came {step!r}: say which step it is")
+    arrays = {}
+    header = {"version": VERSION, "package": __version__, "state": _stripped(state, "", arrays)}
+    return json.dumps(header, indent=1), arrays
+
+
+def _stripped(value, path, arrays):
+    """The state with {"$array": path} where an array was, which goes to `arrays`."""
+    if isinstance(value, dict):
+        return {_key(key, path): _stripped(child, f"{path}.{key}" if path else key, arrays) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        children = [_stripped(child, f"{path}.{index}", arrays) for index, child in enumerate(value)]
+        return children if isinstance(value, list) else {"$tuple": children}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if not is_array(value) or value.dtype.name not in npz_file.NUMBERS:
+        came = getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"a state holds arrays of numbers, int, float, bool, str and None; came {came} at {path}: convert it")
+    if path in arrays:
+        raise ValueError(f"each array of a state has a path of its own; two are at {path}: take the dots out of the keys")
+    arrays[path] = to_host(value)
+    return {"$scalar" if isinstance(value, np.generic) else "$array": path}
+
+
+def _key(key, path):
+    if not isinstance(key, str) or key.startswith("$") or not key.isprintable():
+        raise TypeError(f"keys of a state are printable strings that do not begin with $; came {key!r} in {path!r}: rename it")
+    return key
+
+
+def _check_has(path, found, kinds):
+    """Raise ValueError where a dict lacks one of these names, or its value is of another kind."""
+    for name, kind in kinds.items():
+        if name not in found or not isinstance(found[name], kind):
+            came = f"is a {type(found[name]).__name__}" if name in found else "is missing"
+            raise ValueError(f"{path} is not whole (its {name} {came})")
+
+
+def _filled(value, arrays):
+    if isinstance(value, list):
+        return [_filled(child, arrays) for child in value]
+    if not isinstance(value, dict):
+        return value
+    match list(value.items()):
+        case [("$array", path)]:
+            return arrays[path]
+        case [("$scalar", path)]:
+            return arrays[path][()]
+        case [("$tuple", children)]:
+            return tuple(_filled(child, arrays) for child in children)
+    return {key: _filled(child, arrays) for key, child in value.items()}
+
+
+# -- the file ---------------------------------------------------------------------------------------------------------
+
+
+class _Npz(io.FileIO):
+    """A snapshot's file as if it ended before the seal."""
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        return super().seek(offset - SEAL_BYTES if whence == os.SEEK_END else offset, whence)
+
+
+def _write(file, arrays, text):
+    npz_file.write(file, arrays, {TEXT: text})
+    file.flush()
+    file.write(_seal(file.name, file.tell()))
+
+
+def _contents(path):
+    """(header, {path: array}). Raises ValueError where a single byte is not as it was written."""
+    size = os.path.getsize(path) - SEAL_BYTES
+    with _Npz(path) as file:
+        file.seek(max(size, 0))
+        if file.read() != _seal(path, size):
+            raise ValueError(f"{path} is cut short, damaged or no snapshot (its checksum differs)")
+        try:
+            arrays, metadata = npz_file.read(file, directory(file))
+            header = json.loads(metadata.get(TEXT, "null"))
+        except (ValueError, RecursionError) as problem:
+            raise ValueError(f"{path} cannot be read ({plain(problem)})") from None
+    _check_has(path, header if isinstance(header, dict) else {}, {"version": int, "package": str, "state": dict})
+    return header, arrays
+
+
+def _seal(path, size):
+    """What stands behind the first `size` bytes of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while size > 0 and (chunk := file.read(min(size, CHUNK))):
+            digest.update(chunk)
+            size -= len(chunk)
+    return SEAL.format(digest.hexdigest()).encode()
+
+
+# -- the folder -------------------------------------------------------------------------------------------------------
+
+
+def _snapshots(folder):
+    """(step, whether it was the best, path) of each file with a snapshot's name, the newest first."""
+    found = [(NAME.fullmatch(path.name), path) for path in Path(folder).glob("step_*.npz")]
+    return sorted([(int(match[1]), bool(match[2]), path) for match, path in found if match], reverse=True)
+
+
+def _make(folder):
+    """The folder, on the disk too, and without what was left half-written in it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync(path.parent)
+    sweep(folder)
+
+
+def _sync(folder):
+    """Wait until the names in a folder are on the disk."""
+    if os.name == "nt":
+        return  # folders cannot be opened there
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as problem:
+        if problem.errno not in (errno.EINVAL, errno.EBADF):  # some network file systems have no such thing
+            raise
+    finally:
+        os.close(handle)
+
+
+def _tidy(folder, step, keep):
+    """Delete what is not kept. Files of later steps stay: they could not be read, or another course of the run wrote them."""
+    files = [path for at, marked, path in _snapshots(folder) if at <= step and not marked]
+    for path in files[keep:]:
+        path.unlink(missing_ok=True)

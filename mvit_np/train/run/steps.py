@@ -1,0 +1,153 @@
+"""The steps of a run. On a device each is queued as a whole; then a few numbers of it are read, which is all it waits for."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
+
+from ...backend.arrays import array_module, from_host, to_host
+from ...backend.precision import use_precision
+from ...model.forward import forward
+from ..guard import NotFinite, check_step
+from ..loop import fit
+from . import task as tasks
+
+
+class Numbers(NamedTuple):
+    """What is read of a step, on the host."""
+
+    loss: float
+    norm: float  # of the gradient
+    accuracy: float  # on the batch
+    stopping: bool  # whether any rank wants to end
+
+
+def steps(job, stop):
+    """(`fit`'s Step, its `Numbers`) of each step from the job's state on.   stop: see `run`
+
+    Raises NotFinite, unless the recipe says to skip such steps.
+    """
+    batches, guard = _Batches(job), _Guard(job)
+    with closing(batches), closing(_fit(job, batches, guard, stop)) as queued:
+        while True:
+            with use_precision(job.recipe.precision):  # for as long as the step takes: who drives this has a precision too
+                if (step := next(queued, None)) is None:
+                    return
+                batches.fetch()
+                loss, norm, accuracy, wish = _read(step)
+                guard.look(loss, norm)
+            stopping = wish > 0 or (job.comm.size == 1 and bool(stop()))
+            yield step, Numbers(loss, norm, round(accuracy, 6), stopping)  # of float32
+
+
+def _fit(job, batches, guard, stop):
+    recipe, state = job.recipe, job.state
+
+    def share(value, aux):
+        numbers = array_module(value).empty(2, dtype=value.dtype)
+        numbers[0] = tasks.accuracy(*aux)
+        numbers[1] = float(job.comm.size > 1 and bool(stop()))  # one process is asked later: a graph would record what it says
+        return numbers
+
+    return fit(
+        tasks.loss_of(recipe, job.task.config),
+        state.params,
+        batches,
+        rate=tasks.rate_of(recipe, job.steps, job.loader.steps_per_epoch),
+        clip_norm=recipe.clip_norm,
+        optimizer=tasks.optimizer_of(recipe, state.params),
+        state=state,
+        parts=recipe.accumulate,
+        ema=recipe.ema,
+        comm=job.comm,
+        share=share,
+        guard=guard,
+        graph=recipe.graph,
+    )
+
+
+def _read(step):
+    """Loss, norm and what was shared, by one copy from the device."""
+    numbers = array_module(step.loss).empty(4, dtype=step.loss.dtype)
+    numbers[0], numbers[1], numbers[2:] = step.loss, step.norm, step.shared
+    return to_host(numbers).tolist()
+
+
+class _Batches:
+    """(clips, targets, generator of the masks) of the steps that are left, where the parameters are."""
+
+    def __init__(self, job):
+        self._there, self._fetched = job.recipe.device != "cpu", []
+        self._made = _made(job)
+
+    def fetch(self):
+        """Hand the next batch to the device while that works on the step before. What goes wrong is told by `__next__`."""
+        if self._there:
+            try:
+                self._fetched += islice(self._made, 1)
+            except Exception as problem:
+                self._fetched.append(problem)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        batch = self._fetched.pop() if self._fetched else next(self._made)
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
+
+    def close(self):
+        """End the loader's threads."""
+        self._made.close()
+
+
+def _made(job):
+    like, first = job.state.params["head"]["w"], job.state.step
+    with closing(job.loader.batches(first, job.steps)) as batches:
+        for index, arrays in enumerate(batches, first):
+            yield *(from_host(array, like) for array in arrays), tasks.masks(job.recipe, index, job.comm.rank, like)
+
+
+class _Guard:
+    """Steps that are not finite stop the run, or are skipped and said.
+
+    On the host that is seen before the parameters change. On a device whether to stop is seen when the step is queued and its
+    numbers are read: the next one then does not come, and nothing of it is written. Whether to skip has to be seen before the
+    parameters change, so a device is then waited for a second time (but with a graph, whose steps change nothing then).
+    """
+
+    def __init__(self, job):
+        self._job, self._check = job, None
+        self._stops, self._later = job.recipe.non_finite == "stop", job.recipe.device != "cpu"
+
+    def __call__(self, index, params, batch, loss, grads, norm):
+        """What `fit` asks: why not to learn from this batch, or ""."""
+        self._check = partial(self._checked, index, params, batch, grads)
+        if self._stops and self._later:
+            return ""
+        try:
+            self._check(loss, norm)
+        except NotFinite as problem:
+            if self._stops:
+                raise
+            self._job.say(f"skipped: {problem}")
+            return str(problem)
+        return ""
+
+    def look(self, loss, norm):
+        """Raise NotFinite where the step's numbers are not, unless it was skipped. The gradients are let go."""
+        check, self._check = self._check, None
+        if self._stops and self._later:
+            check(loss, norm)
+
+    def _checked(self, index, params, batch, grads, loss, norm):
+        job = self._job
+
+        def probe(tap):
+            drawn = tasks.masks(job.recipe, index, job.comm.rank, batch[0])
+            return forward(params, batch[0], job.task.config, rng=drawn, tap=tap)
+
+        check_step(loss, grads, step=index + 1, names=lambda: job.loader.names_at(index), probe=probe, norm=norm)

@@ -1,0 +1,204 @@
+"""What a recipe's words stand for: the model's config and parameters, the data sets, the loss, the optimiser."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...backend.arrays import default_rng, from_host, to_host
+from ...backend.plain_text import plain, some
+from ...data.augment import augmentation
+from ...data.clips import cover_of
+from ...data.draws import MASKS, START, draw
+from ...data.film_table import FilmTable
+from ...data.loader import Loader
+from ...data.mixing import mix
+from ...data.sets.builtin import BUILTIN, builtin
+from ...model.config import MViTConfig
+from ...model.forward import forward, init
+from ...model.presets import preset
+from ...model.resize import resize
+from ...ops import cross_entropy
+from ...weights import load
+from ..decay import decays_except
+from ..evaluate import Views
+from ..layer_decay import layer_factors
+from ..loop import Optimizer
+from ..optimizer import adamw, adamw_numbers, adamw_state, sgd, sgd_numbers, sgd_state
+from ..schedule import warmup_cosine
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned from what."""
+
+    config: MViTConfig
+    train: Any  # data sets
+    tests: Any  # or None
+    directed: bool  # left and right matter to the classes
+
+    def views(self, recipe):
+        """What a test shows the model."""
+        return Views(self.config.size_hw, *recipe.views, recipe.normalise)
+
+
+def task_of(recipe):
+    """The `Task` of a recipe. Raises ValueError or FileNotFoundError for a name, a folder or a config that is none."""
+    if recipe.data is None:
+        raise ValueError(f"a run learns from data: give {' or '.join(BUILTIN)}, a folder of class/video.mp4, or a CSV file")
+    base = model_config(recipe)
+    train, tests = data_sets(recipe.data, base, recipe)
+    if recipe.tests is not None:
+        tests = data_sets(recipe.tests, base, recipe, train.classes)[0 if recipe.tests not in BUILTIN else 1]
+    config = _fitting(base, train, recipe)
+    if tests is not None:
+        tests = counted_in(train.classes, tests, recipe.tests or recipe.data)
+    return Task(config, train, tests, recipe.directed or train.direction_sensitive)
+
+
+def counted_in(classes, data, name):
+    """The data set with labels that count these classes; it may have fewer of them. ValueError where it has others."""
+    classes = tuple(classes)
+    if others := [label for label in data.classes if label not in classes]:
+        raise ValueError(
+            f"a test has the model's {len(classes)} classes; {name} has {len(data.classes)}, and {plain(others[0])} is none of "
+            f"the model's ({some(classes)}): give data that the model was trained for"
+        )
+    if tuple(data.classes) == classes:
+        return data
+    places = np.array([classes.index(label) for label in data.classes])
+    return replace(data, labels=places[data.labels], classes=classes)
+
+
+def notes_of(*data):
+    """What the data sets have to say about files that they left out, each sentence once."""
+    return tuple(dict.fromkeys(note for one in data if one is not None for note in one.notes))
+
+
+def model_config(recipe, **also):
+    """The preset with the recipe's own fields. Raises ValueError for a field that is none, with the nearest."""
+    names = [f.name for f in dataclasses.fields(MViTConfig)]
+    for name in recipe.model_fields:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            meant = f"did you mean 'model.{near[0]}'? " if near else ""
+            raise ValueError(f"a model has no field 'model.{name}': {meant}They are those of MViTConfig")
+    return replace(preset(recipe.model), **recipe.model_fields | also)
+
+
+def data_sets(name, config, recipe, classes=None):
+    """(train, tests) of a built-in set; of a folder or a CSV file (all of it, None).
+
+    classes   in the order of the model's outputs; None: as the files have them
+    """
+    if name in BUILTIN:
+        sizes = {"train": recipe.train_clips, "test": recipe.test_clips}
+        return builtin(name, **{part: count for part, count in sizes.items() if count})
+    path = Path(name)
+    if not path.exists():
+        near = difflib.get_close_matches(path.name, BUILTIN, n=1)
+        meant = f"did you mean {near[0]!r}" if near else f"the built-in ones are {', '.join(BUILTIN)}"
+        raise ValueError(
+            f"there is no data set {path.name!r}, and no folder or table {path.absolute()}: {meant}, or check the path"
+        )
+    make = FilmTable.from_folder if path.is_dir() else FilmTable.from_csv
+    cover, grey = cover_of(config.size_hw), config.channels == 1
+    return make(path, config.frames, recipe.tau, cover, grey, classes=classes, direction_sensitive=recipe.directed), None
+
+
+def _fitting(base, data, recipe):
+    """The config with as many classes as the data have, and where they are in memory their frames and colours."""
+    found = {"num_classes": len(data.classes)}
+    if hasattr(data, "clips"):
+        found |= {"frames": data.clips.shape[1], "channels": data.clips.shape[4]}
+    for name, value in found.items():
+        given = recipe.model_fields.get(name, value)
+        if given != value:
+            raise ValueError(f"the data have {name} {value}, the recipe says {given}: leave out model.{name}")
+    return replace(base, **found)
+
+
+def parameters(recipe, config):
+    """The parameters to start from: random ones, or those of a file, its head anew where the classes are others."""
+    params = init(config, draw(recipe.seed, START))
+    if recipe.weights is None:
+        return params
+    found, theirs = load(recipe.weights)
+    if (theirs.frames, theirs.size_hw) != (config.frames, config.size_hw):
+        found, theirs = resize(found, theirs, frames=config.frames, size=config.size)
+    heads = {"num_classes": config.num_classes, "dropout": config.dropout, "drop_path": config.drop_path}
+    if replace(theirs, **heads, size=config.size) != config:
+        raise ValueError(f"{recipe.weights} is another model than {recipe.model} with the recipe's fields: correct `model`")
+    return found | {"head": params["head"]} if theirs.num_classes != config.num_classes else found
+
+
+def loader_of(recipe, task, comm, on_broken):
+    """The batches of a run, this rank's part of each."""
+    mixing = recipe.mix_p and (recipe.mixup or recipe.cutmix)
+    return Loader(
+        task.train,
+        batch=recipe.batch,
+        augment=augmentation(recipe, task.config.size_hw, task.directed),
+        seed=recipe.seed,
+        workers=recipe.workers,
+        repeats=recipe.repeats,
+        shard=(comm.rank, comm.size),
+        ahead=recipe.ahead,
+        mix=partial(mix, mixup=recipe.mixup, cutmix=recipe.cutmix, switch=recipe.switch, p=recipe.mix_p) if mixing else None,
+        on_broken=on_broken,
+    )
+
+
+def masks(recipe, step, rank, like):
+    """The generator of what stochastic depth and dropout drop in a step, in the array library of `like`."""
+    return default_rng([recipe.seed, MASKS, step, rank], like)
+
+
+def loss_of(recipe, config):
+    """loss(params, (clips, targets, masks)) -> (value, (logits, targets))"""
+
+    def loss(params, batch):
+        clips, targets, masks = batch
+        logits = forward(params, clips, config, rng=masks, checkpoint=recipe.checkpoint)
+        return cross_entropy(logits, targets, smoothing=recipe.smoothing), (logits, targets)
+
+    return loss
+
+
+def scores_of(params, config):
+    """clips on the host -> logits on the host, as tests want them."""
+    like = params["head"]["w"]
+    return lambda clips: to_host(forward(params, from_host(clips, like), config))
+
+
+def optimizer_of(recipe, params):
+    """The recipe's `Optimizer`."""
+    common = {"weight_decay": recipe.weight_decay}
+    if recipe.layer_decay != 1:
+        common["factors"] = layer_factors(params, recipe.layer_decay)
+    if recipe.no_decay:
+        common["decay_mask"] = decays_except(*recipe.no_decay)
+    if recipe.optimizer == "sgd":
+        update = partial(sgd, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+        return Optimizer(sgd_state, update, sgd_numbers)
+    update = partial(adamw, betas=recipe.betas, eps=recipe.epsilon, **common)
+    return Optimizer(adamw_state, update, partial(adamw_numbers, betas=recipe.betas))
+
+
+def rate_of(recipe, steps, steps_per_epoch):
+    """The learning rate as a function of the step."""
+    scale = recipe.batch / recipe.rate_batch
+    rates = {"peak": recipe.rate, "start": recipe.start_rate, "end": recipe.end_rate}
+    rates = {name: rate * scale for name, rate in rates.items()}
+    return lambda step: warmup_cosine(step, steps, warmup=round(recipe.warmup * steps_per_epoch), **rates)
+
+
+def accuracy(logits, targets):
+    """The share of clips whose class (of a mixed clip: the one with the larger share) scores highest; 0-d, where they are."""
+    return (logits.argmax(-1) == targets.argmax(-1)).mean()

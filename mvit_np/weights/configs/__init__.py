@@ -1,0 +1,1 @@
+"""The config that belongs to parameters: by their shapes, or by the text inside the file."""

@@ -1,0 +1,254 @@
+"""Which config parameters belong to: by their shapes, and where shapes cannot tell, by a preset or by convention."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, replace
+
+from ...model.config import MViTConfig
+from ...model.forward import check_params
+from ...model.presets import PRESETS, preset
+from .conventions import candidates
+from .shapes import relative_grid, visible
+
+# Fields in which a file may differ from the model that it was made from.
+OF_THE_FILE = ("frames", "size", "channels", "num_classes", "unpooled_kv", "uneven")
+IN_TRAINING_ALONE = ("dropout", "drop_path")
+LABELS = {
+    "frames": "frames",
+    "size": "size",
+    "depths": "stages",
+    "heads": "heads",
+    "cube_stride": "cube stride",
+    "stride_q": "query stride",
+    "stride_kv": "key-value stride",
+    "adaptive_kv": "adaptive keys",
+    "pool": "pooling",
+    "pool_kernel": "pool kernel",
+    "mask_unit": "mask unit",
+    "mask_unit_stages": "mask unit stages",
+    "residual_pooling": "residual pooling",
+    "mean_before_norm": "mean pooling (mean_before_norm)",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence about where a config is from. `assumed`: neither shapes nor preset nor caller told it."""
+
+    text: str
+    assumed: bool = False
+
+    def __str__(self):
+        return self.text
+
+
+def config(params, like=None, hints=None, **told):
+    """(config, notes) of parameters in our layout; notes is a tuple of `Note`.
+
+    like    a preset's name or an MViTConfig: decides what shapes cannot tell
+    hints   fields that the layout of a file tells (`layouts.hints`)
+    told    fields of MViTConfig: these count before all else
+    Raises ValueError where `like` and the shapes disagree, and where no config has these shapes.
+    """
+    return recognised(params, like, hints, **told)[:2]
+
+
+def recognised(params, like=None, hints=None, **told):
+    """As `config`, and besides the name of the preset that it is like, or None."""
+    if "bridge" in params:
+        raise ValueError("a factorised encoder (ViViT) is read with its config alone: load a file that mv.save wrote")
+    check_fields(told)
+    told = (hints or {}) | told
+    seen = visible(params, told.get("depths"))
+    if like is not None:
+        return _as_like(params, seen, told, like), (), like if isinstance(like, str) else None
+    if matches := list(_matching_presets(params, seen, told)):
+        return _nearest(params, matches, seen, told)
+    return *_conventional(params, seen, told), None
+
+
+def tau_of(name, config):
+    """The `tau` of a preset's name, where the config has as many frames; else, and for None, None."""
+    return PRESETS[name].tau if name in PRESETS and PRESETS[name].config.frames == config.frames else None
+
+
+def check_fields(told):
+    """Raise TypeError for names that are no fields of MViTConfig."""
+    if unknown := told.keys() - {field.name for field in dataclasses.fields(MViTConfig)}:
+        raise TypeError(f"MViTConfig has no field {', '.join(sorted(unknown))}: give such as stride_kv=(1, 4, 4)")
+
+
+def config_of(like):
+    """The MViTConfig of a preset's name, or itself."""
+    if not isinstance(like, (str, MViTConfig)):
+        raise TypeError(f"like is a preset's name or an MViTConfig; came {type(like).__name__}: give such as 'mvit_b_16x4'")
+    return preset(like) if isinstance(like, str) else like
+
+
+def _as_like(params, seen, told, like):
+    base, name = config_of(like), repr(like) if isinstance(like, str) else "the config given"
+    for field, value in seen.items():
+        wanted = told.get(field, getattr(base, field))
+        if wanted != value and field not in OF_THE_FILE:
+            raise ValueError(f"like is a model of these shapes; {name} has {field} {wanted}, the file {value}: give another")
+    found = _filled(params, seen, told, base)
+    check_params(params, found)
+    return found
+
+
+def _filled(params, seen, told, base):
+    """`base` with the grid and the classes of the parameters."""
+    blocks, fields = params["blocks"], {"channels": seen["channels"], "num_classes": seen["num_classes"]}
+    stride, pool, kernel = (told.get(field, getattr(base, field)) for field in ("stride_kv", "pool", "pool_kernel"))
+    if stride is not None and pool == "conv" and not isinstance(kernel, str):
+        fields["unpooled_kv"] = tuple(i for i, block in enumerate(blocks) if "pool_k" not in block["attn"])
+    stride = told.get("cube_stride", base.cube_stride)
+    return made(base, fields | _grid(params, seen, stride, told, {"frames": base.frames, "size": base.size}) | told)
+
+
+def made(base, fields):
+    """`base` with these fields. Grids that a stride does not divide are rounded up, where a config can be so."""
+    try:
+        return replace(base, **fields)
+    except ValueError as problem:
+        try:
+            return replace(base, **{"uneven": True} | fields)
+        except ValueError:
+            raise problem from None
+
+
+def _grid(params, seen, cube_stride, told, usual):
+    """What position tables tell of {"frames", "size"}, without what was told; the usual ones where those fit too."""
+    if seen["positions"] == "none":
+        return {}
+    usual = usual | told
+    t, cells = _cells(params, seen, cube_stride, told, usual.get("frames"))
+    found = {"frames": t * cube_stride[0]} if t else {}
+    if "size" not in told:
+        found["size"] = _size(cells, cube_stride[1:], usual.get("size"), seen["positions"] == "relative")
+    return {field: value for field, value in found.items() if field not in told}
+
+
+def _frame(size, stride):
+    """(h, w) of the tokens of a frame of `size` pixels."""
+    h, w = ((size, size) if isinstance(size, int) else size)[:2]
+    return h // stride[0], w // stride[1]
+
+
+def _size(cells, stride, usual, relative):
+    """Pixels of so many tokens a frame: the usual size, or a square. (Relative tables are those of a square around it.)"""
+    if usual is not None:
+        h, w = _frame(usual, stride)
+        if cells == (max(h, w) ** 2 if relative else h * w):
+            return usual
+    side = math.isqrt(cells)
+    if side * side != cells:
+        raise ValueError(f"{cells} positions in a frame make no square: give size=(H, W) in pixels")
+    return side * stride[0] if stride[0] == stride[1] else (side * stride[0], side * stride[1])
+
+
+def _cells(params, seen, cube_stride, told, frames):
+    """Tokens along time (None: not told) and in a frame, of the first stage."""
+    if seen["positions"] == "relative":
+        t, side = relative_grid(params["blocks"][0]["attn"])
+        return t, side * side
+    if seen["positions"] == "joint":
+        rows = len(params["pos_embed"]) - seen["cls_token"]
+        if "size" in told:
+            cells = math.prod(_frame(told["size"], cube_stride[1:]))
+            return max(rows // max(cells, 1), 1), cells
+        t = _time_of(rows, frames // cube_stride[0] if frames else 0, seen["cube_kernel"][0] == 1)
+        return t, rows // t
+    temporal = params.get("pos_embed_temporal")
+    return (None if temporal is None else len(temporal)), len(params["pos_embed_spatial"])
+
+
+def _time_of(rows, wanted, flat):
+    """The t of t x n x n rows: the wanted one, 1 where cubes are flat, or the most usual."""
+    usual = (wanted, 1, 8, 16, 4, 2) if flat else (wanted, 8, 16, 4, 2, 1)
+    squares = [t for t in usual if t and rows % t == 0 and math.isqrt(rows // t) ** 2 == rows // t]
+    return (squares or [t for t in usual if t and rows % t == 0])[0]
+
+
+def _matching_presets(params, seen, told):
+    for name, known in PRESETS.items():
+        if known.config.dim != seen["dim"] or known.config.depth != len(params["blocks"]):
+            continue  # spares building it
+        try:
+            candidate = _filled(params, seen, told, known.config)
+            check_params(params, candidate)
+        except ValueError:
+            continue
+        yield name, candidate
+
+
+def _nearest(params, matches, seen, told):
+    """The preset that is nearest in what the file decides; those that fit as well but compute something else are named."""
+
+    def far(match):
+        return sum(getattr(PRESETS[match[0]].config, field) != getattr(match[1], field) for field in OF_THE_FILE)
+
+    (name, found), *others = sorted(matches, key=far)
+    hidden = _hidden(params, found, seen, told)
+    notes = [Note(f"{hidden}: taken from preset {name}; give like=... to change it")] if hidden else []
+    if rivals := [other for other, candidate in others if _computed(candidate) != _computed(found)]:
+        notes.append(
+            Note(f"took preset {name}, but {', '.join(rivals)} would fit as well: give like=... to choose", assumed=True)
+        )
+    return found, tuple(notes), name
+
+
+def _computed(found):
+    return replace(found, **dict.fromkeys(IN_TRAINING_ALONE, 0))
+
+
+def _conventional(params, seen, told):
+    fitting, problem = [], None
+    for fields in candidates(params, seen, told, _grid):
+        try:
+            candidate = made(MViTConfig(), fields)
+            check_params(params, candidate)
+        except ValueError as why:
+            problem = problem or why
+            continue
+        fitting.append(candidate)
+        if seen["positions"] != "relative":
+            break  # nothing could tell the others from this one
+    if not fitting:
+        raise ValueError(f"no usual config has these shapes ({problem}): give like=<preset or config>, or fields of MViTConfig")
+    if len({candidate.stride_kv for candidate in fitting}) == 1 and seen["positions"] == "relative":
+        told = told | {"stride_kv": fitting[0].stride_kv}  # by the lengths of the tables
+    hidden = _hidden(params, fitting[0], seen, told)
+    text = f"{hidden}: assumed, as shapes do not tell; give like=<preset or config> to change it"
+    return fitting[0], (Note(text, assumed=True),) if hidden else ()
+
+
+def _hidden(params, found, seen, told):
+    """Those fields, with their values, that no shape tells and nobody told."""
+    conv = any("pool_k" in block["attn"] or "pool_q" in block["attn"] for block in params["blocks"])
+    by_kernel = conv and isinstance(found.pool_kernel, str)
+    relative, shrinks, keys = found.positions == "relative", len(found.depths) > 1, found.stride_kv is not None
+    by_table = (
+        found.positions == "separate" or relative and found.relative_time or found.positions == "joint" and "size" in told
+    )
+    hidden = {
+        "frames": not by_table,
+        "size": True,  # a square, if nothing else
+        "depths": "depths" not in seen,
+        "heads": "heads" not in seen,
+        "cube_stride": any(k % 2 and k > 1 for k in found.cube_kernel),
+        "stride_q": shrinks and not by_kernel and not relative,
+        "stride_kv": not conv or keys and not by_kernel,
+        "adaptive_kv": shrinks and keys and not by_kernel and not relative,
+        "pool": not conv and (shrinks or keys),
+        "pool_kernel": not conv and (shrinks or keys),
+        "mask_unit": found.mask_unit is not None,
+        "mask_unit_stages": found.mask_unit is not None,
+        "residual_pooling": True,
+        "mean_before_norm": True,
+    }
+    return ", ".join(
+        f"{LABELS[field]} {getattr(found, field)}" for field, hides in hidden.items() if hides and field not in told
+    )

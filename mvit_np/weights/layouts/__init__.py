@@ -1,0 +1,1 @@
+"""The names, axes and habits of five code bases."""
