@@ -1,5 +1,7 @@
 """Multiscale Vision Transformers as explicit array maths on NumPy or CuPy, with every gradient checked."""
 
+import importlib
+
 from . import ops
 from .autodiff.checkpoint import checkpoint
 from .autodiff.gradcheck import adjointcheck, gradcheck
@@ -19,6 +21,7 @@ from .ops import cross_entropy
 from .weights import About, convert, inflate, load, save
 
 __version__ = "0.1.0"
+_LOADED_WHEN_ASKED_FOR = ("autodiff", "backend", "cli", "course", "data", "exercises", "model", "studies", "train", "visualize")
 
 __all__ = [
     # a model, from choice to scores
@@ -53,3 +56,14 @@ __all__ = [
     "use_threads",
     "use_precision",
 ]
+
+
+def __getattr__(name):
+    """The other wings: `mv.train`, `mv.data`, `mv.visualize`, `mv.course`, ..."""
+    if name in _LOADED_WHEN_ASKED_FOR:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*__all__, "course", "data", "train", "visualize", "weights"])

@@ -30,7 +30,7 @@ from matplotlib.patches import Rectangle
 import mvit_np as mv
 from mvit_np import ops
 from mvit_np.backend import tiles
-from mvit_np.model.costs import attention_macs
+from mvit_np.model.account import attention_macs
 from mvit_np.model.layers.attention import attention
 from mvit_np.visualize.style import BLUE, GREY, INK, ORANGE, VERMILLION
 

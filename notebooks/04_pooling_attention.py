@@ -27,7 +27,7 @@ import numpy as np
 
 import mvit_np as mv
 from mvit_np import data, ops, visualize
-from mvit_np.model.costs import attention_complexity, attention_macs
+from mvit_np.model.account import attention_complexity, attention_macs
 from mvit_np.model.layers.attention import attention
 from mvit_np.model.layers.block import block
 from mvit_np.model.layers.mlp import mlp

@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mvit_np as mv
-from mvit_np.model.costs import attention_complexity, attention_macs
+from mvit_np.model.account import attention_complexity, attention_macs
 from mvit_np.model.paper import BEYOND, TABLES
 from mvit_np.studies.cost_page import deviations, training_gb
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, SKY, VERMILLION

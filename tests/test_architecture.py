@@ -1,7 +1,9 @@
-"""The design, held: who may import whom, and how long things may get."""
+"""The design, held: which wing may import which, no circles, who alone knows a library, and how long things may get."""
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,46 +15,65 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 
 def name(path):
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    """Such as "ops.attend"; of a folder's __init__ the folder's, "" of the package's own."""
+    return ".".join(part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__")
+
+
+MODULES = {name(path): path for path in FILES}
 
 
 def imports(path):
-    """Absolute names of all modules a file imports, also inside functions."""
+    """(module, name or None) of each import in a file, also inside functions; modules by their absolute names."""
     package = ["mvit_np", *path.relative_to(ROOT).parent.parts]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(part for part in (base, node.module) if part)
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            yield from ((module, alias.name) for alias in node.names)
+
+
+def ours(path):
+    """The modules of the package that a file imports, without "mvit_np."; what a folder's __init__ gives is the folder's."""
+    for module, imported in imports(path):
+        if module.split(".")[0] == "mvit_np":
+            inner = module.removeprefix("mvit_np").removeprefix(".")
+            deeper = f"{inner}.{imported}".removeprefix(".")
+            yield deeper if deeper in MODULES and not _given_by(inner, imported) else inner
+
+
+def _given_by(folder, imported):
+    """Whether `from folder import imported` is a name that the folder's __init__ took from a file of its own."""
+    tree = ast.parse(MODULES[folder].read_text())
+    taken = (node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module)
+    return any(alias.name == imported for node in taken for alias in node.names)
 
 
 @pytest.mark.parametrize(
     "library, owners",
     [
-        ("cupy", {"backend"}),
-        ("cupyx", {"backend", "train.distributed"}),
-        ("autograd", {"autodiff"}),
-        ("scipy", {"backend"}),
-        ("threadpoolctl", {"blas", "bench.machine"}),
-        ("torch", {"bench.peers"}),
-        ("torchvision", {"bench.peers"}),
+        ("cupy", {"backend.arrays"}),
+        ("cupyx", {"backend.arrays", "train.distributed"}),
+        ("autograd", {"autodiff.tape"}),
+        ("scipy", {"backend.arrays"}),
+        ("threadpoolctl", {"backend.blas", "studies.bench.machine"}),
+        ("torch", {"studies.bench.peers"}),
+        ("torchvision", {"studies.bench.peers"}),
         ("matplotlib", {"visualize.*"}),
         ("argparse", {"cli.*"}),
         ("tqdm", {"cli.*"}),
         ("av", {"data.video_file"}),
         ("mpi4py", {"train.distributed"}),
-        ("sklearn", {"data.samples"}),
+        ("sklearn", {"data.sets.samples"}),
         ("skvideo", set()),
-        ("yaml", {"weights.yaml_text"}),
+        ("yaml", {"weights.formats.yaml_text"}),
         ("pickle", set()),
     ],
 )
 def test_only_x_knows_y(library, owners):
     for path in FILES:
-        if any(module.split(".")[0] == library for module in imports(path)):
+        if any(module.split(".")[0] == library for module, _ in imports(path)):
             assert any(re.fullmatch(owner, name(path)) for owner in owners), f"{name(path)} imports {library}"
 
 
@@ -63,156 +84,74 @@ def test_only_the_command_line_prints():
             assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls), name(path)
 
 
-# A part may import itself and what is listed: dependencies point one way.
-ALLOWED = {
-    "tree": [],
-    "backend": ["extras", "tree", "device"],  # device: what CuPy's arrays get besides, loaded when it is asked for
-    "outputs": ["plain_text"],
-    "extras": [],
-    "plain_text": [],
-    "validation": ["sizes"],
-    "config": ["validation"],
-    "specs": [],
-    "sizes": ["specs"],
-    "plan": ["config", "sizes", "specs", "table"],  # table: the printed plan alone
-    "table": ["costs", "units"],
-    "units": [],
-    "presets": ["config"],
-    "costs": ["plan"],
-    "blas": [],
-    "tiles": ["backend", "blas"],
-    "watch": ["blas"],
-    "autodiff": ["tree", "backend", "blas", "watch"],
-    "interpolation": [],
-    "device": ["tree", "backend"],
-    "kernels": ["backend", "device"],
-    "precision": ["backend", "kernels"],
-    "products": ["backend", "device", "precision"],
-    "ops": ["autodiff", "backend", "interpolation", "kernels", "precision", "products", "tiles"],
-    "layers": ["ops", "autodiff", "backend", "reversible"],
-    "checkpoint": ["tree", "autodiff"],
-    "reversible": ["tree", "autodiff", "checkpoint"],
-    "report": [],
-    "finite_differences": ["backend", "report"],
-    "gradcheck": ["tree", "autodiff", "backend", "finite_differences", "report"],
-    "model": ["layers", "autodiff", "checkpoint", "backend", "blas", "tree", "plain_text", "plan", "tiles"],
-    "inspection": ["backend", "model", "ops", "plan"],
-    "resize": ["tree", "backend", "interpolation", "model", "plan"],
-    "paper": ["config", "presets"],
-    "compare": ["costs", "presets", "table"],
-    "cost_page": ["compare", "costs", "paper", "plan"],
-    "weights": [
-        "tree",
-        "backend",
-        "config",
-        "data",  # the names of normalisations
-        "extras",
-        "interpolation",
-        "layers",
-        "model",
-        "outputs",
-        "plain_text",
-        "plan",
-        "presets",
-        "resize",
-    ],
-    "classify": ["tree", "backend", "data", "model", "ops", "outputs", "plain_text", "weights"],
-    "bench": [
-        "autodiff",
-        "backend",
-        "cost_page",
-        "costs",
-        "device",
-        "extras",
-        "model",
-        "ops",
-        "plan",
-        "precision",
-        "presets",
-        "products",
-        "tiles",
-        "train",
-        "tree",
-        "watch",
-        "weights",
-    ],
-    "exercises": ["autodiff", "config", "costs", "layers", "ops", "plan", "presets", "specs"],
-    # data: to evaluate; weights: the format of snapshots; the version is noted in them
-    "train": [
-        "tree",
-        "backend",
-        "autodiff",
-        "data",
-        "device",
-        "extras",
-        "kernels",
-        "outputs",
-        "plain_text",
-        "precision",
-        "presets",
-        "tiles",
-        "weights",
-        "__version__",
-    ],
-    "data": ["blas", "extras", "plain_text"],
-    "runs": [
-        "backend",
-        "classify",
-        "config",
-        "data",
-        "device",
-        "model",
-        "ops",
-        "outputs",
-        "plain_text",
-        "precision",
-        "presets",
-        "resize",
-        "tiles",
-        "train",
-        "tree",
-        "visualize",
-        "weights",
-    ],
-    "experiments": [
-        "backend",
-        "bench",
-        "config",
-        "cost_page",
-        "costs",
-        "data",
-        "demo",
-        "outputs",
-        "presets",
-        "runs",
-        "table",
-        "tiles",
-        "train",
-        "units",
-    ],
-    "visualize": ["plan", "costs", "outputs", "paper", "plain_text", "units", "model", "ops", "backend"],
+# A wing may import itself and those behind it.
+WINGS = {
+    "backend": "",
+    "autodiff": "backend",
+    "ops": "autodiff backend",
+    "model": "ops autodiff backend",
+    "data": "backend",
+    "weights": "data model ops backend",
+    "visualize": "model ops backend",
+    "train": "visualize weights data model ops autodiff backend",
+    "course": "model ops autodiff",
+    "studies": "train weights data model ops autodiff backend",
+    "cli": "studies train visualize weights data model backend",
 }
+VERSION = {"train.run.snapshot", "cli"}  # these take the version from the package's face, which no other file may look at
 
 
-@pytest.mark.parametrize("part", ALLOWED)
-def test_dependencies_point_one_way(part):
+def test_these_are_all_wings():
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert folders == set(WINGS)
+    assert {path.stem for path in ROOT.glob("*.py")} == {"__init__", "__main__", "exercises"}  # the course's old name
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_dependencies_point_one_way(wing):
     for path in FILES:
-        if name(path).split(".")[0] == part:
-            ours = {module.split(".")[1] for module in imports(path) if re.match(r"mvit_np\.\w", module)}
-            assert ours <= {part, *ALLOWED[part]}, f"{name(path)} imports {ours - {part, *ALLOWED[part]}}"
+        if name(path).split(".")[0] == wing:
+            wings = {module.split(".")[0] for module in ours(path) if module or name(path) not in VERSION}
+            assert wings <= {wing, *WINGS[wing].split()}, f"{name(path)} imports {wings - {wing}}"
+
+
+def test_no_import_leads_in_a_circle():
+    arrows = {module: {*ours(path)} - {module, ""} for module, path in MODULES.items() if module}
+    while free := [module for module, others in arrows.items() if not others & arrows.keys()]:
+        for module in free:
+            del arrows[module]
+    assert not arrows, f"on circles or above them: {sorted(arrows)}"
 
 
 def test_nothing_imports_the_command_line():
     for path in FILES:
         if name(path).split(".")[0] not in ("__main__", "cli"):
-            assert not any(module.startswith("mvit_np.cli") for module in imports(path))
+            assert not any(module.split(".")[0] == "cli" for module in ours(path))
+
+
+def test_the_page_on_architecture_names_every_wing():
+    page = (ROOT.parent / "docs/architecture.md").read_text()
+    assert re.findall(r"^\| `(\w+)/` \|", page, re.M) == list(WINGS)
+
+
+def test_the_wings_are_there_when_they_are_asked_for():
+    code = """import mvit_np as mv, sys
+loaded = {name for name in sys.modules if name.startswith("mvit_np.")}
+assert not any(name.startswith(("mvit_np.train", "mvit_np.visualize", "mvit_np.cli", "mvit_np.studies")) for name in loaded)
+assert mv.train.fit and mv.data.decode and mv.visualize.save and mv.course.check and mv.costs.__call__
+import mvit_np.exercises
+from mvit_np.exercises import check
+assert mvit_np.exercises is mv.course and check is mv.course.check
+assert {"train", "data", "visualize", "course", "load"} <= set(dir(mv)) and "importlib" not in dir(mv)
+try:
+    mv.no_such_thing
+except AttributeError as problem:
+    assert "no_such_thing" in str(problem)"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_importing_the_package_needs_no_extra():
     """numpy, autograd and scipy suffice: no matplotlib, av, cupy or torch at import time."""
-    import subprocess
-    import sys
-
     code = "import mvit_np, sys; print([m for m in NAMES if m in sys.modules])".replace(
         "NAMES", "('matplotlib', 'av', 'cupy', 'mpi4py', 'safetensors', 'sklearn', 'torch', 'tqdm', 'yaml')"
     )

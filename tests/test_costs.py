@@ -12,7 +12,8 @@ from mvit_np import MViTConfig, costs, cross_entropy, forward, init, plan, prese
 from mvit_np.autodiff.hooks import watching
 from mvit_np.autodiff.tape import vjp
 from mvit_np.backend import tree
-from mvit_np.model.costs import attention_complexity, attention_macs, skipped_macs
+from mvit_np.model.account import attention_complexity, attention_macs
+from mvit_np.model.costs import skipped_macs
 
 B, VIT, MICRO = (preset(name) for name in ("mvit_b_16x4", "vit_b_8f", "mvit_micro"))
 MAX = {"pool": "max", "pool_kernel": "s+1"}  # the paper's max pooling (Table 15)

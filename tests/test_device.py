@@ -10,7 +10,8 @@ from one_step import one_step
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees
-from mvit_np.backend.arrays import array_module, default_rng, from_host, to_host
+from mvit_np.backend.arrays import array_module, from_host, to_host
+from mvit_np.backend.random import default_rng
 from mvit_np.studies.gradient_cases import TINY, op_cases
 from mvit_np.train import fit
 

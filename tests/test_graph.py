@@ -9,8 +9,8 @@ from device_double import from_host, to_host
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees
-from mvit_np.backend.arrays import default_rng
 from mvit_np.backend.cuda.graph import WARM_UP, Graphed
+from mvit_np.backend.random import default_rng
 from mvit_np.train import fit
 from mvit_np.train.loop import adamw_with
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from gcc_tools import GCC
 
-from mvit_np.backend.arrays import default_rng, memory, plain_arrays, to_host
+from mvit_np.backend.arrays import memory, plain_arrays, to_host
 from mvit_np.backend.cuda.kernel import Kernel
 from mvit_np.backend.cuda.random import PHILOX, Masks, key_of
+from mvit_np.backend.random import default_rng
 from mvit_np.model.layers.stochastic import dropout
 
 device_double.install()

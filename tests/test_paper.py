@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mvit_np import MViTConfig, costs, plan, preset
-from mvit_np.model.costs import attention_complexity
+from mvit_np.model.account import attention_complexity
 from mvit_np.model.paper import BEYOND, TABLES, B, Row, Table
 from mvit_np.studies.cost_page import deviations, markdown, off, page, training_gb
 

@@ -6,7 +6,8 @@ For a function f of arrays, a random cotangent c and a random unit direction u, 
     numeric    (<c, f(x + h u)> - <c, f(x - h u)>) / 2h               from two forward passes
 
 The numeric side is always computed in float64 with h = 1e-4: the error of the central difference is then about h^2, and
-rounding about 1e-16 / h, both far below the tolerance. What is done where the two disagree is in `autodiff/finite_differences.py`.
+rounding about 1e-16 / h, both far below the tolerance. What is done where the two disagree is in
+`autodiff/finite_differences.py`.
 
 A directional derivative along a unit direction in n dimensions is about |gradient| / sqrt(n) in size (its root mean square
 over all directions). Errors are given relative to that and not to the one value, which can be near zero by chance. What

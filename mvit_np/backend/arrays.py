@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.special
 
+from . import tree as trees
 from .install import install
 
 
@@ -100,8 +101,6 @@ def to_device(tree, device="cuda:0"):
 
     Raises ValueError where the name is unknown or there is no CuPy or no such device.
     """
-    from . import tree as trees
-
     if device == "cpu":
         return to_host(tree)
     cupy, number = _cupy_for(device)
@@ -116,8 +115,6 @@ def from_host(host, like):
 
 def to_host(tree):
     """An array, or a dict/list tree of arrays, as NumPy arrays. What is one already is not copied."""
-    from . import tree as trees
-
     return trees.map(lambda x: x.get() if hasattr(x, "get") else np.asarray(x), tree)
 
 
@@ -126,18 +123,6 @@ def synchronize(x):
     xp = array_module(x)
     if xp.__name__ == "cupy":
         xp.cuda.get_current_stream().synchronize()
-
-
-def default_rng(seed, like):
-    """A random generator where `like` lives, so that masks are drawn where they are used.
-
-    On NumPy its own; on a device with tools `device.masks.Masks`, whose `random` is all that masks need.
-    """
-    if device_tools(like) is None:
-        return array_module(like).random.default_rng(seed)
-    from .cuda.random import Masks, key_of
-
-    return Masks(key_of(seed, like))
 
 
 def memory(x):

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import ops
 from ..autodiff.tape import vjp
-from ..model.costs import attention_macs as attention_macs_of_the_model
+from ..model.account import attention_macs as attention_macs_of_the_model
 from .checker import Exercise
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .config import MViTConfig
 from .sizes import block_sizes, embed_size, time_block_sizes
 from .specs import BlockSpec, BridgeSpec, EmbedSpec, HeadSpec
+from .text_table import stage_table
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,6 @@ class Plan:
     head: HeadSpec
 
     def __str__(self):
-        from .text_table import stage_table  # the one look upwards: the printed table also shows what each stage costs
-
         return stage_table(self)
 
 

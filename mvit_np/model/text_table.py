@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .costs import costs
+from .account import account
 from .units import unit_of
 
 HEAD = ("stage", "blocks", "grid", "tokens", "channels", "heads", "stride q", "kv")
@@ -13,17 +13,15 @@ def stage_table(p):
 
     A line for the cube embedding, one a stage, one for the head and the total; a stage's strides are its first block's.
     """
-    account = costs(p.config)
-    units = unit_of(account.params), unit_of(account.macs)
-    cubes, last = p.embed, account.lines[-1]
+    bill = account(p)
+    units = unit_of(bill.params), unit_of(bill.macs)
+    cubes, last = p.embed, bill.lines[-1]
     tokens = p.blocks[0].tokens_in
     rows = [(*HEAD, f"{units[0][1]} params".strip(), f"{units[1][1]} mult-adds".strip())]
-    rows.append(
-        _row("cubes", "", _times(cubes.thw), tokens, cubes.dim, "", _times(cubes.stride), "", [account.lines[0]], units)
-    )
-    rows += [_stage_row(p, account, stage, units) for stage in sorted({block.stage for block in p.blocks})]
+    rows.append(_row("cubes", "", _times(cubes.thw), tokens, cubes.dim, "", _times(cubes.stride), "", [bill.lines[0]], units))
+    rows += [_stage_row(p, bill, stage, units) for stage in sorted({block.stage for block in p.blocks})]
     rows.append(_row("head", "", "", 1, p.head.num_classes, "", "", "", [last], units))
-    rows.append(_row("total", len(p.blocks), "", "", "", "", "", "", account.lines, units))
+    rows.append(_row("total", len(p.blocks), "", "", "", "", "", "", bill.lines, units))
     lines = aligned(rows)
     rule = "-" * len(lines[0])
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
@@ -39,13 +37,13 @@ def _cells(row, widths, left):
     return (cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
 
 
-def _stage_row(p, account, stage, units):
+def _stage_row(p, bill, stage, units):
     blocks = [block for block in p.blocks if block.stage == stage]
     first, last = blocks[0], blocks[-1]
     stride_kv = _times(first.stride_kv) if first.pool_kv else "-"
     apart = f"{last.sequences}*" if last.sequences > 1 else ""  # so many lists of tokens
     sizes = apart + _times(last.thw_q), last.tokens_q, last.dim_attn, last.heads, _times(first.stride_q), stride_kv
-    return _row(stage + 1, len(blocks), *sizes, [line for line in account.lines if line.stage == stage], units)
+    return _row(stage + 1, len(blocks), *sizes, [line for line in bill.lines if line.stage == stage], units)
 
 
 def _row(*cells_lines_units):

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from ..autodiff.gradcheck import gradcheck
-from ..backend.arrays import default_rng, from_host, to_device, to_host
+from ..backend.arrays import from_host, to_device, to_host
 from ..backend.outputs import LEDGER, carries, claim, make_folder, own, write
+from ..backend.random import default_rng
 from ..data import LABELS, shuffle_frames
 from ..model.costs import costs
 from ..model.forward import forward, init, predict

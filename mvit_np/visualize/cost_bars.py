@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from matplotlib.patches import Patch
 
-from ..model.costs import attention_macs, costs
+from ..model.account import attention_macs
+from ..model.costs import costs
 from ..model.plan import plan as plan_of
 from ..model.units import unit_of
 from .style import BLUE, BODY, GREEN, GREY, INK, ORANGE, SMALL, VERMILLION, WIDTH, counted, digits, fold, new_figure, panel

@@ -8,8 +8,9 @@ from test_gpu import FAMILY, MICRO, agree, task
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees
-from mvit_np.backend.arrays import default_rng, plain_arrays
+from mvit_np.backend.arrays import plain_arrays
 from mvit_np.backend.matmul import matmul, operand
+from mvit_np.backend.random import default_rng
 from mvit_np.studies.gradient_cases import op_cases
 from mvit_np.train import fit
 from mvit_np.train.loop import adamw_with

@@ -8,7 +8,8 @@ from one_step import one_step
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees
-from mvit_np.backend.arrays import array_module, default_rng, synchronize
+from mvit_np.backend.arrays import array_module, synchronize
+from mvit_np.backend.random import default_rng
 from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, op_cases
 from mvit_np.train import fit
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mvit_np
+ROOT = Path(__file__).parents[3]  # the folder that the package is in
 
 
 def apart(what, task, title):
@@ -16,7 +16,7 @@ def apart(what, task, title):
 
     Raises ChildProcessError where the process fails, such as for want of memory.
     """
-    found = str(Path(mvit_np.__file__).parents[1]), os.environ.get("PYTHONPATH")
+    found = str(ROOT), os.environ.get("PYTHONPATH")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
     command = [sys.executable, "-m", "mvit_np.studies.bench.worker", json.dumps({"what": what, **task})]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

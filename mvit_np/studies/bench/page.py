@@ -25,7 +25,7 @@ PROFILE = """Every op of a call. Its floor is the larger of two times: that of i
 arrays through memory once, at the speed of a copy. Backward passes count what they compute again. Arrays that lie in a cache
 can be faster."""
 SCALING = """{preset} on one clip, a process for each line and kind of call. Multiply-adds and what a step keeps for its
-backward pass are counted (`mvit_np/model/costs.py`); the rest is measured."""
+backward pass are counted (`mvit_np/model/account.py`); the rest is measured."""
 
 
 def render(results):

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...backend.arrays import default_rng, from_host, to_host
+from ...backend.arrays import from_host, to_host
 from ...backend.plain_text import plain, some
+from ...backend.random import default_rng
 from ...data.augment import augmentation
 from ...data.clips import cover_of
 from ...data.draws import MASKS, START, draw

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from ....backend.arrays import default_rng, to_host
+from ....backend.arrays import to_host
 from ....backend.cuda.graph import Graphed
 from ....backend.precision import use_precision
+from ....backend.random import default_rng
 from ....model.forward import forward
 from ....ops import cross_entropy
 from ....train import fit

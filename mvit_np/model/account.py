@@ -1,0 +1,166 @@
+"""What a model costs, from its plan alone: parameters, multiply-adds, memory. No array is made.
+
+A multiply-add counts as one, as in the paper. Counted are convolutions and matrix products, the class token included;
+norms, softmax, additions and max pooling are not (they are below 1 %). Keys and values count as projected from all tokens,
+though `layers.attention` leaves out those that their pool never looks at (`skipped_macs`: 2.1 % of MViT-B).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One line of the account, for one clip."""
+
+    name: str
+    stage: int | None
+    params: int
+    macs: int
+    activation_bytes: int  # float32 arrays a training step keeps for the backward pass
+    attention_bytes: int  # the largest array of attention weights, made and dropped again
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The account of a whole model, for one clip: a line for the embedding, one for each block, one for the head."""
+
+    lines: tuple[Cost, ...]
+
+    @property
+    def params(self):
+        return sum(line.params for line in self.lines)
+
+    @property
+    def macs(self):
+        return sum(line.macs for line in self.lines)
+
+    @property
+    def activation_bytes(self):
+        return sum(line.activation_bytes for line in self.lines)
+
+    @property
+    def attention_bytes(self):
+        return max(line.attention_bytes for line in self.lines)
+
+
+def account(p) -> Costs:
+    """Parameters, multiply-adds and memory of the model that a plan describes."""
+    blocks = [_block(s, kept) for s, kept in zip(p.blocks, _kept_by_blocks(p.blocks))]
+    if p.bridge:
+        blocks.insert(sum(p.config.depths), _bridge(p.bridge, p.blocks[0]))
+    return Costs((_embed(p.embed), *blocks, _head(p.head, p.blocks[-1])))
+
+
+def _embed(spec):
+    cube, tokens = math.prod(spec.kernel) * spec.channels, math.prod(spec.thw)
+    t, h, w = spec.thw_sequence
+    places = {"separate": h * w + t + spec.cls, "space": h * w + spec.cls, "joint": t * h * w + spec.cls}
+    params = spec.dim * (cube + 1 + spec.cls + places.get(spec.positions, 0))
+    pixels = math.prod(spec.thw_in) * spec.channels
+    return Cost("embedding", None, params, tokens * cube * spec.dim, FLOAT32_BYTES * pixels, 0)
+
+
+def attention_macs(s):
+    """Multiply-adds of a block's pooling attention in one of its sequences: all of the block but its MLP and its shortcut."""
+    macs = s.tokens_in * s.dim_in * 3 * s.dim_attn  # q, k, v
+    macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * s.dim_attn for p in _convs(s))
+    macs += 2 * s.tokens_q * s.tokens_seen * s.dim_attn  # q k', and its softmax times v
+    macs += sum(_relative_macs(s, axis) for axis, _ in s.relative)
+    return macs + s.tokens_q * s.dim_attn * s.dim_attn  # output projection
+
+
+def attention_complexity(block) -> tuple[float, float]:
+    """How it grows (Sec. 3.1): (time, memory) = THW D (D + THW / f_Q f_K), THW h (D / h + THW / f_Q f_K), f = s_T s_H s_W.
+
+    THW are the tokens of the block's input grid without class token; those of a mask unit, times the units, where it has some.
+    Counted without class token and widening, the multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / f_Q f_K besides
+    convolutions, 2 to 4 times `time`; the attention weights are h THW THW / f_Q f_K floats, once what `memory` says.
+    """
+    length, d, h = math.prod(block.unit or block.thw), block.dim_attn, block.heads
+    units, keys = math.prod(block.thw) // length, length / (math.prod(block.stride_q) * math.prod(block.stride_kv))
+    return units * length * d * (d + keys), units * length * h * (d / h + keys)
+
+
+def _block(s, kept):
+    macs = attention_macs(s)
+    if s.pool_skip and s.pool_skip.kind == "conv":
+        macs += math.prod(s.thw_q) * math.prod(s.pool_skip.kernel) * s.dim_attn
+    macs += s.tokens_q * s.dim_mlp * (s.dim_attn + s.dim_out)
+    if _has_projection(s):
+        macs += (s.tokens_in if s.dim_attn != s.dim_in else s.tokens_q) * s.dim_in * s.dim_out
+    attention = FLOAT32_BYTES * s.heads * s.tokens_q * s.tokens_seen
+    n = s.sequences
+    return Cost(f"block {s.index}", s.stage, _block_params(s), n * macs, n * FLOAT32_BYTES * kept, n * attention)
+
+
+def _bridge(spec, space):
+    params = spec.dim * (2 + spec.cls + spec.positions * (spec.cls + spec.frames))
+    kept = spec.frames * (1 if spec.cls or spec.mean_first else space.tokens_q) * spec.dim  # the norm's input
+    return Cost("bridge", None, params, 0, FLOAT32_BYTES * kept, 0)
+
+
+def _block_params(s):
+    d = s.dim_attn
+    params = 2 * s.dim_in + 2 * d  # norms
+    params += s.dim_in * 3 * d + 3 * d * s.qkv_bias + d * d + d
+    params += sum((math.prod(p.kernel) + 2) * s.head_dim for p in _convs(s))
+    params += sum(length * s.head_dim for _, length in s.relative)
+    params += d * s.dim_mlp + s.dim_mlp + s.dim_mlp * s.dim_out + s.dim_out
+    return params + (s.dim_in * s.dim_out + s.dim_out if _has_projection(s) else 0)
+
+
+def _convs(s):
+    return [p for p in (s.pool_q, s.pool_kv, s.pool_kv) if p is not None and p.kind == "conv"]
+
+
+def _has_projection(s):
+    return s.dim_in != s.dim_out and s.skip != "none"
+
+
+def _relative_macs(s, axis):
+    return math.prod(s.thw_q) * s.thw_kv["thw".index(axis)] * s.dim_attn
+
+
+def _kept_by_blocks(blocks):
+    """Floats that each block keeps; a chain of reversible ones keeps its two results, counted with its last."""
+    for s, following in zip(blocks, (*blocks[1:], None)):
+        if not s.coupled:
+            yield _kept(s)
+        else:
+            yield 0 if following and following.coupled else 2 * s.tokens_q * s.dim_out
+
+
+def _kept(s):
+    """Floats that the block's backward passes hold: the inputs of its ops, each array once, without small ones."""
+    d, n, m, kv = s.dim_attn, s.tokens_in, s.tokens_q, s.tokens_kv
+    seen = s.tokens_projected
+    kept = 2 * n * s.dim_in + (n + 2 * seen) * d  # x and norm1's result; q, k, v as projected
+    kept += seen * s.dim_in if s.pool_kv and s.pool_kv.skips_cells else 0  # the tokens that k and v are made of, copied out
+    kept += _kept_by_pool(s, s.pool_q, m) + 2 * _kept_by_pool(s, s.pool_kv, kv)
+    if s.pool_skip and (d == s.dim_in or s.skip != "none"):
+        kept += n * d if d != s.dim_in else 0  # the skip, widened
+        kept += m * d if s.pool_skip is s.pool_q and s.pool_q.kind == "conv" else 0  # and its norm's input
+    if s.relative:
+        columns = s.heads * sum(s.thw_kv["thw".index(axis)] for axis, _ in s.relative)
+        kept += m * (d + columns) + kv * columns  # q and k with their bias columns
+    kept += m * d  # attention's result
+    kept += 2 * m * d  # x and norm2's result: the hidden layer of the MLP is rebuilt
+    return kept
+
+
+def _kept_by_pool(s, pool, tokens):
+    """What attention keeps; a convolution is followed by a norm, whose input stays too."""
+    if pool is None:
+        return 0
+    return tokens * s.dim_attn * (2 if pool.kind == "conv" else 1)
+
+
+def _head(spec, last):
+    params = 2 * spec.dim + spec.dim * spec.num_classes + spec.num_classes
+    kept = (last.tokens_q + 1) * spec.dim  # the last block's result, the linear layer's input
+    return Cost("head", None, params, spec.dim * spec.num_classes, FLOAT32_BYTES * kept, 0)
