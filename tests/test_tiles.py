@@ -196,7 +196,7 @@ def python(code, **environment):
 @needs_blas
 @pytest.mark.parametrize("said", ["5", "0", "many", "1.5", "-2"])
 def test_the_environment_says_how_many(said):
-    ended = python("from mvit_np import tiles; print(tiles.threads())", MVIT_NP_THREADS=said)
+    ended = python("from mvit_np.backend import tiles; print(tiles.threads())", MVIT_NP_THREADS=said)
     problem = ended.stderr.strip().split("\n")[-1].replace("'", "")
     sentence = f"ValueError: threads are a whole number of at least 1; the environments MVIT_NP_THREADS says {said}: give 1"
     assert ended.stdout == "5\n" if said == "5" else problem.startswith(sentence)
@@ -294,7 +294,7 @@ def test_a_forked_child_computes_the_same(holder, how):
 
 def test_a_thread_may_outlive_the_main_thread():
     late = "(time.sleep(0.5), tiles.use_threads(3).__enter__(), print(ops.gelu(numpy.zeros(2**18)).sum()))"
-    code = f"import numpy, threading, time\nfrom mvit_np import ops, tiles\nthreading.Thread(target=lambda: {late}).start()"
+    code = f"import numpy, threading, time\nfrom mvit_np import ops\nfrom mvit_np.backend import tiles\nthreading.Thread(target=lambda: {late}).start()"
     ended = python(code)
     assert ended.stdout == "0.0\n", ended.stderr
 
