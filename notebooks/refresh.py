@@ -36,6 +36,9 @@ def storable(notebook):
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # jupytext draws new ones every time
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", ()):
+            if "text" in output:  # a remedy names the Python that runs
+                output.text = output.text.replace(sys.executable, "python")
         if "film" in cell.metadata.get("tags", ()) and any(map(is_picture, cell.outputs)):
             cell.outputs = [*(out for out in cell.outputs if not is_picture(out)), new_output(**SHOWN)]
     notebook.metadata.pop("language_info", None)
