@@ -294,7 +294,8 @@ def test_a_forked_child_computes_the_same(holder, how):
 
 def test_a_thread_may_outlive_the_main_thread():
     late = "(time.sleep(0.5), tiles.use_threads(3).__enter__(), print(ops.gelu(numpy.zeros(2**18)).sum()))"
-    code = f"import numpy, threading, time\nfrom mvit_np import ops\nfrom mvit_np.backend import tiles\nthreading.Thread(target=lambda: {late}).start()"
+    start = f"threading.Thread(target=lambda: {late}).start()"
+    code = f"import numpy, threading, time\nfrom mvit_np import ops\nfrom mvit_np.backend import tiles\n{start}"
     ended = python(code)
     assert ended.stdout == "0.0\n", ended.stderr
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mvit_np import init, load
+from mvit_np.studies.gradient_cases import TINY
 from mvit_np.weights.formats import files
+from mvit_np.weights.layouts import state_dicts as layouts
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -195,6 +198,16 @@ def test_what_a_script_was_told_is_left_aside(options, tmp_path, monkeypatch):
     found, metadata = files.read(tmp_path / "a.pth")
     np.testing.assert_array_equal(found["w"], [1, 1])
     assert metadata == {"epoch": 3, "cfg": {"MVIT": {"DEPTH": 2}}}
+
+
+@pytest.mark.parametrize("name", ["state_dict_ema", "model_ema"])
+def test_a_running_mean_beside_the_weights_is_told_of(name, tmp_path):
+    tensors = layouts.from_params(init(TINY, np.random.default_rng(0)), TINY, "slowfast")
+    state = {key: torch.from_numpy(x) for key, x in tensors.items()}
+    torch.save({"state_dict": state, name: {key: 0 * x for key, x in state.items()}}, tmp_path / "a.pth")
+    with pytest.warns(UserWarning, match=f"holds a running mean of its weights, under {name}, which is not taken"):
+        params, _ = load(tmp_path / "a.pth", like=TINY)
+    np.testing.assert_array_equal(params["head"]["w"], tensors["head.projection.weight"].T)
 
 
 def test_a_whole_model_is_refused(tmp_path):

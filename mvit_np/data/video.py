@@ -15,8 +15,14 @@ from .track import Track, track_of
 from .video_file import RATE, check_size, has_settings, opened, packets, require_frames
 
 JUMP = 1.0  # seconds of film to skip at least, for a seek to pay
-# Turns by 0, 90, 180, 270 degrees counter-clockwise: (swap the axes, mirror top and bottom, mirror left and right)
-QUARTERS = (False, False, False), (True, True, False), (False, True, True), (True, False, True)
+# Ways to lay a picture down: (swap the axes, then mirror top and bottom, mirror left and right)
+AS_IT_IS = (False, False, False)
+QUARTERS = AS_IT_IS, (True, True, False), (False, True, True), (True, False, True)  # counter-clockwise
+ORIENTATION = 0x0112  # the tag of EXIF
+ORIENTATIONS = {  # by the number in a picture's EXIF data
+    2: (False, False, True), 3: QUARTERS[2], 4: (False, True, False), 5: (True, False, False), 6: QUARTERS[3],
+    7: (True, True, True), 8: QUARTERS[1],
+}  # fmt: skip
 
 
 def decode(path, *, height=None, width=None, grey=False):
@@ -166,23 +172,34 @@ def _form(frame, stream, wanted):
     """What makes an upright picture of square pixels: (height, width) stored, then whether to swap axes and mirror each."""
     aspect = float(stream.sample_aspect_ratio or 1)
     h, w = frame.height, frame.width * (aspect if 0.1 < aspect < 10 else 1)
-    swap, down, right = _turn(frame)
+    swap, down, right = _turn(frame, wanted.path)
     size = covering_size(w, h, wanted.cover)[::-1] if swap else covering_size(h, w, wanted.cover)
     check_size(wanted.count, *size, 1 if wanted.grey else 3, wanted.path)
     return size, swap, down, right
 
 
-def _turn(frame):
+def _turn(frame, path):
     """From the display matrix, x' = a x + c y and y' = b x + d y, to the nearest of the eight ways to lay a picture down:
     (swap the axes, then mirror top and bottom, mirror left and right)"""
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV 18 stumbles over the EXIF data of a phone's JPEG, but has the angle
-        return QUARTERS[round(frame.rotation / 90) % 4]
+    except ValueError:  # PyAV 18 stumbles over the EXIF data of a phone's JPEG
+        return _turn_by_exif(frame, path)
     if matrix is None:
-        return QUARTERS[0]
+        return AS_IT_IS
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
     return (True, b < 0, c < 0) if abs(b) > abs(a) else (False, d < 0, a < 0)
+
+
+def _turn_by_exif(frame, path):
+    """The same as Pillow reads it, which comes with matplotlib; of a film of such pictures by PyAV's angle."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return ORIENTATIONS.get(picture.getexif().get(ORIENTATION), AS_IT_IS)
+    except OSError:
+        return QUARTERS[round(frame.rotation / 90) % 4]
 
 
 def _picture(frame, form, grey):

@@ -17,7 +17,7 @@ from . import about as abouts
 from .about import About, tuples
 from .configs import from_shapes as infer
 from .configs import slowfast_config
-from .formats import files
+from .formats import files, torch_file
 from .layouts import state_dicts as layouts
 from .layouts.limits import check_parts
 from .layouts.renames import nested, without_prefix
@@ -75,9 +75,16 @@ def open_model(path, like=None, best=False, **told):
     tensors, metadata = files.read(path)
     try:
         found = (_own if _is_own(tensors, metadata) else _foreign)(tensors, metadata, like, told)
-        return dataclasses.replace(found, params=_in_order(found.params, found.config))
+        return dataclasses.replace(found, params=_in_order(found.params, found.config), notes=found.notes + _unasked(metadata))
     except ValueError as problem:
         raise ValueError(files.sentence(path, problem)) from None
+
+
+def _unasked(metadata):
+    """A note where a checkpoint also has the running mean of its weights, which some code bases take instead."""
+    mean = metadata.get(torch_file.MEAN)
+    text = f"the file also holds a running mean of its weights, under {mean}, which is not taken"
+    return (infer.Note(text, assumed=True),) if mean else ()
 
 
 def file_of(path, best=False):

@@ -15,6 +15,8 @@ from .torch_names import Name, Stranger, arguments_of, refuse, the
 from .torch_pickle import MAX_BYTES, load
 
 KEYS = ("model_state", "state_dict", "model", "model_state_dict", "module")  # where checkpoints keep the state dict
+MEANS = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state_ema", "ema")  # and their running mean beside it
+MEAN = "$mean"  # the metadata that name the one of these that a file has
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_NDIM = 64  # NumPy's limit, and torch's
 MAX_GROWTH = 4  # bytes of arrays a byte of file: tensors may share storages and bfloat16 doubles, but not without end
@@ -199,7 +201,8 @@ def _state_dict(tree):
         key = next((key for key in KEYS if isinstance(state.get(key), dict)), None)
         if key is None:
             break
-        state, metadata = state[key], _plain_values(state) | metadata
+        mean = next((name for name in MEANS if isinstance(state.get(name), dict)), None)
+        state, metadata = state[key], _plain_values(state) | ({MEAN: mean} if mean else {}) | metadata
     return state, metadata
 
 
