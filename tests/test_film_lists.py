@@ -146,7 +146,13 @@ def test_files_that_are_not_there_are_left_out_and_counted(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["x" * 300 + ".mp4", "/".join(["y" * 200] * 30), "b\0.mp4", "a.mp4/b.mp4"])
+def test_a_table_with_a_nul_is_no_text(tmp_path):
+    touch(tmp_path, "a.mp4")
+    with pytest.raises(ValueError, match=r"table.csv is not text in UTF-8 with commas \(line contains NUL\): save it as such"):
+        csv_table(tmp_path, "a.mp4,x", "b\0.mp4,x")
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".mp4", "/".join(["y" * 200] * 30), "a.mp4/b.mp4"])
 def test_names_that_no_file_can_have_are_files_that_are_not_there(tmp_path, name):
     touch(tmp_path, "a.mp4", "c.mp4")
     table = csv_table(tmp_path, "a.mp4,x", f"{name},x", "c.mp4,y")

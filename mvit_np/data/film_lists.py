@@ -110,7 +110,8 @@ def _lines(path):
         raise FileNotFoundError(f"a table comes from a CSV file, and there is none at {path}: check the path")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if any(map(str.strip, line))]
+            rows = csv.reader(_without_nuls(file))
+            lines = [(number, line) for number, line in enumerate(rows, 1) if any(map(str.strip, line))]
     except (UnicodeDecodeError, csv.Error) as problem:
         raise ValueError(f"{path} is not text in UTF-8 with commas ({problem}): save it as such") from None
     titles = [title.strip().lower() for title in lines[0][1]] if lines else []
@@ -121,6 +122,14 @@ def _lines(path):
     if not lines:
         raise ValueError(f"a table of films has at least one row, path,label; {path} has none: fill it in")
     return lines, titles
+
+
+def _without_nuls(lines):
+    """The same lines. Raises csv.Error at a NUL, as Python 3.10 does and later ones do not."""
+    for line in lines:
+        if "\0" in line:
+            raise csv.Error("line contains NUL")
+        yield line
 
 
 def _row(where, line, titles):
