@@ -272,6 +272,7 @@ def test_ctrl_c_keeps_what_there_is(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored where a shell runs tests behind
     )
     metrics = tmp_path / "metrics.csv"
     deadline = time.monotonic() + 90
