@@ -17,7 +17,7 @@ exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # what is stored is shown; tests/test_notebooks.py runs them
+nb_execution_mode = "off"  # what is stored is shown; tests/project/test_notebooks.py runs them
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # no widgets, and no scripts for them from elsewhere
 

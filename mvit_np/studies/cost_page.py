@@ -18,8 +18,8 @@ CLIPS = 4  # in the batch whose memory the paper gives
 INTRO = """# What the models cost, counted
 
 Written by `mvit-np info --tables docs/costs.md` from the configs alone: `mvit_np/model/paper.py` holds what was printed and
-`mvit_np/model/account.py` counts. `tests/test_paper.py` fails where this page is out of date, where a count is more than 1 %
-off without a word of explanation, and where an explanation is no longer needed.
+`mvit_np/model/account.py` counts. `tests/model/test_paper.py` fails where this page is
+out of date, where a count is more than 1 % off without a word of explanation, and where an explanation is no longer needed.
 
 G is 1e9 multiply-adds of one clip (the paper's "FLOPs": a multiply-add counts as one), M is 1e6 parameters, top-1 the
 accuracy in per cent that the paper reports; nothing was trained here. Counted are convolutions and matrix products; norms,

@@ -1,6 +1,7 @@
 """Writes the golden files: what torchvision computes, so that parity is checked where there is no torch.
 
-Run `python tests/parity/goldens.py` after a change of `GOLDEN` or of how `draws` draws, and only then.
+Run `PYTHONPATH=tests/support python tests/parity/goldens.py` after a change of `GOLDEN` or of how
+`draws` draws, and only then.
 
 A file holds the seed of the weights and the clip, torchvision's logits, the gradient of the first clip whole, and of
 every parameter's gradient one number: its product with a random array of its shape.

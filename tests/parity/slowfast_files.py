@@ -1,7 +1,8 @@
 """Writes the golden checkpoints: small models of SlowFast and facebookresearch/mvit, saved by their own code.
 
-Run `python tests/parity/slowfast_files.py SLOWFAST MVIT` with the folders of both checkouts (and torch, fvcore, yacs and
-pytorchvideo installed) after a change of `CASES`, and only then. What else they import is not used and stands empty.
+Run `PYTHONPATH=tests/support python tests/parity/slowfast_files.py SLOWFAST MVIT` with the folders
+of both checkouts (and torch, fvcore, yacs and pytorchvideo installed) after a change of `CASES`,
+and only then. What else they import is not used and stands empty.
 All files lie in one archive: their configs are nearly the same text, so together they are small.
 """
 

@@ -14,7 +14,7 @@ from mvit_np import course as exercises
 from mvit_np import ops
 from mvit_np.course import _ALL
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks" / "exercises").glob("0*.py"))
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks" / "exercises").glob("0*.py"))
 MISTAKES = [
     pytest.param(name, message, wrong, id=f"{name}: {message}")
     for name, exercise in _ALL.items()

@@ -1,11 +1,10 @@
 """The config of a checkpoint from its shapes, its layout, the presets and what the caller says."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from draws import CONFIGS
 
 import mvit_np as mv
 from mvit_np.backend import tree
@@ -14,9 +13,6 @@ from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, 
 from mvit_np.weights.configs import from_shapes as infer
 from mvit_np.weights.configs import shapes
 from mvit_np.weights.layouts import state_dicts as layouts
-
-sys.path.append(str(Path(__file__).parent / "parity"))
-from draws import CONFIGS
 
 PRESETS = [name for name, preset in presets.PRESETS.items() if not preset.config.time_depth]
 

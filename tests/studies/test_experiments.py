@@ -186,7 +186,7 @@ def test_the_page_holds_the_numbers_and_a_verdict_for_each_finding():
 
 
 def test_the_committed_page_is_up_to_date():
-    docs = Path(__file__).parent.parent / "docs"
+    docs = Path(__file__).parents[2] / "docs"
     found = {
         name: json.loads(file.read_text()) for name in EXPERIMENTS if (file := docs / "experiments" / f"{name}.json").exists()
     }

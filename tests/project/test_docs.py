@@ -15,7 +15,7 @@ needs = "needs sphinx, myst-nb and furo: pip install '.[docs]'"
 for library in ("sphinx", "myst_nb", "furo"):
     pytest.importorskip(library, reason=needs)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MATHJAX = "_static/mathjax/tex-svg.js"
 
 

@@ -22,7 +22,7 @@ from mvit_np.studies.bench.workloads import Workload
 
 MICRO = Workload("mvit_micro")
 ROOF = {"flops_per_s": 1e9, "bytes_per_s": 1e8, "dtype": "float32"}
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

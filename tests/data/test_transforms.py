@@ -16,7 +16,7 @@ SIZES += [((40, 3), (1, 2))]
 
 @pytest.fixture
 def torchvision_functional():
-    pytest.importorskip("parity.torch_models", reason="parity needs them: pip install torch torchvision")
+    pytest.importorskip("torch_models", reason="parity needs them: pip install torch torchvision")
     from torchvision.transforms.v2 import functional
 
     return functional

@@ -10,7 +10,7 @@ import pytest
 
 from mvit_np.backend.install import install
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from mvit_np.backend import tree as trees
 from mvit_np.train import distributed
 from mvit_np.train.distributed import Alone, Mpi, Nccl, communicator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BESIDE = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 MPIEXEC = shutil.which("mpiexec", path=BESIDE)
 LIMIT_S = 10  # in which a job ends after one of its ranks died

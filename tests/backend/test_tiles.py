@@ -188,8 +188,7 @@ def test_use_threads_nests_is_put_back_and_is_this_threads_alone():
 
 def python(code, **environment):
     """A process of its own, that can import this file; one that hangs raises TimeoutExpired."""
-    places = os.path.dirname(__file__), os.path.dirname(os.path.dirname(tiles.__file__)), os.environ.get("PYTHONPATH", "")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places)), **environment}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30)
 
 

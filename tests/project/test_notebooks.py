@@ -9,7 +9,7 @@ import pytest
 jupytext = pytest.importorskip("jupytext", reason="needs jupytext, nbclient and ipykernel: pip install '.[notebooks]'")
 pytest.importorskip("nbclient", reason="needs jupytext, nbclient and ipykernel: pip install '.[notebooks]'")
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS))
 import refresh  # noqa: E402
 

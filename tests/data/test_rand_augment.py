@@ -92,7 +92,7 @@ TORCHVISIONS = [  # it cuts off too, where there is a grey of each pixel that as
 @pytest.mark.parametrize("ours, theirs, amount, most", TORCHVISIONS, ids=named)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_changes_are_torchvisions(rng, ours, theirs, amount, most, channels):
-    pytest.importorskip("parity.torch_models", reason="parity needs them: pip install torch torchvision")
+    pytest.importorskip("torch_models", reason="parity needs them: pip install torch torchvision")
     import torch
     from torchvision.transforms.v2 import functional
 

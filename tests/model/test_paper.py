@@ -10,7 +10,7 @@ from mvit_np.model.account import attention_complexity
 from mvit_np.model.paper import BEYOND, TABLES, B, Row, Table
 from mvit_np.studies.cost_page import deviations, markdown, off, page, training_gb
 
-PAGE = Path(__file__).parent.parent / "docs" / "costs.md"
+PAGE = Path(__file__).parents[2] / "docs" / "costs.md"
 ROWS = {f"{table.name}: {row.label} {row.top1}": row for table in TABLES + BEYOND for row in table.rows if row.config}
 BY_NAME = {table.name: {row.label: row for row in table.rows} for table in TABLES + BEYOND}
 

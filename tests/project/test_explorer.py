@@ -17,7 +17,7 @@ import pytest
 
 from mvit_np import MViTConfig, costs, plan, preset
 
-PAGE = Path(__file__).parents[1] / "docs" / "explorer.html"
+PAGE = Path(__file__).parents[2] / "docs" / "explorer.html"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 B = {"frames": 16, "size": 224, "cube_t": 2, "cube_s": 4, "dim": 96, "heads": 1, "d1": 1, "d2": 2, "d3": 11, "d4": 2}

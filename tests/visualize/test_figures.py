@@ -2,9 +2,10 @@
 
 After a wanted change of a figure, store it anew with
 
-    MVIT_NP_REFRESH_FIGURES=1 python -m pytest tests/test_figures.py
+    MVIT_NP_REFRESH_FIGURES=1 python -m pytest tests/visualize/test_figures.py
 
-and look at what changed in tests/figures before it is kept. Fonts and frames are drawn a little differently from machine to
+and look at what changed in tests/visualize/figures before it is kept.
+Fonts and frames are drawn a little differently from machine to
 machine and from one matplotlib to the next. So pictures are compared as blurred grey values, and only what differs from all
 that lies within a few pixels counts: words that have moved by so much do not, a word that is missing does.
 """
