@@ -8,7 +8,7 @@ from .autodiff.gradcheck import adjointcheck, gradcheck
 from .autodiff.report import GradientError
 from .autodiff.tape import op, value_and_grad
 from .backend import tree
-from .backend.arrays import to_device, to_host
+from .backend.arrays import plain_ops, to_device, to_host
 from .backend.precision import use_precision
 from .backend.tiles import use_threads
 from .model.config import MViTConfig
@@ -55,6 +55,8 @@ __all__ = [
     "to_host",
     "use_threads",
     "use_precision",
+    # the definitions alone, for reading along
+    "plain_ops",
 ]
 
 

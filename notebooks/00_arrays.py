@@ -321,7 +321,7 @@ plt.show()
 #
 # ## A forward pass
 #
-# Two synthetic clips: a blob that moves right and one that moves left. `tap` is called with each result on the way, so that
+# Two synthetic clips: a blob that moves right and one that moves left. `hook` is called with each result on the way, so that
 # we can see the shapes pass by. The weights are untrained: the scores of the classes, the logits, mean nothing yet.
 
 
@@ -335,7 +335,7 @@ def moving_blob(speed):
 
 clip = np.stack([moving_blob(2), moving_blob(-2)])  # (B, T, H, W, C)
 seen = {"clip": clip.shape}
-logits = mv.forward(params, clip, config, tap=lambda name, array: seen.update({name: array.shape}))
+logits = mv.forward(params, clip, config, hook=lambda name, array: seen.update({name: array.shape}))
 seen["logits"] = logits.shape
 for name, shape in seen.items():
     if "attention" not in name:

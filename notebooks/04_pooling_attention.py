@@ -157,11 +157,11 @@ for number, (ax, frame) in enumerate(zip(axes.flat, frames), 1):
 
 # %% [markdown]
 # We study block 1, the first of the second stage, because it pools everything: queries, keys, values and the skip connection.
-# `tap` shows what passes inside of the model. What block 0 puts out is what block 1 takes in.
+# `hook` shows what passes inside of the model. What block 0 puts out is what block 1 takes in.
 
 # %%
 seen = {}
-mv.forward(params, clip, config, tap=seen.__setitem__)
+mv.forward(params, clip, config, hook=seen.__setitem__)
 spec, p = mv.plan(config).blocks[1], params["blocks"][1]
 a = p["attn"]
 x = seen["blocks.0.output"]

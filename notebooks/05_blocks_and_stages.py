@@ -161,12 +161,12 @@ stage_figure(mv.plan(config), mv.plan(vit), ("MViT-B", "ViT-B"))
 # %% [markdown]
 # ## Do real arrays have these shapes?
 #
-# `mv.forward(..., tap=...)` calls us with every block's attention weights and output. The tiny model has the plan of a small
+# `mv.forward(..., hook=...)` calls us with every block's attention weights and output. The tiny model has the plan of a small
 # MViT-B, and the loop predicts it as well.
 
 # %%
 seen = {}
-mv.forward(params, clip, tiny, tap=lambda name, array: seen.update({name: array.shape}))
+mv.forward(params, clip, tiny, hook=lambda name, array: seen.update({name: array.shape}))
 rows = walk(tiny.thw, tiny.depths, tiny.dim, tiny.heads, tiny.stride_kv)
 
 print(f"embedding {seen['embedding']}")

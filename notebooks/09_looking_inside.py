@@ -293,13 +293,13 @@ def at_start(c):
     clip = draw.standard_normal((1, 1, 7, 7, 3)).repeat(c.frames, 1).repeat(32, 2).repeat(32, 3)
     clip = (clip + 0.3 * draw.standard_normal(clip.shape)).astype(np.float32)
 
-    def tap(name, array):
+    def hook(name, array):
         if name.endswith("attention"):
             s = p.blocks[len(far)]
             far.append(inspection.mean_attention_distance(array, s, inspection.token_pixels(p, s.index)))
             spread.append(np.log(array[:, :, 1:, 1:]).std(axis=-1).mean())
 
-    mv.forward(params, clip, c, tap=tap)
+    mv.forward(params, clip, c, hook=hook)
     return far, np.array(spread)
 
 

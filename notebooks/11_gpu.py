@@ -44,7 +44,7 @@ import mvit_np as mv
 from mvit_np import ops
 from mvit_np.autodiff.hooks import watching
 from mvit_np.backend import tiles
-from mvit_np.backend.arrays import array_module, from_host, memory, plain_arrays, register_library, synchronize
+from mvit_np.backend.arrays import array_module, from_host, memory, plain_ops, register_library, synchronize
 from mvit_np.backend.cuda import kernel as kernels
 from mvit_np.backend.cuda.gemm import strided_batches
 from mvit_np.backend.cuda.kernels import layer_norm as norm_kernels
@@ -679,7 +679,7 @@ assert launched.total() == 1 and moved.total() < 2.1 * tokens.nbytes < 0.25 * su
 # %% [markdown]
 # Layer norm is on the rising part of the roof, so its time should go with the passes. `mvit_np/backend/cuda/kernels/` has such kernels
 # also for the pooling convolution, GELU with its bias, the softmax inside attention, sums over rows, and AdamW. `with
-# plain_arrays():` switches all of them off, to see what they gain.
+# plain_ops():` switches all of them off, to see what they gain.
 #
 # ## Products where the numbers lie
 #
@@ -908,7 +908,7 @@ print("steps one by one, on NumPy:", np.round(by_hand, 5))
 
 # %%
 p, x = stand_in(params), stand_in(clips)
-with plain_arrays():
+with plain_ops():
     loss, replay = recorded(descent(p, x, stand_in(labels)))
 found = [float(loss.get())]
 x[...] = stand_in(others)  # other clips, in the same array
@@ -977,7 +977,7 @@ def plainly(batch):
     step = stepper(there, batch)
 
     def run():
-        with plain_arrays():
+        with plain_ops():
             return step()
 
     return run

@@ -55,7 +55,7 @@ def _given_by(folder, imported):
     [
         ("cupy", {"backend.arrays"}),
         ("cupyx", {"backend.arrays", "train.distributed"}),
-        ("autograd", {"autodiff.tape"}),
+        ("autograd", {"autodiff.tape", "autodiff.boxes"}),
         ("scipy", {"backend.arrays"}),
         ("threadpoolctl", {"backend.blas", "studies.bench.machine"}),
         ("torch", {"studies.bench.peers"}),

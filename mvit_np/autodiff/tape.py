@@ -9,7 +9,8 @@ An op is an ordinary function that returns its value *and its backward, side by 
         return x * x, backward
 
 Called on plain arrays it computes the value and keeps nothing. Called inside `value_and_grad` on traced arrays it leaves a
-node on the tape that holds `backward` and, through its closure, exactly the arrays that `backward` needs.
+node on the tape that holds `backward` and, through its closure, exactly the arrays that `backward` needs. A faster version
+of the same function may stand beside it (`autodiff/versions.py`).
 
 First order only: a backward is plain array code and leaves no tape of its own.
 """
@@ -21,14 +22,16 @@ import threading
 from contextlib import contextmanager
 
 import autograd.numpy  # noqa: F401  (registers the boxes and vector spaces of NumPy arrays)
-from autograd.core import SparseObject, VJPNode, VSpace, add_outgrads, toposort
-from autograd.tracer import Box, getval, isbox, new_box
+from autograd.core import VJPNode, add_outgrads, toposort
+from autograd.tracer import getval, isbox
 from autograd.util import subvals
 
 from ..backend import tree as trees
-from ..backend.arrays import array_module, is_array, is_float
+from ..backend.arrays import array_module, is_float
 from ..backend.blas import one_blas_thread
+from .boxes import box, node, part_node
 from .hooks import watched
+from .versions import version_for
 
 
 def op(fun):
@@ -38,23 +41,27 @@ def op(fun):
     result that was not used. A gradient may be given as a function of no arguments, called only where it is needed.
     """
 
+    versions = {}
+
     @functools.wraps(fun)
     def call(*args, **static):
         _refuse_traced_keywords(fun, static)
         _refuse_other_numbers(fun, args)
+        version = version_for(fun, versions, args)
         boxed = [(position, x) for position, x in enumerate(args) if isbox(x)]
         if not boxed:
-            return watched(fun, "forward", fun, args, static)[0]
+            return watched(fun, "forward", version, args, static)[0]
         _refuse_higher_order(fun, boxed)
-        plain = subvals(args, [(position, box._value) for position, box in boxed])
-        value, backward = watched(fun, "forward", fun, plain, static)
+        plain = subvals(args, [(position, x._value) for position, x in boxed])
+        value, backward = watched(fun, "forward", version, plain, static)
         trace, several = boxed[0][1]._trace, isinstance(value, tuple)
         positions = [position for position, _ in boxed]
-        node = _node([box._node for _, box in boxed], _chosen(fun, backward, positions, several))
+        end = node([x._node for _, x in boxed], _chosen(fun, backward, positions, several))
         if several:
-            return tuple(_box(part, trace, _part_node(node, i, len(value))) for i, part in enumerate(value))
-        return _box(value, trace, node)
+            return tuple(box(part, trace, part_node(end, i, len(value))) for i, part in enumerate(value))
+        return box(value, trace, end)
 
+    call.definition, call.versions = fun, versions
     return call
 
 
@@ -95,7 +102,7 @@ def vjp(fun, leaves, has_aux=False):
     """
     with _new_trace() as trace:
         roots = [VJPNode.new_root() if is_float(leaf) else None for leaf in leaves]
-        boxes = [leaf if root is None else _box(leaf, trace, root) for leaf, root in zip(leaves, roots)]
+        boxes = [leaf if root is None else box(leaf, trace, root) for leaf, root in zip(leaves, roots)]
         result = fun(*boxes)
         end, aux = result if has_aux else (result, None)
     if not isbox(end) or end._trace != trace or isbox(end._value):
@@ -141,22 +148,16 @@ def _backward_pass(end, cotangent, roots):
     """One gradient (or None) per root; each node forgets what it kept as soon as it has been used."""
     wanted, totals = set(roots), {end: (cotangent, False)}
     found = {}
-    for node in toposort(end):
-        total = totals.pop(node)[0]
-        if node in wanted:
-            found[node] = total
+    for at in toposort(end):
+        total = totals.pop(at)[0]
+        if at in wanted:
+            found[at] = total
             continue
-        gradients = node.vjp(total)
-        node.vjp = None
-        for parent, gradient in zip(node.parents, gradients):
+        gradients = at.vjp(total)
+        at.vjp = None
+        for parent, gradient in zip(at.parents, gradients):
             totals[parent] = add_outgrads(totals.get(parent), gradient)
     return [found.get(root) for root in roots]
-
-
-def _node(parents, vjp):
-    node = VJPNode.new_root()
-    node.parents, node.vjp = parents, vjp
-    return node
 
 
 def _chosen(fun, backward, positions, several):
@@ -178,54 +179,7 @@ def _demanded(fun, gradient, position):
     return gradient() if callable(gradient) else gradient
 
 
-class _Parts(VSpace):
-    """The cotangent of an op of several results: a list with one place for each."""
-
-    def __init__(self, count):
-        self.count = count
-
-    def zeros(self):
-        return [None] * self.count
-
-
-def _part_node(node, index, count):
-    def put(dy):
-        def into(parts):
-            parts[index] = dy
-            return parts
-
-        return (SparseObject(_Parts(count), into),)
-
-    return _node([node], put)
-
-
-# -- boxes ------------------------------------------------------------------------------------------------------------
-
-
-class DeviceBox(Box):
-    """A traced device array: it shows its shape and type, and all arithmetic goes through ops.
-
-    (autograd.numpy would send a device array through NumPy, which fails, or worse, does not.)
-    """
-
-    __slots__ = []
-    __array_ufunc__ = None
-    shape = property(lambda self: self._value.shape)
-    ndim = property(lambda self: self._value.ndim)
-    size = property(lambda self: self._value.size)
-    dtype = property(lambda self: self._value.dtype)
-
-
-class _DeviceSpace(VSpace):
-    """What autograd asks of a device array: to be added."""
-
-
-def _box(value, trace, node):
-    kind = type(value)
-    if kind not in Box.type_mappings and is_array(value):
-        DeviceBox.register(kind)
-        _DeviceSpace.register(kind)
-    return new_box(value, trace, node)
+# -- what may be differentiated ---------------------------------------------------------------------------------------
 
 
 def _zeros(leaf):
@@ -253,6 +207,6 @@ def _refuse_other_numbers(fun, args):
 
 def _refuse_higher_order(fun, boxed):
     trace = boxed[0][1]._trace
-    for _, box in boxed:
-        if box._trace != trace or type(box._node) is not VJPNode or isbox(box._value):
+    for _, x in boxed:
+        if x._trace != trace or type(x._node) is not VJPNode or isbox(x._value):
             raise TypeError(f"{fun.__name__} is differentiable once, in reverse mode: no derivative of a derivative")

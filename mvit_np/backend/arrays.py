@@ -7,7 +7,9 @@ library's functions under their NumPy names. This is the only file that imports 
 from __future__ import annotations
 
 import contextvars
+import functools
 import importlib
+import os
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from .install import install
 class Library(NamedTuple):
     """An array library: its functions under NumPy's and scipy.special's names, and the way in from a NumPy array.
 
-    tools   what a device can do beyond that (`device.tools.Tools`): kernels of our own, products; None on NumPy
+    tools   what a device can do beyond that (`cuda.tools.Tools`): kernels of our own, products; None on NumPy
     """
 
     namespace: Any
@@ -31,8 +33,9 @@ class Library(NamedTuple):
     tools: Any = None
 
 
-_plain = contextvars.ContextVar("plain arrays", default=False)
+_plain = contextvars.ContextVar("plain ops", default=None)
 _LIBRARIES = dict.fromkeys([np.ndarray, np.generic], Library(np, scipy.special, np.asarray))
+_TOOLS = {}
 
 
 def register_library(array_type, namespace, special, from_host, tools=None):
@@ -54,13 +57,34 @@ def special_functions(x):
 
 
 def device_tools(x):
-    """What the device that `x` lives on can do beyond array functions (`device.tools.Tools`); None on NumPy."""
-    return None if type(x) is np.ndarray or _plain.get() else _library(x).tools
+    """What the device that `x` lives on can do beyond array functions (`backend.cuda.tools.Tools`).
+
+    None on NumPy, and within `plain_ops()`.
+    """
+    return None if type(x) is np.ndarray or plain() else _library(x).tools
+
+
+def register_tools(library, make):
+    """Let the arrays of a library, such as "cupy", have the tools that make(its module) returns."""
+    _TOOLS[library] = make
+
+
+def place(x):
+    """Where a fast version of an op may serve the array `x`: "numpy", "device", or None: nowhere."""
+    if plain():
+        return None
+    if type(x) is np.ndarray:
+        return "numpy"
+    return "device" if _library(x).tools else None
 
 
 @contextmanager
-def plain_arrays():
-    """Let devices be used through their array functions alone within the block, for comparing with `device_tools`."""
+def plain_ops():
+    """Run the definitions of `ops/` alone within the block, on NumPy and on CuPy.
+
+    No tiles, no kernels of our own, no lower precision: what one reads is what runs. The same for
+    a whole process: the environment's MVIT_NP_OPS=plain.
+    """
     token = _plain.set(True)
     try:
         yield
@@ -68,9 +92,23 @@ def plain_arrays():
         _plain.reset(token)
 
 
+def plain():
+    """Whether the definitions alone run here and now. Raises ValueError for an unknown MVIT_NP_OPS."""
+    chosen = _plain.get()
+    return _plain_by_default() if chosen is None else chosen
+
+
+@functools.cache
+def _plain_by_default():
+    said = os.environ.get("MVIT_NP_OPS", "")
+    if said not in ("", "fast", "plain"):
+        raise ValueError(f"MVIT_NP_OPS is 'plain', 'fast' or nothing; the environment says {said!r}")
+    return said == "plain"
+
+
 def is_array(x):
     """Whether `x` is an array of a known library (or a traced one)."""
-    return _entry(type(_unboxed(x))) is not None
+    return _entry(type(unboxed(x))) is not None
 
 
 def is_float(x):
@@ -137,8 +175,15 @@ def memory(x):
     return total - free
 
 
+def unboxed(x):
+    """The array inside a traced one; anything else as it is."""
+    while hasattr(x, "_value") and hasattr(x, "_node"):
+        x = x._value
+    return x
+
+
 def _library(x):
-    entry = _LIBRARIES.get(type(x)) or _entry(type(_unboxed(x)))
+    entry = _LIBRARIES.get(type(x)) or _entry(type(unboxed(x)))
     if entry is None:
         raise TypeError(f"expected a NumPy or CuPy array, came {type(x).__name__}: convert it with numpy.asarray first")
     return entry
@@ -150,15 +195,10 @@ def _entry(kind):
             return _LIBRARIES[base]
     if kind.__module__.split(".")[0] == "cupy":
         cupy, special = importlib.import_module("cupy"), importlib.import_module("cupyx.scipy.special")
-        register_library(kind, cupy, special, cupy.asarray, importlib.import_module("mvit_np.backend.cuda.tools").Tools(cupy))
+        tools = _TOOLS["cupy"](cupy) if "cupy" in _TOOLS else None
+        register_library(kind, cupy, special, cupy.asarray, tools)
         return _LIBRARIES[kind]
     return None
-
-
-def _unboxed(x):
-    while hasattr(x, "_value") and hasattr(x, "_node"):
-        x = x._value
-    return x
 
 
 def _cupy_for(device):

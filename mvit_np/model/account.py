@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..ops.fast.take_seen import on_seen, skips_cells
+
 FLOAT32_BYTES = 4
 
 
@@ -104,6 +106,11 @@ def _bridge(spec, space):
     return Cost("bridge", None, params, 0, FLOAT32_BYTES * kept, 0)
 
 
+def tokens_projected(s):
+    """Those that keys and values are made of: what their pool looks at of `tokens_in`."""
+    return s.cls + math.prod(on_seen(s.pool_kv).thw_in) if s.pool_kv else s.tokens_in
+
+
 def _block_params(s):
     d = s.dim_attn
     params = 2 * s.dim_in + 2 * d  # norms
@@ -138,9 +145,9 @@ def _kept_by_blocks(blocks):
 def _kept(s):
     """Floats that the block's backward passes hold: the inputs of its ops, each array once, without small ones."""
     d, n, m, kv = s.dim_attn, s.tokens_in, s.tokens_q, s.tokens_kv
-    seen = s.tokens_projected
+    seen = tokens_projected(s)
     kept = 2 * n * s.dim_in + (n + 2 * seen) * d  # x and norm1's result; q, k, v as projected
-    kept += seen * s.dim_in if s.pool_kv and s.pool_kv.skips_cells else 0  # the tokens that k and v are made of, copied out
+    kept += seen * s.dim_in if s.pool_kv and skips_cells(s.pool_kv) else 0  # the tokens that k and v are made of, copied out
     kept += _kept_by_pool(s, s.pool_q, m) + 2 * _kept_by_pool(s, s.pool_kv, kv)
     if s.pool_skip and (d == s.dim_in or s.skip != "none"):
         kept += n * d if d != s.dim_in else 0  # the skip, widened

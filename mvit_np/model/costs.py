@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .account import Costs, account
+from .account import Costs, account, tokens_projected
 from .plan import plan
 
 
@@ -13,4 +13,4 @@ def costs(config) -> Costs:
 
 def skipped_macs(config) -> int:
     """Multiply-adds counted for keys and values that are never made: no window of their pool looks there."""
-    return sum(s.sequences * (s.tokens_in - s.tokens_projected) * s.dim_in * 2 * s.dim_attn for s in plan(config).blocks)
+    return sum(s.sequences * (s.tokens_in - tokens_projected(s)) * s.dim_in * 2 * s.dim_attn for s in plan(config).blocks)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autodiff.checkpoint import checkpoint as checkpointed
 from ..autodiff.tape import untraced
-from ..backend import tiles
+from ..autodiff.versions import composed
 from ..backend import tree as trees
 from ..backend.arrays import array_module, is_array, is_float, same_kind
 from ..backend.blas import one_blas_thread
@@ -34,13 +34,13 @@ def init(config, rng):
     return {**start, "blocks": blocks, **between, **init_head(p.head, rng)}
 
 
-def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
+def forward(params, clip, config, rng=None, hook=None, checkpoint=False):
     """Class scores (logits) of a batch of clips.   clip: (B, T, H, W, C) floats   ->   (B, num_classes)
 
     rng         draws stochastic depth and dropout in the array library of `clip`; None is evaluation
-    tap         called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk), "blocks.3.output" (B, N, D);
+    hook         called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk), "blocks.3.output" (B, N, D);
                 mask units, and frames that are seen apart, stand side by side in the first axis
-    checkpoint  keep only the blocks' inputs for the backward pass and run each block (and `tap`) a second time there
+    checkpoint  keep only the blocks' inputs for the backward pass and run each block (and `hook`) a second time there
 
     Raises TypeError or ValueError for a clip or parameters that do not fit the config.
     """
@@ -49,44 +49,30 @@ def forward(params, clip, config, rng=None, tap=None, checkpoint=False):
     _check_generator(rng, "random")
     same_kind(clip, *trees.leaves(params))
     with one_blas_thread():  # once for all ops
-        if rng is None and tap is None and _better_apart(params, clip, config):
-            return _each_clip(params, clip, config)
-        return _forward(params, clip, config, rng, tap, checkpointed(block) if checkpoint else block)
+        if rng is None and hook is None and not checkpoint:
+            return evaluate(params, clip, config)
+        return run(params, clip, config, rng, hook, checkpointed(block) if checkpoint else block)
 
 
-def _better_apart(params, clip, config):
-    """Whether to take clips one by one: nothing is traced, and the tokens of one fill a tile, so none gains by another's."""
-    size = plan(config).blocks[0].tokens_in * config.dim
-    plain = isinstance(clip, np.ndarray) and all(leaf is untraced(leaf) for leaf in trees.leaves(params))
-    return plain and len(clip) > 1 and size >= tiles.NUMBERS
+@composed
+def evaluate(params, clip, config):
+    """Class scores without any chance.   (B, T, H, W, C)   ->   (B, num_classes)"""
+    return run(params, clip, config)
 
 
-def _each_clip(params, clip, config):
-    """A clip on each thread, as long as there is one for each; the rest one after another, on all threads."""
-    logits = np.empty((len(clip), config.num_classes), dtype=clip.dtype)
-
-    def one(i):
-        logits[i : i + 1] = _forward(params, clip[i : i + 1], config, None, None, block)
-
-    together = len(clip) - len(clip) % tiles.threads()
-    tiles.run(one, range(together))
-    for i in range(together, len(clip)):
-        one(i)
-    return logits
-
-
-def _forward(params, clip, config, rng, tap, run):
+def run(params, clip, config, rng=None, hook=None, run_block=block):
+    """The layers, one after the other.   (B, T, H, W, C)   ->   (B, num_classes)"""
     p = plan(config)
     x = embed(params, clip, p.embed)
-    if tap:
-        tap("embedding", untraced(x))
+    if hook:
+        hook("embedding", untraced(x))
     if config.reversible:
-        x = two_streams(params["blocks"], x, p.blocks, rng=rng, tap=tap, run=run)
+        x = two_streams(params["blocks"], x, p.blocks, rng=rng, hook=hook, run=run_block)
         return head(params, x, p.head, rng=rng)
     for spec, block_params in zip(p.blocks, params["blocks"]):
         if p.bridge and spec.index == sum(config.depths):
             x = bridge(params["bridge"], x, p.bridge)
-        x = run(block_params, x, spec, rng=rng, tap=_inside(tap, f"blocks.{spec.index}."))
+        x = run_block(block_params, x, spec, rng=rng, hook=_inside(hook, f"blocks.{spec.index}."))
     return head(params, x, p.head, rng=rng)
 
 
@@ -160,5 +146,5 @@ def _check_generator(rng, method):
         raise TypeError(f"rng is a random generator; came {type(rng).__name__}: use numpy.random.default_rng(seed)")
 
 
-def _inside(tap, prefix):
-    return (lambda name, array: tap(prefix + name, array)) if tap else None
+def _inside(hook, prefix):
+    return (lambda name, array: hook(prefix + name, array)) if hook else None

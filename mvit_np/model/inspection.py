@@ -1,6 +1,6 @@
 """A look inside a model: what its tokens attend to, from where and how far, and what its positions have in common.
 
-Everything here is computed on the host, from what `forward` hands to its `tap` and from the plan's grids.
+Everything here is computed on the host, from what `forward` hands to its `hook` and from the plan's grids.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def attention_weights_of(params, clip, config):
         if name.endswith(".attention"):
             found[name] = to_host(array)
 
-    forward(params, clip, config, tap=keep)
+    forward(params, clip, config, hook=keep)
     return [found[f"blocks.{block.index}.attention"] for block in plan_of(config).blocks]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 Triple = tuple[int, int, int]
 
@@ -27,18 +27,6 @@ class PoolSpec:
     @property
     def thw_out(self) -> Triple:
         return _window_grid(self.thw_in, self.kernel, self.stride, self.padding)
-
-    @property
-    def skips_cells(self) -> bool:
-        """Whether the stride leaves cells of the grid out that no window looks at."""
-        return any(s > k for k, s in zip(self.kernel, self.stride))
-
-    @property
-    def on_seen(self) -> PoolSpec:
-        """The same pool on what `ops.take_seen` leaves of the grid: its windows lie side by side where they lay apart."""
-        sizes = zip(self.thw_in, self.thw_out, self.kernel, self.stride, self.padding)
-        thw = tuple(n if s <= k else k * out - max(0, p) - max(0, s * (out - 1) - p + k - n) for n, out, k, s, p in sizes)
-        return replace(self, stride=tuple(map(min, self.kernel, self.stride)), thw_in=thw)
 
 
 @dataclass(frozen=True)
@@ -133,11 +121,6 @@ class BlockSpec:
     @property
     def tokens_in(self) -> int:
         return self.cls + math.prod(self.thw)
-
-    @property
-    def tokens_projected(self) -> int:
-        """Those that keys and values are made of: what the pool looks at of `tokens_in`."""
-        return self.cls + math.prod(self.pool_kv.on_seen.thw_in) if self.pool_kv else self.tokens_in
 
     @property
     def tokens_q(self) -> int:

@@ -1,52 +1,32 @@
 """Cube embedding: a strided convolution that turns a clip into tokens (Sec. 3.2, "initial scale")."""
 
-import math
-
 from ..autodiff.tape import op
-from ..backend import tiles
 from ..backend.arrays import array_module
-from ..backend.matmul import matmul, operand
-from .depthwise_conv import grid_blocks
-from .linear import column_sums, plus
-from .windows import inside, out_grid, padded, seen, taps, windows
+from .windows import inside, out_grid, padded, taps
 
 
 @op
 def cube_conv(x, w, b, stride, padding):
-    """Each cube of pixels times W, plus b.   x: (B, T, H, W, C)   w: (kt, kh, kw, C, D)   b: (D,)   ->   (B, t, h, w, D)
+    """Each cube of pixels times W, plus b.
 
-    A matrix product over cubes laid out as rows: dW = cubes' dY, and dX adds each cube's dY W' back to its place.
+    x: (B, T, H, W, C)   w: (kt, kh, kw, C, D)   b: (D,)   ->   (B, t, h, w, D)
+
+    y[o] = b + sum over the taps i of x[s o + i - p] W[i], so  dW[i] = sum over o of x[s o + i - p]' dy[o],
+    db = sum over o of dy[o], and each cell of x gets dy[o] W[i]' from every window o that meets it.
     """
-    xp, kernel, width = array_module(x), w.shape[:3], w.shape[-1]
-    matrix = operand(w.reshape(-1, width))
+    xp, kernel = array_module(x), w.shape[:3]
     grid = out_grid(x.shape[1:4], kernel, stride, padding)
-    y = xp.empty((x.shape[0], *grid, width), dtype=x.dtype)
-    pieces = grid_blocks(y, matrix.shape[0] // tiles.PRODUCT + 1, matrix.shape[0])
-
-    def cubes(at):
-        cells, steps, tap_steps = seen(x, at, kernel, stride, padding)
-        return operand(windows(cells, at, kernel, steps, tap_steps).reshape(-1, matrix.shape[0]))
-
-    def tile(at):
-        part = xp.empty((math.prod(y[at].shape[:-1]), width), dtype=x.dtype)
-        plus(part, cubes(at), matrix, b)
-        y[at] = part.reshape(y[at].shape)
-
-    tiles.run(tile, pieces)
+    wide = padded(x, padding)
+    y = xp.zeros((x.shape[0], *grid, w.shape[4]), dtype=x.dtype) + b
+    for tap, cells in taps(kernel, stride, padding, grid):
+        y += wide[cells] @ w[tap]
 
     def backward(dy):
-        def tile(at):
-            rows = dy[at].reshape(-1, width)
-            return matmul(cubes(at).T, operand(rows)), column_sums(rows)
-
-        def dx():  # as a function: training does not ask for the clip's gradient
-            d_cubes = matmul(operand(dy.reshape(-1, width)), matrix.T).reshape(*dy.shape[:4], *w.shape[:4])
-            wide = padded(xp.zeros(x.shape, dtype=x.dtype), padding)
-            for tap, cells in taps(kernel, stride, grid):
-                wide[cells] += d_cubes[(..., *tap, slice(None))]
-            return wide[inside(padding)]
-
-        dw, db = tiles.total(tile, pieces, (w.reshape(-1, width), b))
-        return dx, dw.reshape(w.shape), db, None, None
+        dw, d_wide = xp.zeros_like(w), xp.zeros_like(wide)
+        dy_rows = dy.reshape(-1, w.shape[4])
+        for tap, cells in taps(kernel, stride, padding, grid):
+            dw[tap] = wide[cells].reshape(-1, w.shape[3]).T @ dy_rows
+            d_wide[cells] += dy @ w[tap].T
+        return d_wide[inside(padding)], dw, dy_rows.sum(axis=0), None, None
 
     return y, backward

@@ -3,81 +3,28 @@
 import math
 
 from ..autodiff.tape import op
-from ..backend import tiles
 from ..backend.arrays import array_module
-from .windows import out_grid
+from .windows import inside, out_grid, padded, taps
 
 
 @op
 def max_pool(x, kernel, stride, padding):
     """The largest value in each window; padding never wins.   x: (B, T, H, W, ...)   ->   (B, t, h, w, ...)
 
-    One axis after the other (the maximum of a box is that of its rows' maxima), W first, then H, then T.
     dy goes to the cell that won; among equals to the first, as in PyTorch.
     """
-    axes = [axis for axis in (3, 2, 1) if (kernel[axis - 1], stride[axis - 1]) != (1, 1)]
-    sizes = {axis: (kernel[axis - 1], stride[axis - 1], padding[axis - 1]) for axis in axes}
-    y = x
-    for axis in axes:
-        y = _along(y, axis, *sizes[axis])
+    xp, grid = array_module(x), out_grid(x.shape[1:4], kernel, stride, padding)
+    wide = padded(x, padding, -math.inf)
+    y = xp.full((x.shape[0], *grid, *x.shape[4:]), -math.inf, dtype=x.dtype)
+    for _, cells in taps(kernel, stride, padding, grid):
+        y = xp.maximum(y, wide[cells])
 
     def backward(dy):
-        stages = [x]
-        for axis in axes:
-            stages.append(_along(stages[-1], axis, *sizes[axis]))
-        for axis in axes[::-1]:
-            top = stages.pop()
-            dy = _back_along(stages[-1], top, dy, axis, *sizes[axis])
-        return dy, None, None, None
+        d_wide, left = xp.zeros_like(wide), dy  # what no cell has claimed yet
+        for _, cells in taps(kernel, stride, padding, grid):
+            won = left * (wide[cells] == y)
+            d_wide[cells] += won
+            left = left - won
+        return d_wide[inside(padding)], None, None, None
 
     return y, backward
-
-
-def _along(x, axis, k, s, p):
-    """The maximum of each window of one axis."""
-    xp = array_module(x)
-    count = out_grid((x.shape[axis],), (k,), (s,), (p,))[0]
-    y = xp.empty((*x.shape[:axis], count, *x.shape[axis + 1 :]), dtype=x.dtype)
-
-    def tile(at):
-        top, part = y[at], x[at]
-        top[...] = -math.inf
-        for wins, cells in _taps(x.shape[axis], count, axis, k, s, p):
-            xp.maximum(top[wins], part[cells], out=top[wins])
-
-    tiles.run(tile, _blocks(x, axis, k))
-    return y
-
-
-def _back_along(x, y, dy, axis, k, s, p):
-    dx = array_module(x).zeros(x.shape, dtype=x.dtype)
-
-    def tile(at):
-        part, top, d_part = x[at], y[at], dx[at]
-        left = dy[at].copy()  # what no cell has claimed yet
-        for wins, cells in _taps(x.shape[axis], y.shape[axis], axis, k, s, p):
-            won = left[wins] * (part[cells] == top[wins])
-            d_part[cells] += won
-            left[wins] -= won
-
-    tiles.run(tile, _blocks(x, axis, 4 * k))
-    return dx
-
-
-def _blocks(x, axis, passes):
-    """Blocks of the axes before `axis`, the others whole."""
-    width = math.prod(x.shape[axis:])
-    return tiles.blocks(x, x.shape[:axis], width, width * passes)
-
-
-def _taps(n, count, axis, k, s, p):
-    """For each place in the window: the windows whose cell there is inside the grid, and those cells."""
-    for i in range(k):
-        first, last = max(0, -(-(p - i) // s)), min(count, (n - 1 + p - i) // s + 1)
-        if first < last:
-            cells = slice(s * first + i - p, s * (last - 1) + i - p + 1, s)
-            yield _at(axis, slice(first, last)), _at(axis, cells)
-
-
-def _at(axis, part):
-    return (*(slice(None),) * axis, part)

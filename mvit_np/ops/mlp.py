@@ -1,45 +1,14 @@
-"""The MLP of a block as one op: its hidden layer, four times as wide as the tokens, never exists as a whole on NumPy."""
+"""The MLP of a block: the place where an MViT widens its channels (Sec. 3.2)."""
 
-from ..autodiff.tape import op
-from ..backend import tiles
-from ..backend.arrays import array_module
-from ..backend.matmul import matmul, operand
-from .gelu import gelu_array, gelu_backward
-from .linear import column_sums, plus
-
-WIDEST = 1024  # hidden numbers of a row, as far as the size of a tile goes: at 512 rows it pays to pack the weights for one
+from ..autodiff.versions import composed
+from .gelu import gelu
+from .linear import linear
 
 
-@op
-def mlp(x, w1, b1, w2, b2, skip=None):
-    """gelu(x W1 + b1) W2 + b2, added to a skip.   x: (..., I)   w1: (I, H)   b1: (H,)   w2: (H, O)   b2: (O,)   ->   (..., O)
+@composed
+def mlp(x, w1, b1, w2, b2):
+    """gelu(x W1 + b1) W2 + b2.
 
-    The same as linear, gelu, linear, some rows at a time; without a skip, (..., O), nothing is added.
-    With H = X W1 + b1 and A = gelu(H), both rebuilt:  dW2 = A' dY,  dH = (dY W2') gelu'(H),  dW1 = X' dH,  dX = dH W1',
-    each bias gets the sum of its rows, and the skip gets dY.
+    x: (..., I)   w1: (I, H)   b1: (H,)   w2: (H, O)   b2: (O,)   ->   (..., O)
     """
-    xp, shape, dtype = array_module(x), x.shape, x.dtype
-    rows, factor1, factor2 = operand(x.reshape(-1, shape[-1])), operand(w1), operand(w2)
-    skip_rows = None if skip is None else skip.reshape(-1, w2.shape[1])
-    y = xp.empty((rows.shape[0], w2.shape[1]), dtype=dtype)
-    pieces = tiles.rows(rows, min(w1.shape[1], WIDEST), (w1.size + w2.size) // tiles.PRODUCT)
-
-    def tile(at):
-        a = gelu_array(matmul(rows[at], factor1), b1, factor=True)
-        plus(y[at], a, factor2, b2, None if skip is None else skip_rows[at])
-
-    tiles.run(tile, pieces)
-
-    def backward(dy_given):
-        dy_rows = dy_given.reshape(-1, dy_given.shape[-1])
-        dy = operand(dy_rows)
-        dx = xp.empty(rows.shape, dtype=dtype)
-
-        def tile(at):
-            a, dh = gelu_backward(matmul(rows[at], factor1), b1, matmul(dy[at], factor2.T), factor=True)
-            matmul(dh, factor1.T, out=dx[at])
-            return matmul(rows[at].T, dh), column_sums(dh, b1), matmul(a.T, dy[at]), column_sums(dy_rows[at])
-
-        return dx.reshape(shape), *tiles.total(tile, pieces, (w1, b1, w2, b2)), dy_given
-
-    return y.reshape(*shape[:-1], w2.shape[1]), backward
+    return linear(gelu(linear(x, w1, b1)), w2, b2)

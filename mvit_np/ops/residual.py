@@ -1,13 +1,11 @@
-"""Adding: positions to tokens, and each branch to its skip connection (with stochastic depth's masks)."""
+"""Adding: positions to tokens, and each branch to its skip (with stochastic depth's masks)."""
 
 from ..autodiff.tape import op
-from ..backend import tiles
-from ..backend.arrays import array_module
 
 
 @op
 def add(x, y):
-    """x + y; where one has length 1 or lacks leading axes, it is repeated, and its gradient summed over the repeats."""
+    """x + y; an axis of length 1, or a missing leading one, is repeated, its gradient summed over it."""
     x_shape, y_shape = x.shape, y.shape  # the shapes alone: nothing is kept
 
     def backward(dz):
@@ -17,30 +15,26 @@ def add(x, y):
 
 
 @op
-def residual(x, y, keep=None, apart=0):
-    """x + keep y, but for the first `apart` tokens, which stay x.   x, y: (B, N, D) or (B, N, h, d)   ->   the same
+def residual(x, y, keep=None, first=0):
+    """x + keep y, but for the `first` tokens, which stay x.   x, y: (B, N, D) or (B, N, h, d)   ->   the same
 
-    keep   (B, 1, 1), 0 for a dropped clip, 1 / (1 - rate) for a kept one; None: all kept
+    keep   (B, 1, 1), 0 for a dropped clip, 1 / (1 - rate) for a kept one; None: all are kept
     """
 
-    def backward(dz):
-        dy = dz if keep is None else dz * keep
-        if apart:
-            dy = dy.copy()
-            dy[:, :apart] = 0
-        return dz, dy, None, None
+    def masked(y):
+        y = y.copy() if keep is None else y * keep
+        y[:, :first] = 0
+        return y
 
-    if keep is not None:
-        y = y * keep
-    z = tiles.elementwise(array_module(x).add, x, y)[0]
-    if apart:
-        z[:, :apart] = x[:, :apart]
-    return z, backward
+    def backward(dz):
+        return dz, masked(dz), None, None
+
+    return x + masked(y), backward
 
 
 @op
 def scale(x, factor):
-    """x times a number or a random mask (which gets no gradient).   x, factor: shapes that broadcast to x's   ->   x's"""
+    """x times a number or a random mask, which gets no gradient.   factor: broadcasts to x's shape"""
 
     def backward(dy):
         return dy * factor, None

@@ -5,12 +5,9 @@ from ..backend.arrays import array_module
 
 
 def softmax_array(x):
-    """exp(x) / sum exp(x) over the last axis of a plain array, shifted by the maximum so that nothing overflows."""
-    xp = array_module(x)
-    p = x - x.max(axis=-1, keepdims=True)
-    xp.exp(p, out=p)
-    p /= p.sum(axis=-1, keepdims=True)
-    return p
+    """exp(x) / sum exp(x) over the last axis, shifted by the maximum so that nothing overflows."""
+    e = array_module(x).exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
 
 
 def softmax_backward(p, dp):

@@ -1,6 +1,5 @@
 """Moving tokens about: nothing here computes, and every backward moves the gradients back."""
 
-import itertools
 import math
 
 from ..autodiff.tape import op
@@ -49,35 +48,6 @@ def join_class(cls, x):
 
 
 @op
-def take_seen(x, thw, kernel, stride, padding):
-    """The tokens that some window of a pool looks at: where its stride is larger than its kernel, the others are left out.
-
-    x: (B, [1 +] T H W, ...)   ->   (B, [1 +] t h w, ...); the class token stays.
-    """
-    xp, shape, cls = array_module(x), x.shape, x.shape[1] - math.prod(thw)
-    axes = [_seen_on_axis(*sizes) for sizes in zip(thw, kernel, stride, padding)]
-    grid = tuple(max(into.stop for into, _ in runs) for runs in axes)
-    pairs = [tuple((slice(None), *side) for side in zip(*runs)) for runs in itertools.product(*axes)]
-
-    def as_grid(tokens, thw):
-        return tokens[:, cls:].reshape(tokens.shape[0], *thw, *tokens.shape[2:])
-
-    y = xp.empty((shape[0], cls + math.prod(grid), *shape[2:]), dtype=x.dtype)
-    y[:, :cls] = x[:, :cls]
-    for into, cells in pairs:
-        as_grid(y, grid)[into] = as_grid(x, thw)[cells]
-
-    def backward(dy):
-        dx = xp.zeros(shape, dtype=dy.dtype)
-        dx[:, :cls] = dy[:, :cls]
-        for into, cells in pairs:
-            as_grid(dx, thw)[cells] = as_grid(dy, grid)[into]
-        return dx, None, None, None, None
-
-    return y, backward
-
-
-@op
 def first_token(x):
     """The class token alone.   x: (B, N, D)   ->   (B, D)"""
 
@@ -113,6 +83,21 @@ def join_channels(x, y):
 
 
 @op
+def split_channels(x, count):
+    """The channels in equal parts, such as queries, keys and values.   x: (..., count D)   ->   count x (..., D)"""
+    xp, shape, dtype, width = array_module(x), x.shape, x.dtype, x.shape[-1] // count
+    parts = [slice(i * width, (i + 1) * width) for i in range(count)]
+
+    def backward(*dys):
+        dx = xp.zeros(shape, dtype=dtype)
+        for part, dy in zip(parts, dys):
+            dx[..., part] = 0 if dy is None else dy
+        return dx, None
+
+    return tuple(x[..., part] for part in parts), backward
+
+
+@op
 def split_units(x, thw, unit):
     """Cut a grid of tokens into units that lie side by side.   x: (B, T H W, ...)   ->   (B units, tokens of a unit, ...)"""
     shape = x.shape
@@ -131,19 +116,6 @@ def join_units(x, thw, unit):
         return _split(dy, thw, unit), None, None
 
     return _joined(x, thw, unit), backward
-
-
-def _seen_on_axis(n, k, s, p):
-    """(places among those that are kept, cells of the axis): all, or those that each tap of the windows falls on."""
-    if s <= k:
-        return [(slice(0, n), slice(0, n))]
-    count, runs = (n + 2 * p - k) // s + 1, []
-    for i in range(k):
-        a, b = max(0, -(-(p - i) // s)), min(count, (n - 1 + p - i) // s + 1)
-        at = i - max(0, p)  # the first window's taps before the grid have no place
-        if a < b:
-            runs.append((slice(k * a + at, k * (b - 1) + at + 1, k), slice(s * a + i - p, s * (b - 1) + i - p + 1, s)))
-    return runs
 
 
 def _split(x, thw, unit):

@@ -15,7 +15,7 @@ from ..data import clip_times, cover_of, crop_corners, cut, frames_at, labels_fo
 from ..data.clips import FPS
 from ..data.media import files_in, is_media, is_picture
 from ..model.forward import check_params, forward
-from ..ops.softmax import softmax_array
+from ..ops import softmax
 
 TAU = 4  # frames of 1/30 s between a clip's, of "16 x 4": where nobody knows better
 
@@ -122,7 +122,7 @@ def _probabilities(params, clip, config, like):
     scores = to_host(forward(params, from_host(clip, like), config)).astype(np.float64)
     if not np.isfinite(scores).all():
         raise ValueError("the scores of a model are finite; this one gives NaN or infinity: check its weights")
-    return softmax_array(scores)
+    return softmax(scores)
 
 
 def _check(params, config, views):

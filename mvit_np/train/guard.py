@@ -10,7 +10,7 @@ from ..backend import tree as trees
 from ..backend.arrays import array_module, device_tools, to_host
 
 SHOWN = 8  # names in a sentence
-RESULT = "the result"  # of the forward pass, which no tap sees
+RESULT = "the result"  # of the forward pass, which no hook sees
 GONE = "no output of the forward pass has NaN or infinity; which gradient has shows without a graph alone"
 
 
@@ -34,7 +34,7 @@ def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
     loss   a 0-d array
     grads  a tree of arrays; None where they are gone, as after the replay of a graph: then `norm` is needed
     names  a function without arguments that gives the names of the batch's examples
-    probe  a function of `tap` that runs the step's forward pass again with it, with the same masks, and returns its result
+    probe  a function of `hook` that runs the step's forward pass again with it, with the same masks, and returns its result
     norm   that of the gradients, where it is known, as from `clip_by_norm`
 
     `names` and `probe` are called only where something is not finite. Where all is well the price is one reduction of the
@@ -68,12 +68,12 @@ def _first_layer(probe, names):
     """The first output of the forward pass that is not finite and the names of the examples in which; or None and all names."""
     found = []
 
-    def tap(name, array):
+    def hook(name, array):
         if not found and not (rows := _finite_rows(array)).all():
             found.append((name, _chosen(names, ~rows)))
 
     with np.errstate(all="ignore"):
-        tap(RESULT, probe(tap))
+        hook(RESULT, probe(hook))
     return found[0] if found else (None, names)
 
 

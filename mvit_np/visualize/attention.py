@@ -37,7 +37,7 @@ def class_attention(params, clip, config):
         if name in last:
             maps.append((last[name].stage, _shares(to_host(weights), last[name])))
 
-    forward(params, clip, config, tap=keep)
+    forward(params, clip, config, hook=keep)
     return maps
 
 

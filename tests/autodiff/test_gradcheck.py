@@ -27,13 +27,16 @@ def test_every_gradient(case, dtype):
 
 def test_every_op_has_a_case():
     cased = {re.split(r"[ ,]", case.name)[0] for case in checks.op_cases()}
-    assert cased == set(ops.__all__) - {"attention_weights"}
+    assert cased == set(ops.__all__) - {"attention_weights"} | {"project", "take_seen"}
 
 
 # -- a wrong backward is caught ---------------------------------------------------------------------------------------
 
 
-NO_DERIVATIVE = {"left -= won"}  # max_pool: matters for ties only, where there is no derivative; test_ops has that case
+NO_DERIVATIVE = {
+    "left -= won",
+    "left - won",
+}  # max_pool: matters for ties only, where there is no derivative; test_ops has that case
 
 
 def terms(module):
@@ -71,12 +74,20 @@ class Dropped(ast.NodeTransformer):
         return ast.Pass() if self.second else ast.Assign([node.target], node.value)
 
 
+OPS = {name: getattr(ops, name) for name in ops.__all__ if name != "attention_weights"}
+OF_FAST_VERSIONS = {"project": checks.project, "take_seen": checks.take_seen}  # ops that only fast versions call
+
+
+def modules_of(function):
+    """Where the definition of an op is written, and its version for NumPy."""
+    return {version.__module__ for version in (function, function.versions.get("numpy")) if version}
+
+
 def places():
-    modules = sorted({getattr(ops, name).__module__ for name in ops.__all__})
-    for name in modules:
+    for name in sorted(set.union(*(modules_of(function) for function in [*OPS.values(), *OF_FAST_VERSIONS.values()]))):
         for line, column, text in sorted(set(terms(importlib.import_module(name)))):
             for second in (True, False):
-                label = f"{name.split('.')[-1]}: {'second' if second else 'first'} of {text}"
+                label = f"{name.removeprefix('mvit_np.ops.')}: {'second' if second else 'first'} of {text}"
                 yield pytest.param(name, line, column, second, id=label)
 
 
@@ -84,11 +95,17 @@ def places():
 def test_an_op_with_a_term_dropped_from_its_backward_fails(name, line, column, second, monkeypatch):
     module = importlib.import_module(name)
     tree = ast.fix_missing_locations(Dropped(line, column, second).visit(ast.parse(inspect.getsource(module))))
-    broken = {"__name__": name, "__package__": "mvit_np.ops"}
+    broken = {"__name__": name, "__package__": name.rpartition(".")[0]}
+    mine = [public for public, function in (OPS | OF_FAST_VERSIONS).items() if name in modules_of(function)]
+    for function in OPS.values():
+        for place, version in function.versions.items():
+            monkeypatch.setitem(function.versions, place, version)  # a broken fast version registers itself
     exec(compile(tree, module.__file__, "exec"), broken)
-    mine = [public for public in ops.__all__ if getattr(ops, public).__module__ == name]
     for public in mine:
-        monkeypatch.setattr(ops, public, broken[public])
+        if public in OF_FAST_VERSIONS:
+            monkeypatch.setattr(checks, public, broken[public])
+        elif OPS[public].__module__ == name:
+            monkeypatch.setattr(ops, public, broken[public])
     monkeypatch.setattr(tiles, "SMALL", 1)  # so that sums have several terms
     monkeypatch.setattr(tiles, "NUMBERS", 16)
     # The cases are built now, with the broken ops in them; one that cannot even run is caught too.
@@ -129,7 +146,7 @@ def test_the_command_finds_a_sum_over_tiles_that_loses_some(name, index, kept, m
 
 
 def test_the_command_finds_exponentials_that_leave_the_range_of_float32(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("mvit_np.ops.attend"), "SAFE", np.inf)
+    monkeypatch.setattr(importlib.import_module("mvit_np.ops.fast.attend"), "SAFE", np.inf)
     assert found_by_the_command("attend")
 
 

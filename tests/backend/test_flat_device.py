@@ -12,7 +12,7 @@ import pytest
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees
-from mvit_np.backend.arrays import plain_arrays
+from mvit_np.backend.arrays import plain_ops
 from mvit_np.backend.cuda.kernels import flat
 from mvit_np.train import adamw, adamw_state, clip_by_norm, decays_except, ema_update, sgd, sgd_state
 from mvit_np.train.loop import adamw_with
@@ -154,7 +154,7 @@ def test_gradients_may_lie_anyhow(step_of, begin, numbers, options, rng):
     agree(*results, 1e-12)
 
 
-def test_on_plain_arrays_no_kernel_runs(task, launches):
+def test_on_plain_ops_no_kernel_runs(task, launches):
     params, grads, settings = task
     there, g = on_device(params), on_device(grads[0])
     results = []
@@ -162,7 +162,7 @@ def test_on_plain_arrays_no_kernel_runs(task, launches):
         clipped, norm = clip_by_norm(g, 1.0)
         new, state = adamw(there, clipped, adamw_state(there), 0.1, **settings)
         results.append([norm, new, state, ema_update(there, new, 0.5)])
-        with plain_arrays():
+        with plain_ops():
             launches.clear()
             clipped, norm = clip_by_norm(g, 1.0)
             new, state = adamw(there, clipped, adamw_state(there), 0.1, **settings)
@@ -337,7 +337,7 @@ def test_an_array_of_numbers_needs_a_kernel(rng):
     ):
         with pytest.raises(TypeError, match=r"for a device's kernels; came shape \(3,\)"):
             act(params, np.ones(3))
-        with plain_arrays(), pytest.raises(TypeError, match="give a number"):
+        with plain_ops(), pytest.raises(TypeError, match="give a number"):
             act(on_device(params), device_double.from_host(np.ones(3)))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gcc_tools import GCC
 
-from mvit_np.backend.arrays import memory, plain_arrays, to_host
+from mvit_np.backend.arrays import memory, plain_ops, to_host
 from mvit_np.backend.cuda.kernel import Kernel
 from mvit_np.backend.cuda.random import PHILOX, Masks, key_of
 from mvit_np.backend.random import default_rng
@@ -123,7 +123,7 @@ def test_other_numbers_than_float32_are_refused():
 
 def test_elsewhere_a_generator_is_the_librarys_own():
     assert isinstance(default_rng(0, np.zeros(1)), np.random.Generator)
-    with plain_arrays():
+    with plain_ops():
         drawn = default_rng(5, HERE).random(4, dtype="float32")
     np.testing.assert_array_equal(to_host(drawn), np.random.default_rng(5).random(4, dtype="float32"))
 

@@ -21,6 +21,7 @@ from mvit_np.backend import precision, tiles
 from mvit_np.backend import tree as trees
 from mvit_np.backend.precision import PRECISIONS, operand, rounded, use_precision
 from mvit_np.ops.attend import heads_first
+from mvit_np.ops.fast.project import project
 from mvit_np.train.run import prepare, run
 from mvit_np.train.run.recipe import RECIPES, changed
 
@@ -277,7 +278,7 @@ def draw(rng, *shapes):
 
 SAME = {  # ops whose factors are rounded on both: sums differ by their order, and gelu's last digit may turn a rounding
     "linear": (lambda x, w, b: ops.linear(x, w, b), [(3, 40, 24), (24, 16), (16,), (3, 40, 16)], 1e-6),
-    "project": (lambda x, w, b: ops.add(*ops.project(x, w, b, 2)), [(3, 40, 24), (24, 32), (32,), (3, 40, 16)], 1e-6),
+    "project": (lambda x, w, b: ops.add(*project(x, w, b, 2)), [(3, 40, 24), (24, 32), (32,), (3, 40, 16)], 1e-6),
     "mlp": (ops.mlp, [(3, 40, 24), (24, 48), (48,), (48, 16), (16,), (3, 40, 16)], 2**-12),
     "cube_conv": (
         lambda x, w, b: ops.cube_conv(x, w, b, (1, 2, 2), (1, 1, 1)),

@@ -19,12 +19,11 @@ import device_double
 import numpy as np
 import pytest
 import threadpoolctl
-from test_ops import WINDOWS
+from op_results import assert_near, results
 
 from mvit_np import forward, init, ops, preset, value_and_grad
-from mvit_np.autodiff.tape import vjp
 from mvit_np.backend import blas, tiles, tree
-from mvit_np.studies.gradient_cases import TINY, TINY_V2, Case, distinct, normals, op_cases
+from mvit_np.studies.gradient_cases import TINY, TINY_V2, Case, normals
 from mvit_np.train import adamw, adamw_state, clip_by_norm
 
 needs_blas = pytest.mark.skipif(not blas.libraries(), reason="threadpoolctl knows no BLAS here, so one thread runs all tiles")
@@ -313,50 +312,6 @@ def test_user_threads_at_once_get_what_one_gets_alone(rng):
             assert len(found) == 10 and all(np.array_equal(a, b) for a, b in zip(found, alone * 5))
 
 
-TILED = "linear", "project", "gelu", "mlp", "attend", "layer_norm", "cube_conv", "depthwise_conv", "max_pool", "residual"
-
-
-def window_cases():
-    for kernel, *at in WINDOWS[1:]:
-        x, filters, cubes = (3, 3, 7, 5, 2, 3), (*kernel, 3), normals((3, 3, 7, 5, 3), (*kernel, 3, 5), (5,))
-        yield Case(f"max_pool {kernel, *at}", lambda x, k=kernel, at=at: ops.max_pool(x, k, *at), distinct(*x))
-        yield Case(f"cube_conv {kernel, *at}", lambda *x, at=at: ops.cube_conv(*x, *at), cubes)
-        yield Case(f"depthwise_conv {kernel, *at}", lambda *x, at=at: ops.depthwise_conv(*x, *at), normals(x, filters))
-
-
-def results(fun, arrays):
-    """Values and, for random but fixed cotangents, the gradients by all arrays."""
-    value, found = fun(*arrays), []
-    for i, y in enumerate(value if isinstance(value, tuple) else [value]):
-        dy = np.random.default_rng(i).standard_normal(y.shape, y.dtype) if y.ndim else np.ones_like(y)
-        _, pull = vjp(lambda *x, i=i: fun(*x)[i] if isinstance(value, tuple) else fun(*x), arrays)
-        found += [y, *pull(dy)]
-    return found
-
-
-def assert_near(found, expected, tolerance=1e-12):
-    for a, b in zip(found, expected, strict=True):
-        assert a.shape == b.shape and np.isfinite(a).all()
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max(initial=1))
-
-
-@pytest.mark.parametrize("case", [*op_cases(), *window_cases()], ids=lambda case: case.name)
-def test_cutting_changes_no_op(case, monkeypatch, request):
-    arrays, longest, run = case.make(np.random.default_rng(0)), [0], tiles.run
-    strided = [np.stack([x, x], axis=-1)[..., 0] for x in arrays], [np.pad(x, 1)[(slice(1, -1),) * x.ndim] for x in arrays]
-    with tiles.use_threads(1):
-        whole = results(case.fun, arrays)
-    request.getfixturevalue("cut")
-    monkeypatch.setattr(tiles, "run", lambda fun, pieces, *work: (longest.append(len(pieces)), run(fun, pieces, *work)))
-    for count in (1, 2, 3):
-        with tiles.use_threads(count):
-            found, again, *others = (results(case.fun, x) for x in (arrays, arrays, *strided))
-            assert all(np.array_equal(a, b) for a, b in zip(found, again)) and case.check().passed
-        for each in (found, *others):
-            assert_near(each, whole)
-    assert max(longest) > 1 or not case.name.startswith(TILED)  # they were cut
-
-
 MODELS = {
     "small": (replace(TINY, depths=(1, 2)), {"SMALL": 1, "NUMBERS": 16}),
     "small MViTv2": (replace(TINY_V2, relative_time=False), {"SMALL": 1, "NUMBERS": 16}),
@@ -410,7 +365,7 @@ def test_attend_with_huge_logits_is_the_loop_and_ignores_what_they_share(shift, 
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
 @pytest.mark.parametrize("share, other_limit", [(0.999, 0), (1.001, math.inf)], ids=["just under", "just above"])
 def test_both_ways_of_attend_agree_at_the_limit(share, other_limit, dtype, tolerance, rng, monkeypatch):
-    module = importlib.import_module("mvit_np.ops.attend")  # `ops.attend` is the function
+    module = importlib.import_module("mvit_np.ops.fast.attend")
     q, k, v = rng.standard_normal((3, 2, 7, 3, 4)).astype(dtype)
     q[0, 0, 0], k[0, 0, 0], k[0, 1, 0] = 9, 9, -9  # the longest: the bound is reached, on both sides
     scale = module.SAFE * share * math.log(2) / (81 * 4)

@@ -8,7 +8,7 @@ from test_gpu import FAMILY, MICRO, agree, task
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees
-from mvit_np.backend.arrays import plain_arrays
+from mvit_np.backend.arrays import plain_ops
 from mvit_np.backend.matmul import matmul, operand
 from mvit_np.backend.random import default_rng
 from mvit_np.studies.gradient_cases import op_cases
@@ -20,10 +20,10 @@ BITS = {"float32": 24, "tf32": 11, "bf16": 8}  # of a product's factors
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", op_cases(), ids=lambda case: case.name)
-def test_kernels_give_what_plain_arrays_give(case, dtype):
+def test_kernels_give_what_plain_ops_give(case, dtype):
     arrays = [x.astype(dtype) for x in case.make(np.random.default_rng(0))]
     there, grads = mv.to_device(arrays), mv.value_and_grad(summed(case.fun), tuple(range(len(arrays))))
-    with plain_arrays():
+    with plain_ops():
         plain = mv.to_host(grads(*there))
     agree(plain, grads(*there), dtype)
 

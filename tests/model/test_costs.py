@@ -126,7 +126,7 @@ def test_multiply_adds_are_those_of_the_arrays_in_a_forward_pass(changes):
 def test_attention_bytes_are_those_of_the_largest_attention_array(changes):
     config, sizes = replace(TINY, **changes), []
     params = init(config, np.random.default_rng(0))
-    forward(params, clips(config, 1), config, tap=lambda name, x: sizes.append(x.nbytes) if "attention" in name else None)
+    forward(params, clips(config, 1), config, hook=lambda name, x: sizes.append(x.nbytes) if "attention" in name else None)
     assert costs(config).attention_bytes == max(sizes)
 
 

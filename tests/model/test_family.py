@@ -60,7 +60,7 @@ def test_costs_are_counted_as_they_arise(name):
     config, sizes = replace(FAMILY[name], cube_kernel=(3, 3, 3)), []
     params = roughened(config)
     keep = lambda name, x: sizes.append(x.nbytes / 2) if "attention" in name else None  # noqa: E731  (float64 here)
-    mv.forward(params, clip_for(config, 1), config, tap=keep)
+    mv.forward(params, clip_for(config, 1), config, hook=keep)
     account = mv.costs(config)
     assert account.params == sum(leaf.size for leaf in trees.leaves(params))
     assert account.macs == counted_macs(config, 1) and account.attention_bytes == max(sizes)

@@ -50,7 +50,7 @@ def drawn_weights(config, batch=2):
 def test_weights_of_every_block(config):
     params, clip = model(config)
     taken, found = {}, attention_weights_of(params, clip, config)
-    mv.forward(params, clip, config, tap=taken.__setitem__)
+    mv.forward(params, clip, config, hook=taken.__setitem__)
     blocks = mv.plan(config).blocks
     assert len(found) == len(blocks) == config.depth
     for weights, block in zip(found, blocks):

@@ -358,10 +358,10 @@ def test_every_parameter_gets_a_float32_gradient(changes):
 
 @every_variant
 @pytest.mark.parametrize("checkpoint", [False, True])
-def test_tap_shows_attention_and_outputs_and_changes_nothing(changes, checkpoint):
+def test_hook_shows_attention_and_outputs_and_changes_nothing(changes, checkpoint):
     config, params = model(changes)
     seen = []
-    logits = forward(params, clips(config), config, tap=lambda *pair: seen.append(pair), checkpoint=checkpoint)
+    logits = forward(params, clips(config), config, hook=lambda *pair: seen.append(pair), checkpoint=checkpoint)
     blocks = plan(config).blocks
     shapes = [("embedding", (2, blocks[0].tokens_in, config.dim))]
     for b in blocks:
@@ -374,10 +374,10 @@ def test_tap_shows_attention_and_outputs_and_changes_nothing(changes, checkpoint
     assert np.array_equal(logits, forward(params, clips(config), config))
 
 
-def test_tap_gets_plain_arrays_while_gradients_are_taken():
+def test_hook_gets_plain_ops_while_gradients_are_taken():
     config, params = model()
     seen = []
-    value_and_grad(loss_fn)(params, clips(config), np.array([0, 3]), config, tap=lambda name, x: seen.append(type(x)))
+    value_and_grad(loss_fn)(params, clips(config), np.array([0, 3]), config, hook=lambda name, x: seen.append(type(x)))
     assert set(seen) == {np.ndarray} and len(seen) == 1 + 2 * sum(config.depths)
 
 

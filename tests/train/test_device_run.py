@@ -159,7 +159,7 @@ def test_what_a_graph_cannot_tell_is_said():
     with pytest.raises(
         NotFinite, match=r"step 3 is not finite \(loss 1\): no output .*; which gradient has shows without a graph"
     ):
-        check_step(1.0, None, step=3, norm=float("inf"), probe=lambda tap: np.ones((2, 2)))
+        check_step(1.0, None, step=3, norm=float("inf"), probe=lambda hook: np.ones((2, 2)))
 
 
 def test_a_device_alone_trains_by_the_recipe_for_one_and_says_how_it_went(tmp_path, monkeypatch, capsys):

@@ -31,7 +31,7 @@ def model(rng):
 
 
 def probe_of(params, clip, config=CONFIG, step=5):
-    return lambda tap: mv.forward(params, clip, config, rng=draw(0, MASKS, step, 0), tap=tap)
+    return lambda hook: mv.forward(params, clip, config, rng=draw(0, MASKS, step, 0), hook=hook)
 
 
 def step_of(params, clip, labels):
@@ -128,17 +128,17 @@ def test_of_gradients_the_one_nearest_to_the_loss_is_named(rng):
     params = {"blocks": [{"w": rng.standard_normal((4, 4))} for _ in range(4)], "head": {"b": rng.standard_normal(4)}}
     x = rng.standard_normal((2, 4))
 
-    def forward(params, tap=None):
+    def forward(params, hook=None):
         y = x
         for index, p in enumerate(params["blocks"]):
             y = mv.ops.linear(y, breaking(p["w"]) if index in (0, 2) else p["w"])
-            if tap:
-                tap(f"blocks.{index}", y)
+            if hook:
+                hook(f"blocks.{index}", y)
         return mv.ops.linear(y, np.eye(4), params["head"]["b"])
 
     loss, grads = value_and_grad(lambda params: mv.cross_entropy(forward(params), np.array([0, 1])))(params)
     with pytest.raises(NotFinite, match=r"blocks.2.w is nearest to the loss of the parameters .* \(2 in all\)") as caught:
-        check_step(loss, grads, step=3, probe=lambda tap: forward(params, tap))
+        check_step(loss, grads, step=3, probe=lambda hook: forward(params, hook))
     assert (caught.value.layer, caught.value.parameter, caught.value.names) == (None, "blocks.2.w", ())
 
 
@@ -151,7 +151,7 @@ def test_without_a_probe_the_gradient_is_named():
 def test_a_loss_that_alone_is_not_finite_and_a_norm_that_overflows_are_told_apart():
     fine = {"w": np.ones((2, 3), np.float32)}
     with pytest.raises(NotFinite, match=r"\(loss inf\): all gradients are finite;"):
-        check_step(np.float32("inf"), fine, step=0, probe=lambda tap: np.ones((2, 2)))
+        check_step(np.float32("inf"), fine, step=0, probe=lambda hook: np.ones((2, 2)))
     with pytest.raises(NotFinite, match=r"\(loss 1\): all gradients are finite, but not their norm;"):
         check_step(np.float32(1), trees.map(lambda w: w * np.float32(1e20), fine), step=0)
 
@@ -162,7 +162,7 @@ def test_on_a_device_too(model):
     there = trees.map(device_double.from_host, params)
     loss, grads = (trees.map(device_double.from_host, part) for part in step_of(params, clip, labels))
     with pytest.raises(NotFinite) as caught:
-        probe = lambda tap: mv.forward(there, device_double.from_host(clip), CONFIG, tap=tap)  # noqa: E731
+        probe = lambda hook: mv.forward(there, device_double.from_host(clip), CONFIG, hook=hook)  # noqa: E731
         check_step(loss, grads, step=5, names=lambda: NAMES, probe=probe)
     assert caught.value.layer == "blocks.1.output" and caught.value.names == NAMES
 

@@ -176,7 +176,7 @@ def last_blocks(config):
 def test_class_attention_agrees_with_the_models_own(cls):
     config, params, clip, maps = micro_attention(cls_token=cls)
     taken = {}
-    forward(params, clip, config, tap=taken.__setitem__)
+    forward(params, clip, config, hook=taken.__setitem__)
     assert [stage for stage, _ in maps] == list(range(len(config.depths)))
     for stage, shares in maps:
         spec = last_blocks(config)[stage]
@@ -197,7 +197,7 @@ def test_class_attention_recomputed_from_queries_and_keys():
     """One block without any pooling, by hand: norm, project, split, softmax."""
     config, params, clip, maps = micro_attention(depths=(1,), stride_kv=None, heads=2)
     embedded = []
-    forward(params, clip, config, tap=lambda name, x: embedded.append(x) if name == "embedding" else None)
+    forward(params, clip, config, hook=lambda name, x: embedded.append(x) if name == "embedding" else None)
     x, block = embedded[0][0].astype(np.float64), params["blocks"][0]
     x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config.eps)
     x = x * block["norm1"]["g"] + block["norm1"]["b"]

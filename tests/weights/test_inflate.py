@@ -28,7 +28,7 @@ def picture_and_film(config, rng):
 def embedding(params, clip, config):
     """(B, t, h w, D)"""
     kept = {}
-    mv.forward(params, clip, config, tap=kept.__setitem__)
+    mv.forward(params, clip, config, hook=kept.__setitem__)
     x = kept["embedding"][:, config.cls_token :]
     return x.reshape(len(x), mv.plan(config).embed.thw[0], -1, x.shape[-1])
 

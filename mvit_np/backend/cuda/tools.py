@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from ..arrays import register_tools
 from .cublas import BF16, FLOAT32, FLOAT64, Handle
 
 THREADS = 256  # in a block
@@ -42,3 +43,6 @@ class Tools:
 
 def _pointer(side):
     return side.array.data.ptr + side.start * side.array.itemsize
+
+
+register_tools("cupy", Tools)

@@ -1,45 +1,47 @@
 """Multi Head Pooling Attention (Sec. 3.1, Fig. 3)."""
 
 from ...autodiff.tape import untraced
+from ...autodiff.versions import composed
 from ...ops import (
     attend,
     attention_weights,
     join_units,
     linear,
-    project,
     relative_key,
     relative_query,
     reshape,
     residual,
+    split_channels,
     split_units,
-    take_seen,
 )
 from . import initial
 from .pooling import init_pool, pool_heads
 
 
-def attention(params, x, spec, skip=None, *, tap=None):
-    """Project, pool, attend, project, add to the skip.   x: (B, [1 +] T H W, D_in)   skip, and result: (B, [1 +] t h w, D)
+def attention(params, x, spec, *, hook=None):
+    """Project, pool, attend, project.   x: (B, [1 +] T H W, D_in)   ->   (B, [1 +] t h w, D)
 
     q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v, heads joined, projected.
     """
-    seen, pool_kv = None, spec.pool_kv  # keys and values are made of all tokens, or of those that their pool looks at
-    if pool_kv and pool_kv.skips_cells:
-        seen = take_seen(x, spec.thw, pool_kv.kernel, pool_kv.stride, pool_kv.padding)
-        pool_kv = pool_kv.on_seen
-    projected = project(x, params["qkv"]["w"], params["qkv"].get("b"), 3, seen)
-    q_hat, k_hat, v_hat = (reshape(y, (*y.shape[:2], spec.heads, spec.head_dim)) for y in projected)
-    q = pool_heads(params, q_hat, spec.pool_q, "q", spec)
-    k = pool_heads(params, k_hat, pool_kv, "k", spec)
-    v = pool_heads(params, v_hat, pool_kv, "v", spec)
-
-    z = _attend(params, q, k, v, spec, tap)
+    q, k, v = queries_keys_values(params, x, spec)  # (B, N, h, d) each, with an N of their own
+    z = _attend(params, q, k, v, spec, hook)
     z = _add_query(z, q, spec)
     z = reshape(z, (*z.shape[:2], spec.dim_attn))
-    return linear(z, params["proj"]["w"], params["proj"]["b"], skip)
+    return linear(z, params["proj"]["w"], params["proj"]["b"])
 
 
-def _attend(params, q, k, v, spec, tap):
+@composed
+def queries_keys_values(params, x, spec):
+    """q, k, v = P(x W_Q), P(x W_K), P(x W_V).   x: (B, N, D_in)   ->   (B, n, h, d), each on its own grid"""
+    projected = split_channels(linear(x, params["qkv"]["w"], params["qkv"].get("b")), 3)
+    q_hat, k_hat, v_hat = (reshape(y, (*y.shape[:2], spec.heads, spec.head_dim)) for y in projected)
+    q = pool_heads(params, q_hat, spec.pool_q, "q", spec)
+    k = pool_heads(params, k_hat, spec.pool_kv, "k", spec)
+    v = pool_heads(params, v_hat, spec.pool_kv, "v", spec)
+    return q, k, v
+
+
+def _attend(params, q, k, v, spec, hook):
     scale = spec.head_dim**-0.5
     if spec.relative:
         axes = [(axis, "thw".index(axis)) for axis, _ in spec.relative]
@@ -49,8 +51,8 @@ def _attend(params, q, k, v, spec, tap):
     if spec.unit:
         q = split_units(q, spec.thw_q, spec.unit_q)
         k, v = (split_units(x, spec.thw, spec.unit) for x in (k, v))
-    if tap:
-        tap("attention", attention_weights(untraced(q), untraced(k), scale))
+    if hook:
+        hook("attention", attention_weights(untraced(q), untraced(k), scale))
     z = attend(q, k, v, scale)
     return join_units(z, spec.thw_q, spec.unit_q) if spec.unit else z
 

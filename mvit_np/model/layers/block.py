@@ -1,7 +1,5 @@
 """A transformer block whose two halves may each change the shape: pooling shrinks the grid, widening grows the channels."""
 
-from functools import partial
-
 from ...autodiff.tape import untraced
 from ...ops import layer_norm, linear, reshape
 from . import initial
@@ -11,7 +9,7 @@ from .pooling import pool_heads, pool_tokens
 from .stochastic import add_branch, drop_branch
 
 
-def block(params, x, spec, *, rng=None, tap=None):
+def block(params, x, spec, *, rng=None, hook=None):
     """Attention, then MLP, each normed before and added to a skip.   x: (B, N, D_in)   ->   (B, n, D_out)
 
     The skip shrinks with the queries (max pooling) and widens with the channels (a linear layer on the *normed* input).
@@ -20,13 +18,13 @@ def block(params, x, spec, *, rng=None, tap=None):
     skip = _widened(params, x, y, spec) if spec.dim_attn != spec.dim_in else x
     if spec.pool_skip and skip is not None:
         skip = _pooled(params["attn"], skip, spec)
-    x = _add(skip, partial(attention, params["attn"], y, spec, tap=tap), spec, rng)
+    x = add_branch(skip, attention(params["attn"], y, spec, hook=hook), spec.drop_path, rng)
 
     y = _norm(params["norm2"], x, spec)
     skip = _widened(params, x, y, spec) if spec.dim_out != spec.dim_attn else x
-    x = _add(skip, partial(mlp, params["mlp"], y), spec, rng)
-    if tap:
-        tap("output", untraced(x))
+    x = add_branch(skip, mlp(params["mlp"], y), spec.drop_path, rng)
+    if hook:
+        hook("output", untraced(x))
     return x
 
 
@@ -50,18 +48,9 @@ def _widened(params, x, normed, spec):
     return linear(normed if spec.skip == "normalised" else x, params["proj"]["w"], params["proj"]["b"])
 
 
-def _add(skip, branch, spec, rng):
-    """The branch on its skip: added by the branch's last layer, unless stochastic depth comes between them."""
-    if skip is None:
-        return drop_branch(branch(), spec.drop_path, rng)
-    if rng is None or spec.drop_path == 0:
-        return branch(skip=skip)
-    return add_branch(skip, branch(), spec.drop_path, rng)
-
-
-def attention_half(params, x, spec, *, rng=None, tap=None):
+def attention_half(params, x, spec, *, rng=None, hook=None):
     """The first branch alone, of a block that changes no shape.   params: {norm1, attn}   x: (B, N, D)   ->   (B, N, D)"""
-    y = attention(params["attn"], _norm(params["norm1"], x, spec), spec, tap=tap)
+    y = attention(params["attn"], _norm(params["norm1"], x, spec), spec, hook=hook)
     return drop_branch(y, spec.drop_path, rng)
 
 

@@ -4,10 +4,10 @@ from ... import ops
 from . import initial
 
 
-def mlp(params, x, skip=None):
-    """Two linear layers with a GELU between, and the skip they are added to.   x: (B, N, D)   ->   (B, N, D_out)"""
+def mlp(params, x):
+    """Two linear layers with a GELU between.   x: (B, N, D)   ->   (B, N, D_out)"""
     fc1, fc2 = params["fc1"], params["fc2"]
-    return ops.mlp(x, fc1["w"], fc1["b"], fc2["w"], fc2["b"], skip)
+    return ops.mlp(x, fc1["w"], fc1["b"], fc2["w"], fc2["b"])
 
 
 def init_mlp(spec, rng):

@@ -4,7 +4,12 @@ from ...ops import residual, scale
 
 
 def add_branch(x, y, rate, rng=None):
-    """x + y, or with stochastic depth x alone for a share `rate` of the clips.   x, y: (B, N, D)   ->   (B, N, D)"""
+    """x + y, or with stochastic depth x alone for a share `rate` of the clips.   x, y: (B, N, D)   ->   (B, N, D)
+
+    Without a skip connection, x is None, it is y or nothing.
+    """
+    if x is None:
+        return drop_branch(y, rate, rng)
     if rng is None or rate == 0:
         return residual(x, y)
     return residual(x, y, _keep(rng, (x.shape[0], 1, 1), rate, x.dtype))

@@ -8,30 +8,30 @@ from ...ops import add, join_channels, scale
 from .block import attention_half, block, mlp_half
 
 
-def two_streams(params, x, specs, *, rng=None, tap=None, run=block):
+def two_streams(params, x, specs, *, rng=None, hook=None, run=block):
     """All blocks of a reversible model.   params: one dict a block   x: (B, N, D)   ->   both streams, (B, n, 2 D_out)
 
     Each stage starts from the same array twice; where it ends, the mean of its two streams goes on.
-    tap   called with (name, array), as in `forward`; the backward pass calls it again
+    hook   called with (name, array), as in `forward`; the backward pass calls it again
     run   runs a stage's first block: `block`, or a checkpointed one
     """
     streams = (x, x)
     for is_coupled, group in groupby(specs, key=lambda spec: spec.coupled):
         if is_coupled:
-            streams = coupled([_halves(params[spec.index], spec, tap) for spec in group], *streams, rng=rng)
+            streams = coupled([_halves(params[spec.index], spec, hook) for spec in group], *streams, rng=rng)
             continue
         for spec in group:
             mean = scale(add(*streams), 0.5)
-            x = run(params[spec.index], mean, spec, rng=rng, tap=_inside(tap, spec))
+            x = run(params[spec.index], mean, spec, rng=rng, hook=_inside(hook, spec))
             streams = (x, x)
     return join_channels(*streams)
 
 
-def _halves(params, spec, tap):
-    attend = partial(attention_half, spec=spec, tap=_inside(tap, spec))
+def _halves(params, spec, hook):
+    attend = partial(attention_half, spec=spec, hook=_inside(hook, spec))
     first = {"norm1": params["norm1"], "attn": params["attn"]}
     return (attend, first), (partial(mlp_half, spec=spec), {"norm2": params["norm2"], "mlp": params["mlp"]})
 
 
-def _inside(tap, spec):
-    return (lambda name, array: tap(f"blocks.{spec.index}.{name}", array)) if tap else None
+def _inside(hook, spec):
+    return (lambda name, array: hook(f"blocks.{spec.index}.{name}", array)) if hook else None

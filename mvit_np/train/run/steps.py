@@ -146,8 +146,8 @@ class _Guard:
     def _checked(self, index, params, batch, grads, loss, norm):
         job = self._job
 
-        def probe(tap):
+        def probe(hook):
             drawn = tasks.masks(job.recipe, index, job.comm.rank, batch[0])
-            return forward(params, batch[0], job.task.config, rng=drawn, tap=tap)
+            return forward(params, batch[0], job.task.config, rng=drawn, hook=hook)
 
         check_step(loss, grads, step=index + 1, names=lambda: job.loader.names_at(index), probe=probe, norm=norm)

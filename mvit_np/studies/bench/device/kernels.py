@@ -10,11 +10,11 @@ from typing import Any
 from .... import ops
 from ....autodiff.hooks import watching
 from ....backend import tree as trees
-from ....backend.arrays import device_tools, is_array, plain_arrays
+from ....backend.arrays import device_tools, is_array, plain_ops
 from ....backend.matmul import matmul
 from ....model.forward import forward
-from ....ops.gelu import gelu_array
-from ....ops.linear import column_sums
+from ....ops.fast.gelu import gelu_array
+from ....ops.fast.linear import column_sums
 from ....train import adamw, adamw_state, clip_by_norm
 from ..workloads import RATE, WEIGHT_DECAY
 from . import clock, ours
@@ -143,7 +143,7 @@ def _row(work, side, tools):
     if not (names or why):
         return None
     times = {}
-    for way, context in ((WITH, nullcontext), (PLAIN, plain_arrays)):
+    for way, context in ((WITH, nullcontext), (PLAIN, plain_ops)):
         times[way], failed = attempt(lambda context=context: _timed(work, side, context))
         why = why or failed
         side.release()

@@ -25,7 +25,7 @@ GRAPHS = """How many times as fast a call is as one CUDA graph as when it is lau
 COMPILED_WORDS = """Ours as a graph beside torchvision's MViT compiled by `torch.compile` in its default mode, AdamW fused and
 not compiled."""
 KERNELS = """Each op as {title} calls it, in float32, with our kernels and with array functions alone
-(`backend.plain_arrays`): times are of all its calls in a step, the worst ratio that of one shape. Names in brackets are parts
+(`mv.plain_ops`): times are of all its calls in a step, the worst ratio that of one shape. Names in brackets are parts
 of ops. A ratio of 1 or more is a kernel to delete."""
 CURVES = """Losses of {steps} training steps of {preset}, batch {batch}, from the same start on the same batches without masks.
 "Apart" is the mean distance from the curve of float32, as a share of how far that one falls; "start nudged" is the same run in

@@ -1,0 +1,49 @@
+"""A function and its faster versions: the definition is what one reads, a version is what runs.
+
+    @op                                      # in ops/layer_norm.py: the definition
+    def layer_norm(x, g, b, eps=1e-6): ...
+
+    @fast(layer_norm, "numpy")               # in ops/fast/layer_norm.py: the same result, sooner
+    def layer_norm(x, g, b, eps=1e-6): ...
+
+A call runs the version that is registered for the place of its first array, "numpy" or "device",
+and the definition where there is none. Within `plain_ops()` every call runs the definition.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from ..backend.arrays import is_array, place, unboxed
+
+
+def fast(function, *places):
+    """Register what follows as the version of an `op` or a `composed` function at these places.
+
+    It takes the arguments of the definition. A version of an op returns `(value, backward)` as
+    the definition does; one of a composed function returns the value, and is often an op itself.
+    """
+
+    def register(version):
+        function.versions.update(dict.fromkeys(places, version))
+        return version
+
+    return register
+
+
+def composed(fun):
+    """Let a function that is made of ops have faster versions (`fast`) that do the whole of it."""
+    versions = {}
+
+    @functools.wraps(fun)
+    def call(*args, **static):
+        return version_for(fun, versions, args)(*args, **static)
+
+    call.definition, call.versions = fun, versions
+    return call
+
+
+def version_for(definition, versions, args):
+    """What runs for these arguments; a traced array counts as the array inside it."""
+    first = next((x for x in args if is_array(x)), None) if versions else None
+    return definition if first is None else versions.get(place(unboxed(first)), definition)

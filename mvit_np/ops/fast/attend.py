@@ -1,0 +1,70 @@
+"""Attention in tiles: of the weights only some rows exist at a time, and none is kept.
+
+With E = exp(S) and l its row sums, P = E / l: the division is left until after the product with V.
+"""
+
+import math
+
+import numpy as np
+
+from ...autodiff.versions import fast
+from ...backend import tiles
+from ...backend.arrays import array_module
+from ...backend.matmul import matmul, operand
+from ..attend import attend as definition
+from ..attend import heads_first
+
+SAFE = 40  # powers of two: with exponents in +-40 nothing in forward or backward leaves the range of float32
+
+
+@fast(definition, "numpy")
+def attend(q, k, v, scale):
+    """As `ops.attend`; the weights are made again in the backward pass."""
+    xp = array_module(q)
+    shape, out = q.shape, xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
+    q, k, v, z = (heads_first(x) for x in (*map(operand, (q, k, v)), out))
+    work = k.shape[2] * (k.shape[3] + v.shape[3]) // tiles.PRODUCT
+    pieces = tiles.blocks(q, q.shape[:3], k.shape[2], work)
+    ones = xp.ones((k.shape[2], 1), dtype=q.dtype)
+    safe = _largest_exponent(q, k, scale) < SAFE
+
+    def exponentials(at):
+        s = matmul(q[at] * (scale / math.log(2)), k[at[:2]].swapaxes(-1, -2))
+        if not safe:  # the same P: a row's exponentials and their sum change by one factor
+            s -= s.max(axis=-1, keepdims=True)
+        e = xp.exp2(s, out=s)
+        return e, 1 / (e @ ones)
+
+    def tile(at):
+        e, share = exponentials(at)
+        matmul(operand(e), v[at[:2]], out=z[at])
+        z[at] *= share
+
+    tiles.run(tile, pieces)
+
+    def backward(dz):
+        dz, dq = heads_first(dz), heads_first(xp.empty(shape, dtype=q.dtype))
+
+        def tile(at):
+            head = at[:2]
+            e, share = exponentials(at)
+            dz_l = operand(dz[at] * share)  # so that no pass over E is needed to make it P
+            dv = matmul(operand(e).swapaxes(-1, -2), dz_l)
+            ds = matmul(dz_l, v[head].swapaxes(-1, -2))
+            ds -= ((e * ds) @ ones) * share
+            ds *= e
+            ds *= scale
+            ds = operand(ds)
+            matmul(ds, k[head], out=dq[at])
+            return matmul(ds.swapaxes(-1, -2), q[at]), dv
+
+        dk, dv = tiles.total(tile, pieces, (k, v), lambda at: at[:2])
+        return *(heads_first(dx) for dx in (dq, dk, dv)), None
+
+    return out, backward
+
+
+def _largest_exponent(q, k, scale):
+    """No |scale q.k| / log 2 is larger (Cauchy and Schwarz)."""
+    longest = [math.sqrt(np.einsum("bhnd,bhnd->bhn", x, x).max(initial=0)) for x in (q, k)]
+    return longest[0] * longest[1] * abs(scale) / math.log(2)

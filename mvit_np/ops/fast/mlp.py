@@ -1,0 +1,50 @@
+"""The MLP as one op: its hidden layer, four times as wide as the tokens, never exists as a whole on NumPy.
+
+It is made of some rows at a time, and made again in the backward pass.
+"""
+
+from ...autodiff.tape import op
+from ...autodiff.versions import fast
+from ...backend import tiles
+from ...backend.arrays import array_module
+from ...backend.matmul import matmul, operand
+from ..mlp import mlp as definition
+from .gelu import gelu_array, gelu_backward
+from .linear import column_sums, plus
+
+WIDEST = 1024  # hidden numbers of a row, as far as the size of a tile goes: at 512 rows it pays to pack the weights for one
+
+
+@fast(definition, "numpy", "device")
+@op
+def mlp(x, w1, b1, w2, b2):
+    """As `ops.mlp`."""
+    xp, shape, dtype = array_module(x), x.shape, x.dtype
+    rows, factor1, factor2 = operand(x.reshape(-1, shape[-1])), operand(w1), operand(w2)
+    y = xp.empty((rows.shape[0], w2.shape[1]), dtype=dtype)
+    pieces = tiles.rows(rows, min(w1.shape[1], WIDEST), (w1.size + w2.size) // tiles.PRODUCT)
+
+    def tile(at):
+        a = gelu_array(matmul(rows[at], factor1), b1, factor=True)
+        plus(y[at], a, factor2, b2)
+
+    tiles.run(tile, pieces)
+
+    def backward(dy_given):
+        dy_rows = dy_given.reshape(-1, dy_given.shape[-1])
+        dy = operand(dy_rows)
+        dx = xp.empty(rows.shape, dtype=dtype)
+
+        def tile(at):
+            a, dh = gelu_backward(matmul(rows[at], factor1), b1, matmul(dy[at], factor2.T), factor=True)
+            matmul(dh, factor1.T, out=dx[at])
+            return (
+                matmul(rows[at].T, dh),
+                column_sums(dh, b1),
+                matmul(a.T, dy[at]),
+                column_sums(dy_rows[at]),
+            )
+
+        return dx.reshape(shape), *tiles.total(tile, pieces, (w1, b1, w2, b2))
+
+    return y.reshape(*shape[:-1], w2.shape[1]), backward
