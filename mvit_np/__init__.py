@@ -15,7 +15,7 @@ from .model.config import MViTConfig
 from .model.costs import costs
 from .model.forward import forward, init, predict
 from .model.plan import plan
-from .model.presets import PRESETS, preset
+from .model.presets import PRESETS, list_presets, preset
 from .model.resize import resize
 from .ops import cross_entropy
 from .weights import About, convert, inflate, load, save
@@ -28,6 +28,7 @@ __all__ = [
     "MViTConfig",
     "PRESETS",
     "preset",
+    "list_presets",
     "plan",
     "init",
     "forward",

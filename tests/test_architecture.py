@@ -94,7 +94,7 @@ WINGS = {
     "weights": "data model ops backend",
     "visualize": "model ops backend",
     "train": "visualize weights data model ops autodiff backend",
-    "course": "model ops autodiff",
+    "course": "model ops autodiff backend",
     "studies": "train weights data model ops autodiff backend",
     "cli": "studies train visualize weights data model backend",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 # Of text files that hold such names: those that are not UTF-8 come back as they were.
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 NAMED, LONGEST = 3, 80  # names in a sentence, and letters of each
@@ -17,6 +19,17 @@ def some(names):
     return ", ".join(plain(name)[:LONGEST] for name in names[:NAMED]) + (
         f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     )
+
+
+def nearest(word, choices, count=1):
+    """The choices that are spelled most like `word`, the nearest first; none where all are far."""
+    return difflib.get_close_matches(str(word), choices, n=count, cutoff=0.5)
+
+
+def did_you_mean(word, choices, otherwise="pick one of them"):
+    """The end of a sentence about an unknown word: a question with the nearest choice, if any."""
+    near = nearest(word, choices)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 def are(things):

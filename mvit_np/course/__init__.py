@@ -10,9 +10,9 @@ Names begin with the notebook's number. `import mvit_np` does not load this pack
 
 from __future__ import annotations
 
-import difflib
 import inspect
 
+from ..backend.plain_text import nearest
 from . import chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06a, chapter_06b
 from .checker import Result, examine
 
@@ -54,6 +54,6 @@ def _exercise(name):
     if name in _ALL:
         return _ALL[name]
     text = str(name)
-    near = [known for known in _ALL if text and text in known] or difflib.get_close_matches(text, _ALL, cutoff=0.5)
+    near = [known for known in _ALL if text and text in known] or nearest(text, _ALL, count=3)
     about = f"near it are {', '.join(near)}" if near else "none is near it"
     raise ValueError(f"there is no exercise {text!r}: {about}; mvit_np.course.names() lists all")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
+from ..backend.plain_text import did_you_mean
 from .config import MViTConfig
 
 
@@ -114,7 +116,20 @@ PRESETS = {preset.name: preset for preset in _ALL}
 
 
 def preset(name):
-    """The `MViTConfig` of a named model; `mvit_np.model.presets.PRESETS` lists them. Raises ValueError for an unknown name."""
+    """The `MViTConfig` of a named model; `list_presets` gives the names.
+
+    Raises ValueError for an unknown name, with the nearest.
+    """
     if name not in PRESETS:
-        raise ValueError(f"there is no preset {name!r}: the presets are {', '.join(PRESETS)}")
+        known, meant = ", ".join(PRESETS), did_you_mean(name, PRESETS)
+        raise ValueError(f"there is no preset {name!r} among {known}: {meant}")
     return PRESETS[name].config
+
+
+def list_presets(pattern="*"):
+    """The names of the presets in alphabetical order, all or those of a pattern: "mvitv2*".
+
+    In a pattern `*` stands for any letters, `?` for one, `[ab]` for one of these; a list without
+    names where no preset fits.
+    """
+    return sorted(name for name in PRESETS if fnmatchcase(name, pattern))

@@ -81,8 +81,8 @@ def test_tables_and_figures_are_written_over_our_own_alone(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["mvit_z"], "there is no preset 'mvit_z': the presets are"),
-        (["mvit_micro", "--compare", "vit_b_8f", "vit_z"], "there is no preset 'vit_z': the presets are"),
+        (["mvit_z"], "there is no preset 'mvit_z' among mvit_b_16x4, "),
+        (["mvit_micro", "--compare", "vit_b_8f", "vit_z"], "there is no preset 'vit_z' among mvit_b_16x4, "),
         (["--compare", "vit_b_8f"], "need a PRESET"),
         (["--figures", "folder"], "need a PRESET"),
         (["mvit_micro", "--tables"], "give it alone"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mvit_np import costs, forward, init, plan, preset
+from mvit_np import costs, forward, init, list_presets, plan, preset
 from mvit_np.model.forward import _shapes
 from mvit_np.model.presets import PRESETS
 
@@ -135,5 +135,16 @@ def test_a_preset_says_in_a_few_words_what_it_is(name):
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are():
-    with pytest.raises(ValueError, match="there is no preset 'mvit_z': the presets are mvit_b_16x4, .*mvit_micro"):
-        preset("mvit_z")
+    words = "there is no preset 'mvit_b_16x' among mvit_b_16x4, .*: did you mean 'mvit_b_16x4'"
+    with pytest.raises(ValueError, match=words):
+        preset("mvit_b_16x")
+    with pytest.raises(ValueError, match="among mvit_b_16x4, .*, mvit_micro: pick one of them"):
+        preset("resnet50")
+
+
+def test_names_are_listed_in_order_and_chosen_by_a_pattern():
+    assert list_presets() == sorted(PRESETS)
+    assert list_presets("mvitv2_?_image") == [f"mvitv2_{size}_image" for size in "blst"]
+    assert set(list_presets("*_image")) == {name for name in PRESETS if name.endswith("_image")}
+    assert list_presets("mvit_micro") == ["mvit_micro"]
+    assert list_presets("MVIT*") == list_presets("") == []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from inspect import signature
 
 import numpy as np
 
+from ...backend.plain_text import did_you_mean
 from ..datasets import ArrayClips
 from ..draws import MADE, draw
 from . import camera, fashion, motion, moving_digits, pedestrians
@@ -80,7 +80,7 @@ def builtin(name, seed=0, **sizes):
     Raises ValueError for an unknown name or size, FileNotFoundError or ImportError with the command that gets what is absent.
     """
     if name not in BUILTIN:
-        raise ValueError(f"a built-in data set is one of {', '.join(BUILTIN)}; came {name!r}: {_nearest(name)}")
+        raise ValueError(f"a built-in data set is one of {', '.join(BUILTIN)}; came {name!r}: {did_you_mean(name, BUILTIN)}")
     made = BUILTIN[name]
     _check(name, made, sizes)
     parts = made.make([draw(seed, MADE, part) for part in (0, 1)], **sizes)
@@ -92,11 +92,6 @@ def as_pixels(clips):
     axes = tuple(range(1, clips.ndim))
     low, high = clips.min(axes, keepdims=True), clips.max(axes, keepdims=True)
     return np.round((clips - low) * (255 / (high - low))).astype(np.uint8)
-
-
-def _nearest(name):
-    near = get_close_matches(str(name), BUILTIN, 1)
-    return f"did you mean {near[0]!r}?" if near else "pick one of them"
 
 
 def _check(name, made, sizes):

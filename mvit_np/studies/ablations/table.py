@@ -6,9 +6,9 @@ steps. Strides of keys and values are halved with the grid (1 x 8 x 8 becomes 1 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field, replace
 
+from ...backend.plain_text import did_you_mean
 from ...model.config import MViTConfig
 from ...model.presets import preset
 from ...train.demo import vit_beside
@@ -202,7 +202,6 @@ EXPERIMENTS = {experiment.name: experiment for experiment in _ALL}
 def experiment(name):
     """One of EXPERIMENTS. Raises ValueError for another name, with the nearest."""
     if name not in EXPERIMENTS:
-        near = difflib.get_close_matches(str(name), EXPERIMENTS, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"there is no experiment {name!r}: {meant}They are {', '.join(EXPERIMENTS)}")
+        known, meant = ", ".join(EXPERIMENTS), did_you_mean(name, EXPERIMENTS)
+        raise ValueError(f"there is no experiment {name!r} among {known}: {meant}")
     return EXPERIMENTS[name]

@@ -7,10 +7,10 @@ config and says so.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from dataclasses import dataclass, field, replace
 
+from ...backend.plain_text import nearest
 from ...data.sets.builtin import BUILTIN
 from ...model.presets import PRESETS, Preset
 from .recipe_fields import (
@@ -219,7 +219,7 @@ def _field(name):
 
 
 def _nearest(name, names):
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    close = nearest(name, names)
     return f"did you mean {close[0]!r}? " if close else ""
 
 

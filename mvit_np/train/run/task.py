@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...backend.arrays import from_host, to_host
-from ...backend.plain_text import plain, some
+from ...backend.plain_text import nearest, plain, some
 from ...backend.random import default_rng
 from ...data.augment import augmentation
 from ...data.clips import cover_of
@@ -87,7 +86,7 @@ def model_config(recipe, **also):
     names = [f.name for f in dataclasses.fields(MViTConfig)]
     for name in recipe.model_fields:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            near = nearest(name, names)
             meant = f"did you mean 'model.{near[0]}'? " if near else ""
             raise ValueError(f"a model has no field 'model.{name}': {meant}They are those of MViTConfig")
     return replace(preset(recipe.model), **recipe.model_fields | also)
@@ -103,7 +102,7 @@ def data_sets(name, config, recipe, classes=None):
         return builtin(name, **{part: count for part, count in sizes.items() if count})
     path = Path(name)
     if not path.exists():
-        near = difflib.get_close_matches(path.name, BUILTIN, n=1)
+        near = nearest(path.name, BUILTIN)
         meant = f"did you mean {near[0]!r}" if near else f"the built-in ones are {', '.join(BUILTIN)}"
         raise ValueError(
             f"there is no data set {path.name!r}, and no folder or table {path.absolute()}: {meant}, or check the path"
