@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import textwrap
 from pathlib import Path
 
 from ..backend import tiles
 from ..backend.plain_text import plain
 from ..backend.precision import PRECISIONS
-from ..model.text_table import aligned
+from ..model.text_table import aligned, wrapped
 from .arguments import count, place
 from .bench_files import check_places, picture, read, write
 
@@ -112,7 +111,7 @@ def _lines(results):
     """What is printed."""
     from ..studies.bench import tables
 
-    yield from (textwrap.fill(line, WIDTH) for line in (tables.machine_line(results), tables.roof_line(results)))
+    yield from (wrapped(line, WIDTH) for line in (tables.machine_line(results), tables.roof_line(results)))
     for case in results["cases"]:
         yield from _table(case["title"], *tables.case_table(case, results["roof"]))
     if results["accuracy"]:
@@ -212,5 +211,5 @@ def _part_lines(results, name, newest):
     from ..studies.bench.device import tables
 
     if sum(len(results[part]) for part in ("cases", "kernels", "curves")) == 1:
-        yield from (textwrap.fill(line, WIDTH) for line in (tables.card_line(results), tables.roof_line(results)))
+        yield from (wrapped(line, WIDTH) for line in (tables.card_line(results), tables.roof_line(results)))
     yield from _table(newest["title"], *tables.newest(name, newest, results["roofs"]))

@@ -1,20 +1,24 @@
-"""The stage table: what a plan looks like and what each stage costs, as text of at most 80 columns."""
+"""Tables, numbers and paragraphs as text; and the stage table: what a plan looks like, what each stage costs."""
 
 from __future__ import annotations
 
-from .account import account
-from .units import unit_of
+import textwrap
 
+from .account import account
+
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 HEAD = ("stage", "blocks", "grid", "tokens", "channels", "heads", "stride q", "kv")
 
 
 def stage_table(p):
-    """The stages of a plan: grid (time x height x width), tokens, channels, heads, strides, parameters, multiply-adds.
+    """The stages of a plan, in at most 80 columns: grid (time x height x width), tokens, channels,
+    heads, strides, parameters, multiply-adds.
 
-    A line for the cube embedding, one a stage, one for the head and the total; a stage's strides are its first block's.
+    A line for the cube embedding, one a stage, one for the head and the total; a stage's strides
+    are those of its first block.
     """
     bill = account(p)
-    units = unit_of(bill.params), unit_of(bill.macs)
+    units = si_prefix(bill.params), si_prefix(bill.macs)
     cubes, last = p.embed, bill.lines[-1]
     tokens = p.blocks[0].tokens_in
     rows = [(*HEAD, f"{units[0][1]} params".strip(), f"{units[1][1]} mult-adds".strip())]
@@ -25,16 +29,6 @@ def stage_table(p):
     lines = aligned(rows)
     rule = "-" * len(lines[0])
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-
-def aligned(rows, left=0):
-    """A line of text for each row of cells, as wide as each column's widest; the first `left` columns start on the left."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return [" ".join(_cells(row, widths, left)).rstrip() for row in rows]
-
-
-def _cells(row, widths, left):
-    return (cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
 
 
 def _stage_row(p, bill, stage, units):
@@ -55,3 +49,50 @@ def _row(*cells_lines_units):
 
 def _times(thw):
     return "x".join(map(str, thw))
+
+
+# -- for every table and page ------------------------------------------------------------------------
+
+
+def aligned(rows, left=0):
+    """A line of text for each row of cells, whose columns are as wide as their widest cell.
+
+    The cells of the first `left` columns start on the left, all others end on the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    sides = [str.ljust] * left + [str.rjust] * (len(widths) - left)
+    return [" ".join(side(*cell) for side, *cell in zip(sides, row, widths)).rstrip() for row in rows]
+
+
+def markdown(head, rows, numbers=True):
+    """A Markdown table of cells. All columns but the first are numbers, on the right, or words."""
+    rule = ["---"] + ["---:" if numbers else "---"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def wrapped(words, width=120, indent=""):
+    """A paragraph in lines of at most `width` characters, all but the first after `indent`."""
+    words = " ".join(words.split())
+    return textwrap.fill(words, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def si_prefix(largest):
+    """The factor and prefix in which a number reads best: 7.06e10 -> (1e9, "G")"""
+    return next((pair for pair in PREFIXES if largest >= pair[0]), PREFIXES[-1])
+
+
+def percent(share, places=0, sign=" %"):
+    """0.614 -> "61 %"; in columns whose head says so, without the sign."""
+    return f"{100 * share:.{places}f}{sign}"
+
+
+def digits(value, least=0, most=3):
+    """Three digits, of which at least and at most so many after the point: 0.123, 1.23, 12.3, 123"""
+    size = abs(value)
+    places = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
+    return f"{value:.{min(max(places, least), most)}f}"
+
+
+def grouped(value):
+    """Four digits, or all of a whole number: 0.006877, 70.6, 3,957"""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..model.costs import costs
 from ..model.presets import PRESETS, preset
-from ..model.text_table import aligned
+from ..model.text_table import aligned, grouped
 
 
 def comparison(name, others):
@@ -39,8 +39,3 @@ def _ruled(rows):
     """Two lines of heads, a rule, the rest."""
     lines = aligned(rows, left=1)
     return "\n".join([*lines[:2], "-" * max(map(len, lines)), *lines[2:]])
-
-
-def grouped(value):
-    """Four digits, or all of a whole number: 0.006877, 70.6, 3,957."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

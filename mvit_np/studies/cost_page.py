@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import replace
 
 from ..model.account import FLOAT32_BYTES, attention_complexity, attention_macs
 from ..model.costs import costs
 from ..model.paper import BEYOND, CONFIG, TABLES, VIVIT_L, Row
 from ..model.plan import plan
-from .compare import grouped
+from ..model.text_table import grouped, markdown, wrapped
 
 CLIPS = 4  # in the batch whose memory the paper gives
 INTRO = """# What the models cost, counted
@@ -61,11 +60,7 @@ def training_gb(config):
 def _section(table, level="##"):
     known = [row for row in table.rows if row.config]
     words = [table.remark] * bool(table.remark) + [f"{row.label}: {row.why}." for row in known if row.why]
-    return "\n\n".join([f"{level} {table.name}\n\n{table.about}.", _paper_table(known), *map(_wrapped, words)])
-
-
-def _wrapped(words):
-    return textwrap.fill(words, 120, break_on_hyphens=False, break_long_words=False)
+    return "\n\n".join([f"{level} {table.name}\n\n{table.about}.", _paper_table(known), *map(wrapped, words)])
 
 
 def _paper_table(rows):
@@ -210,12 +205,6 @@ reversible blocks keeps its last result and rebuilds the others.
 
 def _kept(config):
     return f"{costs(config).activation_bytes / 1e6:.0f}"
-
-
-def markdown(head, rows):
-    """A Markdown table; all columns but the first are numbers, on the right."""
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
 def _short(value):

@@ -21,7 +21,7 @@ from ..data import LABELS, shuffle_frames
 from ..model.costs import costs
 from ..model.forward import forward, init, predict
 from ..model.plan import plan
-from ..model.units import unit_of
+from ..model.text_table import si_prefix
 from ..ops import cross_entropy
 from ..weights import save
 from ..weights.about import About
@@ -202,7 +202,7 @@ def _short(value):
 def totals(config):
     """Parameters, multiply-adds and memory of one clip, two lines."""
     account = costs(config)
-    factor, prefix = unit_of(account.macs)
+    factor, prefix = si_prefix(account.macs)
     return (
         f"{account.params:,} parameters, {account.macs / factor:.2f} {prefix} multiply-adds a clip\n"
         f"{account.activation_bytes / 1e6:.2f} MB kept a clip in training, "

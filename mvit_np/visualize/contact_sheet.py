@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..model.text_table import percent
 from .attention import ALPHA, CMAP
 from .style import BLUE, BODY, GREY, INK, PALE, SKY, SMALL, WIDTH, colour_bar, new_figure, panel, spelled
 
@@ -30,7 +31,7 @@ def contact_sheet_figure(result, maps, plan):
     size, corners, height = _places(len(shown), *result.frames.shape[1:3])
     classes = LINE * len(top)
     figure = new_figure(
-        TOP + classes + CAPTION + height + EDGE, f"{spelled(top[0][0], 50)}: {_percent(top[0][1])}", _about(result)
+        TOP + classes + CAPTION + height + EDGE, f"{spelled(top[0][0], 50)}: {percent(top[0][1], 1)}", _about(result)
     )
     _classes(figure, top, height + EDGE + CAPTION, classes)
     _caption(figure, plan, height + EDGE + CAPTION - 0.34, beside=len(shown) == 1)
@@ -88,7 +89,7 @@ def _classes(figure, top, bottom, height):
     for place, name, value in zip(places, names, values):
         look = {"fontsize": BODY, "color": INK, "va": "center", "weight": "bold" if place == 0 else "normal"}
         axes.text(-0.012, place, name, ha="right", **look)
-        axes.text(1.012, place, _percent(value), ha="left", **look)
+        axes.text(1.012, place, percent(value, 1), ha="left", **look)
     axes.set(xlim=(0, 1), ylim=(len(top) - 0.5, -0.5))
     axes.set_axis_off()
 
@@ -122,7 +123,3 @@ def _colour_bar(figure, corners, size, peak):
     left = max(corner[0] for pair in corners for corner in pair) + size[0] + 0.2
     most = f"{peak:.1f}×\nuniform"
     colour_bar(figure, left, corners[-1][1][1], size[1], CMAP, most, va="center")
-
-
-def _percent(share):
-    return f"{100 * share:.1f} %"

@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 from ..model.account import attention_macs
 from ..model.costs import costs
 from ..model.plan import plan as plan_of
-from ..model.units import unit_of
-from .style import BLUE, BODY, GREEN, GREY, INK, ORANGE, SMALL, VERMILLION, WIDTH, counted, digits, fold, new_figure, panel
+from ..model.text_table import percent, si_prefix
+from .style import BLUE, BODY, GREEN, GREY, INK, ORANGE, SMALL, VERMILLION, WIDTH, counted, fold, new_figure, panel, rounded
 
 HEIGHT = 6.2  # inches, as are the lengths below
 LEFT, RIGHT, BOTTOM, TALL, BETWEEN = 0.9, 0.3, 0.8, 3.55, 0.35
@@ -42,7 +42,7 @@ def cost_bars_figure(configs):
     models = [_model(name, config) for name, config in configs.items()]
     figure = new_figure(HEIGHT, _message(models), _about(models))
     highest = max(sum(stage.values()) for model in models for stage in model.stages.values())
-    factor, prefix = unit_of(highest)
+    factor, prefix = si_prefix(highest)
     bars = sum(len(model.stages) for model in models)
     each = (WIDTH - LEFT - RIGHT - BETWEEN * (len(models) - 1)) / bars
     left = LEFT
@@ -97,7 +97,7 @@ def _message(models):
     first, last = models[0], models[-1]
     if len(models) == 1:
         part, macs = max(_sums(first).items(), key=lambda pair: pair[1])
-        return f"{first.name} spends {_percent(macs / first.macs)} of its multiply-adds on one part: {part}"
+        return f"{first.name} spends {percent(macs / first.macs)} of its multiply-adds on one part: {part}"
     ratio = last.macs / first.macs
     words = f"{fold(ratio)}× fewer" if ratio > 1 else f"{fold(1 / ratio)}× more"
     return f"{first.name} takes {words} multiply-adds than {last.name}"
@@ -114,10 +114,6 @@ def _sums(model):
     return {part: sum(stage.get(part, 0) for stage in model.stages.values()) for part in PARTS}
 
 
-def _percent(share):
-    return f"{share:.0%}".replace("%", " %")
-
-
 # -- the panels -------------------------------------------------------------------------------------------------------
 
 
@@ -128,7 +124,7 @@ def _bars(axes, model, factor, width):
             axes.bar(place, macs / factor, width, bottom=height, color=PARTS[part])
             height += macs / factor
         look = {"fontsize": SMALL, "color": INK, "ha": "center"}
-        axes.annotate(digits(height), (place, height), (0, 4), textcoords="offset points", **look)
+        axes.annotate(rounded(height), (place, height), (0, 4), textcoords="offset points", **look)
 
 
 def _frame(axes, model, unit):

@@ -7,6 +7,7 @@ from matplotlib.patches import Rectangle
 
 from ..backend.arrays import to_host
 from ..model.forward import check_params
+from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, times
 
 COLUMNS, ROWS = 12, 6  # filters beside each other; time slices below each other, in all bands of filters together
@@ -53,17 +54,13 @@ def _message(filters):
     if slices == 1:
         return f"The {len(filters)} filters of the cube embedding see one frame each"
     change = 1 - slices * np.square(filters.mean(axis=1)).sum() / max(np.square(filters).sum(), 1e-300)
-    return f"{_percent(change)} of the cube filters' energy is change over time (random ones: {_percent(1 - 1 / slices)})"
+    return f"{percent(change)} of the cube filters' energy is change over time (random ones: {percent(1 - 1 / slices)})"
 
 
 def _about(filters, shown):
     channels, kt, kh, kw, _ = filters.shape
     some = f"the {shown} largest of {channels}" if shown < channels else f"all {channels}"
     return f"Cubes of {times((kt, kh, kw))} (frames × pixels × pixels): {some} filters; grey is a weight of 0"
-
-
-def _percent(share):
-    return f"{share:.0%}".replace("%", " %")
 
 
 def _filter(axes, weights, channel, left, top, width, high):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..model.units import unit_of
-from .style import BLUE, BODY, GREY, INK, PALE, SMALL, VERMILLION, digits, new_figure, panel
+from ..model.text_table import percent, si_prefix
+from .style import BLUE, BODY, GREY, INK, PALE, SMALL, VERMILLION, new_figure, panel, rounded
 
 ROW, TOP, BOTTOM = 0.62, 1.4, 0.8  # inches: a row, what is above the panels, what is below
 DOTS, BARS, PAPER = (2.45, 4.9), (8.75, 1.55), 11.0  # inches from the left, and wide; the column of the paper's numbers
@@ -45,8 +45,8 @@ def experiment_figure(lines, question, about, chance):
 def _message(lines):
     best, worst = max(lines, key=lambda line: line.mean), min(lines, key=lambda line: line.mean)
     if best is worst:
-        return f"{best.name}: {_percent(best.mean)} % right"
-    return f"From {_percent(worst.mean)} % ({worst.name}) to {_percent(best.mean)} % ({best.name})"
+        return f"{best.name}: {percent(best.mean, 1)} right"
+    return f"From {percent(worst.mean, 1)} ({worst.name}) to {percent(best.mean, 1)} ({best.name})"
 
 
 def _dots(axes, lines, chance):
@@ -70,11 +70,11 @@ def _dots(axes, lines, chance):
 
 
 def _bars(axes, lines):
-    factor, prefix = unit_of(max(line.macs for line in lines))
+    factor, prefix = si_prefix(max(line.macs for line in lines))
     axes.barh(range(len(lines)), [line.macs / factor for line in lines], 0.42, color=GREY)
     for row, line in enumerate(lines):
         style = {"textcoords": "offset points", "fontsize": SMALL, "color": INK, "va": "center"}
-        axes.annotate(digits(line.macs / factor), (line.macs / factor, row), (5, 0), **style)
+        axes.annotate(rounded(line.macs / factor), (line.macs / factor, row), (5, 0), **style)
     axes.set_xlabel(f"{prefix} multiply-adds a clip".strip(), fontsize=SMALL, color=INK)
     axes.set_xlim(0, 1.3 * max(line.macs for line in lines) / factor)
     axes.set_xticks([])
@@ -89,11 +89,8 @@ def _rows(axes, lines, names):
 
 
 def _mean(line):
-    return _percent(line.mean) + (f" ± {_percent(line.spread)}" if line.spread is not None else "")
-
-
-def _percent(share):
-    return f"{100 * share:.1f}"
+    spread = "" if line.spread is None else f" ± {percent(line.spread, 1, sign='')}"
+    return percent(line.mean, 1, sign="") + spread
 
 
 def _paper(line):

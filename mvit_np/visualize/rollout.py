@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, fold, new_figure, panel, times
 
 COLUMNS = 8  # times shown at most
@@ -75,8 +76,8 @@ def _message(rows):
     names = sorted(part, key=part.get)
     first, last = names[0], names[-1]
     if len(rows) == 1:
-        return f"{first[0].upper()}{first[1:]}: half of the share lies on {_percent(part[first])} of the tokens"
-    return f"Half of the share: {_percent(part[first])} of the tokens ({first}), {_percent(part[last])} ({last})"
+        return f"{first[0].upper()}{first[1:]}: half of the share lies on {_two_digits(part[first])} of the tokens"
+    return f"Half of the share: {_two_digits(part[first])} of the tokens ({first}), {_two_digits(part[last])} ({last})"
 
 
 def _half(shares):
@@ -85,8 +86,8 @@ def _half(shares):
     return (np.searchsorted(np.cumsum(ordered), ordered.sum() / 2) + 1) / shares.size
 
 
-def _percent(part):
-    return (f"{part:.0%}" if part >= 0.095 else f"{part:.1%}").replace("%", " %")
+def _two_digits(part):
+    return percent(part, 0 if part >= 0.095 else 1)
 
 
 def _about(title, count, shown):

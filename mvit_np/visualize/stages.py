@@ -9,9 +9,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from ..model.costs import costs
-from ..model.units import unit_of
+from ..model.text_table import si_prefix
 from .pyramid import pyramids
-from .style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, canvas, counted, digits, fold, new_figure, panel
+from .style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, canvas, counted, fold, new_figure, panel, rounded
 
 HEIGHT = 7.1  # inches
 LEVEL = 4  # between the dearest and the cheapest block: up to this factor, costs are called level
@@ -138,14 +138,14 @@ def _panel_macs(figure, models):
     """The mean block of each stage as a bar; the cube embedding pale, as it is no block."""
     model, baseline = models
     macs = [[stage.macs for stage in m.stages] for m in models]
-    factor, prefix = unit_of(max(map(max, macs)))
+    factor, prefix = si_prefix(max(map(max, macs)))
     axes = _panel(figure, 2, f"{prefix} multiply-adds per block".strip(), len(model.stages))
     heights = [value / factor for value in (model.cubes_macs, *macs[0])]
     axes.bar(range(len(heights)), heights, 0.62, color=[PALE, *[model.colour] * len(macs[0])])
     for x, height in enumerate(heights):
-        _number(axes, x, height, digits(height), GREY if x == 0 else INK, "center")
+        _number(axes, x, height, rounded(height), GREY if x == 0 else INK, "center")
     values = [value / factor for value in macs[1]]
-    _baseline(axes, baseline, values, len(model.stages), digits(values[-1]))
+    _baseline(axes, baseline, values, len(model.stages), rounded(values[-1]))
     axes.set_ylim(0, 1.25 * max(*heights, *values))
     axes.set_yticks([])
 

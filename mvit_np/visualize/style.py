@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from ..backend.outputs import DRAWN, replacing
 from ..backend.plain_text import plain
-from ..model.units import unit_of
+from ..model.text_table import digits, si_prefix
 from .dark import darken
 
 # Okabe and Ito's palette, which readers with any colour vision tell apart.
@@ -156,15 +156,15 @@ def times(numbers):
     return " × ".join(map(str, numbers))
 
 
-def digits(value):
+def rounded(value):
     """Three digits, and one after the point at least: 6.06, 70.6, 179.6"""
-    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}"
+    return digits(value, least=1, most=2)
 
 
 def counted(value):
     """A number with its unit: 70.6 G"""
-    factor, prefix = unit_of(value)
-    return f"{digits(value / factor)} {prefix}" if prefix else str(value)
+    factor, prefix = si_prefix(value)
+    return f"{rounded(value / factor)} {prefix}" if prefix else str(value)
 
 
 def fold(ratio):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from ..model.text_table import percent
 from .style import BLUE, BODY, GREEN, GREY, INK, SMALL, VERMILLION, new_figure, panel
 
 HEIGHT = 5.6  # inches
@@ -41,7 +42,7 @@ def training_figure(rows, summary, x="seconds", chance=0.5):
 def _message(summary):
     ordered, shuffled = summary["test_accuracy"], summary["shuffled_accuracy"]
     used = "the model uses" if ordered - shuffled > USED else "the model hardly uses"
-    return f"{_percent(ordered)} in order, {_percent(shuffled)} shuffled: {used} the order of frames"
+    return f"{_whole_percent(ordered)} in order, {_whole_percent(shuffled)} shuffled: {used} the order of frames"
 
 
 def _effort(rows):
@@ -50,9 +51,8 @@ def _effort(rows):
     return f"{last['step']} steps of training in {last['seconds']:.0f} s{speed}"
 
 
-def _percent(share):
-    whole = min(round(100 * share), 99 if share < 1 else 100)  # 99.6 % is not all
-    return f"{whole} %"
+def _whole_percent(share):
+    return percent(min(share, 0.99) if share < 1 else 1)  # 99.6 % is not all
 
 
 # -- the panels -------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def _accuracy(axes, rows, x, chance):
     style = {"color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2, "clip_on": False}
     axes.plot(_column(tests, x), _column(tests, "test_accuracy"), "o", label="unseen clips", zorder=4, **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
-    _note(axes, 0.98, chance, f"guessing: {_percent(chance)}", GREY)
+    _note(axes, 0.98, chance, f"guessing: {percent(chance)}", GREY)
     _shares(axes)
     axes.set_xlim(0, 1.02 * places[-1])
     axes.legend(loc="lower right", fontsize=SMALL, frameon=False, labelcolor=INK)
@@ -100,7 +100,7 @@ def _order(axes, summary, chance):
             "va": "top" if inside else "bottom",
         }
         shift = (0, -6 if inside else 6)
-        axes.annotate(_percent(share), (place, share), shift, textcoords="offset points", ha="center", **style)
+        axes.annotate(_whole_percent(share), (place, share), shift, textcoords="offset points", ha="center", **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     axes.set_xticks((0, 1), ("frames\nin order", "frames\nshuffled"), fontsize=BODY)
     axes.tick_params(axis="x", length=0)
@@ -109,7 +109,7 @@ def _order(axes, summary, chance):
 
 def _shares(axes):
     axes.set_ylim(0, 1.04)
-    axes.set_yticks(np.linspace(0, 1, 5), [_percent(share) for share in np.linspace(0, 1, 5)])
+    axes.set_yticks(np.linspace(0, 1, 5), [percent(share) for share in np.linspace(0, 1, 5)])
 
 
 def _curve(axes, x, y, label=None):

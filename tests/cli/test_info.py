@@ -4,7 +4,8 @@ import pytest
 
 import mvit_np as mv
 from mvit_np.cli import main
-from mvit_np.studies.compare import comparison, grouped, presets_table
+from mvit_np.model.text_table import grouped
+from mvit_np.studies.compare import comparison, presets_table
 from mvit_np.studies.cost_page import page
 
 

@@ -8,7 +8,8 @@ import pytest
 from mvit_np import MViTConfig, costs, plan, preset
 from mvit_np.model.account import attention_complexity
 from mvit_np.model.paper import BEYOND, TABLES, B, Row, Table
-from mvit_np.studies.cost_page import deviations, markdown, off, page, training_gb
+from mvit_np.model.text_table import markdown
+from mvit_np.studies.cost_page import deviations, off, page, training_gb
 
 PAGE = Path(__file__).parents[2] / "docs" / "costs.md"
 ROWS = {f"{table.name}: {row.label} {row.top1}": row for table in TABLES + BEYOND for row in table.rows if row.config}

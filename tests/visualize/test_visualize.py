@@ -14,8 +14,8 @@ import mvit_np as mv
 from mvit_np import visualize
 from mvit_np.backend.outputs import is_drawn_here
 from mvit_np.model.forward import forward
-from mvit_np.model.units import unit_of
-from mvit_np.visualize.style import counted, digits, fold
+from mvit_np.model.text_table import si_prefix
+from mvit_np.visualize.style import counted, fold, rounded
 from mvit_np.visualize.training import smoothed
 
 PRESETS = ("mvit_b_16x4", "mvit_s_16x4", "vit_b_8f", "mvit_micro")
@@ -347,9 +347,9 @@ def test_numbers_are_written_with_their_units():
         "94.9 k",
         "512",
     ]
-    assert [digits(x) for x in (6.057, 9.996, 70.6)] == ["6.06", "10.0", "70.6"]
+    assert [rounded(x) for x in (6.057, 9.996, 70.6)] == ["6.06", "10.0", "70.6"]
     assert [fold(x) for x in (63.8, 8.0, 1.857, 2.96)] == ["64", "8", "1.9", "3"]
-    assert unit_of(0.3) == (1, "")
+    assert si_prefix(0.3) == (1, "")
 
 
 def test_save_writes_a_picture_and_touches_no_global_state(tmp_path):

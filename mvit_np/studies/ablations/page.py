@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-
-from ...model.text_table import aligned
-from ...model.units import unit_of
-from ..cost_page import markdown
+from ...model.text_table import aligned, markdown, percent, si_prefix, wrapped
 from .findings import RULE, findings, lines
 from .sets import classes_of
 from .table import EXPERIMENTS
 
-WIDTH = 120  # characters
 FIGURE = "figures/experiment_{name}.png"  # beside the page
 INTRO = """Written by `mvit-np experiment --page docs/experiments.md` from what it measured, which the `.json` files in the
 folder of the page's name keep; a test fails where they differ. Each experiment trains models that differ in one thing only, by
@@ -28,16 +23,17 @@ not the numbers."""
 def table_of(experiment, results):
     """(head, rows) of cells: a line of the experiment each."""
     known = lines(experiment, results)
-    factor, prefix = unit_of(max(line.macs for line in known))
+    factor, prefix = si_prefix(max(line.macs for line in known))
     head = ["", "mean, %", "spread", "each seed, %", f"{prefix} mult-adds", "parameters", "s a run", "paper, %"]
     return head, [_row(line, factor) for line in known]
 
 
 def _row(line, factor):
-    spread = "" if line.spread is None else _percent(line.spread)
-    seeds = " ".join(map(_percent, line.accuracies))
+    spread = "" if line.spread is None else percent(line.spread, 1, sign="")
+    seeds = " ".join(percent(share, 1, sign="") for share in line.accuracies)
     costs = [f"{line.macs / factor:.2f}", f"{line.params:,}", f"{line.seconds:.0f}"]
-    return [line.name, _percent(line.mean), spread, seeds, *costs, "" if line.paper is None else f"{line.paper:.1f}"]
+    paper = "" if line.paper is None else f"{line.paper:.1f}"
+    return [line.name, percent(line.mean, 1, sign=""), spread, seeds, *costs, paper]
 
 
 def findings_of(experiment, results):
@@ -46,7 +42,8 @@ def findings_of(experiment, results):
 
 
 def _finding(finding, high, low, verdict):
-    return [finding.paper, f"{high.name}: {_percent(high.mean)}; {low.name}: {_percent(low.mean)}", f"**{verdict}**"]
+    here = "; ".join(f"{line.name}: {percent(line.mean, 1, sign='')}" for line in (high, low))
+    return [finding.paper, here, f"**{verdict}**"]
 
 
 def plain(experiment, results):
@@ -62,7 +59,7 @@ def section(experiment, results, level="#", figure="figure.png"):
     """One experiment as Markdown."""
     parts = [f"{level} {experiment.table}: {experiment.question}", _about(experiment, results)]
     parts += [f"![{experiment.question} {_alternative(experiment, results)}]({figure})"]
-    parts += [markdown(*table_of(experiment, results)), _worded(findings_of(experiment, results))]
+    parts += [markdown(*table_of(experiment, results)), markdown(*findings_of(experiment, results), numbers=False)]
     return "\n\n".join(parts)
 
 
@@ -76,25 +73,19 @@ def _about(experiment, results):
     batch, classes = experiment.recipe.batch, len(classes_of(experiment.data))
     words = f"""`mvit-np experiment {experiment.name}`: {about(experiment, results)}, batches of {batch}, {classes} classes.
     The variants differ in {_listed([f"`{name}`" for name in experiment.varies])} alone. The data: {experiment.why}."""
-    return _wrapped(words)
+    return wrapped(words)
 
 
 def _alternative(experiment, results):
-    return "; ".join(f"{line.name}: {_percent(line.mean)} %" for line in lines(experiment, results))
-
-
-def _worded(table):
-    """A table whose cells are words: all to the left."""
-    head, rows = table
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+    return "; ".join(f"{line.name}: {percent(line.mean, 1)}" for line in lines(experiment, results))
 
 
 def page(found):
     """docs/experiments.md.   found: {name: results}, of some experiments"""
     known = [(EXPERIMENTS[name], found[name]) for name in EXPERIMENTS if name in found]
-    intro = ["# The paper's ablations, small", *map(_wrapped, (INTRO, SCALE, RULE, PAPER)), _machines(found)]
+    intro = ["# The paper's ablations, small", *map(wrapped, (INTRO, SCALE, RULE, PAPER)), _machines(found)]
     judged = [[experiment.table, *row] for experiment, results in known for row in findings_of(experiment, results)[1]]
-    summary = f"## What shows, and what does not\n\n{_worded((['', 'the paper', 'here', ''], judged))}"
+    summary = "## What shows, and what does not\n\n" + markdown(["", "the paper", "here", ""], judged, numbers=False)
     sections = [section(*pair, level="##", figure=FIGURE.format(name=pair[0].name)) for pair in known]
     return "\n\n".join([*intro, summary, *sections]) + "\n"
 
@@ -108,7 +99,7 @@ def _machines(found):
     runs = sum(len(results["runs"]) for results in found.values())
     entries = [f"- {machine}: {_listed(names)}" for machine, names in told.items()]
     entries.append(f"- {runs} runs, {total / 60:.0f} minutes with their tests")
-    return "\n".join(textwrap.fill(entry, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for entry in entries)
+    return "\n".join(wrapped(entry, indent="  ") for entry in entries)
 
 
 def _machine(m):
@@ -119,11 +110,3 @@ def _machine(m):
 
 def _listed(words):
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
-def _wrapped(words):
-    return textwrap.fill(" ".join(words.split()), WIDTH, break_on_hyphens=False)
-
-
-def _percent(share):
-    return f"{100 * share:.1f}"

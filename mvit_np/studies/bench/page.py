@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
-from ..cost_page import markdown
+from ...model.text_table import markdown, wrapped
 from . import tables
 
 FIGURE = "figures/scaling.png"
-WIDTH = 120  # characters
 INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page keeps; a test fails where
 the two differ."""
 TIME = """Median of {turns}, shared out among three processes, and quartiles, in float32, batch 1 unless said. A step is
@@ -36,16 +33,12 @@ def render(results):
 
 def _intro(results):
     facts = (tables.machine_line(results), tables.roof_line(results), _idleness(results))
-    listed = "\n".join(_wrapped(f"- {fact}", "  ") for fact in facts)
-    return f"# How fast, how large, how exact\n\n{_wrapped(INTRO.format(command=results['command']))}\n\n{listed}"
-
-
-def _wrapped(words, indent=""):
-    return textwrap.fill(" ".join(words.split()), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    listed = "\n".join(wrapped(f"- {fact}", indent="  ") for fact in facts)
+    return f"# How fast, how large, how exact\n\n{wrapped(INTRO.format(command=results['command']))}\n\n{listed}"
 
 
 def _section(title, words, *rest):
-    return "\n\n".join([f"## {title}", _wrapped(words), *rest])
+    return "\n\n".join([f"## {title}", wrapped(words), *rest])
 
 
 def _idleness(results):

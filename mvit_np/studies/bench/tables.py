@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...model.text_table import digits, percent
+
 FLOPS = 2  # to a multiply-add
 LEAST, SUMMED = 0.005, ("calls", "seconds", "floor_s")  # share of the whole from which on an op has a line of its own
 
@@ -115,18 +117,6 @@ def span(found):
     """The quartiles in the unit that the median has: 1.230-1.250"""
     low, high = found["low_s"], found["high_s"]
     return f"{low:.3f}-{high:.3f}" if found["median_s"] >= 0.9995 else f"{digits(1e3 * low)}-{digits(1e3 * high)}"
-
-
-def digits(value):
-    """Three digits: 0.123, 1.23, 12.3, 123, 1234"""
-    size = abs(value)
-    places = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
-    return f"{value:.{places}f}"
-
-
-def percent(share, places=0):
-    """61 %"""
-    return f"{100 * share:.{places}f} %"
 
 
 def size_of(count):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
-from ...cost_page import markdown
+from ....model.text_table import markdown, wrapped
 from . import tables
 from .programme import COMPILED, OURS
 
-WIDTH = 120  # characters
 INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page keeps."""
 TIME = """Medians of {turns}, and quartiles, by the device's own clock: events around some calls in a row, after others that
 did not count. All who are compared take turns in one process. Parameters and clips lie on the device. A step is forward,
@@ -51,8 +48,8 @@ def _intro(results):
     if apart := tables.spread(results["cases"]):
         sizes = ", ".join(f"{share:.1e} in {name}" for name, share in apart.items())
         facts.append(f"logits of all who are compared agree: their root mean squares differ by at most {sizes}")
-    listed = "\n".join(_wrapped(f"- {fact}", "  ") for fact in facts)
-    return f"# How fast on a GPU\n\n{_wrapped(INTRO.format(command=results['command']))}\n\n{listed}"
+    listed = "\n".join(wrapped(f"- {fact}", indent="  ") for fact in facts)
+    return f"# How fast on a GPU\n\n{wrapped(INTRO.format(command=results['command']))}\n\n{listed}"
 
 
 def _time(results, cases):
@@ -70,8 +67,4 @@ def _curves(found):
 
 
 def _section(title, words, table):
-    return f"## {title}\n\n{_wrapped(words)}\n\n{table}"
-
-
-def _wrapped(words, indent=""):
-    return textwrap.fill(" ".join(words.split()), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return f"## {title}\n\n{wrapped(words)}\n\n{table}"

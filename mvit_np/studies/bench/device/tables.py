@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from ..tables import FLOPS, count, digits, percent, seconds, size_of, span
+from ....model.text_table import digits, percent
+from ..tables import FLOPS, count, seconds, size_of, span
 from .curves import gap
 from .programme import COMPILED, GRAPH, OURS, TORCH
 
