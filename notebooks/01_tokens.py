@@ -18,6 +18,7 @@
 # %%
 # %matplotlib inline
 from dataclasses import replace
+from math import prod
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,6 +28,7 @@ from matplotlib.patches import Rectangle
 import mvit_np as mv
 from mvit_np import ops
 from mvit_np.model.layers.embedding import embed
+from mvit_np.model.parameters import parameter_shapes
 from mvit_np.visualize import style
 
 rng = np.random.default_rng(0)
@@ -349,8 +351,8 @@ print(f"clip {clip.shape} -> tokens {by_layer.shape}; loops and embed differ by 
 # %% [markdown]
 # ### What positions cost
 #
-# A sum of tables is much smaller than a table of all sums. We count from shapes: `mv.init` without a random generator gives the
-# shapes of all arrays and takes no memory. The paper's Table 11 has max pooling, which we choose too, to compare its totals.
+# A sum of tables is much smaller than a table of all sums. We count from shapes, which `parameter_shapes` gives without
+# making an array. The paper's Table 11 has max pooling, which we choose too, to compare its totals.
 
 # %%
 paper = {"none": (36.2, 75.8), "space": (36.5, 76.7), "joint": (38.6, 76.5), "separate": (36.5, 77.2)}
@@ -358,9 +360,9 @@ rows, totals = {}, {}
 print("positions  rows of D = 96  parameters of them  of the model (M)  the paper (M)  its top-1 (%)")
 for positions, (millions, accuracy) in paper.items():
     chosen = replace(mv.preset("mvit_b_16x4"), positions=positions, pool="max", pool_kernel="s+1")
-    shapes = dict(mv.tree.paths(mv.init(chosen, rng=None)))
-    rows[positions] = sum(leaf.size // 96 for path, leaf in shapes.items() if path.startswith("pos_embed"))
-    totals[positions] = sum(leaf.size for leaf in shapes.values())
+    sizes = {path: prod(shape) for path, shape in parameter_shapes(chosen).items()}
+    rows[positions] = sum(size // 96 for path, size in sizes.items() if path.startswith("pos_embed"))
+    totals[positions] = sum(sizes.values())
     print(
         f"{positions:9} {rows[positions]:15,} {96 * rows[positions]:19,} {totals[positions] / 1e6:17.2f}"
         f" {millions:14} {accuracy:14}"

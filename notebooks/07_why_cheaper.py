@@ -28,6 +28,7 @@ import numpy as np
 import mvit_np as mv
 from mvit_np.model.account import attention_complexity, attention_macs
 from mvit_np.model.paper import BEYOND, TABLES
+from mvit_np.model.parameters import parameter_shapes
 from mvit_np.studies.cost_page import deviations, training_gb
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, SKY, VERMILLION
 
@@ -140,9 +141,9 @@ def counted_by_hand(config):
 # %%
 for name in NAMES:
     config = mv.preset(name)
-    shapes = mv.tree.leaves(mv.init(config, None))  # without a generator: the shapes alone, in no memory
+    shapes = parameter_shapes(config).values()
     assert counted_by_hand(config) == mv.costs(config).macs
-    assert sum(leaf.size for leaf in shapes) == mv.costs(config).params
+    assert sum(map(prod, shapes)) == mv.costs(config).params
     print(f"{name:12} {mv.costs(config).macs / 1e9:9.2f} G   {mv.costs(config).params:12,} parameters   by hand the same")
 
 # %% [markdown]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from ..autodiff.checkpoint import checkpoint as checkpointed
@@ -13,25 +11,26 @@ from ..backend import tree as trees
 from ..backend.arrays import array_module, is_array, is_float, same_kind
 from ..backend.blas import one_blas_thread
 from ..backend.plain_text import are, some
-from .layers.block import block, init_block
-from .layers.bridge import bridge, init_bridge
-from .layers.embedding import embed, init_embed
-from .layers.head import head, init_head
+from .layers.block import block
+from .layers.bridge import bridge
+from .layers.embedding import embed
+from .layers.head import head
 from .layers.two_streams import two_streams
+from .parameters import fresh_params, parameter_shapes
 from .plan import plan
 
 
 def init(config, rng):
-    """Fresh float32 parameters of a model: nested dicts and a list `blocks`.
+    """Fresh float32 parameters of a model: nested dicts and a list `blocks`.   rng: a numpy.random.Generator
 
-    rng   a numpy.random.Generator; None: arrays of the right shapes that take no memory and cannot be written to
+    Raises TypeError without a generator; `mvit_np.model.parameters.parameter_shapes(config)` says
+    what shapes they have.
     """
-    p = plan(config)
+    if rng is None:
+        words = "parameters are drawn by a random generator; came None"
+        raise TypeError(f"{words}: use numpy.random.default_rng(seed)")
     _check_generator(rng, "standard_normal")
-    start = init_embed(p.embed, rng)  # in the order of the clip's way: a seed's draws depend on it
-    blocks = [init_block(spec, rng) for spec in p.blocks]
-    between = {"bridge": init_bridge(p.bridge, rng)} if p.bridge else {}
-    return {**start, "blocks": blocks, **between, **init_head(p.head, rng)}
+    return fresh_params(plan(config), rng)
 
 
 def forward(params, clip, config, rng=None, hook=None, checkpoint=False):
@@ -123,7 +122,7 @@ def _check_sizes(shape, config):
 
 def check_params(params, config):
     """Raise ValueError where `params` lacks a part, has one too many, or one of another shape than the config says."""
-    wanted, given = _shapes(config), dict(trees.paths(params))
+    wanted, given = parameter_shapes(config), dict(trees.paths(params))
     if missing := [path for path in wanted if path not in given]:
         raise ValueError(f"parameters of this config include {some(missing)}, which {are(missing)} missing: load or init them")
     if unknown := [path for path in given if path not in wanted]:
@@ -134,11 +133,6 @@ def check_params(params, config):
             raise ValueError(
                 f"parameter {path} has shape {shape} in this config; came {came}: do the parameters belong to another config?"
             )
-
-
-@functools.lru_cache(maxsize=64)
-def _shapes(config):
-    return {path: leaf.shape for path, leaf in trees.paths(init(config, rng=None))}
 
 
 def _check_generator(rng, method):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..backend import tree as trees
-from ..model.forward import check_params, init
+from ..model.forward import check_params
 from ..model.layers import initial
+from ..model.parameters import parameter_shapes
 from ..model.plan import plan
 from ..model.resize import resize
 from ..ops.interpolation import linear_matrix
+from .layouts.renames import nested
 
 HOW = ("centre", "mean", "repeat")
 DRAWN = ("cls_token", "head.w", "head.b")  # where the image model has none, or one of other classes
@@ -33,16 +35,14 @@ def inflate(params, image_config, video_config, how="centre", rng=None):
         raise ValueError(f"the image model has no {', '.join(drawn)} of this shape: give rng to draw them")
     params, image_config = _on_grid(params, image_config, video_config)
 
-    given = dict(trees.paths(params))
-    shapes = init(video_config, rng=None)
-    wanted = {path: leaf.shape for path, leaf in trees.paths(shapes)}
+    given, wanted = dict(trees.paths(params)), parameter_shapes(video_config)
     if lost := [path for path in given if path not in wanted and path not in MAY_GO and not path.endswith("rel_pos_t")]:
         raise ValueError(f"a video model continues all of its image model; it has no {lost[0]}: inflate into another config")
     given |= _positions(given, image_config, plan(video_config).embed)
     given |= _drawn(drawn, wanted, rng)
     dtype = params["head"]["w"].dtype
-    made = [_grown(path, given.get(path), shape, how).astype(dtype, copy=False) for path, shape in wanted.items()]
-    return trees.flatten(shapes)[1](made)
+    made = {path: _grown(path, given.get(path), shape, how) for path, shape in wanted.items()}
+    return nested({path: x.astype(dtype, copy=False) for path, x in made.items()})
 
 
 def to_draw(image_config, video_config):

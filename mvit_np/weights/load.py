@@ -12,7 +12,8 @@ import numpy as np
 from ..backend import tree as trees
 from ..backend.arrays import to_host
 from ..model.config import MViTConfig
-from ..model.forward import check_params, init
+from ..model.forward import check_params
+from ..model.parameters import parameter_shapes
 from . import about as abouts
 from .about import About, tuples
 from .configs import from_shapes as infer
@@ -206,5 +207,5 @@ def _numbers(tensors):
 def _in_order(params, config):
     """The same in the order of `init`, checked."""
     check_params(params, config)
-    given, shapes = dict(trees.paths(params)), init(config, rng=None)
-    return trees.flatten(shapes)[1]([given[path] for path, _ in trees.paths(shapes)])
+    given = dict(trees.paths(params))
+    return nested({path: given[path] for path in parameter_shapes(config)})

@@ -473,6 +473,7 @@ def test_an_unknown_preset_lists_the_known_ones():
         (lambda p, x, c: mv.predict(p, x[:0], c), "at least one clip"),
         (lambda p, x, c: mv.forward(p, x, c, rng=0), "rng is a random generator; came int"),
         (lambda p, x, c: mv.init(c, 0), "rng is a random generator; came int"),
+        (lambda p, x, c: mv.init(c, None), "parameters are drawn by a random generator; came None: use"),
         (lambda p, x, c: mv.forward(p, x, "mvit_micro"), "MViTConfig; came str"),
         (lambda p, x, c: mv.cross_entropy(mv.forward(p, x, c), np.array([0]), 1.5), "smoothing"),
     ],

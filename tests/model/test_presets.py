@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mvit_np import costs, forward, init, list_presets, plan, preset
-from mvit_np.model.forward import _shapes
+from mvit_np.model.parameters import parameter_shapes
 from mvit_np.model.presets import PRESETS
 
 every_preset = pytest.mark.parametrize("name", PRESETS)
@@ -62,7 +62,7 @@ def test_no_preset_is_left_uncounted():
 
 @every_preset
 def test_parameters_are_those_of_the_shapes_that_init_makes(name):
-    assert costs(preset(name)).params == sum(map(math.prod, _shapes(preset(name)).values()))
+    assert costs(preset(name)).params == sum(map(math.prod, parameter_shapes(preset(name)).values()))
 
 
 def small(config):

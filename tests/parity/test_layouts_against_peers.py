@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from draws import CONFIGS, draw_clip, draw_cotangent, relative_error
+from draws import CONFIGS, draw_clip, draw_cotangent, hollow_params, relative_error
 
 import mvit_np as mv
 from mvit_np.backend import tree
@@ -162,7 +162,7 @@ def test_timms_tiny_at_full_size_by_name_and_shape():
         model = timm.create_model("mvitv2_tiny")
     theirs = {name: np.broadcast_to(np.float32(0), tuple(x.shape)) for name, x in model.state_dict().items()}
     config = mv.preset("mvitv2_t_image")
-    ours = layouts.from_params(mv.init(config, rng=None), config, "timm")
+    ours = layouts.from_params(hollow_params(config), config, "timm")
     assert {name: x.shape for name, x in ours.items()} == {name: x.shape for name, x in theirs.items()}
     assert sum(x.size for x in ours.values()) == 24_173_320
     params = layouts.to_params(theirs, "timm")
@@ -234,7 +234,7 @@ def slowfast_name(name):
 def test_torchvisions_own_models_by_name_and_shape(factory, name):
     model, config = torch_models.named(factory), mv.preset(name)
     theirs = {name: np.broadcast_to(np.float32(0), tuple(x.shape)) for name, x in model.state_dict().items()}
-    ours = layouts.from_params(mv.init(config, rng=None), config, "torchvision")
+    ours = layouts.from_params(hollow_params(config), config, "torchvision")
     assert {name: x.shape for name, x in ours.items()} == {name: x.shape for name, x in theirs.items()}
     found, notes = infer.config(layouts.to_params(theirs, "torchvision"))
     assert found == config and not any(note.assumed for note in notes)

@@ -10,6 +10,8 @@ import numpy as np
 
 import mvit_np as mv
 from mvit_np.backend import tree
+from mvit_np.model.parameters import parameter_shapes
+from mvit_np.weights.layouts.renames import nested
 
 _MViT = dict(frames=4, size=32, num_classes=5, dim=8, depths=(1, 2, 1), stride_kv=(1, 4, 4))
 _MViTv2 = _MViT | dict(pool_q_always=True, positions="relative", residual_pooling="tokens", expand_in="attention")
@@ -50,9 +52,14 @@ def draw(seed, name, shape, dtype=np.float64):
 
 def draw_params(config, seed, dtype=np.float64):
     """Parameters of which none is trivial: no bias or position is 0, no norm the identity, no attention even."""
-    shapes = mv.init(config, rng=None)
-    leaves = [_draw_leaf(seed, path, leaf.shape, dtype) for path, leaf in tree.paths(shapes)]
-    return tree.flatten(shapes)[1](leaves)
+    shapes = parameter_shapes(config)
+    return nested({path: _draw_leaf(seed, path, shape, dtype) for path, shape in shapes.items()})
+
+
+def hollow_params(config):
+    """Arrays of the right shapes that take no memory: all zeros."""
+    shapes = parameter_shapes(config)
+    return nested({path: np.broadcast_to(np.float32(0), shape) for path, shape in shapes.items()})
 
 
 def _draw_leaf(seed, path, shape, dtype):

@@ -11,6 +11,7 @@ import torch
 
 import mvit_np as mv
 from mvit_np.backend import tree
+from mvit_np.model.parameters import parameter_shapes
 
 RENAMED = [
     (r"^patch_embed\b", "conv_proj"),
@@ -128,7 +129,7 @@ def params_to_state(params):
 def named_gradients(model, config):
     """{our path: gradient in our layout} of a torchvision model after `backward`."""
     grads = {name: p.grad for name, p in model.named_parameters()}
-    paths = [path for path, _ in tree.paths(mv.init(config, rng=None))]
+    paths = parameter_shapes(config)
     return {path: _from_torch(path, grads[_name(path)].numpy()) for path in paths}
 
 

@@ -14,12 +14,9 @@ from mvit_np.weights.configs import from_shapes as infer
 from mvit_np.weights.configs import shapes
 from mvit_np.weights.layouts import state_dicts as layouts
 
+from draws import CONFIGS, hollow_params
+
 PRESETS = [name for name, preset in presets.PRESETS.items() if not preset.config.time_depth]
-
-
-def shapes_of(config):
-    """Parameters without memory."""
-    return mv.init(config, rng=None)
 
 
 def in_evaluation(config):
@@ -36,14 +33,14 @@ def no_presets(monkeypatch):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_known_by_its_shapes(name):
-    found, notes = infer.config(shapes_of(mv.preset(name)))
+    found, notes = infer.config(hollow_params(mv.preset(name)))
     assert in_evaluation(found) == in_evaluation(mv.preset(name))
     assert not any(note.assumed for note in notes) and all(f"preset {name};" in str(note) for note in notes)
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("mvit_s_16x4", "mvit_micro")])
 def test_convention_alone_makes_every_published_preset(name, no_presets):
-    found, notes = infer.config(shapes_of(mv.preset(name)))
+    found, notes = infer.config(hollow_params(mv.preset(name)))
     assert in_evaluation(found) == in_evaluation(mv.preset(name))
     assert all(note.assumed and "assumed, as shapes do not tell" in str(note) for note in notes)
 
@@ -55,14 +52,14 @@ UNSEEN = ("stride_q", "stride_kv", "adaptive_kv", "cube_stride", "frames", "size
 def test_what_shapes_tell_is_never_guessed(name):
     """Any small model: the config found has its shapes, and differs at most in what those cannot tell; `like` tells that."""
     config = CONFIGS[name]
-    params = shapes_of(config)
+    params = hollow_params(config)
     assert infer.config(params, like=config) == (config, ())
     if "oblong" in name:
         return  # shapes without a square need size=
     found, (note,) = infer.config(params)
     differing = {field for field in config.__dataclass_fields__ if getattr(found, field) != getattr(config, field)}
     assert differing <= set(UNSEEN) and note.assumed
-    tree.map(lambda a, b: np.testing.assert_equal(a.shape, b.shape), shapes_of(found), params)
+    tree.map(lambda a, b: np.testing.assert_equal(a.shape, b.shape), hollow_params(found), params)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +84,8 @@ def test_what_shapes_tell_is_never_guessed(name):
 def test_every_choice_that_shapes_leave_open_is_named(name, changes, no_presets):
     """Two models with the same shapes: whatever differs between the one assumed and the true one stands in the warning."""
     config = replace(CONFIGS[name], **changes)
-    found, (note,) = infer.config(shapes_of(config))
-    tree.map(lambda a, b: np.testing.assert_equal(a.shape, b.shape), shapes_of(found), shapes_of(config))
+    found, (note,) = infer.config(hollow_params(config))
+    tree.map(lambda a, b: np.testing.assert_equal(a.shape, b.shape), hollow_params(found), hollow_params(config))
     fields = set(config.__dataclass_fields__) - {"dropout", "drop_path", "uneven", "expand"}
     differing = [field for field in fields if getattr(found, field) != getattr(config, field)]
     assert note.assumed and differing
@@ -98,16 +95,16 @@ def test_every_choice_that_shapes_leave_open_is_named(name, changes, no_presets)
 
 def test_mask_units_are_named(no_presets):
     config = replace(TINY_HIERA, mask_unit_stages=2, depths=(1, 1, 1), mask_unit=(1, 8, 8), size=64)
-    text = str(infer.config(shapes_of(config), heads=1)[1][0])
+    text = str(infer.config(hollow_params(config), heads=1)[1][0])
     assert "mask unit (1, 8, 8), mask unit stages 2," in text and "mean pooling (mean_before_norm) True" in text
 
 
 def test_what_the_caller_or_the_layout_tells_is_not_named(no_presets):
-    params = shapes_of(CONFIGS["v1"])
+    params = hollow_params(CONFIGS["v1"])
     _, (note,) = infer.config(params, hints={"mean_before_norm": False}, residual_pooling=None, size=32)
     assert not any(word in str(note) for word in ("mean pooling", "residual", "size"))
     joint = replace(CONFIGS["v1"], positions="joint", frames=64, size=16)
-    found, (note,) = infer.config(shapes_of(joint), size=16)
+    found, (note,) = infer.config(hollow_params(joint), size=16)
     assert found.frames == 64 and "frames" not in str(note)
 
 
@@ -116,8 +113,8 @@ def test_another_pool_than_the_presets_is_told(pool, kernel):
     """Which then pools the keys as the preset does, in every block."""
     config = replace(mv.preset("mvit_b_16x4"), pool=pool, pool_kernel=kernel)
     for like in (None, "mvit_b_16x4"):
-        assert infer.config(shapes_of(config), like=like, pool=pool, pool_kernel=kernel)[0] == config
-    assert infer.config(shapes_of(config), like=config)[0] == config
+        assert infer.config(hollow_params(config), like=like, pool=pool, pool_kernel=kernel)[0] == config
+    assert infer.config(hollow_params(config), like=config)[0] == config
 
 
 @pytest.mark.parametrize("dim, heads", [(384, 6), (768, 12)])
@@ -127,7 +124,7 @@ def test_reversible_vits_of_slowfast(dim, heads):
         mv.preset("vit_b_8f"), frames=1, num_classes=1000, dim=dim, heads=heads, reversible=True, cls_token=False, skip="plain",
         expand_in="attention",
     )  # fmt: skip
-    params = shapes_of(config)
+    params = hollow_params(config)
     assert sum(leaf.size for leaf in tree.leaves(params)) == {384: 22_434_664, 768: 87_335_656}[dim]
     found, (note,) = infer.config(params)
     assert in_evaluation(found) == in_evaluation(replace(config, pool_kernel=(3, 3, 3))) and "stages (12,)" in str(note)
@@ -137,7 +134,7 @@ def test_the_two_large_models_are_told_apart():
     """README and paper mix both: the width of blocks.1.mlp.fc2 says which it is."""
     for expand_in, width in (("attention", 144), ("mlp", 288)):
         config = replace(mv.preset("mvitv2_l_40x3"), expand_in=expand_in)
-        params = shapes_of(config)
+        params = hollow_params(config)
         assert params["blocks"][1]["mlp"]["fc2"]["w"].shape[1] == width
         found, notes = infer.config(params)
         assert in_evaluation(found) == in_evaluation(config) and found.uneven
@@ -148,7 +145,7 @@ def test_kernels_of_a_rule_tell_the_strides(no_presets):
     config = mv.preset("mvit_b_24_32x3")
     for changes in ({}, {"stride_kv": (2, 4, 4)}, {"stride_q": ((1, 2, 2), (2, 2, 2), (1, 1, 1))}, {"pool_kernel": "2s+1"}):
         changed = replace(config, **changes)
-        found, (note,) = infer.config(shapes_of(changed))
+        found, (note,) = infer.config(hollow_params(changed))
         assert in_evaluation(found) == in_evaluation(changed)
         assert str(note).startswith("size 224, cube stride (2, 4, 4), residual pooling None, mean pooling")
 
@@ -162,15 +159,15 @@ def test_relative_tables_tell_the_strides(no_presets):
         {"frames": 40, "size": 312, "uneven": True},
     ):
         changed = replace(config, **changes)
-        found, _ = infer.config(shapes_of(changed))
+        found, _ = infer.config(hollow_params(changed))
         assert in_evaluation(found) == in_evaluation(changed)
-    image, (note,) = infer.config(shapes_of(mv.preset("mvitv2_s_image")))
+    image, (note,) = infer.config(hollow_params(mv.preset("mvitv2_s_image")))
     assert image.stride_kv == (1, 4, 4) and str(note).startswith("frames 1, size 224, cube stride (1, 4, 4), resid")
 
 
 def test_the_older_16x4_file_without_pools_in_the_last_blocks():
     """SlowFast's first release: no pool_k, pool_v, norm_k, norm_v in blocks 14 and 15, and 36,599,536 parameters."""
-    params = shapes_of(mv.preset("mvit_b_16x4"))
+    params = hollow_params(mv.preset("mvit_b_16x4"))
     for i in (14, 15):
         for name in ("pool_k", "pool_v", "norm_k", "norm_v"):
             del params["blocks"][i]["attn"][name]
@@ -194,15 +191,15 @@ def test_such_a_file_runs(rng):
 def test_a_fine_tuned_model_keeps_its_classes_and_its_grid(config, monkeypatch):
     monkeypatch.setattr(infer, "PRESETS", {"known": presets.Preset("known", "", config)})
     tuned = replace(config, num_classes=7, frames=8, size=64, channels=5)
-    found, notes = infer.config(shapes_of(tuned))
+    found, notes = infer.config(hollow_params(tuned))
     assert found == tuned and not any(note.assumed for note in notes)
-    assert infer.config(shapes_of(tuned), like=config)[0] == tuned
+    assert infer.config(hollow_params(tuned), like=config)[0] == tuned
 
 
 def test_another_number_of_classes_and_an_image_model_without_a_preset_for_it():
     """PyTorchVideo's mvit_base_16: separate positions, and 400 classes where its weights have 1000."""
     config = replace(mv.preset("mvit_b_16_image"), positions="separate", num_classes=400)
-    found, (note,) = infer.config(shapes_of(config))
+    found, (note,) = infer.config(hollow_params(config))
     assert in_evaluation(found) == in_evaluation(config) and note.assumed
 
 
@@ -225,11 +222,11 @@ def test_another_number_of_classes_and_an_image_model_without_a_preset_for_it():
 )
 def test_like_has_to_agree_with_the_shapes(like, words):
     with pytest.raises(ValueError, match=words):
-        infer.config(shapes_of(mv.preset("mvit_b_16x4")), like=like)
+        infer.config(hollow_params(mv.preset("mvit_b_16x4")), like=like)
 
 
 def test_single_fields_count_before_all_else():
-    params = shapes_of(mv.preset("mvit_b_16x4"))
+    params = hollow_params(mv.preset("mvit_b_16x4"))
     found, notes = infer.config(params, stride_kv=(1, 4, 4), dropout=0.0)
     assert found == replace(mv.preset("mvit_b_16x4"), stride_kv=(1, 4, 4), dropout=0.0)
     assert "key-value stride" not in str(notes[0]) and "query stride" in str(notes[0])
@@ -240,13 +237,13 @@ def test_single_fields_count_before_all_else():
 def test_oblong_clips_are_told():
     config = replace(TINY, size=(16, 24))
     with pytest.raises(ValueError, match=r"96 positions in a frame make no square: give size=\(H, W\)"):
-        infer.config(shapes_of(config))
-    assert infer.config(shapes_of(config), size=(16, 24))[0].size == (16, 24)
-    assert infer.config(shapes_of(config), like=config)[0] == config
+        infer.config(hollow_params(config))
+    assert infer.config(hollow_params(config), size=(16, 24))[0].size == (16, 24)
+    assert infer.config(hollow_params(config), like=config)[0] == config
 
 
 def test_mistakes_of_the_caller():
-    params = shapes_of(TINY)
+    params = hollow_params(TINY)
     with pytest.raises(TypeError, match="MViTConfig has no field colour"):
         infer.config(params, colour=3)
     with pytest.raises(TypeError, match="like is a preset's name or an MViTConfig; came int"):
@@ -256,15 +253,15 @@ def test_mistakes_of_the_caller():
     with pytest.raises(ValueError, match="no usual config has these shapes.*num_classes|head.w"):
         infer.config(params, num_classes=9)
     with pytest.raises(ValueError, match="factorised encoder"):
-        infer.config(shapes_of(TINY_VIVIT))
+        infer.config(hollow_params(TINY_VIVIT))
 
 
 # -- what no config has -----------------------------------------------------------------------------------------------
 
 
 def changed(config, path, shape):
-    return tree.flatten(shapes_of(config))[1](
-        [np.zeros(shape, np.float32) if p == path else leaf for p, leaf in tree.paths(shapes_of(config))]
+    return tree.flatten(hollow_params(config))[1](
+        [np.zeros(shape, np.float32) if p == path else leaf for p, leaf in tree.paths(hollow_params(config))]
     )
 
 
@@ -286,7 +283,7 @@ def test_shapes_that_no_config_has(config, path, shape, words):
 
 
 def test_absolute_and_relative_positions_at_once():
-    params = shapes_of(TINY_V2) | {"pos_embed": np.zeros((9, 4), np.float32)}
+    params = hollow_params(TINY_V2) | {"pos_embed": np.zeros((9, 4), np.float32)}
     with pytest.raises(ValueError, match="absolute or relative positions; these parameters have both"):
         infer.config(params)
 
@@ -294,7 +291,7 @@ def test_absolute_and_relative_positions_at_once():
 def test_two_presets_that_fit_and_differ_are_named(monkeypatch):
     known = {name: presets.Preset(name, "", replace(TINY, stride_kv=(1, n, n))) for name, n in (("one", 1), ("two", 2))}
     monkeypatch.setattr(infer, "PRESETS", known)
-    found, notes = infer.config(shapes_of(TINY))
+    found, notes = infer.config(hollow_params(TINY))
     assert found == known["one"].config
     assert [str(note) for note in notes if note.assumed] == [
         "took preset one, but two would fit as well: give like=... to choose"
@@ -309,7 +306,7 @@ def test_spoiled_files_are_refused_with_a_sentence(layout, rng):
     """Tensors lost, renamed and of random shapes: a ValueError, or a config that they fit; nothing else."""
     config, refused = SPOILED[layout], 0
     family = {"slowfast_rev": "slowfast", "timm_hiera": "timm"}.get(layout, layout)
-    whole = layouts.from_params(shapes_of(config), config, family)
+    whole = layouts.from_params(hollow_params(config), config, family)
     for _ in range(60):
         tensors = dict(whole)
         name = rng.choice(list(tensors))
@@ -358,5 +355,5 @@ def test_pictures_of_256_pixels_in_a_model_of_224(rng):
 
 
 def test_visible_facts_of_a_plain_vit():
-    seen = shapes.visible(shapes_of(mv.preset("vit_b_8f")))
+    seen = shapes.visible(hollow_params(mv.preset("vit_b_8f")))
     assert "depths" not in seen and "heads" not in seen and seen["positions"] == "joint"

@@ -10,10 +10,12 @@ import pytest
 import mvit_np as mv
 from mvit_np.backend import tree
 from mvit_np.cli import convert as command
+from mvit_np.model.parameters import parameter_shapes
 from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, roughened
 from mvit_np.weights.convert import convert
 from mvit_np.weights.formats import files
 from mvit_np.weights.layouts import state_dicts as layouts
+from mvit_np.weights.layouts.renames import nested
 from mvit_np.weights.load import load, load_with_notes, open_model, save
 
 TINY_IMAGE = replace(TINY, frames=1, cube_kernel=(1, 3, 3), cube_stride=(1, 2, 2), pool_kernel=(1, 3, 3), positions="joint")
@@ -48,7 +50,9 @@ def written(config, layout, **options):
 def shapes_of(name, layout, **options):
     """{name: shape} of a preset at full size, without memory."""
     config = mv.preset(name)
-    tensors = layouts.from_params(mv.init(config, rng=None), config, layout, **options)
+    shapes = parameter_shapes(config)
+    hollow = nested({path: np.broadcast_to(np.float32(0), shape) for path, shape in shapes.items()})
+    tensors = layouts.from_params(hollow, config, layout, **options)
     return {name: x.shape for name, x in tensors.items()}
 
 

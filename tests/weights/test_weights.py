@@ -14,6 +14,7 @@ import pytest
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees
+from mvit_np.model.parameters import parameter_shapes
 from mvit_np.weights.formats import files
 from mvit_np.weights.layouts import state_dicts as layouts
 
@@ -138,12 +139,14 @@ def test_a_config_of_a_huge_model_takes_no_memory(field, value, suffix, rng, tmp
     assert len(str(problem.value)) < 500
 
 
-def test_init_without_a_generator_takes_no_memory():
+def test_shapes_of_parameters_take_no_memory():
     tracemalloc.start()
-    shapes = mv.init(replace(mv.preset("mvitv2_l_40x3"), dim=144 * 10**4), None)
+    shapes = parameter_shapes(replace(mv.preset("mvitv2_l_40x3"), dim=144 * 10**4))
     assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
-    assert shapes["norm"]["g"].shape == (8 * 144 * 10**4,) and shapes["norm"]["g"][0] == 1 and shapes["norm"]["b"][0] == 0
+    assert shapes["norm.g"] == (8 * 144 * 10**4,)
+    with pytest.raises(ValueError, match="parameters fit into memory; came an array of shape"):
+        parameter_shapes(replace(mv.preset("mvit_b_16x4"), dim=96 * 10**9))
 
 
 def npy(descr, shape, body):

@@ -1,4 +1,8 @@
-"""How parameters start (Sec. D.1: truncated normal) and what shapes they have."""
+"""How parameters start (Sec. D.1: truncated normal).
+
+Each function takes a random generator, or `SHAPES_ALONE`: then the array has its shape and type,
+takes no memory, and holds nothing that means anything.
+"""
 
 import math
 
@@ -6,11 +10,12 @@ import numpy as np
 
 STD = 0.02
 LARGEST = 1 << 60  # numbers
+SHAPES_ALONE = object()
 
 
 def normal(rng, *shape, std=STD):
-    """A normal distribution cut off at two standard deviations, float32; without `rng` only the shape, in no memory."""
-    if rng is None:
+    """A normal distribution cut off at two standard deviations, float32."""
+    if rng is SHAPES_ALONE:
         return constant(rng, 0, *shape)
     x = rng.standard_normal(shape)
     while (far := np.abs(x) > 2).any():
@@ -19,10 +24,13 @@ def normal(rng, *shape, std=STD):
 
 
 def constant(rng, value, *shape):
-    """The same number everywhere, float32; without `rng` in no memory. Raises ValueError for a shape that no array has."""
+    """The same number everywhere, float32. Raises ValueError for a shape that no array has."""
     if math.prod(shape) > LARGEST:
-        raise ValueError(f"parameters fit into memory; came an array of shape {shape}: give smaller numbers in the config")
-    return np.broadcast_to(np.float32(value), shape) if rng is None else np.full(shape, value, np.float32)
+        rule = f"parameters fit into memory; came an array of shape {shape}"
+        raise ValueError(f"{rule}: give smaller numbers in the config")
+    if rng is SHAPES_ALONE:
+        return np.broadcast_to(np.float32(value), shape)
+    return np.full(shape, value, np.float32)
 
 
 def linear(rng, n_in, n_out, bias=True):
