@@ -51,7 +51,7 @@ from mvit_np.backend.cuda.kernels import layer_norm as norm_kernels
 from mvit_np.backend.matmul import matmul
 from mvit_np.backend.precision import PRECISIONS, rounded
 from mvit_np.model.costs import skipped_macs
-from mvit_np.studies.bench import floors, machine
+from mvit_np.studies.bench import machine, roofline
 from mvit_np.train import RECIPES, adamw, adamw_state, fit, warmup_cosine
 from mvit_np.train import run as runs
 from mvit_np.train.run.recipe import changed
@@ -356,7 +356,7 @@ plt.show()
 # ## Why a GPU is faster at all: counting operations and bytes
 #
 # Case (b) is where a GPU pays, and there $b$ matters. Count both of its parts in the plainest way: every multiply-add is
-# two operations, and every array goes through memory once. `mvit_np.studies.bench.floors` counts so for every op, and `watching`
+# two operations, and every array goes through memory once. `mvit_np.studies.bench.roofline` counts so for every op, and `watching`
 # hands us each op of MViT-B 16x4 as it runs, with its time. Norms, additions and max pooling count as bytes only. For the
 # picture we add their operations: seven a number in a norm, one in an addition, and six comparisons for each result of max
 # pooling.
@@ -368,7 +368,9 @@ work = defaultdict(lambda: np.zeros(4))  # calls, operations, bytes, seconds
 
 def count(name, phase, seconds, args, static, result):
     value = result[0] if phase == "forward" else None
-    flops, bytes_ = floors.forward_work(name, args, value) if phase == "forward" else floors.backward_work(name, args, result)
+    flops, bytes_ = (
+        roofline.forward_work(name, args, value) if phase == "forward" else roofline.backward_work(name, args, result)
+    )
     light = LIGHT[name](value) if name in LIGHT and phase == "forward" else 0
     work[name] += (1, flops + light, bytes_, seconds)
 

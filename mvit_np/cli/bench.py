@@ -198,7 +198,7 @@ def _check_device(arguments):
 
 def _parts(arguments, against):
     """The whole programme, or of what was chosen the cases alone."""
-    from ..studies.bench.device.programme import whole
+    from ..studies.bench.device.plan import whole
     from ..studies.bench.workloads import MODES
 
     chosen = {"models": arguments.preset, "batches": arguments.batch, "precisions": arguments.precision}

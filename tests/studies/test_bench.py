@@ -17,7 +17,7 @@ from mvit_np.backend import tree
 from mvit_np.cli import main
 from mvit_np.model.costs import skipped_macs
 from mvit_np.model.presets import PRESETS, Preset
-from mvit_np.studies.bench import accuracy, floors, machine, memory, page, profile, scaling, suite, timing, workloads
+from mvit_np.studies.bench import accuracy, machine, memory, page, profile, roofline, scaling, suite, timing, workloads
 from mvit_np.studies.bench.workloads import Workload
 
 MICRO = Workload("mvit_micro")
@@ -89,12 +89,12 @@ def normal(*shape):
 def test_the_floor_of_a_linear_layer_by_hand():
     x, w, b = normal(2, 3, 4), normal(4, 5), normal(5)
     y = mv.ops.linear(x, w, b)
-    work = floors.forward_work("linear", (x, w, b), y)
+    work = roofline.forward_work("linear", (x, w, b), y)
     assert work == (2 * 6 * 4 * 5, 4 * (24 + 20 + 5 + 30))
-    back = floors.backward_work("linear", (y,), [x, w, b])  # two products; x and w are read, all gradients are written
+    back = roofline.backward_work("linear", (y,), [x, w, b])  # two products; x and w are read, all gradients are written
     assert back == (2 * work[0], 4 * (30 + 2 * (24 + 20 + 5)))
-    assert floors.floor_s((300, 10), {"flops_per_s": 100, "bytes_per_s": 5}) == 3
-    assert floors.floor_s((300, 20), {"flops_per_s": 100, "bytes_per_s": 5}) == 4
+    assert roofline.floor_s((300, 10), {"flops_per_s": 100, "bytes_per_s": 5}) == 3
+    assert roofline.floor_s((300, 20), {"flops_per_s": 100, "bytes_per_s": 5}) == 4
 
 
 @pytest.mark.parametrize("name", ["mvit_micro", "mvitv2"])
@@ -104,7 +104,7 @@ def test_operations_are_those_that_costs_counts(name):
     flops = []
 
     def seen(name, phase, seconds, args, static, result):
-        flops.append(floors.forward_work(name, args, result[0])[0])
+        flops.append(roofline.forward_work(name, args, result[0])[0])
 
     with profile.watching(seen):
         mv.forward(mv.init(config, np.random.default_rng(0)), normal(1, *config.thw, config.channels), config)
@@ -115,11 +115,11 @@ def test_operations_are_those_that_costs_counts(name):
 
 def test_an_unknown_op_has_bytes_alone_and_a_view_has_none():
     x = normal(4, 4)
-    assert floors.forward_work("new_op", (x, 3, None), (x + 1, x * 2)) == (0, 3 * 64)
-    assert floors.forward_work("new_op", (x,), x[:, 1:]) == (0, 0)
-    assert floors.backward_work("new_op", (x,), [x + 1, x * 2]) == (0, (1 + 2 * 2) * 64)
-    assert floors.backward_work("add", (x,), [x.sum(axis=0)]) == (0, 64 + 16)
-    assert floors.backward_work("residual", (x,), [x, x]) == (0, 0)
+    assert roofline.forward_work("new_op", (x, 3, None), (x + 1, x * 2)) == (0, 3 * 64)
+    assert roofline.forward_work("new_op", (x,), x[:, 1:]) == (0, 0)
+    assert roofline.backward_work("new_op", (x,), [x + 1, x * 2]) == (0, (1 + 2 * 2) * 64)
+    assert roofline.backward_work("add", (x,), [x.sum(axis=0)]) == (0, 64 + 16)
+    assert roofline.backward_work("residual", (x,), [x, x]) == (0, 0)
 
 
 # -- the profile ------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ import mvit_np as mv
 from mvit_np.backend import tree as trees
 from mvit_np.cli import main
 from mvit_np.model.presets import PRESETS, Preset
-from mvit_np.studies.bench.device import clock, curves, kernels, measure, memory, ours, page, place, tables, theirs
-from mvit_np.studies.bench.device.programme import BESIDE_COMPILED, COMPILED, GRAPH, OURS, TORCH, Case, Curves, Kernels, whole
+from mvit_np.studies.bench.device import clock, curves, gpu, kernels, measure, memory, mvit_calls, page, tables, torch_calls
+from mvit_np.studies.bench.device.plan import BESIDE_COMPILED, COMPILED, GRAPH, OURS, TORCH, Case, Curves, Kernels, whole
 
 double_cuda.install()
 pytestmark = pytest.mark.skipif(GCC is None, reason="kernels are compiled by gcc: install it")
@@ -117,22 +117,22 @@ def device(monkeypatch):
     pool = Pool()
     monkeypatch.setattr(device_double.xp, "get_default_memory_pool", lambda: pool, raising=False)
     monkeypatch.setattr(device_double.xp, "__version__", "14.9", raising=False)
-    monkeypatch.setattr(place, "to_device", lambda tree, device: trees.map(device_double.from_host, tree))
+    monkeypatch.setattr(gpu, "to_device", lambda tree, device: trees.map(device_double.from_host, tree))
     for module, name, value in (
-        (place, "SIZE", 16), (place, "COPIED", 256), (place, "REPEATS", 1), (place, "CALLS", 1), (clock, "WARM", 0),
+        (gpu, "SIZE", 16), (gpu, "COPIED", 256), (gpu, "REPEATS", 1), (gpu, "CALLS", 1), (clock, "WARM", 0),
         (clock, "MOST", 1), (kernels, "ROUNDS", 1), (curves, "BATCHES", 2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     for name, config in TOYS.items():
         monkeypatch.setitem(PRESETS, name, Preset(name, "a toy", config))
-    return place.place("cuda")
+    return gpu.place("cuda")
 
 
 @pytest.fixture
 def torch_there(device, monkeypatch):
     """PyTorch on the processor in the part of a device, and `torch.compile` without a compiler."""
     torch = pytest.importorskip("torch", reason="a peer to compare with: pip install torch torchvision")
-    if not theirs.peers.available():
+    if not torch_calls.peers.available():
         pytest.skip("a peer to compare with: pip install torch torchvision")
     torch.set_num_threads(1)
     numbers = dict(memory_allocated=lambda: 5, memory_reserved=lambda: 6, max_memory_allocated=lambda: 57)
@@ -143,8 +143,8 @@ def torch_there(device, monkeypatch):
         def __getattr__(self, name):
             return cuda if name == "cuda" else getattr(torch, name)
 
-    monkeypatch.setattr(theirs, "place", lambda device: (Torch(), torch.device("cpu")))
-    monkeypatch.setattr(theirs, "COMPILE", {"backend": "eager"})
+    monkeypatch.setattr(torch_calls, "place", lambda device: (Torch(), torch.device("cpu")))
+    monkeypatch.setattr(torch_calls, "COMPILE", {"backend": "eager"})
     return torch
 
 
@@ -185,7 +185,7 @@ def test_a_case_without_masks_drops_nothing():
 def test_a_turn_is_calls_between_two_events(device, monkeypatch):
     monkeypatch.setattr(clock, "WARM", 2)
     monkeypatch.setattr(clock, "MOST", 100)
-    called, side = [], ours.side(device.xp)
+    called, side = [], mvit_calls.side(device.xp)
     assert side.seconds(lambda: called.append(1), 4) == pytest.approx(1e-3 / 4) and len(called) == 4
     assert clock.turn(side, lambda: called.append(1), 3) == pytest.approx(1e-3 / 3) and len(called) == 9
     assert clock.calls_in_a_turn(side, lambda: None, 0.0055) == 6 and clock.calls_in_a_turn(side, lambda: None, 9) == 100
@@ -230,16 +230,16 @@ def test_what_could_not_be_had_is_not_counted(device):
 
 
 def test_the_card_is_described_and_its_best_is_measured(device, tmp_path):
-    told = place.describe(device)
+    told = gpu.describe(device)
     assert (told["card"], told["memory_bytes"], told["multiprocessors"], told["compute"]) == ("Abacus 9", 3 << 30, 7, "9.1")
     assert (told["driver_cuda"], told["cuda"], told["cupy"]) == ("13.2", "12.9", "14.9")
-    best = place.roofs(device, ours.side(device.xp))
+    best = gpu.roofs(device, mvit_calls.side(device.xp))
     assert best["float32"] == best["tf32"] == best["bf16"] == pytest.approx(2 * 16**3 / 1e-3)
     assert best["bytes_per_s"] == pytest.approx(2 * 256 / 1e-3)
 
     said = tmp_path / "version"
     said.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\nGCC version: 12.3.0")
-    assert place.driver_version(said) == "570.86.15" and place.driver_version(tmp_path / "none") is None
+    assert gpu.driver_version(said) == "570.86.15" and gpu.driver_version(tmp_path / "none") is None
 
 
 # -- who fails --------------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_why_something_failed_is_a_few_words(problem, words):
 
 
 def test_who_fails_is_told_and_the_others_go_on(device):
-    side, ready = ours.side(device.xp), device.put(np.full(4, 3.0, np.float32))
+    side, ready = mvit_calls.side(device.xp), device.put(np.full(4, 3.0, np.float32))
     calls = []
 
     def cannot():
@@ -295,7 +295,7 @@ def test_who_fails_is_told_and_the_others_go_on(device):
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_graph_steps_as_it_would_without(device, precision, masks):
     case = Case("toy", "step", 2, precision, masks)
-    steps = [ours.call(case, device, graph) for graph in (False, True)]
+    steps = [mvit_calls.call(case, device, graph) for graph in (False, True)]
     losses = np.array([[float(device_double.to_host(step())) for step in steps] for _ in range(3)])
     np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=1e-5)
     assert len(set(losses[:, 0])) == 3
@@ -306,8 +306,8 @@ def test_a_graph_steps_as_it_would_without(device, precision, masks):
 @pytest.mark.parametrize("mode", ["forward", "step"])
 def test_theirs_is_ours(device, torch_there, name, mode, compiled):
     case = Case(name, mode, 2)
-    mine, their = ours.call(case, device), theirs.call(case, torch_there, torch_there.device("cpu"), compiled)
-    fetch = theirs.side(torch_there.cuda).fetch
+    mine, their = mvit_calls.call(case, device), torch_calls.call(case, torch_there, torch_there.device("cpu"), compiled)
+    fetch = torch_calls.side(torch_there.cuda).fetch
     for _ in range(3):
         np.testing.assert_allclose(fetch(their()), device_double.to_host(mine()), rtol=1e-4, atol=1e-6)
 
@@ -315,22 +315,22 @@ def test_theirs_is_ours(device, torch_there, name, mode, compiled):
 def test_theirs_in_bf16_and_tf32(device, torch_there):
     logits = {}
     for precision in ("float32", "tf32", "bf16"):
-        logits[precision] = theirs.call(Case("toy", "forward", 2, precision), torch_there, torch_there.device("cpu"))()
+        logits[precision] = torch_calls.call(Case("toy", "forward", 2, precision), torch_there, torch_there.device("cpu"))()
     assert str(logits["bf16"].dtype) == "torch.bfloat16" and str(logits["tf32"].dtype) == "torch.float32"
     settings, before = torch_there.backends.cuda.matmul, torch_there.backends.cuda.matmul.allow_tf32
-    with theirs.tf32(torch_there, True):
+    with torch_calls.tf32(torch_there, True):
         assert settings.allow_tf32 and torch_there.backends.cudnn.allow_tf32
-    with theirs.tf32(torch_there, False):
+    with torch_calls.tf32(torch_there, False):
         assert not settings.allow_tf32 and not torch_there.backends.cudnn.allow_tf32
     assert settings.allow_tf32 == before
-    theirs.warm_up(torch_there, torch_there.device("cpu"))
+    torch_calls.warm_up(torch_there, torch_there.device("cpu"))
 
 
 # -- kernels and precisions -------------------------------------------------------------------------------------------
 
 
 def test_kernels_are_timed_both_ways(device, monkeypatch):
-    rows = kernels.measured(Kernels("toy", 2), device, ours.side(device.xp))
+    rows = kernels.measured(Kernels("toy", 2), device, mvit_calls.side(device.xp))
     named = {(row["op"], row["phase"]): row for row in rows}
     for op, kernel in (("depthwise_conv", "depthwise_conv"), ("layer_norm", "layer_norm"), ("attend", "softmax_rows")):
         assert kernel in named[op, "forward"]["kernels"] and len(named[op, "backward"]["kernels"]) >= 1
@@ -340,7 +340,7 @@ def test_kernels_are_timed_both_ways(device, monkeypatch):
     assert sum(row["calls"] for row in rows if (row["op"], row["phase"]) == ("attend", "forward")) == TOY.depth
 
     monkeypatch.setattr(kernels, "device_tools", lambda x: None)
-    assert kernels.measured(Kernels("toy", 2), device, ours.side(device.xp)) == []
+    assert kernels.measured(Kernels("toy", 2), device, mvit_calls.side(device.xp)) == []
 
 
 def test_a_way_that_fails_is_told_and_the_other_is_timed(device, monkeypatch):
@@ -357,7 +357,7 @@ def test_a_way_that_fails_is_told_and_the_other_is_timed(device, monkeypatch):
     tools = Tools()
     work = kernels.Work("op", "forward", 3, [[1]], lambda: lambda: tools.launch(SimpleNamespace(name="some"), 0))
     monkeypatch.setattr(kernels, "plain_ops", without_kernels)
-    row = kernels._row(work, ours.side(device.xp), tools)
+    row = kernels._row(work, mvit_calls.side(device.xp), tools)
     assert row["kernels"] == ["product", "some"] and row["kernels_s"] == pytest.approx(1e-3)
     assert row["plain_s"] is None and row["failed"] == "out of memory"
     head, [cells] = tables.kernel_table([row])
@@ -366,7 +366,7 @@ def test_a_way_that_fails_is_told_and_the_other_is_timed(device, monkeypatch):
 
 def test_losses_agree_in_all_precisions(device, torch_there):
     part, torch = Curves("toy", 4, 12), torch_there
-    found = curves.measured(part, device, lambda *args: theirs.losses(torch, torch.device("cpu"), *args))
+    found = curves.measured(part, device, lambda *args: torch_calls.losses(torch, torch.device("cpu"), *args))
     by, names = found["by"], ("float32", "tf32", "bf16")
     assert set(by) == {*names, curves.AS_GRAPH, curves.NUDGED, *(f"torch {name}" for name in names)} and not found["failed"]
     assert all(len(losses) == 12 for losses in by.values())
@@ -398,7 +398,7 @@ def run(device, *options):
 
 
 def test_a_toy_programme_from_end_to_end(device, torch_there, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("mvit_np.studies.bench.device.programme.whole", lambda **chosen: toy_programme(chosen["against"]))
+    monkeypatch.setattr("mvit_np.studies.bench.device.plan.whole", lambda **chosen: toy_programme(chosen["against"]))
     target, numbers = tmp_path / "new" / "device.md", tmp_path / "new" / "device.json"
     assert run(device, "--against", "torch", "--rounds", "1", "--page", str(target)) == 0
     out, err = capsys.readouterr()
@@ -444,7 +444,7 @@ def test_a_run_goes_on_where_it_was_cut_off(device, capsys, tmp_path):
 
 
 def test_the_second_of_two_devices_is_the_second_for_all():
-    assert place.Place("cuda:1", None).number == 1 and place.Place("cuda", None).number == 0
+    assert gpu.Place("cuda:1", None).number == 1 and gpu.Place("cuda", None).number == 0
 
 
 # -- tables and the page, of numbers made up --------------------------------------------------------------------------
@@ -562,7 +562,7 @@ def test_a_model_that_does_not_exist_is_one_sentence(device, torch_there, capsys
 
 def test_a_torch_that_sees_no_device_is_one_sentence(device, capsys, monkeypatch):
     torch = pytest.importorskip("torch", reason="a peer to compare with: pip install torch torchvision")
-    if not theirs.peers.available():
+    if not torch_calls.peers.available():
         pytest.skip("a peer to compare with: pip install torch torchvision")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert run(device, "toy", "--against", "torch") == 2
@@ -571,7 +571,7 @@ def test_a_torch_that_sees_no_device_is_one_sentence(device, capsys, monkeypatch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert theirs.place("cuda:1")[1] == torch.device("cuda", 1)
+    assert torch_calls.place("cuda:1")[1] == torch.device("cuda", 1)
     with pytest.raises(ValueError, match="'cuda:2' needs a PyTorch that sees it; PyTorch .* sees 2 CUDA devices"):
-        theirs.place("cuda:2")
-    assert "torch_cuda" in theirs.versions(torch)
+        torch_calls.place("cuda:2")
+    assert "torch_cuda" in torch_calls.versions(torch)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from draws import CONFIGS
+from draws import CONFIGS, hollow_params
 
 import mvit_np as mv
 from mvit_np.backend import tree
@@ -13,8 +13,6 @@ from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, 
 from mvit_np.weights.configs import from_shapes as infer
 from mvit_np.weights.configs import shapes
 from mvit_np.weights.layouts import state_dicts as layouts
-
-from draws import CONFIGS, hollow_params
 
 PRESETS = [name for name, preset in presets.PRESETS.items() if not preset.config.time_depth]
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from .apart import apart
+from .subprocess_task import apart
 
 STEPS = 2  # the second finds AdamW's running means in memory
 

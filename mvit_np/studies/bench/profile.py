@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from ...autodiff.hooks import watching
 from ...backend import tree as trees
-from . import floors
+from . import roofline
 from .workloads import ours, training
 
 REST = "between ops"
@@ -19,7 +19,7 @@ def profile(workload, roof, runs=3):
     Longest first; the last row is what passes between ops, and the parts sum to the whole. An op inside another (in
     checkpointed and reversible blocks) counts in its own row alone.
 
-    roof   {"flops_per_s", "bytes_per_s"}, see `floors`
+    roof   {"flops_per_s", "bytes_per_s"}, see `roofline`
     """
     totals = defaultdict(lambda: [0, 0.0, 0.0])  # calls, seconds, floor
     call = _watched(workload, roof, totals)
@@ -51,7 +51,7 @@ def _watched(workload, roof, totals):
         start = time.perf_counter()
         update(grads)
         moved = 7 * sum(g.nbytes for g in trees.leaves(grads))  # reads p, g and two means, writes all but g
-        _add(totals["adamw", "update"], time.perf_counter() - start, floors.floor_s((0, moved), roof))
+        _add(totals["adamw", "update"], time.perf_counter() - start, roofline.floor_s((0, moved), roof))
 
     return step
 
@@ -75,8 +75,8 @@ def watcher(roof, totals, clock=time.perf_counter):
         ended.append((start + seconds / 2, seconds))
 
         forward = phase == "forward"
-        work = floors.forward_work(name, args, result[0]) if forward else floors.backward_work(name, args, result)
-        floor = 0.0 if inner else floors.floor_s(work, roof)  # the ops inside have their own
+        work = roofline.forward_work(name, args, result[0]) if forward else roofline.backward_work(name, args, result)
+        floor = 0.0 if inner else roofline.floor_s(work, roof)  # the ops inside have their own
         _add(totals[name, phase], seconds - inner, floor)
 
     return seen

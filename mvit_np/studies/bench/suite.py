@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from ...backend import tiles
 from . import accuracy, machine, memory, profile, scaling, timing
-from .apart import apart
+from .subprocess_task import apart
 from .workloads import Workload
 
 PROCESSES = 3  # that share the turns of a case: where a process's arrays come to lie changes its times by a tenth

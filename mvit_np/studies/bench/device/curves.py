@@ -12,7 +12,7 @@ from ....ops import cross_entropy
 from ....train import fit, warmup_cosine
 from ..workloads import parameters
 from .measure import attempt
-from .programme import CLIP_NORM, Case
+from .plan import CLIP_NORM, Case
 
 BATCHES, CLASSES = 16, 8  # batches that come round again; classes in use, each a picture of its own under noise
 FAINT = 0.1  # the picture's deviation, of the noise's: clearer ones are learned in a few steps
@@ -22,7 +22,7 @@ AS_GRAPH = "float32, as a graph"
 
 
 def measured(part, where, theirs=None, tell=lambda words: None):
-    """{"by": {run: losses}, "failed": {run: why}} of a `programme.Curves`.
+    """{"by": {run: losses}, "failed": {run: why}} of a `plan.Curves`.
 
     Runs are the precisions, "float32, as a graph", "float32, start nudged" as a yardstick, and with `theirs` "torch float32"
     and so on: the function (params, config, batches, precision, rates) -> losses.

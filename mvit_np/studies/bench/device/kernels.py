@@ -17,9 +17,9 @@ from ....ops.fast.gelu import gelu_array
 from ....ops.fast.linear import column_sums
 from ....train import adamw, adamw_state, clip_by_norm
 from ..workloads import RATE, WEIGHT_DECAY
-from . import clock, ours
+from . import clock, mvit_calls
 from .measure import attempt
-from .programme import Case
+from .plan import Case
 
 TURN_S, ROUNDS = 0.02, 3
 WITH, PLAIN = "kernels_s", "plain_s"
@@ -47,12 +47,12 @@ class Work:
 
 
 def measured(part, where, side, tell=lambda words: None):
-    """Rows of plain numbers of a `programme.Kernels`, each a piece of work that launches kernels or products of ours.
+    """Rows of plain numbers of a `plan.Kernels`, each a piece of work that launches kernels or products of ours.
 
     op, phase, kernels (names), calls (in a step), shapes; kernels_s and plain_s, seconds a call, or None where that failed,
     and `failed`: why
     """
-    params, (clips, _), config = ours.given(Case(part.preset, "forward", part.batch), where)
+    params, (clips, _), config = mvit_calls.given(Case(part.preset, "forward", part.batch), where)
     tools = device_tools(clips)
     calls = recorded(lambda: forward(params, clips, config))
     rows = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....model.text_table import markdown, wrapped
 from . import tables
-from .programme import COMPILED, OURS
+from .plan import COMPILED, OURS
 
 INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page keeps."""
 TIME = """Medians of {turns}, and quartiles, by the device's own clock: events around some calls in a row, after others that

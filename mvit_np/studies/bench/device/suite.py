@@ -1,4 +1,4 @@
-"""The parts of a programme, measured one after the other, as one dict of plain numbers that grows."""
+"""The parts of a plan, measured one after the other, as one dict of plain numbers that grows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from .. import machine
-from . import curves, kernels, measure, ours, place, theirs
+from . import curves, gpu, kernels, measure, mvit_calls, torch_calls
 from .clock import Side
-from .programme import COMPILED, GRAPH, KINDS, OURS, TORCH, Case, Kernels
+from .plan import COMPILED, GRAPH, KINDS, OURS, TORCH, Case, Kernels
 
 KIND = "device"
 
@@ -21,7 +21,7 @@ KIND = "device"
 class Bench:
     """Who measures: the device, our side of it, and (torch, its device, its side) or None."""
 
-    where: place.Place
+    where: gpu.Place
     ours: Side
     theirs: tuple[Any, Any, Side] | None = None
 
@@ -37,11 +37,11 @@ class Settings:
 
 def bench(device, against=False):
     """The `Bench` on a device. Raises ValueError or ImportError where there is no such device, or none for PyTorch."""
-    where = place.place(device)
+    where = gpu.place(device)
     if not against:
-        return Bench(where, ours.side(where.xp))
-    torch, their_device = theirs.place(device)
-    return Bench(where, ours.side(where.xp), (torch, their_device, theirs.side(torch.cuda)))
+        return Bench(where, mvit_calls.side(where.xp))
+    torch, their_device = torch_calls.place(device)
+    return Bench(where, mvit_calls.side(where.xp), (torch, their_device, torch_calls.side(torch.cuda)))
 
 
 def run(parts: Iterable, with_: Bench, settings: Settings, before=None):
@@ -70,7 +70,7 @@ def check(parts, with_):
     for case in {part.preset: Case(part.preset) for part in parts}.values():
         config = case.config
         if with_.theirs:
-            theirs.peers.check_known(config)
+            torch_calls.peers.check_known(config)
 
 
 def plain(part):
@@ -83,18 +83,18 @@ def _same(part, found):
 
 
 def _begin(with_, settings, before):
-    machine_ = {"host": machine.describe(), "card": place.describe(with_.where)}
+    machine_ = {"host": machine.describe(), "card": gpu.describe(with_.where)}
     if with_.theirs:
         torch, their_device, _ = with_.theirs
-        machine_["peers"] = theirs.versions(torch)
+        machine_["peers"] = torch_calls.versions(torch)
         torch.cuda.set_device(their_device)
-        theirs.warm_up(torch, their_device)
+        torch_calls.warm_up(torch, their_device)
     if before:
         _check_like(before, machine_ | {"rounds": settings.rounds})
         return before
     settings.tell("what the device can do at best")
     facts = {"kind": KIND, "command": settings.command, "rounds": settings.rounds, **machine_}
-    roofs = place.roofs(with_.where, with_.ours)
+    roofs = gpu.roofs(with_.where, with_.ours)
     _tidy(with_)
     return facts | {"roofs": roofs, "cases": [], "kernels": [], "curves": []}
 
@@ -113,7 +113,7 @@ def _measure(part, with_, settings):
         return {"macs": part.workload.macs, "by": by}
     if isinstance(part, Kernels):
         return {"rows": kernels.measured(part, with_.where, with_.ours, settings.tell)}
-    their_losses = with_.theirs and partial(theirs.losses, *with_.theirs[:2])
+    their_losses = with_.theirs and partial(torch_calls.losses, *with_.theirs[:2])
     return curves.measured(part, with_.where, their_losses, settings.tell)
 
 
@@ -127,11 +127,11 @@ def _tidy(with_):
 def contestants(case, with_):
     """{who: (side, build)} of those who are here."""
     found = {
-        OURS: (with_.ours, partial(ours.call, case, with_.where)),
-        GRAPH: (with_.ours, partial(ours.call, case, with_.where, graph=True)),
+        OURS: (with_.ours, partial(mvit_calls.call, case, with_.where)),
+        GRAPH: (with_.ours, partial(mvit_calls.call, case, with_.where, graph=True)),
     }
     if with_.theirs:
         torch, their_device, side = with_.theirs
-        found[TORCH] = side, partial(theirs.call, case, torch, their_device)
-        found[COMPILED] = side, partial(theirs.call, case, torch, their_device, compiled=True)
+        found[TORCH] = side, partial(torch_calls.call, case, torch, their_device)
+        found[COMPILED] = side, partial(torch_calls.call, case, torch, their_device, compiled=True)
     return {who: found[who] for who in case.whos if who in found}

@@ -7,7 +7,7 @@ import itertools
 from ....model.text_table import digits, percent
 from ..tables import FLOPS, count, seconds, size_of, span
 from .curves import gap
-from .programme import COMPILED, GRAPH, OURS, TORCH
+from .plan import COMPILED, GRAPH, OURS, TORCH
 
 AIM = 1.0  # a step's time and memory, ours / PyTorch's eager, and a graph's time at batch 1, ours / PyTorch's compiled
 LOST = "-"  # in place of what could not be measured

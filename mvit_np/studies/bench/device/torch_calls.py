@@ -8,7 +8,7 @@ from functools import partial
 from .. import peers
 from ..workloads import examples, parameters
 from . import clock, curves
-from .programme import CLIP_NORM
+from .plan import CLIP_NORM
 
 COMPILE = {}  # settings of torch.compile; none is its default mode
 
@@ -64,9 +64,9 @@ def warm_up(torch, where):
 
 
 def call(case, torch, where, compiled=False):
-    """The case's call, as a function of no arguments, with our parameters and clips; see `ours.call`. Its result stays there.
+    """The case's call, as a function of no arguments, with our parameters and clips.
 
-    bf16 is `torch.autocast`; the optimiser is AdamW, fused.
+    See `mvit_calls.call`; its result stays on the device. bf16 is `torch.autocast`; the optimiser is AdamW, fused.
     """
     model = peers.build(case.config, parameters(case.workload)).to(where)
     clips, labels = (torch.from_numpy(x).to(where) for x in examples(case.workload))

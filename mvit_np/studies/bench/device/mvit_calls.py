@@ -14,7 +14,7 @@ from ....train import fit
 from ..workloads import RATE, WEIGHT_DECAY, examples, parameters
 from . import memory
 from .clock import Side, between
-from .programme import CLIP_NORM
+from .plan import CLIP_NORM
 
 
 def side(xp):
