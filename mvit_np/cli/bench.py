@@ -40,7 +40,7 @@ def add(commands):
         "--page", type=place, metavar="FILE", help="measure all that docs/performance.md shows and write it there"
     )
     parser.add_argument("--from", type=place, dest="source", metavar="JSON", help="write the page of numbers measured before")
-    parser.add_argument("--device", metavar="NAME", help="where, such as cuda: a whole programme there, or PRESET")
+    parser.add_argument("--device", metavar="NAME", help="where, such as cuda: a whole plan there, or PRESET")
     parser.add_argument("--precision", choices=tuple(PRECISIONS), help="on a device (all three)")
     parser.add_argument("--only", choices=("cases", "kernels", "curves"), help="on a device: speed, kernels or losses alone")
     parser.add_argument("--go-on", action="store_true", help="on a device, keep what the file of numbers has already")
@@ -58,7 +58,7 @@ def run(arguments):
 
     against = arguments.against is not None
     settings = suite.Settings(arguments.threads or tiles.threads(), arguments.rounds, against)
-    results = suite.run(_program(arguments), settings, _command(arguments), _tell)
+    results = suite.run(_plan(arguments), settings, _command(arguments), _tell)
     for line in _lines(results):
         print(line)
     if arguments.json:
@@ -84,14 +84,14 @@ def _spelled(name):
     return name.replace("_", "-")
 
 
-def _program(arguments):
-    from ..studies.bench.suite import Case, Program
+def _plan(arguments):
+    from ..studies.bench.suite import Case, Plan
     from ..studies.bench.workloads import MODES, Workload
 
     modes = MODES if arguments.mode in (None, "both") else (arguments.mode,)
     name, batch, dtype = arguments.preset or DEFAULT, arguments.batch or 1, arguments.dtype or "float32"
     calls = [Workload(name, mode, batch, dtype, arguments.checkpoint and mode == "step") for mode in modes]
-    return Program(
+    return Plan(
         tuple(map(Case, calls)),
         accuracy=tuple(calls[-1:]) if arguments.accuracy else (),
         profiles=tuple(calls) if arguments.profile else (),
@@ -164,7 +164,7 @@ def _draw(results, path):
 
 
 def _device(arguments):
-    """Measure a programme's parts, each written and printed as soon as it is known."""
+    """Measure a plan's parts, each written and printed as soon as it is known."""
     _check_device(arguments)
     from ..studies.bench.device import page, suite
 
@@ -197,7 +197,7 @@ def _check_device(arguments):
 
 
 def _parts(arguments, against):
-    """The whole programme, or of what was chosen the cases alone."""
+    """The whole plan, or of what was chosen the cases alone."""
     from ..studies.bench.device.plan import whole
     from ..studies.bench.workloads import MODES
 

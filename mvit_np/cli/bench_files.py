@@ -56,7 +56,7 @@ def _holds_numbers(path):
 
 
 def read(path, kind=None):
-    """The numbers in a file, of the processor or of another kind of programme."""
+    """The numbers in a file, of the processor or of a device."""
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -200,7 +200,7 @@ def test_a_workload_says_what_it_is():
 
 def test_steps_train():
     """On one batch, over and over, the loss falls."""
-    step = workloads.ours(replace(MICRO, mode="step", batch=4))
+    step = workloads.mvit_call(replace(MICRO, mode="step", batch=4))
     losses = [float(step()) for _ in range(40)]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
@@ -238,7 +238,7 @@ def peers(monkeypatch):
 def test_torchs_model_is_ours(peers, name):
     workload = Workload(name, batch=2)
     params = workloads.parameters(workload)
-    ours, theirs = workloads.ours(workload)(), peers.theirs(workload, 1, params)().numpy()
+    ours, theirs = workloads.mvit_call(workload)(), peers.torch_call(workload, 1, params)().numpy()
     assert accuracy.relative_error(theirs, ours) < 1e-5
 
     errors = accuracy.accuracy(replace(workload, dtype="float64"), 1, against=True)["torch"]
@@ -251,7 +251,7 @@ def test_torchs_steps_are_ours(peers, checkpoint, monkeypatch):
     monkeypatch.setattr(workloads, "RATE", 1e-3)
     monkeypatch.setattr(peers, "RATE", 1e-3)
     workload = Workload("still", "step", 2, "float64", checkpoint)
-    ours, theirs = workloads.ours(workload), peers.theirs(workload, 1, workloads.parameters(workload))
+    ours, theirs = workloads.mvit_call(workload), peers.torch_call(workload, 1, workloads.parameters(workload))
     losses = np.array([(float(ours()), theirs()) for _ in range(10)])
     assert abs(losses[0] - losses[-1]).min() > 0.1
     np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=1e-5)
@@ -261,13 +261,13 @@ def test_the_parameters_that_torch_got_are_a_copy(peers):
     workload = Workload("still", "step", 2)
     params = workloads.parameters(workload)
     before = tree.map(np.copy, params)
-    peers.theirs(workload, 1, params)()
+    peers.torch_call(workload, 1, params)()
     assert accuracy.relative_error(params, before) == 0
 
 
 def test_what_torch_cannot_be_is_one_sentence(peers):
     with pytest.raises(ValueError, match="torch has no model to compare this one with .*leave out --against"):
-        peers.theirs(Workload("hiera_b_16x224"), 1)
+        peers.torch_call(Workload("hiera_b_16x224"), 1)
 
 
 def test_without_torch_one_sentence_says_what_to_install(monkeypatch, capsys):
@@ -388,7 +388,7 @@ def test_bench_prints_its_tables(quick, capsys, tmp_path):
 
 
 def test_the_page_is_one_command(quick, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(suite, "PAGE", suite.Program((suite.Case(MICRO),), accuracy=(MICRO,), profiles=(MICRO,)))
+    monkeypatch.setattr(suite, "PAGE", suite.Plan((suite.Case(MICRO),), accuracy=(MICRO,), profiles=(MICRO,)))
     monkeypatch.setattr("mvit_np.studies.bench.peers.available", lambda: False)
     text, again = tmp_path / "new" / "performance.md", tmp_path / "again.md"
     assert main(["bench", "--page", str(text), "--rounds", "1", "--threads", "1"]) == 0
@@ -397,7 +397,7 @@ def test_the_page_is_one_command(quick, capsys, tmp_path, monkeypatch):
 
 
 def test_files_are_written_over_our_own_alone(quick, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(suite, "PAGE", suite.Program((suite.Case(MICRO),)))
+    monkeypatch.setattr(suite, "PAGE", suite.Plan((suite.Case(MICRO),)))
     monkeypatch.setattr("mvit_np.studies.bench.peers.available", lambda: False)
     page_, numbers, figure = tmp_path / "a.md", tmp_path / "a.json", tmp_path / "figures" / "scaling.png"
     command = ["bench", "--page", str(page_), "--rounds", "1", "--threads", "1"]

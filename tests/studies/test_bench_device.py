@@ -16,7 +16,7 @@ from mvit_np.backend import tree as trees
 from mvit_np.cli import main
 from mvit_np.model.presets import PRESETS, Preset
 from mvit_np.studies.bench.device import clock, curves, gpu, kernels, measure, memory, mvit_calls, page, tables, torch_calls
-from mvit_np.studies.bench.device.plan import BESIDE_COMPILED, COMPILED, GRAPH, OURS, TORCH, Case, Curves, Kernels, whole
+from mvit_np.studies.bench.device.plan import BESIDE_COMPILED, COMPILED, GRAPH, MVIT, TORCH, Case, Curves, Kernels, whole
 
 double_cuda.install()
 pytestmark = pytest.mark.skipif(GCC is None, reason="kernels are compiled by gcc: install it")
@@ -125,7 +125,7 @@ def device(monkeypatch):
         monkeypatch.setattr(module, name, value)
     for name, config in TOYS.items():
         monkeypatch.setitem(PRESETS, name, Preset(name, "a toy", config))
-    return gpu.place("cuda")
+    return gpu.find("cuda")
 
 
 @pytest.fixture
@@ -143,20 +143,20 @@ def torch_there(device, monkeypatch):
         def __getattr__(self, name):
             return cuda if name == "cuda" else getattr(torch, name)
 
-    monkeypatch.setattr(torch_calls, "place", lambda device: (Torch(), torch.device("cpu")))
+    monkeypatch.setattr(torch_calls, "find_device", lambda device: (Torch(), torch.device("cpu")))
     monkeypatch.setattr(torch_calls, "COMPILE", {"backend": "eager"})
     return torch
 
 
-# -- the programme ----------------------------------------------------------------------------------------------------
+# -- the plan ----------------------------------------------------------------------------------------------------
 
 
-def test_the_programme_covers_all_and_begins_with_what_is_wanted_most():
+def test_the_plan_covers_all_and_begins_with_what_is_wanted_most():
     parts = whole()
     cases = [part for part in parts if isinstance(part, Case)]
     grid = {(case.preset, case.mode, case.batch, case.precision) for case in cases if not case.masks}
     assert len(grid) == 2 * 2 * 3 * 3 and len(set(parts)) == len(parts)
-    for whos in ((OURS, GRAPH, TORCH), (GRAPH, COMPILED)):
+    for whos in ((MVIT, GRAPH, TORCH), (GRAPH, COMPILED)):
         assert len([case for case in cases if case.whos == whos and not case.masks]) == 36
     wanted = Case("mvit_b_16x4"), Kernels(), Case("mvit_b_16x4", whos=BESIDE_COMPILED), Curves()
     places = [parts.index(part) for part in wanted]
@@ -166,7 +166,7 @@ def test_the_programme_covers_all_and_begins_with_what_is_wanted_most():
 
 def test_alone_nothing_is_measured_for_a_comparison():
     parts = whole(models=("mvit_b_16x4",), batches=(8,), modes=("step",), precisions=("bf16",), against=False)
-    only = Case("mvit_b_16x4", "step", 8, "bf16", whos=(OURS, GRAPH))
+    only = Case("mvit_b_16x4", "step", 8, "bf16", whos=(MVIT, GRAPH))
     assert parts == (only, Kernels("mvit_b_16x4", 8), Curves("mvit_b_16x4", 8), replace(only, masks=True))
     assert whole(only="kernels") == (Kernels(),)
 
@@ -387,7 +387,7 @@ def test_a_run_that_fails_is_told(device, monkeypatch):
     assert found["failed"] == {curves.AS_GRAPH: "ZeroDivisionError: division by zero"} and set(found["by"]) > {"float32"}
     head, rows = tables.curve_table({"steps": 2, "by": {"float32": [3.0, 2.0]}, "failed": found["failed"]})
     assert rows == [["float32", "3.0000", "2.0000", ""], [curves.AS_GRAPH, found["failed"][curves.AS_GRAPH], "", ""]]
-    assert head == ["", "step 1", "step 2", "apart"]
+    assert head == ["", "step 1", "step 2", "distance"]
 
 
 # -- the whole --------------------------------------------------------------------------------------------------------
@@ -397,8 +397,8 @@ def run(device, *options):
     return main(["bench", "--device", "cuda", *options])
 
 
-def test_a_toy_programme_from_end_to_end(device, torch_there, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("mvit_np.studies.bench.device.plan.whole", lambda **chosen: toy_programme(chosen["against"]))
+def test_a_toy_plan_from_end_to_end(device, torch_there, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("mvit_np.studies.bench.device.plan.whole", lambda **chosen: toy_plan(chosen["against"]))
     target, numbers = tmp_path / "new" / "device.md", tmp_path / "new" / "device.json"
     assert run(device, "--against", "torch", "--rounds", "1", "--page", str(target)) == 0
     out, err = capsys.readouterr()
@@ -419,11 +419,11 @@ def test_a_toy_programme_from_end_to_end(device, torch_there, capsys, tmp_path, 
     assert run(device, "--page", str(again), "--from", str(numbers)) == 0 and again.read_text() == text
 
 
-def toy_programme(against):
+def toy_plan(against):
     assert against
     step = Case("toy", "step", 2, "bf16")
     compiled = replace(step, precision="float32", whos=BESIDE_COMPILED)
-    masked = replace(step, masks=True, whos=(OURS, TORCH))
+    masked = replace(step, masks=True, whos=(MVIT, TORCH))
     return step, Kernels("toy", 2), compiled, Curves("toy", 2, 4), Case("toy_v2", "forward", 2, "tf32"), masked
 
 
@@ -444,7 +444,7 @@ def test_a_run_goes_on_where_it_was_cut_off(device, capsys, tmp_path):
 
 
 def test_the_second_of_two_devices_is_the_second_for_all():
-    assert gpu.Place("cuda:1", None).number == 1 and gpu.Place("cuda", None).number == 0
+    assert gpu.Gpu("cuda:1", None).number == 1 and gpu.Gpu("cuda", None).number == 0
 
 
 # -- tables and the page, of numbers made up --------------------------------------------------------------------------
@@ -457,15 +457,15 @@ def timed(median, peak, size=1.0):
 
 def made_up(torch=True):
     """Results whose numbers are all different."""
-    eager = {OURS: timed(0.0311, 4.31, 1.001), GRAPH: timed(0.0173, 5.29), TORCH: timed(0.0402, 7.93)}
+    eager = {MVIT: timed(0.0311, 4.31, 1.001), GRAPH: timed(0.0173, 5.29), TORCH: timed(0.0402, 7.93)}
     case = {"preset": "mvit", "mode": "step", "batch": 1, "precision": "bf16", "masks": False, "macs": 211e9}
     cases = [case | {"title": "a step", "by": eager}]
-    cases.append(case | {"title": "a large step", "batch": 32, "by": eager | {OURS: {"failed": "out of memory"}}})
-    forward = {OURS: timed(0.0077, 0.37, 1.0), GRAPH: timed(0.0061, 0.41, 1.002), TORCH: timed(0.0089, 0.53, 1.004)}
+    cases.append(case | {"title": "a large step", "batch": 32, "by": eager | {MVIT: {"failed": "out of memory"}}})
+    forward = {MVIT: timed(0.0077, 0.37, 1.0), GRAPH: timed(0.0061, 0.41, 1.002), TORCH: timed(0.0089, 0.53, 1.004)}
     cases.append(case | {"title": "a pass", "mode": "forward", "by": forward})
     cases.append(case | {"title": "compiled", "by": {GRAPH: timed(0.0171, 5.27), COMPILED: timed(0.0213, 6.07)}})
     if not torch:
-        cases = [case | {"by": {who: case["by"][who] for who in (OURS, GRAPH)}} for case in cases[:3]]
+        cases = [case | {"by": {who: case["by"][who] for who in (MVIT, GRAPH)}} for case in cases[:3]]
     card = {"card": "Abacus 9", "memory_bytes": 3 << 30, "multiprocessors": 7, "compute": "9.1", "driver": "570.86"}
     host = {"cpu": "Wood", "cores": 2, "python": "3.14", "numpy": "2.9", "date": "2031-04-05"}
     rows = [
@@ -571,7 +571,7 @@ def test_a_torch_that_sees_no_device_is_one_sentence(device, capsys, monkeypatch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert torch_calls.place("cuda:1")[1] == torch.device("cuda", 1)
+    assert torch_calls.find_device("cuda:1")[1] == torch.device("cuda", 1)
     with pytest.raises(ValueError, match="'cuda:2' needs a PyTorch that sees it; PyTorch .* sees 2 CUDA devices"):
-        torch_calls.place("cuda:2")
+        torch_calls.find_device("cuda:2")
     assert "torch_cuda" in torch_calls.versions(torch)

@@ -39,8 +39,8 @@ def logits_and_gradients(params, clips, labels, config):
     return logits, grads
 
 
-def relative_error(ours, truth):
-    """||ours - truth|| / ||truth|| over all leaves of two trees, summed in float64."""
-    off = trees.map(lambda x, y: float(((x.astype(np.float64) - y) ** 2).sum()), ours, truth)
+def relative_error(found, truth):
+    """||found - truth|| / ||truth|| over all leaves of two trees, summed in float64."""
+    off = trees.map(lambda x, y: float(((x.astype(np.float64) - y) ** 2).sum()), found, truth)
     whole = trees.map(lambda y: float((y.astype(np.float64) ** 2).sum()), truth)
     return (sum(trees.leaves(off)) / sum(trees.leaves(whole))) ** 0.5

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from .subprocess_task import apart
+from .subprocess_task import run_in_subprocess
 
 STEPS = 2  # the second finds AdamW's running means in memory
 
@@ -23,7 +23,7 @@ def measure(workload, who, threads, calls=STEPS):
     Raises ChildProcessError where the process fails, such as for want of memory.
     """
     task = {"workload": asdict(workload), "who": who, "threads": threads, "calls": calls}
-    return apart("memory", task, f"{workload.title} ({who})")
+    return run_in_subprocess("memory", task, f"{workload.title} ({who})")
 
 
 def resident_bytes():

@@ -61,12 +61,12 @@ def _speed_table(results, against):
 
 
 def _speed_row(case, results, against, aims):
-    ours = case["by"]["mvit_np"]
-    median, quartiles, *speed, _ = tables.case_cells(case, ours, results["roof"])
+    mvit = case["by"]["mvit_np"]
+    median, quartiles, *speed, _ = tables.case_cells(case, mvit, results["roof"])
     cells = [case["title"], median, quartiles]
     if against:
-        theirs = case["by"]["torch"]
-        cells += [tables.seconds(theirs["median_s"]), tables.span(theirs), f"**{tables.ratio(case, 'median_s')}**"]
+        torch = case["by"]["torch"]
+        cells += [tables.seconds(torch["median_s"]), tables.span(torch), f"**{tables.ratio(case, 'median_s')}**"]
     return [*cells, *[_aim(case["time_aim"])] * aims, *speed]
 
 

@@ -37,8 +37,8 @@ def available():
         return False
 
 
-def theirs(workload, threads, params=None):
-    """The workload's call in PyTorch, eager, on so many threads, as a function of no arguments; see `workloads.ours`.
+def torch_call(workload, threads, params=None):
+    """The workload's call in PyTorch, eager, on so many threads, as a function of no arguments; see `workloads.mvit_call`.
 
     params   ours, which the model gets a copy of; None: its own random ones
     Raises ValueError for a model that torchvision has no code for, ImportError where it is not installed.

@@ -8,7 +8,7 @@ from collections import defaultdict
 from ...autodiff.hooks import watching
 from ...backend import tree as trees
 from . import roofline
-from .workloads import ours, training
+from .workloads import mvit_call, training
 
 REST = "between ops"
 
@@ -42,7 +42,7 @@ def _watched(workload, roof, totals):
     """The workload's call, which adds what its ops take to `totals`."""
     seen = watcher(roof, totals)
     if workload.mode == "forward":
-        return _inside(ours(workload), seen)
+        return _inside(mvit_call(workload), seen)
     gradients, update = training(workload)
     gradients = _inside(gradients, seen)
 

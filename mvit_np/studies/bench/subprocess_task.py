@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]  # the folder that the package is in
 
 
-def apart(what, task, title):
+def run_in_subprocess(what, task, title):
     """What `worker.py` answers to a task, both of plain numbers and words; `title` says in errors what was measured.
 
     Raises ChildProcessError where the process fails, such as for want of memory.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from ...backend import tiles
 from . import accuracy, machine, memory, profile, scaling, timing
-from .subprocess_task import apart
+from .subprocess_task import run_in_subprocess
 from .workloads import Workload
 
 PROCESSES = 3  # that share the turns of a case: where a process's arrays come to lie changes its times by a tenth
@@ -22,7 +22,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Program:
+class Plan:
     """What to measure: cases, and workloads to compare in float64 and to profile; the preset of a scaling run."""
 
     cases: tuple[Case, ...]
@@ -44,7 +44,7 @@ B, B_STEP = Workload("mvit_b_16x4"), Workload("mvit_b_16x4", "step")
 V2, V2_STEP = Workload("mvitv2_s_16x4"), Workload("mvitv2_s_16x4", "step")
 MICRO = Workload("mvit_micro", "step", batch=8)
 
-PAGE = Program(  # docs/performance.md
+PAGE = Plan(  # docs/performance.md
     cases=(
         Case(B, time_aim=0.8),
         Case(replace(B, batch=4), time_aim=0.7),
@@ -61,34 +61,34 @@ PAGE = Program(  # docs/performance.md
 )
 
 
-def run(program, settings, command, progress=lambda words: None):
+def run(plan, settings, command, progress=lambda words: None):
     """Measure it all: a dict that JSON can hold.
 
     command    what the user typed, for the record
     progress   called with words before each part, and with a warning where the machine is busy
     Raises ImportError or ValueError at once where torch, or a model of its, is missing.
     """
-    versions = _versions(program) if settings.against else {}
+    versions = _versions(plan) if settings.against else {}
     with tiles.use_threads(settings.threads):
         progress("looking at the machine")
         idle = machine.others_now()
         if warning := machine.busy_warning(idle):
             progress(warning)
-        roof = _roof(program.cases[0].workload.dtype, settings.threads)
+        roof = _roof(plan.cases[0].workload.dtype, settings.threads)
         start = {"command": command, "machine": machine.describe() | versions, **asdict(settings), "roof": roof}
         return start | {
             "idle_others": idle,
-            "cases": [_case(case, settings, progress) for case in program.cases],
-            "accuracy": [_accuracy(workload, settings, progress) for workload in program.accuracy],
-            "profiles": [_profile(workload, roof, progress) for workload in program.profiles],
-            "scaling": _scaling(program.scaling, settings, progress),
+            "cases": [_case(case, settings, progress) for case in plan.cases],
+            "accuracy": [_accuracy(workload, settings, progress) for workload in plan.accuracy],
+            "profiles": [_profile(workload, roof, progress) for workload in plan.profiles],
+            "scaling": _scaling(plan.scaling, settings, progress),
         }
 
 
-def _versions(program):
+def _versions(plan):
     from . import peers
 
-    for workload in {case.workload.preset: case.workload for case in program.cases}.values():
+    for workload in {case.workload.preset: case.workload for case in plan.cases}.values():
         peers.check_known(workload.config)
     return peers.versions()
 
@@ -101,7 +101,8 @@ def _roof(dtype, threads):
 def _case(case, settings, progress):
     workload = case.workload
     progress(f"{workload.title}: time")
-    runs = [apart("time", {"workload": asdict(workload), **asdict(part)}, workload.title) for part in _shared_out(settings)]
+    tasks = [{"workload": asdict(workload), **asdict(part)} for part in _shared_out(settings)]
+    runs = [run_in_subprocess("time", task, workload.title) for task in tasks]
     others = max((run["others"] for run in runs if run["others"] is not None), default=None)
     if warning := machine.busy_warning(others):
         progress(warning)

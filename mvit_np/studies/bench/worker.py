@@ -1,4 +1,7 @@
-"""The process that `apart` starts: `python -m mvit_np.studies.bench.worker TASK`, TASK and the answer being JSON."""
+"""The process that `run_in_subprocess` starts: `python -m mvit_np.studies.bench.worker TASK`.
+
+TASK and the answer are JSON.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ def main(task):
 
 def _times(workload, threads, rounds, against):
     """{"by": {who: seconds a call in each turn}, "others": cores that others took}; see `timing.alternate`."""
-    calls = {"mvit_np": workloads.ours(workload)}
+    calls = {"mvit_np": workloads.mvit_call(workload)}
     if against:
         from . import peers
 
-        calls["torch"] = peers.theirs(workload, threads, workloads.parameters(workload))
+        calls["torch"] = peers.torch_call(workload, threads, workloads.parameters(workload))
     before = machine.cpu_times()
     seconds = timing.alternate(calls, rounds)
     return {"others": machine.others(before, machine.cpu_times()), "by": seconds}
@@ -36,7 +39,7 @@ def _memory(workload, threads, who, calls):
 
         peers.versions()  # imports it
     imported, _ = memory.resident_bytes()
-    call = workloads.ours(workload) if who == "mvit_np" else peers.theirs(workload, threads)
+    call = workloads.mvit_call(workload) if who == "mvit_np" else peers.torch_call(workload, threads)
     seconds = [_timed(call) for _ in range(calls)]
     return {"peak_bytes": memory.resident_bytes()[1], "import_bytes": imported, "seconds": seconds}
 

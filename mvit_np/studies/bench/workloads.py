@@ -62,7 +62,7 @@ def examples(workload):
     return clips.astype(workload.dtype), rng.integers(config.num_classes, size=workload.batch)
 
 
-def ours(workload):
+def mvit_call(workload):
     """The call, as a function of no arguments: logits of a forward pass, the loss of a step.
 
     A step starts from the parameters that the one before left.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ....backend import tree as trees
@@ -21,11 +23,12 @@ NUDGE, NUDGED = 1e-6, "float32, start nudged"  # relative: what such a run diffe
 AS_GRAPH = "float32, as a graph"
 
 
-def measured(part, where, theirs=None, tell=lambda words: None):
+def measured(part, gpu, torch_losses=None, tell=lambda words: None):
     """{"by": {run: losses}, "failed": {run: why}} of a `plan.Curves`.
 
-    Runs are the precisions, "float32, as a graph", "float32, start nudged" as a yardstick, and with `theirs` "torch float32"
-    and so on: the function (params, config, batches, precision, rates) -> losses.
+    Runs are the precisions, "float32, as a graph", "float32, start nudged" as a yardstick, and with
+    `torch_losses` "torch float32" and so on: the function (params, config, batches, precision,
+    rates) -> losses.
     """
     case = Case(part.preset, "step", part.batch)
     start, batches, rates = (
@@ -33,11 +36,11 @@ def measured(part, where, theirs=None, tell=lambda words: None):
         examples(case, part.batch),
         [rate(i, part.steps) for i in range(part.steps)],
     )
-    runs = {name: lambda name=name: _ours(case, where, start, batches, name, rates) for name in PRECISIONS}
-    runs[AS_GRAPH] = lambda: _ours(case, where, start, batches, "float32", rates, graph=True)
-    runs[NUDGED] = lambda: _ours(case, where, nudged(start), batches, "float32", rates)
-    if theirs:
-        runs |= {f"torch {name}": lambda name=name: theirs(start, case.config, batches, name, rates) for name in PRECISIONS}
+    runs = {name: lambda name=name: _mvit_losses(case, gpu, start, batches, name, rates) for name in PRECISIONS}
+    runs[AS_GRAPH] = lambda: _mvit_losses(case, gpu, start, batches, "float32", rates, graph=True)
+    runs[NUDGED] = lambda: _mvit_losses(case, gpu, nudged(start), batches, "float32", rates)
+    for name in PRECISIONS if torch_losses else ():
+        runs[f"torch {name}"] = partial(torch_losses, start, case.config, batches, name, rates)
     found = {"by": {}, "failed": {}}
     for name, run in runs.items():
         tell(name)
@@ -70,8 +73,8 @@ def nudged(params):
     return trees.map(lambda p: (p * (1 + NUDGE * rng.standard_normal(p.shape))).astype(p.dtype), params)
 
 
-def _ours(case, where, start, batches, precision, rates, graph=False):
-    there, config = [tuple(map(where.put, batch)) for batch in batches], case.config
+def _mvit_losses(case, gpu, start, batches, precision, rates, graph=False):
+    there, config = [tuple(map(gpu.put, batch)) for batch in batches], case.config
 
     def loss(params, batch):
         return cross_entropy(forward(params, batch[0], config), batch[1]), None
@@ -79,7 +82,7 @@ def _ours(case, where, start, batches, precision, rates, graph=False):
     again = (there[i % len(there)] for i in range(len(rates)))
     settings = dict(rate=rates.__getitem__, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
     with use_precision(precision):
-        losses = [step.loss.copy() for step in fit(loss, where.put(start), again, **settings)]
+        losses = [step.loss.copy() for step in fit(loss, gpu.put(start), again, **settings)]
     return [float(to_host(x)) for x in losses]
 
 

@@ -19,7 +19,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
-class Place:
+class Gpu:
     """A device by name, and the array library of what lies there."""
 
     device: str
@@ -33,15 +33,15 @@ class Place:
         return to_device(tree, self.device)
 
 
-def place(device):
-    """The `Place` of that name, such as "cuda:0". Raises ValueError where there is none."""
-    return Place(device, array_module(to_device(np.zeros(1, np.float32), device)))
+def find(device):
+    """The `Gpu` of that name, such as "cuda:0". Raises ValueError where there is none."""
+    return Gpu(device, array_module(to_device(np.zeros(1, np.float32), device)))
 
 
-def describe(where):
+def describe(gpu):
     """The card and what drives it, as a dict of words and numbers; "driver" is None where the system does not say."""
-    runtime = where.xp.cuda.runtime
-    told = runtime.getDeviceProperties(where.number)
+    runtime = gpu.xp.cuda.runtime
+    told = runtime.getDeviceProperties(gpu.number)
     name = told["name"]
     return {
         "card": name.decode() if isinstance(name, bytes) else name,
@@ -51,7 +51,7 @@ def describe(where):
         "driver": driver_version(),
         "driver_cuda": _version(runtime.driverGetVersion()),
         "cuda": _version(runtime.runtimeGetVersion()),
-        "cupy": where.xp.__version__,
+        "cupy": gpu.xp.__version__,
     }
 
 
@@ -69,22 +69,22 @@ def _version(number):
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def roofs(where, side, size=None, copied=None):
+def roofs(gpu, side, size=None, copied=None):
     """{"float32", "tf32", "bf16": operations a second of products of two square matrices, "bytes_per_s": of copies}
 
     The best of some; a multiply-add is two operations, and a copy reads and writes every byte.
     """
     size, copied = size or SIZE, copied or COPIED
-    a, b = (where.put(np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32)) for seed in (0, 1))
-    best = {name: 2 * size**3 / _product_s(where, side, name, a, b) for name in PRECISIONS}
-    x = where.put(np.ones(copied // 4, np.float32))
-    y = where.xp.empty(x.shape, dtype=x.dtype)
-    return best | {"bytes_per_s": 2 * x.nbytes / _best(side, lambda: where.xp.copyto(y, x))}
+    a, b = (gpu.put(np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32)) for seed in (0, 1))
+    best = {name: 2 * size**3 / _product_s(gpu, side, name, a, b) for name in PRECISIONS}
+    x = gpu.put(np.ones(copied // 4, np.float32))
+    y = gpu.xp.empty(x.shape, dtype=x.dtype)
+    return best | {"bytes_per_s": 2 * x.nbytes / _best(side, lambda: gpu.xp.copyto(y, x))}
 
 
-def _product_s(where, side, precision, a, b):
+def _product_s(gpu, side, precision, a, b):
     with use_precision(precision):
-        a, b, out = operand(a), operand(b), where.xp.empty(a.shape, dtype="float32")
+        a, b, out = operand(a), operand(b), gpu.xp.empty(a.shape, dtype="float32")
         return _best(side, lambda: matmul(a, b, out=out))
 
 

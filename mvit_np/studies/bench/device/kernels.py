@@ -46,13 +46,13 @@ class Work:
     prepare: Any
 
 
-def measured(part, where, side, tell=lambda words: None):
+def measured(part, gpu, side, tell=lambda words: None):
     """Rows of plain numbers of a `plan.Kernels`, each a piece of work that launches kernels or products of ours.
 
     op, phase, kernels (names), calls (in a step), shapes; kernels_s and plain_s, seconds a call, or None where that failed,
     and `failed`: why
     """
-    params, (clips, _), config = mvit_calls.given(Case(part.preset, "forward", part.batch), where)
+    params, (clips, _), config = mvit_calls.given(Case(part.preset, "forward", part.batch), gpu)
     tools = device_tools(clips)
     calls = recorded(lambda: forward(params, clips, config))
     rows = []

@@ -42,10 +42,10 @@ def attempt(function):
 
 def words(problem):
     """Why something failed."""
-    kind, said = type(problem).__name__, " ".join(str(problem).split())
-    if any(sign in f"{kind} {said}".lower() for sign in ("outofmemory", "out of memory", "alloc_failed", "memoryallocation")):
+    error, said = type(problem).__name__, " ".join(str(problem).split())
+    if any(sign in f"{error} {said}".lower() for sign in ("outofmemory", "out of memory", "alloc_failed", "memoryallocation")):
         return "out of memory"
-    return f"{kind}: {said[:200]}" if said else kind
+    return f"{error}: {said[:200]}" if said else error
 
 
 def _weighed(side, build):

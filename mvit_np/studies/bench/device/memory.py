@@ -17,14 +17,14 @@ def weighed(xp, build):
     with counter:
         call = build()
         call()
-    apart = max(counter.taken - (pool.total_bytes() - held), 0)  # by other pools than the common one
+    elsewhere = max(counter.taken - (pool.total_bytes() - held), 0)  # by other pools than the common one
     gc.collect()
     pool.free_all_blocks()
     stays, counter = pool.used_bytes() - used, allocations(xp)
     with counter:
         call()
-    peak = stays + counter.most + apart
-    reserved = pool.total_bytes() - held + apart  # less than in use where parts of old blocks were taken again
+    peak = stays + counter.most + elsewhere
+    reserved = pool.total_bytes() - held + elsewhere  # less than in use where parts of old blocks were taken again
     return call, {"peak_bytes": peak, "reserved_bytes": max(reserved, peak)}
 
 

@@ -27,13 +27,13 @@ def side(xp):
     )
 
 
-def call(case, where, graph=False):
+def call(case, gpu, graph=False):
     """The case's call, as a function of no arguments: logits of a forward pass, the loss of a step.
 
     Clips and parameters lie on the device already. A step starts from the parameters that the one before left.
     """
     with use_precision(case.precision):
-        run = (_forward if case.mode == "forward" else _step)(case, where, graph)
+        run = (_forward if case.mode == "forward" else _step)(case, gpu, graph)
 
     def precise():
         with use_precision(case.precision):
@@ -42,17 +42,17 @@ def call(case, where, graph=False):
     return precise
 
 
-def _forward(case, where, graph=False):
-    params, (clips, _), config = given(case, where)
+def _forward(case, gpu, graph=False):
+    params, (clips, _), config = given(case, gpu)
     if not graph:
         return lambda: forward(params, clips, config)
     graphed = Graphed(lambda params, clips: (params, forward(params, clips, config)), params, clips)
     return lambda: graphed(clips)
 
 
-def _step(case, where, graph=False):
+def _step(case, gpu, graph=False):
     """As a run trains: by `fit`."""
-    params, (clips, labels), config = given(case, where)
+    params, (clips, labels), config = given(case, gpu)
 
     def loss(params, batch):
         clips, labels, masks = batch
@@ -63,6 +63,6 @@ def _step(case, where, graph=False):
     return lambda: next(steps).loss
 
 
-def given(case, where):
+def given(case, gpu):
     """Parameters, (clips, labels) on the device, and the config."""
-    return where.put(parameters(case.workload)), tuple(map(where.put, examples(case.workload))), case.config
+    return gpu.put(parameters(case.workload)), tuple(map(gpu.put, examples(case.workload))), case.config

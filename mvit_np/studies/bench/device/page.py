@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....model.text_table import markdown, wrapped
 from . import tables
-from .plan import COMPILED, OURS
+from .plan import COMPILED, MVIT
 
 INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page keeps."""
 TIME = """Medians of {turns}, and quartiles, by the device's own clock: events around some calls in a row, after others that
@@ -25,13 +25,14 @@ KERNELS = """Each op as {title} calls it, in float32, with our kernels and with 
 (`mv.plain_ops`): times are of all its calls in a step, the worst ratio that of one shape. Names in brackets are parts
 of ops. A ratio of 1 or more is a kernel to delete."""
 CURVES = """Losses of {steps} training steps of {preset}, batch {batch}, from the same start on the same batches without masks.
-"Apart" is the mean distance from the curve of float32, as a share of how far that one falls; "start nudged" is the same run in
-float32 from parameters that differ by a millionth, so that what rounding alone makes of it is known."""
+"Distance" is the mean distance from the curve of float32, as a share of how far that one falls; "start
+nudged" is the same run in float32 from parameters that differ by a millionth, so that what rounding
+alone makes of it is known."""
 
 
 def render(results):
     """The page as Markdown, of all that the results hold."""
-    eager = [case for case in results["cases"] if OURS in case["by"]]
+    eager = [case for case in results["cases"] if MVIT in case["by"]]
     compiled = [case for case in results["cases"] if COMPILED in case["by"]]
     parts = [_intro(results)]
     if eager:
@@ -45,8 +46,8 @@ def render(results):
 
 def _intro(results):
     facts = [tables.card_line(results), tables.roof_line(results)]
-    if apart := tables.spread(results["cases"]):
-        sizes = ", ".join(f"{share:.1e} in {name}" for name, share in apart.items())
+    if differences := tables.spread(results["cases"]):
+        sizes = ", ".join(f"{share:.1e} in {name}" for name, share in differences.items())
         facts.append(f"logits of all who are compared agree: their root mean squares differ by at most {sizes}")
     listed = "\n".join(wrapped(f"- {fact}", indent="  ") for fact in facts)
     return f"# How fast on a GPU\n\n{wrapped(INTRO.format(command=results['command']))}\n\n{listed}"

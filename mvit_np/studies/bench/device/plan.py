@@ -8,8 +8,8 @@ from ....backend.precision import PRECISIONS
 from ....model.presets import preset
 from ..workloads import MODES, Workload
 
-OURS, GRAPH, TORCH, COMPILED = "mvit_np", "mvit_np graph", "torch", "torch compiled"
-BESIDE_EAGER, BESIDE_COMPILED = (OURS, GRAPH, TORCH), (GRAPH, COMPILED)
+MVIT, GRAPH, TORCH, COMPILED = "mvit_np", "mvit_np graph", "torch", "torch compiled"
+BESIDE_EAGER, BESIDE_COMPILED = (MVIT, GRAPH, TORCH), (GRAPH, COMPILED)
 CLIP_NORM = 1.0  # what a step holds the norm of the gradients to
 MODELS, BATCHES = ("mvit_b_16x4", "mvitv2_s_16x4"), (1, 8, 32)
 
@@ -68,11 +68,11 @@ class Curves:
         return f"{self.preset}, batch {self.batch}: {self.steps} steps in each precision"
 
 
-KINDS = {Case: "cases", Kernels: "kernels", Curves: "curves"}
+LISTS = {Case: "cases", Kernels: "kernels", Curves: "curves"}
 
 
 def whole(models=MODELS, batches=BATCHES, modes=MODES, precisions=tuple(PRECISIONS), against=True, only=None):
-    """The parts, in order; of a part of the grid where less is given, of one kind of `KINDS` with `only`.
+    """The parts, in order; of a part of the grid where less is given, of one of `LISTS` with `only`.
 
     Without `against` nobody is compared with, and what would be measured twice is left out.
     """
@@ -88,9 +88,9 @@ def whole(models=MODELS, batches=BATCHES, modes=MODES, precisions=tuple(PRECISIO
     aimed = [case for case in compiled if (case.mode, case.batch) == ("step", 1)]
     masked = [replace(case, masks=True) for case in eager if (case.mode, case.batch) == ("step", 8)]
     if not against:
-        eager, masked = ([replace(case, whos=(OURS, GRAPH)) for case in cases] for cases in (eager, masked))
+        eager, masked = ([replace(case, whos=(MVIT, GRAPH)) for case in cases] for cases in (eager, masked))
     steps = [case for case in eager if case.mode == "step"]
     forwards, rest = [case for case in eager if case not in steps], [case for case in compiled if case not in aimed]
     model = models[0], batches[len(batches) // 2]
     parts = (*steps, Kernels(*model), *aimed, Curves(*model), *forwards, *rest, *masked)
-    return tuple(part for part in parts if only in (None, KINDS[type(part)]))
+    return tuple(part for part in parts if only in (None, LISTS[type(part)]))

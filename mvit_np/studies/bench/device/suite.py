@@ -12,18 +12,19 @@ from typing import Any
 from .. import machine
 from . import curves, gpu, kernels, measure, mvit_calls, torch_calls
 from .clock import Side
-from .plan import COMPILED, GRAPH, KINDS, OURS, TORCH, Case, Kernels
+from .gpu import Gpu
+from .plan import COMPILED, GRAPH, LISTS, MVIT, TORCH, Case, Kernels
 
 KIND = "device"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Who measures: the device, our side of it, and (torch, its device, its side) or None."""
+    """Who measures: the device, how our calls are timed there, and (torch, its device, its side) or None."""
 
-    where: gpu.Place
-    ours: Side
-    theirs: tuple[Any, Any, Side] | None = None
+    gpu: Gpu
+    mvit: Side
+    torch: tuple[Any, Any, Side] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Settings:
 
 def bench(device, against=False):
     """The `Bench` on a device. Raises ValueError or ImportError where there is no such device, or none for PyTorch."""
-    where = gpu.place(device)
+    found = gpu.find(device)
     if not against:
-        return Bench(where, mvit_calls.side(where.xp))
-    torch, their_device = torch_calls.place(device)
-    return Bench(where, mvit_calls.side(where.xp), (torch, their_device, torch_calls.side(torch.cuda)))
+        return Bench(found, mvit_calls.side(found.xp))
+    torch, torch_device = torch_calls.find_device(device)
+    return Bench(found, mvit_calls.side(found.xp), (torch, torch_device, torch_calls.side(torch.cuda)))
 
 
 def run(parts: Iterable, with_: Bench, settings: Settings, before=None):
@@ -52,10 +53,10 @@ def run(parts: Iterable, with_: Bench, settings: Settings, before=None):
     """
     parts = tuple(parts)
     check(parts, with_)
-    with with_.where.xp.cuda.Device(with_.where.number):
+    with with_.gpu.xp.cuda.Device(with_.gpu.number):
         results = _begin(with_, settings, before)
         for part in parts:
-            name = KINDS[type(part)]
+            name = LISTS[type(part)]
             if not any(_same(part, found) for found in results[name]):
                 settings.tell(part.title)
                 start = time.perf_counter()
@@ -69,7 +70,7 @@ def check(parts, with_):
     """Raise ValueError where a preset does not exist, or torch has no such model."""
     for case in {part.preset: Case(part.preset) for part in parts}.values():
         config = case.config
-        if with_.theirs:
+        if with_.torch:
             torch_calls.peers.check_known(config)
 
 
@@ -83,18 +84,18 @@ def _same(part, found):
 
 
 def _begin(with_, settings, before):
-    machine_ = {"host": machine.describe(), "card": gpu.describe(with_.where)}
-    if with_.theirs:
-        torch, their_device, _ = with_.theirs
+    machine_ = {"host": machine.describe(), "card": gpu.describe(with_.gpu)}
+    if with_.torch:
+        torch, torch_device, _ = with_.torch
         machine_["peers"] = torch_calls.versions(torch)
-        torch.cuda.set_device(their_device)
-        torch_calls.warm_up(torch, their_device)
+        torch.cuda.set_device(torch_device)
+        torch_calls.warm_up(torch, torch_device)
     if before:
         _check_like(before, machine_ | {"rounds": settings.rounds})
         return before
     settings.tell("what the device can do at best")
     facts = {"kind": KIND, "command": settings.command, "rounds": settings.rounds, **machine_}
-    roofs = gpu.roofs(with_.where, with_.ours)
+    roofs = gpu.roofs(with_.gpu, with_.mvit)
     _tidy(with_)
     return facts | {"roofs": roofs, "cases": [], "kernels": [], "curves": []}
 
@@ -112,26 +113,26 @@ def _measure(part, with_, settings):
         by = measure.measured(contestants(part, with_), settings.rounds, settings.tell)
         return {"macs": part.workload.macs, "by": by}
     if isinstance(part, Kernels):
-        return {"rows": kernels.measured(part, with_.where, with_.ours, settings.tell)}
-    their_losses = with_.theirs and partial(torch_calls.losses, *with_.theirs[:2])
-    return curves.measured(part, with_.where, their_losses, settings.tell)
+        return {"rows": kernels.measured(part, with_.gpu, with_.mvit, settings.tell)}
+    torch_losses = with_.torch and partial(torch_calls.losses, *with_.torch[:2])
+    return curves.measured(part, with_.gpu, torch_losses, settings.tell)
 
 
 def _tidy(with_):
     """Let go of all that nobody uses any more."""
     gc.collect()
-    for side in (with_.ours, *(with_.theirs or ())[2:]):
+    for side in (with_.mvit, *(with_.torch or ())[2:]):
         side.release()
 
 
 def contestants(case, with_):
     """{who: (side, build)} of those who are here."""
     found = {
-        OURS: (with_.ours, partial(mvit_calls.call, case, with_.where)),
-        GRAPH: (with_.ours, partial(mvit_calls.call, case, with_.where, graph=True)),
+        MVIT: (with_.mvit, partial(mvit_calls.call, case, with_.gpu)),
+        GRAPH: (with_.mvit, partial(mvit_calls.call, case, with_.gpu, graph=True)),
     }
-    if with_.theirs:
-        torch, their_device, side = with_.theirs
-        found[TORCH] = side, partial(torch_calls.call, case, torch, their_device)
-        found[COMPILED] = side, partial(torch_calls.call, case, torch, their_device, compiled=True)
+    if with_.torch:
+        torch, torch_device, side = with_.torch
+        found[TORCH] = side, partial(torch_calls.call, case, torch, torch_device)
+        found[COMPILED] = side, partial(torch_calls.call, case, torch, torch_device, compiled=True)
     return {who: found[who] for who in case.whos if who in found}

@@ -7,7 +7,7 @@ import itertools
 from ....model.text_table import digits, percent
 from ..tables import FLOPS, count, seconds, size_of, span
 from .curves import gap
-from .plan import COMPILED, GRAPH, OURS, TORCH
+from .plan import COMPILED, GRAPH, MVIT, TORCH
 
 AIM = 1.0  # a step's time and memory, ours / PyTorch's eager, and a graph's time at batch 1, ours / PyTorch's compiled
 LOST = "-"  # in place of what could not be measured
@@ -50,27 +50,27 @@ def newest(name, found, roofs):
 def time_table(cases, roofs):
     """Ours, launched one by one and as a graph, beside PyTorch eager (where it was asked for): a case a line."""
     against = any(TORCH in case["by"] for case in cases)
-    head = ["", OURS, "quartiles", "as a graph", *["torch", "quartiles", "ratio", "graph's", "wanted"] * against]
+    head = ["", MVIT, "quartiles", "as a graph", *["torch", "quartiles", "ratio", "graph's", "wanted"] * against]
     head += ["clips/s", "TFLOP/s", "of roof", *["torch's", "of roof"] * against]
     return head, [_time_row(case, roofs, against) for case in cases]
 
 
 def _time_row(case, roofs, against):
     by = case["by"]
-    mine, graph, theirs = (by.get(who, {}) for who in (OURS, GRAPH, TORCH))
-    cells = [case["title"], _median(mine), _quartiles(mine), _median(graph)]
+    mvit, graph, torch = (by.get(who, {}) for who in (MVIT, GRAPH, TORCH))
+    cells = [case["title"], _median(mvit), _quartiles(mvit), _median(graph)]
     if against:
         aim = f"{AIM:g}" if case["mode"] == "step" else ""
-        cells += [_median(theirs), _quartiles(theirs), _bold(_ratio(by, OURS, TORCH)), _bold(_ratio(by, GRAPH, TORCH)), aim]
-    best = min((found for found in (mine, graph) if "median_s" in found), key=lambda found: found["median_s"], default={})
+        cells += [_median(torch), _quartiles(torch), _bold(_ratio(by, MVIT, TORCH)), _bold(_ratio(by, GRAPH, TORCH)), aim]
+    best = min((found for found in (mvit, graph) if "median_s" in found), key=lambda found: found["median_s"], default={})
     speed = [digits(case["batch"] / best["median_s"]) if best else LOST, *_speed(case, best, roofs)]
-    return cells + speed + (_speed(case, theirs, roofs) if against else [])
+    return cells + speed + (_speed(case, torch, roofs) if against else [])
 
 
 def memory_table(cases):
     """The most that was in use, and what was taken from the device for it."""
     against = any(TORCH in case["by"] for case in cases)
-    whos = [OURS, GRAPH, *[TORCH] * against]
+    whos = [MVIT, GRAPH, *[TORCH] * against]
     head = ["", *(cell for who in whos for cell in (who, "reserved")), *["ratio", "graph's", "wanted"] * against]
     return head, [_memory_row(case, whos, against) for case in cases]
 
@@ -80,7 +80,7 @@ def _memory_row(case, whos, against):
     for who, name in itertools.product(whos, ("peak_bytes", "reserved_bytes")):
         cells.append(size_of(by[who][name]) if name in by.get(who, {}) else LOST)
     if against:
-        cells += [_bold(_ratio(by, who, TORCH, "peak_bytes")) for who in (OURS, GRAPH)]
+        cells += [_bold(_ratio(by, who, TORCH, "peak_bytes")) for who in (MVIT, GRAPH)]
         cells.append(f"{AIM:g}" if case["mode"] == "step" else "")
     return cells
 
@@ -88,13 +88,14 @@ def _memory_row(case, whos, against):
 def graph_table(cases):
     """What a graph gains: time launched one by one over time as a graph, by batch."""
     batches = sorted({case["batch"] for case in cases})
-    kinds = {_kind(case): {} for case in cases}
+    models = {_model(case): {} for case in cases}
     for case in cases:
-        kinds[_kind(case)][case["batch"]] = _ratio(case["by"], OURS, GRAPH)
-    return ["", *(f"batch {n}" for n in batches)], [[kind, *(row.get(n, "") for n in batches)] for kind, row in kinds.items()]
+        models[_model(case)][case["batch"]] = _ratio(case["by"], MVIT, GRAPH)
+    rows = [[model, *(row.get(n, "") for n in batches)] for model, row in models.items()]
+    return ["", *(f"batch {n}" for n in batches)], rows
 
 
-def _kind(case):
+def _model(case):
     return f"{case['preset']} {case['mode']}, {case['precision']}" + ", masks" * case["masks"]
 
 
@@ -105,10 +106,10 @@ def compiled_table(cases):
 
 
 def _compiled_row(case):
-    mine, theirs = case["by"].get(GRAPH, {}), case["by"].get(COMPILED, {})
+    graph, compiled = case["by"].get(GRAPH, {}), case["by"].get(COMPILED, {})
     aim = f"{AIM:g}" if (case["mode"], case["batch"]) == ("step", 1) else ""
-    times = [_median(mine), _quartiles(mine), _median(theirs), _quartiles(theirs)]
-    sizes = [size_of(found["peak_bytes"]) if "peak_bytes" in found else LOST for found in (mine, theirs)]
+    times = [cell for found in (graph, compiled) for cell in (_median(found), _quartiles(found))]
+    sizes = [size_of(found["peak_bytes"]) if "peak_bytes" in found else LOST for found in (graph, compiled)]
     return [case["title"], *times, _bold(_ratio(case["by"], GRAPH, COMPILED)), aim, *sizes]
 
 
@@ -146,10 +147,10 @@ def curve_table(found):
     at = sorted({0, *(steps * i // 4 - 1 for i in (1, 2, 3, 4))} - {-1})
     rows = []
     for name, losses in by.items():
-        apart = percent(gap(losses, by["float32"]), 2) if "float32" in by else LOST
-        rows.append([name, *(f"{losses[i]:.4f}" for i in at), "" if name == "float32" else apart])
+        distance = percent(gap(losses, by["float32"]), 2) if "float32" in by else LOST
+        rows.append([name, *(f"{losses[i]:.4f}" for i in at), "" if name == "float32" else distance])
     rows += [[name, *[why] * bool(at), *[""] * len(at)] for name, why in found["failed"].items()]
-    return ["", *(f"step {i + 1}" for i in at), "apart"], rows
+    return ["", *(f"step {i + 1}" for i in at), "distance"], rows
 
 
 def card_line(results):
@@ -172,7 +173,10 @@ def roof_line(results):
 
 
 def spread(cases):
-    """{precision: how far the logits of those who took turns are apart at most, in root mean square, as a share}"""
+    """{precision: the largest difference between the logits of those who took turns}
+
+    Of their root mean squares, as a share.
+    """
     found = {}
     for case in cases:
         sizes = [found["size"] for found in case["by"].values() if found.get("size")]
@@ -181,9 +185,9 @@ def spread(cases):
     return found
 
 
-def _ratio(by, ours, theirs, what="median_s"):
+def _ratio(by, who, other, what="median_s"):
     """Such as 0.87."""
-    pair = [by.get(who, {}).get(what) for who in (ours, theirs)]
+    pair = [by.get(name, {}).get(what) for name in (who, other)]
     return f"{pair[0] / pair[1]:.2f}" if all(pair) else LOST
 
 

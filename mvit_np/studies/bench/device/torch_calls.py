@@ -13,7 +13,7 @@ from .plan import CLIP_NORM
 COMPILE = {}  # settings of torch.compile; none is its default mode
 
 
-def place(device):
+def find_device(device):
     """(torch, its device) of that name. Raises ValueError where PyTorch sees no such device, ImportError without PyTorch."""
     torch = peers.torch_module()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -56,21 +56,21 @@ def _weighed(cuda, build):
     return call, {"peak_bytes": cuda.max_memory_allocated() - used, "reserved_bytes": cuda.max_memory_reserved() - held}
 
 
-def warm_up(torch, where):
+def warm_up(torch, device):
     """Products in all types, so that the memory which cuBLAS works in is there."""
     for dtype in (torch.float32, torch.bfloat16):
-        x = torch.ones((64, 64), dtype=dtype, device=where)
+        x = torch.ones((64, 64), dtype=dtype, device=device)
         torch.nn.functional.linear(x @ x, x, x[0])
 
 
-def call(case, torch, where, compiled=False):
+def call(case, torch, device, compiled=False):
     """The case's call, as a function of no arguments, with our parameters and clips.
 
     See `mvit_calls.call`; its result stays on the device. bf16 is `torch.autocast`; the optimiser is AdamW, fused.
     """
-    model = peers.build(case.config, parameters(case.workload)).to(where)
-    clips, labels = (torch.from_numpy(x).to(where) for x in examples(case.workload))
-    clips, cast = clips.movedim(-1, 1).contiguous(), autocast(torch, where, case.precision)
+    model = peers.build(case.config, parameters(case.workload)).to(device)
+    clips, labels = (torch.from_numpy(x).to(device) for x in examples(case.workload))
+    clips, cast = clips.movedim(-1, 1).contiguous(), autocast(torch, device, case.precision)
     model.train(case.mode == "step")
     run = _compiled(torch, model) if compiled else model
     if case.mode == "forward":
@@ -100,9 +100,9 @@ def _step(torch, run, optimizer, clips, labels, cast):
     return loss.detach()
 
 
-def autocast(torch, where, precision):
+def autocast(torch, device, precision):
     """A function that makes the context to compute in."""
-    return partial(torch.autocast, where.type, torch.bfloat16) if precision == "bf16" else nullcontext
+    return partial(torch.autocast, device.type, torch.bfloat16) if precision == "bf16" else nullcontext
 
 
 def _precise(torch, precision, run):
@@ -127,15 +127,15 @@ def tf32(torch, allowed):
             setting.allow_tf32 = was
 
 
-def losses(torch, where, params, config, batches, precision, rates):
+def losses(torch, device, params, config, batches, precision, rates):
     """Of a training run as `curves` makes it with ours."""
-    model = peers.build(config, params).to(where).train()
+    model = peers.build(config, params).to(device).train()
     optimizer, cast, found = (
         peers.optimizer(torch, model, curves.WEIGHT_DECAY, fused=True),
-        autocast(torch, where, precision),
+        autocast(torch, device, precision),
         [],
     )
-    there = [tuple(torch.from_numpy(x).to(where) for x in batch) for batch in batches]
+    there = [tuple(torch.from_numpy(x).to(device) for x in batch) for batch in batches]
     with tf32(torch, precision == "tf32"):
         for i, rate in enumerate(rates):
             for group in optimizer.param_groups:
