@@ -33,11 +33,13 @@ def plan(config: MViTConfig) -> Plan:
     """Every size that follows from `config`. Raises TypeError for what is no MViTConfig."""
     if not isinstance(config, MViTConfig):
         raise TypeError(f"a config is an MViTConfig; came {type(config).__name__}: mv.preset(name) gives one by name")
-    c, embed = config, embed_size(config)
-    blocks, bridge = tuple(block_sizes(c, embed)), None
-    streams, width = 2 if c.reversible else 1, blocks[-1].dim_out
-    if c.time_depth:
-        bridge = BridgeSpec(width, embed.thw[0], c.positions != "none", c.cls_token, c.mean_before_norm, c.eps)
-        blocks += tuple(time_block_sizes(c, blocks[-1], bridge))
-    head = HeadSpec(streams * width, c.num_classes, c.cls_token, c.mean_before_norm, c.dropout, c.eps)
-    return Plan(c, embed, blocks, bridge, head)
+    embed = embed_size(config)
+    blocks, bridge = tuple(block_sizes(config, embed)), None
+    streams, width = 2 if config.reversible else 1, blocks[-1].dim_out
+    summary = config.cls_token, config.mean_before_norm
+    if config.time_depth:
+        bridge = BridgeSpec(width, embed.thw[0], config.positions != "none", *summary, config.eps)
+        blocks += tuple(time_block_sizes(config, blocks[-1], bridge))
+    ends = config.dropout, config.eps
+    head = HeadSpec(streams * width, config.num_classes, *summary, *ends)
+    return Plan(config, embed, blocks, bridge, head)

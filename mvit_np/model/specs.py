@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..ops.windows import out_grid
+
 Triple = tuple[int, int, int]
 
 
@@ -26,14 +28,14 @@ class PoolSpec:
 
     @property
     def thw_out(self) -> Triple:
-        return _window_grid(self.thw_in, self.kernel, self.stride, self.padding)
+        return out_grid(self.thw_in, self.kernel, self.stride, self.padding)
 
 
 @dataclass(frozen=True)
 class EmbedSpec:
     """Cube embedding: (T, H, W, channels) pixels to a (t, h, w) grid of `dim` channels, and its positions.
 
-    With `apart` each frame of that grid is a sequence of its own, with its own class token.
+    With `per_frame` (ViViT) each frame of that grid is a sequence of its own, with its own class token.
     """
 
     thw_in: Triple
@@ -43,7 +45,7 @@ class EmbedSpec:
     dim: int
     positions: str
     cls: bool
-    apart: bool
+    per_frame: bool
 
     @property
     def padding(self) -> Triple:
@@ -51,17 +53,17 @@ class EmbedSpec:
 
     @property
     def thw(self) -> Triple:
-        return _window_grid(self.thw_in, self.kernel, self.stride, self.padding)
+        return out_grid(self.thw_in, self.kernel, self.stride, self.padding)
 
     @property
     def thw_sequence(self) -> Triple:
         """The grid of one sequence of tokens: the whole, or a frame of it."""
-        return (1, *self.thw[1:]) if self.apart else self.thw
+        return (1, *self.thw[1:]) if self.per_frame else self.thw
 
     @property
     def sequences(self) -> int:
         """Of each clip."""
-        return self.thw[0] if self.apart else 1
+        return self.thw[0] if self.per_frame else 1
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,3 @@ class HeadSpec:
     mean_first: bool
     dropout: float
     eps: float
-
-
-def _window_grid(thw, kernel, stride, padding):
-    return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(thw, kernel, stride, padding))

@@ -35,8 +35,8 @@ def _stage_row(p, bill, stage, units):
     blocks = [block for block in p.blocks if block.stage == stage]
     first, last = blocks[0], blocks[-1]
     stride_kv = _times(first.stride_kv) if first.pool_kv else "-"
-    apart = f"{last.sequences}*" if last.sequences > 1 else ""  # so many lists of tokens
-    sizes = apart + _times(last.thw_q), last.tokens_q, last.dim_attn, last.heads, _times(first.stride_q), stride_kv
+    lists = f"{last.sequences}*" if last.sequences > 1 else ""  # of tokens
+    sizes = lists + _times(last.thw_q), last.tokens_q, last.dim_attn, last.heads, _times(first.stride_q), stride_kv
     return _row(stage + 1, len(blocks), *sizes, [line for line in bill.lines if line.stage == stage], units)
 
 
