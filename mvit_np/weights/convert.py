@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..backend import tree as trees
 from ..backend.arrays import to_host
@@ -15,6 +16,11 @@ from .inflate import inflate as inflated
 from .inflate import to_draw
 from .layouts import state_dicts as layouts
 from .load import FOREIGN_ABOUT, FOREIGN_CONFIG, Loaded, config_text, file_of, open_model, save
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .overrides import Overrides
 
 OWN = {"npz": ".npz", "safetensors": ".safetensors"}
 LAYOUTS = ("torchvision", "slowfast", "pytorchvideo", "timm")
@@ -32,12 +38,23 @@ class Converted:
     new: tuple[str, ...] = ()
 
 
-def convert(source, target, to=None, like=None, split=None, inflate=None, into=None, rng=None, best=False, **told):
+def convert(
+    source,
+    target,
+    to=None,
+    like=None,
+    split=None,
+    inflate=None,
+    into=None,
+    rng=None,
+    best=False,
+    **overrides: Unpack[Overrides],
+):
     """Write the model of `source` (a file, or the folder of a run) to `target`, as a `Converted` tells.
 
     to          "npz", "safetensors" (ours, with the config inside), "slowfast", "pytorchvideo", "torchvision" or "timm"
                 (theirs, in .pth, .pyth, .pt or .safetensors); None: as the suffix of `target` says
-    like, told  what the source's shapes do not tell, see `load`
+    like        with `overrides` what the source's shapes do not tell, see `load`
     best        of a run's folder the best model, not the last
     split       q, k and v as three layers; None: as the code base has them
     inflate     "centre", "mean" or "repeat": an image model becomes the video model `into` (a preset's name or a config),
@@ -52,7 +69,7 @@ def convert(source, target, to=None, like=None, split=None, inflate=None, into=N
         raise ValueError(f"a file is not converted into itself, came {target} twice: give another name")
     if (inflate is None) != (into is None):
         raise ValueError("inflate says how and into says which video model; one of them came alone: give both or none")
-    found = open_model(source, like, **told)
+    found = open_model(source, like, **overrides)
     params, config, about, new = found.params, found.config, found.about, ()
     if inflate is not None:
         config, new = config_of(into), to_draw(found.config, config_of(into))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,12 @@ from .formats import files, torch_file
 from .layouts import state_dicts as layouts
 from .layouts.limits import check_parts
 from .layouts.renames import nested, without_prefix
+from .overrides import check_names
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .overrides import Overrides
 
 CONFIG, ABOUT = "config", "about"  # the metadata of a file of ours; no parameter path is one of these words
 FOREIGN_CONFIG, FOREIGN_ABOUT = "mvit_np_config", "mvit_np_about"  # the same in a file of another layout that we wrote
@@ -46,36 +53,38 @@ class Loaded:
         return "; ".join(note.text for note in self.notes if note.assumed)
 
 
-def load(path, like=None, best=False, **told):
+def load(path, like=None, best=False, **overrides: Unpack[Overrides]):
     """Parameters and config of a file, or of the folder of a run: (params, config).
 
     In a run's folder that is model.npz, and with `best`, or while the run has not come to its end, best.npz.
     A file that `save` or `convert` wrote has its config inside, and so have checkpoints of SlowFast and facebookresearch/mvit,
     in their own words. Of other public ones (PyTorchVideo, torchvision, timm) shapes tell most of it, and the presets or
-    `like` (a preset's name or a config) and `told` (fields of MViTConfig) the rest; what nobody told is assumed with a
-    UserWarning. `told`, then `like`, count before a config in others' words. float16 becomes float32.
+    `like` (a preset's name or a config) and `overrides` (fields of MViTConfig, such as
+    `stride_kv=(1, 4, 4)`) the rest; what nobody told is assumed with a UserWarning. `overrides`,
+    then `like`, count before a config in others' words. float16 becomes float32.
     `forward` then gives logits, also where the code base ends in a softmax when it evaluates (SlowFast).
-    Raises FileNotFoundError, or ValueError for a file that is damaged, incomplete, another model's, or holds NaN.
+    Raises TypeError for an override that is no field, FileNotFoundError, or ValueError for a file
+    that is damaged, incomplete, another model's, or holds NaN.
     """
-    found = open_model(path, like, best, **told)
+    found = open_model(path, like, best, **overrides)
     if found.assumed:
         warnings.warn(f"{path}: {found.assumed}", UserWarning, stacklevel=2)
     return found.params, found.config
 
 
-def load_with_notes(path, like=None, best=False, **told):
+def load_with_notes(path, like=None, best=False, **overrides: Unpack[Overrides]):
     """(params, config, notes): as `load`, without a warning; notes say where the config is from."""
-    found = open_model(path, like, best, **told)
+    found = open_model(path, like, best, **overrides)
     return found.params, found.config, found.notes
 
 
-def open_model(path, like=None, best=False, **told):
+def open_model(path, like=None, best=False, **overrides: Unpack[Overrides]):
     """As `load`, but all that is known: a `Loaded`, without a warning."""
-    infer.check_fields(told)
+    check_names(overrides)
     path = file_of(path, best)
     tensors, metadata = files.read(path)
     try:
-        found = (_own if _is_own(tensors, metadata) else _foreign)(tensors, metadata, like, told)
+        found = (_own if _is_own(tensors, metadata) else _foreign)(tensors, metadata, like, overrides)
         return dataclasses.replace(found, params=_in_order(found.params, found.config), notes=found.notes + _unasked(metadata))
     except ValueError as problem:
         raise ValueError(files.sentence(path, problem)) from None
@@ -133,14 +142,14 @@ def _is_own(tensors, metadata):
     return CONFIG in metadata and not any(name.endswith(".weight") for name in tensors)
 
 
-def _own(tensors, metadata, like, told):
-    config = _parsed(metadata[CONFIG], like, told)
+def _own(tensors, metadata, like, overrides):
+    config = _parsed(metadata[CONFIG], like, overrides)
     _check_depth(config, {path.split(".")[1] for path in tensors if path.startswith("blocks.")})
     about = _about(metadata.get(ABOUT), config)
     return Loaded(nested(_numbers(tensors)), config, (), "mvit_np", len(tensors), about)
 
 
-def _foreign(tensors, metadata, like, told):
+def _foreign(tensors, metadata, like, overrides):
     try:
         layout = layouts.recognise(tensors)
     except ValueError as problem:
@@ -149,18 +158,18 @@ def _foreign(tensors, metadata, like, told):
     check_parts(without_prefix(tensors))
     params = layouts.to_params(_numbers(tensors), layout)
     if FOREIGN_CONFIG in metadata:
-        config = _parsed(metadata[FOREIGN_CONFIG], like, told)
+        config = _parsed(metadata[FOREIGN_CONFIG], like, overrides)
         _check_depth(config, params["blocks"])
         return Loaded(params, config, (), layout, len(tensors), _about(metadata.get(FOREIGN_ABOUT), config))
     if said is None:
-        config, notes, preset = infer.recognised(params, like, layouts.hints(tensors, layout), **told)
+        config, notes, preset = infer.recognised(params, like, layouts.hints(tensors, layout), **overrides)
         notes = (infer.Note(f"the config inside cannot be read ({unreadable})", assumed=True), *notes) if unreadable else notes
         return Loaded(params, config, notes, layout, len(tensors), About(tau=infer.tau_of(preset, config)))
     params = said.params(params)
     if like is None:
-        config, notes = said.config(params, told)
+        config, notes = said.config(params, overrides)
     else:
-        config, notes = infer.config(params, like, layouts.hints(tensors, layout), **told)
+        config, notes = infer.config(params, like, layouts.hints(tensors, layout), **overrides)
         notes += said.contradicted(config)
     return Loaded(params, config, notes, layout, len(tensors), said.about)
 
@@ -171,15 +180,15 @@ def _about(text, config):
     return about
 
 
-def _parsed(text, like, told):
-    """The config of a file. `like` and `told` may repeat it, nothing else."""
+def _parsed(text, like, overrides):
+    """The config of a file. `like` and `overrides` may repeat it, nothing else."""
     try:
         config = MViTConfig(**{name: tuples(value) for name, value in json.loads(text).items()})
     except (TypeError, AttributeError, RecursionError, OverflowError, json.JSONDecodeError) as problem:
         raise ValueError(
             f"it is no model that mv.save wrote (its config is damaged: {str(problem)[:200]}): save it again"
         ) from None
-    wanted = dataclasses.replace(infer.config_of(like) if like is not None else config, **told)
+    wanted = dataclasses.replace(infer.config_of(like) if like is not None else config, **overrides)
     if differing := [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(wanted, f.name)]:
         name = differing[0]
         raise ValueError(

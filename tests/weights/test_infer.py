@@ -1,6 +1,7 @@
 """The config of a checkpoint from its shapes, its layout, the presets and what the caller says."""
 
 from dataclasses import replace
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, 
 from mvit_np.weights.configs import from_shapes as infer
 from mvit_np.weights.configs import shapes
 from mvit_np.weights.layouts import state_dicts as layouts
+from mvit_np.weights.overrides import Overrides
 
 PRESETS = [name for name, preset in presets.PRESETS.items() if not preset.config.time_depth]
 
@@ -242,8 +244,10 @@ def test_oblong_clips_are_told():
 
 def test_mistakes_of_the_caller():
     params = hollow_params(TINY)
-    with pytest.raises(TypeError, match="MViTConfig has no field colour"):
+    with pytest.raises(TypeError, match="MViTConfig has no field colour: give such as stride_kv="):
         infer.config(params, colour=3)
+    with pytest.raises(TypeError, match="no field depth, stride_k: did you mean 'depths'"):
+        infer.config(params, stride_k=(1, 4, 4), depth=(2,))
     with pytest.raises(TypeError, match="like is a preset's name or an MViTConfig; came int"):
         infer.config(params, like=3)
     with pytest.raises(ValueError, match="there is no preset 'mvit_x'"):
@@ -252,6 +256,10 @@ def test_mistakes_of_the_caller():
         infer.config(params, num_classes=9)
     with pytest.raises(ValueError, match="factorised encoder"):
         infer.config(hollow_params(TINY_VIVIT))
+
+
+def test_overrides_are_the_fields_of_a_config_with_their_types():
+    assert list(get_type_hints(Overrides).items()) == list(get_type_hints(mv.MViTConfig).items())
 
 
 # -- what no config has -----------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ KEY_STRIDES = ((1, 8, 8), (1, 4, 4), (1, 2, 2), (1, 1, 1), (1, 16, 16), (2, 8, 8
 IMAGE_KEY_STRIDES = ((1, 4, 4), (1, 8, 8), (1, 2, 2), (1, 1, 1), (1, 16, 16))
 
 
-def candidates(params, seen, told, grid):
-    """Fields of configs to try.   grid(params, seen, cube_stride, told, usual) -> frames and size, as tables tell"""
+def candidates(params, seen, overrides, grid):
+    """Fields of configs to try.   grid(params, seen, cube_stride, overrides, usual) -> frames and size, as tables tell"""
     blocks = params["blocks"]
-    depths = told.get("depths") or seen.get("depths") or (len(blocks),)
-    stride = told.get("cube_stride") or tuple((k + 1) // 2 if k % 2 else k for k in seen["cube_kernel"])
+    depths = overrides.get("depths") or seen.get("depths") or (len(blocks),)
+    stride = overrides.get("cube_stride") or tuple((k + 1) // 2 if k % 2 else k for k in seen["cube_kernel"])
     usual = {"depths": depths, "cube_stride": stride} | _unpooled(params, seen, depths)
     if seen["cube_kernel"][0] == 1:
         usual["frames"] = 1
@@ -20,13 +20,13 @@ def candidates(params, seen, told, grid):
         usual |= {"skip": "plain", "expand_in": "attention"}
     if seen["positions"] == "relative":
         usual["residual_pooling"] = "tokens"
-    usual |= seen | grid(params, seen, stride, told, usual)
+    usual |= seen | grid(params, seen, stride, overrides, usual)
     tables = _by_tables(blocks, seen, depths)
     for pooling in pools(blocks, stage_starts(depths)):
         fields = usual | pooling | tables
         for adaptive in (True, False):
             for stride_kv in _key_strides(fields):
-                yield fields | {"stride_kv": stride_kv, "adaptive_kv": adaptive} | told
+                yield fields | {"stride_kv": stride_kv, "adaptive_kv": adaptive} | overrides
 
 
 def _unpooled(params, seen, depths):

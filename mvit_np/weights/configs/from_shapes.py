@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ...model.config import MViTConfig
 from ...model.forward import check_params
 from ...model.presets import PRESETS, preset
+from ..overrides import check_names
 from .conventions import candidates
 from .shapes import relative_grid, visible
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..overrides import Overrides
 
 # Fields in which a file may differ from the model that it was made from.
 OF_THE_FILE = ("frames", "size", "channels", "num_classes", "unpooled_kv", "uneven")
@@ -44,40 +50,35 @@ class Note:
         return self.text
 
 
-def config(params, like=None, hints=None, **told):
+def config(params, like=None, hints=None, **overrides: Unpack[Overrides]):
     """(config, notes) of parameters in our layout; notes is a tuple of `Note`.
 
-    like    a preset's name or an MViTConfig: decides what shapes cannot tell
-    hints   fields that the layout of a file tells (`layouts.hints`)
-    told    fields of MViTConfig: these count before all else
+    like        a preset's name or an MViTConfig: decides what shapes cannot tell
+    hints       fields that the layout of a file tells (`layouts.hints`)
+    overrides   fields of MViTConfig: these count before all else
+
     Raises ValueError where `like` and the shapes disagree, and where no config has these shapes.
     """
-    return recognised(params, like, hints, **told)[:2]
+    return recognised(params, like, hints, **overrides)[:2]
 
 
-def recognised(params, like=None, hints=None, **told):
+def recognised(params, like=None, hints=None, **overrides: Unpack[Overrides]):
     """As `config`, and besides the name of the preset that it is like, or None."""
     if "bridge" in params:
         raise ValueError("a factorised encoder (ViViT) is read with its config alone: load a file that mv.save wrote")
-    check_fields(told)
-    told = (hints or {}) | told
-    seen = visible(params, told.get("depths"))
+    check_names(overrides)
+    overrides = (hints or {}) | overrides
+    seen = visible(params, overrides.get("depths"))
     if like is not None:
-        return _as_like(params, seen, told, like), (), like if isinstance(like, str) else None
-    if matches := list(_matching_presets(params, seen, told)):
-        return _nearest(params, matches, seen, told)
-    return *_conventional(params, seen, told), None
+        return _as_like(params, seen, overrides, like), (), like if isinstance(like, str) else None
+    if matches := list(_matching_presets(params, seen, overrides)):
+        return _nearest(params, matches, seen, overrides)
+    return *_conventional(params, seen, overrides), None
 
 
 def tau_of(name, config):
     """The `tau` of a preset's name, where the config has as many frames; else, and for None, None."""
     return PRESETS[name].tau if name in PRESETS and PRESETS[name].config.frames == config.frames else None
-
-
-def check_fields(told):
-    """Raise TypeError for names that are no fields of MViTConfig."""
-    if unknown := told.keys() - {field.name for field in dataclasses.fields(MViTConfig)}:
-        raise TypeError(f"MViTConfig has no field {', '.join(sorted(unknown))}: give such as stride_kv=(1, 4, 4)")
 
 
 def config_of(like):
@@ -87,25 +88,26 @@ def config_of(like):
     return preset(like) if isinstance(like, str) else like
 
 
-def _as_like(params, seen, told, like):
+def _as_like(params, seen, overrides, like):
     base, name = config_of(like), repr(like) if isinstance(like, str) else "the config given"
     for field, value in seen.items():
-        wanted = told.get(field, getattr(base, field))
+        wanted = overrides.get(field, getattr(base, field))
         if wanted != value and field not in OF_THE_FILE:
             raise ValueError(f"like is a model of these shapes; {name} has {field} {wanted}, the file {value}: give another")
-    found = _filled(params, seen, told, base)
+    found = _filled(params, seen, overrides, base)
     check_params(params, found)
     return found
 
 
-def _filled(params, seen, told, base):
+def _filled(params, seen, overrides, base):
     """`base` with the grid and the classes of the parameters."""
     blocks, fields = params["blocks"], {"channels": seen["channels"], "num_classes": seen["num_classes"]}
-    stride, pool, kernel = (told.get(field, getattr(base, field)) for field in ("stride_kv", "pool", "pool_kernel"))
+    stride, pool, kernel = (overrides.get(field, getattr(base, field)) for field in ("stride_kv", "pool", "pool_kernel"))
     if stride is not None and pool == "conv" and not isinstance(kernel, str):
         fields["unpooled_kv"] = tuple(i for i, block in enumerate(blocks) if "pool_k" not in block["attn"])
-    stride = told.get("cube_stride", base.cube_stride)
-    return made(base, fields | _grid(params, seen, stride, told, {"frames": base.frames, "size": base.size}) | told)
+    stride = overrides.get("cube_stride", base.cube_stride)
+    usual = {"frames": base.frames, "size": base.size}
+    return made(base, fields | _grid(params, seen, stride, overrides, usual) | overrides)
 
 
 def made(base, fields):
@@ -119,16 +121,16 @@ def made(base, fields):
             raise problem from None
 
 
-def _grid(params, seen, cube_stride, told, usual):
+def _grid(params, seen, cube_stride, overrides, usual):
     """What position tables tell of {"frames", "size"}, without what was told; the usual ones where those fit too."""
     if seen["positions"] == "none":
         return {}
-    usual = usual | told
-    t, cells = _cells(params, seen, cube_stride, told, usual.get("frames"))
+    usual = usual | overrides
+    t, cells = _cells(params, seen, cube_stride, overrides, usual.get("frames"))
     found = {"frames": t * cube_stride[0]} if t else {}
-    if "size" not in told:
+    if "size" not in overrides:
         found["size"] = _size(cells, cube_stride[1:], usual.get("size"), seen["positions"] == "relative")
-    return {field: value for field, value in found.items() if field not in told}
+    return {field: value for field, value in found.items() if field not in overrides}
 
 
 def _frame(size, stride):
@@ -149,15 +151,15 @@ def _size(cells, stride, usual, relative):
     return side * stride[0] if stride[0] == stride[1] else (side * stride[0], side * stride[1])
 
 
-def _cells(params, seen, cube_stride, told, frames):
+def _cells(params, seen, cube_stride, overrides, frames):
     """Tokens along time (None: not told) and in a frame, of the first stage."""
     if seen["positions"] == "relative":
         t, side = relative_grid(params["blocks"][0]["attn"])
         return t, side * side
     if seen["positions"] == "joint":
         rows = len(params["pos_embed"]) - seen["cls_token"]
-        if "size" in told:
-            cells = math.prod(_frame(told["size"], cube_stride[1:]))
+        if "size" in overrides:
+            cells = math.prod(_frame(overrides["size"], cube_stride[1:]))
             return max(rows // max(cells, 1), 1), cells
         t = _time_of(rows, frames // cube_stride[0] if frames else 0, seen["cube_kernel"][0] == 1)
         return t, rows // t
@@ -172,26 +174,26 @@ def _time_of(rows, wanted, flat):
     return (squares or [t for t in usual if t and rows % t == 0])[0]
 
 
-def _matching_presets(params, seen, told):
+def _matching_presets(params, seen, overrides):
     for name, known in PRESETS.items():
         if known.config.dim != seen["dim"] or known.config.depth != len(params["blocks"]):
             continue  # spares building it
         try:
-            candidate = _filled(params, seen, told, known.config)
+            candidate = _filled(params, seen, overrides, known.config)
             check_params(params, candidate)
         except ValueError:
             continue
         yield name, candidate
 
 
-def _nearest(params, matches, seen, told):
+def _nearest(params, matches, seen, overrides):
     """The preset that is nearest in what the file decides; those that fit as well but compute something else are named."""
 
     def far(match):
         return sum(getattr(PRESETS[match[0]].config, field) != getattr(match[1], field) for field in OF_THE_FILE)
 
     (name, found), *others = sorted(matches, key=far)
-    hidden = _hidden(params, found, seen, told)
+    hidden = _hidden(params, found, seen, overrides)
     notes = [Note(f"{hidden}: taken from preset {name}; give like=... to change it")] if hidden else []
     if rivals := [other for other, candidate in others if _computed(candidate) != _computed(found)]:
         notes.append(
@@ -204,9 +206,9 @@ def _computed(found):
     return replace(found, **dict.fromkeys(IN_TRAINING_ALONE, 0))
 
 
-def _conventional(params, seen, told):
+def _conventional(params, seen, overrides):
     fitting, problem = [], None
-    for fields in candidates(params, seen, told, _grid):
+    for fields in candidates(params, seen, overrides, _grid):
         try:
             candidate = made(MViTConfig(), fields)
             check_params(params, candidate)
@@ -219,20 +221,19 @@ def _conventional(params, seen, told):
     if not fitting:
         raise ValueError(f"no usual config has these shapes ({problem}): give like=<preset or config>, or fields of MViTConfig")
     if len({candidate.stride_kv for candidate in fitting}) == 1 and seen["positions"] == "relative":
-        told = told | {"stride_kv": fitting[0].stride_kv}  # by the lengths of the tables
-    hidden = _hidden(params, fitting[0], seen, told)
+        overrides = overrides | {"stride_kv": fitting[0].stride_kv}  # by the lengths of the tables
+    hidden = _hidden(params, fitting[0], seen, overrides)
     text = f"{hidden}: assumed, as shapes do not tell; give like=<preset or config> to change it"
     return fitting[0], (Note(text, assumed=True),) if hidden else ()
 
 
-def _hidden(params, found, seen, told):
+def _hidden(params, found, seen, overrides):
     """Those fields, with their values, that no shape tells and nobody told."""
     conv = any("pool_k" in block["attn"] or "pool_q" in block["attn"] for block in params["blocks"])
     by_kernel = conv and isinstance(found.pool_kernel, str)
     relative, shrinks, keys = found.positions == "relative", len(found.depths) > 1, found.stride_kv is not None
-    by_table = (
-        found.positions == "separate" or relative and found.relative_time or found.positions == "joint" and "size" in told
-    )
+    joint_of_size = found.positions == "joint" and "size" in overrides
+    by_table = found.positions == "separate" or relative and found.relative_time or joint_of_size
     hidden = {
         "frames": not by_table,
         "size": True,  # a square, if nothing else
@@ -250,5 +251,5 @@ def _hidden(params, found, seen, told):
         "mean_before_norm": True,
     }
     return ", ".join(
-        f"{LABELS[field]} {getattr(found, field)}" for field, hides in hidden.items() if hides and field not in told
+        f"{LABELS[field]} {getattr(found, field)}" for field, hides in hidden.items() if hides and field not in overrides
     )

@@ -88,9 +88,12 @@ class Said:
             params = params | {"pos_embed": 2 * params["pos_embed"]}
         return params
 
-    def config(self, params, told):
-        """(config, notes) of these parameters. Raises ValueError where they are of another model.   told: see `load`"""
-        fields = self.fields | _of_shapes(params, self.fields | told) | told
+    def config(self, params, overrides):
+        """(config, notes) of these parameters.   overrides: see `load`
+
+        Raises ValueError where they are of another model.
+        """
+        fields = self.fields | _of_shapes(params, self.fields | overrides) | overrides
         blocks = len(params["blocks"])
         try:
             found = made(MViTConfig(), fields)

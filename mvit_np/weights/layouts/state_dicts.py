@@ -97,18 +97,18 @@ def from_params(params, config, layout, split=None):
 
 def hints(tensors, layout):
     """What a layout says of a config beyond shapes: {field: value}."""
-    tensors, told = quirks.without_prefix(tensors), {}
+    tensors, fields = quirks.without_prefix(tensors), {}
     cube = tensors.get(names.to_theirs(layout, "patch_embed.w")[0])
     if cube is not None and cube.ndim == 4:
-        told["frames"] = 1
+        fields["frames"] = 1
     if layout in ("pytorchvideo", "torchvision", "timm"):
-        told["mean_before_norm"] = False
+        fields["mean_before_norm"] = False
     if layout == "timm":
-        told["depths"] = quirks.stage_depths(tensors)
-        told |= {"residual_pooling": "all"} if "cls_token" in tensors else {}
+        fields["depths"] = quirks.stage_depths(tensors)
+        fields |= {"residual_pooling": "all"} if "cls_token" in tensors else {}
     if layout == "timm_hiera":
-        told |= dict(stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s", mean_before_norm=True)
-    return told
+        fields |= dict(stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s", mean_before_norm=True)
+    return fields
 
 
 def _of_family(config, layout):
