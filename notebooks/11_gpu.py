@@ -704,7 +704,7 @@ calls = list(strided_batches(left, right, out))
 for *sides, sizes, count_ in calls:
     print(f"{count_} products; in cuBLAS's order {sizes[0]} rows, {sizes[1]} columns, sums of {sizes[2]}")
     for name, side in zip("BAC", sides, strict=True):
-        print(f"  {name}: from number {side.start}, leading {side.leading:2}, apart {side.apart:2}, flip {side.flip}")
+        print(f"  {name}: from number {side.start}, leading {side.leading:2}, apart {side.batch_stride:2}, flip {side.flip}")
 
 
 # %%
@@ -724,7 +724,7 @@ def draw_heads(axes, lists, leading, apart, heads=2, d=4):
 
 # %%
 figure, axes = plt.subplots(figsize=(8.5, 1.9), layout="constrained")
-draw_heads(axes, q.shape[1:], calls[0][1].leading, calls[0][1].apart)
+draw_heads(axes, q.shape[1:], calls[0][1].leading, calls[0][1].batch_stride)
 axes.set_title("q in memory: two matrices, blue and orange, of 3 rows each, without moving a number", loc="left", fontsize=11)
 plt.show()
 
@@ -737,7 +737,7 @@ plt.show()
 # %%
 def at(side, z, row, column):
     """The place in memory of a number of the z-th matrix; columns first, unless it is to be flipped."""
-    return side.start + z * side.apart + (row * side.leading + column if side.flip else row + column * side.leading)
+    return side.start + z * side.batch_stride + (row * side.leading + column if side.flip else row + column * side.leading)
 
 
 def gemm_loops(memory_b, memory_a, memory_c, b, a, c, sizes, count):
@@ -764,7 +764,7 @@ def matrices(side, rows, columns, count):
     x, size = side.array.hidden, side.array.itemsize
     down, right = (side.leading, 1) if side.flip else (1, side.leading)
     found = {"version": 3, "typestr": x.dtype.str, "data": (x.ctypes.data + side.start * size, False)}
-    found |= {"shape": (count, rows, columns), "strides": (side.apart * size, down * size, right * size)}
+    found |= {"shape": (count, rows, columns), "strides": (side.batch_stride * size, down * size, right * size)}
     return np.asarray(SimpleNamespace(__array_interface__=found))
 
 

@@ -29,7 +29,7 @@ class GccTools:
         arrays = {id(x): self._host(x) for x in args if not isinstance(x, (int, float, np.ndarray))}
         given = [arrays.get(id(x), x) for x in args]
         for array in arrays.values():  # or its parts are, where the kernel is told how far they lie apart
-            parts = array[0] if kernel.apart and array.ndim > 1 and array.shape[0] else array
+            parts = array[0] if kernel.clip_stride and array.ndim > 1 and array.shape[0] else array
             assert parts.flags.c_contiguous, f"{kernel.name}: strides {array.strides} of {array.shape}"
         passed = [x.ctypes.data_as(ctypes.c_void_p) if id(a) in arrays else _by_value(x) for a, x in zip(args, given)]
         compiled = _compiled(kernel, names)
@@ -63,7 +63,7 @@ class GccTools:
         stored = (columns, rows) if side.flip else (rows, columns)
         assert side.leading >= max(1, stored[0]), "cuBLAS: the leading dimension is at least the number of rows"
         size = host.itemsize
-        strides = (side.apart * size, size, side.leading * size)
+        strides = (side.batch_stride * size, size, side.leading * size)
         view = np.lib.stride_tricks.as_strided(_at(host, side.start), (count, *stored), strides)
         return view.swapaxes(1, 2) if side.flip else view
 

@@ -41,7 +41,10 @@ class Handle:
         _check("cublasSetWorkspace", self._library.cublasSetWorkspace_v2(self._handle, *place))  # the stream resets it
 
     def gemm(self, b, a, out, sizes, count, add, compute):
-        """out = a b for each matrix of the batch.   b, a, out: (pointer, type, flip, leading, apart)   sizes: (K, I, J)"""
+        """out = a b for each matrix of the batch.
+
+        b, a, out: (pointer, type, flip, leading, batch_stride)   sizes: (K, I, J)
+        """
         one, kept = ctypes.byref(_ONE[compute]), ctypes.byref((_ONE if add else _ZERO)[compute])
         matrices = [(side[0], side[1], side[3], side[4]) for side in (b, a, out)]
         status = self._gemm(

@@ -17,7 +17,7 @@ class Side(NamedTuple):
     start: int  # numbers from the array's first to the first matrix
     flip: bool  # whether it is to be transposed, as cuBLAS sees it
     leading: int  # numbers from one row (or column) to the next
-    apart: int  # numbers from one matrix of the batch to the next
+    batch_stride: int  # numbers from one matrix of the batch to the next
 
 
 def strided_batches(a, b, out):
@@ -38,11 +38,11 @@ def strided_batches(a, b, out):
     steps = [_steps(x, shape) for x in (b, a, out)]
     axes = _merged(shape, list(zip(*steps)))
     longest = max(range(len(axes)), key=lambda n: axes[n][0], default=None)
-    count, apart = axes.pop(longest) if axes else (1, (0, 0, 0))
+    count, batch_strides = axes.pop(longest) if axes else (1, (0, 0, 0))
     for place in itertools.product(*(range(n) for n, _ in axes)):
         starts = [sum(at * step[side] for at, (_, step) in zip(place, axes)) for side in range(3)]
         orders = (b_order, a_order, (False, leading))
-        sides = [Side(x, start, *order, d) for x, start, order, d in zip((b, a, out), starts, orders, apart)]
+        sides = [Side(x, start, *order, d) for x, start, order, d in zip((b, a, out), starts, orders, batch_strides)]
         yield *sides, (k, i, j), count
 
 

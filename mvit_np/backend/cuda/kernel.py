@@ -62,11 +62,11 @@ DEVICE void put(T* to, T value) {{ *to = value; }}
 DEVICE void put(bf16* to, T value) {{ *to = to_bf16((float)value); }}
 #define SHARERS (0xffffffffu >> (32 - LANES) << (threadIdx.x % 32 / LANES * LANES))  // those of a warp that share a job
 DEVICE T sum_lanes(T value) {{
-    for (int apart = LANES / 2; apart; apart /= 2) value += __shfl_xor_sync(SHARERS, value, apart);
+    for (int offset = LANES / 2; offset; offset /= 2) value += __shfl_xor_sync(SHARERS, value, offset);
     return value;
 }}
 DEVICE T max_lanes(T value) {{
-    for (int apart = LANES / 2; apart; apart /= 2) value = fmax(value, __shfl_xor_sync(SHARERS, value, apart));
+    for (int offset = LANES / 2; offset; offset /= 2) value = fmax(value, __shfl_xor_sync(SHARERS, value, offset));
     return value;
 }}
 {helpers}
@@ -117,14 +117,14 @@ class Kernel:
     body: str
     lanes: int = 1
     helpers: str = ""  # types, and C functions that begin with DEVICE
-    apart: bool = False  # whether it is told how far the first axis' parts of an array lie apart
+    clip_stride: bool = False  # whether it takes the numbers from one clip of an array to the next
 
     def __call__(self, like, jobs, *args, **names):
         """Run all jobs where the array `like` lives, in its dtype; `names` are defined when it is compiled.
 
         Raises ValueError for an array whose numbers do not lie in order.
         """
-        if not self.apart:
+        if not self.clip_stride:
             _check_order(self.name, args)
         large = any(getattr(x, "size", 0) >= LARGE for x in args)
         names = {"Int": "long long" if large else "int", "number": TYPES[str(like.dtype)], **names}

@@ -18,10 +18,10 @@ PLACE = """
 
 FORWARD = Kernel(
     "depthwise_conv",
-    "const T* x, const T* filters, T* y, long long apart",
+    "const T* x, const T* filters, T* y, long long clip_stride",
     PLACE.format("OUT_")
     + """
-        const T* from = x + clip * apart + c;
+        const T* from = x + clip * clip_stride + c;
         T sum = 0;
         for (int a = 0; a < KT; a++) {
             const int ct = t * ST + a - PT;
@@ -38,7 +38,7 @@ FORWARD = Kernel(
         }
         y[i] = sum;
     """,
-    apart=True,
+    clip_stride=True,
 )
 
 CELLS = Kernel(
@@ -68,7 +68,7 @@ CELLS = Kernel(
 
 FILTERS = Kernel(
     "depthwise_conv_dw",
-    "const T* x, const T* dy, T* sums, long long apart, long long outputs",
+    "const T* x, const T* dy, T* sums, long long clip_stride, long long outputs",
     """
         const int c = i % C;
         T sum[KT * KH * KW];
@@ -79,7 +79,7 @@ FILTERS = Kernel(
             const int w = place % OUT_W; place /= OUT_W;
             const int h = place % OUT_H; place /= OUT_H;
             const int t = place % OUT_T;
-            const T *from = x + (place / OUT_T) * apart + c, up = dy[o * C + c];
+            const T *from = x + (place / OUT_T) * clip_stride + c, up = dy[o * C + c];
             UNROLL
             for (int a = 0; a < KT; a++) {
                 const int ct = t * ST + a - PT;
@@ -98,7 +98,7 @@ FILTERS = Kernel(
         UNROLL
         for (int tap = 0; tap < KT * KH * KW; tap++) sums[(i / C * (KT * KH * KW) + tap) * C + c] = sum[tap];
     """,
-    apart=True,
+    clip_stride=True,
 )
 
 
