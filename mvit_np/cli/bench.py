@@ -12,7 +12,7 @@ from ..backend.plain_text import plain
 from ..backend.precision import PRECISIONS
 from ..model.text_table import aligned, wrapped
 from .arguments import count, place
-from .bench_files import check_places, picture, read, write
+from .bench_files import check_targets, picture, read, write
 
 DEFAULT, WIDTH = "mvit_b_16x4", 80  # characters
 ON_DEVICE = ("precision", "only", "go_on")
@@ -77,7 +77,7 @@ def _check(arguments):
         raise ValueError("--from says what numbers a page is of: give --page FILE too")
     if arguments.figure and not arguments.scaling:
         raise ValueError("--figure draws a scaling run: give --scaling too")
-    check_places(arguments)
+    check_targets(arguments)
 
 
 def _spelled(name):
@@ -193,7 +193,7 @@ def _check_device(arguments):
         raise ValueError("--from says what numbers a page is of: give --page FILE too")
     if arguments.go_on and not (arguments.json or arguments.page):
         raise ValueError("--go-on keeps what a file of numbers has: give --json FILE or --page FILE too")
-    check_places(arguments)
+    check_targets(arguments)
 
 
 def _parts(arguments, against):

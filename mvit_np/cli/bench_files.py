@@ -12,20 +12,20 @@ from ..backend.plain_text import plain
 PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'  # in a page, and in a file of numbers
 
 
-def check_places(arguments):
+def check_targets(arguments):
     """Before minutes of measuring: raise ValueError where a file that is to be written is read too, or is somebody else's."""
-    places = list(_places(arguments))
-    names = [path for path, _ in places]
+    targets = list(_targets(arguments))
+    names = [path for path, _ in targets]
     if twice := [path for path in names if names.count(path) > 1]:
         raise ValueError(f"each file has a name of its own, and two are called {twice[0]}: give one of them another name")
     check_not_read(names, [arguments.source] if arguments.source else [])
-    for path, ours in places:
+    for path, ours in targets:
         check_free(path, ours)
     for path in filter(None, (arguments.json, arguments.figure, arguments.page)):
         make_folder(Path(path).parent)
 
 
-def _places(arguments):
+def _targets(arguments):
     """(path, whether a file there is ours, as a function) of each file that is written."""
     from ..studies.bench.page import FIGURE
 

@@ -66,7 +66,7 @@ def _one(name, others, folder):
     from ..train.demo import totals, vit_beside
 
     config = preset(name)
-    figures = [Path(folder, f"{name}_{kind}.png") for kind in FIGURES] if folder else []
+    figures = [Path(folder, f"{name}_{figure}.png") for figure in FIGURES] if folder else []
     for path in figures:
         check_free(path, is_drawn_here)
     beside = f"\n\n{comparison(name, others)}" if others else ""

@@ -1,4 +1,4 @@
-"""How an answer differs from the right one, in words: kind, shape, numbers, dtype."""
+"""How an answer differs from the right one, in words: type, shape, numbers, dtype."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def _of_values(came, expected, tolerance):
         return None
     gap = np.abs(np.where(np.isfinite(came), came, np.inf) - expected)
     worst = np.unravel_index(gap.argmax(), gap.shape)
-    place = ", ".join(map(str, worst))
+    index = ", ".join(map(str, worst))
     wrong = int((~close).sum())
     return (
-        f"is off in {wrong} of {close.size} places, most at [{place}]: {came[worst]:.6g} where {expected[worst]:.6g} is "
+        f"is off in {wrong} of {close.size} places, most at [{index}]: {came[worst]:.6g} where {expected[worst]:.6g} is "
         f"right{_pattern(came, expected, tolerance)}"
     )
 

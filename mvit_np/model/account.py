@@ -61,8 +61,8 @@ def account(p) -> Costs:
 def _embed(spec):
     cube, tokens = math.prod(spec.kernel) * spec.channels, math.prod(spec.thw)
     t, h, w = spec.thw_sequence
-    places = {"separate": h * w + t + spec.cls, "space": h * w + spec.cls, "joint": t * h * w + spec.cls}
-    params = spec.dim * (cube + 1 + spec.cls + places.get(spec.positions, 0))
+    rows = {"separate": h * w + t + spec.cls, "space": h * w + spec.cls, "joint": t * h * w + spec.cls}
+    params = spec.dim * (cube + 1 + spec.cls + rows.get(spec.positions, 0))
     pixels = math.prod(spec.thw_in) * spec.channels
     return Cost("embedding", None, params, tokens * cube * spec.dim, FLOAT32_BYTES * pixels, 0)
 

@@ -61,7 +61,7 @@ def _spread(both, unit):
 
 
 def _dots(axes, blocks, colour):
-    places = np.concatenate([np.full(len(heads), index) for index, heads in enumerate(blocks, 1)])
+    x = np.concatenate([np.full(len(heads), index) for index, heads in enumerate(blocks, 1)])
     axes.plot(range(1, len(blocks) + 1), [heads.mean() for heads in blocks], color=colour, linewidth=2)
     look = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.8, "alpha": 0.75}
-    axes.plot(places, np.concatenate(blocks), "o", color=colour, label="a head", **look)
+    axes.plot(x, np.concatenate(blocks), "o", color=colour, label="a head", **look)

@@ -41,6 +41,6 @@ def _least_known(figure, names, right, examples):
     axes.set_axis_off()
     worst = [index for index in np.argsort(right, kind="stable") if examples[index]][:8]
     for line, index in enumerate(worst):
-        place = 0.95 - 0.12 * line
-        axes.text(0, place, names[index], fontsize=BODY, color=INK)
-        axes.text(1, place, f"{right[index]:.0%}".replace("%", " %"), fontsize=BODY, color=GREY, ha="right")
+        height = 0.95 - 0.12 * line
+        axes.text(0, height, names[index], fontsize=BODY, color=INK)
+        axes.text(1, height, f"{right[index]:.0%}".replace("%", " %"), fontsize=BODY, color=GREY, ha="right")

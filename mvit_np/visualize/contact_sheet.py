@@ -82,14 +82,14 @@ def _several(count, noun):
 def _classes(figure, top, bottom, height):
     """A line a class: its name, a bar of its probability and the number."""
     names, values = [spelled(name, 40) for name, _ in top], [value for _, value in top]
-    left, places = EDGE + LETTER * max(map(len, names)), range(len(top))
+    left, rows = EDGE + LETTER * max(map(len, names)), range(len(top))
     axes = panel(figure, left + 0.15, bottom, WIDTH - BAR - left - 0.15, height)
-    axes.barh(places, [1] * len(top), color=PALE, height=0.62)
-    axes.barh(places, values, color=[BLUE] + [SKY] * (len(top) - 1), height=0.62)
-    for place, name, value in zip(places, names, values):
-        look = {"fontsize": BODY, "color": INK, "va": "center", "weight": "bold" if place == 0 else "normal"}
-        axes.text(-0.012, place, name, ha="right", **look)
-        axes.text(1.012, place, percent(value, 1), ha="left", **look)
+    axes.barh(rows, [1] * len(top), color=PALE, height=0.62)
+    axes.barh(rows, values, color=[BLUE] + [SKY] * (len(top) - 1), height=0.62)
+    for row, name, value in zip(rows, names, values):
+        look = {"fontsize": BODY, "color": INK, "va": "center", "weight": "bold" if row == 0 else "normal"}
+        axes.text(-0.012, row, name, ha="right", **look)
+        axes.text(1.012, row, percent(value, 1), ha="left", **look)
     axes.set(xlim=(0, 1), ylim=(len(top) - 0.5, -0.5))
     axes.set_axis_off()
 

@@ -118,13 +118,13 @@ def _sums(model):
 
 
 def _bars(axes, model, factor, width):
-    for place, stage in enumerate(model.stages.values()):
+    for x, stage in enumerate(model.stages.values()):
         height = 0
         for part, macs in stage.items():
-            axes.bar(place, macs / factor, width, bottom=height, color=PARTS[part])
+            axes.bar(x, macs / factor, width, bottom=height, color=PARTS[part])
             height += macs / factor
         look = {"fontsize": SMALL, "color": INK, "ha": "center"}
-        axes.annotate(rounded(height), (place, height), (0, 4), textcoords="offset points", **look)
+        axes.annotate(rounded(height), (x, height), (0, 4), textcoords="offset points", **look)
 
 
 def _frame(axes, model, unit):

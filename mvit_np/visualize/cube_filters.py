@@ -69,8 +69,8 @@ def _filter(axes, weights, channel, left, top, width, high):
     pictures = 0.5 + colours / (2 * max(abs(colours).max(), 1e-30))
     for number, picture in enumerate(pictures):
         upper = top - number * (high + GAP)
-        shown, place = picture if picture.shape[-1] == 3 else picture[..., 0], (left, left + width, upper - high, upper)
-        axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto", extent=place)
+        shown, extent = picture if picture.shape[-1] == 3 else picture[..., 0], (left, left + width, upper - high, upper)
+        axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto", extent=extent)
         axes.add_patch(Rectangle((left, upper - high), width, high, fill=False, edgecolor=GREY, linewidth=0.5))
     axes.text(left + width / 2, top + 0.055, str(channel), fontsize=SMALL, color=INK, ha="center")
 

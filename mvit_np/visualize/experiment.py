@@ -33,8 +33,8 @@ def experiment_figure(lines, question, about, chance):
     bars = panel(figure, BARS[0], BOTTOM, BARS[1], tall)
     _dots(dots, lines, chance)
     _bars(bars, lines)
-    for place, title in ((MEAN, "mean ± spread"), (PAPER, "paper")):
-        figure.text(place / 12, (BOTTOM + tall + 0.12) / height, title, fontsize=SMALL, color=GREY, va="bottom")
+    for column, title in ((MEAN, "mean ± spread"), (PAPER, "paper")):
+        figure.text(column / 12, (BOTTOM + tall + 0.12) / height, title, fontsize=SMALL, color=GREY, va="bottom")
     for row, line in enumerate(lines):
         y = (BOTTOM + tall - ROW * (row + 0.5)) / height
         figure.text(MEAN / 12, y, _mean(line), fontsize=BODY, color=INK, va="center")
@@ -58,9 +58,9 @@ def _dots(axes, lines, chance):
         low = min(low, 100 * chance)
     for row, line in enumerate(lines):
         axes.axhline(row, color=PALE, linewidth=1, zorder=0)
-        places = [row + SPREAD * (seed - (len(line.accuracies) - 1) / 2) for seed in range(len(line.accuracies))]
+        heights = [row + SPREAD * (seed - (len(line.accuracies) - 1) / 2) for seed in range(len(line.accuracies))]
         values = [100 * share for share in line.accuracies]
-        axes.plot(values, places, "o", color=BLUE, markersize=9, markeredgecolor="white", zorder=3, clip_on=False)
+        axes.plot(values, heights, "o", color=BLUE, markersize=9, markeredgecolor="white", zorder=3, clip_on=False)
         axes.plot([100 * line.mean] * 2, [row - 0.33, row + 0.33], color=VERMILLION, linewidth=3, zorder=2)
     axes.set_xlim(low - margin, min(high + margin, 100 + 0.3 * margin))
     axes.set_xlabel(

@@ -112,9 +112,9 @@ def _before(axes, rows, columns, cell, corner):
     x0, y0 = corner[0] + columns.before * cell, corner[1] - rows.before * cell
     seen = np.outer(rows.lookers(), columns.lookers()) > 0
     shown = [range(-axis.before, axis.cells + axis.after) for axis in (rows, columns)]
-    kinds = {place: _kind(seen, *place) for place in itertools.product(*shown)}
-    for kind, look in LOOKS.items():
-        _squares(axes, (x0, y0), cell, [place for place in kinds if kinds[place] == kind], look)
+    looks = {at: _look(seen, *at) for at in itertools.product(*shown)}
+    for name, look in LOOKS.items():
+        _squares(axes, (x0, y0), cell, [at for at in looks if looks[at] == name], look)
     for (i, j), colour in _coloured(rows, columns):
         x, y = x0 + columns.first(j) * cell, y0 - rows.first(i) * cell
         _window(axes, x, y, columns.k * cell, rows.k * cell, colour)
@@ -132,18 +132,18 @@ def _after(axes, rows, columns, cell, corner):
 
 
 def _coloured(rows, columns):
-    places = [(i, j) for i in range(min(2, rows.outs)) for j in range(min(2, columns.outs))]
-    return list(zip(places, COLOURS))
+    corners = [(i, j) for i in range(min(2, rows.outs)) for j in range(min(2, columns.outs))]
+    return list(zip(corners, COLOURS))
 
 
-def _kind(seen, i, j):
+def _look(seen, i, j):
     if not (0 <= i < seen.shape[0] and 0 <= j < seen.shape[1]):
         return "padding"
     return "seen" if seen[i, j] else "unseen"
 
 
-def _squares(axes, corner, side, places, look):
-    patches = [Rectangle((corner[0] + j * side, corner[1] - (i + 1) * side), side, side) for i, j in places]
+def _squares(axes, corner, side, cells, look):
+    patches = [Rectangle((corner[0] + j * side, corner[1] - (i + 1) * side), side, side) for i, j in cells]
     axes.add_collection(PatchCollection(patches, edgecolor=GREY, linewidth=0.7, **look), autolim=False)
 
 

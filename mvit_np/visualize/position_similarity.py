@@ -97,8 +97,8 @@ def _space(figure, space):
 
 
 def _tile(axes, similar, left, bottom, width, height):
-    place = (left, left + width, bottom, bottom + height)
-    axes.imshow(similar, cmap=CMAP, vmin=-1, vmax=1, interpolation="nearest", aspect="auto", extent=place)
+    extent = (left, left + width, bottom, bottom + height)
+    axes.imshow(similar, cmap=CMAP, vmin=-1, vmax=1, interpolation="nearest", aspect="auto", extent=extent)
     axes.add_patch(Rectangle((left, bottom), width, height, fill=False, edgecolor=GREY, linewidth=0.5))
 
 

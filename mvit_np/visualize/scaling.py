@@ -9,7 +9,7 @@ from .style import BLUE, GREY, INK, SMALL, VERMILLION, WIDTH, fold, new_figure, 
 HEIGHT = 9.0  # inches
 PLACES = {"frames": 0.95, "size": 7.0}  # inches from the left
 WIDE, TALL, LOW, HIGH = 4.6, 2.7, 0.95, 4.75  # of each panel; the bottoms of the two rows
-KINDS = {"step": (VERMILLION, "training step", 3), "forward": (BLUE, "forward pass", 1)}  # colour, name, macs in the model's
+MODES = {"step": (VERMILLION, "training step", 3), "forward": (BLUE, "forward pass", 1)}  # colour, name, macs in the model's
 AXES = {"frames": "frames", "size": "pixels a side"}
 
 
@@ -43,13 +43,13 @@ def scaling_figure(scaling, flops_per_s):
 
 def _message(points):
     first, last = points["frames"][0], points["frames"][-1]
-    kind = "step" if "step" in first else "forward"
+    mode = "step" if "step" in first else "forward"
     macs, time, memory = (
         fold(last_value / first_value)
         for last_value, first_value in (
             (last["macs"], first["macs"]),
-            (last[kind]["median_s"], first[kind]["median_s"]),
-            (last[kind]["peak_bytes"], first[kind]["peak_bytes"]),
+            (last[mode]["median_s"], first[mode]["median_s"]),
+            (last[mode]["peak_bytes"], first[mode]["peak_bytes"]),
         )
     )
     return f"{first['frames']} to {last['frames']} frames: {macs} × the multiply-adds, {time} × the time, {memory} × the memory"
@@ -75,21 +75,21 @@ def _panel(figure, left, bottom, title, points, axis):
 
 
 def _time(axes, points, axis, flops_per_s):
-    for kind, (colour, name, factor) in _present(points):
-        _line(axes, points, axis, [p[kind]["median_s"] for p in points], colour, name)
+    for mode, (colour, name, factor) in _present(points):
+        _line(axes, points, axis, [p[mode]["median_s"] for p in points], colour, name)
         counted = [2 * factor * p["macs"] / flops_per_s for p in points]
         _line(axes, points, axis, counted, colour, f"counted, of a {name}", "--")
 
 
 def _memory(axes, points, axis, _):
-    for kind, (colour, name, _) in _present(points):
-        _line(axes, points, axis, [p[kind]["peak_bytes"] / 1e9 for p in points], colour, name)
-        if kind == "step":
+    for mode, (colour, name, _) in _present(points):
+        _line(axes, points, axis, [p[mode]["peak_bytes"] / 1e9 for p in points], colour, name)
+        if mode == "step":
             _line(axes, points, axis, [p["kept_bytes"] / 1e9 for p in points], colour, "", "--")
 
 
 def _present(points):
-    return [(kind, style) for kind, style in KINDS.items() if kind in points[0]]
+    return [(mode, style) for mode, style in MODES.items() if mode in points[0]]
 
 
 def _line(axes, points, axis, values, colour, name, style="o-"):

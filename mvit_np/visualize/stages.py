@@ -178,10 +178,10 @@ def _lines(axes, models, series, ha):
 
 def _baseline(axes, model, values, count, last):
     """The other model's stages, spread over the same width; a ViT has one and thus a level line."""
-    places = [-REACH, *np.linspace(0, count, len(values) + 1), count + REACH]
-    axes.plot(places, [values[0], values[0], *values, values[-1]], "--", color=model.colour, linewidth=2)
+    x = [-REACH, *np.linspace(0, count, len(values) + 1), count + REACH]
+    axes.plot(x, [values[0], values[0], *values, values[-1]], "--", color=model.colour, linewidth=2)
     style = {"fontsize": SMALL, "weight": "bold", "color": model.colour, "va": "center"}
-    axes.annotate(f"{model.name} {last}", (places[-1], values[-1]), (6, 0), textcoords="offset points", **style)
+    axes.annotate(f"{model.name} {last}", (x[-1], values[-1]), (6, 0), textcoords="offset points", **style)
 
 
 def _number(axes, x, y, text, colour, ha):

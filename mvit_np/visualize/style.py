@@ -134,14 +134,14 @@ def _quiet_about_fonts():
         logger.setLevel(level)
 
 
-def _marked(kind):
+def _marked(suffix):
     """Options of `savefig` for a format, with the words by which we know our own pictures again."""
     words = DRAWN.decode()
-    if kind in ("jpg", "jpeg"):
-        return {"format": kind, "pil_kwargs": {"comment": words}}
-    field = {"png": "Software", "svg": "Creator", "pdf": "Creator"}.get(kind)
+    if suffix in ("jpg", "jpeg"):
+        return {"format": suffix, "pil_kwargs": {"comment": words}}
+    field = {"png": "Software", "svg": "Creator", "pdf": "Creator"}.get(suffix)
     by = f"{words}, with Matplotlib {matplotlib.__version__}"
-    return {"format": kind, "metadata": {field: by} if field else None}
+    return {"format": suffix, "metadata": {field: by} if field else None}
 
 
 def spelled(text, length):

@@ -67,31 +67,31 @@ def _panel(figure, left, width, title, x=None):
 
 
 def _loss(axes, rows, x, chance):
-    places, loss = _column(rows, x), _column(rows, "loss")
+    at, loss = _column(rows, x), _column(rows, "loss")
     guess = -math.log(chance)
-    _curve(axes, places, loss)
+    _curve(axes, at, loss)
     axes.axhline(guess, color=GREY, linestyle="--", linewidth=1.5)
     axes.set_ylim(0, 1.25 * max(guess, np.quantile(loss, 0.99)))
-    axes.set_xlim(0, 1.02 * places[-1])
+    axes.set_xlim(0, 1.02 * at[-1])
     _note(axes, 0.98, guess, f"guessing: {guess:.2f}", GREY)
 
 
 def _accuracy(axes, rows, x, chance):
-    places, tests = _column(rows, x), [row for row in rows if row.get("test_accuracy") is not None]
-    _curve(axes, places, _column(rows, "accuracy"), "training clips")
+    at, tests = _column(rows, x), [row for row in rows if row.get("test_accuracy") is not None]
+    _curve(axes, at, _column(rows, "accuracy"), "training clips")
     style = {"color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2, "clip_on": False}
     axes.plot(_column(tests, x), _column(tests, "test_accuracy"), "o", label="unseen clips", zorder=4, **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     _note(axes, 0.98, chance, f"guessing: {percent(chance)}", GREY)
     _shares(axes)
-    axes.set_xlim(0, 1.02 * places[-1])
+    axes.set_xlim(0, 1.02 * at[-1])
     axes.legend(loc="lower right", fontsize=SMALL, frameon=False, labelcolor=INK)
 
 
 def _order(axes, summary, chance):
     shares = summary["test_accuracy"], summary["shuffled_accuracy"]
     axes.bar((0, 1), shares, 0.66, color=(GREEN, VERMILLION))
-    for place, share in enumerate(shares):
+    for at, share in enumerate(shares):
         inside = share > 0.15
         style = {
             "fontsize": 14,
@@ -100,7 +100,7 @@ def _order(axes, summary, chance):
             "va": "top" if inside else "bottom",
         }
         shift = (0, -6 if inside else 6)
-        axes.annotate(_whole_percent(share), (place, share), shift, textcoords="offset points", ha="center", **style)
+        axes.annotate(_whole_percent(share), (at, share), shift, textcoords="offset points", ha="center", **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     axes.set_xticks((0, 1), ("frames\nin order", "frames\nshuffled"), fontsize=BODY)
     axes.tick_params(axis="x", length=0)

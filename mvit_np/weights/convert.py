@@ -97,13 +97,13 @@ def _write(target, params, config, about, to, split):
 
 
 def _target(target, to):
-    """The kind of target, which its suffix has to fit."""
-    kinds = {suffix: kind for kind, suffix in OWN.items()}
-    if to is None and target.suffix not in kinds:
+    """The layout of the target, which its suffix has to fit."""
+    by_suffix = {suffix: layout for layout, suffix in OWN.items()}
+    if to is None and target.suffix not in by_suffix:
         raise ValueError(
-            f"a target's suffix says its layout if it is {' or '.join(kinds)}; came {target.name}: give --to (to=)"
+            f"a target's suffix says its layout if it is {' or '.join(by_suffix)}; came {target.name}: give --to (to=)"
         )
-    to = to or kinds[target.suffix]
+    to = to or by_suffix[target.suffix]
     if to not in (*OWN, *LAYOUTS):
         raise ValueError(f"a target is one of {', '.join((*OWN, *LAYOUTS))}; came {to!r}: pick one")
     suffixes = (OWN[to],) if to in OWN else (*files.TORCH, ".safetensors")

@@ -72,16 +72,16 @@ def _on_grid(params, image, video):
 
 def _positions(given, image, embed):
     """Absolute tables of the video model: every frame's are the picture's."""
-    place, row = _picture(given, image)
-    place = np.zeros((embed.thw[1] * embed.thw[2], embed.dim), np.float32) if place is None else place
-    row = np.zeros_like(place[0]) if row is None else row
+    spatial, cls = _picture(given, image)
+    spatial = np.zeros((embed.thw[1] * embed.thw[2], embed.dim), np.float32) if spatial is None else spatial
+    cls = np.zeros_like(spatial[0]) if cls is None else cls
     if embed.positions == "joint":
-        frames = np.tile(place, (embed.thw[0], 1))
-        return {"pos_embed": np.concatenate([row[None], frames]) if embed.cls else frames}
+        frames = np.tile(spatial, (embed.thw[0], 1))
+        return {"pos_embed": np.concatenate([cls[None], frames]) if embed.cls else frames}
     if embed.positions not in ("separate", "space"):
         return {}
-    temporal = np.zeros((embed.thw[0], embed.dim), place.dtype)
-    return {"pos_embed_spatial": place, "pos_embed_temporal": temporal, "pos_embed_class": row}
+    temporal = np.zeros((embed.thw[0], embed.dim), spatial.dtype)
+    return {"pos_embed_spatial": spatial, "pos_embed_temporal": temporal, "pos_embed_class": cls}
 
 
 def _picture(given, image):
@@ -89,10 +89,10 @@ def _picture(given, image):
     if image.positions == "joint":
         table = given["pos_embed"]
         return table[image.cls_token :], (table[0] if image.cls_token else None)
-    place = given.get("pos_embed_spatial")
+    spatial = given.get("pos_embed_spatial")
     if image.positions == "separate":
-        place = place + given["pos_embed_temporal"]
-    return place, given.get("pos_embed_class")
+        spatial = spatial + given["pos_embed_temporal"]
+    return spatial, given.get("pos_embed_class")
 
 
 def _drawn(paths, wanted, rng):

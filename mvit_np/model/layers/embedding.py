@@ -17,10 +17,10 @@ def embed(params, clip, spec):
     cls = params.get("cls_token")
 
     if spec.positions in ("separate", "space"):
-        place = params["pos_embed_spatial"]
+        table = params["pos_embed_spatial"]
         if spec.positions == "separate":
-            place = add(place, reshape(params["pos_embed_temporal"], (t, 1, d)))
-        x = add(reshape(x, (batch, t, h * w, d)), place)
+            table = add(table, reshape(params["pos_embed_temporal"], (t, 1, d)))
+        x = add(reshape(x, (batch, t, h * w, d)), table)
         cls = add(cls, params["pos_embed_class"]) if spec.cls else None
 
     x = reshape(x, (batch, t * h * w, d))

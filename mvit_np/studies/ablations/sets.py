@@ -46,8 +46,8 @@ def _framed(data):
 
 def _thinned(street, every):
     """Some of the street's clips, each in all the four ways that follow one another in the set."""
-    places = np.arange(len(street)).reshape(4, -1)[:, ::every].ravel()
-    return street.clips[places], street.labels[places]
+    kept = np.arange(len(street)).reshape(4, -1)[:, ::every].ravel()
+    return street.clips[kept], street.labels[kept]
 
 
 def _joined(street, digits):

@@ -45,9 +45,9 @@ class Workload:
     def title(self):
         """mvit_b_16x4 step, batch 4, checkpointed"""
         sizes = [f"{self.frames} frames"] * bool(self.frames) + [f"{self.size} px"] * bool(self.size)
-        kinds = [f"batch {self.batch}"] * (self.batch > 1) + ["checkpointed"] * self.checkpoint
-        kinds += [self.dtype] * (self.dtype != "float32")
-        return ", ".join([f"{self.preset} {self.mode}", *sizes, *kinds])
+        settings = [f"batch {self.batch}"] * (self.batch > 1) + ["checkpointed"] * self.checkpoint
+        settings += [self.dtype] * (self.dtype != "float32")
+        return ", ".join([f"{self.preset} {self.mode}", *sizes, *settings])
 
 
 def parameters(workload):

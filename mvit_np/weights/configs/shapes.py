@@ -118,13 +118,13 @@ def _heads(blocks, widths, seen):
 
 def _positions(params):
     tables = {"pos_embed_temporal": "separate", "pos_embed_spatial": "space", "pos_embed": "joint"}
-    kinds = [kind for table, kind in tables.items() if table in params]
+    absolute = [positions for table, positions in tables.items() if table in params]
     first = params["blocks"][0]["attn"]
-    if "rel_pos_h" in first and kinds:
+    if "rel_pos_h" in first and absolute:
         raise ValueError("a model has absolute or relative positions; these parameters have both: take another checkpoint")
     if "rel_pos_h" in first:
         return {"positions": "relative", "relative_time": "rel_pos_t" in first}
-    return {"positions": kinds[0] if kinds else "none"}
+    return {"positions": absolute[0] if absolute else "none"}
 
 
 def _kernels(blocks, which):

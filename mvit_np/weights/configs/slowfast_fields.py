@@ -1,4 +1,4 @@
-"""The fields of SlowFast's config that a model depends on: their kinds, and what they are where a config leaves them out.
+"""The fields of SlowFast's config that a model depends on: their types, and what they are where a config leaves them out.
 
 `slowfast/config/defaults.py` there; facebookresearch/mvit has the same fields for pictures, with defaults of its own.
 """
@@ -13,7 +13,7 @@ MAX_NUMBER = 1 << 31
 MAX_ROWS = 4096  # of a list
 LITERAL, MAX_LITERAL = tuple("([0123456789.-"), 1000  # how a value written as Python's begins, and the most letters it has
 
-FIELDS = {  # name: (kind, default)
+FIELDS = {  # name: (type, default)
     "TRAIN.DATASET": ("word", "kinetics"),
     "DATA.NUM_FRAMES": ("count", 8),
     "DATA.SAMPLING_RATE": ("number", 8),
@@ -80,12 +80,12 @@ OF_PICTURES = {  # facebookresearch/mvit
 
 
 def read(cfg):
-    """{name: value} of all `FIELDS`, checked. Raises ValueError for a value of another kind."""
+    """{name: value} of all `FIELDS`, checked. Raises ValueError for a value of another type."""
     defaults = OF_PICTURES if _is_of_pictures(cfg["MVIT"]) else {}
     said = {}
-    for name, (kind, default) in FIELDS.items():
+    for name, (type_name, default) in FIELDS.items():
         said[name] = value = _decoded(_found(cfg, name.split("."), defaults.get(name, default)))
-        words, fits = KINDS[kind]
+        words, fits = TYPES[type_name]
         if not fits(value):
             raise ValueError(f"{name} is {plain(repr(value))[:80]}, which is not {words}")
     return said
@@ -137,7 +137,7 @@ def _is_row(value):
     return _is_list(value, _is_number) and all(map(_is_count, value[:1]))
 
 
-KINDS = {
+TYPES = {
     "switch": ("True or False", lambda value: isinstance(value, bool)),
     "word": ("a word", lambda value: isinstance(value, str)),
     "number": ("a number", _is_number),

@@ -97,8 +97,8 @@ def _wide_fields(extra, *fields):
     """The fields, those that did not fit 32 bits from the extra field (record 1, in the same order)."""
     wide, at = [], 0
     while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, at)
-        if kind == 1:
+        record, length = struct.unpack_from("<HH", extra, at)
+        if record == 1:
             wide = list(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))
         at += 4 + length
     if sum(field == IN_EXTRA for field in fields) > len(wide):

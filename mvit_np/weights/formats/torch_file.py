@@ -90,32 +90,32 @@ def read_legacy(file):
     if version != 1001 or machine.get("little_endian") is not True:
         raise ValueError("its numbers are big-endian, or its version is not 1001: save it again with torch of today")
     tree = load(head, CALLS, partial(_storage, storages))
-    places = _legacy_places(file, head, the(list, load(head)), storages)
+    offsets = _legacy_offsets(file, head, the(list, load(head)), storages)
 
     def raw(key):
-        if key not in places:
+        if key not in offsets:
             raise ValueError(f"its storage {key[:80]!r} is not in the file")
-        file.seek(places[key][0])
-        return np.fromfile(file, np.uint8, places[key][1])
+        file.seek(offsets[key][0])
+        return np.fromfile(file, np.uint8, offsets[key][1])
 
     return _collect(tree, raw, file.seek(0, io.SEEK_END))
 
 
-def _legacy_places(file, head, keys, storages):
+def _legacy_offsets(file, head, keys, storages):
     """{key: (first byte, number of bytes)} of the storages that follow the pickles."""
-    places, at, end = {}, head.tell(), file.seek(0, io.SEEK_END)
+    offsets, at, end = {}, head.tell(), file.seek(0, io.SEEK_END)
     for key in keys:
-        if not isinstance(key, str) or key not in storages or key in places:
+        if not isinstance(key, str) or key not in storages or key in offsets:
             raise ValueError("its list of storages names one twice, or one that no tensor has")
         file.seek(at)
         numel = int.from_bytes(file.read(8), "little", signed=True)
         if numel != storages[key].numel:
             raise ValueError(f"its storage {key[:80]!r} has {numel} elements; the pickle says {storages[key].numel}")
-        places[key] = (at + 8, numel * storages[key].itemsize)
-        at = sum(places[key])
+        offsets[key] = (at + 8, numel * storages[key].itemsize)
+        at = sum(offsets[key])
         if at > end:
             raise ValueError(f"it is cut short in storage {key[:80]!r}: fetch the file again")
-    return places
+    return offsets
 
 
 # ---- what a pickle of torch's may call: functions of the arguments that make records
@@ -123,15 +123,15 @@ def _legacy_places(file, head, keys, storages):
 
 def _storage(storages, pid):
     """The record of a persistent id; the first of each key also goes to `storages`."""
-    word, kind, key, location, numel, view = arguments_of(pid, 5, 6)
-    kind = the(Name, kind).name.split(".")[-1].removesuffix("Storage")
-    if the(str, word) != "storage" or kind not in STORAGES:
-        raise ValueError(f"its pickle refers to something outside that is no storage, or one of unknown dtype ({kind})")
+    word, storage_type, key, location, numel, view = arguments_of(pid, 5, 6)
+    dtype = the(Name, storage_type).name.split(".")[-1].removesuffix("Storage")
+    if the(str, word) != "storage" or dtype not in STORAGES:
+        raise ValueError(f"its pickle refers to something outside that is no storage, or one of unknown dtype ({dtype})")
     _, start, count = (None, 0, numel) if view is None else arguments_of(the(tuple, view), 3, 3)
     _check_counts((numel, start, count))
     if start + count > numel:
         raise ValueError("its pickle has a view of a storage that reaches outside of it")
-    record = Storage(the(str, key), *STORAGES[kind], numel, start, count)
+    record = Storage(the(str, key), *STORAGES[dtype], numel, start, count)
     storages.setdefault(record.key, record)
     return record
 
@@ -159,7 +159,7 @@ def _named(name):
 
 
 CALLS = {
-    **{f"torch.{kind}Storage": None for kind in STORAGES},
+    **{f"torch.{dtype}Storage": None for dtype in STORAGES},
     **{f"torch.{dtype}": None for dtype in DTYPES},
     **dict.fromkeys(("torch.storage.UntypedStorage", "torch.storage.TypedStorage", "torch.per_tensor_affine")),
     "torch.Size": lambda arguments: the(tuple, arguments_of(arguments, 1, 1)[0]),

@@ -28,12 +28,12 @@ def refuse(stranger):
     )
 
 
-def the(kind, value):
+def the(wanted, value):
     """The value, which is a ValueError where it is of another type."""
     if isinstance(value, Stranger):
         refuse(value)
-    if not isinstance(value, kind):
-        raise ValueError(f"its pickle has a {type(value).__name__} where a {kind.__name__} belongs")
+    if not isinstance(value, wanted):
+        raise ValueError(f"its pickle has a {type(value).__name__} where a {wanted.__name__} belongs")
     return value
 
 
@@ -79,7 +79,7 @@ def _aside(what):
     return lambda arguments: Name(what)
 
 
-PATHS = [f"{module}.{kind}Path" for module in ("pathlib", "pathlib._local") for kind in ("Posix", "Windows")]
+PATHS = [f"{module}.{system}Path" for module in ("pathlib", "pathlib._local") for system in ("Posix", "Windows")]
 DICTS = ("yacs.config.CfgNode", "fvcore.common.config.CfgNode")
 PLAIN = {
     **dict.fromkeys(PATHS, _aside("a path")),

@@ -77,12 +77,12 @@ def _ignore(state, argument):
     """Protocol numbers and frames say nothing that matters here."""
 
 
-def _put(state, place):
-    state.memo[len(state.memo) if place is None else place] = state.stack[-1]
+def _put(state, index):
+    state.memo[len(state.memo) if index is None else index] = state.stack[-1]
 
 
-def _get(state, place):
-    state.stack.append(state.memo[place])
+def _get(state, index):
+    state.stack.append(state.memo[index])
 
 
 def _tuple(n):

@@ -9,7 +9,7 @@ import numpy as np
 
 from .torch_file import READABLE, STORAGES
 
-KINDS = {dtype: kind for kind, (dtype, _) in STORAGES.items() if dtype in READABLE and dtype != "bfloat16"}
+STORAGE_TYPES = {dtype: name for name, (dtype, _) in STORAGES.items() if dtype in READABLE and dtype != "bfloat16"}
 ALIGNMENT = 64  # bytes; where torch.load(mmap=True) expects a storage to start
 
 EMPTY_DICT = b"ccollections\nOrderedDict\n)R"
@@ -18,8 +18,8 @@ EMPTY_DICT = b"ccollections\nOrderedDict\n)R"
 def write(file, tensors, metadata, key=None):
     """C-contiguous arrays as a state dict: bare, or under `key` with the metadata (str, int, float, bool, None) beside it."""
     for name, array in tensors.items():
-        if array.dtype.name not in KINDS:
-            raise ValueError(f"{name} is {array.dtype}; a state dict here holds {', '.join(KINDS)}: convert it")
+        if array.dtype.name not in STORAGE_TYPES:
+            raise ValueError(f"{name} is {array.dtype}; a state dict here holds {', '.join(STORAGE_TYPES)}: convert it")
     with zipfile.ZipFile(file, "w") as archive:
         _add(archive, file, "data.pkl", b"\x80\2" + _tree(tensors, metadata, key) + b".")
         _add(archive, file, "byteorder", b"little")
@@ -50,7 +50,7 @@ def _dict(items):
 
 def _tensor(number, array):
     storage = b"(%sctorch\n%sStorage\n%s%s%stQ" % (
-        _text("storage"), KINDS[array.dtype.name].encode(), _text(str(number)), _text("cpu"), _int(array.size)
+        _text("storage"), STORAGE_TYPES[array.dtype.name].encode(), _text(str(number)), _text("cpu"), _int(array.size)
     )  # fmt: skip
     stride = [int(np.prod(array.shape[axis + 1 :])) for axis in range(array.ndim)]
     parts = storage, _int(0), _ints(array.shape), _ints(stride), b"\x89", EMPTY_DICT

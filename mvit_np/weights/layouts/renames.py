@@ -54,10 +54,10 @@ def without_aliases(tensors):
 
 def stage_depths(tensors):
     """Blocks a stage of timm's MViTv2. Raises ValueError where one is missing."""
-    places = {(int(match[1]), int(match[2])) for match in filter(None, map(_STAGED.fullmatch, tensors))}
-    depths = tuple(sum(1 for s, _ in places if s == stage) for stage in range(1 + max((s for s, _ in places), default=-1)))
+    blocks = {(int(match[1]), int(match[2])) for match in filter(None, map(_STAGED.fullmatch, tensors))}
+    depths = tuple(sum(1 for s, _ in blocks if s == stage) for stage in range(1 + max((s for s, _ in blocks), default=-1)))
     for stage, count in enumerate(depths):
-        if absent := [f"stages.{stage}.blocks.{j}" for j in range(max(count, 1)) if (stage, j) not in places]:
+        if absent := [f"stages.{stage}.blocks.{j}" for j in range(max(count, 1)) if (stage, j) not in blocks]:
             raise ValueError(f"blocks are counted without gaps, and {absent[0]} is missing: the file is incomplete")
     return depths
 
@@ -84,8 +84,8 @@ def staged(tensors, config):
 
 def in_stages(name, depths):
     """timm's name of a parameter of a block that is counted through. A block beyond those keeps its name."""
-    places = [f"stages.{stage}.blocks.{place}" for stage, count in enumerate(depths) for place in range(count)]
-    names = {f"blocks.{i}": place for i, place in enumerate(places)}
+    blocks = [f"stages.{i}.blocks.{j}" for i, count in enumerate(depths) for j in range(count)]
+    names = {f"blocks.{i}": name for i, name in enumerate(blocks)}
     return re.sub(r"^blocks\.\d+", lambda match: names.get(match[0], match[0]), name)
 
 

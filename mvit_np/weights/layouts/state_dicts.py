@@ -1,4 +1,4 @@
-"""Public checkpoints of MViT as our parameters, and back: five code bases, their names, axes and quirks."""
+"""Public checkpoints of MViT as our parameters, and back: five code bases, their names, axes and renames."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from ...backend import tree as trees
 from ...backend.plain_text import some
 from ...model.forward import check_params
 from ...model.plan import plan
-from . import arrays, names
-from . import renames as quirks
+from . import arrays, names, renames
 from .limits import check_holds
 
 TITLES = {
@@ -46,7 +45,7 @@ TOGETHER = {
 
 def recognise(tensors):
     """The layout of {name: array}: a key of `TITLES`. Raises ValueError for names of no layout."""
-    found = quirks.without_prefix(tensors)
+    found = renames.without_prefix(tensors)
     for layout, mark in MARKS.items():
         if mark in found:
             return layout
@@ -59,7 +58,7 @@ def to_params(tensors, layout):
 
     Raises ValueError where something is missing, of no use here, or of a shape that no parameter of its kind has.
     """
-    given = quirks.without_prefix(tensors)
+    given = renames.without_prefix(tensors)
     tensors = _READ[layout](given)
     found = {name: names.to_ours(layout, name) for name in tensors}
     if unused := [name for name, known in found.items() if known is None]:
@@ -69,7 +68,7 @@ def to_params(tensors, layout):
     entries = {path: arrays.to_ours(name, tensors[name], kind) for name, (path, kind) in found.items()}
     if missing := [names.to_theirs(layout, path)[0] for path in _missing(entries)]:
         raise ValueError(f"a classifier in {TITLES[layout]} layout also has {_called(missing, given)}: the file is incomplete")
-    return quirks.nested(entries)
+    return renames.nested(entries)
 
 
 def from_params(params, config, layout, split=None):
@@ -91,20 +90,20 @@ def from_params(params, config, layout, split=None):
         name, kind = names.to_theirs(layout, path)
         tensors[name] = arrays.to_theirs(leaf, kind, flat.get(kind, False), bare=layout == "torchvision")
     if layout == "timm":
-        return quirks.staged(tensors, config)
-    return quirks.split(tensors) if splits else tensors
+        return renames.staged(tensors, config)
+    return renames.split(tensors) if splits else tensors
 
 
 def hints(tensors, layout):
     """What a layout says of a config beyond shapes: {field: value}."""
-    tensors, fields = quirks.without_prefix(tensors), {}
+    tensors, fields = renames.without_prefix(tensors), {}
     cube = tensors.get(names.to_theirs(layout, "patch_embed.w")[0])
     if cube is not None and cube.ndim == 4:
         fields["frames"] = 1
     if layout in ("pytorchvideo", "torchvision", "timm"):
         fields["mean_before_norm"] = False
     if layout == "timm":
-        fields["depths"] = quirks.stage_depths(tensors)
+        fields["depths"] = renames.stage_depths(tensors)
         fields |= {"residual_pooling": "all"} if "cls_token" in tensors else {}
     if layout == "timm_hiera":
         fields |= dict(stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s", mean_before_norm=True)
@@ -135,15 +134,15 @@ def _missing(entries):
 
 def _called(found, given):
     """The first of them, as the file calls them."""
-    depths = quirks.stage_depths(given)
-    return some([quirks.in_stages(name, depths) if depths else name for name in found])
+    depths = renames.stage_depths(given)
+    return some([renames.in_stages(name, depths) if depths else name for name in found])
 
 
 _READ = {
-    "slowfast": quirks.fused,
-    "slowfast_rev": quirks.fused,
-    "pytorchvideo": lambda tensors: quirks.fused(quirks.without_aliases(tensors)),
+    "slowfast": renames.fused,
+    "slowfast_rev": renames.fused,
+    "pytorchvideo": lambda tensors: renames.fused(renames.without_aliases(tensors)),
     "torchvision": dict,
-    "timm": quirks.unstaged,
+    "timm": renames.unstaged,
     "timm_hiera": dict,
 }
