@@ -26,7 +26,8 @@ def contact_sheet_figure(result, maps, plan):
     the pooling have a stride in time. The maximum is given as a multiple of uniform attention: near 1× the token has no
     preference, however colourful the tiles are. Without a class token it is the mean over all tokens.
     """
-    top, shown = result.top(5), _shown(len(result.frames))
+    count = len(result.frames)
+    top, shown = result.top(5), range(0, count, -(-count // FRAMES))  # all, or every second, third
     stage, shares = maps[-1]
     size, corners, height = _places(len(shown), *result.frames.shape[1:3])
     classes = LINE * len(top)
@@ -38,14 +39,10 @@ def contact_sheet_figure(result, maps, plan):
     for frame, (picture, heat) in zip(shown, corners):
         axes = _picture(figure, picture, size, result.frames[frame])
         axes.set_title(f"{result.seconds[frame]:.2f} s" if result.duration else "", fontsize=SMALL, color=INK, pad=4)
-        _heat(_picture(figure, heat, size, _grey(result.frames[frame])), shares, frame / len(result.frames), size)
+        grey = result.frames[frame].mean(-1, keepdims=True)
+        _heat(_picture(figure, heat, size, grey), shares, frame / count, size)
     _colour_bar(figure, corners, size, shares.max() * shares.size)
     return figure
-
-
-def _shown(frames):
-    """Which frames: all, or every second, third, ..."""
-    return range(0, frames, -(-frames // FRAMES))
 
 
 def _places(count, h, w):
@@ -105,10 +102,6 @@ def _picture(figure, corner, size, frame):
     axes.imshow(frame.squeeze(-1) if frame.shape[-1] == 1 else frame, cmap="gray", vmin=0, vmax=255, aspect="auto")
     axes.set_axis_off()
     return axes
-
-
-def _grey(frame):
-    return frame.mean(-1, keepdims=True)
 
 
 def _heat(axes, shares, when, size):

@@ -25,7 +25,9 @@ def curves_figure(rows, chance):
     tests = [row for row in rows if row.get("test_accuracy") is not None]
     last = rows[-1]
     message = f"{last['test_accuracy'] if tests and tests[-1] is last else last['accuracy']:.1%} ".replace("%", " %")
-    figure = new_figure(HEIGHT, message + ("of the tests right" if tests else "of the clips right"), _effort(last))
+    message += "of the tests right" if tests else "of the clips right"
+    effort = f"{last['step']} steps of training in {last['seconds']:.0f} s"
+    figure = new_figure(HEIGHT, message, f"{effort}, {last['clips_per_s']:.0f} clips a second")
     shown = rows[:: max(len(rows) // MOST, 1)]
     _loss(_panel(figure, 0.75, "loss"), shown, chance)
     _accuracy(_panel(figure, 4.75, "accuracy"), shown, tests, chance)
@@ -33,10 +35,6 @@ def curves_figure(rows, chance):
     rate.plot(_column(shown, "step"), _column(shown, "learning_rate"), color=BLUE, linewidth=2)
     rate.set_ylim(0, None)
     return figure
-
-
-def _effort(last):
-    return f"{last['step']} steps of training in {last['seconds']:.0f} s, {last['clips_per_s']:.0f} clips a second"
 
 
 def _panel(figure, left, title):

@@ -92,9 +92,9 @@ def limit(high, low):
 def findings(experiment, results):
     """[(Finding, its high Line, its low one, the verdict), ...], of those whose variants have been run."""
     by_name = {line.name: line for line in lines(experiment, results)}
-    known = [finding for finding in experiment.findings if finding.high in by_name and finding.low in by_name]
-    return [_judged(finding, by_name[finding.high], by_name[finding.low], results["chance"]) for finding in known]
-
-
-def _judged(finding, high, low, chance):
-    return finding, high, low, verdict(high, low, chance, finding.alike)
+    pairs = [(each, by_name.get(each.high), by_name.get(each.low)) for each in experiment.findings]
+    return [
+        (finding, high, low, verdict(high, low, results["chance"], finding.alike))
+        for finding, high, low in pairs
+        if high and low
+    ]

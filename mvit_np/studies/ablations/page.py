@@ -57,8 +57,9 @@ def plain(experiment, results):
 
 def section(experiment, results, level="#", figure="figure.png"):
     """One experiment as Markdown."""
+    accuracies = [f"{line.name}: {percent(line.mean, 1)}" for line in lines(experiment, results)]
     parts = [f"{level} {experiment.table}: {experiment.question}", _about(experiment, results)]
-    parts += [f"![{experiment.question} {_alternative(experiment, results)}]({figure})"]
+    parts += [f"![{experiment.question} {'; '.join(accuracies)}]({figure})"]
     parts += [markdown(*table_of(experiment, results)), markdown(*findings_of(experiment, results), numbers=False)]
     return "\n\n".join(parts)
 
@@ -74,10 +75,6 @@ def _about(experiment, results):
     words = f"""`mvit-np experiment {experiment.name}`: {about(experiment, results)}, batches of {batch}, {classes} classes.
     The variants differ in {_listed([f"`{name}`" for name in experiment.varies])} alone. The data: {experiment.why}."""
     return wrapped(words)
-
-
-def _alternative(experiment, results):
-    return "; ".join(f"{line.name}: {percent(line.mean, 1)}" for line in lines(experiment, results))
 
 
 def page(found):

@@ -68,13 +68,10 @@ def product_flops_per_s(threads, dtype="float32", size=2048, repeats=6):
 def copy_bytes_per_s(threads, size=1 << 28, repeats=4):
     """Bytes read and written a second, copying an array of `size` bytes (more than caches hold), a part a thread."""
     source, target = np.ones(size, np.uint8), np.empty(size, np.uint8)
-    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads)))
+    parts = np.array_split(target, threads), np.array_split(source, threads)
     with ThreadPoolExecutor(threads) as pool:
-        return 2 * size / min(_seconds(lambda: list(pool.map(_copy, parts))) for _ in range(repeats))
-
-
-def _copy(pair):
-    np.copyto(*pair)
+        seconds = [_seconds(lambda: list(pool.map(np.copyto, *parts))) for _ in range(repeats)]
+    return 2 * size / min(seconds)
 
 
 def _seconds(call):

@@ -108,8 +108,10 @@ def _case(case, settings, progress):
         progress(warning)
     times = {who: timing.summary([s for run in runs for s in run["by"][who]]) for who in runs[0]["by"]}
     progress(f"{workload.title}: memory")
-    sizes = {who: memory.measure(workload, who, settings.threads) for who in times}
-    by = {who: asdict(times[who]) | _sizes(sizes[who]) for who in times}
+    by = {who: asdict(times[who]) for who in times}
+    for who, found in by.items():
+        measured = memory.measure(workload, who, settings.threads)
+        found |= {name: measured[name] for name in ("peak_bytes", "import_bytes")}
     return {"title": workload.title, **asdict(case), "macs": workload.macs, "others": others, "by": by}
 
 
@@ -118,10 +120,6 @@ def _shared_out(settings):
     parts = min(PROCESSES, settings.rounds)
     ends = [settings.rounds * i // parts for i in range(parts + 1)]
     return [replace(settings, rounds=b - a) for a, b in zip(ends, ends[1:])]
-
-
-def _sizes(measured):
-    return {name: measured[name] for name in ("peak_bytes", "import_bytes")}
 
 
 def _accuracy(workload, settings, progress):

@@ -44,7 +44,8 @@ def pools(blocks, starts):
     q, kv = (_kernels(blocks, which) for which in ("pool_q", "pool_k"))
     if not q and not kv:
         return [{}]
-    always = _always(q, len(blocks), starts)
+    # whether queries are pooled in blocks where that shrinks nothing
+    always = all(i in q for i in range(len(blocks)) if i == 0 or i not in starts)
     strides = {} if always or len(starts) < 2 else {"stride_q": _strides(q, starts)}
     unpooled = tuple(i for i in range(len(blocks)) if i not in kv)
     uniform = len({*q.values(), *kv.values()}) == 1
@@ -129,12 +130,6 @@ def _positions(params):
 
 def _kernels(blocks, which):
     return {i: block["attn"][which]["w"].shape[:3] for i, block in enumerate(blocks) if which in block["attn"]}
-
-
-def _always(q, count, starts):
-    """Whether queries are pooled in blocks where that shrinks nothing."""
-    inner = [i in q for i in range(count) if i == 0 or i not in starts]
-    return all(inner)
 
 
 def _strides(q, starts):

@@ -1,4 +1,4 @@
-"""Public checkpoints of MViT as our parameters, and back: five code bases, their names, axes and renames."""
+"""Public checkpoints of MViT as our parameters, and back: five code bases, their names, axes and peculiarities."""
 
 from __future__ import annotations
 

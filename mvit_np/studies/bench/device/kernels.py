@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .... import ops
@@ -110,16 +111,8 @@ def _pieces(calls):
         x, w, b = call.args[:3]
         rows = x.reshape(-1, w.shape[0])
         shapes = [[rows.shape[0], w.shape[1]]]
-        yield Work("(gelu with bias)", "", call.count, shapes, lambda x=rows, w=w, b=b: _gelu(matmul(x, w), b))
-        yield Work("(column_sums)", "", call.count, shapes, lambda x=rows, w=w: _sums(matmul(x, w)))
-
-
-def _gelu(hidden, bias):
-    return lambda: gelu_array(hidden, bias)
-
-
-def _sums(rows):
-    return lambda: column_sums(rows)
+        yield Work("(gelu with bias)", "", call.count, shapes, lambda x=rows, w=w, b=b: partial(gelu_array, matmul(x, w), b))
+        yield Work("(column_sums)", "", call.count, shapes, lambda x=rows, w=w: partial(column_sums, matmul(x, w)))
 
 
 def _updates(params):
