@@ -146,9 +146,9 @@ def _kept(s):
     """Floats that the block's backward passes hold: the inputs of its ops, each array once, without small ones."""
     d, n, m, kv = s.dim_attn, s.tokens_in, s.tokens_q, s.tokens_kv
     seen = tokens_projected(s)
-    kept = 2 * n * s.dim_in + (n + 2 * seen) * d  # x and norm1's result; q, k, v as projected
+    kept = 2 * n * s.dim_in  # x and norm1's result
     kept += seen * s.dim_in if s.pool_kv and skips_cells(s.pool_kv) else 0  # the tokens that k and v are made of, copied out
-    kept += _kept_by_pool(s, s.pool_q, m) + 2 * _kept_by_pool(s, s.pool_kv, kv)
+    kept += d * (_kept_by_pool(s.pool_q, n, m) + 2 * _kept_by_pool(s.pool_kv, seen, kv))
     if s.pool_skip and (d == s.dim_in or s.skip != "none"):
         kept += n * d if d != s.dim_in else 0  # the skip, widened
         kept += m * d if s.pool_skip is s.pool_q and s.pool_q.kind == "conv" else 0  # and its norm's input
@@ -160,11 +160,14 @@ def _kept(s):
     return kept
 
 
-def _kept_by_pool(s, pool, tokens):
-    """What attention keeps; a convolution is followed by a norm, whose input stays too."""
+def _kept_by_pool(pool, tokens, pooled):
+    """Tokens of q, k or v that stay: as projected, before a convolution's norm, and as attention takes them.
+
+    An average keeps nothing of what it is the average of.
+    """
     if pool is None:
-        return 0
-    return tokens * s.dim_attn * (2 if pool.kind == "conv" else 1)
+        return tokens
+    return {"conv": tokens + 2 * pooled, "max": tokens + pooled, "avg": pooled}[pool.kind]
 
 
 def _head(spec, last):
