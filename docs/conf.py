@@ -23,6 +23,7 @@ nb_ipywidgets_js = {}  # no widgets, and no scripts for them from elsewhere
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("Array", "Tree", "Params", "FilePath")}
 maximum_signature_line_length = 100
 
 highlight_language = "text"  # of the blocks that `as_rest` makes
@@ -68,6 +69,12 @@ def rest_docstring(app, what, name, obj, options, lines):
     lines[:] = as_rest("\n".join(lines)).splitlines() + [""]
 
 
+def plain_aliases(app, what, name, obj, options, signature, result):
+    """Sphinx writes an alias that is a part of another type as TypeAliasForwardRef('Name')."""
+    alias = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+    return tuple(text and alias.sub(r"\1", text) for text in (signature, result))
+
+
 def drop_backlinks(app, pagename, templatename, context, doctree):
     """Sources link back by one module name a file, which is wrong where a name is documented under a shorter one."""
     if pagename.startswith("_modules/"):
@@ -77,4 +84,5 @@ def drop_backlinks(app, pagename, templatename, context, doctree):
 def setup(app):
     bring_notebooks()
     app.connect("autodoc-process-docstring", rest_docstring)
+    app.connect("autodoc-process-signature", plain_aliases)
     app.connect("html-page-context", drop_backlinks)

@@ -19,6 +19,7 @@ import scipy.special
 
 from . import tree as trees
 from .install import install
+from .types import Tree
 
 
 class Library(NamedTuple):
@@ -132,7 +133,7 @@ def same_kind(*arrays):
         )
 
 
-def to_device(tree, device="cuda:0"):
+def to_device(tree: Tree, device: str = "cuda:0") -> Tree:
     """An array, or a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N". What is there already is not copied.
 
     From then on this thread makes its arrays on that device, which CuPy calls the current one.
@@ -151,7 +152,7 @@ def from_host(host, like):
     return _library(like).from_host(host)
 
 
-def to_host(tree):
+def to_host(tree: Tree) -> Tree:
     """An array, or a dict/list tree of arrays, as NumPy arrays. What is one already is not copied."""
     return trees.map(lambda x: x.get() if hasattr(x, "get") else np.asarray(x), tree)
 

@@ -14,6 +14,7 @@ what it does to a model without having a device.
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .arrays import array_module, device_tools
@@ -25,7 +26,7 @@ _chosen = contextvars.ContextVar("precision", default="float32")
 
 
 @contextmanager
-def use_precision(name):
+def use_precision(name: str) -> Iterator[None]:
     """Let matrix products be of that precision within the block (in this thread, or asyncio task, alone).
 
     Raises ValueError for a name that is not in PRECISIONS.

@@ -32,8 +32,10 @@ import math
 import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +57,7 @@ _inside = contextvars.ContextVar("inside a tile", default=False)
 
 
 @contextmanager
-def use_threads(count):
+def use_threads(count: int) -> Iterator[None]:
     """Let tiles run on `count` threads within the block (in this thread, or asyncio task, alone).
 
     Raises ValueError where count is no whole number above 0.
@@ -165,7 +167,7 @@ def run(fun, pieces):
 
 def _send(helpers, fun, todo):
     """Call that many threads to help; while the process ends there are none to be had, and the caller works alone."""
-    sent = []
+    sent: list[Future[None]] = []
     with suppress(RuntimeError):
         while len(sent) < helpers:
             sent.append(_pool(helpers).submit(contextvars.copy_context().run, _work, fun, todo))
@@ -220,7 +222,7 @@ def _work(fun, todo):
 # -- the threads ------------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
-_pools = {}
+_pools: dict[str, Any] = {}
 
 
 def _pool(size):

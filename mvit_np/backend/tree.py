@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
 
-def flatten(tree):
+from .types import Tree
+
+
+def flatten(tree: Tree) -> tuple[list[Any], Callable[[Sequence[Any]], Tree]]:
     """The leaves of a tree of dicts, lists and tuples, in order, and the function that rebuilds it from such a list."""
-    leaves = []
+    leaves: list[Any] = []
     skeleton = _strip(tree, leaves)
     return leaves, lambda values: _fill(skeleton, values)
 
 
-def leaves(tree):
+def leaves(tree: Tree) -> list[Any]:
     """The leaves in order (a dict's in its own key order)."""
     return [leaf for _, leaf in paths(tree)]
 
 
-def paths(tree, prefix=""):
+def paths(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
     """(path, leaf) pairs; a path reads like `blocks.3.attn.qkv.w`. An empty path is the tree that is a leaf itself."""
     items = _items(tree)
     if items is None:
@@ -23,7 +28,7 @@ def paths(tree, prefix=""):
     return [pair for key, child in items for pair in paths(child, f"{prefix}.{key}" if prefix else str(key))]
 
 
-def map(fun, tree, *others):
+def map(fun: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     """`fun` of every leaf (and the leaves at the same place of `others`), as a tree of the same shape.
 
     Raises ValueError where the trees differ in shape.

@@ -60,26 +60,26 @@ class MViTConfig:
     dropout: float = 0.5  # before the head
     drop_path: float = 0.2  # stochastic depth of the last block; grows linearly from 0 in the first
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """The number of blocks."""
         return sum(self.depths) + self.time_depth
 
     @property
-    def size_hw(self):
+    def size_hw(self) -> tuple[int, int]:
         """(H, W) in pixels."""
-        return (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
-    def thw(self):
+    def thw(self) -> tuple[int, int, int]:
         """(T, H, W) of the input in frames and pixels."""
         return (self.frames, *self.size_hw)
 
     @property
-    def transitions(self):
+    def transitions(self) -> tuple[tuple[int, int, int], ...]:
         """The query stride of each stage's first block, from the second stage on."""
         count = len(self.depths) - 1
         return self.stride_q if is_nested(self.stride_q) else (self.stride_q,) * count

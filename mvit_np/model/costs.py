@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from .account import Costs, account, tokens_projected
+from .config import MViTConfig
 from .plan import plan
 
 
-def costs(config) -> Costs:
+def costs(config: MViTConfig) -> Costs:
     """Parameters, multiply-adds and memory of the model that `config` describes."""
     return account(plan(config))
 
 
-def skipped_macs(config) -> int:
+def skipped_macs(config: MViTConfig) -> int:
     """Multiply-adds counted for keys and values that are never made: no window of their pool looks there."""
     return sum(s.sequences * (s.tokens_in - tokens_projected(s)) * s.dim_in * 2 * s.dim_attn for s in plan(config).blocks)

@@ -24,7 +24,7 @@ class Plan:
     bridge: BridgeSpec | None  # before block sum(depths)
     head: HeadSpec
 
-    def __str__(self):
+    def __str__(self) -> str:
         return stage_table(self)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from ..backend.plain_text import did_you_mean
 from .config import MViTConfig
@@ -22,15 +23,17 @@ class Preset:
 
 
 B24 = (2, 3, 16, 3)  # depths
-LARGE = {"dim": 144, "heads": 2, "depths": (2, 6, 36, 4)}
-WIDENS_FIRST = {"expand_in": "attention"}
+LARGE: dict[str, Any] = {"dim": 144, "heads": 2, "depths": (2, 6, 36, 4)}
+WIDENS_FIRST: dict[str, Any] = {"expand_in": "attention"}
 
 MVIT = MViTConfig()
 MVIT_IMAGE = replace(
     MVIT, frames=1, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), stride_kv=(1, 4, 4), pool_kernel=(1, 3, 3),
     positions="joint", num_classes=1000, dropout=0.0, drop_path=0.1,
 )  # fmt: skip
-V2 = {"positions": "relative", "pool_q_always": True, "residual_pooling": "tokens", **WIDENS_FIRST}
+V2: dict[str, Any] = {
+    "positions": "relative", "pool_q_always": True, "residual_pooling": "tokens", **WIDENS_FIRST
+}  # fmt: skip
 MVITV2 = replace(MVIT, **V2)
 MVITV2_IMAGE = replace(MVIT_IMAGE, **V2, relative_time=False, cls_token=False)
 REV_MVIT = replace(
@@ -115,7 +118,7 @@ _ALL = [
 PRESETS = {preset.name: preset for preset in _ALL}
 
 
-def preset(name):
+def preset(name: str) -> MViTConfig:
     """The `MViTConfig` of a named model; `list_presets` gives the names.
 
     Raises ValueError for an unknown name, with the nearest.
@@ -126,7 +129,7 @@ def preset(name):
     return PRESETS[name].config
 
 
-def list_presets(pattern="*"):
+def list_presets(pattern: str = "*") -> list[str]:
     """The names of the presets in alphabetical order, all or those of a pattern: "mvitv2*".
 
     In a pattern `*` stands for any letters, `?` for one, `[ab]` for one of these; a list without

@@ -7,12 +7,19 @@ from dataclasses import replace
 
 from ..backend import tree as trees
 from ..backend.arrays import array_module
+from ..backend.types import Params
 from ..ops.interpolation import cubic_matrix, linear_matrix
+from .config import MViTConfig
 from .forward import check_params
 from .plan import plan
 
 
-def resize(params, config, frames=None, size=None):
+def resize(
+    params: Params,
+    config: MViTConfig,
+    frames: int | None = None,
+    size: int | tuple[int, int] | None = None,
+) -> tuple[Params, MViTConfig]:
     """The same model for clips of other `frames` or `size` (an int or (H, W)), as (params, config).
 
     Along time tables are interpolated linearly, over space bicubically (as SlowFast does with a checkpoint), relative ones

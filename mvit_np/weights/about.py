@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from ..backend.plain_text import plain
+from ..model.config import MViTConfig
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class About:
     tau: float | None = None
     normalise: str | tuple | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = self.classes is None or isinstance(self.classes, tuple) and all(isinstance(n, str) for n in self.classes)
         _require(names, "classes is a tuple of names", self.classes)
         _require(self.tau is None or _is_number(self.tau) and self.tau > 0, "tau is a number above 0", self.tau)
@@ -34,12 +35,12 @@ class About:
         _require(self.normalise is None or isinstance(self.normalise, str) or _is_pair(self.normalise), rule, self.normalise)
 
 
-def to_text(about):
+def to_text(about: About) -> str:
     """As JSON."""
     return json.dumps(dataclasses.asdict(about))
 
 
-def from_text(text):
+def from_text(text: str | None) -> About:
     """The way back; None is a file that says nothing. Raises ValueError for a damaged text."""
     if text is None:
         return About()
@@ -51,7 +52,7 @@ def from_text(text):
         ) from None
 
 
-def check_classes(about, config):
+def check_classes(about: About, config: MViTConfig) -> None:
     """Raise ValueError where a model has another number of classes than there are names."""
     if about.classes is not None and len(about.classes) != config.num_classes:
         raise ValueError(

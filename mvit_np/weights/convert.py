@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..backend import tree as trees
 from ..backend.arrays import to_host
+from ..backend.types import FilePath
 from ..model.config import MViTConfig
 from .about import to_text
 from .configs.from_shapes import config_of, tau_of
@@ -39,17 +42,17 @@ class Converted:
 
 
 def convert(
-    source,
-    target,
-    to=None,
-    like=None,
-    split=None,
-    inflate=None,
-    into=None,
-    rng=None,
-    best=False,
+    source: FilePath,
+    target: FilePath,
+    to: str | None = None,
+    like: str | MViTConfig | None = None,
+    split: bool | None = None,
+    inflate: str | None = None,
+    into: str | MViTConfig | None = None,
+    rng: np.random.Generator | None = None,
+    best: bool = False,
     **overrides: Unpack[Overrides],
-):
+) -> Converted:
     """Write the model of `source` (a file, or the folder of a run) to `target`, as a `Converted` tells.
 
     to          "npz", "safetensors" (ours, with the config inside), "slowfast", "pytorchvideo", "torchvision" or "timm"
@@ -70,7 +73,8 @@ def convert(
     if (inflate is None) != (into is None):
         raise ValueError("inflate says how and into says which video model; one of them came alone: give both or none")
     found = open_model(source, like, **overrides)
-    params, config, about, new = found.params, found.config, found.about, ()
+    params, config, about = found.params, found.config, found.about
+    new: tuple[str, ...] = ()
     if inflate is not None:
         config, new = config_of(into), to_draw(found.config, config_of(into))
         params = inflated(params, found.config, config, inflate, rng)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..backend import tree as trees
+from ..backend.types import Params
+from ..model.config import MViTConfig
 from ..model.forward import check_params
 from ..model.layers import initial
 from ..model.parameters import parameter_shapes
@@ -18,7 +20,13 @@ DRAWN = ("cls_token", "head.w", "head.b")  # where the image model has none, or 
 MAY_GO = ("cls_token", "pos_embed", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_class")
 
 
-def inflate(params, image_config, video_config, how="centre", rng=None):
+def inflate(
+    params: Params,
+    image_config: MViTConfig,
+    video_config: MViTConfig,
+    how: str = "centre",
+    rng: np.random.Generator | None = None,
+) -> Params:
     """Parameters of `video_config` that start from an image model's.
 
     how   what a kernel of one frame becomes in time: "centre" puts it in the middle frame, zeros elsewhere (the paper's);
@@ -45,7 +53,7 @@ def inflate(params, image_config, video_config, how="centre", rng=None):
     return nested({path: x.astype(dtype, copy=False) for path, x in made.items()})
 
 
-def to_draw(image_config, video_config):
+def to_draw(image_config: MViTConfig, video_config: MViTConfig) -> tuple[str, ...]:
     """Paths of what a video model cannot take from an image model."""
     head = image_config.num_classes != video_config.num_classes
     token = video_config.cls_token and not image_config.cls_token

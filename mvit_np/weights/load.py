@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backend import tree as trees
 from ..backend.arrays import to_host
+from ..backend.types import FilePath, Params
 from ..model.config import MViTConfig
 from ..model.forward import check_params
 from ..model.parameters import parameter_shapes
@@ -40,7 +41,7 @@ MODEL, BEST = "model.npz", "best.npz"  # in the folder of a run: its last parame
 class Loaded:
     """What a file holds. `layout` is "mvit_np" or a key of `layouts.TITLES`; `count` the number of its tensors."""
 
-    params: dict
+    params: Params
     config: MViTConfig
     notes: tuple[infer.Note, ...]
     layout: str
@@ -48,12 +49,17 @@ class Loaded:
     about: About
 
     @property
-    def assumed(self):
+    def assumed(self) -> str:
         """What nobody told and is assumed, in words; "" where there is no such thing."""
         return "; ".join(note.text for note in self.notes if note.assumed)
 
 
-def load(path, like=None, best=False, **overrides: Unpack[Overrides]):
+def load(
+    path: FilePath,
+    like: str | MViTConfig | None = None,
+    best: bool = False,
+    **overrides: Unpack[Overrides],
+) -> tuple[Params, MViTConfig]:
     """Parameters and config of a file, or of the folder of a run: (params, config).
 
     In a run's folder that is model.npz, and with `best`, or while the run has not come to its end, best.npz.
@@ -72,13 +78,23 @@ def load(path, like=None, best=False, **overrides: Unpack[Overrides]):
     return found.params, found.config
 
 
-def load_with_notes(path, like=None, best=False, **overrides: Unpack[Overrides]):
+def load_with_notes(
+    path: FilePath,
+    like: str | MViTConfig | None = None,
+    best: bool = False,
+    **overrides: Unpack[Overrides],
+) -> tuple[Params, MViTConfig, tuple[infer.Note, ...]]:
     """(params, config, notes): as `load`, without a warning; notes say where the config is from."""
     found = open_model(path, like, best, **overrides)
     return found.params, found.config, found.notes
 
 
-def open_model(path, like=None, best=False, **overrides: Unpack[Overrides]):
+def open_model(
+    path: FilePath,
+    like: str | MViTConfig | None = None,
+    best: bool = False,
+    **overrides: Unpack[Overrides],
+) -> Loaded:
     """As `load`, but all that is known: a `Loaded`, without a warning."""
     check_names(overrides)
     path = file_of(path, best)
@@ -97,7 +113,7 @@ def _unasked(metadata):
     return (infer.Note(text, assumed=True),) if mean else ()
 
 
-def file_of(path, best=False):
+def file_of(path: FilePath, best: bool = False) -> Path:
     """The path itself, or in a run's folder that of its model (see `load`). Raises FileNotFoundError where there is none."""
     path = Path(path)
     if not path.is_dir():
@@ -115,7 +131,12 @@ def file_of(path, best=False):
     return found
 
 
-def save(path, params, config, about=None):
+def save(
+    path: FilePath,
+    params: Params,
+    config: MViTConfig,
+    about: About | None = None,
+) -> None:
     """Write parameters and config to `path` (.npz or .safetensors): a file that is there is replaced only once whole.
 
     about   an `About`: the names of the classes, and how to sample and normalise clips
@@ -132,7 +153,7 @@ def save(path, params, config, about=None):
     files.write(path, dict(trees.paths(to_host(params))), metadata)
 
 
-def config_text(config):
+def config_text(config: MViTConfig) -> str:
     """A config as JSON."""
     return json.dumps(dataclasses.asdict(config))
 

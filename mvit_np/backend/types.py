@@ -1,0 +1,16 @@
+"""The types in the signatures of the public functions that no library has a name for."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeAlias
+
+import numpy as np
+
+# NumPy's, or another library's that goes by NumPy's names: CuPy's, or one that is being differentiated.
+Array: TypeAlias = np.ndarray | Any
+# An array, or dicts, lists and tuples of trees. A type checker cannot follow which of them lies where.
+Tree: TypeAlias = Any
+# The parameters of a model: a tree that is a dict.
+Params: TypeAlias = dict[str, Tree]
+FilePath: TypeAlias = str | os.PathLike[str]

@@ -1,0 +1,55 @@
+"""The public face has types, for readers and for type checkers."""
+
+import inspect
+import re
+import typing
+from pathlib import Path
+
+import pytest
+
+import mvit_np as mv
+
+ROOT = Path(__file__).parents[1]
+CHECKED = re.findall(r'^    "(mvit_np/.*)\.py",$', (ROOT / "pyproject.toml").read_text(), re.M)
+
+
+def public():
+    """The functions and classes that `mv.__all__` names, and those of the modules in it, once."""
+    for name in mv.__all__:
+        thing = getattr(mv, name)
+        inside = vars(thing).items() if inspect.ismodule(thing) else [(name, thing)]
+        yield from (value for key, value in inside if callable(value) and not key.startswith("_"))
+
+
+def belongs(thing):
+    """Whether mypy checks the file of a function or class: all of backend/ and weights/ that is public, and more."""
+    module = thing.__module__
+    wing = module.startswith(("mvit_np.backend.", "mvit_np.weights."))
+    return wing or module.replace(".", "/") in CHECKED
+
+
+TYPED = [thing for thing in dict.fromkeys(public()) if belongs(thing)]
+
+
+def test_mypy_checks_the_files_of_these():
+    names = {thing.__name__ for thing in TYPED}
+    assert names >= {"MViTConfig", "preset", "plan", "costs", "resize", "load", "save", "to_device"}
+    assert {thing.__module__.replace(".", "/") for thing in TYPED} <= set(CHECKED)
+    assert all((ROOT / f"{path}.py").is_file() for path in CHECKED)
+
+
+@pytest.mark.parametrize("thing", TYPED, ids=lambda thing: thing.__name__)
+def test_every_parameter_and_result_has_a_type(thing):
+    function = thing.__init__ if inspect.isclass(thing) else thing
+    wanted = {*inspect.signature(function).parameters, "return"} - {"self"}
+    assert typing.get_type_hints(function).keys() == wanted
+
+
+@pytest.mark.parametrize("kind", [thing for thing in TYPED if inspect.isclass(thing)])
+def test_every_property_of_a_public_class_has_a_type(kind):
+    properties = [value for value in vars(kind).values() if isinstance(value, property)]
+    assert all("return" in typing.get_type_hints(value.fget) for value in properties)
+
+
+def test_the_package_says_that_it_has_types():
+    assert (Path(mv.__file__).parent / "py.typed").is_file()
