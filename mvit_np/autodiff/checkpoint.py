@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from ..backend import tree as trees
 from .tape import op, vjp
 
 
-def checkpoint(fun):
+def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
     """`fun(*trees, rng=None, **static)` with its inside forgotten: the backward pass runs it a second time.
 
     Trades one more forward pass of `fun` for the memory of everything it would keep. Random masks are drawn once and

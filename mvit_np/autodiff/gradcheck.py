@@ -16,10 +16,14 @@ rounding alone explains of a difference is no error.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ..backend import tree as trees
 from ..backend.arrays import array_module, is_array, to_host
+from ..backend.types import Array, Tree
 from .finite_differences import as_float64, directions, every_entry, like, scalar_in_float64
 from .report import GradientError, Report
 from .tape import vjp
@@ -28,7 +32,15 @@ REPEATS = 3  # calls with the same inputs, after the first: a mask of few number
 TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
 
 
-def gradcheck(fun, *args, seed=0, full=False, tolerance=None, name=None, check=True):
+def gradcheck(
+    fun: Callable[..., Any],
+    *args: Tree,
+    seed: int = 0,
+    full: bool = False,
+    tolerance: float | None = None,
+    name: str | None = None,
+    check: bool = True,
+) -> Report:
     """Check the gradient of `fun(*args)` by every float array in `args` (arrays, or dict/list trees of them).
 
     fun        returns an array of any shape, or several in a tuple or list
@@ -59,7 +71,7 @@ def gradcheck(fun, *args, seed=0, full=False, tolerance=None, name=None, check=T
     return report
 
 
-def adjointcheck(fun, x, seed=0, tolerance=1e-12):
+def adjointcheck(fun: Callable[[Array], Array], x: Array, seed: int = 0, tolerance: float = 1e-12) -> float:
     """Check a *linear* function by its adjoint: <A x, y> = <x, A' y> for random y. Returns the relative error.
 
     Raises GradientError where that is above the tolerance or `fun` is random.

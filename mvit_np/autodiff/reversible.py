@@ -7,11 +7,12 @@ The backward pass rebuilds every activation from the last two, where `checkpoint
 from __future__ import annotations
 
 from ..backend import tree as trees
+from ..backend.types import Array, Generator
 from .checkpoint import Recording, Replay
 from .tape import op, vjp
 
 
-def coupled(chain, x1, x2, rng=None):
+def coupled(chain: list, x1: Array, x2: Array, rng: Generator | None = None) -> tuple[Array, Array]:
     """Run two streams through a chain of couplings, keeping the result alone.   x1, x2: (B, N, D)   ->   the same, twice
 
     chain   [((f, its params), (g, its params)), ...] with `f(params, x, rng=...)` of the shape of x, pure but for `rng`

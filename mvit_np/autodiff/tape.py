@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from typing import Any, ParamSpec
 
 import autograd.numpy  # noqa: F401  (registers the boxes and vector spaces of NumPy arrays)
 from autograd.core import VJPNode, add_outgrads, toposort
@@ -29,12 +31,15 @@ from autograd.util import subvals
 from ..backend import tree as trees
 from ..backend.arrays import array_module, is_float
 from ..backend.blas import one_blas_thread
+from ..backend.types import Array, Tree
 from .boxes import box, node, part_node
 from .hooks import watched
 from .versions import version_for
 
+Arguments = ParamSpec("Arguments")
 
-def op(fun):
+
+def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
     """Make `fun(*arrays, **static) -> (value, backward)` differentiable; see the top of this file.
 
     A `value` that is a tuple of arrays makes an op of several results: its backward takes as many cotangents, None for a
@@ -65,7 +70,9 @@ def op(fun):
     return call
 
 
-def value_and_grad(fun, argnums=0, has_aux=False):
+def value_and_grad(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., tuple[Any, Tree]]:
     """A function that returns `fun`'s scalar value and its gradients with respect to the argument(s) `argnums`.
 
     Arguments are arrays or dict/list trees of them; the gradients have the same shape. With `has_aux`, `fun` returns
@@ -94,7 +101,9 @@ def value_and_grad(fun, argnums=0, has_aux=False):
     return call
 
 
-def vjp(fun, leaves, has_aux=False):
+def vjp(
+    fun: Callable[..., Any], leaves: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, Callable[[Any], list[Array | None]]]:
     """`fun(*leaves)` and the function that pulls a cotangent of its value back to one gradient per leaf.
 
     Leaves that are no float32 or float64 arrays go through untraced and get None. The pull-back frees the tape as it goes, so
@@ -119,7 +128,7 @@ def vjp(fun, leaves, has_aux=False):
     return ((value, trees.map(getval, aux)) if has_aux else value), pull
 
 
-def untraced(x):
+def untraced(x: Any) -> Any:
     """The array inside a traced one, for looking at; a plain array as it is."""
     return getval(x)
 

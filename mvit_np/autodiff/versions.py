@@ -13,11 +13,15 @@ and the definition where there is none. Within `plain_ops()` every call runs the
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
 
 from ..backend.arrays import is_array, place, unboxed
 
+Arguments = ParamSpec("Arguments")
 
-def fast(function, *places):
+
+def fast(function: Callable[..., Any], *places: str) -> Callable[[Callable[..., Any]], Any]:
     """Register what follows as the version of an `op` or a `composed` function at these places.
 
     It takes the arguments of the definition. A version of an op returns `(value, backward)` as
@@ -31,7 +35,7 @@ def fast(function, *places):
     return register
 
 
-def composed(fun):
+def composed(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
     """Let a function that is made of ops have faster versions (`fast`) that do the whole of it."""
     versions = {}
 
@@ -43,7 +47,7 @@ def composed(fun):
     return call
 
 
-def version_for(definition, versions, args):
+def version_for(definition: Callable[..., Any], versions: dict[str, Callable[..., Any]], args: tuple) -> Callable[..., Any]:
     """What runs for these arguments; a traced array counts as the array inside it."""
     first = next((x for x in args if is_array(x)), None) if versions else None
     return definition if first is None else versions.get(place(unboxed(first)), definition)

@@ -10,7 +10,7 @@ import contextvars
 import functools
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import scipy.special
 
 from . import tree as trees
 from .install import install
-from .types import Tree
+from .types import Array, Tree
 
 
 class Library(NamedTuple):
@@ -39,12 +39,12 @@ _LIBRARIES = dict.fromkeys([np.ndarray, np.generic], Library(np, scipy.special, 
 _TOOLS = {}
 
 
-def register_library(array_type, namespace, special, from_host, tools=None):
+def register_library(array_type: type, namespace: Any, special: Any, from_host: Callable, tools: Any = None) -> None:
     """Let arrays of `array_type` be computed with these: the fields of a `Library`."""
     _LIBRARIES[array_type] = Library(namespace, special, from_host, tools)
 
 
-def array_module(x):
+def array_module(x: Array) -> Any:
     """The array library `x` belongs to: `numpy`, `cupy`, or one given to `register_library`.
 
     A value that is being differentiated counts as the array inside it. Raises TypeError for what is no array.
@@ -52,12 +52,12 @@ def array_module(x):
     return _library(x).namespace
 
 
-def special_functions(x):
+def special_functions(x: Array) -> Any:
     """The `scipy.special` of the library `x` belongs to (`cupyx.scipy.special` on a device)."""
     return _library(x).special
 
 
-def device_tools(x):
+def device_tools(x: Array) -> Any:
     """What the device that `x` lives on can do beyond array functions (`backend.cuda.tools.Tools`).
 
     None on NumPy, and within `plain_ops()`.
@@ -65,12 +65,12 @@ def device_tools(x):
     return None if type(x) is np.ndarray or plain() else _library(x).tools
 
 
-def register_tools(library, make):
+def register_tools(library: str, make: Callable[[Any], Any]) -> None:
     """Let the arrays of a library, such as "cupy", have the tools that make(its module) returns."""
     _TOOLS[library] = make
 
 
-def place(x):
+def place(x: Array) -> str | None:
     """Where a fast version of an op may serve the array `x`: "numpy", "device", or None: nowhere."""
     if plain():
         return None
@@ -80,7 +80,7 @@ def place(x):
 
 
 @contextmanager
-def plain_ops():
+def plain_ops() -> Iterator[None]:
     """Run the definitions of `ops/` alone within the block, on NumPy and on CuPy.
 
     No tiles, no kernels of our own, no lower precision: what one reads is what runs. The same for
@@ -93,7 +93,7 @@ def plain_ops():
         _plain.reset(token)
 
 
-def plain():
+def plain() -> bool:
     """Whether the definitions alone run here and now. Raises ValueError for an unknown MVIT_NP_OPS."""
     chosen = _plain.get()
     return _plain_by_default() if chosen is None else chosen
@@ -107,17 +107,17 @@ def _plain_by_default():
     return said == "plain"
 
 
-def is_array(x):
+def is_array(x: Any) -> bool:
     """Whether `x` is an array of a known library (or a traced one)."""
     return _entry(type(unboxed(x))) is not None
 
 
-def is_float(x):
+def is_float(x: Any) -> bool:
     """Whether `x` is an array of float32 or float64 numbers: all is computed in these, with their range and their rounding."""
     return is_array(x) and x.dtype.char in "fd"
 
 
-def same_kind(*arrays):
+def same_kind(*arrays: Array) -> None:
     """Raise TypeError where host and device arrays or dtypes are mixed; nothing is copied or widened behind your back."""
     names = sorted({array_module(x).__name__ for x in arrays})
     if len(names) > 1:
@@ -147,7 +147,7 @@ def to_device(tree: Tree, device: str = "cuda:0") -> Tree:
     return trees.map(cupy.asarray, tree)
 
 
-def from_host(host, like):
+def from_host(host: np.ndarray, like: Array) -> Array:
     """A NumPy array in the library that the array `like` belongs to."""
     return _library(like).from_host(host)
 
@@ -157,14 +157,14 @@ def to_host(tree: Tree) -> Tree:
     return trees.map(lambda x: x.get() if hasattr(x, "get") else np.asarray(x), tree)
 
 
-def synchronize(x):
+def synchronize(x: Array) -> None:
     """Wait until the device that holds `x` has done its work (nothing to wait for on NumPy)."""
     xp = array_module(x)
     if xp.__name__ == "cupy":
         xp.cuda.get_current_stream().synchronize()
 
 
-def memory(x):
+def memory(x: Array) -> int | None:
     """Bytes in use on the device that holds `x`, by whomever; None on NumPy.
 
     What CuPy has taken it keeps, so at the end of a run this is the most that was needed, graphs and the driver's own included.
@@ -176,7 +176,7 @@ def memory(x):
     return total - free
 
 
-def unboxed(x):
+def unboxed(x: Any) -> Any:
     """The array inside a traced one; anything else as it is."""
     while hasattr(x, "_value") and hasattr(x, "_node"):
         x = x._value

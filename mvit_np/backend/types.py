@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,3 +15,9 @@ Tree: TypeAlias = Any
 # The parameters of a model: a tree that is a dict.
 Params: TypeAlias = dict[str, Tree]
 FilePath: TypeAlias = str | os.PathLike[str]
+# numpy.random.Generator, or what draws like it on a device.
+Generator: TypeAlias = Any
+# hook(name, array) is called with what passes by.
+Hook: TypeAlias = Callable[[str, Array], Any]
+# (time, height, width)
+Triple: TypeAlias = tuple[int, int, int]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..autodiff.checkpoint import checkpoint as checkpointed
@@ -11,6 +13,8 @@ from ..backend import tree as trees
 from ..backend.arrays import array_module, is_array, is_float, same_kind
 from ..backend.blas import one_blas_thread
 from ..backend.plain_text import are, some
+from ..backend.types import Array, Generator, Hook, Params
+from .config import MViTConfig
 from .layers.block import block
 from .layers.bridge import bridge
 from .layers.embedding import embed
@@ -20,7 +24,7 @@ from .parameters import fresh_params, parameter_shapes
 from .plan import plan
 
 
-def init(config, rng):
+def init(config: MViTConfig, rng: Generator) -> Params:
     """Fresh float32 parameters of a model: nested dicts and a list `blocks`.   rng: a numpy.random.Generator
 
     Raises TypeError without a generator; `mvit_np.model.parameters.parameter_shapes(config)` says
@@ -33,7 +37,14 @@ def init(config, rng):
     return fresh_params(plan(config), rng)
 
 
-def forward(params, clip, config, rng=None, hook=None, checkpoint=False):
+def forward(
+    params: Params,
+    clip: Array,
+    config: MViTConfig,
+    rng: Generator | None = None,
+    hook: Hook | None = None,
+    checkpoint: bool = False,
+) -> Array:
     """Class scores (logits) of a batch of clips.   clip: (B, T, H, W, C) floats   ->   (B, num_classes)
 
     rng         draws stochastic depth and dropout in the array library of `clip`; None is evaluation
@@ -54,12 +65,19 @@ def forward(params, clip, config, rng=None, hook=None, checkpoint=False):
 
 
 @composed
-def evaluate(params, clip, config):
+def evaluate(params: Params, clip: Array, config: MViTConfig) -> Array:
     """Class scores without any chance.   (B, T, H, W, C)   ->   (B, num_classes)"""
     return run(params, clip, config)
 
 
-def run(params, clip, config, rng=None, hook=None, run_block=block):
+def run(
+    params: Params,
+    clip: Array,
+    config: MViTConfig,
+    rng: Generator | None = None,
+    hook: Hook | None = None,
+    run_block: Callable[..., Array] = block,
+) -> Array:
     """The layers, one after the other.   (B, T, H, W, C)   ->   (B, num_classes)"""
     p = plan(config)
     x = embed(params, clip, p.embed)
@@ -75,7 +93,7 @@ def run(params, clip, config, rng=None, hook=None, run_block=block):
     return head(params, x, p.head, rng=rng)
 
 
-def predict(params, clips, config, batch=64):
+def predict(params: Params, clips: Array, config: MViTConfig, batch: int = 64) -> Array:
     """Logits of many clips, a batch at a time.   clips: (N, T, H, W, C)   ->   (N, num_classes)"""
     check_clip(clips[:1], config)
     xp = array_module(clips)
@@ -83,7 +101,7 @@ def predict(params, clips, config, batch=64):
     return xp.concatenate(parts)
 
 
-def check_clip(clip, config):
+def check_clip(clip: Array, config: MViTConfig) -> None:
     """Raise TypeError or ValueError where `clip` is no (B, T, H, W, C) float32 or float64 array of the config's size."""
     if not is_array(clip):
         raise TypeError(f"a clip is a NumPy or CuPy array (B, T, H, W, C); came {type(clip).__name__}: use numpy.asarray")
@@ -120,7 +138,7 @@ def _check_sizes(shape, config):
         )
 
 
-def check_params(params, config):
+def check_params(params: Params, config: MViTConfig) -> None:
     """Raise ValueError where `params` lacks a part, has one too many, or one of another shape than the config says."""
     wanted, given = parameter_shapes(config), dict(trees.paths(params))
     if missing := [path for path in wanted if path not in given]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..backend.types import Triple
 from ..ops.windows import out_grid
-
-Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Attention: softmax(scale Q K') V for all heads at once (Sec. 3.1)."""
 
 from ..autodiff.tape import op
+from ..backend.types import Array
 from .softmax import softmax_array, softmax_backward
 
 
 @op
-def attend(q, k, v, scale):
+def attend(q: Array, k: Array, v: Array, scale: float):
     """softmax(scale Q K') V.   q: (B, Nq, h, d)   k: (B, Nk, h, d)   v: (B, Nk, h, e)   ->   (B, Nq, h, e)
 
     With S = scale Q K', P = softmax(S), Z = P V:  dV = P' dZ,  dP = dZ V',
@@ -24,12 +25,12 @@ def attend(q, k, v, scale):
     return heads_first(p @ v), backward
 
 
-def attention_weights(q, k, scale):
+def attention_weights(q: Array, k: Array, scale: float) -> Array:
     """P = softmax(scale Q K') of plain arrays.   (B, Nq, h, d), (B, Nk, h, d) -> (B, h, Nq, Nk)"""
     return softmax_array((heads_first(q) * scale) @ _transposed(heads_first(k)))
 
 
-def heads_first(x):
+def heads_first(x: Array) -> Array:
     """(B, N, h, d) <-> (B, h, N, d), a view."""
     return x.swapaxes(1, 2)
 

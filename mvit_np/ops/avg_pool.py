@@ -4,11 +4,12 @@ import math
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module
+from ..backend.types import Array, Triple
 from .windows import inside, out_grid, padded, taps
 
 
 @op
-def avg_pool(x, kernel, stride, padding):
+def avg_pool(x: Array, kernel: Triple, stride: Triple, padding: Triple):
     """The mean of each window, padding counted as zeros.   x: (B, T, H, W, ...)   ->   (B, t, h, w, ...)
 
     Each cell receives dy / (cells in the kernel) from every window it lies in.

@@ -4,13 +4,14 @@ import numpy as np
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module, is_array
+from ..backend.types import Array
 from .softmax import softmax_array
 
 SUM_IS_OFF = 1e-3  # from 1, of a row of soft targets: far above what rounding does, far below a mistake
 
 
 @op
-def cross_entropy(logits, labels, smoothing=0.0):
+def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0):
     """Mean of -sum_k t_k log softmax(logits)_k.   logits: (B, K)   labels: (B,) or (B, K)   ->   a scalar
 
     The target t is 1 at the label, an integer in [0, K); or it is what `labels` say, if they are soft: (B, K) of the logits'

@@ -2,11 +2,12 @@
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module
+from ..backend.types import Array, Triple
 from .windows import inside, out_grid, padded, taps
 
 
 @op
-def cube_conv(x, w, b, stride, padding):
+def cube_conv(x: Array, w: Array, b: Array, stride: Triple, padding: Triple):
     """Each cube of pixels times W, plus b.
 
     x: (B, T, H, W, C)   w: (kt, kh, kw, C, D)   b: (D,)   ->   (B, t, h, w, D)

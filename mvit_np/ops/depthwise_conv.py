@@ -2,11 +2,12 @@
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module
+from ..backend.types import Array, Triple
 from .windows import inside, out_grid, padded, taps
 
 
 @op
-def depthwise_conv(x, w, stride, padding):
+def depthwise_conv(x: Array, w: Array, stride: Triple, padding: Triple):
     """Slide one filter per channel.   x: (B, T, H, W, h, d)   w: (kt, kh, kw, d)   ->   (B, t, h, w, h, d)
 
     y[o] = sum over the kernel's taps i of w[i] x[s o + i - p], so

@@ -4,10 +4,11 @@ import math
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module, special_functions
+from ..backend.types import Array
 
 
 @op
-def gelu(x):
+def gelu(x: Array):
     """x Phi(x), with the normal distribution's cumulative probability Phi.   x: any shape   ->   same
 
     d/dx x Phi(x) = Phi(x) + x phi(x), with the density phi(x) = exp(-x^2 / 2) / sqrt(2 pi).

@@ -1,10 +1,11 @@
 """Layer normalisation (Ba et al. 2016)."""
 
 from ..autodiff.tape import op
+from ..backend.types import Array
 
 
 @op
-def layer_norm(x, g, b, eps=1e-6):
+def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6):
     """g (x - mean) / sqrt(var + eps) + b over the last axis.   x: (..., D)   g, b: (D,)   ->   (..., D)
 
     With z = (x - mean) r, r = 1 / sqrt(var + eps), and dz = g dy:

@@ -1,10 +1,11 @@
 """y = x W + b: every projection of the model."""
 
 from ..autodiff.tape import op
+from ..backend.types import Array
 
 
 @op
-def linear(x, w, b=None):
+def linear(x: Array, w: Array, b: Array | None = None):
     """x W + b over the last axis.   x: (..., I)   w: (I, O)   b: (O,) or None   ->   (..., O)
 
     With X and dY flattened to rows, (rows, I) and (rows, O):

@@ -4,11 +4,12 @@ import math
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module
+from ..backend.types import Array, Triple
 from .windows import inside, out_grid, padded, taps
 
 
 @op
-def max_pool(x, kernel, stride, padding):
+def max_pool(x: Array, kernel: Triple, stride: Triple, padding: Triple):
     """The largest value in each window; padding never wins.   x: (B, T, H, W, ...)   ->   (B, t, h, w, ...)
 
     dy goes to the cell that won; among equals to the first, as in PyTorch.

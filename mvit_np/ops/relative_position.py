@@ -11,11 +11,12 @@ import math
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module
+from ..backend.types import Array, Grids
 from .interpolation import linear_matrix
 
 
 @op
-def relative_query(q, scale, grids, *tables):
+def relative_query(q: Array, scale: float, grids: Grids, *tables: Array):
     """Append the bias columns to each query.   q: (B, [1 +] T H W, h, d)   tables: (L, d) each   ->   (B, N, h, d + M)
 
     scale is the attention's: the columns are divided by it, because the bias is added unscaled (in
@@ -49,7 +50,7 @@ def relative_query(q, scale, grids, *tables):
 
 
 @op
-def relative_key(k, grids):
+def relative_key(k: Array, grids: Grids):
     """Append to each key the one-hot row that picks its columns.   k: (B, [1 +] T H W, h, d)   ->   (B, N, h, d + M)"""
     xp, d = array_module(k), k.shape[3]
     hot = one_hot_rows(xp, str(k.dtype), k.shape[1], grids[0][2], tuple(axis for axis, _, _ in grids))

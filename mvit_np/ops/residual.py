@@ -1,10 +1,11 @@
 """Adding: positions to tokens, and each branch to its skip (with stochastic depth's masks)."""
 
 from ..autodiff.tape import op
+from ..backend.types import Array
 
 
 @op
-def add(x, y):
+def add(x: Array, y: Array):
     """x + y; an axis of length 1, or a missing leading one, is repeated, its gradient summed over it."""
     x_shape, y_shape = x.shape, y.shape  # the shapes alone: nothing is kept
 
@@ -15,7 +16,7 @@ def add(x, y):
 
 
 @op
-def residual(x, y, keep=None, first=0):
+def residual(x: Array, y: Array, keep: Array | None = None, first: int = 0):
     """x + keep y, but for the `first` tokens, which stay x.   x, y: (B, N, D) or (B, N, h, d)   ->   the same
 
     keep   (B, 1, 1), 0 for a dropped clip, 1 / (1 - rate) for a kept one; None: all are kept
@@ -33,7 +34,7 @@ def residual(x, y, keep=None, first=0):
 
 
 @op
-def scale(x, factor):
+def scale(x: Array, factor: Array | float):
     """x times a number or a random mask, which gets no gradient.   factor: broadcasts to x's shape"""
 
     def backward(dy):

@@ -4,10 +4,11 @@ import math
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module
+from ..backend.types import Array, Triple
 
 
 @op
-def reshape(x, shape):
+def reshape(x: Array, shape: tuple[int, ...]):
     """The same numbers in another shape, such as a token list as a grid.   x: any   ->   shape"""
     before = x.shape  # the shape alone: a backward that named x would keep it
 
@@ -18,7 +19,7 @@ def reshape(x, shape):
 
 
 @op
-def split_class(x):
+def split_class(x: Array):
     """The class token and the rest.   x: (B, 1 + N, ...)   ->   (B, 1, ...), (B, N, ...)"""
     xp, shape, dtype = array_module(x), x.shape, x.dtype
 
@@ -32,7 +33,7 @@ def split_class(x):
 
 
 @op
-def join_class(cls, x):
+def join_class(cls: Array, x: Array):
     """The class token before the rest.   cls: (B, 1, ...), or one (D,) for all clips   x: (B, N, ...)   ->   (B, 1 + N, ...)"""
     xp = array_module(x)
     y = xp.empty((x.shape[0], x.shape[1] + 1, *x.shape[2:]), dtype=x.dtype)
@@ -48,7 +49,7 @@ def join_class(cls, x):
 
 
 @op
-def first_token(x):
+def first_token(x: Array):
     """The class token alone.   x: (B, N, D)   ->   (B, D)"""
 
     def backward(dy):
@@ -60,7 +61,7 @@ def first_token(x):
 
 
 @op
-def mean_token(x):
+def mean_token(x: Array):
     """The mean over the tokens, for models without a class token.   x: (B, N, D)   ->   (B, D)"""
     shape = x.shape
 
@@ -72,7 +73,7 @@ def mean_token(x):
 
 
 @op
-def join_channels(x, y):
+def join_channels(x: Array, y: Array):
     """Two streams side by side.   x: (B, N, D)   y: (B, N, E)   ->   (B, N, D + E)"""
     width = x.shape[-1]
 
@@ -83,7 +84,7 @@ def join_channels(x, y):
 
 
 @op
-def split_channels(x, count):
+def split_channels(x: Array, count: int):
     """The channels in equal parts, such as queries, keys and values.   x: (..., count D)   ->   count x (..., D)"""
     xp, shape, dtype, width = array_module(x), x.shape, x.dtype, x.shape[-1] // count
     parts = [slice(i * width, (i + 1) * width) for i in range(count)]
@@ -98,7 +99,7 @@ def split_channels(x, count):
 
 
 @op
-def split_units(x, thw, unit):
+def split_units(x: Array, thw: Triple, unit: Triple):
     """Cut a grid of tokens into units that lie side by side.   x: (B, T H W, ...)   ->   (B units, tokens of a unit, ...)"""
     shape = x.shape
 
@@ -109,7 +110,7 @@ def split_units(x, thw, unit):
 
 
 @op
-def join_units(x, thw, unit):
+def join_units(x: Array, thw: Triple, unit: Triple):
     """Units back in their places of the grid.   x: (B units, tokens of a unit, ...)   ->   (B, T H W, ...)"""
 
     def backward(dy):

@@ -2,6 +2,7 @@
 
 from ...autodiff.tape import untraced
 from ...autodiff.versions import composed
+from ...backend.types import Array, Generator, Hook, Params
 from ...ops import (
     attend,
     attention_weights,
@@ -14,11 +15,12 @@ from ...ops import (
     split_channels,
     split_units,
 )
+from ..specs import BlockSpec
 from . import initial
 from .pooling import init_pool, pool_heads
 
 
-def attention(params, x, spec, *, hook=None):
+def attention(params: Params, x: Array, spec: BlockSpec, *, hook: Hook | None = None) -> Array:
     """Project, pool, attend, project.   x: (B, [1 +] T H W, D_in)   ->   (B, [1 +] t h w, D)
 
     q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v, heads joined, projected.
@@ -31,7 +33,7 @@ def attention(params, x, spec, *, hook=None):
 
 
 @composed
-def queries_keys_values(params, x, spec):
+def queries_keys_values(params: Params, x: Array, spec: BlockSpec) -> tuple[Array, Array, Array]:
     """q, k, v = P(x W_Q), P(x W_K), P(x W_V).   x: (B, N, D_in)   ->   (B, n, h, d), each on its own grid"""
     projected = split_channels(linear(x, params["qkv"]["w"], params["qkv"].get("b")), 3)
     q_hat, k_hat, v_hat = (reshape(y, (*y.shape[:2], spec.heads, spec.head_dim)) for y in projected)
@@ -64,7 +66,7 @@ def _add_query(z, q, spec):
     return residual(z, q, None, spec.cls if spec.residual_pooling == "tokens" else 0)
 
 
-def init_attention(spec, rng):
+def init_attention(spec: BlockSpec, rng: Generator) -> Params:
     """The parameters of `attention`."""
     params = {"qkv": initial.linear(rng, spec.dim_in, 3 * spec.dim_attn, spec.qkv_bias)}
     for which, pool in (("q", spec.pool_q), ("k", spec.pool_kv), ("v", spec.pool_kv)):

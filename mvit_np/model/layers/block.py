@@ -1,7 +1,9 @@
 """A transformer block whose two halves may each change the shape: pooling shrinks the grid, widening grows the channels."""
 
 from ...autodiff.tape import untraced
+from ...backend.types import Array, Generator, Hook, Params
 from ...ops import layer_norm, linear, reshape
+from ..specs import BlockSpec
 from . import initial
 from .attention import attention, init_attention
 from .mlp import init_mlp, mlp
@@ -9,7 +11,14 @@ from .pooling import pool_heads, pool_tokens
 from .stochastic import add_branch, drop_branch
 
 
-def block(params, x, spec, *, rng=None, hook=None):
+def block(
+    params: Params,
+    x: Array,
+    spec: BlockSpec,
+    *,
+    rng: Generator | None = None,
+    hook: Hook | None = None,
+) -> Array:
     """Attention, then MLP, each normed before and added to a skip.   x: (B, N, D_in)   ->   (B, n, D_out)
 
     The skip shrinks with the queries (max pooling) and widens with the channels (a linear layer on the *normed* input).
@@ -48,18 +57,25 @@ def _widened(params, x, normed, spec):
     return linear(normed if spec.skip == "normalised" else x, params["proj"]["w"], params["proj"]["b"])
 
 
-def attention_half(params, x, spec, *, rng=None, hook=None):
+def attention_half(
+    params: Params,
+    x: Array,
+    spec: BlockSpec,
+    *,
+    rng: Generator | None = None,
+    hook: Hook | None = None,
+) -> Array:
     """The first branch alone, of a block that changes no shape.   params: {norm1, attn}   x: (B, N, D)   ->   (B, N, D)"""
     y = attention(params["attn"], _norm(params["norm1"], x, spec), spec, hook=hook)
     return drop_branch(y, spec.drop_path, rng)
 
 
-def mlp_half(params, x, spec, *, rng=None):
+def mlp_half(params: Params, x: Array, spec: BlockSpec, *, rng: Generator | None = None) -> Array:
     """The second branch alone.   params: {norm2, mlp}   x: (B, N, D)   ->   (B, N, D)"""
     return drop_branch(mlp(params["mlp"], _norm(params["norm2"], x, spec)), spec.drop_path, rng)
 
 
-def init_block(spec, rng):
+def init_block(spec: BlockSpec, rng: Generator) -> Params:
     """The parameters of `block`."""
     params = {
         "norm1": initial.norm(rng, spec.dim_in),

@@ -1,10 +1,12 @@
 """From a clip to tokens: cubes, class token, positions (Sec. 3.2)."""
 
+from ...backend.types import Array, Generator, Params
 from ...ops import add, cube_conv, join_class, reshape
+from ..specs import EmbedSpec
 from . import initial
 
 
-def embed(params, clip, spec):
+def embed(params: Params, clip: Array, spec: EmbedSpec) -> Array:
     """Cubes of pixels become tokens, each told where it is.   clip: (B, T, H, W, C)   ->   (B, [1 +] t h w, D)
 
     Where frames are seen apart (ViViT's factorised encoder), each is a list of its own: (B t, [1 +] h w, D).
@@ -28,11 +30,16 @@ def embed(params, clip, spec):
     return add(x, params["pos_embed"]) if spec.positions == "joint" else x
 
 
-def init_embed(spec, rng):
+def init_embed(spec: EmbedSpec, rng: Generator) -> Params:
     """The parameters of `embed`."""
     t, h, w = spec.thw_sequence
     d = spec.dim
-    params = {"patch_embed": {"w": initial.normal(rng, *spec.kernel, spec.channels, d), "b": initial.constant(rng, 0, d)}}
+    params = {
+        "patch_embed": {
+            "w": initial.normal(rng, *spec.kernel, spec.channels, d),
+            "b": initial.constant(rng, 0, d),
+        }
+    }
     if spec.cls:
         params["cls_token"] = initial.normal(rng, d)
     shapes = {"pos_embed": (spec.cls + t * h * w, d)} if spec.positions == "joint" else {}

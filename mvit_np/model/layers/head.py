@@ -1,11 +1,13 @@
 """From tokens to class scores (Sec. 3.2): norm, class token, dropout, linear."""
 
+from ...backend.types import Array, Generator, Params
 from ...ops import first_token, layer_norm, linear, mean_token, split_class
+from ..specs import HeadSpec
 from . import initial
 from .stochastic import dropout
 
 
-def head(params, x, spec, *, rng=None):
+def head(params: Params, x: Array, spec: HeadSpec, *, rng: Generator | None = None) -> Array:
     """Scores of the classes.   x: (B, N, D)   ->   (B, K)"""
     x = dropout(summary(params["norm"], x, spec), spec.dropout, rng)
     return linear(x, params["head"]["w"], params["head"]["b"])
@@ -24,6 +26,9 @@ def summary(norm, x, spec):
     return mean_token(layer_norm(x, norm["g"], norm["b"], spec.eps))
 
 
-def init_head(spec, rng):
+def init_head(spec: HeadSpec, rng: Generator) -> Params:
     """The parameters of `head`."""
-    return {"norm": initial.norm(rng, spec.dim), "head": initial.linear(rng, spec.dim, spec.num_classes)}
+    return {
+        "norm": initial.norm(rng, spec.dim),
+        "head": initial.linear(rng, spec.dim, spec.num_classes),
+    }

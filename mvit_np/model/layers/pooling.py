@@ -1,10 +1,12 @@
 """Pooling attention's P(.; k, s, p): shrink the grid of a token list; the class token stays out (Sec. 3.1)."""
 
+from ...backend.types import Array
 from ...ops import avg_pool, depthwise_conv, join_class, layer_norm, max_pool, reshape, split_class
+from ..specs import PoolSpec
 from . import initial
 
 
-def pool_tokens(x, spec, cls, weight=None):
+def pool_tokens(x: Array, spec: PoolSpec, cls: bool, weight: Array | None = None) -> Array:
     """Pool the grid part of a token list.   x: (B, [1 +] T H W, ...)   ->   (B, [1 +] t h w, ...)
 
     The class token has no place in the grid: it goes around the pool.
@@ -38,4 +40,7 @@ def init_pool(spec, which, head_dim, rng):
     """The parameters of `pool_heads`: none but for a convolution."""
     if spec is None or spec.kind != "conv":
         return {}
-    return {f"pool_{which}": {"w": initial.normal(rng, *spec.kernel, head_dim)}, f"norm_{which}": initial.norm(rng, head_dim)}
+    return {
+        f"pool_{which}": {"w": initial.normal(rng, *spec.kernel, head_dim)},
+        f"norm_{which}": initial.norm(rng, head_dim),
+    }

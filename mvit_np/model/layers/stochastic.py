@@ -1,9 +1,10 @@
 """What happens only in training: stochastic depth (Huang et al. 2016) and dropout. Without `rng` both do nothing."""
 
+from ...backend.types import Array, Generator
 from ...ops import residual, scale
 
 
-def add_branch(x, y, rate, rng=None):
+def add_branch(x: Array | None, y: Array, rate: float, rng: Generator | None = None) -> Array:
     """x + y, or with stochastic depth x alone for a share `rate` of the clips.   x, y: (B, N, D)   ->   (B, N, D)
 
     Without a skip connection, x is None, it is y or nothing.
@@ -15,14 +16,14 @@ def add_branch(x, y, rate, rng=None):
     return residual(x, y, _keep(rng, (x.shape[0], 1, 1), rate, x.dtype))
 
 
-def drop_branch(y, rate, rng=None):
+def drop_branch(y: Array, rate: float, rng: Generator | None = None) -> Array:
     """y, or 0 for a share `rate` of the clips: a branch without a skip connection."""
     if rng is None or rate == 0:
         return y
     return scale(y, _keep(rng, (y.shape[0], 1, 1), rate, y.dtype))
 
 
-def dropout(x, rate, rng=None):
+def dropout(x: Array, rate: float, rng: Generator | None = None) -> Array:
     """x with a share `rate` of its entries set to 0 and the others scaled up.   x: (B, D)   ->   (B, D)"""
     if rng is None or rate == 0:
         return x

@@ -30,7 +30,10 @@ def two_streams(params, x, specs, *, rng=None, hook=None, run=block):
 def _halves(params, spec, hook):
     attend = partial(attention_half, spec=spec, hook=_inside(hook, spec))
     first = {"norm1": params["norm1"], "attn": params["attn"]}
-    return (attend, first), (partial(mlp_half, spec=spec), {"norm2": params["norm2"], "mlp": params["mlp"]})
+    return (attend, first), (
+        partial(mlp_half, spec=spec),
+        {"norm2": params["norm2"], "mlp": params["mlp"]},
+    )
 
 
 def _inside(hook, spec):
