@@ -21,3 +21,5 @@ Generator: TypeAlias = Any
 Hook: TypeAlias = Callable[[str, Array], Any]
 # (time, height, width)
 Triple: TypeAlias = tuple[int, int, int]
+# ((axis, the queries' grid, the keys' grid), ...) of relative positions
+Grids: TypeAlias = tuple[tuple[int, Triple, Triple], ...]
