@@ -65,7 +65,7 @@ def gradcheck(
     tolerance = tolerance or max(TOLERANCE[str(leaf.dtype)] for leaf in leaves)
     lines = every_entry if full else directions
     checks = tuple(lines(scalar, paths, leaves, [as_float64(g) for g in gradients], rng, tolerance))
-    report = Report(name, " ".join(sorted({str(leaf.dtype) for leaf in leaves})), checks)
+    report = Report(str(name), " ".join(sorted({str(leaf.dtype) for leaf in leaves})), checks)
     if check and not report.passed:
         raise GradientError(str(report))
     return report

@@ -46,7 +46,7 @@ def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
     result that was not used. A gradient may be given as a function of no arguments, called only where it is needed.
     """
 
-    versions = {}
+    versions: dict[str | None, Callable[..., Any]] = {}
 
     @functools.wraps(fun)
     def call(*args, **static):
@@ -66,7 +66,7 @@ def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
             return tuple(box(part, trace, part_node(end, i, len(value))) for i, part in enumerate(value))
         return box(value, trace, end)
 
-    call.definition, call.versions = fun, versions
+    call.definition, call.versions = fun, versions  # type: ignore[attr-defined]
     return call
 
 

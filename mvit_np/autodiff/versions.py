@@ -21,7 +21,7 @@ from ..backend.arrays import is_array, place, unboxed
 Arguments = ParamSpec("Arguments")
 
 
-def fast(function: Callable[..., Any], *places: str) -> Callable[[Callable[..., Any]], Any]:
+def fast(function: Any, *places: str) -> Callable[[Callable[..., Any]], Any]:
     """Register what follows as the version of an `op` or a `composed` function at these places.
 
     It takes the arguments of the definition. A version of an op returns `(value, backward)` as
@@ -37,17 +37,19 @@ def fast(function: Callable[..., Any], *places: str) -> Callable[[Callable[..., 
 
 def composed(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
     """Let a function that is made of ops have faster versions (`fast`) that do the whole of it."""
-    versions = {}
+    versions: dict[str | None, Callable[..., Any]] = {}
 
     @functools.wraps(fun)
     def call(*args, **static):
         return version_for(fun, versions, args)(*args, **static)
 
-    call.definition, call.versions = fun, versions
+    call.definition, call.versions = fun, versions  # type: ignore[attr-defined]
     return call
 
 
-def version_for(definition: Callable[..., Any], versions: dict[str, Callable[..., Any]], args: tuple) -> Callable[..., Any]:
+def version_for(
+    definition: Callable[..., Any], versions: dict[str | None, Callable[..., Any]], args: tuple
+) -> Callable[..., Any]:
     """What runs for these arguments; a traced array counts as the array inside it."""
     first = next((x for x in args if is_array(x)), None) if versions else None
     return definition if first is None else versions.get(place(unboxed(first)), definition)

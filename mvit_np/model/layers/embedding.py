@@ -42,7 +42,7 @@ def init_embed(spec: EmbedSpec, rng: Generator) -> Params:
     }
     if spec.cls:
         params["cls_token"] = initial.normal(rng, d)
-    shapes = {"pos_embed": (spec.cls + t * h * w, d)} if spec.positions == "joint" else {}
+    shapes: dict[str, tuple[int, ...]] = {"pos_embed": (spec.cls + t * h * w, d)} if spec.positions == "joint" else {}
     if spec.positions in ("separate", "space"):
         shapes["pos_embed_spatial"] = (h * w, d)
     if spec.positions == "separate":
