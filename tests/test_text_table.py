@@ -6,7 +6,8 @@ from mvit_np.model.text_table import aligned, digits, grouped, markdown, percent
 
 
 def test_columns_are_as_wide_as_their_widest_cell():
-    assert aligned([("", "M"), ("a", "12.5"), ("bcd", "")], left=1) == ["       M", "a   12.5", "bcd"]
+    rows = [("", "M"), ("a", "12.5"), ("bcd", "")]
+    assert aligned(rows, left=1) == ["       M", "a   12.5", "bcd"]
     assert aligned([("", "M"), ("a", "12.5")]) == ["     M", "a 12.5"]
 
 
@@ -17,7 +18,8 @@ def test_a_markdown_table_has_numbers_on_the_right_and_words_on_the_left():
 
 
 def test_a_paragraph_is_cut_between_words_alone():
-    assert wrapped("one  two\n    three-four five", width=12, indent="  ") == "one two\n  three-four\n  five"
+    words = wrapped("one  two\n    three-four five", width=12, indent="  ")
+    assert words == "one two\n  three-four\n  five"
 
 
 @pytest.mark.parametrize(

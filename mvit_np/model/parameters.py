@@ -15,7 +15,7 @@ from .plan import plan
 
 
 def fresh_params(p, rng):
-    """The parameters of a plan's model, in the order of the clip's way: a seed's draws depend on it."""
+    """The parameters of a plan's model, in the clip's order: a seed's draws depend on it."""
     start = init_embed(p.embed, rng)
     blocks = [init_block(spec, rng) for spec in p.blocks]
     between = {"bridge": init_bridge(p.bridge, rng)} if p.bridge else {}

@@ -52,7 +52,8 @@ def _block(config, index, stage, block_in_stage, thw, floored, stride_q, stride_
     pool_skip = _pool("max", config.skip_kernel, stride_q, thw)
     return BlockSpec(
         index=index, stage=stage, dim_in=dim_in, dim_attn=dim_attn, dim_out=dim_out,
-        dim_mlp=int(config.mlp_ratio * dim_attn), heads=config.heads * (2**stage if config.expand else 1), thw=thw,
+        dim_mlp=int(config.mlp_ratio * dim_attn), thw=thw,
+        heads=config.heads * (2**stage if config.expand else 1),
         pool_q=pool_q, pool_kv=pool_kv,
         pool_skip=pool_q if pooled and config.reversible else pool_skip,  # Rev-MViT's as the query
         cls=config.cls_token, unit=None, sequences=1,

@@ -1,4 +1,4 @@
-"""Tables, numbers and paragraphs as text; and the stage table: what a plan looks like, what each stage costs."""
+"""Tables, numbers and paragraphs as text; and the stage table of a plan: its sizes and costs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _times(thw):
     return "x".join(map(str, thw))
 
 
-# -- for every table and page ------------------------------------------------------------------------
+# -- for every table and page ----------------------------------------------------------------------
 
 
 def aligned(rows, left=0):
@@ -61,7 +61,8 @@ def aligned(rows, left=0):
     """
     widths = [max(map(len, column)) for column in zip(*rows)]
     sides = [str.ljust] * left + [str.rjust] * (len(widths) - left)
-    return [" ".join(side(*cell) for side, *cell in zip(sides, row, widths)).rstrip() for row in rows]
+    cells = [[side(*cell) for side, *cell in zip(sides, row, widths)] for row in rows]
+    return [" ".join(line).rstrip() for line in cells]
 
 
 def markdown(head, rows, numbers=True):
@@ -87,7 +88,7 @@ def percent(share, places=0, sign=" %"):
 
 
 def digits(value, least=0, most=3):
-    """Three digits, of which at least and at most so many after the point: 0.123, 1.23, 12.3, 123"""
+    """Three digits, at least and at most so many after the point: 0.123, 1.23, 12.3, 123"""
     size = abs(value)
     places = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
     return f"{value:.{min(max(places, least), most)}f}"

@@ -1,4 +1,4 @@
-"""Fields of a config that a caller gives by name: they count before all that a file says or shapes tell."""
+"""Fields of a config that a caller gives by name: they count before what a file says."""
 
 from __future__ import annotations
 

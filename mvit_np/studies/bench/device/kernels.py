@@ -110,9 +110,16 @@ def _pieces(calls):
             continue
         x, w, b = call.args[:3]
         rows = x.reshape(-1, w.shape[0])
-        shapes = [[rows.shape[0], w.shape[1]]]
-        yield Work("(gelu with bias)", "", call.count, shapes, lambda x=rows, w=w, b=b: partial(gelu_array, matmul(x, w), b))
-        yield Work("(column_sums)", "", call.count, shapes, lambda x=rows, w=w: partial(column_sums, matmul(x, w)))
+        times, shapes = call.count, [[rows.shape[0], w.shape[1]]]
+
+        def gelu(x=rows, w=w, b=b):
+            return partial(gelu_array, matmul(x, w), b)
+
+        def sums(x=rows, w=w):
+            return partial(column_sums, matmul(x, w))
+
+        yield Work("(gelu with bias)", "", times, shapes, gelu)
+        yield Work("(column_sums)", "", times, shapes, sums)
 
 
 def _updates(params):
