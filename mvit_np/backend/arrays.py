@@ -34,9 +34,9 @@ class Library(NamedTuple):
     tools: Any = None
 
 
-_plain = contextvars.ContextVar("plain ops", default=None)
+_plain: contextvars.ContextVar[bool | None] = contextvars.ContextVar("plain ops", default=None)
 _LIBRARIES = dict.fromkeys([np.ndarray, np.generic], Library(np, scipy.special, np.asarray))
-_TOOLS = {}
+_TOOLS: dict[str, Callable[[Any], Any]] = {}
 
 
 def register_library(array_type: type, namespace: Any, special: Any, from_host: Callable, tools: Any = None) -> None:
@@ -172,7 +172,7 @@ def memory(x: Array) -> int | None:
     xp = array_module(x)
     if xp.__name__ != "cupy":
         return None
-    free, total = x.device.mem_info
+    free, total = x.device.mem_info  # type: ignore[union-attr]
     return total - free
 
 
