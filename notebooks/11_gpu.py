@@ -941,7 +941,7 @@ def steps_by_fit(put, batch, graph):
     draw = np.random.default_rng(batch)
     clips = put(draw.standard_normal((batch, *config.thw, config.channels)).astype(np.float32))
     given, start = (clips, put(draw.integers(2, size=batch))), put(mv.init(config, draw))
-    steps = fit(lambda p, given: (loss_of(p, *given), None), start, repeat(given), rate=lambda i: 1e-3, graph=graph)
+    steps = fit(lambda p, given: (loss_of(p, *given), None), start, repeat(given), lr=lambda i: 1e-3, graph=graph)
     return lambda: next(steps).loss
 
 
@@ -1133,7 +1133,7 @@ def trained(start, precision):
     batches = (tuple(from_host(x, params["head"]["w"]) for x in bars(BATCH, draw)) for _ in range(STEPS))
     rate = partial(warmup_cosine, steps=STEPS, peak=7e-4, warmup=STEPS // 10)
     with mv.use_precision(precision):
-        for step in fit(lambda p, batch: (loss_of(p, *batch, steady), None), params, batches, rate=rate):
+        for step in fit(lambda p, batch: (loss_of(p, *batch, steady), None), params, batches, lr=rate):
             losses.append(step.loss)
     return np.array(mv.to_host(losses), dtype=float), step.params, time.perf_counter() - began
 

@@ -1,7 +1,8 @@
 """What an earlier version wrote is read, gone on with and tested as if it had been written today.
 
-`old_version.tar.xz` holds two runs of one recipe, both made before the names of AdamW's means and of the learning rate changed:
-`finished`, and `stopped` after 5 of its 8 steps. Beside them lie the finished model as safetensors, and results of an experiment.
+`old_version.tar.xz` holds two runs of one recipe, both made before the names of AdamW's means and of
+the learning rate changed: `finished`, and `stopped` after 5 of its 8 steps. Beside them lie the
+finished model as safetensors, and results of an experiment.
 """
 
 import csv

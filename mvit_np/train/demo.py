@@ -43,7 +43,7 @@ class Settings:
 
     epochs: int = 1
     batch: int = 32
-    rate: float = 1.5e-3  # at its peak
+    lr: float = 1.5e-3  # at its peak
     warmup: float = 0.1  # of all steps
     weight_decay: float = 0.05
     tests: int = 5  # times the model is tested along the way
@@ -68,11 +68,11 @@ def training(clips, config, settings):
         logits = forward(params, from_host(batch[0], like), config, rng=masks)
         return cross_entropy(logits, from_host(batch[1], like)), (logits, batch[1])
 
-    def rate(step):
-        return warmup_cosine(step, steps, settings.rate, warmup=int(settings.warmup * steps))
+    def lr(step):
+        return warmup_cosine(step, steps, settings.lr, warmup=int(settings.warmup * steps))
 
     start = time.perf_counter()
-    for step in fit(loss, params, _batches(clips, settings, rng), rate=rate, weight_decay=settings.weight_decay):
+    for step in fit(loss, params, _batches(clips, settings, rng), lr=lr, weight_decay=settings.weight_decay):
         row = _row(step, time.perf_counter() - start, settings.batch)
         if row["step"] in tests_at:
             before = time.perf_counter()
@@ -99,7 +99,7 @@ def _row(step, seconds, batch):
         "seconds": seconds,
         "loss": float(step.loss),
         "accuracy": float((to_host(logits).argmax(-1) == labels).mean()),
-        "learning_rate": step.rate,
+        "learning_rate": step.lr,
         "clips_per_s": (step.index + 1) * batch / seconds,
         "test_accuracy": None,
     }

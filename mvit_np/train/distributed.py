@@ -18,7 +18,7 @@ So all ranks need equally many clips. Every rank gets the same bits of the sum, 
 parameters, which therefore never travel again. Another number of ranks adds in another order: the same up to rounding.
 
 Whatever decides the course of a run has to be decided alike everywhere, or some ranks wait for those that left: look at what
-`mean` returned (a NaN of one rank is there on all). A wish to stop travels with the gradients: `share` of `fit`.
+`mean` returned (a NaN of one rank is there on all). A wish to stop travels with the gradients: `extra_metrics` of `fit`.
 
 Why the sum does not begin while the backward pass still runs: it was tried, with chunks sent by Iallreduce as their gradients
 became ready, on two ranks of one machine with a core each, for mvit_micro and for gradients as large as mvit_s_16x4's. Nothing

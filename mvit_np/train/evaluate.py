@@ -52,10 +52,13 @@ class Views:
     normalise: str = "video"
 
 
-def evaluate(scores: Callable, dataset, views, *, batch=32, workers=0, comm=None, progress=None, on_broken=None, stop=None):
-    """The accuracy of `scores` on a `Dataset`.   -> Evaluation
+def evaluate(
+    predict: Callable, dataset, views, *,
+    batch=32, workers=0, comm=None, progress=None, on_broken=None, stop=None,
+):  # fmt: skip
+    """The accuracy of `predict` on a `Dataset`.   -> Evaluation
 
-    scores     clips (B, T, H, W, C) float32 -> (B, classes), a host array
+    predict    clips (B, T, H, W, C) float32 -> (B, classes), a host array
     views      the `Views` of each example
     batch      how many views go through the model together, at least
     workers    threads that read examples ahead
@@ -69,7 +72,7 @@ def evaluate(scores: Callable, dataset, views, *, batch=32, workers=0, comm=None
     comm, classes = comm or Alone(), tuple(dataset.classes)
     confusion, sums, stopped = np.zeros((len(classes), len(classes))), np.zeros(2), np.zeros(1)  # sums: among the top, loss
     for examples in _gathered(_readable(dataset, views, workers, comm, on_broken), batch):
-        for index, probabilities in _averaged(scores, examples, batch):
+        for index, probabilities in _averaged(predict, examples, batch):
             label, order = dataset.labels[index], np.argsort(-probabilities, kind="stable")
             confusion[label, order[0]] += 1
             sums += label in order[:TOP], -np.log(max(probabilities[label], np.finfo(float).tiny))
@@ -138,10 +141,10 @@ def _gathered(examples, batch):
         yield waiting
 
 
-def _averaged(scores, examples, batch):
+def _averaged(predict, examples, batch):
     """(index, mean probabilities of its views) of some examples."""
     clips = np.concatenate([clips for _, clips in examples])
-    of_views = np.concatenate([_probabilities(scores(clips[i : i + batch])) for i in range(0, len(clips), batch)])
+    of_views = np.concatenate([_probabilities(predict(clips[i : i + batch])) for i in range(0, len(clips), batch)])
     start = 0
     for index, clips in examples:
         yield index, of_views[start : start + len(clips)].mean(axis=0)

@@ -1,7 +1,7 @@
 """Many small leaves, a few large ones: an optimiser's arithmetic on flat pieces of a parameter tree.
 
 What is remembered between steps is flat, one number for each of the parameters' in the tree's order. It does not depend on
-what decays, on the rates, or on where the arrays live, so that a run may be continued with others.
+what decays, on the learning rates, or on where the arrays live, so that a run may be continued with others.
 
 A device takes its steps in one launch each, from flat arrays to a new one (`launched`). The leaves are then views of that, and
 the next step finds them flat.
@@ -105,11 +105,11 @@ def refuse_given(number):
 
 
 def updated(update, pairs, flats, settings):
-    """New leaves: `update(p, g, *flats, new, spare, *settings)` fills `new` and changes the flats in place, piece by piece.
+    """New leaves: `update(p, g, *flats, new, scratch, *settings)` fills `new` and changes the flats in place, piece by piece.
 
     pairs      what `paired` gives
     flats      arrays as `flat_zeros` makes them
-    spare      an array to compute in once g is used up, or None
+    scratch      an array to compute in once g is used up, or None
     settings   numbers of each leaf, a tuple a leaf; in a piece of several leaves that differ, arrays of such numbers
     """
     new, pieces, start = [], [], 0

@@ -14,12 +14,13 @@ from ..backend.cuda.graph import Graphed
 from ..backend.cuda.kernels.flat import fill, joined, views
 from ..backend.cuda.random import Masks
 from ..backend.precision import precision
-from .ema import ema_decay, ema_update
+from .ema import ema_decay as decay_at
+from .ema import ema_update
 from .optimizer import clip_by_norm
 
 
 class GraphedSteps:
-    """`take(batch, rate)`: a step of training by `gradient(params, batch) -> ((value, aux), grads)`; see `loop.fit`.
+    """`take(batch, lr)`: a step of training by `gradient(params, batch) -> ((value, aux), grads)`; see `loop.fit`.
 
     state   where to begin, on a device
 
@@ -27,21 +28,22 @@ class GraphedSteps:
     at a batch whose generator of masks has drawn before.
     """
 
-    def __init__(self, gradient, optimizer, state, *, clip_norm, ema=0.0, share=None):
+    def __init__(self, gradient, optimizer, state, *, clip_norm, ema_decay=0.0, extra_metrics=None):
         if device_tools(trees.leaves(state.params)[0]) is None:
             raise ValueError(
                 "a graph is a CUDA device's; the parameters are on the host: move them there, or do without a graph"
             )
-        if optimizer.numbers is None:
+        if optimizer.hyperparameters is None:
             raise ValueError(
-                "a graph needs an Optimizer with `numbers`, which change from step to step: make it as adamw_with does"
+                "a graph needs an Optimizer with `hyperparameters`, which change from step to step: make it as adamw_with does"
             )
-        self._gradient, self._optimizer, self._share = gradient, optimizer, share
-        self._clip_norm, self._ema = clip_norm, ema
+        self._gradient, self._optimizer = gradient, optimizer
+        self._clip_norm, self._ema_decay = clip_norm, ema_decay
+        self._extra_metrics = extra_metrics
         self.state, self._kind, self._graphed = state, None, None
 
-    def take(self, batch, rate):
-        """(state, value, aux, norm, what was shared) after one more step, in arrays that the next step overwrites.
+    def take(self, batch, lr):
+        """(state, value, aux, norm, extra metrics) after one more step, in arrays that the next step overwrites.
 
         Where value or norm is not finite, parameters, what the optimiser remembers and the running mean are as before.
         """
@@ -51,8 +53,8 @@ class GraphedSteps:
             self._record(batch, arrays)
             self._kind = kind
         given = self._graphed.given | {"batch": arrays}
-        fill(given["now"], self._optimizer.numbers(state.optimizer["step"], rate))
-        fill(given["kept"], (ema_decay(state.step, self._ema),))
+        fill(given["now"], self._optimizer.hyperparameters(state.optimizer["step"], lr))
+        fill(given["decay"], (decay_at(state.step, self._ema_decay),))
         results = self._graphed(given)
         for masks in _masks(batch):
             masks.spend()
@@ -76,16 +78,16 @@ class GraphedSteps:
         carried["optimizer"] = {name: x for name, x in state.optimizer.items() if is_array(x)}
         if state.average is not None:
             carried["average"] = joined(trees.leaves(state.average))
-        numbers = self._optimizer.numbers(0, 1.0)
+        numbers = self._optimizer.hyperparameters(0, 1.0)
         self._graphed = None  # its memory is needed
-        given = {"batch": arrays, "now": xp.ones(len(numbers), dtype="float64"), "kept": xp.ones(1, dtype="float64")}
+        given = {"batch": arrays, "now": xp.ones(len(numbers), dtype="float64"), "decay": xp.ones(1, dtype="float64")}
         self._graphed = Graphed(lambda carried, given: self._step(carried, given, batch), carried, given)
 
     def _step(self, carried, given, batch):
         """What is recorded: everything that a step computes."""
         params = self._tree(carried["params"])
         (value, aux), grads = self._gradient(params, _with_arrays(batch, given["batch"]))
-        shared = [self._share(value, aux)] if self._share else []
+        extra = [self._extra_metrics(value, aux)] if self._extra_metrics else []
         clipped, norm = clip_by_norm(grads, self._clip_norm)
         wrong = (norm - norm) + (value - value)  # 0, or NaN where one is not finite: the step then changes nothing
         gradient = joined(trees.leaves(clipped))
@@ -95,9 +97,9 @@ class GraphedSteps:
         after["optimizer"] = {name: remembered[name] for name in carried["optimizer"]}
         if "average" in carried:
             xp = array_module(norm)
-            kept = xp.where(xp.isfinite(wrong), given["kept"], 1.0)
-            after["average"] = joined(trees.leaves(ema_update(self._tree(carried["average"]), params, kept)))
-        return after, [value, aux, norm, *shared]
+            decay = xp.where(xp.isfinite(wrong), given["decay"], 1.0)
+            after["average"] = joined(trees.leaves(ema_update(self._tree(carried["average"]), params, decay)))
+        return after, [value, aux, norm, *extra]
 
     def _tree(self, flat):
         """A tree like the parameters', of views of a flat array."""

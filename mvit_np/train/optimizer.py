@@ -14,6 +14,7 @@ from .decay import decays
 from .flat_state import flat_zeros, in_one_launch, is_given, launched, numbers_there, paired, refuse_given, remembered, updated
 
 BETAS = (0.9, 0.999)
+RENAMED = {"mean": "exp_avg", "square": "exp_avg_sq"}  # of a state, as an earlier version had it
 
 
 def adamw_state(params):
@@ -21,38 +22,41 @@ def adamw_state(params):
 
     Raises TypeError where the leaves have several dtypes.
     """
-    return {"step": 0, "mean": flat_zeros(params), "square": flat_zeros(params)}
+    return {"step": 0, "exp_avg": flat_zeros(params), "exp_avg_sq": flat_zeros(params)}
 
 
-def adamw(params, grads, state, rate, betas=BETAS, eps=1e-8, weight_decay=0.05, *, factors=None, decay_mask=decays):
-    """One step; returns new parameters and the state.   grads: like params   rate: a number
+def under_new_names(state):
+    """The state of an earlier version, such as that of an old snapshot, as it is called today."""
+    return {RENAMED.get(name, name): value for name, value in state.items()}
 
-    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= rate (m^ / (sqrt(v^) + eps) + decay p), m^ and v^ being corrected
+
+def adamw(params, grads, state, lr, betas=BETAS, eps=1e-8, weight_decay=0.05, *, factors=None, decay_mask=decays):
+    """One step; returns new parameters and the state.   grads: like params   lr: a number
+
+    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= lr (m^ / (sqrt(v^) + eps) + decay p), m^ and v^ being corrected
     for their start at zero. The running means are updated in place; `params` and `grads` are left as they are.
 
-    factors      {path: factor of the rate there}, such as `layer_factors` makes; a path that is not among them has 1
+    factors      {path: factor of the learning rate there}, such as `layer_factors` makes; a path that is not among them has 1
     decay_mask   (path, parameter) -> whether it decays; by default weights do, vectors (biases, norms, tokens) do not
 
-    On a device a number whose gradient is NaN stays as it is, and its means. There `rate` may also be an array, float64, of
-    `adamw_numbers`, which the kernel reads whenever it runs; the count in the state then stays as it is.
+    On a device a number whose gradient is NaN stays as it is, and its means. There `lr` may also be an array, float64, of
+    `adamw_hyperparameters`, which the kernel reads whenever it runs; the count in the state then stays as it is.
 
     Raises ValueError where the trees differ, a factor is of no parameter, or the state is of others.
     """
     leaves = trees.paths(params)
-    means = remembered(state, ("mean", "square"), leaves, "adamw_state")
+    means = remembered(state, ("exp_avg", "exp_avg_sq"), leaves, "adamw_state")
     shares = _settings(leaves, factors, decay_mask)
     pairs = paired(leaves, grads)
-    numbers = adamw_numbers(state["step"], rate, betas)
+    numbers = adamw_hyperparameters(state["step"], lr, betas)
     if in_one_launch(chain(*pairs, means)):
         kernel = partial(kernels.adamw, betas=betas, eps=eps, weight_decay=weight_decay)
-        return _launched(kernel, params, pairs, means, shares, state, rate, numbers)
-    refuse_given(rate)
+        return _launched(kernel, params, pairs, means, shares, state, lr, numbers)
+    refuse_given(lr)
     correct = numbers[1:]
-    settings = [
-        (-rate * factor / correct[0], 1 - rate * factor * weight_decay if decaying else 1.0) for factor, decaying in shares
-    ]
+    settings = [(-lr * factor / correct[0], 1 - lr * factor * weight_decay if decaying else 1.0) for factor, decaying in shares]
 
-    def update(p, g, m, v, new, spare, pace, kept):
+    def update(p, g, m, v, new, scratch, step_size, decay):
         xp = array_module(p)
         m *= betas[0]
         m += xp.multiply(g, 1 - betas[0], out=new)
@@ -64,16 +68,16 @@ def adamw(params, grads, state, rate, betas=BETAS, eps=1e-8, weight_decay=0.05, 
         new *= 1 / math.sqrt(correct[1])
         new += eps
         xp.divide(m, new, out=new)
-        new *= pace
-        new += xp.multiply(p, kept, out=spare)
+        new *= step_size
+        new += xp.multiply(p, decay, out=scratch)
 
     new = updated(update, pairs, means, settings)
     return trees.flatten(params)[1](new), {**state, "step": state["step"] + 1}
 
 
-def adamw_numbers(step, rate, betas=BETAS):
-    """What changes from step to step: rate, 1 - b1^t, 1 - b2^t.   step: how many were taken before, as the state counts them"""
-    return rate, 1 - betas[0] ** (step + 1), 1 - betas[1] ** (step + 1)
+def adamw_hyperparameters(step, lr, betas=BETAS):
+    """What changes from step to step: lr, 1 - b1^t, 1 - b2^t.   step: how many were taken before, as the state counts them"""
+    return lr, 1 - betas[0] ** (step + 1), 1 - betas[1] ** (step + 1)
 
 
 def sgd_state(params):
@@ -84,12 +88,13 @@ def sgd_state(params):
     return {"step": 0, "velocity": flat_zeros(params)}
 
 
-def sgd(params, grads, state, rate, momentum=0.9, nesterov=True, weight_decay=1e-4, *, factors=None, decay_mask=decays):
-    """One step; returns new parameters and the state.   grads: like params   rate: a number
+def sgd(params, grads, state, lr, momentum=0.9, nesterov=True, weight_decay=1e-4, *, factors=None, decay_mask=decays):
+    """One step; returns new parameters and the state.   grads: like params   lr: a number
 
-    d = g + decay p,  v = momentum v + d,  p -= rate (d + momentum v), or without Nesterov's look ahead p -= rate v. (The decay
+    d = g + decay p,  v = momentum v + d,  p -= lr (d + momentum v), or without Nesterov's look ahead p -= lr v. (The decay
     goes through the momentum, other than AdamW's.) The velocity is updated in place; `params` and `grads` are left as they
-    are. `factors`, `decay_mask`, what is raised, and on a device NaN and `rate` as an array, of `sgd_numbers`: as with `adamw`.
+    are. `factors`, `decay_mask`, what is raised, and on a device NaN and `lr` as an array, of
+    `sgd_hyperparameters`: as with `adamw`.
     """
     leaves = trees.paths(params)
     velocity = remembered(state, ("velocity",), leaves, "sgd_state")
@@ -97,40 +102,40 @@ def sgd(params, grads, state, rate, momentum=0.9, nesterov=True, weight_decay=1e
     pairs = paired(leaves, grads)
     if in_one_launch(chain(*pairs, velocity)):
         kernel = partial(kernels.sgd, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-        return _launched(kernel, params, pairs, velocity, shares, state, rate, sgd_numbers(state["step"], rate))
-    refuse_given(rate)
-    settings = [(-rate * factor, weight_decay if decaying else 0.0) for factor, decaying in shares]
+        return _launched(kernel, params, pairs, velocity, shares, state, lr, sgd_hyperparameters(state["step"], lr))
+    refuse_given(lr)
+    settings = [(-lr * factor, weight_decay if decaying else 0.0) for factor, decaying in shares]
 
-    def update(p, g, v, new, spare, pace, decay):
+    def update(p, g, v, new, scratch, step_size, decay):
         xp = array_module(p)
         xp.multiply(p, decay, out=new)
         new += g
         v *= momentum
         v += new
         if nesterov:
-            new += xp.multiply(v, momentum, out=spare)
+            new += xp.multiply(v, momentum, out=scratch)
         else:
             new[...] = v
-        new *= pace
+        new *= step_size
         new += p
 
     new = updated(update, pairs, velocity, settings)
     return trees.flatten(params)[1](new), {**state, "step": state["step"] + 1}
 
 
-def sgd_numbers(step, rate):
-    """What changes from step to step: the rate."""
-    return (rate,)
+def sgd_hyperparameters(step, lr):
+    """What changes from step to step: the learning rate."""
+    return (lr,)
 
 
-def _launched(kernel, params, pairs, flats, shares, state, rate, numbers):
-    """A step on a device: new parameters and the state, whose count is the caller's where the rate is an array."""
-    new = launched(kernel, pairs, flats, shares, numbers_there(rate, numbers, pairs[0][0]))
-    return trees.flatten(params)[1](new), {**state, "step": state["step"] + (not is_given(rate))}
+def _launched(kernel, params, pairs, flats, shares, state, lr, numbers):
+    """A step on a device: new parameters and the state, whose count is the caller's where the learning rate is an array."""
+    new = launched(kernel, pairs, flats, shares, numbers_there(lr, numbers, pairs[0][0]))
+    return trees.flatten(params)[1](new), {**state, "step": state["step"] + (not is_given(lr))}
 
 
 def _settings(leaves, factors, decay_mask):
-    """(factor of the rate, whether it decays) of each (path, leaf)."""
+    """(factor of the learning rate, whether it decays) of each (path, leaf)."""
     factors = factors or {}
     if unknown := set(factors).difference(path for path, _ in leaves):
         raise ValueError(

@@ -97,7 +97,7 @@ def test_training_with_masks_drawn_on_the_device_moves_nothing(name, checkpoint,
         return mv.cross_entropy(logits, batch[1]), logits
 
     no_transfers()
-    steps = list(fit(loss, params, [(clip, labels)] * 3, rate=lambda step: 1e-3))
+    steps = list(fit(loss, params, [(clip, labels)] * 3, lr=lambda step: 1e-3))
     assert all(isinstance(leaf, device_double.DeviceArray) for leaf in trees.leaves(steps[-1].params))
     assert steps[-1].loss.dtype == np.float32 and steps[-1].loss.shape == ()
 

@@ -16,7 +16,7 @@ from mvit_np.backend.arrays import plain_ops
 from mvit_np.backend.cuda.kernels import flat
 from mvit_np.train import adamw, adamw_state, clip_by_norm, decays_except, ema_update, sgd, sgd_state
 from mvit_np.train.loop import adamw_with
-from mvit_np.train.optimizer import adamw_numbers, sgd_numbers
+from mvit_np.train.optimizer import adamw_hyperparameters, sgd_hyperparameters
 
 pytestmark = pytest.mark.skipif(not gcc_tools.GCC, reason="needs gcc, which compiles the kernels")
 device_double.install()
@@ -24,9 +24,14 @@ device_double.install()
 STEPS = 4
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 STEPPERS = {
-    "adamw": (adamw, adamw_state, partial(adamw_numbers, betas=(0.8, 0.95)), {"betas": (0.8, 0.95), "weight_decay": 0.3}),
-    "sgd": (sgd, sgd_state, sgd_numbers, {"momentum": 0.8, "weight_decay": 0.3}),
-    "plain sgd": (sgd, sgd_state, sgd_numbers, {"momentum": 0.8, "nesterov": False, "weight_decay": 0.3}),
+    "adamw": (
+        adamw,
+        adamw_state,
+        partial(adamw_hyperparameters, betas=(0.8, 0.95)),
+        {"betas": (0.8, 0.95), "weight_decay": 0.3},
+    ),
+    "sgd": (sgd, sgd_state, sgd_hyperparameters, {"momentum": 0.8, "weight_decay": 0.3}),
+    "plain sgd": (sgd, sgd_state, sgd_hyperparameters, {"momentum": 0.8, "nesterov": False, "weight_decay": 0.3}),
 }
 stepper = pytest.mark.parametrize("step_of, begin, numbers, options", STEPPERS.values(), ids=STEPPERS)
 
@@ -306,14 +311,14 @@ def test_what_changes_may_lie_on_the_device(step_of, begin, numbers, options, ta
     assert remembered["step"] == STEPS
 
 
-def test_an_optimizer_says_its_numbers(rng):
+def test_an_optimizer_says_its_hyperparameters(rng):
     optimizer = adamw_with(0.1, betas=(0.5, 0.75))
-    assert optimizer.numbers(1, 0.2) == (0.2, 1 - 0.5**2, 1 - 0.75**2)
-    assert adamw_with().numbers(0, 0.2) == pytest.approx((0.2, 0.1, 0.001))
+    assert optimizer.hyperparameters(1, 0.2) == (0.2, 1 - 0.5**2, 1 - 0.75**2)
+    assert adamw_with().hyperparameters(0, 0.2) == pytest.approx((0.2, 0.1, 0.001))
     params = on_device({"w": rng.standard_normal((3, 2))})
     now = device_double.xp.empty(3, dtype="float64")
-    flat.fill(now, optimizer.numbers(0, 0.2))
-    taken = [optimizer.update(params, params, optimizer.begin(params), given)[0] for given in (0.2, now)]
+    flat.fill(now, optimizer.hyperparameters(0, 0.2))
+    taken = [optimizer.update(params, params, optimizer.init(params), given)[0] for given in (0.2, now)]
     same(*taken)
 
 

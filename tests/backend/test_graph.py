@@ -114,7 +114,7 @@ def test_who_looks_or_copies_on_the_way_is_told(peek):
 # -- steps of training -------------------------------------------------------------------------------------------------
 
 
-def losses(config, graph, steps=6, ema=0.9, bad=None, guard=None):
+def losses(config, graph, steps=6, ema_decay=0.9, bad=None, guard=None):
     """[(loss, norm)] and the last state of a short training on the device."""
     rng = np.random.default_rng(1)
     params, data = on_device(mv.init(config, rng)), list(batches(config, rng, steps))
@@ -130,8 +130,8 @@ def losses(config, graph, steps=6, ema=0.9, bad=None, guard=None):
             yield there | {"masks": default_rng([7, i], like=there["clips"])}
 
     found, optimizer = [], adamw_with(eps=1e-3)  # a large one: gradients that are rounding alone are not blown up
-    settings = {"optimizer": optimizer, "ema": ema, "graph": graph, "guard": guard}
-    for step in fit(loss, params, given(), rate=lambda i: 1e-2 * (i + 1), **settings):
+    settings = {"optimizer": optimizer, "ema_decay": ema_decay, "graph": graph, "guard": guard}
+    for step in fit(loss, params, given(), lr=lambda i: 1e-2 * (i + 1), **settings):
         found.append((float(to_host(step.loss)), float(to_host(step.norm))))
     return np.array(found), step
 
@@ -140,8 +140,8 @@ def losses(config, graph, steps=6, ema=0.9, bad=None, guard=None):
 @pytest.mark.parametrize("name", ["MViT", "MViTv2"])
 def test_training_by_graph_is_training(name, ema):
     config = replace(FAMILY[name], drop_path=0.3, dropout=0.3)
-    plain, last = losses(config, False, ema=ema)
-    replayed, graphed = losses(config, True, ema=ema)
+    plain, last = losses(config, False, ema_decay=ema)
+    replayed, graphed = losses(config, True, ema_decay=ema)
     np.testing.assert_allclose(replayed, plain, rtol=1e-4)
     assert graphed.state.step == last.state.step == 6 and graphed.state.optimizer["step"] == 6
     for a, b in zip(state_leaves(graphed), state_leaves(last), strict=True):
@@ -149,7 +149,7 @@ def test_training_by_graph_is_training(name, ema):
 
 
 def state_leaves(step):
-    flat = [step.state.optimizer[name] for name in ("mean", "square")]
+    flat = [step.state.optimizer[name] for name in ("exp_avg", "exp_avg_sq")]
     return [*trees.leaves(step.state.params), *flat, *(trees.leaves(step.state.average) if step.state.average else [])]
 
 
@@ -173,10 +173,10 @@ def test_a_loss_that_is_not_finite_changes_nothing_though_its_gradient_is():
         return mv.ops.reshape(mv.ops.linear(mv.ops.reshape(params["w"], (1, 3)), batch["w"], batch["b"]), ()), None
 
     batch = {"w": from_host(np.ones((3, 1), "float32")), "b": from_host(np.full(1, np.inf, "float32"))}
-    (step,) = fit(loss, params, [batch], rate=lambda i: 0.1, ema=0.5, graph=True, guard=lambda *given: "infinite")
+    (step,) = fit(loss, params, [batch], lr=lambda i: 0.1, ema_decay=0.5, graph=True, guard=lambda *given: "infinite")
     assert np.isinf(to_host(step.loss)) and np.isfinite(to_host(step.norm))
     assert to_host(step.state.params["w"]).tolist() == [1, 1, 1] == to_host(step.state.average["w"]).tolist()
-    assert not to_host(step.state.optimizer["mean"]).any() and step.state.optimizer["step"] == 0 and step.state.step == 1
+    assert not to_host(step.state.optimizer["exp_avg"]).any() and step.state.optimizer["step"] == 0 and step.state.step == 1
 
 
 def test_a_generator_that_has_drawn_is_refused_and_another_precision_is_recorded_anew():
@@ -191,13 +191,13 @@ def test_a_generator_that_has_drawn_is_refused_and_another_precision_is_recorded
         return float(to_host(next(steps).loss))
 
     masks = default_rng(3, like=batch["clips"])
-    steps = fit(loss, params, [batch | {"masks": masks}] * 2, rate=lambda i: 0.0, graph=True)
+    steps = fit(loss, params, [batch | {"masks": masks}] * 2, lr=lambda i: 0.0, graph=True)
     value(steps)
     with pytest.raises(ValueError, match="came a generator that has drawn before: make one for each step"):
         next(steps)
 
     fresh = (batch | {"masks": default_rng(3, like=batch["clips"])} for _ in range(3))
-    steps = fit(loss, params, fresh, rate=lambda i: 0.0, graph=True)
+    steps = fit(loss, params, fresh, lr=lambda i: 0.0, graph=True)
     exact = value(steps)
     with mv.use_precision("bf16"):
         rough = value(steps)
@@ -212,7 +212,7 @@ def test_several_processes_and_batches_elsewhere_are_refused():
         ({}, TypeError, "lie where the parameters do"),
     ):
         with pytest.raises(kind, match=words):
-            next(fit(lambda p, b: (p["w"], None), params, [batch], rate=lambda i: 0.1, graph=True, **given))
+            next(fit(lambda p, b: (p["w"], None), params, [batch], lr=lambda i: 0.1, graph=True, **given))
 
 
 def test_a_graph_takes_arrays_like_its_examples():
@@ -223,4 +223,4 @@ def test_a_graph_takes_arrays_like_its_examples():
 
 def test_a_graph_is_for_a_device():
     with pytest.raises(ValueError, match="CUDA device's; the parameters are on the host"):
-        next(fit(lambda p, b: (p["w"].sum(), None), {"w": np.ones(2)}, [None], rate=lambda i: 0.1, graph=True))
+        next(fit(lambda p, b: (p["w"].sum(), None), {"w": np.ones(2)}, [None], lr=lambda i: 0.1, graph=True))

@@ -107,12 +107,12 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(number, code, tmp_pa
 
 
 def test_show_prints_a_recipe_that_can_be_read_again(capsys, tmp_path):
-    assert main(["train", "--recipe", "small", "--show", "--rate=2e-3"]) == 0
+    assert main(["train", "--recipe", "small", "--show", "--lr=2e-3"]) == 0
     (tmp_path / "mine.toml").write_text(capsys.readouterr().out)
     assert main(["train", "--config", str(tmp_path / "mine.toml"), "--show"]) == 0
     (tmp_path / "again.toml").write_text(capsys.readouterr().out)
     recipe = Recipe.from_toml(tmp_path / "again.toml")
-    assert recipe.rate == 2e-3 and recipe.data == RECIPES["small"].data
+    assert recipe.lr == 2e-3 and recipe.data == RECIPES["small"].data
 
 
 def test_help_lists_every_field(capsys):
@@ -123,8 +123,8 @@ def test_help_lists_every_field(capsys):
 
 
 def test_fields_are_read_in_either_spelling():
-    found = fields_in(["--rate", "1e-3", "--checkpoint", "--seed=1", "--model.depths", "1,2"])
-    assert found == {"rate": "1e-3", "checkpoint": "true", "seed": "1", "model.depths": "1,2"}
+    found = fields_in(["--lr", "1e-3", "--checkpoint", "--seed=1", "--model.depths", "1,2"])
+    assert found == {"lr": "1e-3", "checkpoint": "true", "seed": "1", "model.depths": "1,2"}
     assert fields_in(["--train-clips", "-5"]) == {"train-clips": "-5"}
 
 
@@ -139,10 +139,10 @@ def test_fields_are_read_in_either_spelling():
         (["train", "--recipe", "smal"], "did you mean 'small'"),
         (["train", "--recipe", "smoke", "--weigth-decay", "0.1", "--out", "x"], "did you mean 'weight_decay'"),
         (["train", "--recipe", "smoke", "--model.drop_pth", "0.1", "--out", "x"], "did you mean 'model.drop_path'"),
-        (["train", "--recipe", "smoke", "--rate", "fast", "--out", "x"], "rate is a number above 0, came 'fast'"),
+        (["train", "--recipe", "smoke", "--lr", "fast", "--out", "x"], "lr is a number above 0, came 'fast'"),
         (["train", "--recipe", "smoke", "fast"], "fields are given as --field VALUE; came 'fast'"),
         (
-            ["train", "--recipe", "smoke", "--out", "x", "--data", "--rate", "1"],
+            ["train", "--recipe", "smoke", "--out", "x", "--data", "--lr", "1"],
             "--data is followed by its value, and came alone",
         ),
         (["train", "x", "--resume"], "came 'x': put --out before a folder"),
@@ -151,7 +151,7 @@ def test_fields_are_read_in_either_spelling():
         (["train", "--recipe", "smoke", "--out", os.devnull + "/x"], "cannot be written"),
         (["evaluate", "no.npz"], "none at no.npz"),
         (["evaluate", "."], "has no model.npz and no best.npz"),
-        (["info", "mvit_micro", "--rate", "1"], "unrecognized arguments: --rate 1"),
+        (["info", "mvit_micro", "--lr", "1"], "unrecognized arguments: --lr 1"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys, monkeypatch, tmp_path):
@@ -166,13 +166,13 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys, mon
 
 
 def test_a_device_alone_is_the_recipe_that_was_made_for_one(capsys, tmp_path):
-    assert main(["train", "--device", "cuda:1", "--rate", "2e-3", "--show"]) == 0
+    assert main(["train", "--device", "cuda:1", "--lr", "2e-3", "--show"]) == 0
     (tmp_path / "shown.toml").write_text(capsys.readouterr().out)
-    assert Recipe.from_toml(tmp_path / "shown.toml") == replace(RECIPES["gpu"], device="cuda:1", rate=2e-3)
+    assert Recipe.from_toml(tmp_path / "shown.toml") == replace(RECIPES["gpu"], device="cuda:1", lr=2e-3)
 
 
 def test_a_loss_that_is_not_finite_ends_with_code_1(capsys, tmp_path):
-    hot = ["--rate", "1e30", "--start_rate", "1e30", "--warmup", "0"]
+    hot = ["--lr", "1e30", "--start_lr", "1e30", "--warmup", "0"]
     assert main(["train", *SHORT, *hot, "--out", str(tmp_path / "run")]) == 1
     error = capsys.readouterr().err
     assert "is not finite" in error and "Traceback" not in error
@@ -212,7 +212,7 @@ def recipe_of(folder, films, *lines):
 
 def test_a_folder_of_films_is_trained_and_tested_on_without_the_broken_one(films, tmp_path, capsys):
     recipe = recipe_of(tmp_path, films, "views = [2, 3]", "[model]", "channels = 3", "frames = 8")
-    assert main(["train", "--config", recipe, "--out", str(tmp_path / "run"), "--rate=5e-3"]) == 0
+    assert main(["train", "--config", recipe, "--out", str(tmp_path / "run"), "--lr=5e-3"]) == 0
     shown = capsys.readouterr()
     assert "8 examples to learn from, 8 to test on" in shown.out and "clips of 8x32x32x3, 2 classes" in shown.out
     assert shown.err.count("2.mp4 is left out") == 2, shown.err  # once in training, once in the tests
@@ -228,7 +228,7 @@ def test_a_folder_of_films_is_trained_and_tested_on_without_the_broken_one(films
 def of_films(films, tmp_path_factory):
     """A run on grey films, whose pixels and distance of frames are not what one would guess."""
     folder = tmp_path_factory.mktemp("of_films")
-    recipe = recipe_of(folder, films, "repeats = 1", "rate = 5e-3")
+    recipe = recipe_of(folder, films, "repeats = 1", "lr = 5e-3")
     assert main(["train", "--config", recipe, "--out", str(folder / "run")]) == 0
     return folder / "run"
 

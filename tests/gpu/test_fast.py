@@ -79,7 +79,7 @@ def training(graph, precision, steps=6):
     found, optimizer = [], adamw_with(eps=1e-3)  # a large one: gradients that are rounding alone are not blown up
     given = ((clip, labels, default_rng([3, i], like=clip)) for i in range(steps))
     with mv.use_precision(precision):
-        for step in fit(loss, params, given, rate=lambda i: 1e-2, optimizer=optimizer, ema=0.9, graph=graph):
+        for step in fit(loss, params, given, lr=lambda i: 1e-2, optimizer=optimizer, ema_decay=0.9, graph=graph):
             found.append([float(step.loss), float(step.norm)])
     return np.array(found), step
 
@@ -99,5 +99,5 @@ def test_masks_differ_from_step_to_step_by_graph():
         return mv.cross_entropy(mv.forward(params, batch[0], config, rng=batch[2]), batch[1]), None
 
     given = ((clip, labels, default_rng([3, i], like=clip)) for i in range(4))
-    losses = [float(step.loss) for step in fit(loss, params, given, rate=lambda i: 0.0, graph=True)]
+    losses = [float(step.loss) for step in fit(loss, params, given, lr=lambda i: 0.0, graph=True)]
     assert len(set(losses)) == 4

@@ -80,7 +80,7 @@ def test_a_training_step_waits_for_nothing(kind, precision):
         return mv.cross_entropy(logits, batch[1]), logits
 
     with mv.use_precision(precision):
-        steps = fit(loss, params, batches, rate=lambda step: 1e-3, graph=kind == "graph")
+        steps = fit(loss, params, batches, lr=lambda step: 1e-3, graph=kind == "graph")
         next(steps), next(steps)  # compiles the kernels, or records, which may wait
         with cupyx.allow_synchronize(False):
             next(steps)

@@ -12,8 +12,8 @@ from mvit_np.train.run.toml_text import to_toml
 def test_the_papers_recipe_is_section_d1():
     """Field by field, from a summary of the paper's Sec. D.1: Kinetics, 128 GPUs of 4 clips."""
     paper = {
-        "model": "mvit_b_16x4", "epochs": 200, "warmup": 30, "batch": 512, "rate": 1.6e-3, "rate_batch": 512,
-        "end_rate": 1.6e-5, "optimizer": "adamw", "weight_decay": 0.05, "smoothing": 0.1, "mixup": 0.8,
+        "model": "mvit_b_16x4", "epochs": 200, "warmup": 30, "batch": 512, "lr": 1.6e-3, "lr_batch": 512,
+        "end_lr": 1.6e-5, "optimizer": "adamw", "weight_decay": 0.05, "smoothing": 0.1, "mixup": 0.8,
         "switch": 0.5, "mix_p": 1.0, "erasing": 0.25, "rand_layers": 4,
         "rand_magnitude": 7, "rand_p": 0.5, "crop_area": (0.08, 1.0), "flip": 0.5,
         "repeats": 2, "tau": 4, "views": (5, 1), "ema": 0.0, "layer_decay": 1.0,
@@ -40,7 +40,7 @@ OTHERS = {
     "tau": 3.0, "normalise": "clip", "directed": True, "crop_area": None, "crop_aspect": (1.0, 1.0), "flip": 0.0,
     "rand_layers": 0, "rand_magnitude": 9.0, "rand_deviation": 0.0, "rand_p": 0.1, "erasing": 0.0, "repeats": 1, "mixup": 0.0,
     "cutmix": 0.0, "switch": 1.0, "mix_p": 0.5, "smoothing": 0.0, "epochs": 0.5, "batch": 8, "accumulate": 2,
-    "optimizer": "sgd", "rate": 0.1, "rate_batch": 8, "start_rate": 0.0, "end_rate": 0.0, "warmup": 0.0, "betas": (0.8, 0.9),
+    "optimizer": "sgd", "lr": 0.1, "lr_batch": 8, "start_lr": 0.0, "end_lr": 0.0, "warmup": 0.0, "betas": (0.8, 0.9),
     "epsilon": 1e-6, "momentum": 0.8, "nesterov": False, "weight_decay": 0.0, "no_decay": ("head.*", "blocks.0.*"),
     "layer_decay": 0.75, "clip_norm": 5.0, "ema": 0.99, "non_finite": "skip", "checkpoint": True, "test_every": 1.0,
     "views": (1, 3), "seed": 7, "device": "cuda:1", "precision": "bf16", "graph": True,
@@ -75,9 +75,9 @@ def test_views_as_people_write_them(text, value):
 
 def test_a_file_builds_on_a_recipe_and_the_command_line_has_the_last_word(tmp_path):
     file = tmp_path / "r.toml"
-    file.write_text('recipe = "small"\nrate = 1e-4\nbatch = 64\n[model]\ndrop_path = 0.3\ndepths = [1, 1]\n')
+    file.write_text('recipe = "small"\nlr = 1e-4\nbatch = 64\n[model]\ndrop_path = 0.3\ndepths = [1, 1]\n')
     recipe = Recipe.from_toml(file, {"batch": "16", "model.drop_path": "0.25"})
-    assert (recipe.data, recipe.rate, recipe.batch) == (RECIPES["small"].data, 1e-4, 16)
+    assert (recipe.data, recipe.lr, recipe.batch) == (RECIPES["small"].data, 1e-4, 16)
     assert recipe.model == "mvit_micro" and recipe.model_fields == {"drop_path": 0.25, "depths": (1, 1)}
 
 
@@ -111,7 +111,7 @@ def test_another_preset_comes_without_the_fields_of_the_one_before():
         ({"layer_decay": "0"}, r"layer_decay is a share in \(0, 1\]"),
         ({"rand_magnitude": "11"}, r"rand_magnitude is a number in \[0, 10\], came 11"),
         ({"batch": "8", "accumulate": "9"}, "a part holds a clip, came 9 parts of 8"),
-        ({"rate": "1e-9"}, "rate is the peak, came 1e-09"),
+        ({"lr": "1e-9"}, "lr is the peak, came 1e-09"),
         ({"precision": "fp16"}, "precision is one of float32, tf32, bf16, came 'fp16'"),
         ({"graph": "true"}, "a graph is replayed by a GPU, came graph = true for device cpu: give graph = false"),
         ({"graph": "true", "device": "cuda", "accumulate": "4"}, "a graph holds a batch in one part, came 4"),
@@ -126,8 +126,8 @@ def test_a_mistake_is_one_sentence(changes, words):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("rate = ", "is no TOML"),
-        ("rat = 1\n", "r.toml: a recipe has no field 'rat': did you mean 'rate'"),
+        ("lr = ", "is no TOML"),
+        ("ls = 1\n", "r.toml: a recipe has no field 'ls': did you mean 'lr'"),
         ("[optimiser]\nrate = 1\n", "no field 'optimiser': did you mean 'optimizer'"),
         ("epochs = [1]\n", "epochs is a number above 0, came"),
         ("model = 3\n", "model is text, came 3"),
@@ -157,8 +157,8 @@ def test_a_mistake_in_a_file_names_the_file(text, words, tmp_path):
 
 @pytest.mark.parametrize("text", ["(" * 100_000, "{[]: 1}", "1" * 5000, "\0", "-" * 100_000])
 def test_what_is_no_value_on_a_command_line_is_one_sentence(text):
-    with pytest.raises(ValueError, match="rate is a number above 0, came") as mistake:
-        Recipe.from_toml(None, {"rate": text})
+    with pytest.raises(ValueError, match="lr is a number above 0, came") as mistake:
+        Recipe.from_toml(None, {"lr": text})
     assert len(str(mistake.value)) < 500
 
 
@@ -197,12 +197,12 @@ def test_whole_paths_start_from_a_folder_or_from_here(tmp_path, monkeypatch):
 def test_what_may_differ_when_a_run_goes_on():
     recipe = RECIPES["small"]
     assert differing(recipe, changed(recipe, {"workers": "7", "keep": "1", "save_steps": "3"})) == []
-    assert differing(recipe, changed(recipe, {"workers": "7", "rate": "1e-4"})) == ["rate"]
+    assert differing(recipe, changed(recipe, {"workers": "7", "lr": "1e-4"})) == ["lr"]
     assert differing(recipe, changed(recipe, {"device": "cuda", "graph": "true"})) == []
     assert differing(recipe, changed(recipe, {"precision": "bf16"})) == ["precision"]
     assert "seed" not in MAY_DIFFER and "batch" not in MAY_DIFFER
     with pytest.raises(dataclasses.FrozenInstanceError):
-        recipe.rate = 1.0
+        recipe.lr = 1.0
 
 
 def test_the_gpus_recipe_is_of_a_model_with_two_million_parameters_on_larger_clips():
@@ -222,3 +222,13 @@ def test_recipes_by_name(tmp_path):
     assert Recipe.from_toml(tmp_path / "r.toml", base="small") == RECIPES["small"]
     with pytest.raises(ValueError, match="no recipe 'smal': did you mean 'small'"):
         Recipe.from_toml(base="smal")
+
+
+def test_a_file_and_a_command_line_may_use_the_earlier_names_of_the_learning_rate(tmp_path):
+    (tmp_path / "r.toml").write_text('recipe = "small"\nrate = 1e-4\nend_rate = 1e-6\n')
+    recipe = Recipe.from_toml(tmp_path / "r.toml", {"rate-batch": "16"})
+    assert (recipe.lr, recipe.end_lr, recipe.lr_batch) == (1e-4, 1e-6, 16)
+    fields = dataclasses.asdict(RECIPES["small"])
+    assert from_plain({"rate" if name == "lr" else name: value for name, value in fields.items()}) == RECIPES["small"]
+    with pytest.raises(ValueError, match="rate is called lr now, and both came: give lr alone"):
+        changed(recipe, {"rate": "1e-3", "lr": "1e-4"})

@@ -189,13 +189,13 @@ def test_a_run_is_not_overwritten_and_goes_on_as_it_began(undisturbed, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with pytest.raises(ValueError, match="holds a run already: go on with it by --resume"):
         prepare(SMOKE, folder)
-    with pytest.raises(ValueError, match="has rate = 0.001, you ask for 0.0001"):
-        prepare(changed(SMOKE, {"rate": 1e-4}), folder, resume=True)
+    with pytest.raises(ValueError, match="has lr = 0.001, you ask for 0.0001"):
+        prepare(changed(SMOKE, {"lr": 1e-4}), folder, resume=True)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with pytest.raises(ValueError, match="no run to go on with"):
         prepare(None, tmp_path, resume=True)
     assert prepare(SMOKE, tmp_path, resume=True).state.step == 0  # for queues: the same command begins and goes on
-    assert prepare(changed(SMOKE, {"rate": 1e-4}), tmp_path).state.step == 0  # nothing was learned there yet
+    assert prepare(changed(SMOKE, {"lr": 1e-4}), tmp_path).state.step == 0  # nothing was learned there yet
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_a_run_may_begin_with_the_weights_of_another(undisturbed):
 
 def test_the_rate_of_the_papers_recipe():
     """1.6e-3 for 512 clips after 30 of 200 epochs, then half a cosine to a hundredth; in proportion for other batches."""
-    rate = tasks.rate_of(RECIPES["paper"], steps=2000, steps_per_epoch=10)
-    half = tasks.rate_of(changed(RECIPES["paper"], {"batch": 256}), steps=2000, steps_per_epoch=10)
+    rate = tasks.lr_of(RECIPES["paper"], steps=2000, steps_per_epoch=10)
+    half = tasks.lr_of(changed(RECIPES["paper"], {"batch": 256}), steps=2000, steps_per_epoch=10)
     assert rate(300) == pytest.approx(1.6e-3) and rate(2000) == pytest.approx(1.6e-5)
     assert rate(0) < 2.5e-5 and rate(1150) == pytest.approx((1.6e-3 + 1.6e-5) / 2)
     assert [half(step) for step in (0, 300, 1000)] == pytest.approx([rate(step) / 2 for step in (0, 300, 1000)])
@@ -375,19 +375,19 @@ def rate(step):
 
 def test_fit_goes_on_from_a_state(rng):
     loss, params, batches = line(rng)
-    whole = list(fit(loss, params, batches, rate=rate, ema=0.9))
-    half = list(fit(loss, params, batches[:3], rate=rate, ema=0.9))[-1].state
-    means = {name: half.optimizer[name].copy() for name in ("mean", "square")}
+    whole = list(fit(loss, params, batches, lr=rate, ema_decay=0.9))
+    half = list(fit(loss, params, batches[:3], lr=rate, ema_decay=0.9))[-1].state
+    means = {name: half.optimizer[name].copy() for name in ("exp_avg", "exp_avg_sq")}
     half = replace(half, optimizer=half.optimizer | means)
-    rest = list(fit(loss, None, batches[3:], rate=rate, ema=0.9, state=half))
-    assert [step.index for step in rest] == [3, 4, 5] and [step.rate for step in rest] == [rate(3), rate(4), rate(5)]
+    rest = list(fit(loss, None, batches[3:], lr=rate, ema_decay=0.9, state=half))
+    assert [step.index for step in rest] == [3, 4, 5] and [step.lr for step in rest] == [rate(3), rate(4), rate(5)]
     np.testing.assert_array_equal(rest[-1].params["w"], whole[-1].params["w"])
     np.testing.assert_array_equal(rest[-1].state.average["w"], whole[-1].state.average["w"])
 
 
 def test_fit_takes_a_batch_in_parts(rng):
     loss, params, batches = line(rng)
-    whole, parts = (list(fit(loss, params, batches, rate=rate, parts=n))[-1] for n in (1, 4))
+    whole, parts = (list(fit(loss, params, batches, lr=rate, accumulate=n))[-1] for n in (1, 4))
     np.testing.assert_allclose(parts.params["w"], whole.params["w"], rtol=1e-12)
     assert float(parts.loss) == pytest.approx(float(whole.loss), rel=1e-12)
 
@@ -395,7 +395,7 @@ def test_fit_takes_a_batch_in_parts(rng):
 def test_fit_keeps_a_running_mean(rng):
     loss, params, batches = line(rng)
     expected = params["w"]
-    for t, step in enumerate(fit(loss, params, batches, rate=rate, ema=0.3)):
+    for t, step in enumerate(fit(loss, params, batches, lr=rate, ema_decay=0.3)):
         decay = min(0.3, (1 + t) / (10 + t))
         expected = decay * expected + (1 - decay) * step.params["w"]
         np.testing.assert_allclose(step.state.average["w"], expected, rtol=1e-12)
@@ -404,7 +404,7 @@ def test_fit_keeps_a_running_mean(rng):
 def test_fit_takes_any_optimizer(rng):
     loss, params, batches = line(rng)
     plain = Optimizer(lambda params: 0, lambda p, g, count, rate: (trees.map(lambda p, g: p - rate * g, p, g), count + 1))
-    last = list(fit(loss, params, batches, rate=rate, optimizer=plain, clip_norm=1e9))[-1]
+    last = list(fit(loss, params, batches, lr=rate, optimizer=plain, clip_norm=1e9))[-1]
     expected = params["w"]
     for index, batch in enumerate(batches):
         expected = expected - rate(index) * mv.value_and_grad(lambda p, b: loss(p, b)[0])({"w": expected}, batch)[1]["w"]
@@ -414,10 +414,10 @@ def test_fit_takes_any_optimizer(rng):
 
 def test_fit_learns_nothing_from_a_step_that_is_refused(rng):
     loss, params, batches = line(rng)
-    steps = list(fit(loss, params, batches, rate=rate, guard=lambda index, *rest: "no" if index in (1, 2) else ""))
+    steps = list(fit(loss, params, batches, lr=rate, guard=lambda index, *rest: "no" if index in (1, 2) else ""))
     assert [step.skipped for step in steps] == ["", "no", "no", "", "", ""] and steps[-1].state.step == 6
     assert steps[2].params is steps[0].params and steps[3].params is not steps[0].params
-    expected = list(fit(loss, params, batches[[0, 3, 4, 5]], rate=lambda step: rate((0, 3, 4, 5)[step])))[-1]
+    expected = list(fit(loss, params, batches[[0, 3, 4, 5]], lr=lambda step: rate((0, 3, 4, 5)[step])))[-1]
     np.testing.assert_array_equal(steps[-1].params["w"], expected.params["w"])
 
 
@@ -433,10 +433,10 @@ def test_fit_shares_gradients_with_other_ranks(rng):
             (value, _), grads = halves[1]
             return trees.map(lambda ours, theirs: (ours + theirs) / 2, tree, [value, grads, np.array([0.0, 1.0])])
 
-    shared = {"share": lambda value, aux: np.array([1.0, 0.0]), "comm": Other()}
-    ours = next(fit(loss, params, [batches[0, :4]], rate=rate, **shared))
-    assert ours.shared.tolist() == [0.5, 0.5]
-    whole = next(fit(loss, params, batches[:1], rate=rate))
+    shared = {"extra_metrics": lambda value, aux: np.array([1.0, 0.0]), "comm": Other()}
+    ours = next(fit(loss, params, [batches[0, :4]], lr=rate, **shared))
+    assert ours.extra_metrics.tolist() == [0.5, 0.5]
+    whole = next(fit(loss, params, batches[:1], lr=rate))
     np.testing.assert_allclose(ours.params["w"], whole.params["w"], rtol=1e-12)
     assert float(ours.loss) == pytest.approx(float(whole.loss))
 

@@ -39,7 +39,7 @@ def test_adamw_keeps_its_hands_off_and_its_dtype(rng):
     new, state = adamw(params, grads, adamw_state(params), 0.1)
     np.testing.assert_array_equal(params["w"], copies[0])
     np.testing.assert_array_equal(grads["w"], copies[1])
-    assert {leaf.dtype for leaf in trees.leaves([new, state["mean"], state["square"]])} == {np.dtype("float32")}
+    assert {leaf.dtype for leaf in trees.leaves([new, state["exp_avg"], state["exp_avg_sq"]])} == {np.dtype("float32")}
 
 
 def test_adamw_refuses_the_state_of_other_parameters(rng):
@@ -90,7 +90,7 @@ def test_fit_minimises_whatever_it_is_given(rng):
     def square(x):
         return (x * x).sum(), lambda dy: (2 * x * dy,)
 
-    steps = list(fit(loss, {"w": np.zeros((3, 2))}, [x] * 400, rate=lambda step: 0.03, weight_decay=0.0))
+    steps = list(fit(loss, {"w": np.zeros((3, 2))}, [x] * 400, lr=lambda step: 0.03, weight_decay=0.0))
     assert [step.index for step in steps] == list(range(400))
     np.testing.assert_allclose(steps[-1].params["w"], truth, atol=1e-3)
     assert float(steps[-1].loss) < 1e-5 < float(steps[0].loss)
@@ -103,7 +103,7 @@ def test_a_model_overfits_a_handful_of_clips(rng):
     def loss(params, batch):
         return mv.cross_entropy(mv.forward(params, batch, config), labels), None
 
-    steps = list(fit(loss, mv.init(config, rng), [clips] * 40, rate=lambda step: 3e-3))
+    steps = list(fit(loss, mv.init(config, rng), [clips] * 40, lr=lambda step: 3e-3))
     assert float(steps[-1].loss) < 0.05
     assert (mv.predict(steps[-1].params, clips, config, batch=3).argmax(1) == labels).all()
 
@@ -118,7 +118,7 @@ def test_a_batch_taken_in_parts_gives_the_same_steps(rng):
         logits = mv.forward(params, batch[0], config)
         return mv.cross_entropy(logits, batch[1], 0.1), logits
 
-    whole, parts = (list(fit(loss, start, [batch] * 2, rate=lambda step: 1e-3, parts=n))[-1] for n in (1, 3))
+    whole, parts = (list(fit(loss, start, [batch] * 2, lr=lambda step: 1e-3, accumulate=n))[-1] for n in (1, 3))
     assert float(parts.loss) == pytest.approx(float(whole.loss), rel=1e-9) and parts.aux.shape == (10, 2)
     norm, difference = (
         np.sqrt(sum(np.sum(change(a, b) ** 2) for a, b in zip(*map(trees.leaves, (whole.params, parts.params)))))

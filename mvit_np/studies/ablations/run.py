@@ -21,6 +21,7 @@ from ...train.evaluate import Views, evaluate
 from ...train.loop import fit
 from ...train.run import task as tasks
 from ...train.run.recipe import Recipe
+from ...train.run.recipe_fields import under_new_names
 from .sets import classes_of, sets_of
 from .table import SHUFFLED, WARMUP
 
@@ -59,13 +60,18 @@ def begun(experiment, steps=None, found=None):
 
         return {**known, "machine": {**describe(), "threads": threads()}, "runs": []}
     for name, value in known.items():
-        if found.get(name) != value:
+        if _of_today(name, found.get(name)) != value:
             raise ValueError(
                 f"these results are of another {name!r} than {experiment.name} has now: delete them, or give another folder"
             )
     if "machine" not in found or not all(isinstance(run, dict) and RUN <= run.keys() for run in found["runs"]):
         raise ValueError("these results lack numbers that each run has: delete them, or give another folder")
     return found
+
+
+def _of_today(name, value):
+    """A recipe under the names that its fields have now."""
+    return under_new_names(value) if name == "recipe" and isinstance(value, dict) else value
 
 
 def left(experiment, results, seeds):
@@ -127,7 +133,7 @@ def _steps(recipe, config, train, steps):
         tasks.loss_of(recipe, config),
         params,
         batches,
-        rate=tasks.rate_of(warming, steps, loader.steps_per_epoch),
+        lr=tasks.lr_of(warming, steps, loader.steps_per_epoch),
         clip_norm=recipe.clip_norm,
         optimizer=tasks.optimizer_of(recipe, params),
     )
@@ -143,7 +149,7 @@ def _shown(tests, order):
 def _tested(params, config, recipe, tests):
     """The share of clips that are classified right."""
     views = Views(config.size_hw, *recipe.views, recipe.normalise)
-    return evaluate(tasks.scores_of(to_host(params), config), tests, views, batch=64).top1
+    return evaluate(tasks.predictor(to_host(params), config), tests, views, batch=64).top1
 
 
 def fitted(config, data):

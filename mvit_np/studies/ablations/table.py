@@ -19,7 +19,7 @@ ORDERED, SHUFFLED = "in order", "shuffled"  # the frames of a test
 
 RECIPE = Recipe(  # the demo's: nothing is augmented, so that a run of half a minute learns something
     model="mvit_micro", normalise="clip", crop_area=None, flip=0, rand_layers=0, erasing=0, repeats=1, mixup=0, cutmix=0,
-    mix_p=0, smoothing=0, batch=32, rate=1.5e-3, rate_batch=32, start_rate=0, end_rate=1.5e-5, views=(1, 1),
+    mix_p=0, smoothing=0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0, end_lr=1.5e-5, views=(1, 1),
 )  # fmt: skip
 WARMUP = 0.1  # of all steps
 

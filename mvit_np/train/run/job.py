@@ -15,6 +15,7 @@ from ...backend import tree as trees
 from ...backend.arrays import is_array, to_device
 from ..distributed import Alone
 from ..loop import State, begin
+from ..optimizer import under_new_names
 from . import examples
 from . import task as tasks
 from .recipe import Recipe, from_plain
@@ -107,4 +108,4 @@ def _taken_up(saved, device):
     def placed(tree):
         return trees.map(lambda leaf: to_device(np.array(leaf), device) if is_array(leaf) else leaf, tree)
 
-    return State(saved["step"], placed(saved["params"]), placed(saved["optimizer"]), placed(saved["average"]))
+    return State(saved["step"], placed(saved["params"]), placed(under_new_names(saved["optimizer"])), placed(saved["average"]))

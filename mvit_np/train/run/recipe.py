@@ -34,6 +34,7 @@ from .recipe_fields import (
     VIEWS,
     one_of,
     shown,
+    under_new_names,
 )
 from .toml_text import BEGUN_IN, table_in
 
@@ -82,10 +83,10 @@ class Recipe:
     batch: int = _option(512, COUNT, "clips a step, on all ranks together")
     accumulate: int = _option(1, COUNT, "parts that a rank's clips are taken in, for memory; the gradient is the whole's")
     optimizer: str = _option("adamw", one_of("adamw", "sgd"), "adamw, or sgd with momentum")
-    rate: float = _option(1.6e-3, POSITIVE, "learning rate at its peak, for `rate_batch` clips; in proportion for others")
-    rate_batch: int = _option(512, COUNT, "the number of clips that the three rates are given for")
-    start_rate: float = _option(1.6e-5, NOT_NEGATIVE, "learning rate that the warm-up starts from (published config)")
-    end_rate: float = _option(1.6e-5, NOT_NEGATIVE, "learning rate at the end of the half-cosine")
+    lr: float = _option(1.6e-3, POSITIVE, "learning rate at its peak, for `lr_batch` clips; in proportion for others")
+    lr_batch: int = _option(512, COUNT, "the number of clips that the three rates are given for")
+    start_lr: float = _option(1.6e-5, NOT_NEGATIVE, "learning rate that the warm-up starts from (published config)")
+    end_lr: float = _option(1.6e-5, NOT_NEGATIVE, "learning rate at the end of the half-cosine")
     warmup: float = _option(30.0, NOT_NEGATIVE, "epochs over which the rate rises")
     betas: tuple = _option((0.9, 0.999), TWO_SHARES, "AdamW: memory of the two running means (published config)")
     epsilon: float = _option(1e-8, POSITIVE, "AdamW: added to the root (published config)")
@@ -164,7 +165,7 @@ def known(name):
 def changed(recipe, changes):
     """The recipe with other values, {name: value or text}; `model.NAME` is a field of the model's config."""
     new, model_fields = {}, dict(recipe.model_fields)
-    changes = {name.replace("-", "_"): value for name, value in changes.items()}
+    changes = under_new_names({name.replace("-", "_"): value for name, value in changes.items()})
     for name, value in changes.items():
         if name.startswith("model.") and name != "model.preset":
             model_fields[name.removeprefix("model.")] = FIELDS.parsed(value)
@@ -206,7 +207,7 @@ def _place(name, folder, say):
 
 def from_plain(fields):
     """The recipe of `dataclasses.asdict(recipe)`, also after a way through JSON."""
-    for name in fields:
+    for name in (fields := under_new_names(fields)):
         _field(name)
     return Recipe(**fields)
 
@@ -224,8 +225,8 @@ def _nearest(name, names):
 
 
 def _check_together(r):
-    if r.end_rate > r.rate or r.start_rate > r.rate:
-        raise ValueError(f"rate is the peak, came {r.rate} under start_rate {r.start_rate} or end_rate {r.end_rate}: raise it")
+    if r.end_lr > r.lr or r.start_lr > r.lr:
+        raise ValueError(f"lr is the peak, came {r.lr} under start_lr {r.start_lr} or end_lr {r.end_lr}: raise it")
     if r.accumulate > r.batch:
         raise ValueError(f"a part holds a clip, came {r.accumulate} parts of {r.batch} clips: accumulate less")
     if r.batch % r.repeats:
@@ -242,18 +243,18 @@ RECIPES = {
     "paper": Recipe(),  # Kinetics-400 on 128 GPUs: give `data` and `tests`
     "small": Recipe(  # eight directions of moving digits: under a minute on two cores
         model="mvit_micro", data="moving_digits", normalise="clip", crop_area=(0.6, 1.0), rand_layers=2, erasing=0.1,
-        repeats=1, mixup=0.2, epochs=4.0, batch=32, rate=1.5e-3, rate_batch=32, start_rate=0.0, end_rate=1.5e-5, warmup=0.5,
+        repeats=1, mixup=0.2, epochs=4.0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0.0, end_lr=1.5e-5, warmup=0.5,
         ema=0.99, test_every=1.0, views=(1, 1), save_minutes=1.0,
     ),
     "gpu": Recipe(  # the same task in 64 x 64 pixels, 3.0 M parameters: a few minutes on a large GPU
         model="mvit_micro", model_fields={"size": 64, "dim": 64, "depths": (1, 2, 3)}, data="moving_digits_64",
-        crop_area=None, rand_layers=0, erasing=0.1, repeats=1, mixup=0.0, cutmix=0.0, epochs=40.0, batch=128, rate=1e-3,
-        rate_batch=128, start_rate=0.0, end_rate=1e-5, warmup=2.0, ema=0.999, test_every=4.0, views=(1, 1), device="cuda",
+        crop_area=None, rand_layers=0, erasing=0.1, repeats=1, mixup=0.0, cutmix=0.0, epochs=40.0, batch=128, lr=1e-3,
+        lr_batch=128, start_lr=0.0, end_lr=1e-5, warmup=2.0, ema=0.999, test_every=4.0, views=(1, 1), device="cuda",
         precision="tf32", graph=True, save_minutes=1.0,
     ),
     "smoke": Recipe(  # a few steps with everything switched on: seconds, learns nothing
         model="mvit_micro", model_fields={"dim": 8, "depths": (1, 1)}, data="moving_digits", train_clips=64, test_clips=16,
-        normalise="clip", repeats=2, epochs=1.0, batch=8, accumulate=2, rate=1e-3, rate_batch=8, start_rate=0.0,
-        end_rate=1e-5, warmup=0.25, ema=0.9, layer_decay=0.9, test_every=1.0, views=(1, 1), save_steps=2, workers=1,
+        normalise="clip", repeats=2, epochs=1.0, batch=8, accumulate=2, lr=1e-3, lr_batch=8, start_lr=0.0,
+        end_lr=1e-5, warmup=0.25, ema=0.9, layer_decay=0.9, test_every=1.0, views=(1, 1), save_steps=2, workers=1,
     ),
 }  # fmt: skip

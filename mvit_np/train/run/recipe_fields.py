@@ -8,6 +8,19 @@ from dataclasses import dataclass
 
 LARGEST = 1e100  # of a number: products of some stay finite
 SHOWN = 80  # letters of a value in a message
+RENAMED = {  # fields, as an earlier version called them
+    "rate": "lr", "rate_batch": "lr_batch", "start_rate": "start_lr", "end_rate": "end_lr",
+}  # fmt: skip
+
+
+def under_new_names(fields):
+    """{name: value} with `lr` for an earlier version's `rate`, and so on.
+
+    Raises ValueError where a field comes under both names.
+    """
+    if twice := [old for old, new in RENAMED.items() if old in fields and new in fields]:
+        raise ValueError(f"{twice[0]} is called {RENAMED[twice[0]]} now, and both came: give {RENAMED[twice[0]]} alone")
+    return {RENAMED.get(name, name): value for name, value in fields.items()}
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def _row(job, step, numbers, seconds, test):
         "seconds": seconds,
         "loss": numbers.loss,
         "accuracy": numbers.accuracy,
-        "learning_rate": step.rate,
+        "learning_rate": step.lr,
         "gradient_norm": numbers.norm,
         "clips_per_s": (done - job.state.step) * batch / max(seconds - job.seconds, 1e-9),
     } | _results(test)
@@ -130,10 +130,10 @@ def _best(best, test):
 def _tested(job, state, stop):
     """The `Evaluation` of the running mean, where there is one, by all ranks together; None where one has to stop."""
     task, recipe = job.task, job.recipe
-    scores = tasks.scores_of(learned(state), task.config)
+    predict = tasks.predictor(learned(state), task.config)
     options = {"batch": 32, "workers": recipe.workers, "comm": job.comm, "stop": stop}
     with use_precision(recipe.precision):
-        return evaluate(scores, task.tests, task.views(recipe), on_broken=partial(_say_once, job), **options)
+        return evaluate(predict, task.tests, task.views(recipe), on_broken=partial(_say_once, job), **options)
 
 
 def learned(state):

@@ -45,7 +45,7 @@ def steps(job, stop):
 def _fit(job, batches, guard, stop):
     recipe, state = job.recipe, job.state
 
-    def share(value, aux):
+    def extra_metrics(value, aux):
         numbers = array_module(value).empty(2, dtype=value.dtype)
         numbers[0] = tasks.accuracy(*aux)
         numbers[1] = float(job.comm.size > 1 and bool(stop()))  # one process is asked later: a graph would record what it says
@@ -55,23 +55,23 @@ def _fit(job, batches, guard, stop):
         tasks.loss_of(recipe, job.task.config),
         state.params,
         batches,
-        rate=tasks.rate_of(recipe, job.steps, job.loader.steps_per_epoch),
+        lr=tasks.lr_of(recipe, job.steps, job.loader.steps_per_epoch),
         clip_norm=recipe.clip_norm,
         optimizer=tasks.optimizer_of(recipe, state.params),
         state=state,
-        parts=recipe.accumulate,
-        ema=recipe.ema,
+        accumulate=recipe.accumulate,
+        ema_decay=recipe.ema,
         comm=job.comm,
-        share=share,
+        extra_metrics=extra_metrics,
         guard=guard,
         graph=recipe.graph,
     )
 
 
 def _read(step):
-    """Loss, norm and what was shared, by one copy from the device."""
+    """Loss, norm and the extra metrics, by one copy from the device."""
     numbers = array_module(step.loss).empty(4, dtype=step.loss.dtype)
-    numbers[0], numbers[1], numbers[2:] = step.loss, step.norm, step.shared
+    numbers[0], numbers[1], numbers[2:] = step.loss, step.norm, step.extra_metrics
     return to_host(numbers).tolist()
 
 

@@ -30,7 +30,7 @@ from ..decay import decays_except
 from ..evaluate import Views
 from ..layer_decay import layer_factors
 from ..loop import Optimizer
-from ..optimizer import adamw, adamw_numbers, adamw_state, sgd, sgd_numbers, sgd_state
+from ..optimizer import adamw, adamw_hyperparameters, adamw_state, sgd, sgd_hyperparameters, sgd_state
 from ..schedule import warmup_cosine
 
 
@@ -171,7 +171,7 @@ def loss_of(recipe, config):
     return loss
 
 
-def scores_of(params, config):
+def predictor(params, config):
     """clips on the host -> logits on the host, as tests want them."""
     like = params["head"]["w"]
     return lambda clips: to_host(forward(params, from_host(clips, like), config))
@@ -186,15 +186,15 @@ def optimizer_of(recipe, params):
         common["decay_mask"] = decays_except(*recipe.no_decay)
     if recipe.optimizer == "sgd":
         update = partial(sgd, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
-        return Optimizer(sgd_state, update, sgd_numbers)
+        return Optimizer(sgd_state, update, sgd_hyperparameters)
     update = partial(adamw, betas=recipe.betas, eps=recipe.epsilon, **common)
-    return Optimizer(adamw_state, update, partial(adamw_numbers, betas=recipe.betas))
+    return Optimizer(adamw_state, update, partial(adamw_hyperparameters, betas=recipe.betas))
 
 
-def rate_of(recipe, steps, steps_per_epoch):
+def lr_of(recipe, steps, steps_per_epoch):
     """The learning rate as a function of the step."""
-    scale = recipe.batch / recipe.rate_batch
-    rates = {"peak": recipe.rate, "start": recipe.start_rate, "end": recipe.end_rate}
+    scale = recipe.batch / recipe.lr_batch
+    rates = {"peak": recipe.lr, "start": recipe.start_lr, "end": recipe.end_lr}
     rates = {name: rate * scale for name, rate in rates.items()}
     return lambda step: warmup_cosine(step, steps, warmup=round(recipe.warmup * steps_per_epoch), **rates)
 

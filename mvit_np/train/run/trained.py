@@ -114,7 +114,7 @@ def _say_assumed(found, tau, normalise, recipe, in_memory, say):
 
 def evaluated(found, test, **options):
     """The `Evaluation`; options are those of `evaluate`."""
-    return evaluate(tasks.scores_of(found.params, found.config), test.data, test.views, **options)
+    return evaluate(tasks.predictor(found.params, found.config), test.data, test.views, **options)
 
 
 def _of_run(path, best, finished):

@@ -13,19 +13,21 @@ STAYS = "if (up != up) { to[j] = old; continue; }  // a gradient that is NaN cha
 
 ADAMW = Kernel(
     "adamw",
-    """const T* p, const T* g, T* mean, T* square, T* to, const double* now, const long long* ends, const double* settings,
-    long long leaves, long long size, double b1, double b2, double eps, double decay""",
-    "const T rate = (T)now[0], begun = (T)now[1], over = 1 / sqrt((T)now[2]);"
+    """const T* p, const T* g, T* exp_avg, T* exp_avg_sq, T* to, const double* now,
+    const long long* ends, const double* settings, long long leaves, long long size, double b1, double b2,
+    double eps, double weight_decay""",
+    "const T lr = (T)now[0], begun = (T)now[1], over = 1 / sqrt((T)now[2]);"
     + for_each_number(
         f"""
-            const T old = p[j], up = g[j], m_old = mean[j], v_old = square[j];
+            const T old = p[j], up = g[j], m_old = exp_avg[j], v_old = exp_avg_sq[j];
             {NEXT_LEAF}
             {STAYS}
             const T m = m_old * (T)b1 + up * (T)(1 - b1), v = v_old * (T)b2 + up * up * (T)(1 - b2);
-            const T own = rate * (T)settings[2 * leaf], kept = 1 - own * (T)(decay * settings[2 * leaf + 1]);
-            mean[j] = m;
-            square[j] = v;
-            to[j] = m / (sqrt(v) * over + (T)eps) * (-own / begun) + old * kept;
+            const T step_size = lr * (T)settings[2 * leaf];
+            const T decay = 1 - step_size * (T)(weight_decay * settings[2 * leaf + 1]);
+            exp_avg[j] = m;
+            exp_avg_sq[j] = v;
+            to[j] = m / (sqrt(v) * over + (T)eps) * (-step_size / begun) + old * decay;
         """
     ),
     lanes=32,
@@ -35,16 +37,16 @@ ADAMW = Kernel(
 SGD = Kernel(
     "sgd",
     """const T* p, const T* g, T* velocity, T* to, const double* now, const long long* ends, const double* settings,
-    long long leaves, long long size, double momentum, double decay""",
-    "const T rate = (T)now[0];"
+    long long leaves, long long size, double momentum, double weight_decay""",
+    "const T lr = (T)now[0];"
     + for_each_number(
         f"""
             const T old = p[j], up = g[j], v_old = velocity[j];
             {NEXT_LEAF}
             {STAYS}
-            const T d = old * (T)(decay * settings[2 * leaf + 1]) + up, v = v_old * (T)momentum + d;
+            const T d = old * (T)(weight_decay * settings[2 * leaf + 1]) + up, v = v_old * (T)momentum + d;
             velocity[j] = v;
-            to[j] = (NESTEROV ? d + v * (T)momentum : v) * -(rate * (T)settings[2 * leaf]) + old;
+            to[j] = (NESTEROV ? d + v * (T)momentum : v) * -(lr * (T)settings[2 * leaf]) + old;
         """
     ),
     lanes=32,
@@ -52,17 +54,17 @@ SGD = Kernel(
 )
 
 
-def adamw(p, g, mean, square, to, now, table, *, betas, eps, weight_decay):
-    """Fill `to`, and change the means in place.   now: rate, 1 - b1^t, 1 - b2^t   table: (factor, whether it decays) a leaf
+def adamw(p, g, exp_avg, exp_avg_sq, to, now, table, *, betas, eps, weight_decay):
+    """Fill `to`, and change the means in place.   now: lr, 1 - b1^t, 1 - b2^t   table: (factor, whether it decays) a leaf
 
     All but `now` and the table are flat arrays of one size; `to` may be p.
     """
     constants = map(float, (*betas, eps, weight_decay))
-    ADAMW(p, -(-p.size // CHUNK), p, g, mean, square, to, now, *_sizes(p, table), *constants, CHUNK=CHUNK)
+    ADAMW(p, -(-p.size // CHUNK), p, g, exp_avg, exp_avg_sq, to, now, *_sizes(p, table), *constants, CHUNK=CHUNK)
 
 
 def sgd(p, g, velocity, to, now, table, *, momentum, nesterov, weight_decay):
-    """Fill `to`, and change the velocity in place, as with `adamw`.   now: rate"""
+    """Fill `to`, and change the velocity in place, as with `adamw`.   now: lr"""
     constants = {"CHUNK": CHUNK, "NESTEROV": int(nesterov)}
     arrays = p, g, velocity, to, now, *_sizes(p, table)
     SGD(p, -(-p.size // CHUNK), *arrays, float(momentum), float(weight_decay), **constants)

@@ -92,8 +92,8 @@ CLIP = Kernel(
 
 TOWARDS = Kernel(
     "towards",
-    "const T* x, const T* target, T* y, const double* kept",
-    "y[i] = (target[i] - x[i]) * (T)(1 - *kept) + x[i];",
+    "const T* x, const T* target, T* y, const double* decay",
+    "y[i] = (target[i] - x[i]) * (T)(1 - *decay) + x[i];",
 )
 
 
@@ -172,11 +172,11 @@ def clipped(leaves, limit):
     return views(into, leaves), norm
 
 
-def towards(leaves, targets, kept):
-    """kept x leaf + (1 - kept) x target, as views of one new array.   kept: (1,) float64"""
+def towards(leaves, targets, decay):
+    """decay x leaf + (1 - decay) x target, as views of one new array.   decay: (1,) float64"""
     flat = joined(leaves)
     new = array_module(flat).empty_like(flat)
-    TOWARDS(flat, flat.size, flat, joined(targets), new, kept)
+    TOWARDS(flat, flat.size, flat, joined(targets), new, decay)
     return views(new, leaves)
 
 

@@ -80,7 +80,7 @@ def _mvit_losses(case, gpu, start, batches, precision, rates, graph=False):
         return cross_entropy(forward(params, batch[0], config), batch[1]), None
 
     again = (there[i % len(there)] for i in range(len(rates)))
-    settings = dict(rate=rates.__getitem__, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
+    settings = dict(lr=rates.__getitem__, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
     with use_precision(precision):
         losses = [step.loss.copy() for step in fit(loss, gpu.put(start), again, **settings)]
     return [float(to_host(x)) for x in losses]

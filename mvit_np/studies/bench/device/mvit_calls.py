@@ -59,7 +59,7 @@ def _step(case, gpu, graph=False):
         return cross_entropy(forward(params, clips, config, rng=masks), labels), None
 
     batches = ((clips, labels, default_rng((0, i), clips) if case.masks else None) for i in itertools.count())
-    steps = fit(loss, params, batches, rate=lambda step: RATE, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
+    steps = fit(loss, params, batches, lr=lambda step: RATE, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
     return lambda: next(steps).loss
 
 
