@@ -33,6 +33,17 @@ def clip_times(duration, frames, tau, clips, fps=FPS):
     return starts[:, None] + np.arange(frames) * tau / fps
 
 
+def view_times(track, frames, tau, clips):
+    """When to sample the clips that a model is tested on.   -> (V, frames) seconds, as `clip_times`
+
+    track   of the film or picture, as `track_of` gives it
+
+    V is `clips`, or 1 for a picture and for a film no longer than a clip, where all would be one.
+    """
+    longer = len(track.times) > 1 and track.duration > frames * tau / FPS
+    return clip_times(track.duration, frames, tau, clips if longer else 1)
+
+
 def crop_corners(picture, crop, crops):
     """Where to cut.   picture, crop: (H, W)   ->   [(top, left)] pixels
 

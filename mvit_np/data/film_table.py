@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend.plain_text import plain, some
-from .clips import FPS, clip_times
+from .clips import FPS, view_times
 from .datasets import BrokenExample
 from .film_lists import rows_of_csv, rows_of_folder
 from .labels import check_name
@@ -106,8 +106,7 @@ class FilmTable:
         """
         with self._reading(index) as path:
             track = track_of(path)
-            longer = len(track.times) > 1 and track.duration > self.frames * self.tau / FPS
-            times = clip_times(track.duration, self.frames, self.tau, clips if longer else 1)
+            times = view_times(track, self.frames, self.tau, clips)
             frames = frames_at(path, times.ravel(), cover=self.cover_hw, grey=self.grey, track=track, threads=1)
             return frames.reshape(*times.shape, *frames.shape[1:])
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import tree as trees
-from ..backend.arrays import from_host, to_host
 from ..backend.outputs import is_drawn_here
-from ..data import clip_times, cover_of, crop_corners, cut, frames_at, labels_for, normalise, track_of
-from ..data.clips import FPS
+from ..data import cover_of, frames_at, labels_for, normalise, track_of
+from ..data.clips import view_times
 from ..data.media import files_in, is_media, is_picture
-from ..model.forward import check_params, forward
-from ..ops import softmax
+from ..model.forward import check_params
+from .evaluate import Views, crops_of, predictor, probabilities
 
 TAU = 4  # frames of 1/30 s between a clip's, of "16 x 4": where nobody knows better
 
@@ -67,34 +66,26 @@ def classify(
     """
     _check(params, config, views)
     labels = labels_for(config.num_classes) if labels is None else _named(labels, config)
-    how = normalisation or default_normalisation(config)
-    track = track_of(path)
-    duration = track.duration if len(track.times) > 1 else 0.0
-    clips = views[0] if duration > config.frames * tau / FPS else 1
-    times = clip_times(track.duration, config.frames, tau, clips)
-    frames = frames_at(path, times.ravel(), cover=cover_of(config.size_hw), grey=config.channels == 1, track=track)
-    frames = frames.reshape(*times.shape, *frames.shape[1:])  # (clips, T, h, w, C)
-    corners = crop_corners(frames.shape[2:4], config.size_hw, views[1])
-
-    like, said = trees.leaves(params)[0], []
-    all_views = [(clip, corner) for clip in range(clips) for corner in corners]
-    for clip, corner in all_views:
-        x = normalise(cut(frames[clip], corner, config.size_hw), how, like.dtype)[None]
-        said.append(_probabilities(params, x, config, like))
+    shown = Views(config.size_hw, *views, normalisation or default_normalisation(config))
+    frames, times, duration = _clips(path, config, tau, shown.clips)
+    seen, dtype = crops_of(frames, shown), trees.leaves(params)[0].dtype
+    predict, said = predictor(params, config), []
+    for view in seen:
+        said.append(probabilities(predict(normalise(view, shown.normalise, dtype)[None])))
         if progress:
-            progress(len(said), len(all_views))
-    seen = cut(frames[clips // 2], corners[views[1] // 2], config.size_hw)
-    of_views = np.concatenate(said)
+            progress(len(said), len(seen))
+    of_views, clips, crops = np.concatenate(said), len(times), len(seen) // len(times)
+    middle = seen[clips // 2 * crops + crops // 2]
     return Result(
         path=Path(path),
         labels=tuple(labels),
         probabilities=of_views.mean(0),
         of_views=of_views,
-        views=(clips, views[1]),
+        views=(clips, crops),
         duration=duration,
         seconds=times[clips // 2],
-        frames=seen,
-        clip=normalise(seen, how, like.dtype)[None],
+        frames=middle,
+        clip=normalise(middle, shown.normalise, dtype)[None],
     )
 
 
@@ -117,12 +108,14 @@ def media_in(folder, left_out=None):
     return [path for path in shown if path not in drawn]
 
 
-def _probabilities(params, clip, config, like):
-    """(1, T, H, W, C) -> (1, classes), float64"""
-    scores = to_host(forward(params, from_host(clip, like), config)).astype(np.float64)
-    if not np.isfinite(scores).all():
-        raise ValueError("the scores of a model are finite; this one gives NaN or infinity: check its weights")
-    return softmax(scores)
+def _clips(path, config, tau, clips):
+    """(pictures (V, T, h, w, C) uint8, when they are shown (V, T) s, seconds of the film)."""
+    track = track_of(path)
+    times = view_times(track, config.frames, tau, clips)
+    how = {"cover": cover_of(config.size_hw), "grey": config.channels == 1, "track": track}
+    frames = frames_at(path, times.ravel(), **how)
+    duration = track.duration if len(track.times) > 1 else 0.0
+    return frames.reshape(*times.shape, *frames.shape[1:]), times, duration
 
 
 def _check(params, config, views):

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..backend import tree as trees
+from ..backend.arrays import from_host, to_host
 from ..data.clips import cover_of, covering_size, crop_corners, cut, normalise
 from ..data.datasets import BrokenExample
 from ..data.loader import run_ahead
 from ..data.transforms import resize
+from ..model.forward import forward
+from ..ops.softmax import softmax_array
 from .distributed import Alone
 
 TOP = 5  # of the classes
@@ -89,18 +93,41 @@ def evaluate(
     return _evaluation(classes, confusion, sums)
 
 
+def predictor(params, config):
+    """clips on the host -> logits on the host, as `evaluate` wants them."""
+    like = trees.leaves(params)[0]
+    return lambda clips: to_host(forward(params, from_host(clips, like), config))
+
+
 def views_of(dataset, index, views):
-    """What is shown of one example: each crop of each clip.   -> (V, T, H, W, C) float32
+    """What is shown of one example: each crop of each clip.   -> (V, T, H, W, C) float32"""
+    clips = crops_of(dataset.views(index, views.clips), views)
+    return np.stack([normalise(clip, views.normalise) for clip in clips])
+
+
+def crops_of(clips, views):
+    """Each crop of each clip, as one sees it.   (V, T, h, w, C) uint8   ->   [(T, H, W, C), ...]
 
     Pictures of exactly the model's size go in whole; others are brought to 256/224 of it and cut.
     """
-    clips, size = dataset.views(index, views.clips), tuple(views.size_hw)
-    if clips.shape[2:4] != size:
-        cover = covering_size(*clips.shape[2:4], cover_of(size))
-        clips = clips if clips.shape[2:4] == cover else np.stack([resize(clip, cover) for clip in clips])
-        corners = crop_corners(cover, size, views.crops)
-        clips = [cut(clip, corner, size) for clip in clips for corner in corners]
-    return np.stack([normalise(clip, views.normalise) for clip in clips])
+    size = tuple(views.size_hw)
+    if clips.shape[2:4] == size:
+        return list(clips)
+    cover = covering_size(*clips.shape[2:4], cover_of(size))
+    if clips.shape[2:4] != cover:
+        clips = np.stack([resize(clip, cover) for clip in clips])
+    corners = crop_corners(cover, size, views.crops)
+    return [cut(clip, corner, size) for clip in clips for corner in corners]
+
+
+def probabilities(logits):
+    """(B, classes) on the host -> the same after softmax, float64.
+
+    Raises ValueError where a score is not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise ValueError("the scores of a model are finite; this one gives NaN or infinity: check its weights")
+    return softmax_array(logits.astype(np.float64))
 
 
 def _readable(dataset, views, workers, comm, on_broken):
@@ -144,19 +171,11 @@ def _gathered(examples, batch):
 def _averaged(predict, examples, batch):
     """(index, mean probabilities of its views) of some examples."""
     clips = np.concatenate([clips for _, clips in examples])
-    of_views = np.concatenate([_probabilities(predict(clips[i : i + batch])) for i in range(0, len(clips), batch)])
+    of_views = np.concatenate([probabilities(predict(clips[i : i + batch])) for i in range(0, len(clips), batch)])
     start = 0
     for index, clips in examples:
         yield index, of_views[start : start + len(clips)].mean(axis=0)
         start += len(clips)
-
-
-def _probabilities(logits):
-    """(B, classes) -> the same, float64"""
-    if not np.isfinite(logits).all():
-        raise ValueError("the scores of a model are finite; this one gives NaN or infinity: check its weights")
-    e = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 def _evaluation(classes, confusion, sums):

@@ -17,7 +17,7 @@ from ...data.sets.motion import shuffle_frames
 from ...model.costs import costs
 from ...model.presets import preset
 from ...train.distributed import Alone
-from ...train.evaluate import Views, evaluate
+from ...train.evaluate import Views, evaluate, predictor
 from ...train.loop import fit
 from ...train.run import task as tasks
 from ...train.run.recipe import Recipe
@@ -149,7 +149,7 @@ def _shown(tests, order):
 def _tested(params, config, recipe, tests):
     """The share of clips that are classified right."""
     views = Views(config.size_hw, *recipe.views, recipe.normalise)
-    return evaluate(tasks.predictor(to_host(params), config), tests, views, batch=64).top1
+    return evaluate(predictor(to_host(params), config), tests, views, batch=64).top1
 
 
 def fitted(config, data):

@@ -16,10 +16,9 @@ from ...backend.outputs import telling
 from ...backend.precision import use_precision
 from ...weights.about import About
 from ...weights.load import BEST, MODEL, save
-from ..evaluate import evaluate
+from ..evaluate import evaluate, predictor
 from ..metrics import Metrics
 from . import snapshot
-from . import task as tasks
 from .run_folder import CURVES, SNAPSHOTS
 from .steps import steps
 from .toml_text import BEGUN_IN
@@ -130,7 +129,7 @@ def _best(best, test):
 def _tested(job, state, stop):
     """The `Evaluation` of the running mean, where there is one, by all ranks together; None where one has to stop."""
     task, recipe = job.task, job.recipe
-    predict = tasks.predictor(learned(state), task.config)
+    predict = predictor(learned(state), task.config)
     options = {"batch": 32, "workers": recipe.workers, "comm": job.comm, "stop": stop}
     with use_precision(recipe.precision):
         return evaluate(predict, task.tests, task.views(recipe), on_broken=partial(_say_once, job), **options)

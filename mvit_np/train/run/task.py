@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ...backend.arrays import from_host, to_host
 from ...backend.plain_text import nearest, plain, some
 from ...backend.random import default_rng
 from ...data.augment import augmentation
@@ -169,12 +168,6 @@ def loss_of(recipe, config):
         return cross_entropy(logits, targets, smoothing=recipe.smoothing), (logits, targets)
 
     return loss
-
-
-def predictor(params, config):
-    """clips on the host -> logits on the host, as tests want them."""
-    like = params["head"]["w"]
-    return lambda clips: to_host(forward(params, from_host(clips, like), config))
 
 
 def optimizer_of(recipe, params):

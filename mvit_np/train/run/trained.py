@@ -13,7 +13,7 @@ from ...model.config import MViTConfig
 from ...weights.about import About, check_classes
 from ...weights.load import BEST, MODEL, open_model
 from ..classify import default_normalisation
-from ..evaluate import Views, evaluate
+from ..evaluate import Views, evaluate, predictor
 from . import snapshot
 from . import task as tasks
 from .examples import noted_classes
@@ -114,7 +114,7 @@ def _say_assumed(found, tau, normalise, recipe, in_memory, say):
 
 def evaluated(found, test, **options):
     """The `Evaluation`; options are those of `evaluate`."""
-    return evaluate(tasks.predictor(found.params, found.config), test.data, test.views, **options)
+    return evaluate(predictor(found.params, found.config), test.data, test.views, **options)
 
 
 def _of_run(path, best, finished):
