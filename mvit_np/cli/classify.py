@@ -16,6 +16,7 @@ from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here
 from ..backend.plain_text import ENCODING, are, plain
 from ..data import NORMALISATIONS, labels_for
 from ..data.media import IMAGES, VIDEOS
+from ..model.inspection import class_attention
 from ..model.plan import plan
 from ..train import run as runs
 from ..train.classify import TAU, classify, default_normalisation, media_in
@@ -185,7 +186,7 @@ def _draw(model, result, path):
     from .. import visualize
 
     params, config = model
-    maps = visualize.class_attention(params, from_host(result.clip, trees.leaves(params)[0]), config)
+    maps = class_attention(params, from_host(result.clip, trees.leaves(params)[0]), config)
     return visualize.save(visualize.contact_sheet_figure(result, maps, plan(config)), path)
 
 

@@ -24,14 +24,49 @@ def attention_weights_of(params, clip, config):
     seen apart, stand side by side in the first axis. All are held at once: `costs(config).lines` counts the
     `attention_bytes` of each block. Raises TypeError or ValueError for a clip or parameters that do not fit the config.
     """
-    found = {}
+    return _weights_in(plan_of(config).blocks, params, clip, config)
+
+
+def class_attention(params, clip, config):
+    """How much the class token attends to each place, in the last block of each stage, a mean over heads.
+
+    clip: (1, T, H, W, C)   ->   [(stage, (t, h, w) shares), ...], the grid being the block's keys'
+
+    The shares sum to 1 less what the class token gives itself. Without a class token they are a mean over all queries,
+    since such a model classifies the mean token. Raises ValueError for more than one clip.
+    """
+    if len(clip) != 1:
+        remedy = "choose one with clip[i : i + 1]"
+        raise ValueError(f"class_attention looks at one clip; came {len(clip)}: {remedy}")
+    blocks = last_blocks(plan_of(config))
+    found = _weights_in(blocks, params, clip, config)
+    return [(block.stage, class_shares(weights, block)) for block, weights in zip(blocks, found)]
+
+
+def class_shares(weights, spec):
+    """What the class token gives to each key of a block.   (1, heads, Nq, Nk)   ->   (t, h, w)
+
+    Mask units, or frames that are seen apart, are first in place of 1, and share alike.
+    """
+    rows = (weights[:, :, 0, 1:] if spec.cls else weights.mean(2)).mean(1) / len(weights)
+    return (join_units(rows, spec.thw, spec.unit) if spec.unit else rows).reshape(spec.thw_keys)
+
+
+def last_blocks(plan):
+    """The last block of each stage."""
+    return list({block.stage: block for block in plan.blocks}.values())
+
+
+def _weights_in(blocks, params, clip, config):
+    """The attention weights of some blocks, on the host."""
+    found = {f"blocks.{block.index}.attention": None for block in blocks}
 
     def keep(name, array):
-        if name.endswith(".attention"):
+        if name in found:
             found[name] = to_host(array)
 
     forward(params, clip, config, hook=keep)
-    return [found[f"blocks.{block.index}.attention"] for block in plan_of(config).blocks]
+    return list(found.values())
 
 
 # -- rollout ----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ..backend.random import default_rng
 from ..data import LABELS, shuffle_frames
 from ..model.costs import costs
 from ..model.forward import forward, init, predict
+from ..model.inspection import class_attention
 from ..model.plan import plan
 from ..model.text_table import si_prefix
 from ..ops import cross_entropy
@@ -168,7 +169,7 @@ class Folder:
         save(self.path / MODEL, params, config, ABOUT)
         write(self.path / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
         clip, label = _surest(params, clips, config)
-        maps = visualize.class_attention(params, clip, config)
+        maps = class_attention(params, clip, config)
         figures = (
             visualize.stage_figure(plan(config), plan(vit_beside(config))),
             visualize.training_figure(rows, result),

@@ -3,8 +3,9 @@
 This is the only part of the package that imports matplotlib. No figure touches matplotlib's global state.
 """
 
+from ..model.inspection import class_attention
 from .accuracy_cost import accuracy_cost_figure
-from .attention import attention_figure, class_attention
+from .attention import attention_figure
 from .attention_distance import attention_distance_figure
 from .confusion import confusion_figure
 from .contact_sheet import contact_sheet_figure

@@ -1,4 +1,4 @@
-"""Where the class token looks: its attention in each stage, laid over the frames of a clip."""
+"""A figure of where the class token looks: its attention in each stage, laid over the frames of a clip."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..backend.arrays import to_host
-from ..model.forward import forward
-from ..model.plan import plan as plan_of
-from ..ops import join_units
+from ..model.inspection import last_blocks
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, new_figure, panel, times
 
 COLUMNS = 8  # frames shown at most
@@ -17,42 +14,6 @@ LABELS, CELL, GAP, BAR = 2.35, 1.9, 0.08, 0.95  # inches: row labels, a frame at
 PITCH = 0.8  # inches from row to row at least: three lines of text
 TOP, BOTTOM = 1.28, 0.3  # inches above and below the frames
 CMAP, ALPHA = "viridis", 0.62
-
-
-def class_attention(params, clip, config):
-    """How much the class token attends to each place, in the last block of each stage, a mean over heads.
-
-    clip: (1, T, H, W, C)   ->   [(stage, (t, h, w) shares), ...], the grid being the block's keys'
-
-    The shares sum to 1 less what the class token gives itself. Without a class token they are a mean over all queries,
-    since such a model classifies the mean token. Raises ValueError for more than one clip.
-    """
-    if len(clip) != 1:
-        raise ValueError(
-            f"class_attention looks at one clip, (1, T, H, W, C); came {len(clip)}: choose one with clip[i : i + 1]"
-        )
-    last, maps = {f"blocks.{spec.index}.attention": spec for spec in _last_blocks(plan_of(config))}, []
-
-    def keep(name, weights):
-        if name in last:
-            maps.append((last[name].stage, _shares(to_host(weights), last[name])))
-
-    forward(params, clip, config, hook=keep)
-    return maps
-
-
-def _shares(weights, spec):
-    """(1, heads, Nq, Nk) -> (t, h, w). Mask units, or frames seen apart, are first in place of 1, and share alike."""
-    rows = (weights[:, :, 0, 1:] if spec.cls else weights.mean(2)).mean(1) / len(weights)
-    return (join_units(rows, spec.thw, spec.unit) if spec.unit else rows).reshape(spec.thw_keys)
-
-
-def _last_blocks(p):
-    """The last block of each stage."""
-    return list({block.stage: block for block in p.blocks}.values())
-
-
-# -- the figure -------------------------------------------------------------------------------------------------------
 
 
 def attention_figure(clip, maps, plan, title=""):
@@ -89,7 +50,7 @@ class _Row:
 
     def __init__(self, plan, stage, *name_and_shares):
         *name, shares = name_and_shares
-        block = _last_blocks(plan)[stage]
+        block = last_blocks(plan)[stage]
         self.stage, self.shares, self.thw = stage, np.asarray(shares), block.thw_keys
         if self.shares.shape != self.thw:
             raise ValueError(

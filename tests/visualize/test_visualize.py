@@ -233,13 +233,13 @@ def test_mask_units_and_frames_apart_stand_in_their_places(name, config, grids):
 
 def test_a_unit_that_keys_attract_shows_in_its_place():
     """Keys of one unit are all alike but one, which draws all attention: its share is the unit's, 1 / 16."""
-    from mvit_np.visualize.attention import _shares
+    from mvit_np.model.inspection import class_shares
 
     spec = mv.plan(next(family())[1]).blocks[0]
     weights = np.full((16, 1, 16, 16), 1 / 16)
     weights[5] = 0  # the unit in frame 2, upper row, right column
     weights[5, :, :, 3] = 1  # its key in the upper row, fourth column
-    shares = _shares(weights, spec)
+    shares = class_shares(weights, spec)
     assert np.unravel_index(shares.argmax(), shares.shape) == (1, 0, 7) and shares.max() == 1 / 16
 
 
