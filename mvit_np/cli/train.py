@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import shlex
 import signal
-import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +15,14 @@ from tqdm import tqdm
 from ..backend.arrays import memory
 from ..backend.plain_text import plain
 from ..backend.tiles import threads, use_threads
+from ..model.config import MViTConfig
 from ..train import run as runs
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
-from ..train.run.recipe import RECIPES, Recipe, changed, located
+from ..train.run.recipe import RECIPES, Recipe, changed, check_field, located
+from ..train.run.recipe_fields import RENAMED, SWITCH
 from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, recipe_in
+from ..train.run.task import check_model_field
 from ..train.run.toml_text import to_toml
 from .arguments import MISTAKES, place
 from .terminal import say, tell
@@ -31,14 +33,13 @@ GPU, GPU_FOLDER = "gpu", "mvit_gpu"  # the recipe and the folder of `mvit-np tra
 
 
 def add(commands):
-    """The command's options: a few of its own, and every field of a recipe."""
+    """The command's options: a few of its own, and one for every field of a recipe."""
     parser = commands.add_parser(
         "train",
         help="train a model by a recipe; stopped at any moment, it goes on with --resume",
+        usage="mvit-np train [--config FILE] [--recipe NAME] [--out FOLDER] [--resume] [--FIELD VALUE ...]",
         description="Train a model by a recipe: a TOML file, or one by name, and any of its fields as --field VALUE. "
         f"With --device cuda alone it is the recipe {GPU}, and the folder {GPU_FOLDER}.",
-        epilog=_fields(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a field may begin like an option
     )
     parser.add_argument("--config", type=place, metavar="FILE", help="a recipe in TOML")
@@ -47,7 +48,42 @@ def add(commands):
     parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, or begin where there is none")
     parser.add_argument("--data-changed", action="store_true", help="with --resume: go on although the examples are others now")
     parser.add_argument("--show", action="store_true", help="print the recipe as TOML, with a comment a field, and end")
+    _add_fields(parser)
     parser.set_defaults(run=run, takes_fields=True)
+
+
+def _add_fields(parser):
+    """An option for each field of a recipe, of a model's config, and for what an earlier version called some of them."""
+    group = parser.add_argument_group(
+        "fields of a recipe",
+        "With the paper's values (Sec. D.1). --model.NAME VALUE is a field of MViTConfig, such as --model.drop_path 0.1.",
+    )
+    for field in dataclasses.fields(Recipe):
+        kind, about = field.metadata["kind"], field.metadata["about"]
+        value = _typed(getattr(RECIPES["paper"], field.name))
+        text = f"{about} ({kind.rule}; {value})".replace("%", "%%")
+        _add_field(group, field.name, text if value != "{}" else argparse.SUPPRESS, kind is SWITCH)
+    for name in ("preset", *(field.name for field in dataclasses.fields(MViTConfig))):
+        _add_field(group, f"model.{name}")
+    for name in RENAMED:
+        _add_field(group, name)
+
+
+def _add_field(group, name, about=argparse.SUPPRESS, switch=False):
+    """`--some_name VALUE`, also spelled `--some-name`; a switch that comes alone is on."""
+    options = {"dest": name, "metavar": "VALUE", "default": argparse.SUPPRESS}
+    if switch:
+        options |= {"nargs": "?", "const": "true"}
+    group.add_argument(f"--{name}", help=about, **options)
+    if "_" in name:
+        group.add_argument(f"--{name.replace('_', '-')}", help=argparse.SUPPRESS, **options)
+
+
+def _typed(value):
+    """A field's value as one types it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def run(arguments):
@@ -74,7 +110,7 @@ def run(arguments):
 
 def _asked(arguments):
     """(recipe, folder), or None. The recipe is, in the order: a field, the file, the named one, with --resume the run's own."""
-    changes, named, out = fields_in(arguments.rest), arguments.recipe, arguments.out
+    changes, named, out = fields_of(arguments), arguments.recipe, arguments.out
     if not (arguments.config or named):
         alone = changes.get("device", "").startswith("cuda")
         named, out = (GPU, out or GPU_FOLDER) if alone else (None, out)
@@ -87,28 +123,33 @@ def _asked(arguments):
     return Recipe.from_toml(arguments.config, changes, base=named), out
 
 
-def fields_in(words):
-    """["--rate", "1e-3", "--checkpoint", "--seed=1"] -> {"rate": "1e-3", "checkpoint": "true", "seed": "1"}"""
-    found, words = {}, list(words)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--") or len(word) < 3:
-            raise ValueError(
-                f"fields are given as --field VALUE; came {word!r}: put --out before a folder, and quotes around spaces"
-            )
-        name, equals, value = word[2:].partition("=")
-        if not equals:
-            value = words.pop(0) if words and not words[0].startswith("--") else _alone(name)
-        found[name] = value
-    return found
+def fields_of(arguments):
+    """{name: text} of the fields of a recipe that were given; `model.NAME` is one of the model's config.
+
+    Raises ValueError for words that are no option, with the nearest field.
+    """
+    if arguments.rest:
+        _refuse(arguments.rest[0])
+    given = {name: value for name, value in vars(arguments).items() if name in RENAMED or _is_field(name)}
+    for name in RENAMED.keys() & given.keys():
+        say(f"--{name} is called --{RENAMED[name]} now")
+    return given
 
 
-def _alone(name):
-    """The value of a field that came without one: a switch is on. Words that are taken as they are would be called "true"."""
-    field = Recipe.__dataclass_fields__.get(name.replace("-", "_"))
-    if field and field.metadata["kind"].text:
-        raise ValueError(f"--{name} is followed by its value, and came alone: give --{name} VALUE")
-    return "true"
+def _is_field(name):
+    return name in Recipe.__dataclass_fields__ or name.startswith("model.")
+
+
+def _refuse(word):
+    """Raise ValueError for a word that is no option."""
+    name = word[2:].partition("=")[0]
+    if not word.startswith("--") or not name:
+        raise ValueError(
+            f"fields are given as --field VALUE; came {word!r}: put --out before a folder, and quotes around spaces"
+        )
+    if name.startswith("model."):
+        check_model_field(name.removeprefix("model."))
+    check_field(name)
 
 
 @contextmanager
@@ -203,14 +244,3 @@ def _ending(job, start, row):
 
 def _names():
     return ", ".join(RECIPES)
-
-
-def _fields():
-    """A line a field: its name, the paper's value, what it is."""
-    lines = ["fields of a recipe, with the paper's values (Sec. D.1):"]
-    for f in dataclasses.fields(Recipe):
-        value = getattr(RECIPES["paper"], f.name)
-        text = f"{value}: {f.metadata['about']}"
-        name = "model.NAME" if f.name == "model_fields" else f.name
-        lines.append(textwrap.fill(text, 100, initial_indent=f"  --{name:15} ", subsequent_indent=" " * 20))
-    return "\n".join(lines)

@@ -16,7 +16,6 @@ import pytest
 
 import mvit_np as mv
 from mvit_np.cli import main
-from mvit_np.cli.train import fields_in
 from mvit_np.data.datasets import ArrayClips
 from mvit_np.train import run as runs
 from mvit_np.train.metrics import read_rows
@@ -119,13 +118,35 @@ def test_help_lists_every_field(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = capsys.readouterr().out
-    assert all(f"--{name}" in text for name in Recipe.__dataclass_fields__ if name != "model_fields")
+    for name, field in Recipe.__dataclass_fields__.items():
+        if name != "model_fields":
+            assert f"--{name} " in text and field.metadata["about"].split()[0] in text
+    assert "(a number above 0; 0.0016)" in " ".join(text.split()) and "--model.NAME VALUE" in text
 
 
-def test_fields_are_read_in_either_spelling():
-    found = fields_in(["--lr", "1e-3", "--checkpoint", "--seed=1", "--model.depths", "1,2"])
-    assert found == {"lr": "1e-3", "checkpoint": "true", "seed": "1", "model.depths": "1,2"}
-    assert fields_in(["--train-clips", "-5"]) == {"train-clips": "-5"}
+def shown(arguments, capsys, folder):
+    """The recipe that `mvit-np train` takes these words for, and what it says besides."""
+    assert main(["train", "--recipe", "small", *arguments, "--show"]) == 0
+    printed = capsys.readouterr()
+    (folder / "shown.toml").write_text(printed.out)
+    return Recipe.from_toml(folder / "shown.toml"), printed.err
+
+
+def test_fields_are_read_in_either_spelling(capsys, tmp_path):
+    words = ["--lr", "2e-3", "--checkpoint", "--seed=1", "--model.depths", "1,2", "--train-clips", "64", "--test_clips", "8"]
+    recipe, said = shown([*words, "--nesterov", "false", "--model.drop-path=0.2"], capsys, tmp_path)
+    assert (recipe.lr, recipe.checkpoint, recipe.seed, recipe.nesterov) == (2e-3, True, 1, False) and not said
+    assert (recipe.train_clips, recipe.test_clips, recipe.model_fields) == (64, 8, {"depths": (1, 2), "drop_path": 0.2})
+    assert main(["train", "--recipe", "small", "--train-clips", "-5"]) == 2
+    assert "train_clips is a whole number >= 0, came -5" in capsys.readouterr().err
+
+
+def test_the_earlier_names_of_the_learning_rate_are_read_and_said_once(capsys, tmp_path):
+    recipe, said = shown(["--rate", "2e-3", "--rate-batch", "16", "--end_rate=1e-6"], capsys, tmp_path)
+    assert (recipe.lr, recipe.lr_batch, recipe.end_lr) == (2e-3, 16, 1e-6)
+    assert said.count("--rate is called --lr now") == said.count("--end_rate is called --end_lr now") == 1
+    assert main(["train", "--recipe", "small", "--rate", "1", "--lr", "1", "--show"]) == 2
+    assert "both came: give lr alone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -143,7 +164,7 @@ def test_fields_are_read_in_either_spelling():
         (["train", "--recipe", "smoke", "fast"], "fields are given as --field VALUE; came 'fast'"),
         (
             ["train", "--recipe", "smoke", "--out", "x", "--data", "--lr", "1"],
-            "--data is followed by its value, and came alone",
+            "argument --data: expected one argument",
         ),
         (["train", "x", "--resume"], "came 'x': put --out before a folder"),
         (["train", "--recipe", "paper", "--out", "x"], "a run learns from data"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ...backend.plain_text import nearest
 from ...data.sets.builtin import BUILTIN
@@ -33,15 +33,11 @@ from .recipe_fields import (
     TWO_SHARES,
     VIEWS,
     one_of,
+    option,
     shown,
     under_new_names,
 )
 from .toml_text import BEGUN_IN, table_in
-
-
-def _option(default, kind, about):
-    metadata = {"kind": kind, "about": about}
-    return field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -49,73 +45,73 @@ class Recipe:
     """Everything that decides how a run goes. Raises ValueError where a value is impossible, with the rule and what came."""
 
     # the model and its data
-    model: str = _option("mvit_b_16x4", TEXT, "a preset")
-    model_fields: dict = _option({}, FIELDS, "fields of MViTConfig that differ from the preset's: --model.drop_path 0.1")
-    weights: str | None = _option(None, MAYBE_TEXT, "a file of parameters to start from; none: random ones")
-    data: str | None = _option(None, MAYBE_TEXT, "a built-in set, a folder of class/video.mp4, or a CSV of path and label")
-    tests: str | None = _option(None, MAYBE_TEXT, "the same for the tests; none: the built-in set's own, of others no tests")
-    train_clips: int = _option(0, NATURAL, "how many to make, where a built-in set lets one choose; 0: its own number")
-    test_clips: int = _option(0, NATURAL, "the same for its tests")
-    tau: float | None = _option(None, TAU, "frames of 1/30 s from one frame of a clip to the next; left out: the model's own")
-    normalise: str = _option("video", one_of("video", "imagenet", "clip"), "what is done to the pixels")
-    directed: bool = _option(False, SWITCH, "left and right matter to the classes: clips are not flipped, turned or sheared")
+    model: str = option("mvit_b_16x4", TEXT, "a preset")
+    model_fields: dict = option({}, FIELDS, "fields of MViTConfig that differ from the preset's: --model.drop_path 0.1")
+    weights: str | None = option(None, MAYBE_TEXT, "a file of parameters to start from; none: random ones")
+    data: str | None = option(None, MAYBE_TEXT, "a built-in set, a folder of class/video.mp4, or a CSV of path and label")
+    tests: str | None = option(None, MAYBE_TEXT, "the same for the tests; none: the built-in set's own, of others no tests")
+    train_clips: int = option(0, NATURAL, "how many to make, where a built-in set lets one choose; 0: its own number")
+    test_clips: int = option(0, NATURAL, "the same for its tests")
+    tau: float | None = option(None, TAU, "frames of 1/30 s from one frame of a clip to the next; left out: the model's own")
+    normalise: str = option("video", one_of("video", "imagenet", "clip"), "what is done to the pixels")
+    directed: bool = option(False, SWITCH, "left and right matter to the classes: clips are not flipped, turned or sheared")
 
     # one clip, changed: all its frames alike
-    crop_area: tuple | None = _option((0.08, 1.0), MAYBE_AREA, "share of the picture a crop takes; none: the centre, whole")
-    crop_aspect: tuple = _option((3 / 4, 4 / 3), ASPECT, "width : height of a crop")
-    flip: float = _option(0.5, SHARE, "of the clips are mirrored")
-    rand_layers: int = _option(4, NATURAL, "RandAugment: operations a clip")
-    rand_magnitude: float = _option(7.0, MAGNITUDE, "RandAugment: how strong, of 10")
-    rand_deviation: float = _option(0.5, NOT_NEGATIVE, "RandAugment: deviation of the magnitude (published config)")
-    rand_p: float = _option(0.5, SHARE, "RandAugment: probability of each operation")
-    erasing: float = _option(0.25, SHARE, "of the clips lose a rectangle to noise")
+    crop_area: tuple | None = option((0.08, 1.0), MAYBE_AREA, "share of the picture a crop takes; none: the centre, whole")
+    crop_aspect: tuple = option((3 / 4, 4 / 3), ASPECT, "width : height of a crop")
+    flip: float = option(0.5, SHARE, "of the clips are mirrored")
+    rand_layers: int = option(4, NATURAL, "RandAugment: operations a clip")
+    rand_magnitude: float = option(7.0, MAGNITUDE, "RandAugment: how strong, of 10")
+    rand_deviation: float = option(0.5, NOT_NEGATIVE, "RandAugment: deviation of the magnitude (published config)")
+    rand_p: float = option(0.5, SHARE, "RandAugment: probability of each operation")
+    erasing: float = option(0.25, SHARE, "of the clips lose a rectangle to noise")
 
     # clips of a batch together
-    repeats: int = _option(2, COUNT, "times an example is in a batch, each time changed otherwise")
-    mixup: float = _option(0.8, NOT_NEGATIVE, "alpha of Mixup's Beta(alpha, alpha); 0: no Mixup")
-    cutmix: float = _option(1.0, NOT_NEGATIVE, "alpha of CutMix; 0: no CutMix")
-    switch: float = _option(0.5, SHARE, "of the mixed pairs are cut, the others blended, where both are on")
-    mix_p: float = _option(1.0, SHARE, "of the pairs are mixed")
-    smoothing: float = _option(0.1, SHARE_BELOW_1, "label smoothing")
+    repeats: int = option(2, COUNT, "times an example is in a batch, each time changed otherwise")
+    mixup: float = option(0.8, NOT_NEGATIVE, "alpha of Mixup's Beta(alpha, alpha); 0: no Mixup")
+    cutmix: float = option(1.0, NOT_NEGATIVE, "alpha of CutMix; 0: no CutMix")
+    switch: float = option(0.5, SHARE, "of the mixed pairs are cut, the others blended, where both are on")
+    mix_p: float = option(1.0, SHARE, "of the pairs are mixed")
+    smoothing: float = option(0.1, SHARE_BELOW_1, "label smoothing")
 
     # the steps
-    epochs: float = _option(200.0, POSITIVE, "times the examples are gone through; may be a fraction")
-    batch: int = _option(512, COUNT, "clips a step, on all ranks together")
-    accumulate: int = _option(1, COUNT, "parts that a rank's clips are taken in, for memory; the gradient is the whole's")
-    optimizer: str = _option("adamw", one_of("adamw", "sgd"), "adamw, or sgd with momentum")
-    lr: float = _option(1.6e-3, POSITIVE, "learning rate at its peak, for `lr_batch` clips; in proportion for others")
-    lr_batch: int = _option(512, COUNT, "the number of clips that the three rates are given for")
-    start_lr: float = _option(1.6e-5, NOT_NEGATIVE, "learning rate that the warm-up starts from (published config)")
-    end_lr: float = _option(1.6e-5, NOT_NEGATIVE, "learning rate at the end of the half-cosine")
-    warmup: float = _option(30.0, NOT_NEGATIVE, "epochs over which the rate rises")
-    betas: tuple = _option((0.9, 0.999), TWO_SHARES, "AdamW: memory of the two running means (published config)")
-    epsilon: float = _option(1e-8, POSITIVE, "AdamW: added to the root (published config)")
-    momentum: float = _option(0.9, SHARE_BELOW_1, "SGD")
-    nesterov: bool = _option(True, SWITCH, "SGD: Nesterov's momentum")
-    weight_decay: float = _option(0.05, NOT_NEGATIVE, "of matrices and filters; vectors and positions do not decay")
-    no_decay: tuple = _option((), PATHS, "parameter paths that do not decay either, such as head.w or blocks.*.attn.*")
-    layer_decay: float = _option(1.0, SHARE_ABOVE_0, "factor on the rate from a block to the one before it; 1: none")
-    clip_norm: float = _option(1.0, POSITIVE, "largest norm of a gradient (published config)")
-    ema: float = _option(0.0, SHARE_BELOW_1, "decay of the running mean of the parameters, which is then tested; 0: none")
-    non_finite: str = _option("stop", one_of("stop", "skip"), "what to do at a loss or gradient of NaN or infinity")
-    checkpoint: bool = _option(False, SWITCH, "keep only the blocks' inputs and run each a second time: less memory, slower")
+    epochs: float = option(200.0, POSITIVE, "times the examples are gone through; may be a fraction")
+    batch: int = option(512, COUNT, "clips a step, on all ranks together")
+    accumulate: int = option(1, COUNT, "parts that a rank's clips are taken in, for memory; the gradient is the whole's")
+    optimizer: str = option("adamw", one_of("adamw", "sgd"), "adamw, or sgd with momentum")
+    lr: float = option(1.6e-3, POSITIVE, "learning rate at its peak, for `lr_batch` clips; in proportion for others")
+    lr_batch: int = option(512, COUNT, "the number of clips that the three rates are given for")
+    start_lr: float = option(1.6e-5, NOT_NEGATIVE, "learning rate that the warm-up starts from (published config)")
+    end_lr: float = option(1.6e-5, NOT_NEGATIVE, "learning rate at the end of the half-cosine")
+    warmup: float = option(30.0, NOT_NEGATIVE, "epochs over which the rate rises")
+    betas: tuple = option((0.9, 0.999), TWO_SHARES, "AdamW: memory of the two running means (published config)")
+    epsilon: float = option(1e-8, POSITIVE, "AdamW: added to the root (published config)")
+    momentum: float = option(0.9, SHARE_BELOW_1, "SGD")
+    nesterov: bool = option(True, SWITCH, "SGD: Nesterov's momentum")
+    weight_decay: float = option(0.05, NOT_NEGATIVE, "of matrices and filters; vectors and positions do not decay")
+    no_decay: tuple = option((), PATHS, "parameter paths that do not decay either, such as head.w or blocks.*.attn.*")
+    layer_decay: float = option(1.0, SHARE_ABOVE_0, "factor on the rate from a block to the one before it; 1: none")
+    clip_norm: float = option(1.0, POSITIVE, "largest norm of a gradient (published config)")
+    ema: float = option(0.0, SHARE_BELOW_1, "decay of the running mean of the parameters, which is then tested; 0: none")
+    non_finite: str = option("stop", one_of("stop", "skip"), "what to do at a loss or gradient of NaN or infinity")
+    checkpoint: bool = option(False, SWITCH, "keep only the blocks' inputs and run each a second time: less memory, slower")
 
     # tests
-    test_every: float = _option(10.0, POSITIVE, "epochs from one test to the next; the last step is always followed by one")
-    views: tuple = _option((5, 1), VIEWS, "clips in time x crops in space of a test")
+    test_every: float = option(10.0, POSITIVE, "epochs from one test to the next; the last step is always followed by one")
+    views: tuple = option((5, 1), VIEWS, "clips in time x crops in space of a test")
 
     # the machine
-    seed: int = _option(0, NATURAL, "of everything that is drawn")
-    device: str = _option("cpu", TEXT, "cpu, cuda or cuda:N")
-    precision: str = _option(
+    seed: int = option(0, NATURAL, "of everything that is drawn")
+    device: str = option("cpu", TEXT, "cpu, cuda or cuda:N")
+    precision: str = option(
         "float32", one_of("float32", "tf32", "bf16"), "what the factors of matrix products are rounded to; all else is float32"
     )
-    graph: bool = _option(False, SWITCH, "a device replays the whole step as a CUDA graph; the same result")
-    workers: int = _option(2, NATURAL, "threads that read clips ahead; 0: none. The clips are the same")
-    ahead: int = _option(2, COUNT, "batches that may wait")
-    save_steps: int = _option(0, NATURAL, "steps from one snapshot to the next; 0: by the clock alone")
-    save_minutes: float = _option(10.0, NOT_NEGATIVE, "minutes from one snapshot to the next; 0: by the steps alone")
-    keep: int = _option(3, COUNT, "snapshots that are kept, the best one besides")
+    graph: bool = option(False, SWITCH, "a device replays the whole step as a CUDA graph; the same result")
+    workers: int = option(2, NATURAL, "threads that read clips ahead; 0: none. The clips are the same")
+    ahead: int = option(2, COUNT, "batches that may wait")
+    save_steps: int = option(0, NATURAL, "steps from one snapshot to the next; 0: by the clock alone")
+    save_minutes: float = option(10.0, NOT_NEGATIVE, "minutes from one snapshot to the next; 0: by the steps alone")
+    keep: int = option(3, COUNT, "snapshots that are kept, the best one besides")
 
     def __post_init__(self):
         if self.tau is None:
@@ -171,7 +167,7 @@ def changed(recipe, changes):
             model_fields[name.removeprefix("model.")] = FIELDS.parsed(value)
         else:
             name = "model" if name == "model.preset" else name
-            new[name] = _field(name).metadata["kind"].parsed(value)
+            new[name] = check_field(name).metadata["kind"].parsed(value)
     if new.get("model", recipe.model) != recipe.model:  # another preset is meant as it is
         model_fields = {key: value for key, value in model_fields.items() if f"model.{key}" in changes}
         new.setdefault("tau", None)
@@ -208,11 +204,12 @@ def _place(name, folder, say):
 def from_plain(fields):
     """The recipe of `dataclasses.asdict(recipe)`, also after a way through JSON."""
     for name in (fields := under_new_names(fields)):
-        _field(name)
+        check_field(name)
     return Recipe(**fields)
 
 
-def _field(name):
+def check_field(name):
+    """The field of that name. Raises ValueError where there is none, with the nearest."""
     fields = {f.name: f for f in dataclasses.fields(Recipe)}
     if name not in fields:
         raise ValueError(f"a recipe has no field {name!r}: {_nearest(name, fields)}`mvit-np train --help` lists them")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LARGEST = 1e100  # of a number: products of some stay finite
 SHOWN = 80  # letters of a value in a message
@@ -47,6 +47,12 @@ class Kind:
         if not self.good(value):
             raise ValueError(f"{name} is {self.rule}, came {shown(value)}: give such as {self.example}")
         return value
+
+
+def option(default, kind, about):
+    """A dataclass field of that kind; `about` says in words what it decides."""
+    metadata = {"kind": kind, "about": about}
+    return field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
 
 
 def one_of(*names):

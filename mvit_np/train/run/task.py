@@ -82,13 +82,18 @@ def notes_of(*data):
 
 def model_config(recipe, **also):
     """The preset with the recipe's own fields. Raises ValueError for a field that is none, with the nearest."""
-    names = [f.name for f in dataclasses.fields(MViTConfig)]
     for name in recipe.model_fields:
-        if name not in names:
-            near = nearest(name, names)
-            meant = f"did you mean 'model.{near[0]}'? " if near else ""
-            raise ValueError(f"a model has no field 'model.{name}': {meant}They are those of MViTConfig")
+        check_model_field(name)
     return replace(preset(recipe.model), **recipe.model_fields | also)
+
+
+def check_model_field(name):
+    """Raise ValueError where a model's config has no field of that name, with the nearest."""
+    names = [f.name for f in dataclasses.fields(MViTConfig)]
+    if name not in names:
+        near = difflib.get_close_matches(name.replace("-", "_"), names, n=1, cutoff=0.5)
+        meant = f"did you mean 'model.{near[0]}'? " if near else ""
+        raise ValueError(f"a model has no field 'model.{name}': {meant}They are those of MViTConfig")
 
 
 def data_sets(name, config, recipe, classes=None):
