@@ -19,9 +19,9 @@ from ..model.config import MViTConfig
 from ..train import run as runs
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
-from ..train.run.recipe import RECIPES, Recipe, changed, check_field, located
+from ..train.run.recipe import RECIPES, Recipe, changed, check_field
 from ..train.run.recipe_fields import RENAMED, SWITCH
-from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, recipe_in
+from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, located, recipe_in
 from ..train.run.task import check_model_field
 from ..train.run.toml_text import to_toml
 from .arguments import MISTAKES, place

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from mvit_np.train.run.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain, located
+from mvit_np.train.run.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain
+from mvit_np.train.run.run_folder import located
 from mvit_np.train.run.toml_text import to_toml
 
 

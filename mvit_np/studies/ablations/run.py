@@ -16,12 +16,11 @@ from ...data.draws import FRAMES, draw
 from ...data.sets.motion import shuffle_frames
 from ...model.costs import costs
 from ...model.presets import preset
-from ...train.distributed import Alone
 from ...train.evaluate import Views, evaluate, predictor
-from ...train.loop import fit
-from ...train.run import task as tasks
 from ...train.run.recipe import Recipe
 from ...train.run.recipe_fields import under_new_names
+from ...train.run.task import Task
+from ...train.run.training import train, training_of
 from .sets import classes_of, sets_of
 from .table import SHUFFLED, WARMUP
 
@@ -99,15 +98,16 @@ def run(experiment, results, seeds=3, sets=None, on_step=None):
 
 def _one(experiment, variant, seed, steps, sets, on_step):
     """A model trained and tested: a row of results["runs"]."""
-    start, (train, tests) = time.perf_counter(), sets
-    recipe, config = replace(experiment.recipe, seed=seed), fitted(variant.config, train)
-    losses = []
-    for step in _steps(recipe, config, train, steps):
-        losses.append(float(step.loss))
+    start, (clips, tests) = time.perf_counter(), sets
+    training, losses = _training(experiment, variant, seed, steps, clips), []
+    for taken in train(training):
+        losses.append(taken.row["loss"])
         if on_step:
-            on_step(Progress(variant.label, seed, step.state.step, losses[-1], tasks.accuracy(*step.aux)))
-    trained = time.perf_counter()
-    accuracy = {name: _tested(step.params, config, recipe, _shown(tests, name)) for name in experiment.tests}
+            row = taken.row
+            on_step(Progress(variant.label, seed, row["step"], row["loss"], row["accuracy"]))
+    trained, config = time.perf_counter(), training.task.config
+    test = partial(_tested, taken.state.params, config, training.recipe)
+    accuracy = {name: test(_shown(tests, name)) for name in experiment.tests}
     account = costs(config)
     return {
         "variant": variant.label,
@@ -121,22 +121,11 @@ def _one(experiment, variant, seed, steps, sets, on_step):
     }
 
 
-def _steps(recipe, config, train, steps):
-    """What `fit` yields."""
-    task = tasks.Task(config, train, None, train.direction_sensitive)
-    loader = tasks.loader_of(recipe, task, Alone(), None)
-    params = tasks.parameters(recipe, config)
-    masks = partial(tasks.masks, recipe, rank=0, like=params["head"]["w"])
-    batches = ((*arrays, masks(index)) for index, arrays in enumerate(loader.batches(0, steps)))
-    warming = replace(recipe, warmup=WARMUP * steps / loader.steps_per_epoch)
-    return fit(
-        tasks.loss_of(recipe, config),
-        params,
-        batches,
-        lr=tasks.lr_of(warming, steps, loader.steps_per_epoch),
-        clip_norm=recipe.clip_norm,
-        optimizer=tasks.optimizer_of(recipe, params),
-    )
+def _training(experiment, variant, seed, steps, clips):
+    """A variant's model before its first step."""
+    epochs = steps / (len(clips) // experiment.recipe.batch)
+    recipe = replace(experiment.recipe, seed=seed, epochs=epochs, warmup=WARMUP * epochs)
+    return training_of(recipe, Task(fitted(variant.config, clips), clips, None, clips.direction_sensitive))
 
 
 def _shown(tests, order):

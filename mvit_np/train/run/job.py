@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,33 +13,25 @@ import numpy as np
 from ...backend import tree as trees
 from ...backend.arrays import is_array, to_device
 from ..distributed import Alone
-from ..loop import State, begin
+from ..loop import State
 from ..optimizer import under_new_names
 from . import examples
 from . import task as tasks
-from .recipe import Recipe, from_plain
-from .run_folder import claim, look_into, steps_of
+from .recipe import from_plain
+from .run_folder import claim, look_into
+from .training import Training, training_of
 
 
-@dataclass(frozen=True)
-class Job:
-    """A run that is ready to go, or to go on."""
+@dataclass(frozen=True, kw_only=True)
+class Job(Training):
+    """A run that is ready to go, or to go on: a training and the folder that it is written into."""
 
     folder: Path
-    recipe: Recipe
-    task: tasks.Task
-    comm: Any
-    loader: Any
-    state: State  # where it begins
-    steps: int  # in all
-    seconds: float  # of training so far
     best: float | None  # accuracy in a test so far
     lock: Any  # a context in which this process alone writes into the folder
-    say: Callable  # takes a sentence that the user should read
     begun_in: str  # the folder that the recipe's relative paths start from
     data: Any  # what a snapshot keeps of the examples, where this process writes
     renewed: bool  # whether that is not what the snapshot says that it goes on from
-    said: set = field(default_factory=set)  # what need not be said again
     finished: Event = field(default_factory=Event)  # set once the model is written
 
     @property
@@ -70,13 +61,13 @@ def prepare(recipe, folder, *, resume=False, data_changed=False, read=(), comm=N
     _check_machine(recipe, comm)
     task = tasks.task_of(placed)
     record, renewed = _noted(task, placed, saved, folder, data_changed, say) if comm.rank == 0 else (None, False)
-    loader = tasks.loader_of(recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}"))
-    steps = steps_of(recipe, loader.steps_per_epoch)
-    state = _taken_up(saved, recipe.device) if saved else _begun(placed, task, comm)
+    state = _taken_up(saved, recipe.device) if saved else None
+    training = training_of(placed, task, comm=comm, say=say, state=state)
     lock = claim(folder, recipe, begun_in, task.train.classes, record.table) if record else nullcontext()
     seconds, best = (saved["seconds"], saved["best"]) if saved else (0.0, None)
-    data = record and record.summary
-    return Job(Path(folder), recipe, task, comm, loader, state, steps, seconds, best, lock, say, begun_in, data, renewed)
+    own = {"recipe": recipe, "seconds": seconds, "best": best, "begun_in": begun_in, "renewed": renewed}
+    own |= {"folder": Path(folder), "lock": lock, "data": record and record.summary}
+    return Job(**vars(training) | own)
 
 
 def _noted(task, placed, saved, folder, data_changed, say):
@@ -95,11 +86,6 @@ def _check_machine(recipe, comm):
     to_device([], recipe.device)
     if recipe.graph and comm.size > 1:
         raise ValueError(f"a graph holds the step of one process, came {comm.size} processes: give --graph false")
-
-
-def _begun(recipe, task, comm):
-    params = comm.broadcast(to_device(tasks.parameters(recipe, task.config), recipe.device))
-    return begin(params, tasks.optimizer_of(recipe, params), recipe.ema)
 
 
 def _taken_up(saved, device):

@@ -7,11 +7,9 @@ config and says so.
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass, replace
 
 from ...backend.plain_text import nearest
-from ...data.sets.builtin import BUILTIN
 from ...model.presets import PRESETS, Preset
 from .recipe_fields import (
     ASPECT,
@@ -180,25 +178,9 @@ def differing(ours, theirs):
     return [name for name in names if getattr(ours, name) != getattr(theirs, name)]
 
 
-def located(recipe, folder=None, say=None):
-    """The recipe with whole paths: relative ones start from `folder`, or from the current one where they lead nowhere there.
-
-    folder   None: the current one
-    say      called with a sentence for each path that is taken from the current folder instead
-    """
-    places = {name: _place(getattr(recipe, name), folder, say) for name in ("weights", "data", "tests")}
-    return replace(recipe, **places)
-
-
-def _place(name, folder, say):
-    if name is None or name in BUILTIN:
-        return name
-    there, here = os.path.abspath(os.path.join(folder or "", name)), os.path.abspath(name)
-    if os.path.exists(there) or not os.path.exists(here):
-        return there
-    if say:
-        say(f"the run was begun in {folder}, where there is no {name} now: the one in the current folder is taken")
-    return here
+def steps_of(recipe, steps_per_epoch):
+    """The number of steps of a run."""
+    return max(round(recipe.epochs * steps_per_epoch), 1)
 
 
 def from_plain(fields):

@@ -7,21 +7,18 @@ is random follows from the seed and the step (`data/draws.py`). Nothing here pri
 from __future__ import annotations
 
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 
 from ...backend.arrays import to_host
 from ...backend.outputs import telling
-from ...backend.precision import use_precision
 from ...weights.about import About
 from ...weights.load import BEST, MODEL, save
-from ..evaluate import evaluate, predictor
 from ..metrics import Metrics
 from . import snapshot
 from .run_folder import CURVES, SNAPSHOTS
-from .steps import steps
 from .toml_text import BEGUN_IN
+from .training import Clock, learned, results_of, test_is_due, tested, train
 
 
 def run(job, stop=lambda: False):
@@ -32,118 +29,43 @@ def run(job, stop=lambda: False):
 
     Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such steps.
     """
-    state, clock, best, saved_at = job.state, _Clock(job.seconds), job.best, time.monotonic()
-    with job.lock, closing(steps(job, stop)) as taken, closing(_metrics(job)) as metrics:
+    state, clock, best, saved_at = job.state, Clock(job.seconds), job.best, time.monotonic()
+    with job.lock, closing(train(job, stop, clock)) as steps, closing(_metrics(job)) as metrics:
         if job.renewed:  # else the next one to go on would be asked about the examples again
             _save(job, metrics, state, clock.seconds, best, better=False)
         if _is_left_untested(job, metrics.rows):
             with clock.standing():
-                test = _tested(job, state, stop)
+                test = tested(job, state, stop)
             if test is None:
                 return
-            metrics.complete(_results(test))
+            metrics.complete(results_of(test))
             best, better = _best(best, test)
             if better:
                 _save(job, metrics, state, clock.seconds, best, better)
-        for step, numbers in taken:
-            state, due, test = step.state, _test_is_due(job, step.state.step), None
-            stopping = numbers.stopping
-            if due and not stopping:
-                with clock.standing():
-                    test = _tested(job, state, stop)
-            untested = due and test is None
-            stopping = stopping or untested
-            metrics.add(_row(job, step, numbers, clock.seconds, test))
+        for state, row, test, untested, stopping in steps:
+            metrics.add(row)
             best, better = _best(best, test)
             if stopping or better or _save_is_due(job, state.step, saved_at):
                 _save(job, metrics, state, clock.seconds, best, better)
                 saved_at = time.monotonic()
             if test is not None and state.step < job.steps:
                 _draw(job, metrics.rows)
-            yield metrics.rows[-1]
+            yield row
             if stopping and (untested or state.step < job.steps):
                 return
         _finish(job, state, metrics.rows)
 
 
-# -- a row a step ----------------------------------------------------------------------------------------------------
-
-
-def _row(job, step, numbers, seconds, test):
-    """A line of metrics.csv."""
-    done, batch = step.state.step, job.recipe.batch
-    return {
-        "step": done,
-        "epoch": done / job.loader.steps_per_epoch,
-        "seconds": seconds,
-        "loss": numbers.loss,
-        "accuracy": numbers.accuracy,
-        "learning_rate": step.lr,
-        "gradient_norm": numbers.norm,
-        "clips_per_s": (done - job.state.step) * batch / max(seconds - job.seconds, 1e-9),
-    } | _results(test)
-
-
-def _results(test):
-    """Of a line of metrics.csv."""
-    return {"test_accuracy": test and test.top1, "test_top5": test and test.top5}
-
-
-class _Clock:
-    """Seconds of training, without those spent within `standing`."""
-
-    def __init__(self, seconds):
-        self._start = time.monotonic() - seconds
-
-    @property
-    def seconds(self):
-        return time.monotonic() - self._start
-
-    @contextmanager
-    def standing(self):
-        before = time.monotonic()
-        yield
-        self._start += time.monotonic() - before
-
-
-# -- tests ------------------------------------------------------------------------------------------------------------
-
-
-def _test_is_due(job, step):
-    every = max(round(job.recipe.test_every * job.loader.steps_per_epoch), 1)
-    return job.task.tests is not None and (step % every == 0 or step == job.steps)
-
-
 def _is_left_untested(job, rows):
     """Whether the run was stopped before the end of the test that its last step was due."""
     untested = rows and rows[-1]["step"] == job.state.step and rows[-1]["test_accuracy"] is None
-    return _test_is_due(job, job.state.step) and job.comm.broadcast(bool(untested))
+    return test_is_due(job, job.state.step) and job.comm.broadcast(bool(untested))
 
 
 def _best(best, test):
     """(the best accuracy in a test so far, whether it is of this one)"""
     better = test is not None and (best is None or test.top1 > best)
     return (test.top1, True) if better else (best, False)
-
-
-def _tested(job, state, stop):
-    """The `Evaluation` of the running mean, where there is one, by all ranks together; None where one has to stop."""
-    task, recipe = job.task, job.recipe
-    predict = predictor(learned(state), task.config)
-    options = {"batch": 32, "workers": recipe.workers, "comm": job.comm, "stop": stop}
-    with use_precision(recipe.precision):
-        return evaluate(predict, task.tests, task.views(recipe), on_broken=partial(_say_once, job), **options)
-
-
-def learned(state):
-    """The parameters to use: their running mean where there is one."""
-    return state.params if state.average is None else state.average
-
-
-def _say_once(job, name, reason):
-    if name not in job.said:
-        job.said.add(name)
-        job.say(f"{name} is left out of the tests: {reason}")
 
 
 # -- what stays -------------------------------------------------------------------------------------------------------

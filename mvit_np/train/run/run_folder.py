@@ -11,10 +11,11 @@ from typing import Any
 
 from ...backend import outputs
 from ...backend.plain_text import ENCODING
+from ...data.sets.builtin import BUILTIN
 from ...weights.load import BEST, MODEL
 from ..metrics import METRICS, read_rows
 from . import snapshot
-from .recipe import Recipe, differing, from_plain, located
+from .recipe import Recipe, differing, from_plain, steps_of
 from .toml_text import BEGUN_IN, table_in, to_toml
 
 RECIPE, SNAPSHOTS = "recipe.toml", "snapshots"
@@ -71,6 +72,27 @@ def _had_snapshots(rows):
     return any(row["test_accuracy"] is not None for row in rows[:-1])
 
 
+def located(recipe, folder=None, say=None):
+    """The recipe with whole paths: relative ones start from `folder`, or from the current one where they lead nowhere there.
+
+    folder   None: the current one
+    say      called with a sentence for each path that is taken from the current folder instead
+    """
+    places = {name: _place(getattr(recipe, name), folder, say) for name in ("weights", "data", "tests")}
+    return replace(recipe, **places)
+
+
+def _place(name, folder, say):
+    if name is None or name in BUILTIN:
+        return name
+    there, here = os.path.abspath(os.path.join(folder or "", name)), os.path.abspath(name)
+    if os.path.exists(there) or not os.path.exists(here):
+        return there
+    if say:
+        say(f"the run was begun in {folder}, where there is no {name} now: the one in the current folder is taken")
+    return here
+
+
 def recipe_in(path):
     """(recipe, the folder that its relative paths start from, or None) of the run in a folder."""
     file = Path(path) / RECIPE
@@ -89,11 +111,6 @@ def classes_in(path):
     """The names of the classes of the run in a folder; None where it has no list."""
     file = Path(path) / CLASSES
     return tuple(file.read_text(**ENCODING).removesuffix("\n").split("\n")) if file.is_file() else None
-
-
-def steps_of(recipe, steps_per_epoch):
-    """The number of steps of a run."""
-    return max(round(recipe.epochs * steps_per_epoch), 1)
 
 
 def is_finished(path, recipe):

@@ -24,44 +24,46 @@ class Numbers(NamedTuple):
     stopping: bool  # whether any rank wants to end
 
 
-def steps(job, stop):
-    """(`fit`'s Step, its `Numbers`) of each step from the job's state on.   stop: see `run`
+def steps(training, stop):
+    """(`fit`'s Step, its `Numbers`) of each step from the training's state on.   stop: see `run`
 
     Raises NotFinite, unless the recipe says to skip such steps.
     """
-    batches, guard = _Batches(job), _Guard(job)
-    with closing(batches), closing(_fit(job, batches, guard, stop)) as queued:
+    batches, guard = _Batches(training), _Guard(training)
+    with closing(batches), closing(_fit(training, batches, guard, stop)) as queued:
         while True:
-            with use_precision(job.recipe.precision):  # for as long as the step takes: who drives this has a precision too
+            with use_precision(training.recipe.precision):  # for as long as the step takes: who drives this has a precision too
                 if (step := next(queued, None)) is None:
                     return
                 batches.fetch()
                 loss, norm, accuracy, wish = _read(step)
                 guard.look(loss, norm)
-            stopping = wish > 0 or (job.comm.size == 1 and bool(stop()))
+            stopping = wish > 0 or (training.comm.size == 1 and bool(stop()))
             yield step, Numbers(loss, norm, round(accuracy, 6), stopping)  # of float32
 
 
-def _fit(job, batches, guard, stop):
-    recipe, state = job.recipe, job.state
+def _fit(training, batches, guard, stop):
+    recipe, state = training.recipe, training.state
 
     def extra_metrics(value, aux):
         numbers = array_module(value).empty(2, dtype=value.dtype)
         numbers[0] = tasks.accuracy(*aux)
-        numbers[1] = float(job.comm.size > 1 and bool(stop()))  # one process is asked later: a graph would record what it says
+        numbers[1] = float(
+            training.comm.size > 1 and bool(stop())
+        )  # one process is asked later: a graph would record what it says
         return numbers
 
     return fit(
-        tasks.loss_of(recipe, job.task.config),
+        tasks.loss_of(recipe, training.task.config),
         state.params,
         batches,
-        lr=tasks.lr_of(recipe, job.steps, job.loader.steps_per_epoch),
+        lr=tasks.lr_of(recipe, training.steps, training.loader.steps_per_epoch),
         clip_norm=recipe.clip_norm,
         optimizer=tasks.optimizer_of(recipe, state.params),
         state=state,
         accumulate=recipe.accumulate,
         ema_decay=recipe.ema,
-        comm=job.comm,
+        comm=training.comm,
         extra_metrics=extra_metrics,
         guard=guard,
         graph=recipe.graph,
@@ -78,9 +80,9 @@ def _read(step):
 class _Batches:
     """(clips, targets, generator of the masks) of the steps that are left, where the parameters are."""
 
-    def __init__(self, job):
-        self._there, self._fetched = job.recipe.device != "cpu", []
-        self._made = _made(job)
+    def __init__(self, training):
+        self._there, self._fetched = training.recipe.device != "cpu", []
+        self._made = _made(training)
 
     def fetch(self):
         """Hand the next batch to the device while that works on the step before. What goes wrong is told by `__next__`."""
@@ -104,11 +106,11 @@ class _Batches:
         self._made.close()
 
 
-def _made(job):
-    like, first = job.state.params["head"]["w"], job.state.step
-    with closing(job.loader.batches(first, job.steps)) as batches:
+def _made(training):
+    like, first = training.state.params["head"]["w"], training.state.step
+    with closing(training.loader.batches(first, training.steps)) as batches:
         for index, arrays in enumerate(batches, first):
-            yield *(from_host(array, like) for array in arrays), tasks.masks(job.recipe, index, job.comm.rank, like)
+            yield *(from_host(array, like) for array in arrays), tasks.masks(training.recipe, index, training.comm.rank, like)
 
 
 class _Guard:
@@ -119,9 +121,9 @@ class _Guard:
     parameters change, so a device is then waited for a second time (but with a graph, whose steps change nothing then).
     """
 
-    def __init__(self, job):
-        self._job, self._check = job, None
-        self._stops, self._later = job.recipe.non_finite == "stop", job.recipe.device != "cpu"
+    def __init__(self, training):
+        self._training, self._check = training, None
+        self._stops, self._later = training.recipe.non_finite == "stop", training.recipe.device != "cpu"
 
     def __call__(self, index, params, batch, loss, grads, norm):
         """What `fit` asks: why not to learn from this batch, or ""."""
@@ -133,7 +135,7 @@ class _Guard:
         except NotFinite as problem:
             if self._stops:
                 raise
-            self._job.say(f"skipped: {problem}")
+            self._training.say(f"skipped: {problem}")
             return str(problem)
         return ""
 
@@ -144,10 +146,10 @@ class _Guard:
             check(loss, norm)
 
     def _checked(self, index, params, batch, grads, loss, norm):
-        job = self._job
+        training = self._training
 
         def probe(hook):
-            drawn = tasks.masks(job.recipe, index, job.comm.rank, batch[0])
-            return forward(params, batch[0], job.task.config, rng=drawn, hook=hook)
+            drawn = tasks.masks(training.recipe, index, training.comm.rank, batch[0])
+            return forward(params, batch[0], training.task.config, rng=drawn, hook=hook)
 
-        check_step(loss, grads, step=index + 1, names=lambda: job.loader.names_at(index), probe=probe, norm=norm)
+        check_step(loss, grads, step=index + 1, names=lambda: training.loader.names_at(index), probe=probe, norm=norm)

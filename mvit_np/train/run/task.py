@@ -91,7 +91,7 @@ def check_model_field(name):
     """Raise ValueError where a model's config has no field of that name, with the nearest."""
     names = [f.name for f in dataclasses.fields(MViTConfig)]
     if name not in names:
-        near = difflib.get_close_matches(name.replace("-", "_"), names, n=1, cutoff=0.5)
+        near = nearest(name.replace("-", "_"), names)
         meant = f"did you mean 'model.{near[0]}'? " if near else ""
         raise ValueError(f"a model has no field 'model.{name}': {meant}They are those of MViTConfig")
 

@@ -17,8 +17,8 @@ from ..evaluate import Views, evaluate, predictor
 from . import snapshot
 from . import task as tasks
 from .examples import noted_classes
-from .recipe import Recipe, located
-from .run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, recipe_in
+from .recipe import Recipe
+from .run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, located, recipe_in
 
 
 @dataclass(frozen=True)

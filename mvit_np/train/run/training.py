@@ -1,0 +1,160 @@
+"""Training by a recipe, in memory: batches, steps, schedule, tests, and a row of numbers for each step.
+
+A run with a folder (`run.py`), the demo and the experiments are built on it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from ...backend.arrays import to_device
+from ...backend.precision import use_precision
+from ..distributed import Alone
+from ..evaluate import Evaluation, evaluate, predictor
+from ..loop import State, begin
+from . import task as tasks
+from .recipe import Recipe, steps_of
+from .steps import steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is ready to be trained, or to be trained on."""
+
+    recipe: Recipe
+    task: tasks.Task
+    comm: Any
+    loader: Any
+    state: State  # where it begins
+    steps: int  # in all
+    say: Callable  # takes a sentence that the user should read
+    seconds: float = 0.0  # of training so far
+    said: set = field(default_factory=set)  # what need not be said again
+
+
+class Taken(NamedTuple):
+    """What `train` tells of a step."""
+
+    state: State  # after it
+    row: dict  # of `metrics.FIELDS`
+    test: Evaluation | None  # where one was due
+    untested: bool  # whether one was due, and not made to its end
+    stopping: bool  # whether any rank wants to end
+
+
+def training_of(recipe, task, *, comm=None, say=None, state=None):
+    """The `Training` of a recipe on a task.   state: a `State` to go on from; None: the recipe's own start"""
+    comm, say = comm or Alone(), say or (lambda sentence: None)
+    loader = tasks.loader_of(recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}"))
+    return Training(
+        recipe=recipe,
+        task=task,
+        comm=comm,
+        loader=loader,
+        state=state or _begun(recipe, task, comm),
+        steps=steps_of(recipe, loader.steps_per_epoch),
+        say=say,
+    )
+
+
+def _begun(recipe, task, comm):
+    params = comm.broadcast(to_device(tasks.parameters(recipe, task.config), recipe.device))
+    return begin(params, tasks.optimizer_of(recipe, params), recipe.ema)
+
+
+def train(training, stop=lambda: False, clock=None):
+    """The steps that are left, with tests where they are due; yields what was `Taken`.
+
+    stop    asked in every step, and in tests after every batch: whether to end now. What drives this then ends it
+    clock   the `Clock` of the training, where others use it too
+
+    Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such steps.
+    """
+    clock = clock or Clock(training.seconds)
+    with closing(steps(training, stop)) as taken:
+        for step, numbers in taken:
+            state, due, test = step.state, test_is_due(training, step.state.step), None
+            if due and not numbers.stopping:
+                with clock.standing():
+                    test = tested(training, state, stop)
+            untested = due and test is None
+            row = _row(training, step, numbers, clock.seconds) | results_of(test)
+            yield Taken(state, row, test, untested, numbers.stopping or untested)
+
+
+class Clock:
+    """Seconds of training, without those spent within `standing`."""
+
+    def __init__(self, seconds=0.0):
+        self._start = time.monotonic() - seconds
+
+    @property
+    def seconds(self):
+        """So far."""
+        return time.monotonic() - self._start
+
+    @contextmanager
+    def standing(self):
+        """What is done within is no training."""
+        before = time.monotonic()
+        yield
+        self._start += time.monotonic() - before
+
+
+# -- a row a step -----------------------------------------------------------------------------------
+
+
+def _row(training, step, numbers, seconds):
+    """A line of metrics.csv, without the results of a test."""
+    done, batch = step.state.step, training.recipe.batch
+    clips = (done - training.state.step) * batch
+    return {
+        "step": done,
+        "epoch": done / training.loader.steps_per_epoch,
+        "seconds": seconds,
+        "loss": numbers.loss,
+        "accuracy": numbers.accuracy,
+        "learning_rate": step.lr,
+        "gradient_norm": numbers.norm,
+        "clips_per_s": clips / max(seconds - training.seconds, 1e-9),
+    }
+
+
+def results_of(test):
+    """The results of a test, of a line of metrics.csv."""
+    return {"test_accuracy": test and test.top1, "test_top5": test and test.top5}
+
+
+# -- tests ------------------------------------------------------------------------------------------
+
+
+def test_is_due(training, step):
+    """Whether a step is followed by a test."""
+    every = max(round(training.recipe.test_every * training.loader.steps_per_epoch), 1)
+    return training.task.tests is not None and (step % every == 0 or step == training.steps)
+
+
+def tested(training, state, stop):
+    """The `Evaluation` of the model to use, by all ranks together; None where one has to stop."""
+    task, recipe = training.task, training.recipe
+    options = {"batch": 32, "workers": recipe.workers, "comm": training.comm, "stop": stop}
+    options["on_broken"] = partial(_say_once, training)
+    with use_precision(recipe.precision):
+        predict = predictor(learned(state), task.config)
+        return evaluate(predict, task.tests, task.views(recipe), **options)
+
+
+def learned(state):
+    """The parameters to use: their running mean where there is one."""
+    return state.params if state.average is None else state.average
+
+
+def _say_once(training, name, reason):
+    if name not in training.said:
+        training.said.add(name)
+        training.say(f"{name} is left out of the tests: {reason}")
