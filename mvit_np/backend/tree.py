@@ -1,7 +1,8 @@
-"""Parameters are nested dicts and lists of arrays; these are the four things one does with such a tree."""
+"""Parameters are nested dicts and lists of arrays; these are the things one does with such a tree."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,12 @@ def map(fun: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
         return fun(tree, *others)
     children = {key: map(fun, child, *[other[key] for other in others]) for key, child in items}
     return children if isinstance(tree, dict) else type(tree)(children.values())
+
+
+def views(flat, leaves):
+    """A flat array cut into arrays of the leaves' shapes, in order: views of it."""
+    ends = itertools.accumulate((leaf.size for leaf in leaves), initial=0)
+    return [flat[a:b].reshape(leaf.shape) for leaf, (a, b) in zip(leaves, itertools.pairwise(ends))]
 
 
 def _items(tree):

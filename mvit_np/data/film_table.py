@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend.plain_text import plain, some
+from ..backend.plain_values import is_whole
 from .clips import FPS, view_times
 from .datasets import BrokenExample
 from .film_lists import rows_of_csv, rows_of_folder
@@ -205,7 +206,7 @@ def _notes_on(classes, labels, counted):
 
 
 def _check_sizes(frames, tau, cover_hw):
-    if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+    if not is_whole(frames, 1):
         raise ValueError(f"frames are a whole number above 0; came {frames!r}: give T, such as 16")
     if not tau > 0:
         raise ValueError(f"tau is above 0; came {tau}: give frames of 1/30 s, such as 4")

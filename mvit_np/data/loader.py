@@ -23,6 +23,7 @@ import numpy as np
 
 from ..backend.blas import begin_thread, one_blas_thread
 from ..backend.plain_text import plain
+from ..backend.plain_values import is_whole
 from .datasets import BrokenExample, Dataset
 from .draws import EXAMPLE, MIX, ORDER, draw
 
@@ -205,7 +206,7 @@ def _check(loader):
     least = {"batch": 1, "seed": 0, "workers": 0, "repeats": 1, "ahead": 1}
     for name, limit in least.items():
         value = getattr(loader, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < limit:
+        if not is_whole(value, limit):
             raise ValueError(f"{name} is a whole number of at least {limit}; came {value!r}: give another")
     if not 0 <= rank < ranks:
         raise ValueError(f"shard is (rank, ranks) with rank from 0 to ranks - 1; came {loader.shard}: number ranks from 0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..backend.plain_values import is_number, is_whole
 from .sizes import block_sizes, embed_size
 
 POOLS = ("conv", "max", "avg")
@@ -43,11 +44,7 @@ def _require(holds, rule, remedy):
 
 
 def _is_length(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return is_whole(value, 1)
 
 
 def _check_lengths(config):
@@ -105,16 +102,16 @@ def _check_choices(config):
 
 def _check_numbers(config):
     for name, rate in {"dropout": config.dropout, "drop_path": config.drop_path}.items():
-        _require(_is_number(rate) and 0 <= rate < 1, f"{name} is a rate in [0, 1), came {rate!r}", "give 0 for none")
+        _require(is_number(rate) and 0 <= rate < 1, f"{name} is a rate in [0, 1), came {rate!r}", "give 0 for none")
     for name, value in {"mlp_ratio": config.mlp_ratio, "eps": config.eps}.items():
         _require(
-            _is_number(value) and value > 0,
+            is_number(value) and value > 0,
             f"{name} is a number above 0, came {value!r}",
             "the paper's are mlp_ratio 4 and eps 1e-6",
         )
     for name, least in {"mask_unit_stages": 1, "time_depth": 0}.items():
         value = getattr(config, name)
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        good = is_whole(value, least)
         _require(good, f"{name} is a whole number >= {least}, came {value!r}", f"give {least} or more")
     rule = f"a model has at most {MOST_BLOCKS} blocks, came {config.depth}"
     _require(config.depth <= MOST_BLOCKS, rule, "give smaller depths")

@@ -6,6 +6,7 @@ import functools
 
 from ..backend import tree as trees
 from ..backend.arrays import array_module, is_array
+from ..backend.plain_values import is_whole
 
 
 def accumulated(gradient, parts):
@@ -20,7 +21,7 @@ def accumulated(gradient, parts):
 
     Raises ValueError for fewer than 1 part; called, also for arrays of several lengths or with fewer clips than parts.
     """
-    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
+    if not is_whole(parts, 1):
         raise ValueError(f"a batch is cut into a whole number of parts, at least 1; came {parts!r}: give 1, 2, ...")
     if parts == 1:
         return gradient

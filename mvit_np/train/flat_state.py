@@ -73,7 +73,7 @@ def launched(kernel, pairs, flats, settings, now):
     new, g = array_module(p).empty_like(p), fused.joined(grads)
     sizes = tuple(leaf.size for leaf in leaves)
     kernel(p, g, *flats, new, now, fused.table(p, sizes, tuple(tuple(map(float, numbers)) for numbers in settings)))
-    return fused.views(new, leaves)
+    return trees.views(new, leaves)
 
 
 def is_given(number):
@@ -130,7 +130,7 @@ def _joined(leaves, numbers, flats):
     """New arrays, views of one, and the work: as one piece, for calls for each would outlast the arithmetic."""
     p, g = (np.concatenate(arrays, axis=None) for arrays in zip(*leaves))
     new, sizes = np.empty_like(p), [p.size for p, _ in leaves]
-    made = [new[start:stop].reshape(old.shape) for (old, _), (start, stop) in zip(leaves, _places(leaves))]
+    made = trees.views(new, [p for p, _ in leaves])
     return made, [(p, g, *flats, new, g, *(_of_each(values, sizes, p.dtype) for values in zip(*numbers)))]
 
 

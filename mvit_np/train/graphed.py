@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..backend import tree as trees
 from ..backend.arrays import array_module, device_tools, is_array
 from ..backend.cuda.graph import Graphed
-from ..backend.cuda.kernels.flat import fill, joined, views
+from ..backend.cuda.kernels.flat import fill, joined
 from ..backend.cuda.random import Masks
 from ..backend.precision import precision
 from .ema import ema_decay as decay_at
@@ -106,7 +106,7 @@ class GraphedSteps:
         if flat is None:
             return None
         leaves, rebuild = trees.flatten(self.state.params)
-        return rebuild(views(flat, leaves))
+        return rebuild(trees.views(flat, leaves))
 
 
 def _arrays(batch):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 
 from ..backend.plain_text import plain
+from ..backend.plain_values import is_number, tuples
 from ..model.config import MViTConfig
 
 
@@ -30,7 +30,7 @@ class About:
     def __post_init__(self) -> None:
         names = self.classes is None or isinstance(self.classes, tuple) and all(isinstance(n, str) for n in self.classes)
         _require(names, "classes is a tuple of names", self.classes)
-        _require(self.tau is None or _is_number(self.tau) and self.tau > 0, "tau is a number above 0", self.tau)
+        _require(self.tau is None or is_number(self.tau) and self.tau > 0, "tau is a number above 0", self.tau)
         rule = "normalise is a name, or (mean, deviation) with deviations above 0"
         _require(self.normalise is None or isinstance(self.normalise, str) or _is_pair(self.normalise), rule, self.normalise)
 
@@ -60,11 +60,6 @@ def check_classes(about: About, config: MViTConfig) -> None:
         )
 
 
-def tuples(value):
-    """JSON has lists where we have tuples."""
-    return tuple(map(tuples, value)) if isinstance(value, list) else value
-
-
 def _require(holds, rule, value):
     if not holds:
         raise ValueError(f"{rule}; came {plain(repr(value))[:80]}: give that, or None for unknown")
@@ -76,12 +71,8 @@ def _is_pair(value):
 
 def _is_level(value):
     numbers = _numbers(value)
-    return len(numbers) > 0 and all(map(_is_number, numbers))
+    return len(numbers) > 0 and all(map(is_number, numbers))
 
 
 def _numbers(value):
     return value if isinstance(value, tuple) else (value,)
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

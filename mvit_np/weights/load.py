@@ -12,12 +12,13 @@ import numpy as np
 
 from ..backend import tree as trees
 from ..backend.arrays import to_host
+from ..backend.plain_values import tuples
 from ..backend.types import FilePath, Params
 from ..model.config import MViTConfig
 from ..model.forward import check_params
 from ..model.parameters import parameter_shapes
 from . import about as abouts
-from .about import About, tuples
+from .about import About
 from .configs import from_shapes as infer
 from .configs import slowfast_config
 from .formats import files, torch_file

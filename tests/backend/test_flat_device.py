@@ -126,7 +126,7 @@ def test_clipped_gradients_are_numpys(limit, task, no_transfers, monkeypatch):
     expected, norm = clip_by_norm(grads[0], limit)
     start, stop = no_transfers
     apart = on_device(grads[0])
-    for there in (apart, trees.flatten(apart)[1](flat.views(flat.joined(trees.leaves(apart)), trees.leaves(apart)))):
+    for there in (apart, trees.flatten(apart)[1](trees.views(flat.joined(trees.leaves(apart)), trees.leaves(apart)))):
         before = copy.deepcopy(there)
         start()
         clipped, norm_there = clip_by_norm(there, limit)
@@ -220,7 +220,7 @@ def test_views_of_one_array_are_told_from_others():
     for leaves in ([a.T, c], [c, b, a], [b], [b, x[::5], b]):
         expected = np.concatenate([mv.to_host(leaf).reshape(-1) for leaf in leaves])
         np.testing.assert_array_equal(mv.to_host(flat.joined(leaves)), expected)
-        same(flat.views(flat.joined(leaves), leaves), leaves)
+        same(trees.views(flat.joined(leaves), leaves), leaves)
 
 
 def test_neighbours_in_memory_are_not_one_array():

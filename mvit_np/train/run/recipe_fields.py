@@ -6,6 +6,8 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ...backend.plain_values import is_number, is_whole, tuples
+
 LARGEST = 1e100  # of a number: products of some stay finite
 SHOWN = 80  # letters of a value in a message
 RENAMED = {  # fields, as an earlier version called them
@@ -41,8 +43,8 @@ class Kind:
 
     def fitting(self, name, value, default):
         """The value as the field holds it. Raises ValueError with the rule where it is impossible."""
-        value = self.read(_tuples(value))
-        if isinstance(default, float) and _is_whole(value) and abs(value) <= LARGEST:
+        value = self.read(tuples(value))
+        if isinstance(default, float) and is_whole(value) and abs(value) <= LARGEST:
             value = float(value)
         if not self.good(value):
             raise ValueError(f"{name} is {self.rule}, came {shown(value)}: give such as {self.example}")
@@ -80,19 +82,8 @@ def shown(value):
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def _tuples(value):
-    """TOML and JSON have lists where recipes have tuples."""
-    if isinstance(value, dict):
-        return {name: _tuples(inside) for name, inside in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _is_whole(v):
-    return isinstance(v, int) and not isinstance(v, bool)
-
-
 def _is_number(v):
-    return isinstance(v, (int, float)) and not isinstance(v, bool) and -LARGEST <= v <= LARGEST
+    return is_number(v) and -LARGEST <= v <= LARGEST
 
 
 def _is_pair(v, good=_is_number):
@@ -101,7 +92,7 @@ def _is_pair(v, good=_is_number):
 
 def _views(value):
     """5x3 and 5 -> (5, 3) and (5, 1)"""
-    if _is_whole(value):
+    if is_whole(value):
         return (value, 1)
     if isinstance(value, str):
         return tuple(int(part) if part.strip().isdecimal() else part for part in value.lower().split("x"))
@@ -120,8 +111,8 @@ def _is_words(value):
     return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
 
 
-COUNT = Kind("a whole number >= 1", lambda v: _is_whole(v) and v >= 1, "1")
-NATURAL = Kind("a whole number >= 0", lambda v: _is_whole(v) and v >= 0, "0")
+COUNT = Kind("a whole number >= 1", lambda v: is_whole(v, 1), "1")
+NATURAL = Kind("a whole number >= 0", lambda v: is_whole(v, 0), "0")
 TAU = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "4", read=lambda v: float(v) if _is_number(v) else v)
 POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "1")
 NOT_NEGATIVE = Kind("a number >= 0", lambda v: _is_number(v) and v >= 0, "0")

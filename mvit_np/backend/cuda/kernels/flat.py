@@ -6,11 +6,10 @@ takes CHUNK numbers, looks up whose the first is, and goes on to the next leaf w
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from ...arrays import array_module
+from ...tree import views
 from ..kernel import Kernel
 
 CHUNK = 256  # numbers that a warp takes
@@ -125,12 +124,6 @@ def joined(leaves):
     """All numbers of the leaves in one flat array: the one they lie in, where they do, else a new one."""
     flat = memory_of(leaves)
     return gathered(leaves) if flat is None else flat
-
-
-def views(flat, leaves):
-    """The flat array cut into arrays of the leaves' shapes."""
-    ends = itertools.accumulate((leaf.size for leaf in leaves), initial=0)
-    return [flat[a:b].reshape(leaf.shape) for leaf, (a, b) in zip(leaves, itertools.pairwise(ends))]
 
 
 def fill(now, numbers):

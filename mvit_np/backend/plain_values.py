@@ -1,0 +1,22 @@
+"""Values as a user gives them, or as JSON and TOML have them."""
+
+from __future__ import annotations
+
+import math
+
+
+def is_whole(value, least=-math.inf):
+    """Whether it is a whole number (True and False are none), of at least `least`."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_number(value):
+    """Whether it is a finite number (True and False are none)."""
+    return is_whole(value) or isinstance(value, float) and math.isfinite(value)
+
+
+def tuples(value):
+    """The same with tuples in place of lists, which JSON and TOML have instead."""
+    if isinstance(value, dict):
+        return {name: tuples(inside) for name, inside in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, (list, tuple)) else value
