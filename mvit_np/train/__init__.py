@@ -2,7 +2,7 @@
 
 from .accumulate import accumulated
 from .decay import decays, decays_except
-from .distributed import Alone, Mpi, Nccl, communicator
+from .distributed import Alone, Mpi, communicator
 from .ema import ema_decay, ema_update
 from .evaluate import Evaluation, Views, evaluate
 from .guard import NotFinite, check_step
@@ -17,7 +17,6 @@ __all__ = [
     "Alone",
     "Evaluation",
     "Mpi",
-    "Nccl",
     "NotFinite",
     "Optimizer",
     "RECIPES",

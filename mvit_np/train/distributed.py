@@ -37,7 +37,7 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 
 from ..backend import tree as trees
-from ..backend.arrays import array_module, is_array, same_kind, synchronize, to_device
+from ..backend.arrays import array_module, from_host, is_array, same_kind, to_host
 from ..backend.install import install
 from ..backend.plain_text import plain
 from . import rank_monitor as lookout
@@ -48,11 +48,11 @@ HEARD_S = 0.5  # until mpiexec has passed on a rank's last words: once it is tol
 
 
 def communicator(kind="auto"):
-    """`Alone`, `Mpi` or `Nccl` by name; "auto" is "mpi" where mpiexec started this process and "alone" elsewhere.
+    """`Alone` or `Mpi` by name; "auto" is "mpi" where mpiexec started this process and "alone" elsewhere.
 
-    mpi4py is imported for "mpi" and "nccl" alone. Raises ValueError for an unknown name, ImportError where mpi4py is missing.
+    mpi4py is imported for "mpi" alone. Raises ValueError for an unknown name, ImportError where mpi4py is missing.
     """
-    kinds = {"alone": Alone, "mpi": Mpi, "nccl": Nccl}
+    kinds = {"alone": Alone, "mpi": Mpi}
     if kind == "auto":
         kind = "mpi" if any(name in os.environ for name in RANKS) else "alone"
     if kind not in kinds:
@@ -94,35 +94,37 @@ class Mpi:
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
         _check_size(self.size)
         here = self._world.Split_type(self._mpi.COMM_TYPE_SHARED)
-        self._local_rank, self.local_size = here.Get_rank(), here.Get_size()
+        self.local_size = here.Get_size()
         self._line, sys.excepthook = None, self._end_all
         if self.size > 1:
             self._line = lookout.join(here, self.rank)
 
     def broadcast(self, tree=None):
-        """Rank 0's tree, on every rank: arrays, and what is sent as it is (numbers, words, None).
+        """Rank 0's tree, on every rank: NumPy arrays, and what is sent as it is (numbers, words, None).
 
         What the others pass is not looked at, so that rank 0 alone may have read it from a file.
+        Raises TypeError for arrays on a device: move them once they are there.
         """
         leaves, rebuild = trees.flatten(tree)
         said = (rebuild(range(len(leaves))), [_described(leaf) for leaf in leaves]) if self.rank == 0 else None
         skeleton, described = self._world.bcast(said)
         if self.rank:
-            leaves = [what if library is None else self._empty(library, *what) for library, what in described]
-        for leaf, (library, _) in zip(leaves, described):
-            if library:
-                self._send(array_module(leaf).asarray(leaf, order="C").reshape(-1))
+            leaves = [np.empty(*what) if sent else what for sent, what in described]
+        for leaf, (sent, _) in zip(leaves, described):
+            if sent:
+                self._world.Bcast(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
         return tree if self.rank == 0 else trees.map(lambda index: leaves[index], skeleton)
 
     def mean(self, tree):
         """The mean over all ranks of a tree of float arrays of one dtype, as new arrays.
 
-        All ranks pass trees of the same shapes. Raises TypeError where dtypes or array libraries are mixed.
+        All ranks pass trees of the same shapes. Arrays on a device are packed there, and go through
+        the host as one. Raises TypeError where dtypes or array libraries are mixed.
         """
         leaves, rebuild = trees.flatten(tree)
         same_kind(*leaves)
         xp, flat = array_module(leaves[0]), self._kept(leaves[0], sum(leaf.size for leaf in leaves))
-        views = _views(flat, leaves)
+        views = trees.views(flat, leaves)
         for view, leaf in zip(views, leaves):  # CuPy would copy a table of places to the device to join them at once
             view[...] = leaf
         self._sum(flat)
@@ -168,75 +170,24 @@ class Mpi:
             self._flats[key] = xp.empty(size, dtype=like.dtype)
         return self._flats[key][:size]
 
-    def _empty(self, library, shape, dtype):
-        """Of rank 0's array library."""
-        return np.empty(shape, dtype)
-
-    def _send(self, flat):
-        """From rank 0 into everybody's flat array."""
-        self._world.Bcast(_on_host(flat).view(np.uint8))
-
     def _sum(self, flat):
-        """Over all ranks, in place."""
-        self._world.Allreduce(self._mpi.IN_PLACE, _on_host(flat))
+        """Over all ranks, in place; what lies on a device goes through the host."""
+        host = to_host(flat)
+        self._world.Allreduce(self._mpi.IN_PLACE, host)
+        if host is not flat:
+            flat[...] = from_host(host, flat)
 
 
-class Nccl(Mpi):
-    """`Mpi` for arrays on GPUs, one a rank: NCCL through `cupyx.distributed`. Host arrays go by MPI, and mpiexec starts it.
-
-    NEVER RUN: there were no two GPUs where this was written; it follows CuPy's documentation alone.
-
-    device    which GPU of this machine; by default the rank's number among the ranks of this machine
-    """
-
-    def __init__(self, device=None):
-        super().__init__()
-        number = self._local_rank if device is None else device
-        self._xp = array_module(to_device(np.zeros(1, np.float32), f"cuda:{number}"))
-        self._xp.cuda.Device(number).use()
-        from cupyx.distributed import init_process_group
-
-        self._nccl = init_process_group(self.size, self.rank, use_mpi=True)
-
-    def barrier(self):
-        """Wait until the devices of all ranks have done their work so far."""
-        synchronize(self._xp.empty(1))
-        super().barrier()
-
-    def _empty(self, library, shape, dtype):
-        return (np if library == "numpy" else self._xp).empty(shape, dtype)
-
-    def _send(self, flat):
-        if isinstance(flat, np.ndarray):
-            return super()._send(flat)
-        self._nccl.broadcast(flat, root=0)
-
-    def _sum(self, flat):
-        if isinstance(flat, np.ndarray):
-            return super()._sum(flat)
-        self._nccl.all_reduce(flat, flat)
-
-
-# -- trees and flat arrays --------------------------------------------------------------------------------------------
+# -- what is sent ------------------------------------------------------------------------------------------------------
 
 
 def _described(leaf):
-    """An array's library and what makes an empty one like it; None and the thing itself of what is no array."""
-    return (array_module(leaf).__name__, (leaf.shape, leaf.dtype.str)) if is_array(leaf) else (None, leaf)
-
-
-def _views(flat, leaves):
-    views, start = [], 0
-    for leaf in leaves:
-        views.append(flat[start : start + leaf.size].reshape(leaf.shape))
-        start += leaf.size
-    return views
-
-
-def _on_host(flat):
-    if not isinstance(flat, np.ndarray):
-        raise TypeError(f"MPI sends NumPy arrays; came {array_module(flat).__name__}: use communicator('nccl') or mv.to_host")
-    return flat
+    """(whether it is an array, what makes an empty one like it, or the thing itself)"""
+    if not is_array(leaf):
+        return False, leaf
+    if not isinstance(leaf, np.ndarray):
+        raise TypeError(f"MPI sends NumPy arrays; came {array_module(leaf).__name__}: send mv.to_host of them")
+    return True, (leaf.shape, leaf.dtype.str)
 
 
 # -- processes --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 import mvit_np as mv
 from mvit_np.backend import tree as trees
 from mvit_np.train import distributed
-from mvit_np.train.distributed import Alone, Mpi, Nccl, communicator
+from mvit_np.train.distributed import Alone, Mpi, communicator
 
 ROOT = Path(__file__).parents[2]
 BESIDE = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -269,7 +269,7 @@ def test_mpi4py_is_imported_only_when_asked_for():
 
 
 def test_what_cannot_be_is_said(monkeypatch):
-    with pytest.raises(ValueError, match="'auto', 'alone', 'mpi', 'nccl'; came 'smoke signals'"):
+    with pytest.raises(ValueError, match="'auto', 'alone', 'mpi'; came 'smoke signals'"):
         communicator("smoke signals")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     monkeypatch.setenv("PMI_RANK", "3")
@@ -291,52 +291,34 @@ def test_ranks_that_do_not_see_each_other_are_refused(monkeypatch):
 # -- on a device ------------------------------------------------------------------------------------------------------
 
 
-class Wire:
-    """Stands for MPI and for NCCL between two ranks that take turns: what rank 0 sends, rank 1 finds."""
+class Twin:
+    """Stands for MPI between two ranks with the same numbers."""
 
-    def __init__(self, rank=0, sent=()):
-        self.rank, self.sent = rank, list(sent)
+    IN_PLACE = object()
 
-    def bcast(self, said):
-        return self._passed(said)
-
-    def broadcast(self, flat, root):
-        flat[...] = self._passed(flat.copy())
-
-    def all_reduce(self, flat, out):
-        out += flat  # another rank with the same numbers
-
-    def _passed(self, thing):
-        if self.rank:
-            return self.sent.pop(0)
-        self.sent.append(thing)
-        return thing
+    def Allreduce(self, place, array):
+        assert place is self.IN_PLACE and isinstance(array, np.ndarray)
+        array += array
 
 
-def nccl(wire):
-    """Without a device: everything but the start."""
-    comm = object.__new__(Nccl)
-    comm.rank, comm.size, comm._xp, comm._world, comm._nccl, comm._flats = wire.rank, 2, device_double.xp, wire, wire, {}
-    return comm
-
-
-def test_on_a_device_nothing_comes_to_the_host(rng):
+def test_gradients_on_a_device_go_through_the_host_in_one_piece(rng):
     device_double.install()
     host = {"w": rng.standard_normal((2, 3)).astype("float32"), "b": [rng.standard_normal(3).astype("float32")]}
-    tree, wire = trees.map(device_double.from_host, host), Wire()
+    comm = object.__new__(Mpi)  # without the start, which needs mpiexec
+    comm.size, comm._mpi, comm._world, comm._flats = 2, Twin, Twin(), {}
     before = vars(device_double.transfers).copy()
-    mean = nccl(wire).mean(tree)
-    nccl(wire).broadcast({**tree, "step": 7})
-    copy = nccl(Wire(rank=1, sent=wire.sent)).broadcast()
-    assert vars(device_double.transfers) == before and copy.pop("step") == 7
-    for came in (mean, copy):
-        trees.map(lambda a, b: np.testing.assert_array_equal(device_double.to_host(a), b), came, host)
+    mean = comm.mean(trees.map(device_double.from_host, host))
+    moved = {name: count - before[name] for name, count in vars(device_double.transfers).items()}
+    trees.map(lambda a, b: np.testing.assert_array_equal(device_double.to_host(a), b), mean, host)
+    leaves = len(trees.leaves(host))  # which `from_host` brought there
+    assert moved == {name: 0 for name in moved} | {"to_host": 1, "to_device": 1 + leaves}, moved
+    assert all(isinstance(leaf, device_double.DeviceArray) for leaf in trees.leaves(mean))
 
 
-def test_mpi_refuses_device_arrays():
+def test_mpi_does_not_broadcast_device_arrays():
     device_double.install()
-    with pytest.raises(TypeError, match="MPI sends NumPy arrays; came device_double: use communicator"):
-        distributed._on_host(device_double.from_host(np.ones(3)))
+    with pytest.raises(TypeError, match="MPI sends NumPy arrays; came device_double: send mv.to_host of them"):
+        distributed._described(device_double.from_host(np.ones(3)))
 
 
 # -- docs/scaling_ranks.py --------------------------------------------------------------------------------------------

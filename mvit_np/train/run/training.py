@@ -63,7 +63,7 @@ def training_of(recipe, task, *, comm=None, say=None, state=None):
 
 
 def _begun(recipe, task, comm):
-    params = comm.broadcast(to_device(tasks.parameters(recipe, task.config), recipe.device))
+    params = to_device(comm.broadcast(tasks.parameters(recipe, task.config)), recipe.device)
     return begin(params, tasks.optimizer_of(recipe, params), recipe.ema)
 
 
