@@ -1,7 +1,7 @@
 """Cut, resize, mirror and erase a clip. One draw holds for all frames, but for the noise of erasing; a picture is one frame.
 
-Pixels are uint8 up to `normalise`, and nothing is changed in place. The same generator gives the same result on every
-machine, for any number of threads: resizing is exact, see `_weights`.
+Pixels are uint8 up to `normalise`, and nothing is changed in place. The same generator gives the
+same result on every machine, for any number of threads: Pillow resizes by sums of whole numbers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import numpy as np
 from .clips import crop_corners, cut
 
 TRIES = 10  # rectangles drawn, until one fits into the picture
-TICKS = 1 << 16  # weights of old pixels are whole multiples of 1 / TICKS
-BLOCK = 32  # new rows, or columns, computed at once
 
 
 def random_resized_crop(clip, size_hw, rng, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
@@ -52,22 +50,24 @@ def centre_crop(clip, size_hw):
 
 
 def resize(clip, size_hw):
-    """All of the picture at the size `size_hw`, whatever its shape.   (T, H, W, C) uint8 -> (T, *size_hw, C) uint8
+    """All of the picture at another size, of any shape.   (T, H, W, C) -> (T, *size_hw, C), uint8
 
-    Between pixels it is linear; a smaller picture averages over what each new pixel covers, with weights that fall linearly
-    (bilinear with antialiasing, as in Pillow). Raises ValueError or TypeError for what is no such clip or size.
+    Pillow's bilinear resizing: a larger picture is linear between the old pixels, and a new pixel
+    of a smaller one is a weighted mean over the old ones that it covers (antialiasing). A clip of
+    that size is returned as it is. Raises ValueError or TypeError for what is no such clip or size.
     """
+    from PIL import Image  # here, as the package is imported with NumPy, autograd and SciPy alone
+
     check_clip(clip)
     size = _size(size_hw)
-    rows, columns = (_bands(old, new) for old, new in zip(clip.shape[1:3], size))
-    columns_first = clip.shape[1] * size[1] <= size[0] * clip.shape[2]  # what is smaller in between is less work
-    one, other = (columns, rows) if columns_first else (rows, columns)
-    resized = np.empty((len(clip), *size, clip.shape[-1]), np.uint8)
-    for frame, new in zip(clip, resized):
-        planes = frame.transpose((2, 0, 1) if columns_first else (2, 1, 0)).astype(np.float32, order="C")
-        planes = _combined(_combined(planes, one).swapaxes(1, 2), other)
-        new[...] = planes.transpose((2, 1, 0) if columns_first else (1, 2, 0))
-    return resized
+    if clip.shape[1:3] == size:
+        return clip
+    rgb = clip.shape[-1] == 3
+    pictures = clip if rgb else np.moveaxis(clip, -1, 1).reshape(-1, *clip.shape[1:3])
+    resized = np.empty((len(pictures), *size, *pictures.shape[3:]), np.uint8)
+    for picture, new in zip(pictures, resized):
+        new[...] = Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR)
+    return resized if rgb else np.moveaxis(resized.reshape(len(clip), -1, *size), 1, -1)
 
 
 def flip(clip):
@@ -161,43 +161,3 @@ def _box(picture, largest, rng, area, aspect):
             top, left = (int(rng.integers(have - need + 1)) for have, need in zip(picture, part))
             return (top, left), part
     return None
-
-
-# -- resizing ---------------------------------------------------------------------------------------------------------
-
-
-def _weights(old, new):
-    """How much of each old pixel is in each new one, along one axis.   -> (new, old) float32, rows that sum to 1
-
-    A triangle around the new pixel's centre that reaches to the next one, of the coarser of the two grids. As multiples of
-    1 / TICKS the weights make sums of pixels exact in float32 (8 + 16 of its 24 bits), so that their order is free: BLAS
-    may add them up as it likes, on any number of threads.
-    """
-    scale = old / new
-    distance = abs((np.arange(new)[:, None] + 0.5) * scale - (np.arange(old) + 0.5))
-    share = np.maximum(1 - distance / max(scale, 1), 0)
-    share /= share.sum(axis=1, keepdims=True)
-    ticks = np.rint(np.cumsum(share, axis=1) * TICKS)  # rounded as a running sum, so that all together stay TICKS
-    return (np.diff(ticks, prepend=0, axis=1) / TICKS).astype(np.float32)
-
-
-def _bands(old, new):
-    """[(slice of old places, their weights (places, BLOCK))] for one run of new places after the other; the weights of
-    places outside the slice are all zero. None where nothing changes."""
-    if old == new:
-        return None
-    weights, bands = _weights(old, new), []
-    for start in range(0, new, BLOCK):
-        block = weights[start : start + BLOCK]
-        used = np.flatnonzero(block.any(axis=0))
-        band = slice(used[0], used[-1] + 1)
-        bands.append((band, np.ascontiguousarray(block[:, band].T)))
-    return bands
-
-
-def _combined(planes, bands):
-    """New pixels along the last axis, rounded.   (C, M, old) -> (C, M, new) float32"""
-    if bands is None:
-        return planes
-    mixed = np.concatenate([planes[..., band] @ weights for band, weights in bands], axis=-1)
-    return np.floor(mixed + np.float32(0.5))

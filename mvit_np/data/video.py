@@ -192,7 +192,7 @@ def _turn(frame, path):
 
 
 def _turn_by_exif(frame, path):
-    """The same as Pillow reads it, which comes with matplotlib; of a film of such pictures by PyAV's angle."""
+    """The same as Pillow reads it; of a film of such pictures by PyAV's angle."""
     from PIL import Image
 
     try:

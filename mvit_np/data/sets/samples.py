@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...backend.install import install, pip_install
+from ...backend.install import install
 
 PHOTOS = ("china.jpg", "flower.jpg")  # 640 x 427 pixels each
 HELD_OUT = 50  # images of each digit for the test: the last in the file, which is in the order of writing
@@ -20,11 +20,7 @@ def digit_images():
 
 def photos():
     """-> [(427, 640, 3) uint8 RGB] of a temple and of a flower"""
-    datasets = _datasets()
-    try:
-        return [np.asarray(datasets.load_sample_image(name)) for name in PHOTOS]
-    except ImportError as error:  # of its own, for lack of Pillow
-        raise ImportError(f"the photos are read with Pillow, which is not installed: {pip_install('pillow')}") from error
+    return [np.asarray(_datasets().load_sample_image(name)) for name in PHOTOS]
 
 
 def _datasets():
