@@ -3,7 +3,6 @@
 from .clips import NORMALISATIONS, clip_times, cover_of, crop_corners, cut, normalise
 from .datasets import ArrayClips, BrokenExample, Dataset
 from .draws import EXAMPLE, MASKS, MIX, ORDER, draw
-from .film_table import FilmTable
 from .labels import labels_for
 from .loader import Loader
 from .mixing import mix, soft
@@ -13,6 +12,7 @@ from .sets.motion import LABELS, MotionClips, four_ways, load_motion, shifts, sh
 from .track import Track, track_of
 from .transforms import centre_crop, flip, random_erasing, random_flip, random_resized_crop
 from .video import decode, frames_at
+from .video_table import FilmTable
 
 __all__ = [
     "ArrayClips",

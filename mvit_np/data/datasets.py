@@ -1,4 +1,4 @@
-"""What a data set is, and the simplest one: clips in memory. One of films or pictures on disk is in `film_table.py`."""
+"""What a data set is, and the simplest one: clips in memory. That of videos is in `video_table`."""
 
 from __future__ import annotations
 

@@ -318,16 +318,16 @@ def test_a_set_in_memory_is_counted_in_the_models_classes(rng):
 
 def test_an_error_of_a_decoder_leaves_one_film_out(of_films, films, tmp_path, monkeypatch, capsys):
     """Whatever it is: damaged bytes make decoders raise what nobody foresees."""
-    from mvit_np.data import film_table
+    from mvit_np.data import video_table
 
-    sound = film_table.frames_at
+    sound = video_table.frames_at
 
     def decode(path, *arguments, **options):
         if Path(path).match("light/1.mp4"):
             raise IndexError("list index out of range")
         return sound(path, *arguments, **options)
 
-    monkeypatch.setattr(film_table, "frames_at", decode)
+    monkeypatch.setattr(video_table, "frames_at", decode)
     assert "1.mp4 is left out" in said([of_films], capsys)[1]
     assert main(["train", "--config", str(of_films / "recipe.toml"), "--out", str(tmp_path / "run")]) == 0
     assert "1.mp4 is left out" in capsys.readouterr().err

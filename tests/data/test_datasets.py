@@ -11,7 +11,7 @@ from test_clips import counting, numbers, shown_at, write_film, write_picture
 
 from mvit_np.data import clip_times
 from mvit_np.data.datasets import ArrayClips, BrokenExample
-from mvit_np.data.film_table import FilmTable, random_times
+from mvit_np.data.video_table import FilmTable, random_times
 
 SIZES = {"frames": 4, "tau": 3, "cover_hw": (16, 16)}
 

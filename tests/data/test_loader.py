@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from mvit_np.data.datasets import ArrayClips, BrokenExample
-from mvit_np.data.film_table import FilmTable
 from mvit_np.data.loader import TRIES, Loader, run_ahead
 from mvit_np.data.mixing import mix
 from mvit_np.data.rand_augment import rand_augment
 from mvit_np.data.transforms import random_erasing, random_flip, random_resized_crop
+from mvit_np.data.video_table import FilmTable
 
 N, CLASSES = 26, 3
 PLAIN = {"batch": 8, "seed": 5}
@@ -251,7 +251,7 @@ def test_broken_files(tmp_path, workers):
     pytest.importorskip("av")
     from test_clips import counting, numbers, write_film
 
-    from mvit_np.data.film_table import FilmTable
+    from mvit_np.data.video_table import FilmTable
 
     for k in range(8):
         (tmp_path / "abcd"[k // 2]).mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from test_clips import counting, numbers, write_film, write_picture
 from mvit_np.data import decode, frames_at, track_of, video_file
 from mvit_np.data import track as tracks
 from mvit_np.data.datasets import BrokenExample
-from mvit_np.data.film_table import FilmTable
+from mvit_np.data.video_table import FilmTable
 
 av = pytest.importorskip("av")
 SIZES = {"frames": 4, "tau": 3, "cover_hw": (16, 16)}

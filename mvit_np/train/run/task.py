@@ -15,10 +15,10 @@ from ...backend.random import default_rng
 from ...data.augment import augmentation
 from ...data.clips import cover_of
 from ...data.draws import MASKS, START, draw
-from ...data.film_table import FilmTable
 from ...data.loader import Loader
 from ...data.mixing import mix
 from ...data.sets.builtin import BUILTIN, builtin
+from ...data.video_table import FilmTable
 from ...model.config import MViTConfig
 from ...model.forward import forward, init
 from ...model.presets import preset

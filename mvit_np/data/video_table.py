@@ -13,12 +13,12 @@ from ..backend.plain_text import plain, some
 from ..backend.plain_values import is_whole
 from .clips import FPS, view_times
 from .datasets import BrokenExample
-from .film_lists import rows_of_csv, rows_of_folder
 from .labels import check_name
 from .media import is_picture
 from .track import track_of
 from .video import frames_at
 from .video_file import is_the_files
+from .video_lists import rows_of_csv, rows_of_folder
 
 DIGITS = 18  # of a number, at most: what is longer is a name
 # Labels that are numbers are below SPARE + TIMES x rows: higher ones are dates or the like, and would make as many classes.

@@ -8,8 +8,8 @@ import pytest
 from test_datasets import SIZES, content, touch
 
 from mvit_np.data.datasets import BrokenExample
-from mvit_np.data.film_table import FilmTable
 from mvit_np.data.media import files_in
+from mvit_np.data.video_table import FilmTable
 
 
 def rows_of(table, folder):
