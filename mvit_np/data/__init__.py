@@ -12,7 +12,9 @@ from .sets.motion import LABELS, MotionClips, four_ways, load_motion, shifts, sh
 from .track import Track, track_of
 from .transforms import centre_crop, flip, random_erasing, random_flip, random_resized_crop
 from .video import decode, frames_at
-from .video_table import FilmTable
+from .video_table import VideoTable
+
+FilmTable = VideoTable  # its former name
 
 __all__ = [
     "ArrayClips",
@@ -29,6 +31,7 @@ __all__ = [
     "NORMALISATIONS",
     "ORDER",
     "Track",
+    "VideoTable",
     "builtin",
     "centre_crop",
     "clip_times",

@@ -26,7 +26,7 @@ SPARE, TIMES = 1000, 10
 
 
 @dataclass(frozen=True, eq=False)
-class FilmTable:
+class VideoTable:
     """Films (or pictures, for models of one frame) with a class each; a `Dataset`.
 
     Labels are names of classes, or whole numbers that count them from 0 (07 is 7). Without `classes` (those of the training

@@ -11,7 +11,7 @@ from test_clips import counting, numbers, shown_at, write_film, write_picture
 
 from mvit_np.data import clip_times
 from mvit_np.data.datasets import ArrayClips, BrokenExample
-from mvit_np.data.video_table import FilmTable, random_times
+from mvit_np.data.video_table import VideoTable, random_times
 
 SIZES = {"frames": 4, "tau": 3, "cover_hw": (16, 16)}
 
@@ -33,12 +33,12 @@ def content(table):
 
 def test_a_folder_becomes_a_table(tmp_path):
     touch(tmp_path, "b ee/2.MKV", "b ee/1.mp4", "ape/x.avi", "b ee/notes.txt", "b ee/.1.mp4", ".cache/y.mp4", "labels.csv")
-    table = FilmTable.from_folder(tmp_path, **SIZES)
+    table = VideoTable.from_folder(tmp_path, **SIZES)
     files = [tmp_path / name for name in ("ape/x.avi", "b ee/1.mp4", "b ee/2.MKV")]
     assert content(table) == (files, ("ape", "b ee"), [0, 1, 1])
     assert len(table) == 3 and table.labels.dtype == np.int64 and table.name_of(1) == str(files[1])
     assert not table.direction_sensitive
-    assert FilmTable.from_folder(tmp_path, **SIZES, direction_sensitive=True).direction_sensitive
+    assert VideoTable.from_folder(tmp_path, **SIZES, direction_sensitive=True).direction_sensitive
 
 
 @pytest.mark.parametrize(
@@ -53,38 +53,38 @@ def test_a_folder_becomes_a_table(tmp_path):
 def test_a_csv_file_gives_the_same_table_as_the_folder(tmp_path, monkeypatch, lines):
     touch(tmp_path, "b ee/2.mkv", "b ee/1.mp4", "ape/x.avi")
     (tmp_path / "table.csv").write_text("\r\n".join(lines).replace("FOLDER", str(tmp_path)), encoding="utf-8")
-    expected = content(FilmTable.from_folder(tmp_path, **SIZES))
-    assert content(FilmTable.from_csv(tmp_path / "table.csv", **SIZES)) == expected
+    expected = content(VideoTable.from_folder(tmp_path, **SIZES))
+    assert content(VideoTable.from_csv(tmp_path / "table.csv", **SIZES)) == expected
     monkeypatch.chdir(tmp_path.parent)  # paths start from the file's folder, wherever one stands
-    assert content(FilmTable.from_csv(f"{tmp_path.name}/table.csv", **SIZES)) == expected
+    assert content(VideoTable.from_csv(f"{tmp_path.name}/table.csv", **SIZES)) == expected
 
 
 def test_labels_that_are_numbers(tmp_path):
     touch(tmp_path, *(f"{k}/film.mp4" for k in range(11)))
-    table = FilmTable.from_folder(tmp_path, **SIZES)
+    table = VideoTable.from_folder(tmp_path, **SIZES)
     assert table.classes == tuple("0 1 2 3 4 5 6 7 8 9 10".split()) and table.labels.tolist() == list(range(11))
     (tmp_path / "table.csv").write_text("".join(f"{k}/film.mp4,{k}\n" for k in range(11)))
-    assert content(FilmTable.from_csv(tmp_path / "table.csv", **SIZES)) == content(table)
+    assert content(VideoTable.from_csv(tmp_path / "table.csv", **SIZES)) == content(table)
     rows = [("a.mp4", 2), ("b.mp4", np.int64(0))]
-    assert content(FilmTable(rows, **SIZES))[1:] == (("0", "1", "2"), [2, 0])
-    assert content(FilmTable(rows, **SIZES, classes=["x", "y", "z"]))[1:] == (("x", "y", "z"), [2, 0])
+    assert content(VideoTable(rows, **SIZES))[1:] == (("0", "1", "2"), [2, 0])
+    assert content(VideoTable(rows, **SIZES, classes=["x", "y", "z"]))[1:] == (("x", "y", "z"), [2, 0])
     with pytest.raises(ValueError, match="labelled '3', which is none of the 3 classes"):
-        FilmTable([("a.mp4", 3)], **SIZES, classes=["x", "y", "z"])
+        VideoTable([("a.mp4", 3)], **SIZES, classes=["x", "y", "z"])
     # classes called by numbers that do not count from 0: a number is a name
-    assert FilmTable([("a.mp4", 5)], **SIZES, classes=("1", "5")).labels.tolist() == [1]
+    assert VideoTable([("a.mp4", 5)], **SIZES, classes=("1", "5")).labels.tolist() == [1]
     with pytest.raises(ValueError, match="'0', which is none of the 2 classes"):
-        FilmTable([("a.mp4", 0)], **SIZES, classes=("1", "5"))
+        VideoTable([("a.mp4", 0)], **SIZES, classes=("1", "5"))
 
 
 def test_folders_that_are_no_data_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is none at .*nowhere: check the path"):
-        FilmTable.from_folder(tmp_path / "nowhere", **SIZES)
+        VideoTable.from_folder(tmp_path / "nowhere", **SIZES)
     touch(tmp_path, "film.mp4")
     with pytest.raises(ValueError, match="holds no class's folder: put films into .*/class_name/, or list them in a CSV"):
-        FilmTable.from_folder(tmp_path, **SIZES)
+        VideoTable.from_folder(tmp_path, **SIZES)
     touch(tmp_path, "ape/film.txt", "bee/deeper/.film.mp4")
     with pytest.raises(ValueError, match="holds folders, but no film or picture in them by its ending: put some into them"):
-        FilmTable.from_folder(tmp_path, **SIZES)
+        VideoTable.from_folder(tmp_path, **SIZES)
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_csv_files_that_are_no_table(tmp_path, lines, words):
     touch(tmp_path, "a.mp4")
     (tmp_path / "table.csv").write_text("\n".join(lines))
     with pytest.raises((ValueError, FileNotFoundError), match=words):
-        FilmTable.from_csv(tmp_path / "table.csv", **SIZES)
+        VideoTable.from_csv(tmp_path / "table.csv", **SIZES)
 
 
 def test_files_that_are_no_csv(tmp_path):
     with pytest.raises(FileNotFoundError, match="none at .*nowhere.csv: check the path"):
-        FilmTable.from_csv(tmp_path / "nowhere.csv", **SIZES)
+        VideoTable.from_csv(tmp_path / "nowhere.csv", **SIZES)
     (tmp_path / "table.csv").write_bytes(bytes(range(256)))
     with pytest.raises(ValueError, match="table.csv is not text in UTF-8"):
-        FilmTable.from_csv(tmp_path / "table.csv", **SIZES)
+        VideoTable.from_csv(tmp_path / "table.csv", **SIZES)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_files_that_are_no_csv(tmp_path):
 )
 def test_tables_that_cannot_be(names, sizes, words):
     with pytest.raises(ValueError, match=words):
-        FilmTable([(name, "x") for name in names], **SIZES | sizes)
+        VideoTable([(name, "x") for name in names], **SIZES | sizes)
 
 
 # -- clips of films ---------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_tables_that_cannot_be(names, sizes, words):
 def test_clips_are_t_x_tau_from_a_random_start(tmp_path, rate):
     """60 frames, whose numbers can be read off them. A clip of 4 x 3 is 0.4 s: 12 frames at 30 a second, 4 at 10."""
     path = write_film(tmp_path / "film.mp4", counting(60), rate=rate)
-    table, starts = FilmTable([(path, "x")], **SIZES), set()
+    table, starts = VideoTable([(path, "x")], **SIZES), set()
     for seed in range(40):
         clip = table.clip(0, np.random.default_rng(seed))
         assert clip.shape == (4, 16, 24, 3) and clip.dtype == np.uint8
@@ -161,13 +161,13 @@ def test_start_times_are_spread_evenly(rng):
 
 
 def test_in_a_short_film_the_last_frame_is_held(tmp_path, rng):
-    table = FilmTable([(write_film(tmp_path / "film.mp4", counting(3)), "x")], 4, 6, None)  # 0.3 s for a clip of 0.8
+    table = VideoTable([(write_film(tmp_path / "film.mp4", counting(3)), "x")], 4, 6, None)  # 0.3 s for a clip of 0.8
     assert numbers(table.clip(0, rng)) == [0, 2, 2, 2]
     assert numbers(table.views(0, 5)[0]) == [0, 2, 2, 2] and len(table.views(0, 5)) == 1
 
 
 def test_views_are_uniform_in_time(tmp_path):
-    table = FilmTable([(write_film(tmp_path / "film.mp4", counting(60)), "x")], **SIZES, grey=True)
+    table = VideoTable([(write_film(tmp_path / "film.mp4", counting(60)), "x")], **SIZES, grey=True)
     views = table.views(0, 3)
     assert views.shape == (3, 4, 16, 24, 1) and views.dtype == np.uint8
     for view, times in zip(views, clip_times(6.0, 4, 3, 3)):
@@ -175,13 +175,13 @@ def test_views_are_uniform_in_time(tmp_path):
 
 
 def test_single_frames_of_a_film_and_pictures(tmp_path, rng):
-    film = FilmTable([(write_film(tmp_path / "film.mp4", counting(60)), "x")], 1, 4, (16, 16))
+    film = VideoTable([(write_film(tmp_path / "film.mp4", counting(60)), "x")], 1, 4, (16, 16))
     assert film.clip(0, rng).shape == (1, 16, 24, 3)
     assert numbers(film.views(0, 3)[:, 0]) == [10, 30, 50]  # the middles of thirds
     for name, level in {"a/1.png": 10, "b/2.png": 20}.items():
         (tmp_path / "pictures" / name).parent.mkdir(parents=True)
         write_picture(tmp_path / "pictures" / name, counting(level + 1)[-1])
-    pictures = FilmTable.from_folder(tmp_path / "pictures", 1, 1, (16, 16))
+    pictures = VideoTable.from_folder(tmp_path / "pictures", 1, 1, (16, 16))
     assert [numbers(pictures.clip(k, rng)) for k in range(2)] == [[10], [20]]
     assert pictures.views(1, 5).shape == (1, 1, 16, 24, 3)
 
@@ -189,7 +189,7 @@ def test_single_frames_of_a_film_and_pictures(tmp_path, rng):
 def test_broken_files_are_told_from_other_trouble(tmp_path, monkeypatch, rng):
     write_film(tmp_path / "good.mp4", counting(3))
     (tmp_path / "text.mp4").write_text("no film\n" * 99)
-    table = FilmTable([(tmp_path / name, "x") for name in ("good.mp4", "text.mp4", "gone.mp4")], **SIZES)
+    table = VideoTable([(tmp_path / name, "x") for name in ("good.mp4", "text.mp4", "gone.mp4")], **SIZES)
     for index, name in (1, "text.mp4"), (2, "gone.mp4"):
         for ask, how in ((table.clip, rng), (table.views, 2)):
             with pytest.raises(BrokenExample, match=name) as caught:
@@ -210,7 +210,7 @@ def test_a_damaged_film_gives_the_same_clips_at_every_call(tmp_path, rng):
     for place in rng.integers(len(content) // 4, len(content) // 4 * 3, 10):
         content[place : place + 100] = rng.bytes(100)
     path.write_bytes(content)
-    table = FilmTable([(path, "x")], 8, 16, (144, 144))
+    table = VideoTable([(path, "x")], 8, 16, (144, 144))
     with ThreadPoolExecutor(3) as pool:
         found = {clip.tobytes() for clip in pool.map(lambda _: table.clip(0, np.random.default_rng(0)), range(8))}
     assert len(found) == 1

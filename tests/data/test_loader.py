@@ -13,7 +13,7 @@ from mvit_np.data.loader import TRIES, Loader, run_ahead
 from mvit_np.data.mixing import mix
 from mvit_np.data.rand_augment import rand_augment
 from mvit_np.data.transforms import random_erasing, random_flip, random_resized_crop
-from mvit_np.data.video_table import FilmTable
+from mvit_np.data.video_table import VideoTable
 
 N, CLASSES = 26, 3
 PLAIN = {"batch": 8, "seed": 5}
@@ -220,7 +220,7 @@ def test_without_a_listener_a_warning_is_given():
 
 
 def test_a_name_commands_no_terminal(tmp_path):
-    data = FilmTable([(tmp_path / "\x1b[2Jgone.mp4", "x"), (tmp_path / "line\nbreak.mp4", "x")], 4, 4, None)
+    data = VideoTable([(tmp_path / "\x1b[2Jgone.mp4", "x"), (tmp_path / "line\nbreak.mp4", "x")], 4, 4, None)
     loader = Loader(Breaking(numbered(2), broken=()), batch=1, augment=noisy)
     with pytest.warns(UserWarning) as caught:
         for index in range(2):
@@ -251,12 +251,12 @@ def test_broken_files(tmp_path, workers):
     pytest.importorskip("av")
     from test_clips import counting, numbers, write_film
 
-    from mvit_np.data.video_table import FilmTable
+    from mvit_np.data.video_table import VideoTable
 
     for k in range(8):
         (tmp_path / "abcd"[k // 2]).mkdir(exist_ok=True)
         write_film(tmp_path / "abcd"[k // 2] / f"{k}.mp4", counting(10 + k)[-1:].repeat(12, 0))
-    table, said = FilmTable.from_folder(tmp_path, 2, 3, (16, 16)), []
+    table, said = VideoTable.from_folder(tmp_path, 2, 3, (16, 16)), []
     (tmp_path / "a/1.mp4").write_bytes(bytes(999))
     (tmp_path / "b/2.mp4").write_bytes(b"")
     (tmp_path / "d/7.mp4").unlink()

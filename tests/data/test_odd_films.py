@@ -14,7 +14,7 @@ from test_clips import counting, numbers, write_film, write_picture
 from mvit_np.data import decode, frames_at, track_of, video_file
 from mvit_np.data import track as tracks
 from mvit_np.data.datasets import BrokenExample
-from mvit_np.data.video_table import FilmTable
+from mvit_np.data.video_table import VideoTable
 
 av = pytest.importorskip("av")
 SIZES = {"frames": 4, "tau": 3, "cover_hw": (16, 16)}
@@ -85,7 +85,7 @@ def test_a_palette_that_changes_on_the_way_is_not_led_past(tmp_path):
 
 
 def test_no_clip_of_a_film_with_a_palette_is_black(tmp_path):
-    table = FilmTable([(write_palette(tmp_path / "film.avi", "rawvideo"), "x")], **SIZES)
+    table = VideoTable([(write_palette(tmp_path / "film.avi", "rawvideo"), "x")], **SIZES)
     clips = [table.clip(0, np.random.default_rng(seed)) for seed in range(20)]
     assert min(clip[-1].mean() for clip in clips) >= 4  # the last frame of a clip is at least the film's second
 
@@ -115,13 +115,13 @@ def test_a_packet_of_a_ts_that_changes_its_stream_costs_that_packet(tmp_path, rn
     path.write_bytes(content)
     assert len(track_of(path).times) == 199
     assert numbers(frames_at(path, np.arange(0, 14, 2.0))) == [5 * k for k in range(7)]
-    assert FilmTable([(path, "x")], **SIZES).clip(0, rng).shape == (4, 16, 24, 3)
+    assert VideoTable([(path, "x")], **SIZES).clip(0, rng).shape == (4, 16, 24, 3)
 
 
 @pytest.mark.parametrize("error", [IndexError("list index out of range"), RuntimeError("?"), OSError(5, "Input/output error")])
 def test_whatever_a_reader_raises_is_told_of_the_one_file(tmp_path, monkeypatch, rng, error):
     path = write_film(tmp_path / "film.mkv", counting(3))
-    table = FilmTable([(path, "x")], **SIZES)
+    table = VideoTable([(path, "x")], **SIZES)
 
     def fails(*_, **__):
         raise error
@@ -138,7 +138,7 @@ def test_what_is_not_the_files_fault_is_not_told_of_it(tmp_path, monkeypatch, rn
     def fails(*_, **__):
         raise error
 
-    table = FilmTable([(write_film(tmp_path / "film.mkv", counting(3)), "x")], **SIZES)
+    table = VideoTable([(write_film(tmp_path / "film.mkv", counting(3)), "x")], **SIZES)
     monkeypatch.setattr(av, "open", fails)
     with pytest.raises((MemoryError, KeyboardInterrupt, ValueError)) as caught:
         table.clip(0, rng)
@@ -159,7 +159,7 @@ def test_a_name_that_is_not_utf_8(tmp_path, rng):
     good.write_bytes(write_film(tmp_path / "film.mkv", counting(3)).read_bytes())
     bad.write_bytes(b"no film")
     assert numbers(frames_at(good, [0.2])) == [2] and len(decode(good)) == 3
-    table = FilmTable([(good, "x"), (bad, "x")], **SIZES)
+    table = VideoTable([(good, "x"), (bad, "x")], **SIZES)
     assert table.clip(0, rng).shape == (4, 16, 24, 3)
     with pytest.raises(BrokenExample) as caught:
         table.clip(1, rng)
@@ -250,7 +250,7 @@ def opened(monkeypatch):
 
 
 def test_the_second_clip_of_a_film_does_not_read_it_through_again(tmp_path, rng, opened):
-    table = FilmTable([(write_film(tmp_path / "film.mkv", counting(40)), "x")], **SIZES)
+    table = VideoTable([(write_film(tmp_path / "film.mkv", counting(40)), "x")], **SIZES)
     for _ in range(5):
         table.clip(0, rng)
     table.views(0, 3)

@@ -18,7 +18,7 @@ from ...data.draws import MASKS, START, draw
 from ...data.loader import Loader
 from ...data.mixing import mix
 from ...data.sets.builtin import BUILTIN, builtin
-from ...data.video_table import FilmTable
+from ...data.video_table import VideoTable
 from ...model.config import MViTConfig
 from ...model.forward import forward, init
 from ...model.presets import preset
@@ -111,7 +111,7 @@ def data_sets(name, config, recipe, classes=None):
         raise ValueError(
             f"there is no data set {path.name!r}, and no folder or table {path.absolute()}: {meant}, or check the path"
         )
-    make = FilmTable.from_folder if path.is_dir() else FilmTable.from_csv
+    make = VideoTable.from_folder if path.is_dir() else VideoTable.from_csv
     cover, grey = cover_of(config.size_hw), config.channels == 1
     return make(path, config.frames, recipe.tau, cover, grey, classes=classes, direction_sensitive=recipe.directed), None
 
