@@ -2,7 +2,7 @@
 
 from .clips import NORMALISATIONS, clip_times, cover_of, crop_corners, cut, normalise
 from .datasets import ArrayClips, BrokenExample, Dataset
-from .draws import EXAMPLE, MASKS, MIX, ORDER, draw
+from .draws import EXAMPLE, MASKS, MIX, ORDER, rng_for
 from .labels import labels_for
 from .loader import Loader
 from .mixing import mix, soft
@@ -14,7 +14,7 @@ from .transforms import centre_crop, flip, random_erasing, random_flip, random_r
 from .video import decode, frames_at
 from .video_table import VideoTable
 
-FilmTable = VideoTable  # its former name
+FilmTable, draw = VideoTable, rng_for  # their former names
 
 __all__ = [
     "ArrayClips",
@@ -51,6 +51,7 @@ __all__ = [
     "random_erasing",
     "random_flip",
     "random_resized_crop",
+    "rng_for",
     "shifts",
     "shots",
     "shuffle_frames",

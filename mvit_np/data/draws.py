@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-ORDER, EXAMPLE, MIX, MASKS, MADE, START, FRAMES = range(7)  # the kinds of draws
+ORDER, EXAMPLE, MIX, MASKS, MADE, START, FRAMES = range(7)  # the streams
 
 
-def draw(seed, kind, *numbers):
-    """The generator of one draw of a kind, which is told apart by always as many numbers:
+def rng_for(seed, stream, *numbers):
+    """The generator of one draw of a stream, told from its others by numbers, as many each time:
 
     ORDER    of the examples in an epoch: (epoch)
     EXAMPLE  of a crop, colours and so on: (step, place in the batch)
@@ -21,4 +21,4 @@ def draw(seed, kind, *numbers):
     START    of the parameters that a run starts from: none
     FRAMES   of the order that a test shuffles frames into: none
     """
-    return np.random.default_rng([seed, kind, *numbers])
+    return np.random.default_rng([seed, stream, *numbers])

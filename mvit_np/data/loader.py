@@ -25,7 +25,7 @@ from ..backend.blas import begin_thread, one_blas_thread
 from ..backend.plain_text import plain
 from ..backend.plain_values import is_whole
 from .datasets import BrokenExample, Dataset
-from .draws import EXAMPLE, MIX, ORDER, draw
+from .draws import EXAMPLE, MIX, ORDER, rng_for
 
 TRIES = 1000  # broken examples in a row until the fault is not theirs
 
@@ -112,7 +112,7 @@ class Loader:
         broken, count = [], len(self.dataset)
         for k in range(min(count, TRIES)):
             index = (self._index(step, slot) + k) % count
-            rng = draw(self.seed, EXAMPLE, step, slot)  # anew, as a broken one may have drawn from it
+            rng = rng_for(self.seed, EXAMPLE, step, slot)  # anew: a broken one may have drawn
             try:
                 clip = self.dataset.clip(index, rng)
             except BrokenExample as problem:
@@ -137,7 +137,11 @@ class Loader:
         if self.mix:
             first = self._slots[0] // 2
             with one_blas_thread():
-                clips, targets = self.mix(clips, targets, lambda pair: draw(self.seed, MIX, step, first + pair))
+                clips, targets = self.mix(
+                    clips,
+                    targets,
+                    lambda pair: rng_for(self.seed, MIX, step, first + pair),
+                )
         return clips, targets, broken
 
     def _hand_over(self, clips, targets, broken):
@@ -184,7 +188,7 @@ def _threads(workers):
 @functools.lru_cache(maxsize=4)
 def _order(seed, epoch, count):
     """The examples of an epoch in the order in which they are chosen.   -> (count,)"""
-    return draw(seed, ORDER, epoch).permutation(count)
+    return rng_for(seed, ORDER, epoch).permutation(count)
 
 
 def _warn(name, reason):

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from mvit_np import data
 from mvit_np.data.datasets import ArrayClips, BrokenExample
 from mvit_np.data.loader import TRIES, Loader, run_ahead
 from mvit_np.data.mixing import mix
@@ -171,6 +172,11 @@ def test_the_parts_of_all_ranks_are_the_whole_batch(ranks, repeats):
     for step, batch in enumerate(whole):
         joined = [np.concatenate(pieces) for pieces in zip(*(part[step] for part in parts))]
         assert content([joined]) == content([batch])
+
+
+def test_former_names_are_still_there():
+    assert data.FilmTable is data.VideoTable and data.draw is data.rng_for
+    assert {"FilmTable", "VideoTable", "draw", "rng_for"} <= set(data.__all__)
 
 
 def test_the_state_of_numpys_own_generator_plays_no_part():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mvit_np as mv
-from mvit_np.data.draws import MIX, draw
+from mvit_np.data.draws import MIX, rng_for
 from mvit_np.data.mixing import mix, soft
 
 
@@ -13,7 +13,7 @@ def batch_of(rng, count=6, shape=(3, 9, 7, 3), classes=5, dtype=np.float32):
 
 
 def pairs(seed=0, first=0):
-    return lambda pair: draw(seed, MIX, 0, first + pair)
+    return lambda pair: rng_for(seed, MIX, 0, first + pair)
 
 
 def shares_of_self(count, **how):
@@ -50,7 +50,7 @@ def test_mixup_is_the_mean_that_the_targets_say(rng, shape):
     mixed, shares = mix(clips, targets, pairs(), cutmix=0)
     assert mixed.dtype == np.float32 and shares.dtype == np.float32
     for i, j in ((0, 1), (1, 0), (2, 3), (3, 2), (4, 5), (5, 4)):
-        share = draw(0, MIX, 0, i // 2)
+        share = rng_for(0, MIX, 0, i // 2)
         share.random()  # whether to mix at all
         share = share.beta(0.8, 0.8)
         assert mixed[i] == pytest.approx(share * clips[i] + (1 - share) * clips[j], abs=1e-6)
@@ -93,7 +93,7 @@ def test_cutmixs_rectangle_is_cut_off_at_the_edge_as_in_the_loop():
     clips = np.broadcast_to(np.tile([0, 1], 200).reshape(400, 1, 1, 1, 1), (400, 1, 12, 9, 1)).astype(np.float32)
     mixed, _ = mix(clips, soft(np.tile([0, 1], 200), 2), pairs(), mixup=0)
     for pair in range(200):
-        rng = draw(0, MIX, 0, pair)
+        rng = rng_for(0, MIX, 0, pair)
         rng.random()  # whether to mix at all
         scale = np.sqrt(1 - rng.beta(1, 1))
         side_y, y, side_x, x = int(12 * scale), rng.integers(12), int(9 * scale), rng.integers(9)

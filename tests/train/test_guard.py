@@ -10,7 +10,7 @@ import pytest
 import mvit_np as mv
 from mvit_np.autodiff.tape import op, value_and_grad
 from mvit_np.backend import tree as trees
-from mvit_np.data.draws import MASKS, draw
+from mvit_np.data.draws import MASKS, rng_for
 from mvit_np.train import adamw, adamw_state, clip_by_norm
 from mvit_np.train.guard import NotFinite, check_step
 
@@ -31,12 +31,12 @@ def model(rng):
 
 
 def probe_of(params, clip, config=CONFIG, step=5):
-    return lambda hook: mv.forward(params, clip, config, rng=draw(0, MASKS, step, 0), hook=hook)
+    return lambda hook: mv.forward(params, clip, config, rng=rng_for(0, MASKS, step, 0), hook=hook)
 
 
 def step_of(params, clip, labels):
     def loss(params):
-        return mv.cross_entropy(mv.forward(params, clip, CONFIG, rng=draw(0, MASKS, 5, 0)), labels)
+        return mv.cross_entropy(mv.forward(params, clip, CONFIG, rng=rng_for(0, MASKS, 5, 0)), labels)
 
     with np.errstate(all="ignore"):
         return value_and_grad(loss)(params)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...backend.plain_text import did_you_mean
 from ..datasets import ArrayClips
-from ..draws import MADE, draw
+from ..draws import MADE, rng_for
 from . import camera, fashion, motion, moving_digits, pedestrians
 from .samples import digit_images
 
@@ -83,7 +83,7 @@ def builtin(name, seed=0, **sizes):
         raise ValueError(f"a built-in data set is one of {', '.join(BUILTIN)}; came {name!r}: {did_you_mean(name, BUILTIN)}")
     made = BUILTIN[name]
     _check(name, made, sizes)
-    parts = made.make([draw(seed, MADE, part) for part in (0, 1)], **sizes)
+    parts = made.make([rng_for(seed, MADE, part) for part in (0, 1)], **sizes)
     return tuple(ArrayClips(*part, made.classes, made.direction_sensitive, title=name) for part in parts)
 
 

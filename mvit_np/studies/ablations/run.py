@@ -12,7 +12,7 @@ import numpy as np
 from ...backend.arrays import to_host
 from ...backend.tiles import threads
 from ...data.datasets import ArrayClips
-from ...data.draws import FRAMES, draw
+from ...data.draws import FRAMES, rng_for
 from ...data.sets.motion import shuffle_frames
 from ...model.costs import costs
 from ...model.presets import preset
@@ -132,7 +132,7 @@ def _shown(tests, order):
     """The test, with its frames as they are or each clip's in an order of its own, the same for all models."""
     if order != SHUFFLED:
         return tests
-    return ArrayClips(shuffle_frames(tests.clips, draw(0, FRAMES)), tests.labels, tests.classes)
+    return ArrayClips(shuffle_frames(tests.clips, rng_for(0, FRAMES)), tests.labels, tests.classes)
 
 
 def _tested(params, config, recipe, tests):

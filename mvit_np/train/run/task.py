@@ -14,7 +14,7 @@ from ...backend.plain_text import nearest, plain, some
 from ...backend.random import default_rng
 from ...data.augment import augmentation
 from ...data.clips import cover_of
-from ...data.draws import MASKS, START, draw
+from ...data.draws import MASKS, START, rng_for
 from ...data.loader import Loader
 from ...data.mixing import mix
 from ...data.sets.builtin import BUILTIN, builtin
@@ -130,7 +130,7 @@ def _fitting(base, data, recipe):
 
 def parameters(recipe, config):
     """The parameters to start from: random ones, or those of a file, its head anew where the classes are others."""
-    params = init(config, draw(recipe.seed, START))
+    params = init(config, rng_for(recipe.seed, START))
     if recipe.weights is None:
         return params
     found, theirs = load(recipe.weights)
