@@ -13,6 +13,10 @@ node on the tape that holds `backward` and, through its closure, exactly the arr
 of the same function may stand beside it (`autodiff/versions.py`).
 
 First order only: a backward is plain array code and leaves no tape of its own.
+
+What is used of autograd beyond its documented face, here and in `autodiff/boxes.py`, and why the
+dependency has an upper bound: of `core` SparseObject, VJPNode, VSpace, add_outgrads and toposort, of
+`tracer` Box with its _value, _node and _trace, getval, isbox and new_box, of `util` subvals.
 """
 
 from __future__ import annotations

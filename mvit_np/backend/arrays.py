@@ -18,6 +18,7 @@ import numpy as np
 import scipy.special
 
 from . import tree as trees
+from .cuda.tools import Tools
 from .install import install
 from .types import Array, Tree
 
@@ -36,7 +37,6 @@ class Library(NamedTuple):
 
 _plain: contextvars.ContextVar[bool | None] = contextvars.ContextVar("plain ops", default=None)
 _LIBRARIES = dict.fromkeys([np.ndarray, np.generic], Library(np, scipy.special, np.asarray))
-_TOOLS: dict[str, Callable[[Any], Any]] = {}
 
 
 def register_library(array_type: type, namespace: Any, special: Any, from_host: Callable, tools: Any = None) -> None:
@@ -63,11 +63,6 @@ def device_tools(x: Array) -> Any:
     None on NumPy, and within `plain_ops()`.
     """
     return None if type(x) is np.ndarray or plain() else _library(x).tools
-
-
-def register_tools(library: str, make: Callable[[Any], Any]) -> None:
-    """Let the arrays of a library, such as "cupy", have the tools that make(its module) returns."""
-    _TOOLS[library] = make
 
 
 def place(x: Array) -> str | None:
@@ -196,8 +191,7 @@ def _entry(kind):
             return _LIBRARIES[base]
     if kind.__module__.split(".")[0] == "cupy":
         cupy, special = importlib.import_module("cupy"), importlib.import_module("cupyx.scipy.special")
-        tools = _TOOLS["cupy"](cupy) if "cupy" in _TOOLS else None
-        register_library(kind, cupy, special, cupy.asarray, tools)
+        register_library(kind, cupy, special, cupy.asarray, Tools(cupy))
         return _LIBRARIES[kind]
     return None
 

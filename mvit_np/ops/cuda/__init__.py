@@ -1,7 +1,6 @@
 """Versions of the ops by kernels of our own, for CuPy's arrays; each must equal its definition in `ops/`."""
 
-from ...backend.cuda import tools
 from . import attend, depthwise_conv, layer_norm, relative_position
 
 # Importing them registers them.
-__all__ = ["attend", "depthwise_conv", "layer_norm", "relative_position", "tools"]
+__all__ = ["attend", "depthwise_conv", "layer_norm", "relative_position"]

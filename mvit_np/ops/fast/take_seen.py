@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ...autodiff.tape import op
 from ...backend.arrays import array_module
+from ..windows import out_grid
 from .windows import seen_by
 
 
@@ -58,7 +59,7 @@ def _seen_on_axis(n, k, s, p):
     """(places among those that are kept, cells of the axis): all, or those that each tap of the windows falls on."""
     if s <= k:
         return [(slice(0, n), slice(0, n))]
-    count, runs = (n + 2 * p - k) // s + 1, []
+    count, runs = out_grid((n,), (k,), (s,), (p,))[0], []
     for i in range(k):
         if found := seen_by(i, n, (0, count), s, p):
             wins, cells = found
