@@ -1,4 +1,6 @@
-"""Multiscale Vision Transformers as explicit array maths on NumPy or CuPy, with every gradient checked."""
+"""Multiscale Vision Transformers as explicit array maths on NumPy or CuPy, with every gradient
+checked.
+"""
 
 import importlib
 
@@ -21,7 +23,18 @@ from .ops import cross_entropy
 from .weights import About, convert, inflate, load, save
 
 __version__ = "0.1.0"
-_LOADED_WHEN_ASKED_FOR = ("autodiff", "backend", "cli", "course", "data", "exercises", "model", "studies", "train", "visualize")
+_LOADED_WHEN_ASKED_FOR = (
+    "autodiff",
+    "backend",
+    "cli",
+    "course",
+    "data",
+    "exercises",
+    "model",
+    "studies",
+    "train",
+    "visualize",
+)
 
 __all__ = [
     # a model, from choice to scores

@@ -1,4 +1,6 @@
-"""What autograd keeps of an array while it is traced: a box around it, a node of the tape, how to add up gradients."""
+"""What autograd keeps of an array while it is traced: a box around it, a node of the tape, how to
+add up gradients.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Memory for time: forget what a function kept and run it again in the backward pass (Chen et al. 2016)."""
+"""Memory for time: forget what a function kept and run it again in the backward pass (Chen et al.
+2016).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,12 @@ from .tape import op, vjp
 
 
 def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """`fun(*trees, rng=None, **static)` with its inside forgotten: the backward pass runs it a second time.
+    """`fun(*trees, rng=None, **static)` with its inside forgotten: the backward pass runs it a
+    second time.
 
-    Trades one more forward pass of `fun` for the memory of everything it would keep. Random masks are drawn once and
-    replayed. (autograd's own `checkpoint` saves nothing: it records the inside during the forward pass.)
+    Trades one more forward pass of `fun` for the memory of everything it would keep. Random masks
+    are drawn once and replayed. (autograd's own `checkpoint` saves nothing: it records the inside
+    during the forward pass.)
     """
 
     @functools.wraps(fun)

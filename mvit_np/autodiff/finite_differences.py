@@ -1,12 +1,16 @@
-"""The numeric side of a gradient check: the slope of a function along a direction, from its values alone.
+"""The numeric side of a gradient check: the slope of a function along a direction, from its values
+alone.
 
-    second order   (f(x + h u) - f(x - h u)) / 2h                                       off by h^2 / 6 x the third derivative
-    fourth order   (8 (f(x + h u) - f(x - h u)) - (f(x + 2h u) - f(x - 2h u))) / 12h    off by h^4 / 30 x the fifth
+    second order   (f(x + h u) - f(x - h u)) / 2h                                       off by h^2 /
+                   6 x the third derivative
+    fourth order   (8 (f(x + h u) - f(x - h u)) - (f(x + 2h u) - f(x - 2h u))) / 12h    off by h^4 /
+                   30 x the fifth
 
-The first is tried first. Where it disagrees with the gradient the function may only be curved, so the second has its say.
-Where that disagrees too, a step may have gone across a kink (as of max pooling), so smaller steps are tried. Rounding makes
-them less certain, and one counts only where it says something else than rounding explains. A wrong gradient fails at every
-step. At a kink itself the slopes to both sides differ however small the step: there is no derivative, and that is said.
+The first is tried first. Where it disagrees with the gradient the function may only be curved, so
+the second has its say. Where that disagrees too, a step may have gone across a kink (as of max
+pooling), so smaller steps are tried. Rounding makes them less certain, and one counts only where it
+says something else than rounding explains. A wrong gradient fails at every step. At a kink itself
+the slopes to both sides differ however small the step: there is no derivative, and that is said.
 
 All is computed in float64.
 """
@@ -22,7 +26,8 @@ from ..backend.arrays import from_host, to_host
 from .report import Check
 
 STEPS = (1e-4, 3e-5, 1e-5, 1e-6)
-ROUNDING = 16 * np.finfo(np.float64).eps  # of a value computed in float64, relative to the sum of its terms' sizes
+# of a value computed in float64, relative to the sum of its terms' sizes
+ROUNDING = 16 * np.finfo(np.float64).eps
 
 
 def scalar_in_float64(flat, leaves, cotangent):
@@ -32,13 +37,17 @@ def scalar_in_float64(flat, leaves, cotangent):
     def scalar(values):
         results = flat(*[like(value, leaf, "float64") for value, leaf in zip(values, leaves)])
         terms = [c * to_host(result) for c, result in zip(weights, results)]
-        return math.fsum(float(t.sum()) for t in terms), ROUNDING * sum(float(np.abs(t).sum()) for t in terms)
+        return math.fsum(float(t.sum()) for t in terms), ROUNDING * sum(
+            float(np.abs(t).sum()) for t in terms
+        )
 
     return scalar
 
 
 def directions(scalar, paths, leaves, gradients, rng, tolerance):
-    """A line for each argument alone, along a random unit direction, and one for all of them at once."""
+    """A line for each argument alone, along a random unit direction, and one for all of them at
+    once.
+    """
     start = [as_float64(leaf) for leaf in leaves]
     draws = [rng.standard_normal(leaf.shape) for leaf in leaves]
     for i, path in enumerate(paths):
@@ -60,7 +69,9 @@ def every_entry(scalar, paths, leaves, gradients, rng, tolerance):
 
 
 def _line(scalar, start, gradients, draws, path, label, tolerance):
-    """Move along the direction `draws` (made a unit vector) and compare; the best of the estimates that had to be tried."""
+    """Move along the direction `draws` (made a unit vector) and compare; the best of the estimates
+    that had to be tried.
+    """
     unit = [d / math.sqrt(_dot(draws, draws)) for d in draws]
     analytic, scale, best = _dot(gradients, unit), _scale(gradients, draws), None
 
@@ -69,7 +80,8 @@ def _line(scalar, start, gradients, draws, path, label, tolerance):
 
     for step, numeric, unsure in _estimates(along):
         difference = abs(analytic - numeric) - unsure
-        error = max(difference, 0 * abs(difference)) / max(scale, abs(numeric), 1e-300)  # 0 * abs: nan stays nan
+        # 0 * abs: nan stays nan
+        error = max(difference, 0 * abs(difference)) / max(scale, abs(numeric), 1e-300)
         if best is None or not best.error <= error:
             best = Check(path, label, step, analytic, numeric, error, tolerance)
         if error <= tolerance / 10:
@@ -78,12 +90,15 @@ def _line(scalar, start, gradients, draws, path, label, tolerance):
 
 
 def _estimates(along):
-    """(step, slope, what rounding may make of it), one after the other for as long as the one before will not do."""
+    """(step, slope, what rounding may make of it), one after the other for as long as the one
+    before will not do.
+    """
     known = None
     for step in STEPS:
         (ahead, rounding), (behind, _) = along(step), along(-step)
         near, unsure = (ahead - behind) / (2 * step), rounding / step
-        if known and abs(near - known[0]) <= unsure + known[1]:  # no kink: rounding alone tells the two steps apart
+        # no kink: rounding alone tells the two steps apart
+        if known and abs(near - known[0]) <= unsure + known[1]:
             return
         yield step, near, unsure
         far = (along(2 * step)[0] - along(-2 * step)[0]) / (4 * step)
@@ -93,7 +108,8 @@ def _estimates(along):
 
 
 def _is_kink(along, least):
-    """Whether the slopes to both sides differ by more than `least`, and by as much at a tenth of the step.
+    """Whether the slopes to both sides differ by more than `least`, and by as much at a tenth of
+    the step.
 
     (Of a smooth function the difference shrinks with the step, and at a jump it grows.)
     """
@@ -106,12 +122,16 @@ def _is_kink(along, least):
 
 
 def _scale(gradients, draws):
-    """The root-mean-square directional derivative of what moves; at least a hundredth of that of all arguments together.
+    """The root-mean-square directional derivative of what moves; at least a hundredth of that of
+    all arguments together.
 
-    (An argument that hardly matters, such as a shift of all keys, has a gradient of rounding errors only.)
+    (An argument that hardly matters, such as a shift of all keys, has a gradient of rounding errors
+    only.)
     """
     moving = [g for g, d in zip(gradients, draws) if d.any()]
-    rms, floor = (math.sqrt(_dot(some, some) / sum(g.size for g in some)) for some in (moving, gradients))
+    rms, floor = (
+        math.sqrt(_dot(some, some) / sum(g.size for g in some)) for some in (moving, gradients)
+    )
     return max(rms, 1e-2 * floor)
 
 

@@ -1,17 +1,20 @@
-"""Is a gradient right? Compare it with finite differences, and say so in a table that a student can read.
+"""Is a gradient right? Compare it with finite differences, and say so in a table that a student can
+read.
 
-For a function f of arrays, a random cotangent c and a random unit direction u, two numbers must agree:
+For a function f of arrays, a random cotangent c and a random unit direction u, two numbers must
+agree:
 
     analytic   <gradient of <c, f>, u>                                from the backward pass
     numeric    (<c, f(x + h u)> - <c, f(x - h u)>) / 2h               from two forward passes
 
-The numeric side is always computed in float64 with h = 1e-4: the error of the central difference is then about h^2, and
-rounding about 1e-16 / h, both far below the tolerance. What is done where the two disagree is in
-`autodiff/finite_differences.py`.
+The numeric side is always computed in float64 with h = 1e-4: the error of the central difference is
+then about h^2, and rounding about 1e-16 / h, both far below the tolerance. What is done where the
+two disagree is in `autodiff/finite_differences.py`.
 
-A directional derivative along a unit direction in n dimensions is about |gradient| / sqrt(n) in size (its root mean square
-over all directions). Errors are given relative to that and not to the one value, which can be near zero by chance. What
-rounding alone explains of a difference is no error.
+A directional derivative along a unit direction in n dimensions is about |gradient| / sqrt(n) in
+size (its root mean square over all directions). Errors are given relative to that and not to the
+one value, which can be near zero by chance. What rounding alone explains of a difference is no
+error.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from .finite_differences import as_float64, directions, every_entry, like, scala
 from .report import GradientError, Report
 from .tape import vjp
 
-REPEATS = 3  # calls with the same inputs, after the first: a mask of few numbers may well be drawn twice
+# calls with the same inputs, after the first: a mask of few numbers may well be drawn twice
+REPEATS = 3
 TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
 
 
@@ -41,17 +45,20 @@ def gradcheck(
     name: str | None = None,
     check: bool = True,
 ) -> Report:
-    """Check the gradient of `fun(*args)` by every float array in `args` (arrays, or dict/list trees of them).
+    """Check the gradient of `fun(*args)` by every float array in `args` (arrays, or dict/list trees
+    of them).
 
     fun        returns an array of any shape, or several in a tuple or list
     full       move every single entry in turn, not one random direction an argument: for notebooks
-    tolerance  of the error relative to the root-mean-square directional derivative; by dtype 1e-7 (float64), 1e-5 (float32:
+    tolerance  of the error relative to the root-mean-square directional derivative; by dtype 1e-7
+    (float64), 1e-5 (float32:
                enough for one op; the roundings of a whole model add up, so check that in float64)
     check      False returns the report even where it failed
 
-    Returns a `Report`; raises GradientError with it where a number is off or the inputs lie on a kink, and where `fun` or its
-    backward is random or writes into its inputs, where a gradient has another shape or dtype than its argument, or where
-    non-contiguous inputs change the result. Lists one direction an argument and, last, one through all of them at once.
+    Returns a `Report`; raises GradientError with it where a number is off or the inputs lie on a
+    kink, and where `fun` or its backward is random or writes into its inputs, where a gradient has
+    another shape or dtype than its argument, or where non-contiguous inputs change the result.
+    Lists one direction an argument and, last, one through all of them at once.
     """
     rng = np.random.default_rng(seed)
     name = name or getattr(fun, "__name__", "function")
@@ -71,8 +78,11 @@ def gradcheck(
     return report
 
 
-def adjointcheck(fun: Callable[[Array], Array], x: Array, seed: int = 0, tolerance: float = 1e-12) -> float:
-    """Check a *linear* function by its adjoint: <A x, y> = <x, A' y> for random y. Returns the relative error.
+def adjointcheck(
+    fun: Callable[[Array], Array], x: Array, seed: int = 0, tolerance: float = 1e-12
+) -> float:
+    """Check a *linear* function by its adjoint: <A x, y> = <x, A' y> for random y. Returns the
+    relative error.
 
     Raises GradientError where that is above the tolerance or `fun` is random.
     """
@@ -83,15 +93,19 @@ def adjointcheck(fun: Callable[[Array], Array], x: Array, seed: int = 0, toleran
     forward, backward = float((value * y).sum()), float((x * pull(y)[0]).sum())
     error = abs(forward - backward) / max(abs(forward), abs(backward), 1e-300)
     if not error <= tolerance:
-        raise GradientError(f"<A x, y> = {forward:.12e} but <x, A' y> = {backward:.12e}: error {error:.1e}")
+        raise GradientError(
+            f"<A x, y> = {forward:.12e} but <x, A' y> = {backward:.12e}: error {error:.1e}"
+        )
     return error
 
 
-# -- the analytic side ------------------------------------------------------------------------------------------------
+# -- the analytic side -----------------------------------------------------------------------------
 
 
 def _named_leaves(args):
-    """The float arrays among the arguments, their names, and the function that puts such a list back among the others."""
+    """The float arrays among the arguments, their names, and the function that puts such a list
+    back among the others.
+    """
     every, rebuild = trees.flatten(list(args))
     moved = [i for i, leaf in enumerate(every) if is_array(leaf) and leaf.dtype.kind == "f"]
     names = [path for path, _ in trees.paths(list(args))]
@@ -103,7 +117,10 @@ def _named_leaves(args):
     leaves = [every[i] for i in moved]
     if not leaves or any(str(leaf.dtype) not in TOLERANCE for leaf in leaves):
         came = sorted({str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in every})
-        raise TypeError(f"gradcheck moves float32 and float64 arrays; came {', '.join(came) or 'nothing'}: convert them")
+        raise TypeError(
+            f"gradcheck moves float32 and float64 arrays; came {', '.join(came) or 'nothing'}: "
+            "convert them"
+        )
     return [names[i] for i in moved], leaves, with_leaves
 
 
@@ -123,8 +140,9 @@ def _repeated(name, flat, leaves):
     for again in (flat(*leaves) for _ in range(REPEATS)):
         if not all(map(_is_same, values, again)):
             raise GradientError(
-                f"{name} is random: called again with the same inputs it gives another value, and so has no derivative to "
-                "compare with; let every call draw the same, such as from np.random.default_rng(0) made within the function"
+                f"{name} is random: called again with the same inputs it gives another value, and "
+                "so has no derivative to compare with; let every call draw the same, such as from "
+                "np.random.default_rng(0) made within the function"
             )
     return values
 
@@ -143,31 +161,41 @@ def _check_form(name, flat, paths, leaves, values, gradients, cotangent):
     for path, leaf, g in zip(paths, leaves, gradients):
         if (g.shape, g.dtype) != (leaf.shape, leaf.dtype):
             raise GradientError(
-                f"{name}: the gradient of argument {path} is {g.dtype} {g.shape}, the argument {leaf.dtype} {leaf.shape}"
+                f"{name}: the gradient of argument {path} is {g.dtype} {g.shape}, the argument "
+                f"{leaf.dtype} {leaf.shape}"
             )
     plain = _first_gradients(name, flat, paths, leaves, cotangent[0])
     if len(values) == 1 and not all(map(_is_same, gradients, plain)):
         raise GradientError(
-            f"the backward of {name} is random: called again with the same cotangent it gives another gradient; let the "
-            "forward pass draw what is random, and the backward use that"
+            f"the backward of {name} is random: called again with the same cotangent it gives "
+            "another gradient; let the forward pass draw what is random, and the backward use that"
         )
     strided = [_strided_copy(leaf) for leaf in leaves]
     if not all(map(_is_same, values, flat(*strided))):
-        raise GradientError(f"{name}: the value for non-contiguous inputs differs from the contiguous ones'")
+        raise GradientError(
+            f"{name}: the value for non-contiguous inputs differs from the contiguous ones'"
+        )
     for path, a, b in zip(paths, plain, _first_gradients(name, flat, paths, strided, cotangent[0])):
         if not _is_same(a, b):
-            raise GradientError(f"{name}: the gradient of {path} for non-contiguous inputs differs from the contiguous ones'")
+            raise GradientError(
+                f"{name}: the gradient of {path} for non-contiguous inputs differs from the "
+                "contiguous ones'"
+            )
 
 
 def _first_gradients(name, flat, paths, leaves, dy):
-    """The gradients of the first result; raises where getting them writes into an input or the cotangent."""
+    """The gradients of the first result; raises where getting them writes into an input or the
+    cotangent.
+    """
     watched = dict(zip([*(f"argument {path}" for path in paths), "cotangent"], [*leaves, dy]))
     before = {what: to_host(x).copy() for what, x in watched.items()}
     _, pull = vjp(lambda *x: flat(*x)[0], leaves)
     gradients = pull(dy)
     for what, x in watched.items():
         if not np.array_equal(to_host(x), before[what]):
-            raise GradientError(f"{name} writes into its {what}: an op leaves its inputs and cotangent as they are")
+            raise GradientError(
+                f"{name} writes into its {what}: an op leaves its inputs and cotangent as they are"
+            )
     return gradients
 
 
@@ -182,7 +210,13 @@ def _strided_copy(x):
 
 
 def _is_same(a, b):
-    """Whether two arrays differ by rounding alone (NaN is left to the comparison with finite differences)."""
+    """Whether two arrays differ by rounding alone (NaN is left to the comparison with finite
+    differences).
+    """
     a, b = to_host(a), to_host(b)
-    close = 100 * np.finfo(np.result_type(a, np.float32)).eps * max(float(np.abs(a).max(initial=0)), 1.0)
+    close = (
+        100
+        * np.finfo(np.result_type(a, np.float32)).eps
+        * max(float(np.abs(a).max(initial=0)), 1.0)
+    )
     return a.shape == b.shape and not float(np.abs(a - b).max(initial=0)) > close

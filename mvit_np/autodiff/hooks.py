@@ -1,4 +1,6 @@
-"""A window on the ops as they run: for profiles, counts and the curious. Without a watcher nothing is noted."""
+"""A window on the ops as they run: for profiles, counts and the curious. Without a watcher nothing
+is noted.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ _thread = threading.local()
 
 @contextmanager
 def watching(seen):
-    """Within the block each op of this thread calls seen(name, phase, seconds, arguments, static, result) when it is done.
+    """Within the block each op of this thread calls seen(name, phase, seconds, arguments, static,
+    result) when it is done.
 
-    phase      "forward": arguments and keywords (`static`) are the op's, result is (value, backward);
-               "backward": arguments are the cotangents, result the gradients that were asked for
+    phase      "forward": arguments and keywords (`static`) are the op's, result is (value,
+               backward); "backward": arguments are the cotangents, result the gradients that were
+               asked for
     """
     before, _thread.seen = getattr(_thread, "seen", None), seen
     try:
@@ -28,7 +32,8 @@ def watching(seen):
 def watched(fun, phase, call, args, static):
     """call(*args, **static), which is a phase of the op `fun`."""
     start = time.perf_counter()
-    with one_blas_thread():  # for products outside tiles too: BLAS's threads spin after use, and take the tiles' cores
+    # for products outside tiles too: BLAS's threads spin after use, and take the tiles' cores
+    with one_blas_thread():
         result = call(*args, **static)
     if seen := getattr(_thread, "seen", None):
         seen(fun.__name__, phase, time.perf_counter() - start, args, static, result)

@@ -21,7 +21,8 @@ class Check:
     numeric: float
     error: float
     tolerance: float
-    kink: bool = False  # the slopes to both sides differ, so that there is no derivative to compare with
+    # the slopes to both sides differ, so that there is no derivative to compare with
+    kink: bool = False
 
     @property
     def passed(self):
@@ -47,7 +48,9 @@ class Report:
 
     @property
     def worst(self):
-        return max(self.checks, key=lambda check: math.inf if math.isnan(check.error) else check.error)
+        return max(
+            self.checks, key=lambda check: math.inf if math.isnan(check.error) else check.error
+        )
 
     @property
     def verdict(self):
@@ -56,19 +59,29 @@ class Report:
         if "wrong" in found:
             return "gradients DISAGREE with finite differences"
         if "kink" in found:
-            return "has a kink there, so no derivative to compare with: move the inputs away from it, and check again"
+            return (
+                "has a kink there, so no derivative to compare with: move the inputs away from it, "
+                "and check again"
+            )
         return "gradients agree with finite differences"
 
     def summary(self):
         """The report in one line."""
         word = "ok  " if self.passed else "FAIL"
-        return f"{word} {self.name:<28} {self.dtype}  {len(self.checks):4d} checks, worst error {self.worst.error:.1e}"
+        return (
+            f"{word} {self.name:<28} {self.dtype}  {len(self.checks):4d} checks, worst error "
+            f"{self.worst.error:.1e}"
+        )
 
     def __str__(self):
         wide = max(len("argument"), *(len(check.argument) for check in self.checks))
-        head = f"{'argument':<{wide}}  direction     step        analytic         numeric     error tolerance"
+        head = (
+            f"{'argument':<{wide}}  direction     step        analytic         numeric     error "
+            "tolerance"
+        )
         rows = [
-            f"{c.argument:<{wide}}  {c.direction:<12} {c.step:>5.0e} {c.analytic:>15.8e} {c.numeric:>15.8e} {c.error:>9.1e} "
+            f"{c.argument:<{wide}}  {c.direction:<12} {c.step:>5.0e} {c.analytic:>15.8e} "
+            f"{c.numeric:>15.8e} {c.error:>9.1e} "
             f"{c.tolerance:>9.0e}{c.verdict and f'   <-- {c.verdict}'}"
             for c in self.checks
         ]

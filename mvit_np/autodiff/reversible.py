@@ -1,7 +1,9 @@
-"""Memory that does not grow with depth: blocks that run backwards (Gomez et al. 2017; Mangalam et al. 2022).
+"""Memory that does not grow with depth: blocks that run backwards (Gomez et al. 2017; Mangalam et
+al. 2022).
 
-Two streams are coupled,  y1 = x1 + f(x2),  y2 = x2 + g(y1),  and so uncoupled:  x2 = y2 - g(y1),  x1 = y1 - f(x2).
-The backward pass rebuilds every activation from the last two, where `checkpoint` keeps one array a block.
+Two streams are coupled,  y1 = x1 + f(x2),  y2 = x2 + g(y1),  and so uncoupled:  x2 = y2 - g(y1),
+x1 = y1 - f(x2). The backward pass rebuilds every activation from the last two, where `checkpoint`
+keeps one array a block.
 """
 
 from __future__ import annotations
@@ -13,12 +15,17 @@ from .tape import op, vjp
 
 
 def coupled(chain: list, x1: Array, x2: Array, rng: Generator | None = None) -> tuple[Array, Array]:
-    """Run two streams through a chain of couplings, keeping the result alone.   x1, x2: (B, N, D)   ->   the same, twice
+    """Run two streams through a chain of couplings, keeping the result alone.
 
-    chain   [((f, its params), (g, its params)), ...] with `f(params, x, rng=...)` of the shape of x, pure but for `rng`
+    x1, x2: (B, N, D)   ->   the same, twice
+
+    chain   [((f, its params), (g, its params)), ...] with `f(params, x, rng=...)` of the shape of
+            x, pure but for `rng`
     """
     functions = [(f, g) for (f, _), (g, _) in chain]
-    leaves, rebuild = trees.flatten([(f_params, g_params) for (_, f_params), (_, g_params) in chain])
+    leaves, rebuild = trees.flatten(
+        [(f_params, g_params) for (_, f_params), (_, g_params) in chain]
+    )
 
     @op
     def run(x1, x2, *leaves):
@@ -37,11 +44,15 @@ def coupled(chain: list, x1: Array, x2: Array, rng: Generator | None = None) -> 
 
 
 def _unwind(functions, params, tapes, streams, cotangents):
-    """Gradients of x1, x2 and every parameter: each coupling is undone, then differentiated where it stood."""
+    """Gradients of x1, x2 and every parameter: each coupling is undone, then differentiated where
+    it stood.
+    """
     y1, y2 = streams
     dy1, dy2 = (0 * y if dy is None else dy for y, dy in zip(streams, cotangents))
     found = []
-    for (f, g), (f_params, g_params), (f_tape, g_tape) in zip(functions[::-1], params[::-1], tapes[::-1]):
+    for (f, g), (f_params, g_params), (f_tape, g_tape) in zip(
+        functions[::-1], params[::-1], tapes[::-1]
+    ):
         branch, d, d_g = _rerun(g, g_params, y1, g_tape, dy2)
         y2, dy1 = y2 - branch, dy1 + d
         branch, d, d_f = _rerun(f, f_params, y2, f_tape, dy1)

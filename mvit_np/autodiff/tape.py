@@ -5,18 +5,20 @@ An op is an ordinary function that returns its value *and its backward, side by 
     @op
     def square(x):
         def backward(dy):
-            return (2 * x * dy,)        # one gradient per positional argument, None where there is none
+            return (2 * x * dy,)        # one gradient per positional argument, None where there is
+                                        none
         return x * x, backward
 
-Called on plain arrays it computes the value and keeps nothing. Called inside `value_and_grad` on traced arrays it leaves a
-node on the tape that holds `backward` and, through its closure, exactly the arrays that `backward` needs. A faster version
-of the same function may stand beside it (`autodiff/versions.py`).
+Called on plain arrays it computes the value and keeps nothing. Called inside `value_and_grad` on
+traced arrays it leaves a node on the tape that holds `backward` and, through its closure, exactly
+the arrays that `backward` needs. A faster version of the same function may stand beside it
+(`autodiff/versions.py`).
 
 First order only: a backward is plain array code and leaves no tape of its own.
 
 What is used of autograd beyond its documented face, here and in `autodiff/boxes.py`, and why the
-dependency has an upper bound: of `core` SparseObject, VJPNode, VSpace, add_outgrads and toposort, of
-`tracer` Box with its _value, _node and _trace, getval, isbox and new_box, of `util` subvals.
+dependency has an upper bound: of `core` SparseObject, VJPNode, VSpace, add_outgrads and toposort,
+of `tracer` Box with its _value, _node and _trace, getval, isbox and new_box, of `util` subvals.
 """
 
 from __future__ import annotations
@@ -46,8 +48,9 @@ Arguments = ParamSpec("Arguments")
 def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
     """Make `fun(*arrays, **static) -> (value, backward)` differentiable; see the top of this file.
 
-    A `value` that is a tuple of arrays makes an op of several results: its backward takes as many cotangents, None for a
-    result that was not used. A gradient may be given as a function of no arguments, called only where it is needed.
+    A `value` that is a tuple of arrays makes an op of several results: its backward takes as many
+    cotangents, None for a result that was not used. A gradient may be given as a function of no
+    arguments, called only where it is needed.
     """
 
     versions: dict[str | None, Callable[..., Any]] = {}
@@ -67,7 +70,9 @@ def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
         positions = [position for position, _ in boxed]
         end = node([x._node for _, x in boxed], _chosen(fun, backward, positions, several))
         if several:
-            return tuple(box(part, trace, part_node(end, i, len(value))) for i, part in enumerate(value))
+            return tuple(
+                box(part, trace, part_node(end, i, len(value))) for i, part in enumerate(value)
+            )
         return box(value, trace, end)
 
     call.definition, call.versions = fun, versions  # type: ignore[attr-defined]
@@ -77,11 +82,13 @@ def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
 def value_and_grad(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Callable[..., tuple[Any, Tree]]:
-    """A function that returns `fun`'s scalar value and its gradients with respect to the argument(s) `argnums`.
+    """A function that returns `fun`'s scalar value and its gradients with respect to the
+    argument(s) `argnums`.
 
-    Arguments are arrays or dict/list trees of them; the gradients have the same shape. With `has_aux`, `fun` returns
-    `(loss, anything)` and the result is `((loss, anything), gradients)`. A leaf that the loss does not touch gets zeros.
-    Raises TypeError for leaves other than float32 and float64, ValueError for a loss that is no scalar or depends on no leaf.
+    Arguments are arrays or dict/list trees of them; the gradients have the same shape. With
+    `has_aux`, `fun` returns `(loss, anything)` and the result is `((loss, anything), gradients)`. A
+    leaf that the loss does not touch gets zeros. Raises TypeError for leaves other than float32 and
+    float64, ValueError for a loss that is no scalar or depends on no leaf.
     """
     positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
@@ -98,9 +105,14 @@ def value_and_grad(
         with one_blas_thread():  # once for all ops
             (loss, aux), pull = vjp(on_leaves, leaves, has_aux=True)
             if loss.size != 1:
-                raise ValueError(f"value_and_grad needs a scalar loss, came shape {loss.shape}: sum or average it first")
+                raise ValueError(
+                    f"value_and_grad needs a scalar loss, came shape {loss.shape}: sum or average "
+                    "it first"
+                )
             gradients = rebuild(pull(array_module(loss).ones_like(loss)))
-        return ((loss, aux) if has_aux else loss), (gradients[0] if isinstance(argnums, int) else gradients)
+        return ((loss, aux) if has_aux else loss), (
+            gradients[0] if isinstance(argnums, int) else gradients
+        )
 
     return call
 
@@ -108,26 +120,34 @@ def value_and_grad(
 def vjp(
     fun: Callable[..., Any], leaves: Sequence[Any], has_aux: bool = False
 ) -> tuple[Any, Callable[[Any], list[Array | None]]]:
-    """`fun(*leaves)` and the function that pulls a cotangent of its value back to one gradient per leaf.
+    """`fun(*leaves)` and the function that pulls a cotangent of its value back to one gradient per
+    leaf.
 
-    Leaves that are no float32 or float64 arrays go through untraced and get None. The pull-back frees the tape as it goes, so
-    it can be called once. Raises ValueError where the value depends on none of the leaves.
+    Leaves that are no float32 or float64 arrays go through untraced and get None. The pull-back
+    frees the tape as it goes, so it can be called once. Raises ValueError where the value depends
+    on none of the leaves.
     """
     with _new_trace() as trace:
         roots = [VJPNode.new_root() if is_float(leaf) else None for leaf in leaves]
-        boxes = [leaf if root is None else box(leaf, trace, root) for leaf, root in zip(leaves, roots)]
+        boxes = [
+            leaf if root is None else box(leaf, trace, root) for leaf, root in zip(leaves, roots)
+        ]
         result = fun(*boxes)
         end, aux = result if has_aux else (result, None)
     if not isbox(end) or end._trace != trace or isbox(end._value):
         raise ValueError(
-            "the result depends on no array that it is differentiated by (or on another, outer derivative: mvit_np is first "
-            "order only): compute it from the traced arguments, passed to ops positionally"
+            "the result depends on no array that it is differentiated by (or on another, outer "
+            "derivative: mvit_np is first order only): compute it from the traced arguments, passed "
+            "to ops positionally"
         )
     node, value = end._node, end._value
 
     def pull(cotangent):
         gradients = _backward_pass(node, cotangent, roots)
-        return [_zeros(leaf) if g is None and root else g for leaf, root, g in zip(leaves, roots, gradients)]
+        return [
+            _zeros(leaf) if g is None and root else g
+            for leaf, root, g in zip(leaves, roots, gradients)
+        ]
 
     return ((value, trees.map(getval, aux)) if has_aux else value), pull
 
@@ -137,7 +157,7 @@ def untraced(x: Any) -> Any:
     return getval(x)
 
 
-# -- the tape ---------------------------------------------------------------------------------------------------------
+# -- the tape --------------------------------------------------------------------------------------
 
 _threads = threading.local()
 
@@ -146,8 +166,9 @@ _threads = threading.local()
 def _new_trace():
     """A trace of this thread's own, given back even where the traced function raises.
 
-    autograd numbers its traces 0, 1, ... in one global counter that neither threads nor exceptions respect. Ours lie
-    between -1 and 0, so they never touch that counter, and an autograd.grad inside one of ours is the inner one.
+    autograd numbers its traces 0, 1, ... in one global counter that neither threads nor exceptions
+    respect. Ours lie between -1 and 0, so they never touch that counter, and an autograd.grad
+    inside one of ours is the inner one.
     """
     depth = getattr(_threads, "depth", 0)
     _threads.depth = depth + 1
@@ -188,11 +209,14 @@ def _chosen(fun, backward, positions, several):
 
 def _demanded(fun, gradient, position):
     if gradient is None:
-        raise TypeError(f"{fun.__name__} has no gradient for its argument {position}: do not differentiate by it")
+        raise TypeError(
+            f"{fun.__name__} has no gradient for its argument {position}: do not differentiate by "
+            "it"
+        )
     return gradient() if callable(gradient) else gradient
 
 
-# -- what may be differentiated ---------------------------------------------------------------------------------------
+# -- what may be differentiated --------------------------------------------------------------------
 
 
 def _zeros(leaf):
@@ -203,23 +227,35 @@ def _check_leaves(chosen):
     for path, leaf in trees.paths(list(chosen)):
         if not is_float(getval(leaf)):
             kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise TypeError(f"gradients are taken by float32 and float64 arrays; came {kind} at {path!r} (argument.path)")
+            raise TypeError(
+                f"gradients are taken by float32 and float64 arrays; came {kind} at {path!r} "
+                "(argument.path)"
+            )
 
 
 def _refuse_traced_keywords(fun, static):
     for name, value in static.items():
         if isbox(value):
-            raise TypeError(f"{fun.__name__} got the traced array {name!r} by keyword: pass arrays positionally")
+            raise TypeError(
+                f"{fun.__name__} got the traced array {name!r} by keyword: pass arrays positionally"
+            )
 
 
 def _refuse_other_numbers(fun, args):
     dtype = getattr(args[0], "dtype", None) if args else None
-    if dtype is not None and dtype.char in "egFDG":  # NumPy's letters for float16, longdouble and complex numbers
-        raise TypeError(f"{fun.__name__} computes in float32 or float64; came {dtype}: convert it, such as x.astype('float32')")
+    # NumPy's letters for float16, longdouble and complex numbers
+    if dtype is not None and dtype.char in "egFDG":
+        raise TypeError(
+            f"{fun.__name__} computes in float32 or float64; came {dtype}: convert it, such as "
+            "x.astype('float32')"
+        )
 
 
 def _refuse_higher_order(fun, boxed):
     trace = boxed[0][1]._trace
     for _, x in boxed:
         if x._trace != trace or type(x._node) is not VJPNode or isbox(x._value):
-            raise TypeError(f"{fun.__name__} is differentiable once, in reverse mode: no derivative of a derivative")
+            raise TypeError(
+                f"{fun.__name__} is differentiable once, in reverse mode: no derivative of a "
+                "derivative"
+            )

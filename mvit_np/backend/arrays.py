@@ -1,7 +1,8 @@
 """One code, two array libraries: the arrays decide.
 
-`array_module(x)` returns the library that `x` belongs to (NumPy or CuPy), and everything above this file calls that
-library's functions under their NumPy names. This is the only file that imports CuPy, and only once a device is asked for.
+`array_module(x)` returns the library that `x` belongs to (NumPy or CuPy), and everything above this
+file calls that library's functions under their NumPy names. This is the only file that imports
+CuPy, and only once a device is asked for.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from .types import Array, Tree
 
 
 class Library(NamedTuple):
-    """An array library: its functions under NumPy's and scipy.special's names, and the way in from a NumPy array.
+    """An array library: its functions under NumPy's and scipy.special's names, and the way in from
+    a NumPy array.
 
-    tools   what a device can do beyond that (`cuda.tools.Tools`): kernels of our own, products; None on NumPy
+    tools   what a device can do beyond that (`cuda.tools.Tools`): kernels of our own, products;
+            None on NumPy
     """
 
     namespace: Any
@@ -39,7 +42,9 @@ _plain: contextvars.ContextVar[bool | None] = contextvars.ContextVar("plain ops"
 _LIBRARIES = dict.fromkeys([np.ndarray, np.generic], Library(np, scipy.special, np.asarray))
 
 
-def register_library(array_type: type, namespace: Any, special: Any, from_host: Callable, tools: Any = None) -> None:
+def register_library(
+    array_type: type, namespace: Any, special: Any, from_host: Callable, tools: Any = None
+) -> None:
     """Let arrays of `array_type` be computed with these: the fields of a `Library`."""
     _LIBRARIES[array_type] = Library(namespace, special, from_host, tools)
 
@@ -47,7 +52,8 @@ def register_library(array_type: type, namespace: Any, special: Any, from_host: 
 def array_module(x: Array) -> Any:
     """The array library `x` belongs to: `numpy`, `cupy`, or one given to `register_library`.
 
-    A value that is being differentiated counts as the array inside it. Raises TypeError for what is no array.
+    A value that is being differentiated counts as the array inside it. Raises TypeError for what is
+    no array.
     """
     return _library(x).namespace
 
@@ -98,7 +104,9 @@ def plain() -> bool:
 def _plain_by_default():
     said = os.environ.get("MVIT_NP_OPS", "")
     if said not in ("", "fast", "plain"):
-        raise ValueError(f"MVIT_NP_OPS is 'plain', 'fast' or nothing; the environment says {said!r}")
+        raise ValueError(
+            f"MVIT_NP_OPS is 'plain', 'fast' or nothing; the environment says {said!r}"
+        )
     return said == "plain"
 
 
@@ -108,12 +116,16 @@ def is_array(x: Any) -> bool:
 
 
 def is_float(x: Any) -> bool:
-    """Whether `x` is an array of float32 or float64 numbers: all is computed in these, with their range and their rounding."""
+    """Whether `x` is an array of float32 or float64 numbers: all is computed in these, with their
+    range and their rounding.
+    """
     return is_array(x) and x.dtype.char in "fd"
 
 
 def same_kind(*arrays: Array) -> None:
-    """Raise TypeError where host and device arrays or dtypes are mixed; nothing is copied or widened behind your back."""
+    """Raise TypeError where host and device arrays or dtypes are mixed; nothing is copied or
+    widened behind your back.
+    """
     names = sorted({array_module(x).__name__ for x in arrays})
     if len(names) > 1:
         raise TypeError(
@@ -129,7 +141,8 @@ def same_kind(*arrays: Array) -> None:
 
 
 def to_device(tree: Tree, device: str = "cuda:0") -> Tree:
-    """An array, or a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N". What is there already is not copied.
+    """An array, or a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N". What is
+    there already is not copied.
 
     From then on this thread makes its arrays on that device, which CuPy calls the current one.
 
@@ -162,7 +175,8 @@ def synchronize(x: Array) -> None:
 def memory(x: Array) -> int | None:
     """Bytes in use on the device that holds `x`, by whomever; None on NumPy.
 
-    What CuPy has taken it keeps, so at the end of a run this is the most that was needed, graphs and the driver's own included.
+    What CuPy has taken it keeps, so at the end of a run this is the most that was needed, graphs
+    and the driver's own included.
     """
     xp = array_module(x)
     if xp.__name__ != "cupy":
@@ -181,7 +195,10 @@ def unboxed(x: Any) -> Any:
 def _library(x):
     entry = _LIBRARIES.get(type(x)) or _entry(type(unboxed(x)))
     if entry is None:
-        raise TypeError(f"expected a NumPy or CuPy array, came {type(x).__name__}: convert it with numpy.asarray first")
+        raise TypeError(
+            f"expected a NumPy or CuPy array, came {type(x).__name__}: convert it with "
+            "numpy.asarray first"
+        )
     return entry
 
 
@@ -190,7 +207,10 @@ def _entry(kind):
         if base in _LIBRARIES:
             return _LIBRARIES[base]
     if kind.__module__.split(".")[0] == "cupy":
-        cupy, special = importlib.import_module("cupy"), importlib.import_module("cupyx.scipy.special")
+        cupy, special = (
+            importlib.import_module("cupy"),
+            importlib.import_module("cupyx.scipy.special"),
+        )
         register_library(kind, cupy, special, cupy.asarray, Tools(cupy))
         return _LIBRARIES[kind]
     return None
@@ -206,9 +226,11 @@ def _cupy_for(device):
     except Exception as problem:
         said = " ".join(str(problem).split())
         raise ValueError(
-            f"device {device!r} needs CuPy and an NVIDIA GPU, and CuPy says: {said}. "
-            f"Install it with `{install('gpu')}` (for CUDA 13: {install('gpu13')}), or use device 'cpu'"
+            f"device {device!r} needs CuPy and an NVIDIA GPU, and CuPy says: {said}. Install it "
+            f"with `{install('gpu')}` (for CUDA 13: {install('gpu13')}), or use device 'cpu'"
         ) from None
     if int(number or 0) >= count:
-        raise ValueError(f"device {device!r} is not there: this machine has {count} (cuda:0 to cuda:{count - 1})")
+        raise ValueError(
+            f"device {device!r} is not there: this machine has {count} (cuda:0 to cuda:{count - 1})"
+        )
     return cupy, int(number or 0)

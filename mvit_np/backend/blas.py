@@ -1,7 +1,8 @@
 """The threads of the matrix library (BLAS): held to one while threads of our own call it.
 
-Two sets of threads on the same cores are worse than either. And OpenBLAS's threads spin for some milliseconds after each
-product, waiting for the next: one product on several threads slows the tiles that follow it.
+Two sets of threads on the same cores are worse than either. And OpenBLAS's threads spin for some
+milliseconds after each product, waiting for the next: one product on several threads slows the
+tiles that follow it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ _held = {"count": 0, "before": ()}
 
 @contextmanager
 def one_blas_thread():
-    """Hold BLAS to one thread within the block; blocks may be nested and overlap in several threads.
+    """Hold BLAS to one thread within the block; blocks may be nested and overlap in several
+    threads.
 
-    The setting is the process's. The first block to begin notes what it was, the last to end puts it back.
+    The setting is the process's. The first block to begin notes what it was, the last to end puts
+    it back.
     """
     _hold()
     try:
@@ -37,7 +40,9 @@ def libraries():
 
 
 def begin_thread():
-    """An OpenBLAS built on OpenMP counts threads for each of its callers: what every new one calls first, to have one."""
+    """An OpenBLAS built on OpenMP counts threads for each of its callers: what every new one calls
+    first, to have one.
+    """
     for library in libraries():
         if getattr(library, "threading_layer", None) == "openmp":
             library.set_num_threads(1)
@@ -53,14 +58,18 @@ def _hold():
 
 def _release():
     with _lock:
-        _held["count"] = max(0, _held["count"] - 1)  # it is 0 in a child that was forked within the block
+        # it is 0 in a child that was forked within the block
+        _held["count"] = max(0, _held["count"] - 1)
         if _held["count"] == 0:
             _set(_held["before"])
 
 
 def _set(numbers):
-    """threadpoolctl obeys one thread for as long as that lives; here the lock says whose turn it is, so it is let go."""
-    let_go = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)  # new in threadpoolctl 3.8
+    """threadpoolctl obeys one thread for as long as that lives; here the lock says whose turn it
+    is, so it is let go.
+    """
+    # new in threadpoolctl 3.8
+    let_go = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
     let_go(force=True)
     for library, number in numbers:
         library.set_num_threads(number)

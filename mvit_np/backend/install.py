@@ -1,4 +1,6 @@
-"""How to get what an optional part of the package needs, as a command that works for the Python that runs."""
+"""How to get what an optional part of the package needs, as a command that works for the Python
+that runs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ def install(extra):
     except importlib.metadata.PackageNotFoundError:  # run in a clone, without being installed
         listed = []
     marker = f'extra == "{extra}"'
-    wanted = [line.partition(";")[0].strip() for line in listed if line.replace("'", '"').endswith(marker)]
+    wanted = [
+        line.partition(";")[0].strip() for line in listed if line.replace("'", '"').endswith(marker)
+    ]
     return pip_install(*(wanted or [f".[{extra}]"]))
 
 

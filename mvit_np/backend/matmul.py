@@ -1,4 +1,6 @@
-"""Matrix products for the ops: NumPy's own, or cuBLAS without a copy of anything transposed, in the precision chosen."""
+"""Matrix products for the ops: NumPy's own, or cuBLAS without a copy of anything transposed, in the
+precision chosen.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,13 @@ __all__ = ["matmul", "operand"]
 
 
 def matmul(a, b, out=None, add=False, exact=False):
-    """a b, or out += a b.   a: (..., I, J)   b: (..., J, K)   ->   (..., I, K), the leading axes broadcast
+    """a b, or out += a b.
 
-    a and b are arrays as `operand` gives them, or with `exact` as they are, for products that only pick numbers. On a device
-    views with their last two axes swapped cost no copy. There TypeError is raised for factors of two dtypes.
+    a: (..., I, J)   b: (..., J, K)   ->   (..., I, K), the leading axes broadcast
+
+    a and b are arrays as `operand` gives them, or with `exact` as they are, for products that only
+    pick numbers. On a device views with their last two axes swapped cost no copy. There TypeError
+    is raised for factors of two dtypes.
     """
     tools = device_tools(a)
     if tools is None:
@@ -24,7 +29,10 @@ def matmul(a, b, out=None, add=False, exact=False):
     if out is None:
         xp = array_module(a)
         dtype = "float32" if a.dtype == "uint16" else a.dtype
-        out = xp.empty((*xp.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), dtype=dtype)
+        out = xp.empty(
+            (*xp.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]),
+            dtype=dtype,
+        )
     for call in strided_batches(a, b, out):
         tools.gemm(*call, add=add, tf32=precision() == "tf32" and not exact)
     return out

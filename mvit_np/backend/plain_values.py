@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 
 def is_whole(value, least=-math.inf):
@@ -11,8 +12,10 @@ def is_whole(value, least=-math.inf):
 
 
 def is_number(value):
-    """Whether it is a finite number (True and False are none)."""
-    return is_whole(value) or isinstance(value, float) and math.isfinite(value)
+    """Whether it is a number that a float can hold, not NaN and not infinite (True and False are
+    none).
+    """
+    return (is_whole(value) or isinstance(value, float)) and abs(value) <= sys.float_info.max
 
 
 def tuples(value):

@@ -1,14 +1,16 @@
 """How exact matrix products are: what their factors are rounded to. Everything else stays as it is.
 
 float32   24 bits of mantissa
-tf32      11 bits: what a GPU's matrix units take of a float32 where they are allowed to, several times as fast
+tf32      11 bits: what a GPU's matrix units take of a float32 where they are allowed to, several
+          times as fast
 bf16      8 bits, half the memory: the range of float32
 
-Products add up in float32, and only linear layers and attention go through them: the parameters the optimiser keeps, norms,
-softmax and the loss stay float32. Only float32 arrays are rounded; float64 ones, as in gradient checks, never.
+Products add up in float32, and only linear layers and attention go through them: the parameters the
+optimiser keeps, norms, softmax and the loss stay float32. Only float32 arrays are rounded; float64
+ones, as in gradient checks, never.
 
-A device does this in its matrix units. On NumPy the factors are rounded and then multiplied in float32: slower, for looking at
-what it does to a model without having a device.
+A device does this in its matrix units. On NumPy the factors are rounded and then multiplied in
+float32: slower, for looking at what it does to a model without having a device.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ _chosen = contextvars.ContextVar("precision", default="float32")
 
 @contextmanager
 def use_precision(name: str) -> Iterator[None]:
-    """Let matrix products be of that precision within the block (in this thread, or asyncio task, alone).
+    """Let matrix products be of that precision within the block (in this thread, or asyncio task,
+    alone).
 
     Raises ValueError for a name that is not in PRECISIONS.
     """
@@ -61,7 +64,10 @@ def operand(x):
 
 
 def rounded(x, bits):
-    """float32 numbers rounded to so many bits of mantissa, ties to even.   x: any shape   ->   the same"""
+    """float32 numbers rounded to so many bits of mantissa, ties to even.
+
+    x: any shape   ->   the same
+    """
     drop = 24 - bits
     xp = array_module(x)
     x = xp.ascontiguousarray(x)

@@ -9,7 +9,8 @@ from .cuda.random import Masks, key_of
 def default_rng(seed, like):
     """A random generator where `like` lives, so that masks are drawn where they are used.
 
-    On NumPy its own; on a device with tools `cuda.random.Masks`, whose `random` is all that masks need.
+    On NumPy its own; on a device with tools `cuda.random.Masks`, whose `random` is all that masks
+    need.
     """
     if device_tools(like) is None:
         return array_module(like).random.default_rng(seed)

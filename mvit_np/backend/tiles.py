@@ -1,8 +1,10 @@
-"""What makes NumPy fast on several cores: work cut into tiles that stay in the cache, shared out among threads.
+"""What makes NumPy fast on several cores: work cut into tiles that stay in the cache, shared out
+among threads.
 
-NumPy computes one function of one whole array at a time. For a large model that wastes the machine twice: all element-wise
-work runs on one core, and each pass over an array larger than the cache fetches it from memory again. So an op here says
-what it does to *some rows*, and `run` does it to all of them:
+NumPy computes one function of one whole array at a time. For a large model that wastes the machine
+twice: all element-wise work runs on one core, and each pass over an array larger than the cache
+fetches it from memory again. So an op here says what it does to *some rows*, and `run` does it to
+all of them:
 
     y = xp.empty(...)
 
@@ -12,16 +14,19 @@ what it does to *some rows*, and `run` does it to all of them:
 
     tiles.run(tile, tiles.rows(x, width))
 
-NumPy lets go of Python's lock inside its loops and products, so plain threads do. Each takes the next tile as it finishes
-one. The matrix library (BLAS) has threads of its own; two sets of threads on the same cores get in each other's way, so
-while tiles run BLAS is held to one (`backend/blas.py`), and what it was set to before comes back afterwards.
+NumPy lets go of Python's lock inside its loops and products, so plain threads do. Each takes the
+next tile as it finishes one. The matrix library (BLAS) has threads of its own; two sets of threads
+on the same cores get in each other's way, so while tiles run BLAS is held to one
+(`backend/blas.py`), and what it was set to before comes back afterwards.
 
-How many threads: `use_threads(n)`, else the environment's MVIT_NP_THREADS, else the cores this process may use. With a BLAS
-that threadpoolctl does not know, and so cannot hold back, one thread runs the tiles and BLAS does as it likes.
+How many threads: `use_threads(n)`, else the environment's MVIT_NP_THREADS, else the cores this
+process may use. With a BLAS that threadpoolctl does not know, and so cannot hold back, one thread
+runs the tiles and BLAS does as it likes.
 
-Results do not depend on the threads, not in the last bit: where the tiles begin and end follows from the arrays alone, every
-tile writes rows of its own, and sums over rows (`total`) add the tiles' shares in the order of the tiles. (Where BLAS does as
-it likes, its own threads decide about the last bit.) A device array is one tile: a GPU shares out its own work.
+Results do not depend on the threads, not in the last bit: where the tiles begin and end follows
+from the arrays alone, every tile writes rows of its own, and sums over rows (`total`) add the
+tiles' shares in the order of the tiles. (Where BLAS does as it likes, its own threads decide about
+the last bit.) A device array is one tile: a GPU shares out its own work.
 """
 
 from __future__ import annotations
@@ -43,14 +48,21 @@ from . import blas
 from .arrays import array_module
 from .blas import one_blas_thread
 
-NUMBERS = 1 << 19  # in a tile's widest array: 2 MiB of float32; smaller ones leave the threads waiting for Python's lock
-SMALL = 1 << 21  # numbers touched, some 0.4 ms: below this a hand-over to another thread costs more than it saves
-SHARE = 4  # an axis is cut into a multiple of so many tiles: work for four threads, and yet rows enough in each for a product
-BUFFER = 1 << 16  # numbers that NumPy repeats at a time where it adds a row to all rows: a quarter faster than its own 8192
+# in a tile's widest array: 2 MiB of float32; smaller ones leave the threads waiting for Python's
+# lock
+NUMBERS = 1 << 19
+# numbers touched, some 0.4 ms: below this a hand-over to another thread costs more than it saves
+SMALL = 1 << 21
+# an axis is cut into a multiple of so many tiles: work for four threads, and yet rows enough in
+# each for a product
+SHARE = 4
+# numbers that NumPy repeats at a time where it adds a row to all rows: a quarter faster than its
+# own 8192
+BUFFER = 1 << 16
 PRODUCT = 8  # multiply-adds of a matrix product in the time of one number touched
 
 
-# -- how many threads -------------------------------------------------------------------------------------------------
+# -- how many threads ------------------------------------------------------------------------------
 
 _chosen = contextvars.ContextVar("threads", default=None)
 _inside = contextvars.ContextVar("inside a tile", default=False)
@@ -79,17 +91,22 @@ def threads():
 @functools.cache
 def _default_threads():
     if said := os.environ.get("MVIT_NP_THREADS"):
-        return _checked(int(said) if said.isdecimal() else said, "the environment's MVIT_NP_THREADS")
+        return _checked(
+            int(said) if said.isdecimal() else said, "the environment's MVIT_NP_THREADS"
+        )
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _checked(count, where):
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"threads are a whole number of at least 1; {where} says {count!r}: give 1, 2, ... or nothing")
+        raise ValueError(
+            f"threads are a whole number of at least 1; {where} says {count!r}: give 1, 2, ... or "
+            "nothing"
+        )
     return count
 
 
-# -- tiles ------------------------------------------------------------------------------------------------------------
+# -- tiles -----------------------------------------------------------------------------------------
 
 
 def rows(x, width=1, work=None):
@@ -101,12 +118,13 @@ def blocks(like, shape, width=1, work=None):
     """Tuples of slices that cover an index space of `shape`.
 
     width   numbers at each index of the widest array in use: a block holds at most NUMBERS of them
-    work    what an index costs, in numbers touched once (a product touches I x O of its weights, at PRODUCT times the speed);
-            by default the width
+    work    what an index costs, in numbers touched once (a product touches I x O of its weights, at
+            PRODUCT times the speed); by default the width
 
-    The first axes are cut first: (clips, heads, queries) are taken some clips, or some heads of one clip, or some queries of
-    one head at a time, and so that SHARE threads get equally many. How many threads there are changes nothing: it would change
-    sums and products in the last bit. A device array (`like` says) is one block, and so is what is less work than SMALL.
+    The first axes are cut first: (clips, heads, queries) are taken some clips, or some heads of one
+    clip, or some queries of one head at a time, and so that SHARE threads get equally many. How
+    many threads there are changes nothing: it would change sums and products in the last bit. A
+    device array (`like` says) is one block, and so is what is less work than SMALL.
     """
     if not isinstance(like, np.ndarray) or (work or width) * math.prod(shape) < SMALL:
         return [tuple(slice(0, n) for n in shape)]
@@ -114,7 +132,9 @@ def blocks(like, shape, width=1, work=None):
 
 
 def _cut(shape, width, share):
-    """Blocks of at most NUMBERS numbers, at least `share` of them (a multiple of it, where one axis is cut) if they fit."""
+    """Blocks of at most NUMBERS numbers, at least `share` of them (a multiple of it, where one axis
+    is cut) if they fit.
+    """
     inner = width * math.prod(shape[1:])
     if len(shape) == 1 or (inner <= NUMBERS and shape[0] >= share):
         parts = -(-shape[0] // max(1, NUMBERS // inner))
@@ -129,7 +149,8 @@ def _cut(shape, width, share):
 def smallest():
     """Cut all arrays into tiles of a few numbers within the block, in the whole process.
 
-    For checks: a small array goes through all that large ones go through, sums over several tiles above all.
+    For checks: a small array goes through all that large ones go through, sums over several tiles
+    above all.
     """
     global SMALL, NUMBERS
     before, (SMALL, NUMBERS) = (SMALL, NUMBERS), (1, 8)
@@ -139,14 +160,15 @@ def smallest():
         SMALL, NUMBERS = before
 
 
-# -- running them -----------------------------------------------------------------------------------------------------
+# -- running them ----------------------------------------------------------------------------------
 
 
 def run(fun, pieces):
     """fun(piece) for every piece, on all threads; a piece's work must write only what is its own.
 
-    The caller works too, and waits for the others. The first exception is raised here, after all have stopped. Within a
-    tile `run` uses no further threads. NumPy's error settings and `use_threads` hold inside.
+    The caller works too, and waits for the others. The first exception is raised here, after all
+    have stopped. Within a tile `run` uses no further threads. NumPy's error settings and
+    `use_threads` hold inside.
     """
     helpers = min(threads(), len(pieces)) - 1 if len(pieces) > 1 else 0
     if not helpers:
@@ -160,13 +182,16 @@ def run(fun, pieces):
             contextvars.copy_context().run(_work, fun, todo)
         finally:
             todo.clear()
-            problems = [future.exception() for future in sent if not future.cancel()]  # a cancelled one never began
+            # a cancelled one never began
+            problems = [future.exception() for future in sent if not future.cancel()]
     for problem in filter(None, problems):
         raise problem
 
 
 def _send(helpers, fun, todo):
-    """Call that many threads to help; while the process ends there are none to be had, and the caller works alone."""
+    """Call that many threads to help; while the process ends there are none to be had, and the
+    caller works alone.
+    """
     sent: list[Future[None]] = []
     with suppress(RuntimeError):
         while len(sent) < helpers:
@@ -175,7 +200,9 @@ def _send(helpers, fun, todo):
 
 
 def elementwise(fun, *arrays, outputs=1, passes=1):
-    """New arrays of the first one's shape: fun(*parts, *outs) fills the same flat part of each, in so many passes."""
+    """New arrays of the first one's shape: fun(*parts, *outs) fills the same flat part of each, in
+    so many passes.
+    """
     first, flat = arrays[0], [x.reshape(-1) for x in arrays]
     made = [array_module(first).empty(first.shape, dtype=first.dtype) for _ in range(outputs)]
     outs = [y.reshape(-1) for y in made]
@@ -184,12 +211,14 @@ def elementwise(fun, *arrays, outputs=1, passes=1):
 
 
 def total(fun, pieces, like, part=lambda piece: ...):
-    """Sums over all pieces, one of the shape of each array of `like`: fun(piece) returns its share of each.
+    """Sums over all pieces, one of the shape of each array of `like`: fun(piece) returns its share
+    of each.
 
-    part    part(piece) is where in the sums its shares belong; by default they are as large as the sums
+    part    part(piece) is where in the sums its shares belong; by default they are as large as the
+            sums
 
-    The shares are added in the order of the pieces, whichever thread made them: the sums have the same bits for any number
-    of threads.
+    The shares are added in the order of the pieces, whichever thread made them: the sums have the
+    same bits for any number of threads.
     """
     if len(pieces) == 1:
         return list(fun(pieces[0]))
@@ -219,7 +248,7 @@ def _work(fun, todo):
         fun(piece)
 
 
-# -- the threads ------------------------------------------------------------------------------------------------------
+# -- the threads -----------------------------------------------------------------------------------
 
 _lock = threading.Lock()
 _pools: dict[str, Any] = {}
@@ -229,7 +258,10 @@ def _pool(size):
     """Threads that stay, as many as were ever asked for at once; they end with the process."""
     with _lock:
         if _pools.get("size", 0) < size:
-            _pools.update(size=size, threads=ThreadPoolExecutor(size, "mvit_np", initializer=blas.begin_thread))
+            _pools.update(
+                size=size,
+                threads=ThreadPoolExecutor(size, "mvit_np", initializer=blas.begin_thread),
+            )
         return _pools["threads"]
 
 

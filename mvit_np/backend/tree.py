@@ -10,7 +10,9 @@ from .types import Tree
 
 
 def flatten(tree: Tree) -> tuple[list[Any], Callable[[Sequence[Any]], Tree]]:
-    """The leaves of a tree of dicts, lists and tuples, in order, and the function that rebuilds it from such a list."""
+    """The leaves of a tree of dicts, lists and tuples, in order, and the function that rebuilds it
+    from such a list.
+    """
     leaves: list[Any] = []
     skeleton = _strip(tree, leaves)
     return leaves, lambda values: _fill(skeleton, values)
@@ -22,15 +24,22 @@ def leaves(tree: Tree) -> list[Any]:
 
 
 def paths(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
-    """(path, leaf) pairs; a path reads like `blocks.3.attn.qkv.w`. An empty path is the tree that is a leaf itself."""
+    """(path, leaf) pairs; a path reads like `blocks.3.attn.qkv.w`. An empty path is the tree that
+    is a leaf itself.
+    """
     items = _items(tree)
     if items is None:
         return [(prefix, tree)]
-    return [pair for key, child in items for pair in paths(child, f"{prefix}.{key}" if prefix else str(key))]
+    return [
+        pair
+        for key, child in items
+        for pair in paths(child, f"{prefix}.{key}" if prefix else str(key))
+    ]
 
 
 def map(fun: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """`fun` of every leaf (and the leaves at the same place of `others`), as a tree of the same shape.
+    """`fun` of every leaf (and the leaves at the same place of `others`), as a tree of the same
+    shape.
 
     Raises ValueError where the trees differ in shape.
     """
@@ -62,7 +71,10 @@ def _same_keys(tree, other):
         return  # the usual case, and there are many
     here, there = _items(tree), _items(other)
     if (here is None) != (there is None):
-        raise ValueError(f"trees differ: one has a leaf where the other has {type(tree if there is None else other).__name__}")
+        raise ValueError(
+            "trees differ: one has a leaf where the other has "
+            f"{type(tree if there is None else other).__name__}"
+        )
     if here is not None and (differing := {key for key, _ in here} ^ {key for key, _ in there}):
         raise ValueError(f"trees differ: only one of them has {sorted(differing, key=str)}")
 

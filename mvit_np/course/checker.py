@@ -1,4 +1,6 @@
-"""Runs a student's function beside the package's own and says what is wrong: by its name, where the mistake is a known one."""
+"""Runs a student's function beside the package's own and says what is wrong: by its name, where the
+mistake is a known one.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class Exercise:
 
     solution   as a student would write it; its name, arguments and docstring are the exercise
     reference  the package's own answer to the same arguments
-    cases      from a random generator to argument tuples, arrays in float64; the first shows most mistakes
+    cases      from a random generator to argument tuples, arrays in float64; the first shows most
+               mistakes
     mistakes   (message, function that makes this mistake) pairs
     returns    names of the results where there are several
     tolerance  in float64, relative to the largest number of the reference or to 1
@@ -73,10 +76,14 @@ class _Attempt:
 
 
 def examine(name, exercise, answer):
-    """The Result of `answer` on every trial of an exercise. What `answer` raises is reported there, never passed on."""
+    """The Result of `answer` on every trial of an exercise. What `answer` raises is reported there,
+    never passed on.
+    """
     if not callable(answer):
         kind = type(answer).__name__
-        return Result(False, f"{name}: hand over the function itself, f and not f(...); came {kind}")
+        return Result(
+            False, f"{name}: hand over the function itself, f and not f(...); came {kind}"
+        )
     trials = _trials(exercise)
     if refused := _refused(exercise, answer, trials[0].args):
         return Result(False, f"{name}: {refused}")
@@ -85,8 +92,15 @@ def examine(name, exercise, answer):
         return Result(False, f"{name}: nothing yet, {unfinished}")
     for at, trial in enumerate(trials):
         if fault := _fault(exercise, answer, trials, attempts, at):
-            return Result(False, f"{name}: not yet\n{fault}\n  tried with {_shown(exercise, trial)}")
-    return Result(True, "\n  ".join([f"{name}: correct, tried with", *(_shown(exercise, trial) for trial in trials)]))
+            return Result(
+                False, f"{name}: not yet\n{fault}\n  tried with {_shown(exercise, trial)}"
+            )
+    return Result(
+        True,
+        "\n  ".join(
+            [f"{name}: correct, tried with", *(_shown(exercise, trial) for trial in trials)]
+        ),
+    )
 
 
 def _trials(exercise):
@@ -113,11 +127,15 @@ def _attempt(exercise, function, trial):
         except Exception as raised:
             problem = raised
     pairs = zip(inspect.signature(exercise.solution).parameters, trial.args, args)
-    written = tuple(name for name, before, x in pairs if isinstance(x, np.ndarray) and not np.array_equal(x, before))
+    written = tuple(
+        name
+        for name, before, x in pairs
+        if isinstance(x, np.ndarray) and not np.array_equal(x, before)
+    )
     return _Attempt(value, problem, written)
 
 
-# -- what is wrong, if anything ---------------------------------------------------------------------------------------
+# -- what is wrong, if anything --------------------------------------------------------------------
 
 
 def _refused(exercise, answer, args):
@@ -140,9 +158,15 @@ def _fault(exercise, answer, trials, attempts, at):
         known = _known_mistake(exercise, trials, attempts, at)
         return f"{known}  {_stop(answer, attempt.problem)}"
     if attempt.written:
-        return f"  the function writes into its input {', '.join(attempt.written)}: work on a copy (x = x.copy())"
+        return (
+            f"  the function writes into its input {', '.join(attempt.written)}: work on a copy (x "
+            "= x.copy())"
+        )
     if exercise.returns and not _is_tuple_of(attempt.value, len(exercise.returns)):
-        return f"  return {', '.join(exercise.returns)}, a tuple of {len(exercise.returns)}; {_kind(attempt.value)} came"
+        return (
+            f"  return {', '.join(exercise.returns)}, a tuple of {len(exercise.returns)}; "
+            f"{_kind(attempt.value)} came"
+        )
     return _wrong_value(exercise, trials, attempts, at)
 
 
@@ -163,9 +187,18 @@ def _unfinished(exercise, answer, attempt):
     if isinstance(problem, NotImplementedError):
         return "the function raises NotImplementedError: put your lines in its place"
     if problem:
-        open_names = [name for frame, _ in _frames(answer, problem) for name, x in frame.f_locals.items() if x is ...]
+        open_names = [
+            name
+            for frame, _ in _frames(answer, problem)
+            for name, x in frame.f_locals.items()
+            if x is ...
+        ]
         if open_names or "ellipsis" in str(problem):
-            where = f"`{open_names[0]}` is still `...`" if open_names else f"a `...` is still in `{_place(answer, problem)[1]}`"
+            where = (
+                f"`{open_names[0]}` is still `...`"
+                if open_names
+                else f"a `...` is still in `{_place(answer, problem)[1]}`"
+            )
             return f"{where}: write its line, then run both cells again"
         return None
     if value is None:
@@ -173,14 +206,20 @@ def _unfinished(exercise, answer, attempt):
     if value is ...:
         return "the function returns `...`: write the missing lines, then run both cells again"
     if isinstance(value, (tuple, list)) and any(x is ... or x is None for x in value):
-        names = exercise.returns if len(exercise.returns) == len(value) else ["a part of the result"] * len(value)
+        names = (
+            exercise.returns
+            if len(exercise.returns) == len(value)
+            else ["a part of the result"] * len(value)
+        )
         missing = dict.fromkeys(name for name, x in zip(names, value) if x is ... or x is None)
         return f"still missing: {', '.join(missing)}"
     return None
 
 
 def _known_mistake(exercise, trials, attempts, at, part=None):
-    """A line with the listed mistake that does the same on this trial, and on most of the others; "" where there is none."""
+    """A line with the listed mistake that does the same on this trial, and on most of the others;
+    "" where there is none.
+    """
     best, most = "", 0
     for message, wrong in exercise.mistakes:
         theirs = [_attempt(exercise, wrong, trial) for trial in trials]
@@ -197,14 +236,20 @@ def _same(a, b, part, tolerance):
 
 
 def _part(value, part):
-    return value if part is None else value[part] if isinstance(value, (tuple, list)) and part < len(value) else None
+    return (
+        value
+        if part is None
+        else value[part]
+        if isinstance(value, (tuple, list)) and part < len(value)
+        else None
+    )
 
 
 def _is_tuple_of(value, count):
     return isinstance(value, (tuple, list)) and len(value) == count
 
 
-# -- in words ---------------------------------------------------------------------------------------------------------
+# -- in words --------------------------------------------------------------------------------------
 
 
 def _stop(answer, problem):
@@ -216,7 +261,9 @@ def _stop(answer, problem):
 
 
 def _place(answer, problem):
-    """(line number, its text) of the last line of the student's own code that `problem` went through."""
+    """(line number, its text) of the last line of the student's own code that `problem` went
+    through.
+    """
     frames = _frames(answer, problem)
     if not frames:
         return 0, ""
@@ -225,7 +272,9 @@ def _place(answer, problem):
 
 
 def _frames(answer, problem):
-    """(frame, line number) pairs of the student's own file, the outermost first; of what it called where there is none."""
+    """(frame, line number) pairs of the student's own file, the outermost first; of what it called
+    where there is none.
+    """
     frames = list(traceback.walk_tb(problem.__traceback__))[1:]  # the first is this file's
     file = getattr(getattr(answer, "__code__", None), "co_filename", None)
     return [pair for pair in frames if pair[0].f_code.co_filename == file] or frames[-1:]
@@ -234,7 +283,11 @@ def _frames(answer, problem):
 def _kind(value):
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else f"{type(value).__name__}"
+    return (
+        f"an array of shape {value.shape}"
+        if isinstance(value, np.ndarray)
+        else f"{type(value).__name__}"
+    )
 
 
 def _shown(exercise, trial):

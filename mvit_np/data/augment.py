@@ -8,12 +8,15 @@ from .transforms import centre_crop, random_erasing, random_flip, random_resized
 
 
 def augmentation(recipe, size_hw, directed=False):
-    """A function (clip (T, H, W, C) uint8, rng) -> (T, *size_hw, C) float32, the same rng giving the same clip.
+    """A function (clip (T, H, W, C) uint8, rng) -> (T, *size_hw, C) float32, the same rng giving
+    the same clip.
 
-    recipe    what has the fields of `mvit_np.train.Recipe` on clips: crop_area, crop_aspect, flip, rand_*, normalise, erasing
+    recipe    what has the fields of `mvit_np.train.Recipe` on clips: crop_area, crop_aspect, flip,
+              rand_*, normalise, erasing
     directed  left and right matter to the classes: clips are not flipped, turned or sheared
 
-    Cut and mirrored first, so that everything after it sees the model's few pixels alone; erased last, on normal numbers.
+    Cut and mirrored first, so that everything after it sees the model's few pixels alone; erased
+    last, on normal numbers.
     """
 
     def augment(clip, rng):
@@ -21,7 +24,12 @@ def augmentation(recipe, size_hw, directed=False):
         if not directed:
             clip = random_flip(clip, rng, recipe.flip)
         if recipe.rand_layers:
-            strength = recipe.rand_layers, recipe.rand_magnitude, recipe.rand_deviation, recipe.rand_p
+            strength = (
+                recipe.rand_layers,
+                recipe.rand_magnitude,
+                recipe.rand_deviation,
+                recipe.rand_p,
+            )
             clip = rand_augment(clip, rng, *strength, geometric=not directed)
         return random_erasing(normalise(clip, recipe.normalise), rng, recipe.erasing)
 
@@ -35,7 +43,10 @@ def _cropped(clip, size_hw, recipe, rng):
 
 
 def whole(clip, size_hw):
-    """As much of the picture as has the shape of `size_hw`, from its centre, at that size.   uint8 -> uint8"""
+    """As much of the picture as has the shape of `size_hw`, from its centre, at that size.
+
+    uint8 -> uint8
+    """
     (h, w), (new_h, new_w) = clip.shape[1:3], size_hw
     scale = max(new_h / h, new_w / w)
     cover = max(round(h * scale), new_h), max(round(w * scale), new_w)

@@ -1,4 +1,6 @@
-"""From a film to the views a model is tested on: clips uniform in time, crops uniform in space (the paper's Test recipe)."""
+"""From a film to the views a model is tested on: clips uniform in time, crops uniform in space (the
+paper's Test recipe).
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,21 @@ NORMALISATIONS = {
 def clip_times(duration, frames, tau, clips, fps=FPS):
     """When to sample.   -> (clips, frames) seconds since the first frame
 
-    A clip of `frames` frames, each `tau` / `fps` s after the one before, spans their product. Clips start at equal
-    distances from the first place to the last that keeps them inside `duration` seconds; a single one is in the middle.
-    In a shorter film all start at 0 and reach over the end, where the last frame is held. Clips of one frame (of an image
-    model) are the middles of equal parts.
+    A clip of `frames` frames, each `tau` / `fps` s after the one before, spans their product. Clips
+    start at equal distances from the first place to the last that keeps them inside `duration`
+    seconds; a single one is in the middle. In a shorter film all start at 0 and reach over the end,
+    where the last frame is held. Clips of one frame (of an image model) are the middles of equal
+    parts.
 
     Raises ValueError for numbers that are not above 0.
     """
-    for name, value in {"duration": duration, "frames": frames, "tau": tau, "clips": clips, "fps": fps}.items():
+    for name, value in {
+        "duration": duration,
+        "frames": frames,
+        "tau": tau,
+        "clips": clips,
+        "fps": fps,
+    }.items():
         if not value > 0:
             raise ValueError(f"{name} is above 0; came {value}: give a positive number")
     if frames == 1:
@@ -47,14 +56,18 @@ def view_times(track, frames, tau, clips):
 def crop_corners(picture, crop, crops):
     """Where to cut.   picture, crop: (H, W)   ->   [(top, left)] pixels
 
-    One crop is in the centre. More lie at equal distances along the axis on which the picture is larger than the crop by
-    more (3: left, centre and right, or in a portrait top, centre and bottom), central on the other.
+    One crop is in the centre. More lie at equal distances along the axis on which the picture is
+    larger than the crop by more (3: left, centre and right, or in a portrait top, centre and
+    bottom), central on the other.
 
     Raises ValueError where the crop is larger than the picture or `crops` is below 1.
     """
     room = [have - need for have, need in zip(picture, crop)]
     if min(room) < 0:
-        raise ValueError(f"a crop fits into its picture; came {tuple(crop)} for {tuple(picture)} pixels: enlarge the picture")
+        raise ValueError(
+            f"a crop fits into its picture; came {tuple(crop)} for {tuple(picture)} pixels: enlarge "
+            "the picture"
+        )
     if crops < 1:
         raise ValueError(f"a view has at least one crop; came {crops}: give 1 or 3")
     along = int(room[1] >= room[0])
@@ -64,7 +77,9 @@ def crop_corners(picture, crop, crops):
 
 
 def cover_of(size_hw):
-    """The (H, W) that a picture has to cover so that crops of `size_hw` come out: 256 pixels for 224."""
+    """The (H, W) that a picture has to cover so that crops of `size_hw` come out: 256 pixels for
+    224.
+    """
     return tuple(round(side * SHORT_SIDE) for side in size_hw)
 
 
@@ -77,7 +92,9 @@ def covering_size(h, w, cover=None):
 
 
 def shown(frames, moments):
-    """Of (time, frame) pairs, the frame shown at each of the ascending moments: the last one before it, or else the first."""
+    """Of (time, frame) pairs, the frame shown at each of the ascending moments: the last one before
+    it, or else the first.
+    """
     waiting, held = list(moments), None
     for time, frame in frames:
         while waiting and waiting[0] + SLACK < time:
@@ -99,9 +116,9 @@ def cut(frames, corner, crop):
 def normalise(frames, how="video", dtype="float32"):
     """Pixels 0..255 to the range a model was trained on.   (..., C) uint8 -> the same shape, floats
 
-    how: "video" (minus 0.45, by 0.225), "imagenet" (a mean and a deviation a channel), "clip" (its own), or (mean, deviation)
-    of pixels in 0..1, each a number or one a channel. One-channel pictures take the mean of several. Raises ValueError for
-    another.
+    how: "video" (minus 0.45, by 0.225), "imagenet" (a mean and a deviation a channel), "clip" (its
+    own), or (mean, deviation) of pixels in 0..1, each a number or one a channel. One-channel
+    pictures take the mean of several. Raises ValueError for another.
     """
     x = np.asarray(frames, dtype=np.float32) / 255
     if how == "clip":
@@ -118,7 +135,10 @@ def _levels(how):
     if isinstance(how, (tuple, list)) and len(how) == 2:
         return how
     known = ", ".join(NORMALISATIONS)
-    raise ValueError(f"normalisation is one of {known}; came {how!r}: pick one of them, or give (mean, deviation)")
+    raise ValueError(
+        f"normalisation is one of {known}; came {how!r}: pick one of them, or give (mean, "
+        "deviation)"
+    )
 
 
 def _level(value, channels):
@@ -128,7 +148,8 @@ def _level(value, channels):
         return level.mean()
     if level.ndim and level.shape != (channels,):
         raise ValueError(
-            f"a normalisation has a number a channel; came {level.shape} for {channels} channels: give one a channel"
+            f"a normalisation has a number a channel; came {level.shape} for {channels} channels: "
+            "give one a channel"
         )
     return level
 

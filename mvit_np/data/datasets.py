@@ -9,7 +9,9 @@ import numpy as np
 
 
 class BrokenExample(ValueError):
-    """An example that cannot be read; training goes on with the next one. Its name, and the reason as a sentence."""
+    """An example that cannot be read; training goes on with the next one. Its name, and the reason
+    as a sentence.
+    """
 
     def __init__(self, name, reason):
         super().__init__(f"{name} cannot be read: {reason}")
@@ -28,15 +30,19 @@ class Dataset(Protocol):
         """N, the number of examples."""
 
     def clip(self, index, rng):
-        """A clip to train on, at a random time.   -> (T, H, W, C) uint8; H and W may differ between examples
+        """A clip to train on, at a random time.
 
-        Raises BrokenExample where the example cannot be read. What is returned may be a view: do not write into it.
+        -> (T, H, W, C) uint8; H and W may differ between examples
+
+        Raises BrokenExample where the example cannot be read. What is returned may be a view: do
+        not write into it.
         """
 
     def views(self, index, clips):
         """Clips to test on, uniform in time.   -> (V, T, H, W, C) uint8
 
-        V is `clips`, or 1 where all of them would be the same. Raises BrokenExample where the example cannot be read.
+        V is `clips`, or 1 where all of them would be the same. Raises BrokenExample where the
+        example cannot be read.
         """
 
     def name_of(self, index):
@@ -47,8 +53,8 @@ class Dataset(Protocol):
 class ArrayClips:
     """Clips in memory, a `Dataset`; pictures are clips of one frame.
 
-    Raises TypeError for clips that are not uint8 and for labels that are not whole numbers, ValueError where sizes do not
-    fit or a label is of no class.
+    Raises TypeError for clips that are not uint8 and for labels that are not whole numbers,
+    ValueError where sizes do not fit or a label is of no class.
     """
 
     clips: np.ndarray  # (N, T, H, W, C) uint8
@@ -61,16 +67,28 @@ class ArrayClips:
     def __post_init__(self):
         clips, labels = np.asarray(self.clips), np.asarray(self.labels)
         if clips.dtype != np.uint8:
-            raise TypeError(f"clips in memory are uint8, 0 to 255; came {clips.dtype}: scale and convert them")
+            raise TypeError(
+                f"clips in memory are uint8, 0 to 255; came {clips.dtype}: scale and convert them"
+            )
         if clips.ndim != 5 or not len(clips):
-            raise ValueError(f"clips are (N, T, H, W, C) with N above 0; came {clips.shape}: give a picture the axis T = 1")
+            raise ValueError(
+                f"clips are (N, T, H, W, C) with N above 0; came {clips.shape}: give a picture the "
+                "axis T = 1"
+            )
         if labels.dtype.kind not in "iu":
-            raise TypeError(f"labels are whole numbers; came {labels.dtype}: give each clip the index of its class")
+            raise TypeError(
+                f"labels are whole numbers; came {labels.dtype}: give each clip the index of its "
+                "class"
+            )
         if labels.shape != (len(clips),):
-            raise ValueError(f"there is a label for each of the {len(clips)} clips; came {labels.shape}: pass (N,) of them")
+            raise ValueError(
+                f"there is a label for each of the {len(clips)} clips; came {labels.shape}: pass "
+                "(N,) of them"
+            )
         if labels.min() < 0 or labels.max() >= len(self.classes):
             raise ValueError(
-                f"labels are indices of the {len(self.classes)} classes; came {labels.min()} to {labels.max()}: name them all"
+                f"labels are indices of the {len(self.classes)} classes; came {labels.min()} to "
+                f"{labels.max()}: name them all"
             )
         object.__setattr__(self, "clips", clips)
         object.__setattr__(self, "labels", labels.astype(np.int64))

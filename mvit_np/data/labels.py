@@ -7,14 +7,17 @@ import unicodedata
 from importlib.resources import files
 from pathlib import Path
 
-OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}  # one class a line, in the order of the models' outputs
-BREAKS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and of what ends lines and paragraphs
+# one class a line, in the order of the models' outputs
+OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}
+# Unicode's categories of control characters and of what ends lines and paragraphs
+BREAKS = ("Cc", "Zl", "Zp")
 
 
 def labels_for(num_classes, path=None):
     """The class names of a model, in the order of its outputs.   -> tuple of num_classes strings
 
-    path  a text file with a class a line, or JSON: a list, {name: index} or {index: name}. Without one, 400 classes are
+    path  a text file with a class a line, or JSON: a list, {name: index} or {index: name}. Without
+    one, 400 classes are
           Kinetics', 1000 are ImageNet's, and others are called "class 0", "class 1", ...
 
     Raises FileNotFoundError, or ValueError for a file that does not name each class once.
@@ -22,7 +25,12 @@ def labels_for(num_classes, path=None):
     if path is not None:
         return _checked(_read(Path(path)), num_classes, path)
     if num_classes in OF_SIZE:
-        return tuple(files(__package__).joinpath(OF_SIZE[num_classes]).read_text(encoding="utf-8").splitlines())
+        return tuple(
+            files(__package__)
+            .joinpath(OF_SIZE[num_classes])
+            .read_text(encoding="utf-8")
+            .splitlines()
+        )
     return tuple(f"class {index}" for index in range(num_classes))
 
 
@@ -35,7 +43,9 @@ def check_name(name, what):
 def _read(path):
     """The names in a file, in order."""
     if not path.is_file():
-        raise FileNotFoundError(f"labels come from a file, and there is none at {path}: check the path")
+        raise FileNotFoundError(
+            f"labels come from a file, and there is none at {path}: check the path"
+        )
     try:
         if path.suffix == ".json":
             return _in_order(json.loads(path.read_text(encoding="utf-8-sig")))
@@ -43,7 +53,8 @@ def _read(path):
         return path.read_text(encoding="utf-8-sig", errors="surrogateescape").strip().splitlines()
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
         raise ValueError(
-            f"labels are a class a line, a JSON list or JSON {{name: index}}; {path} is not ({problem}): correct it"
+            f"labels are a class a line, a JSON list or JSON {{name: index}}; {path} is not "
+            f"({problem}): correct it"
         ) from None
 
 
@@ -53,8 +64,10 @@ def _in_order(content):
         return [str(value) if isinstance(value, int) else _name(value) for value in content]
     if not isinstance(content, dict):
         raise ValueError("it is neither a list nor names with their indices")
-    if all(key.isdecimal() for key in content):  # {"0": name} or, as ImageNet's usually comes, {"0": [wordnet id, name]}
-        by_index = {int(key): _name(value) for key, value in content.items()}  # where two cranes have an index each
+    # {"0": name} or, as ImageNet's usually comes, {"0": [wordnet id, name]}
+    if all(key.isdecimal() for key in content):
+        # where two cranes have an index each
+        by_index = {int(key): _name(value) for key, value in content.items()}
     else:
         by_index = {index: name for name, index in content.items()}
     if len(by_index) < len(content):
@@ -76,7 +89,10 @@ def _checked(names, num_classes, path):
     # Kinetics' own file has quotation marks inside its names.
     names = tuple(name.strip().strip('"') for name in names)
     if len(names) != num_classes:
-        raise ValueError(f"labels name each of the model's {num_classes} classes; {path} names {len(names)}: pass its own list")
+        raise ValueError(
+            f"labels name each of the model's {num_classes} classes; {path} names {len(names)}: "
+            "pass its own list"
+        )
     for entry, name in enumerate(names, 1):
         check_name(name, f"entry {entry} of {path}")
         if not name:

@@ -1,9 +1,11 @@
 """Batches of a data set, made ahead of training by threads.
 
-What a batch holds follows from the seed and the step alone (see `draws`), so that neither the number of threads nor of ranks
-changes a bit of it, and a run goes on at step k as if it had never stopped.
+What a batch holds follows from the seed and the step alone (see `draws`), so that neither the
+number of threads nor of ranks changes a bit of it, and a run goes on at step k as if it had never
+stopped.
 
-    slots of a step, for batch 8 and repeats 2:   a b c d a b c d      neighbours are different examples: they get mixed
+    slots of a step, for batch 8 and repeats 2:   a b c d a b c d
+    neighbours are different examples: they get mixed
     ranks, where there are two:                   0 0 0 0 1 1 1 1
 
 Threads do, as decoding and most of NumPy let go of Python's lock.
@@ -32,13 +34,16 @@ TRIES = 1000  # broken examples in a row until the fault is not theirs
 
 @dataclass(frozen=True, eq=False)
 class Loader:
-    """Endless epochs of a data set in batches. In an epoch each example is chosen once, in a new order, but for those left
-    over when no whole batch can be filled.
+    """Endless epochs of a data set in batches. In an epoch each example is chosen once, in a new
+    order, but for those left over when no whole batch can be filled.
 
     augment    (clip (T, H, W, C) uint8, rng) -> (T, H', W', C) float32, of one size for all
-    mix        (clips, targets, rng_of_pair) -> (clips, targets): what pairs of neighbours do to each other, as `mixing.mix`;
+    mix
+    (clips, targets, rng_of_pair) -> (clips, targets): what pairs of neighbours do to each other, as
+    `mixing.mix`;
                rng_of_pair(j) is the generator of the pair (2 j, 2 j + 1); None: nothing
-    on_broken  called with the name of an example that cannot be read and with the reason, once, in the thread that takes the
+    on_broken  called with the name of an example that cannot be read and with the reason, once, in
+    the thread that takes the
                batches; None: a warning
 
     Raises ValueError for sizes that do not divide or are out of range.
@@ -50,7 +55,8 @@ class Loader:
     augment: Callable
     seed: int = 0
     workers: int = 2  # threads that decode and augment; 0: whoever takes the batches does it all
-    repeats: int = 1  # clips of each chosen example in a batch, each at its own time, cropped in its own way
+    # clips of each chosen example in a batch, each at its own time, cropped in its own way
+    repeats: int = 1
     shard: tuple[int, int] = (0, 1)  # (rank, ranks): this one's part of each batch
     ahead: int = 2  # batches under way or waiting, at most, while one is in use
     mix: Callable | None = None
@@ -66,17 +72,23 @@ class Loader:
         return len(self.dataset) // self._chosen
 
     def batches(self, first_step, last_step):
-        """Those of the steps first_step, ..., last_step - 1.   -> clips (B, T, H, W, C), targets (B, K), both float32
+        """Those of the steps first_step, ..., last_step - 1.
 
-        B is this rank's part of the batch; a target is 1 at the class, or what `mix` makes of it. In the place of a broken
-        example comes the next that is not. Threads end when the generator is closed, also by an error.
+        -> clips (B, T, H, W, C), targets (B, K), both float32
 
-        Raises ValueError where no example can be read and where clips differ in size, else whatever `augment` raises.
+        B is this rank's part of the batch; a target is 1 at the class, or what `mix` makes of it.
+        In the place of a broken example comes the next that is not. Threads end when the generator
+        is closed, also by an error.
+
+        Raises ValueError where no example can be read and where clips differ in size, else whatever
+        `augment` raises.
         """
         steps = range(first_step, last_step)
         if not self.workers:
             for step in steps:
-                yield self._hand_over(*self._made(step, (self._example(step, slot) for slot in self._slots)))
+                yield self._hand_over(
+                    *self._made(step, (self._example(step, slot) for slot in self._slots))
+                )
             return
         with _threads(self.workers) as (decoding, joining):
 
@@ -88,8 +100,12 @@ class Loader:
                 yield self._hand_over(*made)
 
     def names_at(self, step):
-        """The names of this rank's examples in a step, as far as it is known by then which are broken."""
-        return tuple(self.dataset.name_of(self._sound(self._index(step, slot))) for slot in self._slots)
+        """The names of this rank's examples in a step, as far as it is known by then which are
+        broken.
+        """
+        return tuple(
+            self.dataset.name_of(self._sound(self._index(step, slot))) for slot in self._slots
+        )
 
     @property
     def _chosen(self):
@@ -105,7 +121,9 @@ class Loader:
     def _index(self, step, slot):
         """The example chosen for a place in the batch."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        return int(_order(self.seed, epoch, len(self.dataset))[place * self._chosen + slot % self._chosen])
+        return int(
+            _order(self.seed, epoch, len(self.dataset))[place * self._chosen + slot % self._chosen]
+        )
 
     def _example(self, step, slot):
         """-> augmented clip, its class, [BrokenExample] of those in whose place it came"""
@@ -121,8 +139,8 @@ class Loader:
             with one_blas_thread():  # several would round in another way, now and then
                 return self.augment(clip, rng), int(self.dataset.labels[index]), broken
         raise ValueError(
-            f"training needs examples that can be read; of {count}, {len(broken)} in a row cannot, the first as "
-            f"{broken[0].reason}: check where they come from"
+            f"training needs examples that can be read; of {count}, {len(broken)} in a row cannot, "
+            f"the first as {broken[0].reason}: check where they come from"
         )
 
     def _made(self, step, examples):
@@ -130,7 +148,9 @@ class Loader:
         clips, broken = None, []
         targets = np.zeros((len(self._slots), len(self.dataset.classes)), np.float32)
         for place, (clip, label, skipped) in enumerate(examples):
-            clips = np.empty((len(targets), *np.shape(clip)), np.float32) if clips is None else clips
+            clips = (
+                np.empty((len(targets), *np.shape(clip)), np.float32) if clips is None else clips
+            )
             _check_clip(clip, clips)
             clips[place], targets[place, label] = clip, 1
             broken += skipped
@@ -159,7 +179,9 @@ class Loader:
 
 
 def run_ahead(submit, items, ahead):
-    """The results of `submit(item)`, a future, in order; `ahead` further ones are under way or waiting while one is in use."""
+    """The results of `submit(item)`, a future, in order; `ahead` further ones are under way or
+    waiting while one is in use.
+    """
     waiting = deque()
     for item in items:
         waiting.append(submit(item))
@@ -176,8 +198,13 @@ def _results(futures):
 
 @contextmanager
 def _threads(workers):
-    """-> (threads that make clips, a thread that makes batches of them), ended after the block, whatever was left to do"""
-    pools = [ThreadPoolExecutor(count, f"mvit-np {what}", begin_thread) for what, count in (("clips", workers), ("batch", 1))]
+    """-> (threads that make clips, a thread that makes batches of them), ended after the block,
+    whatever was left to do
+    """
+    pools = [
+        ThreadPoolExecutor(count, f"mvit-np {what}", begin_thread)
+        for what, count in (("clips", workers), ("batch", 1))
+    ]
     try:
         yield pools
     finally:
@@ -198,10 +225,13 @@ def _warn(name, reason):
 def _check_clip(clip, clips):
     if np.shape(clip) != clips.shape[1:]:
         raise ValueError(
-            f"the clips of a batch have one size; came {np.shape(clip)} after {clips.shape[1:]}: let augment crop to one"
+            f"the clips of a batch have one size; came {np.shape(clip)} after {clips.shape[1:]}: "
+            "let augment crop to one"
         )
     if clip.dtype != np.float32:
-        raise TypeError(f"augment gives float32; came {clip.dtype}: end it with a normalisation to float32")
+        raise TypeError(
+            f"augment gives float32; came {clip.dtype}: end it with a normalisation to float32"
+        )
 
 
 def _check(loader):
@@ -211,17 +241,26 @@ def _check(loader):
     for name, limit in least.items():
         value = getattr(loader, name)
         if not is_whole(value, limit):
-            raise ValueError(f"{name} is a whole number of at least {limit}; came {value!r}: give another")
+            raise ValueError(
+                f"{name} is a whole number of at least {limit}; came {value!r}: give another"
+            )
     if not 0 <= rank < ranks:
-        raise ValueError(f"shard is (rank, ranks) with rank from 0 to ranks - 1; came {loader.shard}: number ranks from 0")
+        raise ValueError(
+            f"shard is (rank, ranks) with rank from 0 to ranks - 1; came {loader.shard}: number "
+            "ranks from 0"
+        )
     if loader.batch % ranks or loader.batch % loader.repeats:
         raise ValueError(
-            f"a batch is shared out evenly; came {loader.batch} clips for {ranks} ranks and {loader.repeats} repeats: "
-            "take a batch that both divide"
+            f"a batch is shared out evenly; came {loader.batch} clips for {ranks} ranks and "
+            f"{loader.repeats} repeats: take a batch that both divide"
         )
     if loader.mix and loader.batch // ranks % 2:
-        raise ValueError(f"neighbours are mixed in pairs; a rank has {loader.batch // ranks} clips: take an even number")
+        raise ValueError(
+            f"neighbours are mixed in pairs; a rank has {loader.batch // ranks} clips: take an even "
+            "number"
+        )
     if loader._chosen > len(loader.dataset):
         raise ValueError(
-            f"a batch has {loader._chosen} different examples, the data set {len(loader.dataset)}: take a smaller batch"
+            f"a batch has {loader._chosen} different examples, the data set {len(loader.dataset)}: "
+            "take a smaller batch"
         )

@@ -1,4 +1,6 @@
-"""Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019): two clips in one, and their labels in the same proportion."""
+"""Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019): two clips in one, and their labels in the
+same proportion.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +10,51 @@ from .transforms import happens
 
 
 def soft(labels, classes, smoothing=0.0):
-    """Labels as shares of the classes.   (B,) integers in [0, K) -> (B, K) float32, rows that sum to 1
+    """Labels as shares of the classes.
 
-    With smoothing e, 1 - e + e / K at the label and e / K elsewhere. Raises ValueError for other labels or shares.
+    (B,) integers in [0, K) -> (B, K) float32, rows that sum to 1
+
+    With smoothing e, 1 - e + e / K at the label and e / K elsewhere. Raises ValueError for other
+    labels or shares.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels are one integer a clip; came {labels.dtype} {labels.shape}: give shape (B,)")
+        raise ValueError(
+            f"labels are one integer a clip; came {labels.dtype} {labels.shape}: give shape (B,)"
+        )
     if labels.size and not 0 <= labels.min() <= labels.max() < classes:
         came = f"{labels.min()} to {labels.max()}"
-        raise ValueError(f"labels lie in [0, {classes}), the classes; came {came}: renumber them or give more classes")
+        raise ValueError(
+            f"labels lie in [0, {classes}), the classes; came {came}: renumber them or give more "
+            "classes"
+        )
     if not 0 <= smoothing < 1:
-        raise ValueError(f"label smoothing is a share in [0, 1); came {smoothing}: the paper's is 0.1")
+        raise ValueError(
+            f"label smoothing is a share in [0, 1); came {smoothing}: the paper's is 0.1"
+        )
     shares = np.full((len(labels), classes), smoothing / classes, np.float32)
     shares[np.arange(len(labels)), labels] += 1 - smoothing
     return shares
 
 
 def mix(clips, targets, rng_of_pair, mixup=0.8, cutmix=1.0, switch=0.5, p=1.0):
-    """Each clip with its neighbour's content in it, and its target with the neighbour's.   -> (clips, targets), new arrays
+    """Each clip with its neighbour's content in it, and its target with the neighbour's.
+
+    -> (clips, targets), new arrays
 
     clips, targets  (B, T, H, W, C) floats and (B, K), the shares of the classes; B even
-    rng_of_pair     called with j = 0 .. B / 2 - 1, gives the generator for the pair of clips 2 j and 2 j + 1
+    rng_of_pair     called with j = 0 .. B / 2 - 1, gives the generator for the pair of clips 2 j
+                    and 2 j + 1
     mixup, cutmix   the a of the Beta(a, a) that the first clip's share is drawn from; 0 for never
     switch          how likely CutMix is, where both may be
     p               how likely a pair is mixed at all
 
-    Mixup is the weighted mean. CutMix exchanges a rectangle, the same in all frames; the share is then what its area leaves.
-    Partners are neighbours, so that a process that holds an even number of clips needs no other's.
+    Mixup is the weighted mean. CutMix exchanges a rectangle, the same in all frames; the share is
+    then what its area leaves. Partners are neighbours, so that a process that holds an even number
+    of clips needs no other's.
 
-    Raises ValueError for shapes or numbers that are not such, TypeError for clips or targets that are not floats.
+    Raises ValueError for shapes or numbers that are not such, TypeError for clips or targets that
+    are not floats.
     """
     _check_batch(clips, targets)
     _check_numbers(mixup, cutmix, switch)
@@ -65,7 +82,10 @@ def _mix_pair(two, rng, mixup, cutmix, switch):
 
 
 def _rectangle(h, w, share, rng):
-    """Of the picture's shape, with its centre anywhere; what is over the edge is cut off.   -> (rows, columns) slices"""
+    """Of the picture's shape, with its centre anywhere; what is over the edge is cut off.
+
+    -> (rows, columns) slices
+    """
     slices = []
     for length in (h, w):
         side = int(length * (1 - share) ** 0.5)
@@ -78,17 +98,29 @@ def _check_batch(clips, targets):
     for name, array in {"clips": clips, "targets": targets}.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
             came = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise TypeError(f"mix takes arrays of floats; {name} came as {came}: normalise clips, turn labels soft")
+            raise TypeError(
+                f"mix takes arrays of floats; {name} came as {came}: normalise clips, turn labels "
+                "soft"
+            )
     if clips.ndim != 5 or targets.ndim != 2 or len(clips) != len(targets):
         came = f"{clips.shape} and {targets.shape}"
-        raise ValueError(f"mix takes clips (B, T, H, W, C) and targets (B, K); came {came}: use soft for labels (B,)")
+        raise ValueError(
+            f"mix takes clips (B, T, H, W, C) and targets (B, K); came {came}: use soft for labels "
+            "(B,)"
+        )
     if len(clips) % 2:
-        raise ValueError(f"mix pairs neighbours, so a batch is even; came {len(clips)} clips: give one more, or one fewer")
+        raise ValueError(
+            f"mix pairs neighbours, so a batch is even; came {len(clips)} clips: give one more, or "
+            "one fewer"
+        )
 
 
 def _check_numbers(mixup, cutmix, switch):
     for name, a in {"mixup": mixup, "cutmix": cutmix}.items():
         if not 0 <= a < np.inf:
-            raise ValueError(f"{name} is the a of Beta(a, a), 0 or more; came {a}: the paper's are 0.8 and 1, 0 is never")
+            raise ValueError(
+                f"{name} is the a of Beta(a, a), 0 or more; came {a}: the paper's are 0.8 and 1, 0 "
+                "is never"
+            )
     if not 0 <= switch <= 1:
         raise ValueError(f"switch is a probability in [0, 1]; came {switch}: the paper's is 0.5")

@@ -1,4 +1,6 @@
-"""When the frames of a film are shown. A film is read through for it once, and not again while it stays as it is."""
+"""When the frames of a film are shown. A film is read through for it once, and not again while it
+stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import numpy as np
 
 from .video_file import RATE, has_settings, opened, packets, rate_of, require_frames
 
-KEPT = 2**23  # numbers of 8 bytes in all tracks that are kept: about 70 hours of film at 30 frames a second, 64 MiB
+# numbers of 8 bytes in all tracks that are kept: about 70 hours of film at 30 frames a second, 64
+# MiB
+KEPT = 2**23
 OVERHEAD = 100  # numbers that a track takes besides its own, about
 
 
@@ -24,7 +28,8 @@ class Track:
     start: float  # seconds on the file's own clock at the first frame
     rate: float  # frames a second by the file's tags
     numbered: bool  # the time stamps are useless: frame k is shown at k / rate
-    keys: np.ndarray  # (K, 2): where decoding can begin, seconds since the first frame and the time stamp to seek
+    # (K, 2): where decoding can begin, seconds since the first frame and the time stamp to seek
+    keys: np.ndarray
 
     def __post_init__(self):
         for array in (self.times, self.keys):
@@ -32,7 +37,9 @@ class Track:
 
 
 class _Tracks:
-    """The tracks of the files asked for last, by what tells one state of a file from another; for several threads."""
+    """The tracks of the files asked for last, by what tells one state of a file from another; for
+    several threads.
+    """
 
     def __init__(self):
         self._lock, self._tracks, self._size = Lock(), OrderedDict(), 0
@@ -58,8 +65,8 @@ _TRACKS = _Tracks()
 def track_of(path):
     """The `Track` of a video file or a picture, by reading it through once without decoding.
 
-    Frames without usable time stamps are taken as equally long. Raises FileNotFoundError, or ValueError for what FFmpeg
-    cannot read.
+    Frames without usable time stamps are taken as equally long. Raises FileNotFoundError, or
+    ValueError for what FFmpeg cannot read.
     """
     state = _state(path)
     track = _TRACKS.get(state)
@@ -94,23 +101,34 @@ def _read(path):
     start = np.nanmin(pts) * base
     times = np.sort(pts[~np.isnan(pts)] * base - start)
     last = float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate
-    # Seeks go to decoding time: a seek to the time of showing may land behind a key frame that is shown late.
-    keys = np.column_stack([pts * base - start, np.where(np.isnan(dts), pts, dts)])[(key > 0) & ~np.isnan(pts)]
+    # Seeks go to decoding time: a seek to the time of showing may land behind a key frame that is shown
+    # late.
+    keys = np.column_stack([pts * base - start, np.where(np.isnan(dts), pts, dts)])[
+        (key > 0) & ~np.isnan(pts)
+    ]
     if settings[1:].any():  # a seek would lead past such a change
         keys = keys[:0]
     return Track(times, float(times[-1]) + last, float(start), rate, False, keys)
 
 
 def _stamps(found):
-    """Of the packets of frames that are shown.   -> (N, 4): time of showing and of decoding, both NaN where absent, whether
-    decoding can begin there, and whether the packet brings settings. No packet is kept: together they are the file."""
+    """Of the packets of frames that are shown.
+
+    -> (N, 4): time of showing and of decoding, both NaN where absent, whether
+
+    decoding can begin there, and whether the packet brings settings. No packet is kept: together
+    they are the file.
+    """
     frames = (p for p in found if p is not None and p.size and not p.is_discard)
     rows = ((p.pts, p.dts, p.is_keyframe, has_settings(p)) for p in frames)
     return np.fromiter(rows, dtype=np.dtype((float, 4)))
 
 
 def _useless(pts, dts):
-    """Whether most frames have no time to be shown at, or decoding times go backwards.   pts, dts: (N,), NaN where absent"""
+    """Whether most frames have no time to be shown at, or decoding times go backwards.
+
+    pts, dts: (N,), NaN where absent
+    """
     known = pts[~np.isnan(pts)]
     missing = not len(known) or (len(pts) > 1 and 2 * len(np.unique(known)) <= len(pts))
     return bool(missing or (np.diff(dts[~np.isnan(dts)]) < 0).any())

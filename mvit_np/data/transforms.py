@@ -1,4 +1,5 @@
-"""Cut, resize, mirror and erase a clip. One draw holds for all frames, but for the noise of erasing; a picture is one frame.
+"""Cut, resize, mirror and erase a clip. One draw holds for all frames, but for the noise of
+erasing; a picture is one frame.
 
 Pixels are uint8 up to `normalise`, and nothing is changed in place. The same generator gives the
 same result on every machine, for any number of threads: Pillow resizes by sums of whole numbers.
@@ -16,9 +17,12 @@ TRIES = 10  # rectangles drawn, until one fits into the picture
 
 
 def random_resized_crop(clip, size_hw, rng, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
-    """A random part of the picture at the size `size_hw`, Inception's crop.   (T, H, W, C) uint8 -> (T, *size_hw, C) uint8
+    """A random part of the picture at the size `size_hw`, Inception's crop.
 
-    area, aspect  the range of the part's share of the picture, and of its width : height (its logarithm is uniform)
+    (T, H, W, C) uint8 -> (T, *size_hw, C) uint8
+
+    area, aspect  the range of the part's share of the picture, and of its width : height (its
+    logarithm is uniform)
 
     Raises ValueError or TypeError for what is no such clip, size or range.
     """
@@ -78,23 +82,31 @@ def flip(clip):
 def random_flip(clip, rng, p=0.5):
     """Left and right exchanged, or not.   (T, H, W, C) -> the same shape
 
-    p: how likely. Not for data in which a direction makes the class. Raises ValueError for a p outside [0, 1].
+    p: how likely. Not for data in which a direction makes the class. Raises ValueError for a p
+    outside [0, 1].
     """
     return flip(clip) if happens(rng, p) else clip
 
 
 def random_erasing(clip, rng, p=0.25, area=(0.02, 1 / 3), aspect=(0.3, 1 / 0.3)):
-    """A rectangle of noise over all frames, or not.   (T, H, W, C) floats, normalised -> the same shape and dtype
+    """A rectangle of noise over all frames, or not.
+
+    (T, H, W, C) floats, normalised -> the same shape and dtype
 
     p             how likely
-    area, aspect  the range of the rectangle's share of the picture, and of its width : height (its logarithm is uniform)
+    area, aspect  the range of the rectangle's share of the picture, and of its width : height (its
+    logarithm is uniform)
 
-    The noise is normal, of mean 0 and deviation 1 as the normalised pixels are, and drawn anew in each frame, as SlowFast's
-    `RandomErasing` does in the authors' recipe; the rectangle stays. Where none of ten draws is smaller than the picture on
-    both sides, nothing is erased. Raises ValueError or TypeError for what is no such clip, share or range.
+    The noise is normal, of mean 0 and deviation 1 as the normalised pixels are, and drawn anew in
+    each frame, as SlowFast's `RandomErasing` does in the authors' recipe; the rectangle stays.
+    Where none of ten draws is smaller than the picture on both sides, nothing is erased. Raises
+    ValueError or TypeError for what is no such clip, share or range.
     """
     if not isinstance(clip, np.ndarray) or clip.ndim != 4 or clip.dtype.kind != "f":
-        raise TypeError(f"random_erasing takes floats (T, H, W, C); came {_described(clip)}: call it after normalise")
+        raise TypeError(
+            f"random_erasing takes floats (T, H, W, C); came {_described(clip)}: call it after "
+            "normalise"
+        )
     if not happens(rng, p):
         return clip
     h, w = clip.shape[1:3]
@@ -107,21 +119,30 @@ def random_erasing(clip, rng, p=0.25, area=(0.02, 1 / 3), aspect=(0.3, 1 / 0.3))
     return erased
 
 
-# -- rules ------------------------------------------------------------------------------------------------------------
+# -- rules -----------------------------------------------------------------------------------------
 
 
 def check_clip(clip):
-    """Raise TypeError or ValueError where `clip` is no (T, H, W, C) array of uint8 with at least one pixel."""
+    """Raise TypeError or ValueError where `clip` is no (T, H, W, C) array of uint8 with at least
+    one pixel.
+    """
     if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
-        raise TypeError(f"a clip is an array of uint8; came {_described(clip)}: transform it before normalise")
+        raise TypeError(
+            f"a clip is an array of uint8; came {_described(clip)}: transform it before normalise"
+        )
     if clip.ndim != 4 or not clip.size:
-        raise ValueError(f"a clip is (T, H, W, C), none of them 0; came {clip.shape}: give a picture as picture[None]")
+        raise ValueError(
+            f"a clip is (T, H, W, C), none of them 0; came {clip.shape}: give a picture as "
+            "picture[None]"
+        )
 
 
 def happens(rng, p):
     """Whether what is likely to the degree `p` happens. Raises ValueError for a p outside [0, 1]."""
     if not 0 <= p <= 1:
-        raise ValueError(f"p is a probability in [0, 1]; came {p}: give such as 0.25, or 0 for never")
+        raise ValueError(
+            f"p is a probability in [0, 1]; came {p}: give such as 0.25, or 0 for never"
+        )
     return rng.random() < p
 
 
@@ -132,8 +153,13 @@ def _described(value):
 def _size(size_hw):
     """-> (height, width) as whole numbers"""
     size = tuple(size_hw) if isinstance(size_hw, (tuple, list)) else ()
-    if len(size) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
-        raise ValueError(f"size_hw is (height, width) in pixels, at least 1; came {size_hw!r}: give such as (224, 224)")
+    if len(size) != 2 or not all(
+        isinstance(side, (int, np.integer)) and side >= 1 for side in size
+    ):
+        raise ValueError(
+            f"size_hw is (height, width) in pixels, at least 1; came {size_hw!r}: give such as "
+            "(224, 224)"
+        )
     return size
 
 
@@ -141,15 +167,19 @@ def _check_range(name, low_high, most):
     low, high = low_high
     if not 0 < low <= high <= most:
         bound = "" if most == math.inf else f", at most {most}"
-        raise ValueError(f"{name} is (least, largest), above 0{bound}; came {tuple(low_high)}: give such as (0.5, 1)")
+        raise ValueError(
+            f"{name} is (least, largest), above 0{bound}; came {tuple(low_high)}: give such as "
+            "(0.5, 1)"
+        )
 
 
-# -- rectangles -------------------------------------------------------------------------------------------------------
+# -- rectangles ------------------------------------------------------------------------------------
 
 
 def _box(picture, largest, rng, area, aspect):
-    """((top, left), (h, w)) of a random part of a picture, all (H, W), that is no larger than `largest`; None if all of
-    TRIES draws are."""
+    """((top, left), (h, w)) of a random part of a picture, all (H, W), that is no larger than
+    `largest`; None if all of TRIES draws are.
+    """
     _check_range("area", area, 1)
     _check_range("aspect", aspect, math.inf)
     logs = [math.log(bound) for bound in aspect]

@@ -1,7 +1,9 @@
-"""A video file -> an array of frames, through PyAV. Shrinking and greying are left to libswscale, fast at both.
+"""A video file -> an array of frames, through PyAV. Shrinking and greying are left to libswscale,
+fast at both.
 
-Files from phones, cameras and the web are often odd: turned by 90 degrees, with frames of unequal length, with tags that are
-wrong or absent, cut off, damaged in the middle. Whatever still decodes is used, at the time at which it was to be shown.
+Files from phones, cameras and the web are often odd: turned by 90 degrees, with frames of unequal
+length, with tags that are wrong or absent, cut off, damaged in the middle. Whatever still decodes
+is used, at the time at which it was to be shown.
 """
 
 from contextlib import suppress
@@ -17,7 +19,8 @@ from .video_file import RATE, check_size, has_settings, opened, packets, require
 JUMP = 1.0  # seconds of film to skip at least, for a seek to pay
 # Ways to lay a picture down: (swap the axes, then mirror top and bottom, mirror left and right)
 AS_IT_IS = (False, False, False)
-QUARTERS = AS_IT_IS, (True, True, False), (False, True, True), (True, False, True)  # counter-clockwise
+# counter-clockwise
+QUARTERS = AS_IT_IS, (True, True, False), (False, True, True), (True, False, True)
 ORIENTATION = 0x0112  # the tag of EXIF
 ORIENTATIONS = {  # by the number in a picture's EXIF data
     2: (False, False, True), 3: QUARTERS[2], 4: (False, True, False), 5: (True, False, False), 6: QUARTERS[3],
@@ -28,10 +31,11 @@ ORIENTATIONS = {  # by the number in a picture's EXIF data
 def decode(path, *, height=None, width=None, grey=False):
     """All frames of a video file, as stored.   -> (F, H, W, 1 if grey else 3) uint8, RGB
 
-    Of `height` and `width` in pixels, one alone keeps the aspect ratio of the stored pixels, the other rounded to an
-    even number; both are taken as they are; neither leaves the size alone.
+    Of `height` and `width` in pixels, one alone keeps the aspect ratio of the stored pixels, the
+    other rounded to an even number; both are taken as they are; neither leaves the size alone.
 
-    Raises FileNotFoundError, or ValueError for what FFmpeg cannot read and for frames of more than 4 GiB together.
+    Raises FileNotFoundError, or ValueError for what FFmpeg cannot read and for frames of more than
+    4 GiB together.
     """
     with opened(path) as (_, container, stream):
         h, w = output_size(stream.height, stream.width, height, width)
@@ -44,16 +48,21 @@ def decode(path, *, height=None, width=None, grey=False):
 
 
 def frames_at(path, seconds, *, cover=None, grey=False, track=None, threads=0):
-    """The frame shown at each moment, upright.   -> (len(seconds), h, w, 1 if grey else 3) uint8, RGB
+    """The frame shown at each moment, upright.
 
-    seconds  since the first frame, in any order; before the first and after the last frame, that one is held
-    cover    (H, W) in pixels: the smallest size with the picture's aspect ratio that covers it; None leaves the size alone
+    -> (len(seconds), h, w, 1 if grey else 3) uint8, RGB
+
+    seconds  since the first frame, in any order; before the first and after the last frame, that
+    one is held
+    cover    (H, W) in pixels: the smallest size with the picture's aspect ratio that covers it;
+             None leaves the size alone
     track    of the file, where it is at hand already
-    threads  of the decoder; 0: as many as it likes, which fill the holes of a damaged film in another way at every call
+    threads  of the decoder; 0: as many as it likes, which fill the holes of a damaged film in
+    another way at every call
 
-    Only frames up to the last wanted one are decoded, only wanted ones are converted, and long stretches between them are
-    skipped. What does not decode is left out: the frame before it is held. Raises as `track_of` does, and ValueError for
-    frames of more than 4 GiB together.
+    Only frames up to the last wanted one are decoded, only wanted ones are converted, and long
+    stretches between them are skipped. What does not decode is left out: the frame before it is
+    held. Raises as `track_of` does, and ValueError for frames of more than 4 GiB together.
     """
     track = track or track_of(path)
     last = np.searchsorted(track.times, np.asarray(seconds, dtype=float) + SLACK, side="right") - 1
@@ -69,7 +78,9 @@ def output_size(h, w, height=None, width=None):
     """The picture's (h, w) and what was asked for -> (height, width), all in pixels."""
     for name, asked in (("height", height), ("width", width)):
         if asked is not None and asked < 1:
-            raise ValueError(f"{name} must be at least 1 pixel, but is {asked}: pass a positive number or None")
+            raise ValueError(
+                f"{name} must be at least 1 pixel, but is {asked}: pass a positive number or None"
+            )
     if height is None and width is None:
         return h, w
     return height or _even(h * width / w), width or _even(w * height / h)
@@ -80,7 +91,7 @@ def _even(length):
     return max(2, 2 * round(length / 2))
 
 
-# -- wanted frames ----------------------------------------------------------------------------------------------------
+# -- wanted frames ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,9 @@ class _Wanted:
 
 
 def _pictures(wanted, seek):
-    """[array of the frame shown at each moment], or None where a seek failed or led behind the moment it was for."""
+    """[array of the frame shown at each moment], or None where a seek failed or led behind the
+    moment it was for.
+    """
     pictures, form = [], None
     with opened(wanted.path) as (av, container, stream):
         stream.codec_context.thread_count = wanted.threads
@@ -113,7 +126,9 @@ def _pictures(wanted, seek):
 
 
 def _take_settings(av, container, stream):
-    """Give the decoder what comes with the first packet alone, such as a palette: a seek leads past it."""
+    """Give the decoder what comes with the first packet alone, such as a palette: a seek leads past
+    it.
+    """
     first = next(packets(container, stream), None)
     if first is not None and has_settings(first):
         with suppress(av.error.FFmpegError):
@@ -121,7 +136,9 @@ def _take_settings(av, container, stream):
 
 
 def _frames_from(stamp, moment, av, container, stream, track):
-    """As `_timed` gives them, from where the file is or from a seek on; None where that fails or leads behind the moment."""
+    """As `_timed` gives them, from where the file is or from a seek on; None where that fails or
+    leads behind the moment.
+    """
     if stamp is None:
         return _timed(av, container, stream, track)
     try:
@@ -134,7 +151,9 @@ def _frames_from(stamp, moment, av, container, stream, track):
 
 
 def _groups(moments, track):
-    """[(time stamp to seek or None, [moments])], with a seek where a key frame lies well behind the last wanted frame."""
+    """[(time stamp to seek or None, [moments])], with a seek where a key frame lies well behind the
+    last wanted frame.
+    """
     groups, last = [(None, [])], 0.0
     for moment in moments:
         before = track.keys[track.keys[:, 0] <= moment + SLACK]
@@ -169,7 +188,9 @@ def _timed(av, container, stream, track):
 
 
 def _form(frame, stream, wanted):
-    """What makes an upright picture of square pixels: (height, width) stored, then whether to swap axes and mirror each."""
+    """What makes an upright picture of square pixels: (height, width) stored, then whether to swap
+    axes and mirror each.
+    """
     aspect = float(stream.sample_aspect_ratio or 1)
     h, w = frame.height, frame.width * (aspect if 0.1 < aspect < 10 else 1)
     swap, down, right = _turn(frame, wanted.path)
@@ -179,8 +200,9 @@ def _form(frame, stream, wanted):
 
 
 def _turn(frame, path):
-    """From the display matrix, x' = a x + c y and y' = b x + d y, to the nearest of the eight ways to lay a picture down:
-    (swap the axes, then mirror top and bottom, mirror left and right)"""
+    """From the display matrix, x' = a x + c y and y' = b x + d y, to the nearest of the eight ways
+    to lay a picture down: (swap the axes, then mirror top and bottom, mirror left and right)
+    """
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18 stumbles over the EXIF data of a phone's JPEG
@@ -204,6 +226,8 @@ def _turn_by_exif(frame, path):
 
 def _picture(frame, form, grey):
     (h, w), swap, down, right = form
-    picture = frame.reformat(w, h, format="gray" if grey else "rgb24", interpolation="BICUBIC").to_ndarray()
+    picture = frame.reformat(
+        w, h, format="gray" if grey else "rgb24", interpolation="BICUBIC"
+    ).to_ndarray()
     picture = picture.swapaxes(0, 1) if swap else picture
     return picture[:: -1 if down else 1, :: -1 if right else 1]

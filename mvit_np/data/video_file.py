@@ -9,14 +9,16 @@ from pathlib import Path
 from ..backend.install import install
 
 RATE = 30.0  # frames a second where a file does not say
-# A file of some kilobytes can ask for pictures of any size, and each pixel takes up to 16 bytes on the way (a GIF's: four
-# frames of it). An 8K film has 33 million, a scan or a photo 100 million.
+# A file of some kilobytes can ask for pictures of any size, and each pixel takes up to 16 bytes on
+# the way (a GIF's: four frames of it). An 8K film has 33 million, a scan or a photo 100 million.
 MOST_PIXELS = 2**27
 MOST_BYTES = 2**32  # of the frames that are asked for at once: 23 s of Full HD
 LIMITS = {"max_pixels": str(MOST_PIXELS)}  # for FFmpeg, which passes larger pictures over
-# Up to these pixels, an 8K film's, several frames are decoded at once; of larger ones each thread would hold too much.
+# Up to these pixels, an 8K film's, several frames are decoded at once; of larger ones each thread
+# would hold too much.
 FRAMES_AT_ONCE = 2**25
-SETTINGS = ("palette", "new_extradata")  # what a packet may bring to the decoder besides its picture
+# what a packet may bring to the decoder besides its picture
+SETTINGS = ("palette", "new_extradata")
 LIST_OF_FILES = b"ffconcat"  # how a text begins that FFmpeg would read other files for
 NO_HANDLES = (errno.EMFILE, errno.ENFILE)
 
@@ -25,11 +27,14 @@ NO_HANDLES = (errno.EMFILE, errno.ENFILE)
 def opened(path):
     """-> (module av, container, its main video stream)
 
-    Raises FileNotFoundError, or ValueError for what cannot be read, whatever FFmpeg and PyAV raise inside the block.
+    Raises FileNotFoundError, or ValueError for what cannot be read, whatever FFmpeg and PyAV raise
+    inside the block.
     """
     av = _import_av()
     if not Path(path).is_file():
-        raise FileNotFoundError(f"decode reads a video file, and there is none at {path}: check the path")
+        raise FileNotFoundError(
+            f"decode reads a video file, and there is none at {path}: check the path"
+        )
     try:
         with _container(av, path) as container:
             stream = _stream(container, path)
@@ -37,26 +42,33 @@ def opened(path):
             stream.thread_type = "SLICE" if large else "AUTO"
             stream.codec_context.options = LIMITS
             yield av, container, stream
-    except Exception as error:  # a damaged file makes PyAV raise its own errors, but also an IndexError
+    # a damaged file makes PyAV raise its own errors, but also an IndexError
+    except Exception as error:
         told = isinstance(error, (ValueError, ImportError, MemoryError))
         if told and not isinstance(error, av.error.FFmpegError):
             raise
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ValueError(f"{path} is not a video FFmpeg can read ({reason}): check or re-encode it") from error
+        raise ValueError(
+            f"{path} is not a video FFmpeg can read ({reason}): check or re-encode it"
+        ) from error
 
 
 def packets(container, stream):
-    """The stream's packets up to the end or to where the file breaks off, then None: the decoder gives what it has left."""
+    """The stream's packets up to the end or to where the file breaks off, then None: the decoder
+    gives what it has left.
+    """
     try:
         yield from container.demux(stream)
-    except Exception as problem:  # FFmpeg's, or PyAV's IndexError for a stream that only appears on the way
+    # FFmpeg's, or PyAV's IndexError for a stream that only appears on the way
+    except Exception as problem:
         if not is_the_files(problem):
             raise
         yield None
 
 
 def is_the_files(problem):
-    """Whether an exception tells of a file that cannot be read, and not of a machine or an installation that cannot.
+    """Whether an exception tells of a file that cannot be read, and not of a machine or an
+    installation that cannot.
 
     FFmpeg's own "no memory" is the file's: it comes of sizes in damaged headers.
     """
@@ -80,8 +92,8 @@ def require_frames(frames, path):
     """Raise ValueError where there are none."""
     if not len(frames):
         raise ValueError(
-            f"decode needs at least one frame, of at most {MOST_PIXELS // 10**6} million pixels, and {path} holds none: "
-            "check or re-encode it"
+            f"decode needs at least one frame, of at most {MOST_PIXELS // 10**6} million pixels, "
+            f"and {path} holds none: check or re-encode it"
         )
 
 
@@ -89,12 +101,13 @@ def check_size(frames, h, w, channels, path):
     """Raise ValueError where so many frames of such a size are more than is read at once."""
     if h * w > MOST_PIXELS:
         raise ValueError(
-            f"pictures have at most {MOST_PIXELS // 10**6} million pixels; {path} has one of {w} x {h}: make it smaller"
+            f"pictures have at most {MOST_PIXELS // 10**6} million pixels; {path} has one of {w} x "
+            f"{h}: make it smaller"
         )
     if frames * h * w * channels > MOST_BYTES:
         raise ValueError(
-            f"frames take at most {MOST_BYTES >> 30} GiB at once; {frames} of {path} with {w} x {h} pixels take more: "
-            "ask for smaller or for fewer ones"
+            f"frames take at most {MOST_BYTES >> 30} GiB at once; {frames} of {path} with {w} x {h} "
+            "pixels take more: ask for smaller or for fewer ones"
         )
 
 
@@ -105,7 +118,8 @@ def _container(av, path):
         if file.read(len(LIST_OF_FILES)) == LIST_OF_FILES:
             raise ValueError(f"{path} is a list of other files: give these themselves")
     try:
-        return av.open(name, options=options, metadata_errors="replace")  # titles and the like may be in any encoding
+        # titles and the like may be in any encoding
+        return av.open(name, options=options, metadata_errors="replace")
     except TypeError:  # from PyAV 19 on that is so without being asked for
         return av.open(name, options=options)
 
@@ -113,7 +127,9 @@ def _container(av, path):
 def _stream(container, path):
     stream = container.streams.best("video")  # the film, not the cover picture
     if stream is None:
-        raise ValueError(f"decode needs a video stream, and {path} has none: pass a file with pictures")
+        raise ValueError(
+            f"decode needs a video stream, and {path} has none: pass a file with pictures"
+        )
     if stream.codec_context is None:
         raise ValueError(f"{path} is encoded in a way this FFmpeg does not know: re-encode it")
     check_size(1, stream.height, stream.width, 1, path)
@@ -125,5 +141,7 @@ def _import_av():
     try:
         import av
     except ModuleNotFoundError as error:
-        raise ImportError(f"decode reads video with PyAV, which is not installed: {install('video')}") from error
+        raise ImportError(
+            f"decode reads video with PyAV, which is not installed: {install('video')}"
+        ) from error
     return av

@@ -1,4 +1,6 @@
-"""A data set of films or pictures on disk: one folder a class, or a CSV file. Nothing is read before it is asked for."""
+"""A data set of films or pictures on disk: one folder a class, or a CSV file. Nothing is read
+before it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from .video_file import is_the_files
 from .video_lists import rows_of_csv, rows_of_folder
 
 DIGITS = 18  # of a number, at most: what is longer is a name
-# Labels that are numbers are below SPARE + TIMES x rows: higher ones are dates or the like, and would make as many classes.
+# Labels that are numbers are below SPARE + TIMES x rows: higher ones are dates or the like, and
+# would make as many classes.
 SPARE, TIMES = 1000, 10
 
 
@@ -29,19 +32,22 @@ SPARE, TIMES = 1000, 10
 class VideoTable:
     """Films (or pictures, for models of one frame) with a class each; a `Dataset`.
 
-    Labels are names of classes, or whole numbers that count them from 0 (07 is 7). Without `classes` (those of the training
-    set, where this is the test set, which may lack some) they are the names that occur, sorted, or all numbers up to the
-    highest. `notes` are sentences about what was left out, and about classes that cannot be learned.
+    Labels are names of classes, or whole numbers that count them from 0 (07 is 7). Without
+    `classes` (those of the training set, where this is the test set, which may lack some) they are
+    the names that occur, sorted, or all numbers up to the highest. `notes` are sentences about what
+    was left out, and about classes that cannot be learned.
 
-    Raises ValueError for an empty table, labels of no class, numbers too high to count so few rows, a name of several lines,
-    a file of two classes, films among pictures, pictures for a model of several frames and numbers that are not above 0.
-    Whether the files are whole is found out only when they are read.
+    Raises ValueError for an empty table, labels of no class, numbers too high to count so few rows,
+    a name of several lines, a file of two classes, films among pictures, pictures for a model of
+    several frames and numbers that are not above 0. Whether the files are whole is found out only
+    when they are read.
     """
 
     rows: tuple  # of (path, label)
     frames: int  # T, of a clip
     tau: float  # frames of 1/30 s from one frame of a clip to the next: the 4 of "16 x 4"
-    cover_hw: tuple[int, int] | None  # the decoder shrinks pictures to the smallest size that covers these (H, W) pixels
+    # the decoder shrinks pictures to the smallest size that covers these (H, W) pixels
+    cover_hw: tuple[int, int] | None
     grey: bool = False
     classes: tuple[str, ...] | None = field(default=None, kw_only=True)
     direction_sensitive: bool = field(default=False, kw_only=True)
@@ -51,7 +57,10 @@ class VideoTable:
     def __post_init__(self):
         rows = tuple((Path(path), str(label)) for path, label in self.rows)
         if not rows:
-            raise ValueError("a table of films has at least one row, (path, label); came none: check where they come from")
+            raise ValueError(
+                "a table of films has at least one row, (path, label); came none: check where they "
+                "come from"
+            )
         _check_sizes(self.frames, self.tau, self.cover_hw)
         _check_kind([path for path, _ in rows], self.frames)
         for path, label in {label: (path, label) for path, label in rows}.values():
@@ -60,15 +69,23 @@ class VideoTable:
         labels = _labels_in(rows, classes)
         _check_one_class_each(rows, labels)
         notes = (*self.notes, *_notes_on(classes, labels, counted=self.classes is None))
-        for name, value in {"rows": rows, "classes": classes, "labels": labels, "notes": notes}.items():
+        for name, value in {
+            "rows": rows,
+            "classes": classes,
+            "labels": labels,
+            "notes": notes,
+        }.items():
             object.__setattr__(self, name, value)
 
     @classmethod
-    def from_folder(cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False):
-        """The films or pictures in `path`/class name/ and in folders further in, in order of their names (classes called by
-        numbers: by their size). A folder without any is no class.
+    def from_folder(
+        cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False
+    ):
+        """The films or pictures in `path`/class name/ and in folders further in, in order of their
+        names (classes called by numbers: by their size). A folder without any is no class.
 
-        Raises FileNotFoundError or ValueError where there are no such folders or no film in them; else as the class.
+        Raises FileNotFoundError or ValueError where there are no such folders or no film in them;
+        else as the class.
         """
         rows, notes = rows_of_folder(Path(path))
         if classes is None:
@@ -77,11 +94,15 @@ class VideoTable:
         return cls(rows, frames, tau, cover_hw, grey, **also)
 
     @classmethod
-    def from_csv(cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False):
-        """The rows `path,label` of a CSV file whose files are there; relative paths start from its folder.
+    def from_csv(
+        cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False
+    ):
+        """The rows `path,label` of a CSV file whose files are there; relative paths start from its
+        folder.
 
-        A first row that names the columns "path" and "label" may put them anywhere among others. Raises FileNotFoundError for
-        a missing table and where none of its files is there, ValueError for a row that is none; else as the class.
+        A first row that names the columns "path" and "label" may put them anywhere among others.
+        Raises FileNotFoundError for a missing table and where none of its files is there,
+        ValueError for a row that is none; else as the class.
         """
         rows, notes = rows_of_csv(Path(path))
         also = {"classes": classes, "direction_sensitive": direction_sensitive, "notes": notes}
@@ -93,22 +114,29 @@ class VideoTable:
     def clip(self, index, rng):
         """A clip that starts anywhere it fits.   -> (T, h, w, 1 if grey else 3) uint8
 
-        In a film shorter than a clip it starts at 0 and the last frame is held. Raises BrokenExample.
+        In a film shorter than a clip it starts at 0 and the last frame is held. Raises
+        BrokenExample.
         """
         with self._reading(index) as path:
             track = track_of(path)
             seconds = random_times(track.duration, self.frames, self.tau, rng)
-            return frames_at(path, seconds, cover=self.cover_hw, grey=self.grey, track=track, threads=1)
+            return frames_at(
+                path, seconds, cover=self.cover_hw, grey=self.grey, track=track, threads=1
+            )
 
     def views(self, index, clips):
-        """Clips uniform in time, as `clip_times` has them.   -> (V, T, h, w, 1 if grey else 3) uint8
+        """Clips uniform in time, as `clip_times` has them.
+
+        -> (V, T, h, w, 1 if grey else 3) uint8
 
         V is `clips`, or 1 for a picture and for a film no longer than a clip. Raises BrokenExample.
         """
         with self._reading(index) as path:
             track = track_of(path)
             times = view_times(track, self.frames, self.tau, clips)
-            frames = frames_at(path, times.ravel(), cover=self.cover_hw, grey=self.grey, track=track, threads=1)
+            frames = frames_at(
+                path, times.ravel(), cover=self.cover_hw, grey=self.grey, track=track, threads=1
+            )
             return frames.reshape(*times.shape, *frames.shape[1:])
 
     def name_of(self, index):
@@ -120,7 +148,8 @@ class VideoTable:
         """-> the path; what is wrong with the file becomes a BrokenExample."""
         try:
             yield self.rows[index][0]
-        except Exception as problem:  # whatever a decoder raises, training goes on with the next file
+        # whatever a decoder raises, training goes on with the next file
+        except Exception as problem:
             if not is_the_files(problem):
                 raise
             name = self.name_of(index)
@@ -130,13 +159,13 @@ class VideoTable:
 def random_times(duration, frames, tau, rng):
     """When to sample a clip to train on.   -> (frames,) seconds since the first frame
 
-    `frames` frames, each `tau` / 30 s after the one before, from a start drawn evenly from those that keep them inside
-    `duration` seconds; from 0 in a shorter film.
+    `frames` frames, each `tau` / 30 s after the one before, from a start drawn evenly from those
+    that keep them inside `duration` seconds; from 0 in a shorter film.
     """
     return rng.uniform() * max(duration - frames * tau / FPS, 0) + np.arange(frames) * tau / FPS
 
 
-# -- labels -----------------------------------------------------------------------------------------------------------
+# -- labels ----------------------------------------------------------------------------------------
 
 
 def _classes_in(rows):
@@ -146,11 +175,14 @@ def _classes_in(rows):
         return tuple(names)
     for path, label in rows:
         if int(label) < 0:
-            raise ValueError(f"labels count the classes from 0; {path} has {label}: leave out what has no class")
+            raise ValueError(
+                f"labels count the classes from 0; {path} has {label}: leave out what has no class"
+            )
         if int(label) >= TIMES * len(rows) + SPARE:
             raise ValueError(
-                f"labels that are numbers count the classes from 0; {path} has {label} in a table of {len(rows)} rows: "
-                "number them anew, or put a letter before numbers that are names"
+                f"labels that are numbers count the classes from 0; {path} has {label} in a table "
+                f"of {len(rows)} rows: number them anew, or put a letter before numbers that are "
+                "names"
             )
     return tuple(str(index) for index in range(max(map(int, names)) + 1))
 
@@ -168,15 +200,18 @@ def _labels_in(rows, classes):
             continue
         if not _is_whole(label) or int(label) not in numbers:
             raise ValueError(
-                f"{path} is labelled {label!r}, which is none of the {len(classes)} classes ({some(classes)}): "
-                "correct the label, or train on that class too"
+                f"{path} is labelled {label!r}, which is none of the {len(classes)} classes "
+                f"({some(classes)}): correct the label, or train on that class too"
             )
         index_of[label] = numbers[int(label)]
     return np.array([index_of[label] for _, label in rows], dtype=np.int64)
 
 
 def _numbers_of(classes):
-    """What a number stands for.   -> {number: index}: of the class called so, or where none is called by a number, the index"""
+    """What a number stands for.
+
+    -> {number: index}: of the class called so, or where none is called by a number, the index
+    """
     if not any(_is_whole(name) for name in classes):
         return {index: index for index in range(len(classes))}
     return {int(name): index for index, name in enumerate(classes) if _is_whole(name)}
@@ -188,21 +223,33 @@ def _check_one_class_each(rows, labels):
     for (path, name), label in zip(rows, labels.tolist()):
         before = label_of.setdefault(os.path.abspath(path), (name, label))
         if before[1] != label:
-            raise ValueError(f"a file is of one class; {path} is labelled {before[0]!r} and {name!r}: leave one of them out")
+            raise ValueError(
+                f"a file is of one class; {path} is labelled {before[0]!r} and {name!r}: leave one "
+                "of them out"
+            )
 
 
 def _notes_on(classes, labels, counted):
-    """Sentences about classes that cannot be learned.   counted: the classes are numbers up to the highest label"""
+    """Sentences about classes that cannot be learned.
+
+    counted: the classes are numbers up to the highest label
+    """
     present, notes = np.unique(labels).tolist(), []
     if len(present) == 1:
-        notes.append(f"every example is of the class {plain(classes[present[0]])}: there is nothing to tell apart")
+        notes.append(
+            f"every example is of the class {plain(classes[present[0]])}: there is nothing to tell "
+            "apart"
+        )
     if counted and len(present) < len(classes):
         first = min(set(range(len(classes))) - set(present))
-        notes.append(f"{len(classes) - len(present)} of the {len(classes)} classes have no example, such as {classes[first]}")
+        notes.append(
+            f"{len(classes) - len(present)} of the {len(classes)} classes have no example, such as "
+            f"{classes[first]}"
+        )
     return notes
 
 
-# -- rules ------------------------------------------------------------------------------------------------------------
+# -- rules -----------------------------------------------------------------------------------------
 
 
 def _check_sizes(frames, tau, cover_hw):
@@ -211,7 +258,9 @@ def _check_sizes(frames, tau, cover_hw):
     if not tau > 0:
         raise ValueError(f"tau is above 0; came {tau}: give frames of 1/30 s, such as 4")
     if cover_hw is not None and (len(cover_hw) != 2 or min(cover_hw) < 1):
-        raise ValueError(f"cover_hw is (H, W) in pixels or None; came {cover_hw!r}: give such as (256, 256)")
+        raise ValueError(
+            f"cover_hw is (H, W) in pixels or None; came {cover_hw!r}: give such as (256, 256)"
+        )
 
 
 def _check_kind(paths, frames):
@@ -220,11 +269,11 @@ def _check_kind(paths, frames):
     films = [path for path in paths if not is_picture(path)]
     if films and pictures:
         raise ValueError(
-            f"a table holds films or pictures; this one has {len(films)} films such as {films[0]} and {len(pictures)} pictures "
-            f"such as {pictures[0]}: make two tables"
+            f"a table holds films or pictures; this one has {len(films)} films such as {films[0]} "
+            f"and {len(pictures)} pictures such as {pictures[0]}: make two tables"
         )
     if pictures and frames > 1:
         raise ValueError(
-            f"a picture is one frame, the model's clips are {frames}; the table has pictures such as {pictures[0]}: "
-            "take an image model (frames=1), or films"
+            f"a picture is one frame, the model's clips are {frames}; the table has pictures such "
+            f"as {pictures[0]}: take an image model (frames=1), or films"
         )

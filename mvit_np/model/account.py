@@ -1,8 +1,9 @@
 """What a model costs, from its plan alone: parameters, multiply-adds, memory. No array is made.
 
-A multiply-add counts as one, as in the paper. Counted are convolutions and matrix products, the class token included;
-norms, softmax, additions and max pooling are not (they are below 1 %). Keys and values count as projected from all tokens,
-though `layers.attention` leaves out those that their pool never looks at (`skipped_macs`: 2.1 % of MViT-B).
+A multiply-add counts as one, as in the paper. Counted are convolutions and matrix products, the
+class token included; norms, softmax, additions and max pooling are not (they are below 1 %). Keys
+and values count as projected from all tokens, though `layers.attention` leaves out those that their
+pool never looks at (`skipped_macs`: 2.1 % of MViT-B).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """The account of a whole model, for one clip: a line for the embedding, one for each block, one for the head."""
+    """The account of a whole model, for one clip: a line for the embedding, one for each block, one
+    for the head.
+    """
 
     lines: tuple[Cost, ...]
 
@@ -61,14 +64,20 @@ def account(p) -> Costs:
 def _embed(spec):
     cube, tokens = math.prod(spec.kernel) * spec.channels, math.prod(spec.thw)
     t, h, w = spec.thw_sequence
-    rows = {"separate": h * w + t + spec.cls, "space": h * w + spec.cls, "joint": t * h * w + spec.cls}
+    rows = {
+        "separate": h * w + t + spec.cls,
+        "space": h * w + spec.cls,
+        "joint": t * h * w + spec.cls,
+    }
     params = spec.dim * (cube + 1 + spec.cls + rows.get(spec.positions, 0))
     pixels = math.prod(spec.thw_in) * spec.channels
     return Cost("embedding", None, params, tokens * cube * spec.dim, FLOAT32_BYTES * pixels, 0)
 
 
 def attention_macs(s):
-    """Multiply-adds of a block's pooling attention in one of its sequences: all of the block but its MLP and its shortcut."""
+    """Multiply-adds of a block's pooling attention in one of its sequences: all of the block but
+    its MLP and its shortcut.
+    """
     macs = s.tokens_in * s.dim_in * 3 * s.dim_attn  # q, k, v
     macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * s.dim_attn for p in _convs(s))
     macs += 2 * s.tokens_q * s.tokens_seen * s.dim_attn  # q k', and its softmax times v
@@ -77,14 +86,19 @@ def attention_macs(s):
 
 
 def attention_complexity(block) -> tuple[float, float]:
-    """How it grows (Sec. 3.1): (time, memory) = THW D (D + THW / f_Q f_K), THW h (D / h + THW / f_Q f_K), f = s_T s_H s_W.
+    """How it grows (Sec. 3.1): (time, memory) = THW D (D + THW / f_Q f_K), THW h (D / h + THW / f_Q
+    f_K), f = s_T s_H s_W.
 
-    THW are the tokens of the block's input grid without class token; those of a mask unit, times the units, where it has some.
-    Counted without class token and widening, the multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / f_Q f_K besides
-    convolutions, 2 to 4 times `time`; the attention weights are h THW THW / f_Q f_K floats, once what `memory` says.
+    THW are the tokens of the block's input grid without class token; those of a mask unit, times
+    the units, where it has some. Counted without class token and widening, the multiply-adds are (3
+    + 1 / f_Q) THW D^2 + 2 THW D THW / f_Q f_K besides convolutions, 2 to 4 times `time`; the
+    attention weights are h THW THW / f_Q f_K floats, once what `memory` says.
     """
     length, d, h = math.prod(block.unit or block.thw), block.dim_attn, block.heads
-    units, keys = math.prod(block.thw) // length, length / (math.prod(block.stride_q) * math.prod(block.stride_kv))
+    units, keys = (
+        math.prod(block.thw) // length,
+        length / (math.prod(block.stride_q) * math.prod(block.stride_kv)),
+    )
     return units * length * d * (d + keys), units * length * h * (d / h + keys)
 
 
@@ -97,12 +111,20 @@ def _block(s, kept):
         macs += (s.tokens_in if s.dim_attn != s.dim_in else s.tokens_q) * s.dim_in * s.dim_out
     attention = FLOAT32_BYTES * s.heads * s.tokens_q * s.tokens_seen
     n = s.sequences
-    return Cost(f"block {s.index}", s.stage, _block_params(s), n * macs, n * FLOAT32_BYTES * kept, n * attention)
+    return Cost(
+        f"block {s.index}",
+        s.stage,
+        _block_params(s),
+        n * macs,
+        n * FLOAT32_BYTES * kept,
+        n * attention,
+    )
 
 
 def _bridge(spec, space):
     params = spec.dim * (2 + spec.cls + spec.positions * (spec.cls + spec.frames))
-    kept = spec.frames * (1 if spec.cls or spec.mean_first else space.tokens_q) * spec.dim  # the norm's input
+    # the norm's input
+    kept = spec.frames * (1 if spec.cls or spec.mean_first else space.tokens_q) * spec.dim
     return Cost("bridge", None, params, 0, FLOAT32_BYTES * kept, 0)
 
 
@@ -134,7 +156,9 @@ def _relative_macs(s, axis):
 
 
 def _kept_by_blocks(blocks):
-    """Floats that each block keeps; a chain of reversible ones keeps its two results, counted with its last."""
+    """Floats that each block keeps; a chain of reversible ones keeps its two results, counted with
+    its last.
+    """
     for s, following in zip(blocks, (*blocks[1:], None)):
         if not s.coupled:
             yield _kept(s)
@@ -143,15 +167,19 @@ def _kept_by_blocks(blocks):
 
 
 def _kept(s):
-    """Floats that the block's backward passes hold: the inputs of its ops, each array once, without small ones."""
+    """Floats that the block's backward passes hold: the inputs of its ops, each array once, without
+    small ones.
+    """
     d, n, m, kv = s.dim_attn, s.tokens_in, s.tokens_q, s.tokens_kv
     seen = tokens_projected(s)
     kept = 2 * n * s.dim_in  # x and norm1's result
-    kept += seen * s.dim_in if s.pool_kv and skips_cells(s.pool_kv) else 0  # the tokens that k and v are made of, copied out
+    # the tokens that k and v are made of, copied out
+    kept += seen * s.dim_in if s.pool_kv and skips_cells(s.pool_kv) else 0
     kept += d * (_kept_by_pool(s.pool_q, n, m) + 2 * _kept_by_pool(s.pool_kv, seen, kv))
     if s.pool_skip and (d == s.dim_in or s.skip != "none"):
         kept += n * d if d != s.dim_in else 0  # the skip, widened
-        kept += m * d if s.pool_skip is s.pool_q and s.pool_q.kind == "conv" else 0  # and its norm's input
+        # and its norm's input
+        kept += m * d if s.pool_skip is s.pool_q and s.pool_q.kind == "conv" else 0
     if s.relative:
         columns = s.heads * sum(s.thw_kv["thw".index(axis)] for axis, _ in s.relative)
         kept += m * (d + columns) + kv * columns  # q and k with their bias columns
@@ -161,7 +189,8 @@ def _kept(s):
 
 
 def _kept_by_pool(pool, tokens, pooled):
-    """Tokens of q, k or v that stay: as projected, before a convolution's norm, and as attention takes them.
+    """Tokens of q, k or v that stay: as projected, before a convolution's norm, and as attention
+    takes them.
 
     An average keeps nothing of what it is the average of.
     """

@@ -13,5 +13,10 @@ def costs(config: MViTConfig) -> Costs:
 
 
 def skipped_macs(config: MViTConfig) -> int:
-    """Multiply-adds counted for keys and values that are never made: no window of their pool looks there."""
-    return sum(s.sequences * (s.tokens_in - tokens_projected(s)) * s.dim_in * 2 * s.dim_attn for s in plan(config).blocks)
+    """Multiply-adds counted for keys and values that are never made: no window of their pool looks
+    there.
+    """
+    return sum(
+        s.sequences * (s.tokens_in - tokens_projected(s)) * s.dim_in * 2 * s.dim_attn
+        for s in plan(config).blocks
+    )

@@ -113,28 +113,45 @@ def check_clip(clip: Array, config: MViTConfig) -> None:
     the config's size.
     """
     if not is_array(clip):
-        raise TypeError(f"a clip is a NumPy or CuPy array (B, T, H, W, C); came {type(clip).__name__}: use numpy.asarray")
+        raise TypeError(
+            f"a clip is a NumPy or CuPy array (B, T, H, W, C); came {type(clip).__name__}: use "
+            "numpy.asarray"
+        )
     if clip.ndim != 5:
         raise ValueError(
-            f"a clip has 5 axes (B, T, H, W, C); came {clip.ndim}, {clip.shape}: add the batch axis with clip[None]"
+            f"a clip has 5 axes (B, T, H, W, C); came {clip.ndim}, {clip.shape}: add the batch axis "
+            "with clip[None]"
         )
     if not clip.shape[0]:
         raise ValueError(f"a batch has at least one clip; came none, {clip.shape}: pass clips")
     _check_sizes(clip.shape, config)
     if not is_float(clip):
         whole = clip.dtype.kind in "biu"
-        remedy = "scale it, such as (clip / 255 - 0.45) / 0.225" if whole else "convert it, such as clip.astype('float32')"
+        remedy = (
+            "scale it, such as (clip / 255 - 0.45) / 0.225"
+            if whole
+            else "convert it, such as clip.astype('float32')"
+        )
         raise TypeError(f"a clip is float32 or float64; came {clip.dtype}: {remedy}")
     # on a device this would wait
     if isinstance(untraced(clip), np.ndarray) and not np.isfinite(untraced(clip)).all():
-        raise ValueError("a clip is finite; this one holds NaN or infinity: clean it before the forward pass")
+        raise ValueError(
+            "a clip is finite; this one holds NaN or infinity: clean it before the forward pass"
+        )
 
 
 def _check_sizes(shape, config):
     channels, (h, w) = config.channels, config.size_hw
     if shape[4] != channels:
-        first = "it looks channels-first: use numpy.moveaxis(clip, 1, -1)" if shape[1] == channels else "pick the channels"
-        raise ValueError(f"a clip is channels-last with {channels} channels; came {shape}, {shape[4]} channels: {first}")
+        first = (
+            "it looks channels-first: use numpy.moveaxis(clip, 1, -1)"
+            if shape[1] == channels
+            else "pick the channels"
+        )
+        raise ValueError(
+            f"a clip is channels-last with {channels} channels; came {shape}, {shape[4]} channels: "
+            f"{first}"
+        )
     if shape[1] != config.frames:
         steps = f"cube stride {config.cube_stride[0]} x {plan(config).embed.thw[0]}"
         raise ValueError(
@@ -155,20 +172,30 @@ def check_params(params: Params, config: MViTConfig) -> None:
     """
     wanted, given = parameter_shapes(config), dict(trees.paths(params))
     if missing := [path for path in wanted if path not in given]:
-        raise ValueError(f"parameters of this config include {some(missing)}, which {are(missing)} missing: load or init them")
+        raise ValueError(
+            f"parameters of this config include {some(missing)}, which {are(missing)} missing: load "
+            "or init them"
+        )
     if unknown := [path for path in given if path not in wanted]:
-        raise ValueError(f"this config has no parameters {some(unknown)}: do the parameters belong to another config?")
+        raise ValueError(
+            f"this config has no parameters {some(unknown)}: do the parameters belong to another "
+            "config?"
+        )
     for path, shape in wanted.items():
         came = getattr(given[path], "shape", type(given[path]).__name__)
         if came != shape:
             raise ValueError(
-                f"parameter {path} has shape {shape} in this config; came {came}: do the parameters belong to another config?"
+                f"parameter {path} has shape {shape} in this config; came {came}: do the parameters "
+                "belong to another config?"
             )
 
 
 def _check_generator(rng, method):
     if rng is not None and not callable(getattr(rng, method, None)):
-        raise TypeError(f"rng is a random generator; came {type(rng).__name__}: use numpy.random.default_rng(seed)")
+        raise TypeError(
+            f"rng is a random generator; came {type(rng).__name__}: use "
+            "numpy.random.default_rng(seed)"
+        )
 
 
 def _inside(hook, prefix):

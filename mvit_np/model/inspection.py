@@ -1,6 +1,8 @@
-"""A look inside a model: what its tokens attend to, from where and how far, and what its positions have in common.
+"""A look inside a model: what its tokens attend to, from where and how far, and what its positions
+have in common.
 
-Everything here is computed on the host, from what `forward` hands to its `hook` and from the plan's grids.
+Everything here is computed on the host, from what `forward` hands to its `hook` and from the plan's
+grids.
 """
 
 from __future__ import annotations
@@ -18,22 +20,26 @@ from .plan import plan as plan_of
 def attention_weights_of(params, clip, config):
     """The attention weights of every block, softmax(Q K' / sqrt(d)) (Sec. 3.1).
 
-    clip: (B, T, H, W, C)   ->   [(B, heads, Nq, Nk), ...], host arrays in the clip's dtype, one a block
+    clip: (B, T, H, W, C)
+    ->   [(B, heads, Nq, Nk), ...], host arrays in the clip's dtype, one a block
 
-    Rows are queries and sum to 1, columns are keys; a class token is the first of both. Mask units, and frames that are
-    seen apart, stand side by side in the first axis. All are held at once: `costs(config).lines` counts the
-    `attention_bytes` of each block. Raises TypeError or ValueError for a clip or parameters that do not fit the config.
+    Rows are queries and sum to 1, columns are keys; a class token is the first of both. Mask units,
+    and frames that are seen apart, stand side by side in the first axis. All are held at once:
+    `costs(config).lines` counts the `attention_bytes` of each block. Raises TypeError or ValueError
+    for a clip or parameters that do not fit the config.
     """
     return _weights_in(plan_of(config).blocks, params, clip, config)
 
 
 def class_attention(params, clip, config):
-    """How much the class token attends to each place, in the last block of each stage, a mean over heads.
+    """How much the class token attends to each place, in the last block of each stage, a mean over
+    heads.
 
     clip: (1, T, H, W, C)   ->   [(stage, (t, h, w) shares), ...], the grid being the block's keys'
 
-    The shares sum to 1 less what the class token gives itself. Without a class token they are a mean over all queries,
-    since such a model classifies the mean token. Raises ValueError for more than one clip.
+    The shares sum to 1 less what the class token gives itself. Without a class token they are a
+    mean over all queries, since such a model classifies the mean token. Raises ValueError for more
+    than one clip.
     """
     if len(clip) != 1:
         remedy = "choose one with clip[i : i + 1]"
@@ -69,27 +75,35 @@ def _weights_in(blocks, params, clip, config):
     return list(found.values())
 
 
-# -- rollout ----------------------------------------------------------------------------------------------------------
+# -- rollout ---------------------------------------------------------------------------------------
 
 
 def attention_rollout(weights, plan):
-    """How much each token of the embedding gives to what the head reads: attention followed down through all blocks.
+    """How much each token of the embedding gives to what the head reads: attention followed down
+    through all blocks.
 
     weights   what `attention_weights_of` gives: [(B, heads, Nq, Nk), ...]
     plan      of the model
-    ->        (B, N) shares of the N = [1 +] t h w embedded tokens, float64; rows sum to 1 as those of `weights` do
+    ->   (B, N) shares of the N = [1 +] t h w embedded tokens, float64; rows sum to 1 as those of
+    `weights` do
 
-    The head reads the class token, or the mean of the grid's tokens. With a class token, its own share comes first:
-    `shares[:, 1:].reshape(B, *plan.embed.thw)` is the map of the rest. Rollout (Abnar and Zuidema 2020, arXiv 2005.00928)
-    multiplies (A + I) / 2 over the blocks, A being the mean over heads and I the skip connection. With pooling (ours) the
-    two become (A P_K + P_skip) / 2: each row of P is the *mean* over the tokens in a window, padding left out. That is an
-    approximation: a maximum takes one of them, a convolution weighs them. MLPs, norms and residual pooling change no share.
+    The head reads the class token, or the mean of the grid's tokens. With a class token, its own
+    share comes first: `shares[:, 1:].reshape(B, *plan.embed.thw)` is the map of the rest. Rollout
+    (Abnar and Zuidema 2020, arXiv 2005.00928) multiplies (A + I) / 2 over the blocks, A being the
+    mean over heads and I the skip connection. With pooling (ours) the two become (A P_K + P_skip) /
+    2: each row of P is the *mean* over the tokens in a window, padding left out. That is an
+    approximation: a maximum takes one of them, a convolution weighs them. MLPs, norms and residual
+    pooling change no share.
 
-    Raises ValueError for weights of another model, and for models with two streams or with frames seen apart.
+    Raises ValueError for weights of another model, and for models with two streams or with frames
+    seen apart.
     """
     if plan.bridge or plan.config.reversible:
         what = "frames seen apart" if plan.bridge else "two streams"
-        raise ValueError(f"rollout follows one list of tokens through all blocks; came a model with {what}: take another one")
+        raise ValueError(
+            f"rollout follows one list of tokens through all blocks; came a model with {what}: take "
+            "another one"
+        )
     if len(weights) != len(plan.blocks):
         raise ValueError(
             f"rollout wants the weights of all {len(plan.blocks)} blocks; came {len(weights)}: "
@@ -100,12 +114,20 @@ def attention_rollout(weights, plan):
     shares = _read_by_head(plan, len(weights[-1]) // _units(plan.blocks[-1]))
     for block_weights, block in zip(weights[::-1], plan.blocks[::-1]):
         attended = _attended(shares, block_weights, block)
-        shares = (attended + _unpooled(shares, block.pool_skip, block.cls)) / 2 if _has_skip(block) else attended
+        shares = (
+            (attended + _unpooled(shares, block.pool_skip, block.cls)) / 2
+            if _has_skip(block)
+            else attended
+        )
     return shares
 
 
 def _read_by_head(plan, batch):
-    """The head's shares of the last block's tokens: all on the class token, or alike on those of the grid.   -> (B, N)"""
+    """The head's shares of the last block's tokens: all on the class token, or alike on those of
+    the grid.
+
+    -> (B, N)
+    """
     last = plan.blocks[-1]
     shares = np.zeros((batch, last.tokens_q))
     if last.cls and not plan.head.mean_first:
@@ -116,15 +138,25 @@ def _read_by_head(plan, batch):
 
 
 def _attended(shares, weights, block):
-    """Shares of a block's queries, handed on to the tokens that its keys are made of.   (B, Nq)   ->   (B, N)"""
+    """Shares of a block's queries, handed on to the tokens that its keys are made of.
+
+    (B, Nq)   ->   (B, N)
+    """
     if block.unit:
         shares = split_units(shares, block.thw_q, block.unit_q)
     keys = (shares[:, None] @ weights.mean(axis=1, dtype=np.float64))[:, 0]
-    return join_units(keys, block.thw, block.unit) if block.unit else _unpooled(keys, block.pool_kv, block.cls)
+    return (
+        join_units(keys, block.thw, block.unit)
+        if block.unit
+        else _unpooled(keys, block.pool_kv, block.cls)
+    )
 
 
 def _unpooled(shares, pool, cls):
-    """Each pooled token's share, handed out evenly in its window.   (B, [1 +] t h w)   ->   (B, [1 +] T H W)"""
+    """Each pooled token's share, handed out evenly in its window.
+
+    (B, [1 +] t h w)   ->   (B, [1 +] T H W)
+    """
     if pool is None:
         return shares
     grid = shares[:, cls:].reshape(-1, *pool.thw_out)
@@ -133,7 +165,10 @@ def _unpooled(shares, pool, cls):
 
 
 def _window_means(pool):
-    """For each axis the matrix that takes the mean over each window, padding left out.   -> three (n_out, n_in)"""
+    """For each axis the matrix that takes the mean over each window, padding left out.
+
+    -> three (n_out, n_in)
+    """
     for n, count, k, s, p in zip(pool.thw_in, pool.thw_out, pool.kernel, pool.stride, pool.padding):
         first = s * np.arange(count)[:, None] - p
         inside = (np.arange(n) >= first) & (np.arange(n) < first + k)
@@ -144,24 +179,30 @@ def _has_skip(block):
     return block.dim_attn == block.dim_in or block.skip != "none"
 
 
-# -- distance ---------------------------------------------------------------------------------------------------------
+# -- distance --------------------------------------------------------------------------------------
 
 
 def mean_attention_distance(weights, spec, pixels=(1, 1, 1)):
-    """How far in space each head of a block looks, as a mean over queries (Fig. A.6; Dosovitskiy et al. 2021, Fig. 7).
+    """How far in space each head of a block looks, as a mean over queries (Fig. A.6; Dosovitskiy et
+    al. 2021, Fig. 7).
 
     weights   (B, heads, Nq, Nk) of one block, as `attention_weights_of` gives them
     spec      the `BlockSpec` of that block
-    pixels    (frames, pixels, pixels) from one token of the block's input to the next: `token_pixels(plan, spec.index)`
+    pixels    (frames, pixels, pixels) from one token of the block's input to the next:
+              `token_pixels(plan, spec.index)`
     ->        (heads,) in pixels of the clip, or with (1, 1, 1) in tokens of the block's input
 
-    The distance from a query to a key is |(dy, dx)| between the centres of the windows that they are pooled from, whatever
-    their times; weighted with the attention, and averaged over queries and clips. The class token is left out: the
-    weights of the other keys are scaled to sum to 1. Raises ValueError for weights of another block, or bad `pixels`.
+    The distance from a query to a key is |(dy, dx)| between the centres of the windows that they
+    are pooled from, whatever their times; weighted with the attention, and averaged over queries
+    and clips. The class token is left out: the weights of the other keys are scaled to sum to 1.
+    Raises ValueError for weights of another block, or bad `pixels`.
     """
     _check_weights(weights, spec)
     if len(pixels) != 3 or min(pixels) <= 0:
-        raise ValueError(f"pixels are three positive steps (frames, pixels, pixels); came {pixels}: see token_pixels")
+        raise ValueError(
+            f"pixels are three positive steps (frames, pixels, pixels); came {pixels}: see "
+            "token_pixels"
+        )
     far = _distances(spec, pixels)  # (units, q, k)
     weights = weights[:, :, spec.cls :, spec.cls :].astype(np.float64)
     weights /= weights.sum(axis=-1, keepdims=True)
@@ -170,7 +211,8 @@ def mean_attention_distance(weights, spec, pixels=(1, 1, 1)):
 
 
 def token_pixels(plan, index):
-    """(frames, pixels, pixels) of the clip from one token of block `index`'s input to the next: all strides so far.
+    """(frames, pixels, pixels) of the clip from one token of block `index`'s input to the next: all
+    strides so far.
 
     Raises ValueError where there is no such block, or where it comes after frames were seen apart.
     """
@@ -183,7 +225,10 @@ def token_pixels(plan, index):
 
 def _distances(spec, pixels):
     """From each query to each key, a unit at a time.   -> (units, q, k)"""
-    q, k = _places(spec.thw, spec.pool_q, pixels)[None], _places(spec.thw, spec.pool_kv, pixels)[None]
+    q, k = (
+        _places(spec.thw, spec.pool_q, pixels)[None],
+        _places(spec.thw, spec.pool_kv, pixels)[None],
+    )
     if spec.unit:
         q, k = split_units(q, spec.thw_q, spec.unit_q), split_units(k, spec.thw, spec.unit)
     y, x = np.moveaxis(q[:, :, None] - k[:, None], -1, 0)
@@ -191,7 +236,11 @@ def _distances(spec, pixels):
 
 
 def _places(thw, pool, pixels):
-    """Where the tokens of a grid lie in space, those of a pooled one at the centre of their windows.   -> (t h w, 2)"""
+    """Where the tokens of a grid lie in space, those of a pooled one at the centre of their
+    windows.
+
+    -> (t h w, 2)
+    """
     if pool is None:
         axes = [np.arange(n) for n in thw]
     else:
@@ -201,23 +250,25 @@ def _places(thw, pool, pixels):
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)[:, 1:]
 
 
-# -- positions --------------------------------------------------------------------------------------------------------
+# -- positions -------------------------------------------------------------------------------------
 
 
 def position_similarity(params, config):
-    """Cosines between the learned positions: of each place with each, and of each time with each (ViT's Fig. 7).
+    """Cosines between the learned positions: of each place with each, and of each time with each
+    (ViT's Fig. 7).
 
-    -> (H W, H W) and (T, T), float64, for the embedding's grid (T, H, W); the second is None without positions in time
+    -> (H W, H W) and (T, T), float64, for the embedding's grid (T, H, W); the second is None
+    without positions in time
 
-    Joint positions (one for each place at each time) are averaged over time for the first and over space for the second.
-    ViViT's factorised encoder has its times in the bridge. Raises ValueError for parameters of another config, and for a
-    config without learned absolute positions.
+    Joint positions (one for each place at each time) are averaged over time for the first and over
+    space for the second. ViViT's factorised encoder has its times in the bridge. Raises ValueError
+    for parameters of another config, and for a config without learned absolute positions.
     """
     check_params(params, config)
     if config.positions in ("none", "relative"):
         raise ValueError(
-            f"similarities are of learned absolute positions; this config has positions={config.positions!r}: "
-            "choose a model with 'separate', 'space' or 'joint'"
+            "similarities are of learned absolute positions; this config has "
+            f"positions={config.positions!r}: choose a model with 'separate', 'space' or 'joint'"
         )
     space, time = (table if table is None else to_host(table) for table in _tables(params, config))
     return _cosines(space), None if time is None else _cosines(time)
@@ -242,7 +293,7 @@ def _cosines(rows):
     return rows @ rows.T
 
 
-# -- checks -----------------------------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 
 
 def _units(block):
@@ -253,8 +304,12 @@ def _check_weights(weights, block):
     """Raise ValueError where `weights` are not of this block."""
     queries = math.prod(block.unit_q) if block.unit else block.tokens_q
     wanted = (block.heads, queries, block.tokens_seen)
-    if np.ndim(weights) != 4 or weights.shape[1:] != wanted or len(weights) % (_units(block) * block.sequences):
+    if (
+        np.ndim(weights) != 4
+        or weights.shape[1:] != wanted
+        or len(weights) % (_units(block) * block.sequences)
+    ):
         raise ValueError(
-            f"attention weights of block {block.index} are (B, {', '.join(map(str, wanted))}); came {np.shape(weights)}: "
-            "give what attention_weights_of gives for this model"
+            f"attention weights of block {block.index} are (B, {', '.join(map(str, wanted))}); came "
+            f"{np.shape(weights)}: give what attention_weights_of gives for this model"
         )

@@ -1,4 +1,5 @@
-"""The cost tables of the paper (Fan et al., arXiv 2104.11227) and of models beside it: each row a config and what was printed.
+"""The cost tables of the paper (Fan et al., arXiv 2104.11227) and of models beside it: each row a
+config and what was printed.
 
 Nothing here is ours but the configs and the remarks; `cost_page` counts and compares.
 """
@@ -38,15 +39,14 @@ class Table:
 
 CONFIG = {name: preset.config for name, preset in PRESETS.items()}
 CONV, IMAGE = CONFIG["mvit_b_16x4"], CONFIG["mvit_b_16_image"]
-MAX = {"pool": "max", "pool_kernel": "s+1"}  # "by default all MViT ablations are with max-pooling" (Sec. 4.2)
+# "by default all MViT ablations are with max-pooling" (Sec. 4.2)
+MAX = {"pool": "max", "pool_kernel": "s+1"}
 B, S, B_IMAGE = replace(CONV, **MAX), replace(CONFIG["mvit_s_16x4"], **MAX), replace(IMAGE, **MAX)
 WIDE = CONFIG["mvit_b_24_wide_320_image"]
 K600 = {"num_classes": 600}
 LATE = {"unpooled_kv": (14, 15)}
 
-MVIT_S = (
-    "the paper does not say which key-value stride MViT-S has; (1, 4, 4), adaptive, is a guess that gets the parameters right"
-)
+MVIT_S = "the paper does not say which key-value stride MViT-S has; (1, 4, 4), adaptive, is a guess that gets the parameters right"
 
 
 def _stages(label, depths, *printed):

@@ -1,4 +1,6 @@
-"""The models by name. Each preset states only what differs from a base, with its source; `MViTConfig()` is MViT-B 16x4."""
+"""The models by name. Each preset states only what differs from a base, with its source;
+`MViTConfig()` is MViT-B 16x4.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,11 @@ class Preset:
     about: str  # with its accuracy as published, in per cent: K400 is Kinetics-400, IN ImageNet-1K
     config: MViTConfig
     params: int | None = None  # exactly, counted in the released implementations
-    gmacs: float | None = None  # 1e9 multiply-adds of one clip (the paper's FLOPs), counted likewise
-    tau: float = 4.0  # frames of 1/30 s from one frame of a clip to the next ("16x4", Table 12: T x tau); 1 for pictures
+    # 1e9 multiply-adds of one clip (the paper's FLOPs), counted likewise
+    gmacs: float | None = None
+    # frames of 1/30 s from one frame of a clip to the next ("16x4", Table 12: T x tau); 1 for
+    # pictures
+    tau: float = 4.0
 
 
 B24 = (2, 3, 16, 3)  # depths
@@ -55,7 +60,8 @@ HIERA_IMAGE = replace(
     HIERA, frames=1, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), positions="joint", num_classes=1000
 )  # fmt: skip
 
-MVIT_S = replace(  # the paper does not say which stride its keys and values have: (1, 4, 4) is a guess
+# the paper does not say which stride its keys and values have: (1, 4, 4) is a guess
+MVIT_S = replace(
     MVIT, cube_kernel=(3, 8, 8), cube_stride=(2, 8, 8), dim=128, depths=(3, 7, 6), stride_kv=(1, 4, 4)
 )  # fmt: skip
 MICRO = replace(
@@ -64,7 +70,8 @@ MICRO = replace(
 )  # fmt: skip
 
 
-# Params and multiply-adds of None: not counted anywhere else. "counted here": the paper prints it rounded.
+# Params and multiply-adds of None: not counted anywhere else. "counted here": the paper prints it
+# rounded.
 _ALL = [
     # Multiscale Vision Transformers (Fan et al., arXiv 2104.11227)
     Preset("mvit_b_16x4", "MViT-B, 16 frames (Table 4: K400 78.4)", MVIT, 36_610_672, 70.60),
@@ -82,7 +89,8 @@ _ALL = [
     ),
     Preset(
         "mvit_b_24_wide_320_image", "B-24-wide, 320 px (Table 17: IN 84.8)",
-        replace(MVIT_IMAGE, depths=B24, drop_path=0.3, dim=112, size=320), None, 32.72, tau=1.0,  # counted here
+        # counted here
+        replace(MVIT_IMAGE, depths=B24, drop_path=0.3, dim=112, size=320), None, 32.72, tau=1.0,
     ),
     # MViTv2 (Li et al., arXiv 2112.01526)
     Preset("mvitv2_s_16x4", "MViTv2-S, 16 frames (K400 81.0)", MVITV2, 34_537_744, 64.22),
@@ -103,12 +111,14 @@ _ALL = [
         "mvitv2_l_image", "MViTv2-L (IN 85.3)", replace(MVITV2_IMAGE, expand_in="mlp", drop_path=0.5, **LARGE),
         217_992_952, 43.71, tau=1.0,
     ),
-    # without pooling: ViT as the paper's baseline (every 8th frame, Table 3a), ViViT (arXiv 2103.15691; every 2nd)
+    # without pooling: ViT as the paper's baseline (every 8th frame, Table 3a), ViViT (arXiv 2103.15691;
+    # every 2nd)
     Preset("vit_b_8f", "ViT-B, 8 frames (Table 4: K400 68.5)", VIT, 87_159_952, 179.56, tau=8.0),
     Preset("vivit_l", "ViViT-L/16x2, 320 px (K400 81.3)", replace(VIVIT_L, size=320), tau=2.0),
     Preset("vivit_l_fe", "ViViT-L/16x2, factorised encoder", replace(VIVIT_L, time_depth=4), tau=2.0),
     Preset("vivit_b_fe", "ViViT-B/16x2, factorised (K400 78.8)", replace(VIVIT_B, time_depth=4), tau=2.0),
-    # of the same family: Rev-MViT (Mangalam et al., arXiv 2302.04869), Hiera (Ryali et al., arXiv 2306.00989)
+    # of the same family: Rev-MViT (Mangalam et al., arXiv 2302.04869), Hiera (Ryali et al., arXiv
+    # 2306.00989)
     Preset("rev_mvit_b_16x4", "Rev-MViT-B, 16 frames (K400 78.4)", REV_MVIT, 34_963_120, 63.65),
     Preset("hiera_b_16x224", "Hiera-B, 16 frames (K400 84.0)", HIERA, 51_092_560),
     Preset("hiera_b_image", "Hiera-B (IN 84.5)", HIERA_IMAGE, 51_524_968, 9.38, tau=1.0),

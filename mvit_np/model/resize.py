@@ -1,4 +1,6 @@
-"""One model for clips of any length and size: its position tables are interpolated, everything else fits as it is."""
+"""One model for clips of any length and size: its position tables are interpolated, everything else
+fits as it is.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,16 @@ def resize(
 ) -> tuple[Params, MViTConfig]:
     """The same model for clips of other `frames` or `size` (an int or (H, W)), as (params, config).
 
-    Along time tables are interpolated linearly, over space bicubically (as SlowFast does with a checkpoint), relative ones
-    linearly. What has no position table is shared, not copied. Where a stride does not divide the new grids they are rounded
-    up (`uneven`). Raises ValueError for parameters of another config, or a size the model cannot have.
+    Along time tables are interpolated linearly, over space bicubically (as SlowFast does with a
+    checkpoint), relative ones linearly. What has no position table is shared, not copied. Where a
+    stride does not divide the new grids they are rounded up (`uneven`). Raises ValueError for
+    parameters of another config, or a size the model cannot have.
     """
     check_params(params, config)
-    sizes = {"frames": config.frames if frames is None else frames, "size": config.size if size is None else size}
+    sizes = {
+        "frames": config.frames if frames is None else frames,
+        "size": config.size if size is None else size,
+    }
     new = _config(config, sizes)
     return _fitted(params, plan(config), plan(new)), new
 
@@ -47,15 +53,23 @@ def _config(config, sizes):
 def _fitted(params, old, new):
     """Each position table of `params`, in the length that the new plan wants."""
     rules = {
-        "pos_embed_spatial": lambda x: _over_grid(x, (1, *old.embed.thw[1:]), (1, *new.embed.thw[1:])),
-        "pos_embed_temporal": lambda x: _over_grid(x, (old.embed.thw[0], 1, 1), (new.embed.thw[0], 1, 1)),
+        "pos_embed_spatial": lambda x: _over_grid(
+            x, (1, *old.embed.thw[1:]), (1, *new.embed.thw[1:])
+        ),
+        "pos_embed_temporal": lambda x: _over_grid(
+            x, (old.embed.thw[0], 1, 1), (new.embed.thw[0], 1, 1)
+        ),
         "pos_embed": lambda x: _over_grid(x, old.embed.thw_sequence, new.embed.thw_sequence),
     }
     if old.bridge:
-        rules["bridge.pos_embed"] = lambda x: _over_grid(x, (old.bridge.frames, 1, 1), (new.bridge.frames, 1, 1))
+        rules["bridge.pos_embed"] = lambda x: _over_grid(
+            x, (old.bridge.frames, 1, 1), (new.bridge.frames, 1, 1)
+        )
     for block in new.blocks:
         for axis, length in block.relative:
-            rules[f"blocks.{block.index}.attn.rel_pos_{axis}"] = functools.partial(_along, length=length)
+            rules[f"blocks.{block.index}.attn.rel_pos_{axis}"] = functools.partial(
+                _along, length=length
+            )
     leaves, rebuild = trees.flatten(params)
     paths = [path for path, _ in trees.paths(params)]
     return rebuild([rules.get(path, lambda x: x)(leaf) for path, leaf in zip(paths, leaves)])

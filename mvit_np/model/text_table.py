@@ -22,8 +22,23 @@ def stage_table(p):
     cubes, last = p.embed, bill.lines[-1]
     tokens = p.blocks[0].tokens_in
     rows = [(*HEAD, f"{units[0][1]} params".strip(), f"{units[1][1]} mult-adds".strip())]
-    rows.append(_row("cubes", "", _times(cubes.thw), tokens, cubes.dim, "", _times(cubes.stride), "", [bill.lines[0]], units))
-    rows += [_stage_row(p, bill, stage, units) for stage in sorted({block.stage for block in p.blocks})]
+    rows.append(
+        _row(
+            "cubes",
+            "",
+            _times(cubes.thw),
+            tokens,
+            cubes.dim,
+            "",
+            _times(cubes.stride),
+            "",
+            [bill.lines[0]],
+            units,
+        )
+    )
+    rows += [
+        _stage_row(p, bill, stage, units) for stage in sorted({block.stage for block in p.blocks})
+    ]
     rows.append(_row("head", "", "", 1, p.head.num_classes, "", "", "", [last], units))
     rows.append(_row("total", len(p.blocks), "", "", "", "", "", "", bill.lines, units))
     lines = aligned(rows)
@@ -36,8 +51,17 @@ def _stage_row(p, bill, stage, units):
     first, last = blocks[0], blocks[-1]
     stride_kv = _times(first.stride_kv) if first.pool_kv else "-"
     lists = f"{last.sequences}*" if last.sequences > 1 else ""  # of tokens
-    sizes = lists + _times(last.thw_q), last.tokens_q, last.dim_attn, last.heads, _times(first.stride_q), stride_kv
-    return _row(stage + 1, len(blocks), *sizes, [line for line in bill.lines if line.stage == stage], units)
+    sizes = (
+        lists + _times(last.thw_q),
+        last.tokens_q,
+        last.dim_attn,
+        last.heads,
+        _times(first.stride_q),
+        stride_kv,
+    )
+    return _row(
+        stage + 1, len(blocks), *sizes, [line for line in bill.lines if line.stage == stage], units
+    )
 
 
 def _row(*cells_lines_units):

@@ -7,7 +7,9 @@ from .softmax import softmax_array, softmax_backward
 
 @op
 def attend(q: Array, k: Array, v: Array, scale: float):
-    """softmax(scale Q K') V.   q: (B, Nq, h, d)   k: (B, Nk, h, d)   v: (B, Nk, h, e)   ->   (B, Nq, h, e)
+    """softmax(scale Q K') V.
+
+    q: (B, Nq, h, d)   k: (B, Nk, h, d)   v: (B, Nk, h, e)   ->   (B, Nq, h, e)
 
     With S = scale Q K', P = softmax(S), Z = P V:  dV = P' dZ,  dP = dZ V',
     dS = P (dP - rowsum(P dP)),  dQ = scale dS K,  dK = scale dS' Q.

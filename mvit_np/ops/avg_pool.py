@@ -10,7 +10,9 @@ from .windows import inside, out_grid, padded, taps
 
 @op
 def avg_pool(x: Array, kernel: Triple, stride: Triple, padding: Triple):
-    """The mean of each window, padding counted as zeros.   x: (B, T, H, W, ...)   ->   (B, t, h, w, ...)
+    """The mean of each window, padding counted as zeros.
+
+    x: (B, T, H, W, ...)   ->   (B, t, h, w, ...)
 
     Each cell receives dy / (cells in the kernel) from every window it lies in.
     """

@@ -12,8 +12,9 @@ def cube_conv(x: Array, w: Array, b: Array, stride: Triple, padding: Triple):
 
     x: (B, T, H, W, C)   w: (kt, kh, kw, C, D)   b: (D,)   ->   (B, t, h, w, D)
 
-    y[o] = b + sum over the taps i of x[s o + i - p] W[i], so  dW[i] = sum over o of x[s o + i - p]' dy[o],
-    db = sum over o of dy[o], and each cell of x gets dy[o] W[i]' from every window o that meets it.
+    y[o] = b + sum over the taps i of x[s o + i - p] W[i], so  dW[i] = sum over o of x[s o + i - p]'
+    dy[o], db = sum over o of dy[o], and each cell of x gets dy[o] W[i]' from every window o that
+    meets it.
     """
     xp, kernel = array_module(x), w.shape[:3]
     grid = out_grid(x.shape[1:4], kernel, stride, padding)

@@ -1,4 +1,6 @@
-"""Depthwise convolution: the learned pooling P of "conv" models, one filter a channel for all heads."""
+"""Depthwise convolution: the learned pooling P of "conv" models, one filter a channel for all
+heads.
+"""
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module
@@ -8,7 +10,9 @@ from .windows import inside, out_grid, padded, taps
 
 @op
 def depthwise_conv(x: Array, w: Array, stride: Triple, padding: Triple):
-    """Slide one filter per channel.   x: (B, T, H, W, h, d)   w: (kt, kh, kw, d)   ->   (B, t, h, w, h, d)
+    """Slide one filter per channel.
+
+    x: (B, T, H, W, h, d)   w: (kt, kh, kw, d)   ->   (B, t, h, w, h, d)
 
     y[o] = sum over the kernel's taps i of w[i] x[s o + i - p], so
     dw[i] = sum over o of x[s o + i - p] dy[o],  and each cell of x gets w[i] dy[o] from every

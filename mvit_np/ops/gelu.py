@@ -9,7 +9,9 @@ from ..backend.types import Array
 
 @op
 def gelu(x: Array):
-    """x Phi(x), with the normal distribution's cumulative probability Phi.   x: any shape   ->   same
+    """x Phi(x), with the normal distribution's cumulative probability Phi.
+
+    x: any shape   ->   same
 
     d/dx x Phi(x) = Phi(x) + x phi(x), with the density phi(x) = exp(-x^2 / 2) / sqrt(2 pi).
     """

@@ -6,7 +6,9 @@ from ..backend.types import Array
 
 @op
 def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6):
-    """g (x - mean) / sqrt(var + eps) + b over the last axis.   x: (..., D)   g, b: (D,)   ->   (..., D)
+    """g (x - mean) / sqrt(var + eps) + b over the last axis.
+
+    x: (..., D)   g, b: (D,)   ->   (..., D)
 
     With z = (x - mean) r, r = 1 / sqrt(var + eps), and dz = g dy:
     dx = r (dz - mean(dz) - z mean(z dz)),  dg = sum z dy,  db = sum dy, both over all rows.

@@ -10,7 +10,9 @@ from .windows import inside, out_grid, padded, taps
 
 @op
 def max_pool(x: Array, kernel: Triple, stride: Triple, padding: Triple):
-    """The largest value in each window; padding never wins.   x: (B, T, H, W, ...)   ->   (B, t, h, w, ...)
+    """The largest value in each window; padding never wins.
+
+    x: (B, T, H, W, ...)   ->   (B, t, h, w, ...)
 
     dy goes to the cell that won; among equals to the first, as in PyTorch.
     """

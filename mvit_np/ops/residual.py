@@ -6,7 +6,9 @@ from ..backend.types import Array
 
 @op
 def add(x: Array, y: Array):
-    """x + y; an axis of length 1, or a missing leading one, is repeated, its gradient summed over it."""
+    """x + y; an axis of length 1, or a missing leading one, is repeated, its gradient summed over
+    it.
+    """
     x_shape, y_shape = x.shape, y.shape  # the shapes alone: nothing is kept
 
     def backward(dz):
@@ -17,7 +19,9 @@ def add(x: Array, y: Array):
 
 @op
 def residual(x: Array, y: Array, keep: Array | None = None, first: int = 0):
-    """x + keep y, but for the `first` tokens, which stay x.   x, y: (B, N, D) or (B, N, h, d)   ->   the same
+    """x + keep y, but for the `first` tokens, which stay x.
+
+    x, y: (B, N, D) or (B, N, h, d)   ->   the same
 
     keep   (B, 1, 1), 0 for a dropped clip, 1 / (1 - rate) for a kept one; None: all are kept
     """
@@ -35,7 +39,10 @@ def residual(x: Array, y: Array, keep: Array | None = None, first: int = 0):
 
 @op
 def scale(x: Array, factor: Array | float):
-    """x times a number or a random mask, which gets no gradient.   factor: broadcasts to x's shape"""
+    """x times a number or a random mask, which gets no gradient.
+
+    factor: broadcasts to x's shape
+    """
 
     def backward(dy):
         return dy * factor, None

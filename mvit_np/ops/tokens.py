@@ -34,7 +34,10 @@ def split_class(x: Array):
 
 @op
 def join_class(cls: Array, x: Array):
-    """The class token before the rest.   cls: (B, 1, ...), or one (D,) for all clips   x: (B, N, ...)   ->   (B, 1 + N, ...)"""
+    """The class token before the rest.
+
+    cls: (B, 1, ...), or one (D,) for all clips   x: (B, N, ...)   ->   (B, 1 + N, ...)
+    """
     xp = array_module(x)
     y = xp.empty((x.shape[0], x.shape[1] + 1, *x.shape[2:]), dtype=x.dtype)
     y[:, :1] = cls
@@ -85,7 +88,10 @@ def join_channels(x: Array, y: Array):
 
 @op
 def split_channels(x: Array, count: int):
-    """The channels in equal parts, such as queries, keys and values.   x: (..., count D)   ->   count x (..., D)"""
+    """The channels in equal parts, such as queries, keys and values.
+
+    x: (..., count D)   ->   count x (..., D)
+    """
     xp, shape, dtype, width = array_module(x), x.shape, x.dtype, x.shape[-1] // count
     parts = [slice(i * width, (i + 1) * width) for i in range(count)]
 
@@ -100,7 +106,10 @@ def split_channels(x: Array, count: int):
 
 @op
 def split_units(x: Array, thw: Triple, unit: Triple):
-    """Cut a grid of tokens into units that lie side by side.   x: (B, T H W, ...)   ->   (B units, tokens of a unit, ...)"""
+    """Cut a grid of tokens into units that lie side by side.
+
+    x: (B, T H W, ...)   ->   (B units, tokens of a unit, ...)
+    """
     shape = x.shape
 
     def backward(dy):
@@ -111,7 +120,10 @@ def split_units(x: Array, thw: Triple, unit: Triple):
 
 @op
 def join_units(x: Array, thw: Triple, unit: Triple):
-    """Units back in their places of the grid.   x: (B units, tokens of a unit, ...)   ->   (B, T H W, ...)"""
+    """Units back in their places of the grid.
+
+    x: (B units, tokens of a unit, ...)   ->   (B, T H W, ...)
+    """
 
     def backward(dy):
         return _split(dy, thw, unit), None, None
@@ -121,11 +133,17 @@ def join_units(x: Array, thw: Triple, unit: Triple):
 
 def _split(x, thw, unit):
     counts = [n // u for n, u in zip(thw, unit)]
-    cells = x.reshape(x.shape[0], *(length for pair in zip(counts, unit) for length in pair), *x.shape[2:])
-    return cells.transpose(0, 1, 3, 5, 2, 4, 6, *range(7, cells.ndim)).reshape(-1, math.prod(unit), *x.shape[2:])
+    cells = x.reshape(
+        x.shape[0], *(length for pair in zip(counts, unit) for length in pair), *x.shape[2:]
+    )
+    return cells.transpose(0, 1, 3, 5, 2, 4, 6, *range(7, cells.ndim)).reshape(
+        -1, math.prod(unit), *x.shape[2:]
+    )
 
 
 def _joined(x, thw, unit):
     counts = [n // u for n, u in zip(thw, unit)]
     cells = x.reshape(-1, *counts, *unit, *x.shape[2:])
-    return cells.transpose(0, 1, 4, 2, 5, 3, 6, *range(7, cells.ndim)).reshape(-1, math.prod(thw), *x.shape[2:])
+    return cells.transpose(0, 1, 4, 2, 5, 3, 6, *range(7, cells.ndim)).reshape(
+        -1, math.prod(thw), *x.shape[2:]
+    )

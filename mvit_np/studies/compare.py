@@ -8,11 +8,16 @@ from ..model.text_table import aligned, grouped
 
 
 def comparison(name, others):
-    """A table of costs for one clip: the preset `name`, then `others`, with their multiply-adds as multiples of its own.
+    """A table of costs for one clip: the preset `name`, then `others`, with their multiply-adds as
+    multiples of its own.
 
-    Training: float32 kept for the backward pass; attention: the largest array of weights. ValueError for an unknown name.
+    Training: float32 kept for the backward pass; attention: the largest array of weights.
+    ValueError for an unknown name.
     """
-    heads = [("", "", "params", "mult-adds", "", "training", "attention"), ("model", "input", "M", "G", "times", "MB", "MB")]
+    heads = [
+        ("", "", "params", "mult-adds", "", "training", "attention"),
+        ("model", "input", "M", "G", "times", "MB", "MB"),
+    ]
     one = costs(preset(name)).macs
     return _ruled(heads + [_row(other, one) for other in (name, *others)])
 
@@ -21,13 +26,19 @@ def _row(name, one):
     config = preset(name)
     account = costs(config)
     sizes = "x".join(map(str, config.thw)), f"{account.params / 1e6:.2f}"
-    macs, memory = (account.macs / 1e9, account.macs / one), (account.activation_bytes / 1e6, account.attention_bytes / 1e6)
+    macs, memory = (
+        (account.macs / 1e9, account.macs / one),
+        (account.activation_bytes / 1e6, account.attention_bytes / 1e6),
+    )
     return (name, *sizes, grouped(macs[0]), f"{macs[1]:.3g}", *map(grouped, memory))
 
 
 def presets_table():
     """All presets, a line each: name, parameters, multiply-adds of one clip, what it is."""
-    rows = [("", "params", "mult-adds", ""), ("preset", "M", "G", "what it is, and its top-1 as published")]
+    rows = [
+        ("", "params", "mult-adds", ""),
+        ("preset", "M", "G", "what it is, and its top-1 as published"),
+    ]
     for name, known in PRESETS.items():
         account = costs(known.config)
         rows.append((name, f"{account.params / 1e6:.2f}", f"{account.macs / 1e9:.2f}", known.about))

@@ -1,6 +1,8 @@
-"""docs/costs.md: every number of the paper that follows from a config, counted, beside what the paper prints.
+"""docs/costs.md: every number of the paper that follows from a config, counted, beside what the
+paper prints.
 
-`mvit-np info --tables docs/costs.md` writes it; a test fails where the page is not what this file makes.
+`mvit-np info --tables docs/costs.md` writes it; a test fails where the page is not what this file
+makes.
 """
 
 from __future__ import annotations
@@ -34,7 +36,16 @@ def page():
     """The whole page as Markdown."""
     sections = [_section(table) for table in TABLES]
     beyond = [_section(table, "###") for table in BEYOND]
-    parts = [INTRO, *sections, _cheaper(), _memory(), _complexity(), "## Beyond the paper", *beyond, _reversible()]
+    parts = [
+        INTRO,
+        *sections,
+        _cheaper(),
+        _memory(),
+        _complexity(),
+        "## Beyond the paper",
+        *beyond,
+        _reversible(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,19 +64,33 @@ def training_gb(config):
     """The rule of thumb for the memory of training on 4 clips, in 1e9 bytes."""
     account = costs(config)
     weights = sum(line.attention_bytes for line in account.lines)
-    rebuilt = sum(b.tokens_q * (2 * b.dim_mlp + (b.dim_attn if b.pool_skip else 0)) for b in plan(config).blocks)
-    return (CLIPS * (account.activation_bytes + FLOAT32_BYTES * rebuilt + 2 * weights) + 16 * account.params) / 1e9
+    rebuilt = sum(
+        b.tokens_q * (2 * b.dim_mlp + (b.dim_attn if b.pool_skip else 0))
+        for b in plan(config).blocks
+    )
+    return (
+        CLIPS * (account.activation_bytes + FLOAT32_BYTES * rebuilt + 2 * weights)
+        + 16 * account.params
+    ) / 1e9
 
 
 def _section(table, level="##"):
     known = [row for row in table.rows if row.config]
-    words = [table.remark] * bool(table.remark) + [f"{row.label}: {row.why}." for row in known if row.why]
-    return "\n\n".join([f"{level} {table.name}\n\n{table.about}.", _paper_table(known), *map(wrapped, words)])
+    words = [table.remark] * bool(table.remark) + [
+        f"{row.label}: {row.why}." for row in known if row.why
+    ]
+    return "\n\n".join(
+        [f"{level} {table.name}\n\n{table.about}.", _paper_table(known), *map(wrapped, words)]
+    )
 
 
 def _paper_table(rows):
     memory = any(row.memory for row in rows)
-    head = ["", "G, paper", "ours", "off", "M, paper", "ours", "off"] + ["GB, paper", "ours"] * memory + ["top-1"]
+    head = (
+        ["", "G, paper", "ours", "off", "M, paper", "ours", "off"]
+        + ["GB, paper", "ours"] * memory
+        + ["top-1"]
+    )
     return markdown(head, [_paper_row(row, memory) for row in rows])
 
 
@@ -113,7 +138,13 @@ def _pairs(rows):
 def _video_row(row, one):
     crops, clips = row.views
     cells = [row.label, row.data or "-", _short(row.top1), grouped(_clip(row))]
-    return [*cells, f"{crops} x {clips}", f"{_video(row):,.0f}", f"{_video(row) / one:.2f}", f"{_millions(row):.1f}"]
+    return [
+        *cells,
+        f"{crops} x {clips}",
+        f"{_video(row):,.0f}",
+        f"{_video(row) / one:.2f}",
+        f"{_millions(row):.1f}",
+    ]
 
 
 def _clip(row):
@@ -139,7 +170,15 @@ def _memory():
     totals = [f"**{sum(line.activation_bytes for line in m) / 1e6:.0f}**" for m in models]
     largest = [f"**{max(line.attention_bytes for line in m) / 1e6:.0f}**" for m in models]
     rows.append(["**all, largest**", "", totals[0], largest[0], "", totals[1], largest[1]])
-    head = ["block", "MViT-B: queries x keys", "MB kept", "MB attention", "ViT-B: queries x keys", "MB kept", "MB attention"]
+    head = [
+        "block",
+        "MViT-B: queries x keys",
+        "MB kept",
+        "MB attention",
+        "ViT-B: queries x keys",
+        "MB kept",
+        "MB attention",
+    ]
     return f"""## Memory, block by block
 
 MB of float32 for one clip: what a block keeps for its backward pass, and its attention weights, which this package makes
@@ -158,7 +197,19 @@ def _memory_cells(cell):
 
 def _complexity():
     rows = [row for name in ("mvit_b_16x4", "vit_b_8f") for row in _complexity_rows(name)]
-    head = ["", "blocks", "THW", "D", "h", "time, 1e9", "G counted", "ratio", "memory, 1e6", "M floats counted", "ratio"]
+    head = [
+        "",
+        "blocks",
+        "THW",
+        "D",
+        "h",
+        "time, 1e9",
+        "G counted",
+        "ratio",
+        "memory, 1e6",
+        "M floats counted",
+        "ratio",
+    ]
     return f"""## The complexity of Sec. 3.1
 
 Pooling attention of D channels and h heads on T x H x W tokens, with queries pooled f_Q-fold and keys f_K-fold, grows like
@@ -185,9 +236,20 @@ def _complexity_rows(name):
         macs = sum(map(attention_macs, blocks))
         floats = sum(line.activation_bytes + line.attention_bytes for line in lines) / FLOAT32_BYTES
         last = blocks[-1]
-        cells = [f"{name}, stage {stage + 1}", len(blocks), f"{last.tokens_in - last.cls:,}", last.dim_attn, last.heads]
+        cells = [
+            f"{name}, stage {stage + 1}",
+            len(blocks),
+            f"{last.tokens_in - last.cls:,}",
+            last.dim_attn,
+            last.heads,
+        ]
         cells += [f"{time / 1e9:.2f}", f"{macs / 1e9:.2f}", f"{macs / time:.2f}"]
-        yield [*map(str, cells), f"{memory / 1e6:.1f}", f"{floats / 1e6:.1f}", f"{floats / memory:.2f}"]
+        yield [
+            *map(str, cells),
+            f"{memory / 1e6:.1f}",
+            f"{floats / 1e6:.1f}",
+            f"{floats / memory:.2f}",
+        ]
 
 
 def _reversible():

@@ -1,6 +1,8 @@
-"""Figures of a model's sizes, its attention and its training. Each function's docstring says how to read its figure.
+"""Figures of a model's sizes, its attention and its training. Each function's docstring says how to
+read its figure.
 
-This is the only part of the package that imports matplotlib. No figure touches matplotlib's global state.
+This is the only part of the package that imports matplotlib. No figure touches matplotlib's global
+state.
 """
 
 from ..model.inspection import class_attention

@@ -14,13 +14,16 @@ NAMED = 24  # classes whose names have room
 def confusion_figure(evaluation):
     """The confusion matrix of an `Evaluation`, each row as shares of its class.
 
-    How to read it. A row is what a class was taken for; right answers lie on the outlined diagonal. A dark place off it
-    is a pair that the model mixes up, a dark column a class that it guesses too often. On the right, what it knows least.
+    How to read it. A row is what a class was taken for; right answers lie on the outlined diagonal.
+    A dark place off it is a pair that the model mixes up, a dark column a class that it guesses too
+    often. On the right, what it knows least.
     """
     examples = evaluation.confusion.sum(axis=1, keepdims=True)
     shares = evaluation.confusion / np.maximum(examples, 1)
     title = f"{evaluation.top1:.1%} of {evaluation.examples} examples right".replace("%", " %")
-    figure = new_figure(8.8, title, f"{evaluation.top5:.1%} among the five most probable".replace("%", " %"))
+    figure = new_figure(
+        8.8, title, f"{evaluation.top5:.1%} among the five most probable".replace("%", " %")
+    )
     axes = panel(figure, 1.9, 1.4, SIDE, SIDE)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_xlabel("taken for", fontsize=SMALL, color=INK)
@@ -30,7 +33,9 @@ def confusion_figure(evaluation):
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         for index in range(len(names)):
-            axes.add_patch(Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=GREY, linewidth=1))
+            axes.add_patch(
+                Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=GREY, linewidth=1)
+            )
     colour_bar(figure, 8.4, 5.6, 2.0, "Blues", "all", fontsize=SMALL)
     _least_known(figure, names, np.diag(shares), examples[:, 0])
     return figure
@@ -43,4 +48,11 @@ def _least_known(figure, names, right, examples):
     for line, index in enumerate(worst):
         height = 0.95 - 0.12 * line
         axes.text(0, height, names[index], fontsize=BODY, color=INK)
-        axes.text(1, height, f"{right[index]:.0%}".replace("%", " %"), fontsize=BODY, color=GREY, ha="right")
+        axes.text(
+            1,
+            height,
+            f"{right[index]:.0%}".replace("%", " %"),
+            fontsize=BODY,
+            color=GREY,
+            ha="right",
+        )

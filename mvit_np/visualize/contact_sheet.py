@@ -1,30 +1,50 @@
-"""What a model says about a film, and where its class token looks: the top classes over the frames of a clip."""
+"""What a model says about a film, and where its class token looks: the top classes over the frames
+of a clip.
+"""
 
 from __future__ import annotations
 
 from ..model.text_table import percent
 from .attention import ALPHA, CMAP
-from .style import BLUE, BODY, GREY, INK, PALE, SKY, SMALL, WIDTH, colour_bar, new_figure, panel, spelled
+from .style import (
+    BLUE,
+    BODY,
+    GREY,
+    INK,
+    PALE,
+    SKY,
+    SMALL,
+    WIDTH,
+    colour_bar,
+    new_figure,
+    panel,
+    spelled,
+)
 
 ROW, FRAMES = 8, 16  # frames in a row and in all, at most
-EDGE, GAP, BAR, CELL = 0.3, 0.08, 1.15, 3.6  # inches: margin, between frames, colour bar, a frame at most
+# inches: margin, between frames, colour bar, a frame at most
+EDGE, GAP, BAR, CELL = 0.3, 0.08, 1.15, 3.6
 LETTER, LINE = 0.115, 0.32  # inches: of the classes' names, a letter (bold) and the pitch of lines
-TOP, CAPTION, TIMES = 1.1, 0.62, 0.3  # inches above the classes, over the frames, for the times over a row
+# inches above the classes, over the frames, for the times over a row
+TOP, CAPTION, TIMES = 1.1, 0.62, 0.3
 
 
 def contact_sheet_figure(result, maps, plan):
-    """The top classes of a file, and the frames of its middle view with the class token's attention under each.
+    """The top classes of a file, and the frames of its middle view with the class token's attention
+    under each.
 
     result  what `classify` returns
     maps    what `class_attention` returns for `result.clip`; the last stage's is drawn
     plan    of the model
 
-    How to read it. On top are the most probable classes, as a mean over all views. Then come the frames of one view (every
-    second one, or fewer, of a long clip), with the time at which each is shown, and under each the same frame in grey with
-    the class token's attention in the last stage over it (beside it, for a picture). Yellow is where it attends most, dark
-    where it does not; all frames share one scale. A tile is one key, a place that several frames share where the cube and
-    the pooling have a stride in time. The maximum is given as a multiple of uniform attention: near 1× the token has no
-    preference, however colourful the tiles are. Without a class token it is the mean over all tokens.
+    How to read it. On top are the most probable classes, as a mean over all views. Then come the
+    frames of one view (every second one, or fewer, of a long clip), with the time at which each is
+    shown, and under each the same frame in grey with the class token's attention in the last stage
+    over it (beside it, for a picture). Yellow is where it attends most, dark where it does not; all
+    frames share one scale. A tile is one key, a place that several frames share where the cube and
+    the pooling have a stride in time. The maximum is given as a multiple of uniform attention: near
+    1× the token has no preference, however colourful the tiles are. Without a class token it is the
+    mean over all tokens.
     """
     count = len(result.frames)
     top, shown = result.top(5), range(0, count, -(-count // FRAMES))  # all, or every second, third
@@ -32,13 +52,20 @@ def contact_sheet_figure(result, maps, plan):
     size, corners, height = _places(len(shown), *result.frames.shape[1:3])
     classes = LINE * len(top)
     figure = new_figure(
-        TOP + classes + CAPTION + height + EDGE, f"{spelled(top[0][0], 50)}: {percent(top[0][1], 1)}", _about(result)
+        TOP + classes + CAPTION + height + EDGE,
+        f"{spelled(top[0][0], 50)}: {percent(top[0][1], 1)}",
+        _about(result),
     )
     _classes(figure, top, height + EDGE + CAPTION, classes)
     _caption(figure, plan, height + EDGE + CAPTION - 0.34, beside=len(shown) == 1)
     for frame, (picture, heat) in zip(shown, corners):
         axes = _picture(figure, picture, size, result.frames[frame])
-        axes.set_title(f"{result.seconds[frame]:.2f} s" if result.duration else "", fontsize=SMALL, color=INK, pad=4)
+        axes.set_title(
+            f"{result.seconds[frame]:.2f} s" if result.duration else "",
+            fontsize=SMALL,
+            color=INK,
+            pad=4,
+        )
         grey = result.frames[frame].mean(-1, keepdims=True)
         _heat(_picture(figure, heat, size, grey), shares, frame / count, size)
     _colour_bar(figure, corners, size, shares.max() * shares.size)
@@ -46,7 +73,9 @@ def contact_sheet_figure(result, maps, plan):
 
 
 def _places(count, h, w):
-    """(width, height) of a frame, [its lower left corner and that of its map], and the height of all, in inches"""
+    """(width, height) of a frame, [its lower left corner and that of its map], and the height of
+    all, in inches
+    """
     rows, pair = -(-count // ROW), count == 1
     columns = 2 if pair else -(-count // rows)
     width = min((WIDTH - EDGE - BAR - (columns - 1) * GAP) / columns, CELL)
@@ -57,7 +86,9 @@ def _places(count, h, w):
         row, column = divmod(k, columns)
         left, bottom = EDGE + column * (width + GAP), EDGE + (rows - 1 - row) * pitch
         corners.append(
-            ((left, bottom), (left + width + GAP, bottom)) if pair else ((left, bottom + height + GAP), (left, bottom))
+            ((left, bottom), (left + width + GAP, bottom))
+            if pair
+            else ((left, bottom + height + GAP), (left, bottom))
         )
     return (width, height), corners, rows * pitch
 
@@ -67,7 +98,11 @@ def _about(result):
     if not result.duration:
         still = f", repeated over {len(result.frames)} frames" if len(result.frames) > 1 else ""
         return f"{name}, {_several(crops, 'crop')}{still}"
-    views, first, last = f"{_several(clips, 'clip')} × {_several(crops, 'crop')}", result.seconds[0], result.seconds[-1]
+    views, first, last = (
+        f"{_several(clips, 'clip')} × {_several(crops, 'crop')}",
+        result.seconds[0],
+        result.seconds[-1],
+    )
     span = f"{first:.1f} to {last:.1f} s" if last > first else f"{first:.1f} s"
     return f"{name}, {result.duration:.1f} s, {views}; the view below: {span}"
 
@@ -84,7 +119,12 @@ def _classes(figure, top, bottom, height):
     axes.barh(rows, [1] * len(top), color=PALE, height=0.62)
     axes.barh(rows, values, color=[BLUE] + [SKY] * (len(top) - 1), height=0.62)
     for row, name, value in zip(rows, names, values):
-        look = {"fontsize": BODY, "color": INK, "va": "center", "weight": "bold" if row == 0 else "normal"}
+        look = {
+            "fontsize": BODY,
+            "color": INK,
+            "va": "center",
+            "weight": "bold" if row == 0 else "normal",
+        }
         axes.text(-0.012, row, name, ha="right", **look)
         axes.text(1.012, row, percent(value, 1), ha="left", **look)
     axes.set(xlim=(0, 1), ylim=(len(top) - 0.5, -0.5))
@@ -92,14 +132,30 @@ def _classes(figure, top, bottom, height):
 
 
 def _caption(figure, plan, y, beside):
-    who, where = "class token" if plan.config.cls_token else "mean token", "beside the frame" if beside else "under each frame"
+    who, where = (
+        "class token" if plan.config.cls_token else "mean token",
+        "beside the frame" if beside else "under each frame",
+    )
     text = f"{where}: what the {who} attends to in the last stage; a tile is one key"
-    figure.text(EDGE / WIDTH, y / figure.get_figheight(), text[0].upper() + text[1:], fontsize=BODY, color=GREY, va="center")
+    figure.text(
+        EDGE / WIDTH,
+        y / figure.get_figheight(),
+        text[0].upper() + text[1:],
+        fontsize=BODY,
+        color=GREY,
+        va="center",
+    )
 
 
 def _picture(figure, corner, size, frame):
     axes = panel(figure, *corner, *size)
-    axes.imshow(frame.squeeze(-1) if frame.shape[-1] == 1 else frame, cmap="gray", vmin=0, vmax=255, aspect="auto")
+    axes.imshow(
+        frame.squeeze(-1) if frame.shape[-1] == 1 else frame,
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        aspect="auto",
+    )
     axes.set_axis_off()
     return axes
 
@@ -107,7 +163,12 @@ def _picture(figure, corner, size, frame):
 def _heat(axes, shares, when, size):
     """One time's tiles over a frame.   when: its place in the clip, 0 to 1"""
     right, low = axes.get_xlim()[1], axes.get_ylim()[0]
-    over = {"extent": (-0.5, right, low, -0.5), "interpolation": "nearest", "alpha": ALPHA, "aspect": "auto"}
+    over = {
+        "extent": (-0.5, right, low, -0.5),
+        "interpolation": "nearest",
+        "alpha": ALPHA,
+        "aspect": "auto",
+    }
     axes.imshow(shares[int(when * len(shares))], cmap=CMAP, vmin=0, vmax=shares.max(), **over)
 
 

@@ -11,7 +11,22 @@ from ..model.account import attention_macs
 from ..model.costs import costs
 from ..model.plan import plan as plan_of
 from ..model.text_table import percent, si_prefix
-from .style import BLUE, BODY, GREEN, GREY, INK, ORANGE, SMALL, VERMILLION, WIDTH, counted, fold, new_figure, panel, rounded
+from .style import (
+    BLUE,
+    BODY,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    SMALL,
+    VERMILLION,
+    WIDTH,
+    counted,
+    fold,
+    new_figure,
+    panel,
+    rounded,
+)
 
 HEIGHT = 6.2  # inches, as are the lengths below
 LEFT, RIGHT, BOTTOM, TALL, BETWEEN = 0.9, 0.3, 0.8, 3.55, 0.35
@@ -30,15 +45,18 @@ def cost_bars_figure(configs):
 
     configs   {name: MViTConfig}, one to five of them
 
-    How to read it. Each panel is a model and each bar one of its stages, all its blocks together; all panels share one
-    scale, so that areas can be compared. Colours are the parts of a block: linear layers around the attention, the products
-    of queries with keys and of their weights with values, the MLP, and the little that pooling and the skip connections
-    take. The two linear parts grow with the tokens, the attention with queries times keys: where it towers, there are too
-    many of both. The first bar is the cube embedding; the head is too small to be seen. Raises ValueError for no or too
-    many models.
+    How to read it. Each panel is a model and each bar one of its stages, all its blocks together;
+    all panels share one scale, so that areas can be compared. Colours are the parts of a block:
+    linear layers around the attention, the products of queries with keys and of their weights with
+    values, the MLP, and the little that pooling and the skip connections take. The two linear parts
+    grow with the tokens, the attention with queries times keys: where it towers, there are too many
+    of both. The first bar is the cube embedding; the head is too small to be seen. Raises
+    ValueError for no or too many models.
     """
     if not 1 <= len(configs) <= MOST:
-        raise ValueError(f"cost_bars_figure draws 1 to {MOST} models; came {len(configs)}: choose some")
+        raise ValueError(
+            f"cost_bars_figure draws 1 to {MOST} models; came {len(configs)}: choose some"
+        )
     models = [_model(name, config) for name, config in configs.items()]
     figure = new_figure(HEIGHT, _message(models), _about(models))
     highest = max(sum(stage.values()) for model in models for stage in model.stages.values())
@@ -51,7 +69,9 @@ def cost_bars_figure(configs):
         axes = panel(figure, left, BOTTOM, width, TALL)
         _bars(axes, model, factor, min(0.7, 1.1 / each))
         axes.set_ylim(0, 1.1 * highest / factor)
-        _frame(axes, model, f"{prefix} multiply-adds a clip".strip() if model is models[0] else None)
+        _frame(
+            axes, model, f"{prefix} multiply-adds a clip".strip() if model is models[0] else None
+        )
         left += width + BETWEEN
     _legend(figure)
     return figure
@@ -78,10 +98,17 @@ def _model(name, config):
 
 
 def parts(block, macs):
-    """What the multiply-adds of one block consist of.   -> {part: multiply-adds}, whose sum is `macs`"""
+    """What the multiply-adds of one block consist of.
+
+    -> {part: multiply-adds}, whose sum is `macs`
+    """
     d, n = block.dim_attn, block.sequences
     linear = block.tokens_in * block.dim_in * 3 * d + block.tokens_q * d * d
-    pools = [pool for pool in (block.pool_q, block.pool_kv, block.pool_kv) if pool and pool.kind == "conv"]
+    pools = [
+        pool
+        for pool in (block.pool_q, block.pool_kv, block.pool_kv)
+        if pool and pool.kind == "conv"
+    ]
     pooling = sum(math.prod(pool.thw_out) * math.prod(pool.kernel) * d for pool in pools)
     attention = attention_macs(block)
     mlp = block.tokens_q * block.dim_mlp * (d + block.dim_out)
@@ -90,14 +117,17 @@ def parts(block, macs):
     return dict(zip(list(PARTS)[1:], shares))
 
 
-# -- the words --------------------------------------------------------------------------------------------------------
+# -- the words -------------------------------------------------------------------------------------
 
 
 def _message(models):
     first, last = models[0], models[-1]
     if len(models) == 1:
         part, macs = max(_sums(first).items(), key=lambda pair: pair[1])
-        return f"{first.name} spends {percent(macs / first.macs)} of its multiply-adds on one part: {part}"
+        return (
+            f"{first.name} spends {percent(macs / first.macs)} of its multiply-adds on one part: "
+            f"{part}"
+        )
     ratio = last.macs / first.macs
     words = f"{fold(ratio)}× fewer" if ratio > 1 else f"{fold(1 / ratio)}× more"
     return f"{first.name} takes {words} multiply-adds than {last.name}"
@@ -114,7 +144,7 @@ def _sums(model):
     return {part: sum(stage.get(part, 0) for stage in model.stages.values()) for part in PARTS}
 
 
-# -- the panels -------------------------------------------------------------------------------------------------------
+# -- the panels ------------------------------------------------------------------------------------
 
 
 def _bars(axes, model, factor, width):
@@ -129,7 +159,9 @@ def _bars(axes, model, factor, width):
 
 def _frame(axes, model, unit):
     title = f"{model.name}\n{counted(model.macs)} in all"
-    axes.set_title(title, loc="left", fontsize=BODY, weight="bold", color=INK, pad=10, linespacing=1.3)
+    axes.set_title(
+        title, loc="left", fontsize=BODY, weight="bold", color=INK, pad=10, linespacing=1.3
+    )
     axes.set_xticks(range(len(model.stages)), list(model.stages))
     axes.set_xlim(-0.5, len(model.stages) - 0.5)
     axes.set_xlabel("stage", fontsize=SMALL, color=INK)
@@ -141,6 +173,14 @@ def _frame(axes, model, unit):
 
 
 def _legend(figure):
-    style = {"fontsize": SMALL, "frameon": False, "labelcolor": INK, "ncols": len(PARTS), "loc": "upper left"}
+    style = {
+        "fontsize": SMALL,
+        "frameon": False,
+        "labelcolor": INK,
+        "ncols": len(PARTS),
+        "loc": "upper left",
+    }
     handles = [Patch(color=colour, label=part) for part, colour in PARTS.items()]
-    figure.legend(handles=handles, bbox_to_anchor=(0.15 / WIDTH, 1 - 0.9 / HEIGHT), handlelength=1.2, **style)
+    figure.legend(
+        handles=handles, bbox_to_anchor=(0.15 / WIDTH, 1 - 0.9 / HEIGHT), handlelength=1.2, **style
+    )

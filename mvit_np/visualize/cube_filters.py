@@ -10,40 +10,52 @@ from ..model.forward import check_params
 from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, times
 
-COLUMNS, ROWS = 12, 6  # filters beside each other; time slices below each other, in all bands of filters together
-LEFT, RIGHT, GAP, BAND = 1.35, 0.3, 0.08, 0.42  # inches: row labels, margin, between pictures, above each band
+# filters beside each other; time slices below each other, in all bands of filters together
+COLUMNS, ROWS = 12, 6
+# inches: row labels, margin, between pictures, above each band
+LEFT, RIGHT, GAP, BAND = 1.35, 0.3, 0.08, 0.42
 TOP, BOTTOM = 1.0, 0.25
 
 
 def cube_filters_figure(params, config):
-    """The strongest filters of the cube embedding, a column each, their time slices below each other.
+    """The strongest filters of the cube embedding, a column each, their time slices below each
+    other.
 
     params   of a model; `params["patch_embed"]["w"]` (kt, kh, kw, C, D) is drawn
     config   of the same model
 
-    How to read it. A filter is a small clip: a column shows one, time runs downwards, and the colours are the weights, grey
-    being 0 (each filter on its own scale, colours as the model sees them; a model of grey clips has grey filters). A token's
-    channel is large where the clip looks like its filter. A filter whose slices are alike sees what stands still; one whose
-    slices differ, or move, sees change and motion. The title says how much of the weights (their squares) lies in what
-    differs from a filter's mean over time; for random weights of kt slices it is 1 - 1 / kt. The number above a column is
-    the channel. Filters are in the order of their size, the largest first.
+    How to read it. A filter is a small clip: a column shows one, time runs downwards, and the
+    colours are the weights, grey being 0 (each filter on its own scale, colours as the model sees
+    them; a model of grey clips has grey filters). A token's channel is large where the clip looks
+    like its filter. A filter whose slices are alike sees what stands still; one whose slices
+    differ, or move, sees change and motion. The title says how much of the weights (their squares)
+    lies in what differs from a filter's mean over time; for random weights of kt slices it is 1 - 1
+    / kt. The number above a column is the channel. Filters are in the order of their size, the
+    largest first.
 
     Raises ValueError where the parameters do not belong to the config.
     """
     check_params(params, config)
-    filters = np.moveaxis(np.asarray(to_host(params["patch_embed"]["w"]), dtype=np.float64), -1, 0)  # (D, kt, kh, kw, C)
+    # (D, kt, kh, kw, C)
+    filters = np.moveaxis(np.asarray(to_host(params["patch_embed"]["w"]), dtype=np.float64), -1, 0)
     slices, aspect = filters.shape[1], filters.shape[2] / filters.shape[3]
-    order = np.argsort(-np.square(filters).sum(axis=(1, 2, 3, 4)))[: COLUMNS * max(1, ROWS // slices)]
+    order = np.argsort(-np.square(filters).sum(axis=(1, 2, 3, 4)))[
+        : COLUMNS * max(1, ROWS // slices)
+    ]
     bands = [order[i : i + COLUMNS] for i in range(0, len(order), COLUMNS)]
     width = (WIDTH - LEFT - RIGHT) / COLUMNS - GAP
     high = width * aspect
     band = BAND + slices * (high + GAP)
-    figure = new_figure(TOP + len(bands) * band + BOTTOM, _message(filters), _about(filters, len(order)))
+    figure = new_figure(
+        TOP + len(bands) * band + BOTTOM, _message(filters), _about(filters, len(order))
+    )
     axes = canvas(figure)
     for number, channels in enumerate(bands):
         top = BOTTOM + (len(bands) - number) * band - BAND
         for column, channel in enumerate(channels):
-            _filter(axes, filters[channel], channel, LEFT + column * (width + GAP), top, width, high)
+            _filter(
+                axes, filters[channel], channel, LEFT + column * (width + GAP), top, width, high
+            )
         _labels(axes, slices, top, high)
     axes.set(xlim=(0, WIDTH), ylim=(0, figure.get_figheight()))  # which imshow has moved
     return figure
@@ -53,14 +65,22 @@ def _message(filters):
     slices = filters.shape[1]
     if slices == 1:
         return f"The {len(filters)} filters of the cube embedding see one frame each"
-    change = 1 - slices * np.square(filters.mean(axis=1)).sum() / max(np.square(filters).sum(), 1e-300)
-    return f"{percent(change)} of the cube filters' energy is change over time (random ones: {percent(1 - 1 / slices)})"
+    change = 1 - slices * np.square(filters.mean(axis=1)).sum() / max(
+        np.square(filters).sum(), 1e-300
+    )
+    return (
+        f"{percent(change)} of the cube filters' energy is change over time (random ones: "
+        f"{percent(1 - 1 / slices)})"
+    )
 
 
 def _about(filters, shown):
     channels, kt, kh, kw, _ = filters.shape
     some = f"the {shown} largest of {channels}" if shown < channels else f"all {channels}"
-    return f"Cubes of {times((kt, kh, kw))} (frames × pixels × pixels): {some} filters; grey is a weight of 0"
+    return (
+        f"Cubes of {times((kt, kh, kw))} (frames × pixels × pixels): {some} filters; grey is a "
+        "weight of 0"
+    )
 
 
 def _filter(axes, weights, channel, left, top, width, high):
@@ -69,9 +89,22 @@ def _filter(axes, weights, channel, left, top, width, high):
     pictures = 0.5 + colours / (2 * max(abs(colours).max(), 1e-30))
     for number, picture in enumerate(pictures):
         upper = top - number * (high + GAP)
-        shown, extent = picture if picture.shape[-1] == 3 else picture[..., 0], (left, left + width, upper - high, upper)
-        axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto", extent=extent)
-        axes.add_patch(Rectangle((left, upper - high), width, high, fill=False, edgecolor=GREY, linewidth=0.5))
+        shown, extent = (
+            picture if picture.shape[-1] == 3 else picture[..., 0],
+            (left, left + width, upper - high, upper),
+        )
+        axes.imshow(
+            shown,
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+            aspect="auto",
+            extent=extent,
+        )
+        axes.add_patch(
+            Rectangle((left, upper - high), width, high, fill=False, edgecolor=GREY, linewidth=0.5)
+        )
     axes.text(left + width / 2, top + 0.055, str(channel), fontsize=SMALL, color=INK, ha="center")
 
 

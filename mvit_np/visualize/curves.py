@@ -18,13 +18,16 @@ MOST = 2000  # points of a curve
 def curves_figure(rows, chance):
     """What a run's metrics.csv holds.   rows: a dict a step   chance: the accuracy of guessing
 
-    How to read it. Left and middle: light is every batch, strong its running mean; rings are tests. Dashed is guessing: a
-    model that has learned nothing stays there. Training clips are cropped, coloured and mixed, so a line below the rings is
-    as it should be; rings that fall while the line rises are overfitting. Right: the learning rate, rising and falling.
+    How to read it. Left and middle: light is every batch, strong its running mean; rings are tests.
+    Dashed is guessing: a model that has learned nothing stays there. Training clips are cropped,
+    coloured and mixed, so a line below the rings is as it should be; rings that fall while the line
+    rises are overfitting. Right: the learning rate, rising and falling.
     """
     tests = [row for row in rows if row.get("test_accuracy") is not None]
     last = rows[-1]
-    message = f"{last['test_accuracy'] if tests and tests[-1] is last else last['accuracy']:.1%} ".replace("%", " %")
+    message = f"{last['test_accuracy'] if tests and tests[-1] is last else last['accuracy']:.1%} ".replace(
+        "%", " %"
+    )
     message += "of the tests right" if tests else "of the clips right"
     effort = f"{last['step']} steps of training in {last['seconds']:.0f} s"
     figure = new_figure(HEIGHT, message, f"{effort}, {last['clips_per_s']:.0f} clips a second")
@@ -55,8 +58,21 @@ def _loss(axes, rows, chance):
 def _accuracy(axes, rows, tests, chance):
     _curve(axes, rows, _column(rows, "accuracy"), "training clips")
     if tests:
-        style = {"color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2, "clip_on": False}
-        axes.plot(_column(tests, "step"), _column(tests, "test_accuracy"), "o", label="tests", zorder=4, **style)
+        style = {
+            "color": VERMILLION,
+            "markersize": 9,
+            "markerfacecolor": "white",
+            "markeredgewidth": 2.2,
+            "clip_on": False,
+        }
+        axes.plot(
+            _column(tests, "step"),
+            _column(tests, "test_accuracy"),
+            "o",
+            label="tests",
+            zorder=4,
+            **style,
+        )
     _guessing(axes, chance)
     axes.set_ylim(0, 1.04)
     axes.set_yticks(np.linspace(0, 1, 5), [f"{share:.0f} %" for share in np.linspace(0, 100, 5)])

@@ -1,4 +1,6 @@
-"""Models that differ in one thing, trained alike: how often each is right, seed by seed, and what it costs."""
+"""Models that differ in one thing, trained alike: how often each is right, seed by seed, and what
+it costs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ from ..model.text_table import percent, si_prefix
 from .style import BLUE, BODY, GREY, INK, PALE, SMALL, VERMILLION, new_figure, panel, rounded
 
 ROW, TOP, BOTTOM = 0.62, 1.4, 0.8  # inches: a row, what is above the panels, what is below
-DOTS, BARS, PAPER = (2.45, 4.9), (8.75, 1.55), 11.0  # inches from the left, and wide; the column of the paper's numbers
+# inches from the left, and wide; the column of the paper's numbers
+DOTS, BARS, PAPER = (2.45, 4.9), (8.75, 1.55), 11.0
 MEAN = 7.5  # inches from the left: the column of means
 SPREAD = 0.13  # of a row, from one seed's dot to the next: equal ones are seen side by side
 MARGIN = 1.5  # points of accuracy beside the outermost dots, at least
@@ -15,16 +18,17 @@ MARGIN = 1.5  # points of accuracy beside the outermost dots, at least
 def experiment_figure(lines, question, about, chance):
     """Accuracy and cost of variants, a row each.
 
-    lines     of each row: name, accuracies (a share a seed), mean, spread (None for one seed), macs of a clip, and paper, the
-              accuracy in per cent of its like in the paper, or None
+    lines     of each row: name, accuracies (a share a seed), mean, spread (None for one seed), macs
+              of a clip, and paper, the accuracy in per cent of its like in the paper, or None
     question  what the rows answer
     about     what was done, a line
     chance    the share that guessing gets right; a dashed line where it is near
 
-    How to read it. Each dot is a model trained from another random start, the stroke is their mean. Two rows whose dots
-    overlap are not told apart by so few of them, whatever their means. The axis of accuracy begins where the rows do, not at
-    zero. Bars are what one clip costs. On the right is what the paper prints for a large model of the kind on Kinetics-400:
-    it is the order of its rows that may be compared, not the numbers.
+    How to read it. Each dot is a model trained from another random start, the stroke is their mean.
+    Two rows whose dots overlap are not told apart by so few of them, whatever their means. The axis
+    of accuracy begins where the rows do, not at zero. Bars are what one clip costs. On the right is
+    what the paper prints for a large model of the kind on Kinetics-400: it is the order of its rows
+    that may be compared, not the numbers.
     """
     height = TOP + ROW * len(lines) + BOTTOM
     figure = new_figure(height, _message(lines), f"{question} {about}")
@@ -34,7 +38,14 @@ def experiment_figure(lines, question, about, chance):
     _dots(dots, lines, chance)
     _bars(bars, lines)
     for column, title in ((MEAN, "mean ± spread"), (PAPER, "paper")):
-        figure.text(column / 12, (BOTTOM + tall + 0.12) / height, title, fontsize=SMALL, color=GREY, va="bottom")
+        figure.text(
+            column / 12,
+            (BOTTOM + tall + 0.12) / height,
+            title,
+            fontsize=SMALL,
+            color=GREY,
+            va="bottom",
+        )
     for row, line in enumerate(lines):
         y = (BOTTOM + tall - ROW * (row + 0.5)) / height
         figure.text(MEAN / 12, y, _mean(line), fontsize=BODY, color=INK, va="center")
@@ -58,13 +69,29 @@ def _dots(axes, lines, chance):
         low = min(low, 100 * chance)
     for row, line in enumerate(lines):
         axes.axhline(row, color=PALE, linewidth=1, zorder=0)
-        heights = [row + SPREAD * (seed - (len(line.accuracies) - 1) / 2) for seed in range(len(line.accuracies))]
+        heights = [
+            row + SPREAD * (seed - (len(line.accuracies) - 1) / 2)
+            for seed in range(len(line.accuracies))
+        ]
         values = [100 * share for share in line.accuracies]
-        axes.plot(values, heights, "o", color=BLUE, markersize=9, markeredgecolor="white", zorder=3, clip_on=False)
-        axes.plot([100 * line.mean] * 2, [row - 0.33, row + 0.33], color=VERMILLION, linewidth=3, zorder=2)
+        axes.plot(
+            values,
+            heights,
+            "o",
+            color=BLUE,
+            markersize=9,
+            markeredgecolor="white",
+            zorder=3,
+            clip_on=False,
+        )
+        axes.plot(
+            [100 * line.mean] * 2, [row - 0.33, row + 0.33], color=VERMILLION, linewidth=3, zorder=2
+        )
     axes.set_xlim(low - margin, min(high + margin, 100 + 0.3 * margin))
     axes.set_xlabel(
-        "% of unseen clips right" + (", dashed: by chance" if low == 100 * chance else ""), fontsize=SMALL, color=INK
+        "% of unseen clips right" + (", dashed: by chance" if low == 100 * chance else ""),
+        fontsize=SMALL,
+        color=INK,
     )
     _rows(axes, lines, [line.name for line in lines])
 

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from .style import GREEN, GREY, INK, ORANGE, PALE, SKY, SMALL, canvas, counted, fold, new_figure, times
+from .style import (
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    SKY,
+    SMALL,
+    canvas,
+    counted,
+    fold,
+    new_figure,
+    times,
+)
 
 HEIGHT = 7.2  # inches, as are all the lengths below
 SKIP, Q, K, V = 1.45, 4.0, 6.65, 9.3  # columns
 CHAIN = (Q + K) / 2  # where attention goes on upwards
-INPUT, LINEAR, POOL, SCALE, SOFTMAX, MATMUL, OUT, SUM = 0.52, 1.17, 2.24, 3.27, 3.93, 4.58, 5.46, 6.0  # rows, upwards
+# rows, upwards
+INPUT, LINEAR, POOL, SCALE, SOFTMAX, MATMUL, OUT, SUM = (
+    0.52,
+    1.17,
+    2.24,
+    3.27,
+    3.93,
+    4.58,
+    5.46,
+    6.0,
+)
 LOW, TALL = 0.36, 0.56  # boxes of one and of two lines
 WIDE = 2.3  # a pooling box
 RADIUS = 0.14  # of the plus
@@ -20,11 +43,12 @@ def pooling_attention_figure(spec):
 
     spec    a `BlockSpec`, such as `mvit_np.plan(config).blocks[1]`
 
-    How to read it, from the bottom up. The input X is normed and projected three times. Each projection is pooled on
-    its own grid (orange, the step that MViT adds; dashed where this block leaves it out). Pooling the keys and values
-    makes the attention matrix narrower; pooling the queries makes it shorter and shrinks the grid that leaves the
-    block. On the left the skip connection is pooled with the queries' stride so that the two can be added. At every
-    arrow: the grid time × height × width, then tokens (with the class token, which goes around every pool) and
+    How to read it, from the bottom up. The input X is normed and projected three times. Each
+    projection is pooled on its own grid (orange, the step that MViT adds; dashed where this block
+    leaves it out). Pooling the keys and values makes the attention matrix narrower; pooling the
+    queries makes it shorter and shrinks the grid that leaves the block. On the left the skip
+    connection is pooled with the queries' stride so that the two can be added. At every arrow: the
+    grid time × height × width, then tokens (with the class token, which goes around every pool) and
     channels.
     """
     figure = new_figure(HEIGHT, _message(spec), _weights(spec))
@@ -37,7 +61,7 @@ def pooling_attention_figure(spec):
     return figure
 
 
-# -- the words --------------------------------------------------------------------------------------------------------
+# -- the words -------------------------------------------------------------------------------------
 
 
 def _message(spec):
@@ -45,7 +69,10 @@ def _message(spec):
     if weights == 1:
         return "Attention without pooling: every token looks at every token"
     output = f"{fold(tokens)}× fewer" if tokens > 1.005 else "as many"
-    return f"Pooling attention: {fold(weights)}× fewer attention weights, {output} tokens at the output"
+    return (
+        f"Pooling attention: {fold(weights)}× fewer attention weights, {output} tokens at the "
+        "output"
+    )
 
 
 def _saved(spec):
@@ -57,7 +84,11 @@ def _weights(spec):
     """The number of attention weights with and without pooling."""
     heads, n = spec.heads, spec.tokens_in
     now = f"{_matrix(spec)} = {counted(heads * spec.tokens_q * spec.tokens_seen)} weights"
-    full = f" instead of {heads} × {n} × {n} = {counted(heads * n * n)}" if _saved(spec)[0] != 1 else ""
+    full = (
+        f" instead of {heads} × {n} × {n} = {counted(heads * n * n)}"
+        if _saved(spec)[0] != 1
+        else ""
+    )
     return f"Block {spec.index} (stage {spec.stage + 1}): {now}{full}"
 
 
@@ -79,16 +110,28 @@ def _pool_text(name, pool):
     return f"{name}\n{pool.kind} {kernel}, stride {stride}"
 
 
-# -- the parts, from the bottom up ------------------------------------------------------------------------------------
+# -- the parts, from the bottom up -----------------------------------------------------------------
 
 
 def _projections(axes, spec):
     """X -> norm -> three linear layers -> three pools."""
-    _box(axes, SKIP, INPUT, 2.5, TALL, _tensor("X", spec.thw, spec.tokens_in, spec.dim_in, spec), "white")
+    _box(
+        axes,
+        SKIP,
+        INPUT,
+        2.5,
+        TALL,
+        _tensor("X", spec.thw, spec.tokens_in, spec.dim_in, spec),
+        "white",
+    )
     _arrow(axes, (SKIP + 1.25, INPUT), (2.88, INPUT))
     _box(axes, 3.24, INPUT, 0.72, LOW, "Norm", PALE)
     axes.plot((3.6, V), (INPUT, INPUT), color=INK, linewidth=1.4, solid_capstyle="round", zorder=1)
-    for column, name, pool in ((Q, "Q", spec.pool_q), (K, "K", spec.pool_kv), (V, "V", spec.pool_kv)):
+    for column, name, pool in (
+        (Q, "Q", spec.pool_q),
+        (K, "K", spec.pool_kv),
+        (V, "V", spec.pool_kv),
+    ):
         _projection(axes, spec, column, name, pool)
 
 
@@ -100,7 +143,12 @@ def _projection(axes, spec, x, name, pool):
     _beside(axes, x, (LINEAR + LOW / 2 + POOL - TALL / 2) / 2, hat)
     _pool(axes, x, POOL, f"Pool {name}", pool)
     thw, tokens = (spec.thw_q, spec.tokens_q) if name == "Q" else (spec.thw_kv, spec.tokens_kv)
-    _beside(axes, x, (POOL + TALL / 2 + SCALE - LOW / 2) / 2, _tensor(name, thw, tokens, spec.dim_attn, spec))
+    _beside(
+        axes,
+        x,
+        (POOL + TALL / 2 + SCALE - LOW / 2) / 2,
+        _tensor(name, thw, tokens, spec.dim_attn, spec),
+    )
 
 
 def _attention(axes, spec):
@@ -130,11 +178,20 @@ def _attention(axes, spec):
 def _output(axes, spec):
     """Linear, then out; the plus comes with the skip."""
     _arrow(axes, (CHAIN, MATMUL + LOW / 2), (CHAIN, OUT - LOW / 2))
-    _beside(axes, CHAIN, (MATMUL + OUT) / 2, _tensor("Z", spec.thw_q, spec.tokens_q, spec.dim_attn, spec))
+    _beside(
+        axes,
+        CHAIN,
+        (MATMUL + OUT) / 2,
+        _tensor("Z", spec.thw_q, spec.tokens_q, spec.dim_attn, spec),
+    )
     _box(axes, CHAIN, OUT, 1.2, LOW, "Linear", SKY)
     _arrow(axes, (CHAIN, OUT + LOW / 2), (CHAIN, SUM - RADIUS))
-    axes.add_patch(Circle((CHAIN, SUM), RADIUS, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=3))
-    axes.text(CHAIN, SUM - 0.005, "+", fontsize=15, color=INK, ha="center", va="center_baseline", zorder=4)
+    axes.add_patch(
+        Circle((CHAIN, SUM), RADIUS, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=3)
+    )
+    axes.text(
+        CHAIN, SUM - 0.005, "+", fontsize=15, color=INK, ha="center", va="center_baseline", zorder=4
+    )
     output = _tensor("to the MLP", spec.thw_q, spec.tokens_q, spec.dim_attn, spec)
     _arrow(axes, (CHAIN + RADIUS, SUM), (8.15, SUM))
     _box(axes, 9.7, SUM, 3.1, TALL, output, "white")
@@ -147,17 +204,37 @@ def _skip(axes, spec):
     if spec.dim_in != spec.dim_attn:
         _arrow(axes, (SKIP, INPUT + TALL / 2), (SKIP, LINEAR + 0.45 - TALL / 2))
         source = "of the normed X" if spec.skip == "normalised" else "of X"
-        _box(axes, SKIP, LINEAR + 0.45, WIDE, TALL, f"Linear {source}\n{spec.dim_in} to {spec.dim_attn} channels", SKY)
+        _box(
+            axes,
+            SKIP,
+            LINEAR + 0.45,
+            WIDE,
+            TALL,
+            f"Linear {source}\n{spec.dim_in} to {spec.dim_attn} channels",
+            SKY,
+        )
         _arrow(axes, (SKIP, LINEAR + 0.45 + TALL / 2), (SKIP, middle - TALL / 2))
     else:
         _arrow(axes, (SKIP, INPUT + TALL / 2), (SKIP, middle - TALL / 2))
     _pool(axes, SKIP, middle, "Pool skip", spec.pool_skip)
-    axes.plot((SKIP, SKIP), (middle + TALL / 2, SUM), color=INK, linewidth=1.4, solid_capstyle="round", zorder=1)
-    _beside(axes, SKIP, (middle + TALL / 2 + SUM) / 2, _tensor("skip", spec.thw_q, spec.tokens_q, spec.dim_attn, spec))
+    axes.plot(
+        (SKIP, SKIP),
+        (middle + TALL / 2, SUM),
+        color=INK,
+        linewidth=1.4,
+        solid_capstyle="round",
+        zorder=1,
+    )
+    _beside(
+        axes,
+        SKIP,
+        (middle + TALL / 2 + SUM) / 2,
+        _tensor("skip", spec.thw_q, spec.tokens_q, spec.dim_attn, spec),
+    )
     _arrow(axes, corner, (CHAIN - RADIUS, SUM))
 
 
-# -- boxes and arrows -------------------------------------------------------------------------------------------------
+# -- boxes and arrows ------------------------------------------------------------------------------
 
 
 def _pool(axes, x, y, name, pool):
@@ -173,7 +250,11 @@ def _box(axes, x, y, width, height, text, colour):
         "zorder": 2,
     }
     corner = (x - width / 2, y - height / 2)
-    axes.add_patch(FancyBboxPatch(corner, width, height, facecolor="white", linestyle="-" if colour else "--", **style))
+    axes.add_patch(
+        FancyBboxPatch(
+            corner, width, height, facecolor="white", linestyle="-" if colour else "--", **style
+        )
+    )
     if colour:
         axes.add_patch(FancyBboxPatch(corner, width, height, facecolor=colour, alpha=0.55, **style))
     words = {"fontsize": SMALL, "color": INK if colour else GREY, "linespacing": 1.3}
@@ -181,7 +262,14 @@ def _box(axes, x, y, width, height, text, colour):
 
 
 def _arrow(axes, start, stop):
-    style = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13}
+    style = {
+        "arrowstyle": "-|>",
+        "color": INK,
+        "linewidth": 1.4,
+        "shrinkA": 0,
+        "shrinkB": 0,
+        "mutation_scale": 13,
+    }
     axes.annotate("", stop, start, arrowprops=style, zorder=1)
 
 

@@ -1,4 +1,6 @@
-"""What a pool looks at: its windows on the plane of tokens, where they overlap and what they leave out (Sec. 3.1)."""
+"""What a pool looks at: its windows on the plane of tokens, where they overlap and what they leave
+out (Sec. 3.1).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,27 @@ import numpy as np
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, SMALL, VERMILLION, WIDTH, canvas, fold, new_figure, times
+from .style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    SMALL,
+    VERMILLION,
+    WIDTH,
+    canvas,
+    fold,
+    new_figure,
+    times,
+)
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILLION)  # of the windows in the upper left corner, two by two
 ROOM, HIGH = 6.6, 5.0  # inches for the plane before the pool: width and height at most
 LEFT, BOTTOM, TOP = 0.5, 0.95, 1.2  # inches around it
-ARROW, CAPTION = 2.0, 3.0  # inches: the arrow at least, the words under the plane after the pool at most
+# inches: the arrow at least, the words under the plane after the pool at most
+ARROW, CAPTION = 2.0, 3.0
 LEAST = 12  # cells shown a side, at least, of a plane that has them
 LOOKS = {  # of cells, the lowest first
     "padding": {"facecolor": "none", "linestyle": (0, (2, 2)), "zorder": 0.5},
@@ -23,15 +40,16 @@ LOOKS = {  # of cells, the lowest first
 
 
 def pooling_windows_figure(pool_spec):
-    """The windows of one pool over the (height, width) plane of its tokens, and the tokens that they make.
+    """The windows of one pool over the (height, width) plane of its tokens, and the tokens that
+    they make.
 
     pool_spec   a `PoolSpec`, such as `mvit_np.plan(config).blocks[1].pool_q`
 
-    How to read it. On the left is the plane before the pool, or its upper left corner where it is large: a square is a
-    token, a dashed one is padding, a grey one is a token that no window looks at. A dot is the centre of a window. Four
-    windows are coloured; where two overlap their colours mix, and a token there takes part in both. On the right is the
-    plane after the pool: each coloured window has become the one token of its colour. Time is pooled likewise and not
-    drawn.
+    How to read it. On the left is the plane before the pool, or its upper left corner where it is
+    large: a square is a token, a dashed one is padding, a grey one is a token that no window looks
+    at. A dot is the centre of a window. Four windows are coloured; where two overlap their colours
+    mix, and a token there takes part in both. On the right is the plane after the pool: each
+    coloured window has become the one token of its colour. Time is pooled likewise and not drawn.
     """
     rows, columns = (_Axis(pool_spec, axis) for axis in (1, 2))
     cell = min(ROOM / columns.length, HIGH / rows.length)
@@ -58,7 +76,8 @@ class _Axis:
         self.k, self.s, self.p = pool.kernel[axis], pool.stride[axis], pool.padding[axis]
         self.cells = min(self.n, max(LEAST, 3 * self.s + self.k))
         self.before = max(self.p, 0)
-        last = self.s * (self.out - 1) - self.p + self.k - self.n  # cells of padding that the last window looks at
+        # cells of padding that the last window looks at
+        last = self.s * (self.out - 1) - self.p + self.k - self.n
         self.after = max(last, 0) if self.cells == self.n else 0
         self.length = self.before + self.cells + self.after
         self.outs = sum(1 for i in range(self.out) if self.centre(i) < self.cells)
@@ -76,7 +95,7 @@ class _Axis:
         return ((cells >= first) & (cells < first + self.k)).sum(axis=0)
 
 
-# -- the words --------------------------------------------------------------------------------------------------------
+# -- the words -------------------------------------------------------------------------------------
 
 
 def _message(rows, columns):
@@ -92,8 +111,15 @@ def _message(rows, columns):
 
 def _about(pool):
     (_, h, w), (_, high, wide) = pool.thw_in, pool.thw_out
-    fewer = f"{fold(h * w / (high * wide))}× fewer tokens in the plane" if (h, w) != (high, wide) else "as many tokens after it"
-    time = f"in time, not drawn: kernel {pool.kernel[0]}, stride {pool.stride[0]}, padding {pool.padding[0]}"
+    fewer = (
+        f"{fold(h * w / (high * wide))}× fewer tokens in the plane"
+        if (h, w) != (high, wide)
+        else "as many tokens after it"
+    )
+    time = (
+        f"in time, not drawn: kernel {pool.kernel[0]}, stride {pool.stride[0]}, padding "
+        f"{pool.padding[0]}"
+    )
     dashed = "; dashed: padding" if max(pool.padding[1:]) > 0 else ""
     return f"{fewer[0].upper()}{fewer[1:]} ({time}). Dots: window centres{dashed}"
 
@@ -104,7 +130,7 @@ def _caption(axes, x, y, name, thw, shown):
     axes.text(x, y - 0.15, text, fontsize=SMALL, color=INK, va="top", linespacing=1.35)
 
 
-# -- the planes -------------------------------------------------------------------------------------------------------
+# -- the planes ------------------------------------------------------------------------------------
 
 
 def _before(axes, rows, columns, cell, corner):
@@ -118,7 +144,9 @@ def _before(axes, rows, columns, cell, corner):
     for (i, j), colour in _coloured(rows, columns):
         x, y = x0 + columns.first(j) * cell, y0 - rows.first(i) * cell
         _window(axes, x, y, columns.k * cell, rows.k * cell, colour)
-    centres = [(rows.centre(i), columns.centre(j)) for i in range(rows.outs) for j in range(columns.outs)]
+    centres = [
+        (rows.centre(i), columns.centre(j)) for i in range(rows.outs) for j in range(columns.outs)
+    ]
     xs, ys = [x0 + x * cell for _, x in centres], [y0 - y * cell for y, _ in centres]
     axes.plot(xs, ys, "o", color=INK, markersize=min(5, 20 * cell), zorder=5)
 
@@ -126,7 +154,9 @@ def _before(axes, rows, columns, cell, corner):
 def _after(axes, rows, columns, cell, corner):
     """The tokens that the windows shown become."""
     x0, y0 = corner
-    _squares(axes, corner, cell, itertools.product(range(rows.outs), range(columns.outs)), LOOKS["seen"])
+    _squares(
+        axes, corner, cell, itertools.product(range(rows.outs), range(columns.outs)), LOOKS["seen"]
+    )
     for (i, j), colour in _coloured(rows, columns):
         _window(axes, x0 + j * cell, y0 - i * cell, cell, cell, colour)
 
@@ -143,18 +173,39 @@ def _look(seen, i, j):
 
 
 def _squares(axes, corner, side, cells, look):
-    patches = [Rectangle((corner[0] + j * side, corner[1] - (i + 1) * side), side, side) for i, j in cells]
-    axes.add_collection(PatchCollection(patches, edgecolor=GREY, linewidth=0.7, **look), autolim=False)
+    patches = [
+        Rectangle((corner[0] + j * side, corner[1] - (i + 1) * side), side, side) for i, j in cells
+    ]
+    axes.add_collection(
+        PatchCollection(patches, edgecolor=GREY, linewidth=0.7, **look), autolim=False
+    )
 
 
 def _window(axes, x, y, width, height, colour):
     """A window from its upper left corner: filled so that what lies below and overlaps is seen."""
-    axes.add_patch(Rectangle((x, y - height), width, height, facecolor=colour, alpha=0.45, linewidth=0, zorder=3))
-    axes.add_patch(Rectangle((x, y - height), width, height, fill=False, edgecolor=colour, linewidth=2.5, zorder=4))
+    axes.add_patch(
+        Rectangle(
+            (x, y - height), width, height, facecolor=colour, alpha=0.45, linewidth=0, zorder=3
+        )
+    )
+    axes.add_patch(
+        Rectangle(
+            (x, y - height), width, height, fill=False, edgecolor=colour, linewidth=2.5, zorder=4
+        )
+    )
 
 
 def _arrow(axes, pool, start, stop, y):
-    axes.add_patch(FancyArrowPatch((start, y), (stop, y), arrowstyle="-|>", mutation_scale=16, color=INK, linewidth=1.6))
-    sizes = [f"{name} {times(triple[1:])}" for name, triple in (("stride", pool.stride), ("padding", pool.padding))]
+    axes.add_patch(
+        FancyArrowPatch(
+            (start, y), (stop, y), arrowstyle="-|>", mutation_scale=16, color=INK, linewidth=1.6
+        )
+    )
+    sizes = [
+        f"{name} {times(triple[1:])}"
+        for name, triple in (("stride", pool.stride), ("padding", pool.padding))
+    ]
     text = "\n".join([f"{pool.kind} {times(pool.kernel[1:])}", *sizes])
-    axes.text((start + stop) / 2, y + 0.12, text, fontsize=SMALL, color=INK, ha="center", linespacing=1.35)
+    axes.text(
+        (start + stop) / 2, y + 0.12, text, fontsize=SMALL, color=INK, ha="center", linespacing=1.35
+    )

@@ -1,4 +1,6 @@
-"""What the learned positions have in common: each place beside all places, each time beside all times."""
+"""What the learned positions have in common: each place beside all places, each time beside all
+times.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, panel, tim
 HEIGHT = 7.3  # inches, as are all the lengths below
 SIDE, LEFT, BOTTOM = 5.0, 0.95, 0.85  # the larger plane of maps
 RIGHT, SQUARE = 7.6, 3.1  # the times
-TILES, GAP, LEAST = 7, 0.07, 0.28  # maps a side at most, inches between them, and of a map with its gap at least
+# maps a side at most, inches between them, and of a map with its gap at least
+TILES, GAP, LEAST = 7, 0.07, 0.28
 CMAP = "RdBu_r"
 
 
@@ -24,18 +27,23 @@ def position_similarity_figure(space, time, grid):
     time    (T, T), or None: both of `mvit_np.model.inspection.position_similarity`
     grid    (H, W) of the embedding: `mvit_np.plan(config).embed.thw[1:]`
 
-    How to read it. Left: each small map belongs to one place of the grid (every second one, or fewer, of a large grid), and
-    lies where that place does. It shows how similar that place's position is to the position of every place: red is alike,
-    white is unrelated, blue is opposite. A model that has learned where things are shows a red spot that wanders with the
-    place of the map; one that has learned nothing shows a single red cell on white. Right: the same for times; red along the
-    diagonal that fades away from it means that neighbouring times were learned to be alike.
+    How to read it. Left: each small map belongs to one place of the grid (every second one, or
+    fewer, of a large grid), and lies where that place does. It shows how similar that place's
+    position is to the position of every place: red is alike, white is unrelated, blue is opposite.
+    A model that has learned where things are shows a red spot that wanders with the place of the
+    map; one that has learned nothing shows a single red cell on white. Right: the same for times;
+    red along the diagonal that fades away from it means that neighbouring times were learned to be
+    alike.
 
     Raises ValueError where `space` is not (H W, H W).
     """
     h, w = grid
     space = np.asarray(space)
     if space.shape != (h * w, h * w):
-        raise ValueError(f"space is ({h * w}, {h * w}) for a grid {h} x {w}; came {space.shape}: give the embedding's grid")
+        raise ValueError(
+            f"space is ({h * w}, {h * w}) for a grid {h} x {w}; came {space.shape}: give the "
+            "embedding's grid"
+        )
     figure = new_figure(HEIGHT, _message(space, grid), _about(space, grid, time))
     _space(figure, space.reshape(h, w, h, w))
     if time is not None:
@@ -44,14 +52,19 @@ def position_similarity_figure(space, time, grid):
     return figure
 
 
-# -- the words --------------------------------------------------------------------------------------------------------
+# -- the words -------------------------------------------------------------------------------------
 
 
 def _message(space, grid):
     near, far = _near_and_far(space, grid)
     if near - far < 0.1:
-        return f"Neighbouring places are no more alike than others: {_signed(near)} and {_signed(far)}"
-    return f"Neighbouring places are alike, cosine {_signed(near)}; all others {_signed(far)} on average"
+        return (
+            f"Neighbouring places are no more alike than others: {_signed(near)} and {_signed(far)}"
+        )
+    return (
+        f"Neighbouring places are alike, cosine {_signed(near)}; all others {_signed(far)} on "
+        "average"
+    )
 
 
 def _near_and_far(space, grid):
@@ -66,14 +79,18 @@ def _about(space, grid, time):
     if time is None:
         return words
     beside = np.diagonal(time, 1)
-    return words + (f" and {len(time)} times; neighbouring times: {_signed(beside.mean())}" if len(beside) else " and one time")
+    return words + (
+        f" and {len(time)} times; neighbouring times: {_signed(beside.mean())}"
+        if len(beside)
+        else " and one time"
+    )
 
 
 def _signed(value):
     return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-# -- the panels -------------------------------------------------------------------------------------------------------
+# -- the panels ------------------------------------------------------------------------------------
 
 
 def _space(figure, space):
@@ -84,22 +101,44 @@ def _space(figure, space):
     high = min(max(wide * h / w, LEAST), SIDE / len(rows))
     top, right, axes = BOTTOM + len(rows) * high, LEFT + len(columns) * wide, canvas(figure)
     for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns)):
-        _tile(axes, space[row, column], LEFT + j * wide, top - i * high - high, wide - GAP, high - GAP)
+        _tile(
+            axes, space[row, column], LEFT + j * wide, top - i * high - high, wide - GAP, high - GAP
+        )
     look = {"fontsize": SMALL, "color": INK}
     for i, row in enumerate(rows):
-        axes.text(LEFT - 0.1, top - (i + 0.5) * high - GAP / 2, str(row + 1), ha="right", va="center", **look)
+        axes.text(
+            LEFT - 0.1,
+            top - (i + 0.5) * high - GAP / 2,
+            str(row + 1),
+            ha="right",
+            va="center",
+            **look,
+        )
     for j, column in enumerate(columns):
-        axes.text(LEFT + (j + 0.5) * wide - GAP / 2, BOTTOM - 0.1, str(column + 1), ha="center", va="top", **look)
+        axes.text(
+            LEFT + (j + 0.5) * wide - GAP / 2,
+            BOTTOM - 0.1,
+            str(column + 1),
+            ha="center",
+            va="top",
+            **look,
+        )
     axes.text(LEFT, top + 0.07, "space: a map for each place", fontsize=BODY, color=INK)
     axes.text((LEFT + right) / 2, 0.34, "column of the grid", ha="center", **look)
-    axes.text(0.42, (BOTTOM + top) / 2, "row of the grid", rotation=90, va="center", ha="center", **look)
+    axes.text(
+        0.42, (BOTTOM + top) / 2, "row of the grid", rotation=90, va="center", ha="center", **look
+    )
     axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))  # which imshow has moved
 
 
 def _tile(axes, similar, left, bottom, width, height):
     extent = (left, left + width, bottom, bottom + height)
-    axes.imshow(similar, cmap=CMAP, vmin=-1, vmax=1, interpolation="nearest", aspect="auto", extent=extent)
-    axes.add_patch(Rectangle((left, bottom), width, height, fill=False, edgecolor=GREY, linewidth=0.5))
+    axes.imshow(
+        similar, cmap=CMAP, vmin=-1, vmax=1, interpolation="nearest", aspect="auto", extent=extent
+    )
+    axes.add_patch(
+        Rectangle((left, bottom), width, height, fill=False, edgecolor=GREY, linewidth=0.5)
+    )
 
 
 def _some(n):
@@ -112,7 +151,9 @@ def _time(figure, time):
     bottom = BOTTOM + SIDE - SQUARE
     axes = panel(figure, RIGHT, bottom, SQUARE, SQUARE, "time: each beside all")
     edge = len(time) + 0.5
-    axes.imshow(time, cmap=CMAP, vmin=-1, vmax=1, interpolation="nearest", extent=(0.5, edge, edge, 0.5))
+    axes.imshow(
+        time, cmap=CMAP, vmin=-1, vmax=1, interpolation="nearest", extent=(0.5, edge, edge, 0.5)
+    )
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_xlabel("time", fontsize=SMALL, color=INK)

@@ -1,4 +1,6 @@
-"""Maps over the embedding's grid, such as attention rollout: which places of the clip an answer rests on."""
+"""Maps over the embedding's grid, such as attention rollout: which places of the clip an answer
+rests on.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, fold, new_figure, panel, times
 
 COLUMNS = 8  # times shown at most
-LABELS, CELL, GAP, BAR = 2.35, 2.2, 0.1, 1.15  # inches: row labels, a map at most, between maps, colour bar
+# inches: row labels, a map at most, between maps, colour bar
+LABELS, CELL, GAP, BAR = 2.35, 2.2, 0.1, 1.15
 TOP, BOTTOM = 1.35, 0.3  # inches above and below the rows
 PITCH = 0.95  # from row to row at least: the label's lines
 CMAP = "viridis"
@@ -17,16 +20,19 @@ CMAP = "viridis"
 def rollout_figure(maps, clip=None, title=""):
     """Maps of shares over time, a row each, under the frames of the clip.
 
-    maps    {name: (t, h, w) shares}, or one such array: of `mvit_np.model.inspection.attention_rollout`,
-            `shares[0, 1:].reshape(plan.embed.thw)`; all on grids of one length in time
+    maps    {name: (t, h, w) shares}, or one such array: of
+            `mvit_np.model.inspection.attention_rollout`, `shares[0, 1:].reshape(plan.embed.thw)`;
+            all on grids of one length in time
     clip    (T, H, W, C) floats of any range, grey or RGB; None leaves its frames out
     title   about the clip, such as its label
 
-    How to read it. Time runs to the right: each column is one time of the grid (every second one, or fewer, of a long clip),
-    and above it is the middle one of the frames that its tokens were made of. A tile is one token; yellow is where most of
-    the share comes from, dark where none does. Each row has a scale of its own, up to the maximum that is given beside it
-    as a multiple of an even share: a row with a maximum near 1× has no preference, however colourful it is. Half of the
-    share lies on so many of the tokens: the fewer, the sharper. Raises ValueError for what is no map.
+    How to read it. Time runs to the right: each column is one time of the grid (every second one,
+    or fewer, of a long clip), and above it is the middle one of the frames that its tokens were
+    made of. A tile is one token; yellow is where most of the share comes from, dark where none
+    does. Each row has a scale of its own, up to the maximum that is given beside it as a multiple
+    of an even share: a row with a maximum near 1× has no preference, however colourful it is. Half
+    of the share lies on so many of the tokens: the fewer, the sharper. Raises ValueError for what
+    is no map.
     """
     rows = _named(maps)
     count = len(next(iter(rows.values())))
@@ -38,7 +44,9 @@ def rollout_figure(maps, clip=None, title=""):
     for row, (name, shares) in enumerate(reversed(rows.items())):
         _map_row(figure, name, shares, shown, BOTTOM + row * pitch, (width, height))
     if clip is not None:
-        _frames_row(figure, np.asarray(clip), count, shown, BOTTOM + (number - 1) * pitch, (width, height))
+        _frames_row(
+            figure, np.asarray(clip), count, shown, BOTTOM + (number - 1) * pitch, (width, height)
+        )
     right = LABELS + len(shown) * (width + GAP)
     colour_bar(figure, right + 0.12, BOTTOM, (len(rows) - 1) * pitch + height, CMAP, "row's\nmax")
     _times_above(figure, shown, BOTTOM + (number - 1) * pitch + height, width)
@@ -49,25 +57,35 @@ def _named(maps):
     rows = maps if isinstance(maps, dict) else {"rollout": maps}
     rows = {name: np.asarray(shares) for name, shares in rows.items()}
     shapes = [shares.shape for shares in rows.values()]
-    if not rows or any(len(shape) != 3 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+    if (
+        not rows
+        or any(len(shape) != 3 for shape in shapes)
+        or len({shape[0] for shape in shapes}) > 1
+    ):
         raise ValueError(
-            f"rollout_figure draws maps (t, h, w) of one length in time; came {', '.join(map(str, shapes)) or 'none'}: "
-            "leave the class token out and reshape the rest to the grid"
+            "rollout_figure draws maps (t, h, w) of one length in time; came "
+            f"{', '.join(map(str, shapes)) or 'none'}: leave the class token out and reshape the "
+            "rest to the grid"
         )
     for name, shares in rows.items():
         if not (shares.min() >= 0 and shares.max() > 0):
             came = f"{shares.min():.3g} to {shares.max():.3g}"
-            raise ValueError(f"shares are at least 0, and some are more; came {came} in {name!r}: use numpy.maximum(map, 0)")
+            raise ValueError(
+                f"shares are at least 0, and some are more; came {came} in {name!r}: use "
+                "numpy.maximum(map, 0)"
+            )
     return rows
 
 
 def _sizes(columns, pictures):
-    """(width, height) of a map in inches: as wide as there is room, in the shape of the widest picture."""
+    """(width, height) of a map in inches: as wide as there is room, in the shape of the widest
+    picture.
+    """
     width = min((WIDTH - LABELS - BAR - columns * GAP) / columns, CELL)
     return width, width * max(picture.shape[1] / picture.shape[2] for picture in pictures)
 
 
-# -- the words --------------------------------------------------------------------------------------------------------
+# -- the words -------------------------------------------------------------------------------------
 
 
 def _message(rows):
@@ -76,8 +94,14 @@ def _message(rows):
     names = sorted(part, key=part.get)
     first, last = names[0], names[-1]
     if len(rows) == 1:
-        return f"{first[0].upper()}{first[1:]}: half of the share lies on {_two_digits(part[first])} of the tokens"
-    return f"Half of the share: {_two_digits(part[first])} of the tokens ({first}), {_two_digits(part[last])} ({last})"
+        return (
+            f"{first[0].upper()}{first[1:]}: half of the share lies on {_two_digits(part[first])} "
+            "of the tokens"
+        )
+    return (
+        f"Half of the share: {_two_digits(part[first])} of the tokens ({first}), "
+        f"{_two_digits(part[last])} ({last})"
+    )
 
 
 def _half(shares):
@@ -92,11 +116,13 @@ def _two_digits(part):
 
 def _about(title, count, shown):
     some = f", every {shown.step}. of {count} times is shown" if shown.step > 1 else ""
-    reading = f"yellow: the share comes from there; a tile is one token; each row has its own scale{some}"
+    reading = (
+        f"yellow: the share comes from there; a tile is one token; each row has its own scale{some}"
+    )
     return f"{title}   |   {reading}" if title else reading[0].upper() + reading[1:]
 
 
-# -- the rows ---------------------------------------------------------------------------------------------------------
+# -- the rows --------------------------------------------------------------------------------------
 
 
 def _frames_row(figure, clip, count, shown, bottom, size):
@@ -106,14 +132,27 @@ def _frames_row(figure, clip, count, shown, bottom, size):
     for column, when in enumerate(shown):
         frame = bright[min(int((when + 0.5) * each), len(clip) - 1)]
         axes = _picture(figure, column, bottom, size)
-        axes.imshow(frame.squeeze(-1) if frame.shape[-1] == 1 else frame, cmap="gray", vmin=0, vmax=1, aspect="auto")
+        axes.imshow(
+            frame.squeeze(-1) if frame.shape[-1] == 1 else frame,
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+            aspect="auto",
+        )
     _label(figure, bottom + size[1] / 2, "the clip", "one frame a column")
 
 
 def _map_row(figure, name, shares, shown, bottom, size):
     for column, when in enumerate(shown):
         axes = _picture(figure, column, bottom, size)
-        axes.imshow(shares[when], cmap=CMAP, vmin=0, vmax=shares.max(), interpolation="nearest", aspect="auto")
+        axes.imshow(
+            shares[when],
+            cmap=CMAP,
+            vmin=0,
+            vmax=shares.max(),
+            interpolation="nearest",
+            aspect="auto",
+        )
     more = f"{times(shares.shape)}\nmax {fold(shares.max() / shares.mean())}× an even share"
     _label(figure, bottom + size[1] / 2, name, more)
 
@@ -128,7 +167,9 @@ def _times_above(figure, shown, top, width):
     w, h = figure.get_size_inches()
     for column, when in enumerate(shown):
         x = LABELS + column * (width + GAP) + width / 2
-        figure.text(x / w, (top + 0.08) / h, f"time {when + 1}", fontsize=SMALL, color=INK, ha="center")
+        figure.text(
+            x / w, (top + 0.08) / h, f"time {when + 1}", fontsize=SMALL, color=INK, ha="center"
+        )
 
 
 def _label(figure, y, name, more):

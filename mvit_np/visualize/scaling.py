@@ -9,35 +9,48 @@ from .style import BLUE, GREY, INK, SMALL, VERMILLION, WIDTH, fold, new_figure, 
 HEIGHT = 9.0  # inches
 PLACES = {"frames": 0.95, "size": 7.0}  # inches from the left
 WIDE, TALL, LOW, HIGH = 4.6, 2.7, 0.95, 4.75  # of each panel; the bottoms of the two rows
-MODES = {"step": (VERMILLION, "training step", 3), "forward": (BLUE, "forward pass", 1)}  # colour, name, macs in the model's
+# colour, name, macs in the model's
+MODES = {"step": (VERMILLION, "training step", 3), "forward": (BLUE, "forward pass", 1)}
 AXES = {"frames": "frames", "size": "pixels a side"}
 
 
 def scaling_figure(scaling, flops_per_s):
     """Time and peak memory of one clip against its frames (left) and its size (right).
 
-    scaling       {"preset", "points"} of `bench.scaling`: dicts of axis, frames, size, macs, kept_bytes and, for "forward",
-                  "step" or both, median_s and peak_bytes
+    scaling       {"preset", "points"} of `bench.scaling`: dicts of axis, frames, size, macs,
+                  kept_bytes and, for "forward", "step" or both, median_s and peak_bytes
     flops_per_s   what matrix products reach on the machine, a multiply-add being two operations
 
-    How to read it. All axes are logarithmic: a straight line is a power of the length or the size, and two parallel lines
-    keep their ratio. Above, a dashed line is the time that the counted multiply-adds alone would take at the speed of a large
-    matrix product; the gap up to the solid line of its colour is everything else. Below, solid is the most that a process
-    held, dashed what a step is counted to keep for its backward pass: the two meet where activations outweigh the rest.
-    Below each number of frames or pixels stand the multiply-adds of a forward pass.
+    How to read it. All axes are logarithmic: a straight line is a power of the length or the size,
+    and two parallel lines keep their ratio. Above, a dashed line is the time that the counted
+    multiply-adds alone would take at the speed of a large matrix product; the gap up to the solid
+    line of its colour is everything else. Below, solid is the most that a process held, dashed what
+    a step is counted to keep for its backward pass: the two meet where activations outweigh the
+    rest. Below each number of frames or pixels stand the multiply-adds of a forward pass.
     """
     points = {axis: [p for p in scaling["points"] if p["axis"] == axis] for axis in AXES}
     figure = new_figure(HEIGHT, _message(points), _words(scaling["preset"], flops_per_s))
     rows = []
     for bottom, title, draw in ((HIGH, "seconds", _time), (LOW, "peak memory in GB", _memory)):
-        rows.append([_panel(figure, PLACES[axis], bottom, title, points[axis], axis) for axis in AXES])
+        rows.append(
+            [_panel(figure, PLACES[axis], bottom, title, points[axis], axis) for axis in AXES]
+        )
         for axes, axis in zip(rows[-1], AXES):
             draw(axes, points[axis], axis, flops_per_s)
     for left, right in rows:
         left.sharey(right)
         left.autoscale(axis="y")
-    style = {"fontsize": SMALL, "frameon": False, "labelcolor": INK, "ncols": 4, "loc": "upper left", "handlelength": 2.5}
-    figure.legend(handles=rows[0][0].lines, bbox_to_anchor=(0.15 / WIDTH, 1 - 0.85 / HEIGHT), **style)
+    style = {
+        "fontsize": SMALL,
+        "frameon": False,
+        "labelcolor": INK,
+        "ncols": 4,
+        "loc": "upper left",
+        "handlelength": 2.5,
+    }
+    figure.legend(
+        handles=rows[0][0].lines, bbox_to_anchor=(0.15 / WIDTH, 1 - 0.85 / HEIGHT), **style
+    )
     return figure
 
 
@@ -52,21 +65,31 @@ def _message(points):
             (last[mode]["peak_bytes"], first[mode]["peak_bytes"]),
         )
     )
-    return f"{first['frames']} to {last['frames']} frames: {macs} × the multiply-adds, {time} × the time, {memory} × the memory"
+    return (
+        f"{first['frames']} to {last['frames']} frames: {macs} × the multiply-adds, {time} × the "
+        f"time, {memory} × the memory"
+    )
 
 
 def _words(preset, flops_per_s):
     roof = f"{flops_per_s / 1e9:.0f} GFLOP/s"
-    return f"{preset}, one clip. Dashed is counted: multiply-adds at the {roof} of matrix products, and activations kept"
+    return (
+        f"{preset}, one clip. Dashed is counted: multiply-adds at the {roof} of matrix products, "
+        "and activations kept"
+    )
 
 
 def _panel(figure, left, bottom, title, points, axis):
     axes = panel(figure, left, bottom, WIDE, TALL, title)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks([p[axis] for p in points], [f"{p[axis]}\n{p['macs'] / 1e9:.3g}" for p in points])
+    axes.set_xticks(
+        [p[axis] for p in points], [f"{p[axis]}\n{p['macs'] / 1e9:.3g}" for p in points]
+    )
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(f"{AXES[axis]}, and G multiply-adds of a forward pass", fontsize=SMALL, color=INK)
+    axes.set_xlabel(
+        f"{AXES[axis]}, and G multiply-adds of a forward pass", fontsize=SMALL, color=INK
+    )
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -11,7 +11,20 @@ from matplotlib.ticker import NullLocator
 from ..model.costs import costs
 from ..model.text_table import si_prefix
 from .pyramid import pyramids
-from .style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, canvas, counted, fold, new_figure, panel, rounded
+from .style import (
+    BLUE,
+    GREY,
+    INK,
+    PALE,
+    SMALL,
+    VERMILLION,
+    canvas,
+    counted,
+    fold,
+    new_figure,
+    panel,
+    rounded,
+)
 
 HEIGHT = 7.1  # inches
 LEVEL = 4  # between the dearest and the cheapest block: up to this factor, costs are called level
@@ -19,17 +32,20 @@ REACH = 0.4  # stages that a baseline's line goes on to either side: past the ba
 
 
 def stage_figure(plan, baseline, names=None):
-    """A model's pyramid beside a baseline's, and what each stage has in tokens, channels and multiply-adds.
+    """A model's pyramid beside a baseline's, and what each stage has in tokens, channels and
+    multiply-adds.
 
     plan, baseline   what `mvit_np.plan` gives, such as for an MViT and a ViT
-    names            of the two in the figure; otherwise those of their families, such as MViT and ViT
+    names            of the two in the figure; otherwise those of their families, such as MViT and
+                     ViT
 
-    How to read it. Above, each stage is a box drawn to scale: its front is as high and as deep as the token grid, and
-    as long as there are channels. A ViT is one box: nothing changes with depth. Below, from left to right through the
-    network: the tokens fall and the channels grow (both on a logarithmic scale, so that equal steps are equal factors),
-    and the multiply-adds of one block, a mean over the stage's blocks, stay level. Attention and MLPs over so many
-    tokens are affordable because channels are few there. Dashed is the baseline. "Cubes" is the cube embedding, which
-    is no block.
+    How to read it. Above, each stage is a box drawn to scale: its front is as high and as deep as
+    the token grid, and as long as there are channels. A ViT is one box: nothing changes with depth.
+    Below, from left to right through the network: the tokens fall and the channels grow (both on a
+    logarithmic scale, so that equal steps are equal factors), and the multiply-adds of one block, a
+    mean over the stage's blocks, stay level. Attention and MLPs over so many tokens are affordable
+    because channels are few there. Dashed is the baseline. "Cubes" is the cube embedding, which is
+    no block.
     """
     models = _models((plan, baseline), names)
     figure = new_figure(HEIGHT, _message(models[0]), _comparison(*models))
@@ -84,18 +100,23 @@ def _family(config):
 
 def _model(name, colour, p):
     account = costs(p.config)
-    stages = tuple(_stage(p, account, stage) for stage in sorted({block.stage for block in p.blocks}))
+    stages = tuple(
+        _stage(p, account, stage) for stage in sorted({block.stage for block in p.blocks})
+    )
     return _Model(name, colour, stages, account.params, account.macs, account.lines[0].macs)
 
 
 def _stage(p, account, stage):
     last = [block for block in p.blocks if block.stage == stage][-1]
     macs = [line.macs for line in account.lines if line.stage == stage]
-    grid = (last.sequences * last.thw_q[0], *last.thw_q[1:])  # of the whole clip, where its frames are seen apart
-    return _Stage(len(macs), grid, last.sequences * last.tokens_q, last.dim_attn, sum(macs) / len(macs))
+    # of the whole clip, where its frames are seen apart
+    grid = (last.sequences * last.thw_q[0], *last.thw_q[1:])
+    return _Stage(
+        len(macs), grid, last.sequences * last.tokens_q, last.dim_attn, sum(macs) / len(macs)
+    )
 
 
-# -- the words --------------------------------------------------------------------------------------------------------
+# -- the words -------------------------------------------------------------------------------------
 
 
 def _message(model):
@@ -107,7 +128,10 @@ def _message(model):
     channels = f"channels grow {fold(grows)}×" if grows > 1 else "channels stay"
     range_of_cost = max(macs) / min(macs)
     stays = "stays within" if range_of_cost < LEVEL else "varies by"
-    return f"Tokens fall {fold(falls)}×, {channels}, the cost per block {stays} a factor of {fold(range_of_cost)}"
+    return (
+        f"Tokens fall {fold(falls)}×, {channels}, the cost per block {stays} a factor of "
+        f"{fold(range_of_cost)}"
+    )
 
 
 def _comparison(model, baseline):
@@ -121,7 +145,7 @@ def _fewer(ratio):
     return f"{fold(ratio)}× fewer" if ratio > 1 else f"{fold(1 / ratio)}× more"
 
 
-# -- the panels -------------------------------------------------------------------------------------------------------
+# -- the panels ------------------------------------------------------------------------------------
 
 
 def _panel_tokens(figure, models):
@@ -170,7 +194,9 @@ def _lines(axes, models, series, ha):
     axes.set_ylim(low / margin, high * margin**1.6)
     axes.yaxis.set_major_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.plot(range(len(values)), values, "-o", color=model.colour, linewidth=2.5, markersize=7, zorder=3)
+    axes.plot(
+        range(len(values)), values, "-o", color=model.colour, linewidth=2.5, markersize=7, zorder=3
+    )
     for x, value in enumerate(values[1:], 1):
         _number(axes, x, value, str(value), INK, ha if len(model.stages) > 1 else "center")
     _baseline(axes, baseline, others, len(values) - 1, str(others[-1]))
@@ -181,7 +207,9 @@ def _baseline(axes, model, values, count, last):
     x = [-REACH, *np.linspace(0, count, len(values) + 1), count + REACH]
     axes.plot(x, [values[0], values[0], *values, values[-1]], "--", color=model.colour, linewidth=2)
     style = {"fontsize": SMALL, "weight": "bold", "color": model.colour, "va": "center"}
-    axes.annotate(f"{model.name} {last}", (x[-1], values[-1]), (6, 0), textcoords="offset points", **style)
+    axes.annotate(
+        f"{model.name} {last}", (x[-1], values[-1]), (6, 0), textcoords="offset points", **style
+    )
 
 
 def _number(axes, x, y, text, colour, ha):

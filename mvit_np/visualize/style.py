@@ -1,4 +1,6 @@
-"""What the figures share: canvases measured in inches, colours for colour-blind readers too, numbers with units."""
+"""What the figures share: canvases measured in inches, colours for colour-blind readers too,
+numbers with units.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +28,23 @@ INK, GREY, PALE = "#222222", "#5F5F5F", "#DDDDDD"
 WIDTH = 12.0  # inches, of every figure: a slide's
 SMALL, BODY, TITLE = 11, 12, 17  # points
 
-EAST_ASIAN = (  # fonts of which one comes with most systems, for letters that Matplotlib's own has not
+# fonts of which one comes with most systems, for letters that Matplotlib's own has not
+EAST_ASIAN = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "Malgun Gothic",
     "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
 )  # fmt: skip
 
-_dark_ones = ContextVar("dark_ones", default=None)  # figures made inside theme("dark"); None outside
+# figures made inside theme("dark"); None outside
+_dark_ones = ContextVar("dark_ones", default=None)
 
 
 def new_figure(height, title, subtitle=""):
     """A white figure, WIDTH x `height` inches, with its message on top."""
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     FigureCanvasAgg(figure)
-    figure.text(0.3 / WIDTH, 1 - 0.2 / height, title, fontsize=TITLE, weight="bold", color=INK, va="top")
+    figure.text(
+        0.3 / WIDTH, 1 - 0.2 / height, title, fontsize=TITLE, weight="bold", color=INK, va="top"
+    )
     figure.text(0.3 / WIDTH, 1 - 0.6 / height, subtitle, fontsize=BODY, color=GREY, va="top")
     if _dark_ones.get() is not None:
         _dark_ones.get().append(figure)
@@ -47,7 +53,8 @@ def new_figure(height, title, subtitle=""):
 
 @contextmanager
 def theme(name):
-    """Figures made in the block are "dark" once it ends, and where `save` writes them inside it; "light" is as without it.
+    """Figures made in the block are "dark" once it ends, and where `save` writes them inside it;
+    "light" is as without it.
 
     Raises ValueError for another name.
     """
@@ -66,7 +73,9 @@ def theme(name):
 def canvas(figure):
     """Axes over the whole figure without a frame, measured in inches from the lower left corner."""
     width, height = figure.get_size_inches()
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], frameon=False)
+    axes = figure.add_axes(
+        (0, 0, 1, 1), xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], frameon=False
+    )
     return axes
 
 
@@ -93,10 +102,11 @@ def colour_bar(figure, left, bottom, height, cmap, most, **text):
 
 
 def save(figure, path):
-    """Write `figure` as a picture (the format is the path's ending, such as .png; without one PNG); returns its path.
+    """Write `figure` as a picture (the format is the path's ending, such as .png; without one PNG);
+    returns its path.
 
-    Makes the folder. A picture that is there is replaced once the new one is whole. Raises ValueError where it cannot be
-    written, or in such a format.
+    Makes the folder. A picture that is there is replaced once the new one is whole. Raises
+    ValueError where it cannot be written, or in such a format.
     """
     if figure in (_dark_ones.get() or ()):
         darken(figure)
@@ -109,7 +119,9 @@ def save(figure, path):
             figure.savefig(file, dpi=150, **_marked(path.suffix[1:].lower()))
     except OSError as problem:
         reason = problem.strerror or problem
-        raise ValueError(f"the figure {path} cannot be written ({reason}): give another folder") from None
+        raise ValueError(
+            f"the figure {path} cannot be written ({reason}): give another folder"
+        ) from None
     return path
 
 
@@ -122,7 +134,9 @@ def _add_fonts(figure):
 
 @contextmanager
 def _quiet_about_fonts():
-    """Letters that no font has are boxes, and a font that is not bold is thin: no word on each of them."""
+    """Letters that no font has are boxes, and a font that is not bold is thin: no word on each of
+    them.
+    """
     logger = logging.getLogger("matplotlib.font_manager")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -145,7 +159,9 @@ def _marked(suffix):
 
 
 def spelled(text, length):
-    """What others wrote, such as the name of a class, for a figure: `length` letters at most, none that begins a formula."""
+    """What others wrote, such as the name of a class, for a figure: `length` letters at most, none
+    that begins a formula.
+    """
     text = plain(text)
     short = text if len(text) <= length else text[: length - 1] + "…"
     return short.replace("$", r"\$")

@@ -16,18 +16,21 @@ USED = 0.1  # accuracy that shuffling must cost before the title says that the m
 
 
 def training_figure(rows, summary, x="seconds", chance=0.5):
-    """Loss and accuracy along the training, and what is left of the accuracy when the frames are shuffled.
+    """Loss and accuracy along the training, and what is left of the accuracy when the frames are
+    shuffled.
 
-    rows      a dict a step: step, seconds, loss, accuracy, clips_per_s, and where the model was tested test_accuracy
+    rows      a dict a step: step, seconds, loss, accuracy, clips_per_s, and where the model was
+              tested test_accuracy
     summary   test_accuracy and shuffled_accuracy of the trained model
     x         the horizontal axis: "seconds" or "step"
     chance    the accuracy of guessing
 
-    How to read it. Left and middle: light is every batch, strong its running mean; rings are tests on unseen clips. A
-    gap between the line and the rings is overfitting. Dashed is guessing: a model that has learned nothing stays there.
-    Right: the same test clips twice, once with their frames in a random order. All that distinguishes the two is the
-    order, so a bar that drops to the dashed line says that single frames do not give the answer away and that the model
-    reads the motion.
+    How to read it. Left and middle: light is every batch, strong its running mean; rings are tests
+    on unseen clips. A gap between the line and the rings is overfitting. Dashed is guessing: a
+    model that has learned nothing stays there. Right: the same test clips twice, once with their
+    frames in a random order. All that distinguishes the two is the order, so a bar that drops to
+    the dashed line says that single frames do not give the answer away and that the model reads the
+    motion.
     """
     figure = new_figure(HEIGHT, _message(summary), _effort(rows))
     _loss(_panel(figure, 0.75, 3.65, "loss", x), rows, x, chance)
@@ -36,13 +39,16 @@ def training_figure(rows, summary, x="seconds", chance=0.5):
     return figure
 
 
-# -- the words --------------------------------------------------------------------------------------------------------
+# -- the words -------------------------------------------------------------------------------------
 
 
 def _message(summary):
     ordered, shuffled = summary["test_accuracy"], summary["shuffled_accuracy"]
     used = "the model uses" if ordered - shuffled > USED else "the model hardly uses"
-    return f"{_whole_percent(ordered)} in order, {_whole_percent(shuffled)} shuffled: {used} the order of frames"
+    return (
+        f"{_whole_percent(ordered)} in order, {_whole_percent(shuffled)} shuffled: {used} the order "
+        "of frames"
+    )
 
 
 def _effort(rows):
@@ -55,13 +61,15 @@ def _whole_percent(share):
     return percent(min(share, 0.99) if share < 1 else 1)  # 99.6 % is not all
 
 
-# -- the panels -------------------------------------------------------------------------------------------------------
+# -- the panels ------------------------------------------------------------------------------------
 
 
 def _panel(figure, left, width, title, x=None):
     axes = panel(figure, left, BOTTOM, width, TALL, title)
     if x is not None:
-        axes.set_xlabel("seconds of training" if x == "seconds" else "step", fontsize=SMALL, color=INK)
+        axes.set_xlabel(
+            "seconds of training" if x == "seconds" else "step", fontsize=SMALL, color=INK
+        )
         axes.xaxis.set_major_locator(MaxNLocator(6))
     return axes
 
@@ -79,8 +87,21 @@ def _loss(axes, rows, x, chance):
 def _accuracy(axes, rows, x, chance):
     at, tests = _column(rows, x), [row for row in rows if row.get("test_accuracy") is not None]
     _curve(axes, at, _column(rows, "accuracy"), "training clips")
-    style = {"color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2, "clip_on": False}
-    axes.plot(_column(tests, x), _column(tests, "test_accuracy"), "o", label="unseen clips", zorder=4, **style)
+    style = {
+        "color": VERMILLION,
+        "markersize": 9,
+        "markerfacecolor": "white",
+        "markeredgewidth": 2.2,
+        "clip_on": False,
+    }
+    axes.plot(
+        _column(tests, x),
+        _column(tests, "test_accuracy"),
+        "o",
+        label="unseen clips",
+        zorder=4,
+        **style,
+    )
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     _note(axes, 0.98, chance, f"guessing: {percent(chance)}", GREY)
     _shares(axes)
@@ -100,7 +121,14 @@ def _order(axes, summary, chance):
             "va": "top" if inside else "bottom",
         }
         shift = (0, -6 if inside else 6)
-        axes.annotate(_whole_percent(share), (at, share), shift, textcoords="offset points", ha="center", **style)
+        axes.annotate(
+            _whole_percent(share),
+            (at, share),
+            shift,
+            textcoords="offset points",
+            ha="center",
+            **style,
+        )
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     axes.set_xticks((0, 1), ("frames\nin order", "frames\nshuffled"), fontsize=BODY)
     axes.tick_params(axis="x", length=0)
@@ -121,7 +149,14 @@ def _curve(axes, x, y, label=None):
 def _note(axes, x, y, text, colour):
     """Words on a horizontal line; x is a share of the axes' width."""
     style = {"fontsize": SMALL, "color": colour, "ha": "right", "va": "bottom"}
-    axes.annotate(text, (x, y), (0, 3), xycoords=axes.get_yaxis_transform(), textcoords="offset points", **style)
+    axes.annotate(
+        text,
+        (x, y),
+        (0, 3),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        **style,
+    )
 
 
 def _column(rows, name):
@@ -129,6 +164,9 @@ def _column(rows, name):
 
 
 def smoothed(y):
-    """A running mean over about a twentieth of the values; at the ends over those that there are.   (N,) -> (N,)"""
+    """A running mean over about a twentieth of the values; at the ends over those that there are.
+
+    (N,) -> (N,)
+    """
     window = np.ones(2 * (len(y) // 40) + 1)
     return np.convolve(y, window, "same") / np.convolve(np.ones(len(y)), window, "same")

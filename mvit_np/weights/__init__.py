@@ -1,4 +1,6 @@
-"""Parameters on disk: our own files, the public checkpoints of five code bases, and the way between them."""
+"""Parameters on disk: our own files, the public checkpoints of five code bases, and the way between
+them.
+"""
 
 from .about import About
 from .convert import convert

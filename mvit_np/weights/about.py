@@ -17,8 +17,8 @@ class About:
 
     classes     the names of the classes, in the order of the scores
     tau         frames of 1/30 s from one frame of a clip to the next
-    normalise   a key of `data.clips.NORMALISATIONS`, or (mean, deviation) of pixels in 0..1: each a number, or a tuple of
-                one a channel
+    normalise   a key of `data.clips.NORMALISATIONS`, or (mean, deviation) of pixels in 0..1: each a
+                number, or a tuple of one a channel
 
     Raises ValueError for anything else.
     """
@@ -28,11 +28,23 @@ class About:
     normalise: str | tuple | None = None
 
     def __post_init__(self) -> None:
-        names = self.classes is None or isinstance(self.classes, tuple) and all(isinstance(n, str) for n in self.classes)
+        names = (
+            self.classes is None
+            or isinstance(self.classes, tuple)
+            and all(isinstance(n, str) for n in self.classes)
+        )
         _require(names, "classes is a tuple of names", self.classes)
-        _require(self.tau is None or is_number(self.tau) and self.tau > 0, "tau is a number above 0", self.tau)
+        _require(
+            self.tau is None or is_number(self.tau) and self.tau > 0,
+            "tau is a number above 0",
+            self.tau,
+        )
         rule = "normalise is a name, or (mean, deviation) with deviations above 0"
-        _require(self.normalise is None or isinstance(self.normalise, str) or _is_pair(self.normalise), rule, self.normalise)
+        _require(
+            self.normalise is None or isinstance(self.normalise, str) or _is_pair(self.normalise),
+            rule,
+            self.normalise,
+        )
 
 
 def to_text(about: About) -> str:
@@ -48,7 +60,8 @@ def from_text(text: str | None) -> About:
         return About(**{name: tuples(value) for name, value in json.loads(text).items()})
     except (TypeError, AttributeError, RecursionError, ValueError) as problem:
         raise ValueError(
-            f"what it says about its classes and clips is damaged ({plain(problem)[:200]}): save it again"
+            f"what it says about its classes and clips is damaged ({plain(problem)[:200]}): save it "
+            "again"
         ) from None
 
 
@@ -56,7 +69,8 @@ def check_classes(about: About, config: MViTConfig) -> None:
     """Raise ValueError where a model has another number of classes than there are names."""
     if about.classes is not None and len(about.classes) != config.num_classes:
         raise ValueError(
-            f"each class has a name; came {len(about.classes)} names for {config.num_classes} classes: give one for each"
+            f"each class has a name; came {len(about.classes)} names for {config.num_classes} "
+            "classes: give one for each"
         )
 
 
@@ -66,7 +80,12 @@ def _require(holds, rule, value):
 
 
 def _is_pair(value):
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_level, value)) and min(_numbers(value[1])) > 0
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(map(_is_level, value))
+        and min(_numbers(value[1])) > 0
+    )
 
 
 def _is_level(value):

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 OWN = {"npz": ".npz", "safetensors": ".safetensors"}
 LAYOUTS = ("torchvision", "slowfast", "pytorchvideo", "timm")
-KEYED = ("slowfast", "pytorchvideo")  # their files keep the state dict under "model_state", with room for the config
+# their files keep the state dict under "model_state", with room for the config
+KEYED = ("slowfast", "pytorchvideo")
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What `convert` read, wrote (`tensors` arrays of a model of `config`) and made new (paths of parameters)."""
+    """What `convert` read, wrote (`tensors` arrays of a model of `config`) and made new (paths of
+    parameters).
+    """
 
     source: Loaded
     to: str
@@ -53,25 +56,33 @@ def convert(
     best: bool = False,
     **overrides: Unpack[Overrides],
 ) -> Converted:
-    """Write the model of `source` (a file, or the folder of a run) to `target`, as a `Converted` tells.
+    """Write the model of `source` (a file, or the folder of a run) to `target`, as a `Converted`
+    tells.
 
-    to          "npz", "safetensors" (ours, with the config inside), "slowfast", "pytorchvideo", "torchvision" or "timm"
-                (theirs, in .pth, .pyth, .pt or .safetensors); None: as the suffix of `target` says
+    to          "npz", "safetensors" (ours, with the config inside), "slowfast", "pytorchvideo",
+                "torchvision" or "timm" (theirs, in .pth, .pyth, .pt or .safetensors); None: as the
+                suffix of `target` says
     like        with `overrides` what the source's shapes do not tell, see `load`
     best        of a run's folder the best model, not the last
     split       q, k and v as three layers; None: as the code base has them
-    inflate     "centre", "mean" or "repeat": an image model becomes the video model `into` (a preset's name or a config),
-                with `rng` for what the image model has not, see `inflate.inflate`
-    What the source says about its classes, tau and normalisation goes along, where the target has a place for it (a video
-    model that an image model becomes has the tau of the preset `into`).
+    inflate     "centre", "mean" or "repeat": an image model becomes the video model `into` (a
+                preset's name or a config), with `rng` for what the image model has not, see
+                `inflate.inflate`
+    What the source says about its classes, tau and normalisation goes along, where the target has a
+    place for it (a video model that an image model becomes has the tau of the preset `into`).
     Raises FileNotFoundError or ValueError, before anything is written.
     """
     source, target = file_of(source, best), Path(target)
     to = _target(target, to)
     if source.exists() and target.exists() and source.samefile(target):
-        raise ValueError(f"a file is not converted into itself, came {target} twice: give another name")
+        raise ValueError(
+            f"a file is not converted into itself, came {target} twice: give another name"
+        )
     if (inflate is None) != (into is None):
-        raise ValueError("inflate says how and into says which video model; one of them came alone: give both or none")
+        raise ValueError(
+            "inflate says how and into says which video model; one of them came alone: give both or "
+            "none"
+        )
     found = open_model(source, like, **overrides)
     params, config, about = found.params, found.config, found.about
     new: tuple[str, ...] = ()
@@ -85,7 +96,11 @@ def convert(
 def _about_video(about, into, config):
     """What holds of a video model too that an image model became."""
     named = about.classes is not None and len(about.classes) == config.num_classes
-    return replace(about, tau=tau_of(into, config) if isinstance(into, str) else None, classes=about.classes if named else None)
+    return replace(
+        about,
+        tau=tau_of(into, config) if isinstance(into, str) else None,
+        classes=about.classes if named else None,
+    )
 
 
 def _write(target, params, config, about, to, split):
@@ -94,7 +109,9 @@ def _write(target, params, config, about, to, split):
         save(target, params, config, about)
         return len(trees.leaves(params))
     tensors = layouts.from_params(to_host(params), config, to, split)
-    metadata = {FOREIGN_CONFIG: config_text(config), FOREIGN_ABOUT: to_text(about)} if to in KEYED else {}
+    metadata = (
+        {FOREIGN_CONFIG: config_text(config), FOREIGN_ABOUT: to_text(about)} if to in KEYED else {}
+    )
     key = "model_state" if to in KEYED and target.suffix in files.TORCH else None
     files.write(target, tensors, metadata, key)
     return len(tensors)
@@ -105,12 +122,16 @@ def _target(target, to):
     by_suffix = {suffix: layout for layout, suffix in OWN.items()}
     if to is None and target.suffix not in by_suffix:
         raise ValueError(
-            f"a target's suffix says its layout if it is {' or '.join(by_suffix)}; came {target.name}: give --to (to=)"
+            f"a target's suffix says its layout if it is {' or '.join(by_suffix)}; came "
+            f"{target.name}: give --to (to=)"
         )
     to = to or by_suffix[target.suffix]
     if to not in (*OWN, *LAYOUTS):
         raise ValueError(f"a target is one of {', '.join((*OWN, *LAYOUTS))}; came {to!r}: pick one")
     suffixes = (OWN[to],) if to in OWN else (*files.TORCH, ".safetensors")
     if target.suffix not in suffixes:
-        raise ValueError(f"{to} is written to {', '.join(suffixes)}; came {target.name}: give a name with such an ending")
+        raise ValueError(
+            f"{to} is written to {', '.join(suffixes)}; came {target.name}: give a name with such "
+            "an ending"
+        )
     return to

@@ -1,4 +1,6 @@
-"""An image model as the start of a video model (Sec. 4.3): its kernels and positions get an axis of time."""
+"""An image model as the start of a video model (Sec. 4.3): its kernels and positions get an axis of
+time.
+"""
 
 from __future__ import annotations
 
@@ -29,23 +31,34 @@ def inflate(
 ) -> Params:
     """Parameters of `video_config` that start from an image model's.
 
-    how   what a kernel of one frame becomes in time: "centre" puts it in the middle frame, zeros elsewhere (the paper's);
-          "mean" repeats it, divided by the number of frames; "repeat" repeats it as it is (SlowFast's)
+    how   what a kernel of one frame becomes in time: "centre" puts it in the middle frame, zeros
+          elsewhere (the paper's); "mean" repeats it, divided by the number of frames; "repeat"
+          repeats it as it is (SlowFast's)
     rng   a numpy.random.Generator for the parameters that `to_draw` names
-    Positions in space are kept, resized to another grid; along time, separate and relative ones start from 0.
-    Raises ValueError for models that differ in more than time, size and classes, and where rng is missing.
+    Positions in space are kept, resized to another grid; along time, separate and relative ones
+    start from 0. Raises ValueError for models that differ in more than time, size and classes, and
+    where rng is missing.
     """
     if how not in HOW:
         raise ValueError(f"how is one of {', '.join(HOW)}; came {how!r}: pick one")
     check_params(params, image_config)
     _check_pair(image_config, video_config)
     if (drawn := to_draw(image_config, video_config)) and rng is None:
-        raise ValueError(f"the image model has no {', '.join(drawn)} of this shape: give rng to draw them")
+        raise ValueError(
+            f"the image model has no {', '.join(drawn)} of this shape: give rng to draw them"
+        )
     params, image_config = _on_grid(params, image_config, video_config)
 
     given, wanted = dict(trees.paths(params)), parameter_shapes(video_config)
-    if lost := [path for path in given if path not in wanted and path not in MAY_GO and not path.endswith("rel_pos_t")]:
-        raise ValueError(f"a video model continues all of its image model; it has no {lost[0]}: inflate into another config")
+    if lost := [
+        path
+        for path in given
+        if path not in wanted and path not in MAY_GO and not path.endswith("rel_pos_t")
+    ]:
+        raise ValueError(
+            f"a video model continues all of its image model; it has no {lost[0]}: inflate into "
+            "another config"
+        )
     given |= _positions(given, image_config, plan(video_config).embed)
     given |= _drawn(drawn, wanted, rng)
     dtype = params["head"]["w"].dtype
@@ -63,11 +76,16 @@ def to_draw(image_config: MViTConfig, video_config: MViTConfig) -> tuple[str, ..
 def _check_pair(image, video):
     if plan(image).embed.thw[0] != 1 or image.cube_kernel[0] != 1:
         raise ValueError(
-            f"an image model embeds one frame by flat cubes; came {image.frames} frames and cubes {image.cube_kernel}: "
-            "inflate a model of frames=1"
+            f"an image model embeds one frame by flat cubes; came {image.frames} frames and cubes "
+            f"{image.cube_kernel}: inflate a model of frames=1"
         )
-    if (image.positions == "relative") != (video.positions == "relative") or (video.positions == "none" != image.positions):
-        raise ValueError(f"positions are of one kind; came {image.positions!r} for {video.positions!r}: change video_config")
+    if (image.positions == "relative") != (video.positions == "relative") or (
+        video.positions == "none" != image.positions
+    ):
+        raise ValueError(
+            f"positions are of one kind; came {image.positions!r} for {video.positions!r}: change "
+            "video_config"
+        )
 
 
 def _on_grid(params, image, video):
@@ -75,13 +93,19 @@ def _on_grid(params, image, video):
     wanted = plan(video).embed.thw[1:]
     if plan(image).embed.thw[1:] == wanted:
         return params, image
-    return resize(params, image, size=tuple(n * stride for n, stride in zip(wanted, image.cube_stride[1:])))
+    return resize(
+        params, image, size=tuple(n * stride for n, stride in zip(wanted, image.cube_stride[1:]))
+    )
 
 
 def _positions(given, image, embed):
     """Absolute tables of the video model: every frame's are the picture's."""
     spatial, cls = _picture(given, image)
-    spatial = np.zeros((embed.thw[1] * embed.thw[2], embed.dim), np.float32) if spatial is None else spatial
+    spatial = (
+        np.zeros((embed.thw[1] * embed.thw[2], embed.dim), np.float32)
+        if spatial is None
+        else spatial
+    )
     cls = np.zeros_like(spatial[0]) if cls is None else cls
     if embed.positions == "joint":
         frames = np.tile(spatial, (embed.thw[0], 1))
@@ -105,7 +129,10 @@ def _picture(given, image):
 
 def _drawn(paths, wanted, rng):
     """The head's bias starts from 0, as all biases."""
-    return {path: initial.normal(rng, *wanted[path], std=0 if path == "head.b" else initial.STD) for path in paths}
+    return {
+        path: initial.normal(rng, *wanted[path], std=0 if path == "head.b" else initial.STD)
+        for path in paths
+    }
 
 
 def _grown(path, x, shape, how):
@@ -118,7 +145,10 @@ def _grown(path, x, shape, how):
         return _in_time(x, shape[0], how)
     if x is None or x.shape != shape:
         came = "which the image model lacks" if x is None else f"and the image model {x.shape}"
-        raise ValueError(f"both models differ in time, size and classes alone; this one has {path} {shape}, {came}")
+        raise ValueError(
+            f"both models differ in time, size and classes alone; this one has {path} {shape}, "
+            f"{came}"
+        )
     return x
 
 

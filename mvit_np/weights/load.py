@@ -1,4 +1,6 @@
-"""Files of parameters, our own or public ones of five code bases, as (params, config), and the way back for our own."""
+"""Files of parameters, our own or public ones of five code bases, as (params, config), and the way
+back for our own.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +34,20 @@ if TYPE_CHECKING:
 
     from .overrides import Overrides
 
-CONFIG, ABOUT = "config", "about"  # the metadata of a file of ours; no parameter path is one of these words
-FOREIGN_CONFIG, FOREIGN_ABOUT = "mvit_np_config", "mvit_np_about"  # the same in a file of another layout that we wrote
+# the metadata of a file of ours; no parameter path is one of these words
+CONFIG, ABOUT = "config", "about"
+# the same in a file of another layout that we wrote
+FOREIGN_CONFIG, FOREIGN_ABOUT = "mvit_np_config", "mvit_np_about"
 OWN = ".npz", ".safetensors"
-MODEL, BEST = "model.npz", "best.npz"  # in the folder of a run: its last parameters, and the best in a test so far
+# in the folder of a run: its last parameters, and the best in a test so far
+MODEL, BEST = "model.npz", "best.npz"
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What a file holds. `layout` is "mvit_np" or a key of `layouts.TITLES`; `count` the number of its tensors."""
+    """What a file holds. `layout` is "mvit_np" or a key of `layouts.TITLES`; `count` the number of
+    its tensors.
+    """
 
     params: Params
     config: MViTConfig
@@ -63,15 +70,16 @@ def load(
 ) -> tuple[Params, MViTConfig]:
     """Parameters and config of a file, or of the folder of a run: (params, config).
 
-    In a run's folder that is model.npz, and with `best`, or while the run has not come to its end, best.npz.
-    A file that `save` or `convert` wrote has its config inside, and so have checkpoints of SlowFast and facebookresearch/mvit,
-    in their own words. Of other public ones (PyTorchVideo, torchvision, timm) shapes tell most of it, and the presets or
-    `like` (a preset's name or a config) and `overrides` (fields of MViTConfig, such as
-    `stride_kv=(1, 4, 4)`) the rest; what nobody told is assumed with a UserWarning. `overrides`,
-    then `like`, count before a config in others' words. float16 becomes float32.
-    `forward` then gives logits, also where the code base ends in a softmax when it evaluates (SlowFast).
-    Raises TypeError for an override that is no field, FileNotFoundError, or ValueError for a file
-    that is damaged, incomplete, another model's, or holds NaN.
+    In a run's folder that is model.npz, and with `best`, or while the run has not come to its end,
+    best.npz. A file that `save` or `convert` wrote has its config inside, and so have checkpoints
+    of SlowFast and facebookresearch/mvit, in their own words. Of other public ones (PyTorchVideo,
+    torchvision, timm) shapes tell most of it, and the presets or `like` (a preset's name or a
+    config) and `overrides` (fields of MViTConfig, such as `stride_kv=(1, 4, 4)`) the rest; what
+    nobody told is assumed with a UserWarning. `overrides`, then `like`, count before a config in
+    others' words. float16 becomes float32. `forward` then gives logits, also where the code base
+    ends in a softmax when it evaluates (SlowFast). Raises TypeError for an override that is no
+    field, FileNotFoundError, or ValueError for a file that is damaged, incomplete, another model's,
+    or holds NaN.
     """
     found = open_model(path, like, best, **overrides)
     if found.assumed:
@@ -101,33 +109,45 @@ def open_model(
     path = file_of(path, best)
     tensors, metadata = files.read(path)
     try:
-        found = (_own if _is_own(tensors, metadata) else _foreign)(tensors, metadata, like, overrides)
-        return dataclasses.replace(found, params=_in_order(found.params, found.config), notes=found.notes + _unasked(metadata))
+        found = (_own if _is_own(tensors, metadata) else _foreign)(
+            tensors, metadata, like, overrides
+        )
+        return dataclasses.replace(
+            found,
+            params=_in_order(found.params, found.config),
+            notes=found.notes + _unasked(metadata),
+        )
     except ValueError as problem:
         raise ValueError(files.sentence(path, problem)) from None
 
 
 def _unasked(metadata):
-    """A note where a checkpoint also has the running mean of its weights, which some code bases take instead."""
+    """A note where a checkpoint also has the running mean of its weights, which some code bases
+    take instead.
+    """
     mean = metadata.get(torch_file.MEAN)
     text = f"the file also holds a running mean of its weights, under {mean}, which is not taken"
     return (infer.Note(text, assumed=True),) if mean else ()
 
 
 def file_of(path: FilePath, best: bool = False) -> Path:
-    """The path itself, or in a run's folder that of its model (see `load`). Raises FileNotFoundError where there is none."""
+    """The path itself, or in a run's folder that of its model (see `load`). Raises
+    FileNotFoundError where there is none.
+    """
     path = Path(path)
     if not path.is_dir():
         if best:
             raise ValueError(
-                f"the best model is one of a run's folder, and {path} is no folder: give the folder, or leave best out"
+                f"the best model is one of a run's folder, and {path} is no folder: give the "
+                "folder, or leave best out"
             )
         return path
     names = (BEST,) if best else (MODEL, BEST)
     found = next((path / name for name in names if (path / name).is_file()), None)
     if found is None:
         raise FileNotFoundError(
-            f"the folder {path} has no {' and no '.join(names)}: give the folder of a run that has saved one, or a file"
+            f"the folder {path} has no {' and no '.join(names)}: give the folder of a run that has "
+            "saved one, or a file"
         )
     return found
 
@@ -138,15 +158,16 @@ def save(
     config: MViTConfig,
     about: About | None = None,
 ) -> None:
-    """Write parameters and config to `path` (.npz or .safetensors): a file that is there is replaced only once whole.
+    """Write parameters and config to `path` (.npz or .safetensors): a file that is there is
+    replaced only once whole.
 
     about   an `About`: the names of the classes, and how to sample and normalise clips
     """
     path, about = Path(path), about or About()
     if path.suffix not in OWN:
         raise ValueError(
-            f"mv.save writes {' and '.join(OWN)} files; came {path.name}: give a name ending in {' or '.join(OWN)}, "
-            "or use `mvit-np convert` for other layouts"
+            f"mv.save writes {' and '.join(OWN)} files; came {path.name}: give a name ending in "
+            f"{' or '.join(OWN)}, or use `mvit-np convert` for other layouts"
         )
     check_params(params, config)
     abouts.check_classes(about, config)
@@ -160,7 +181,9 @@ def config_text(config: MViTConfig) -> str:
 
 
 def _is_own(tensors, metadata):
-    """Whether `save` wrote a file. Scripts put configs of their own under the same word, beside names that we never give."""
+    """Whether `save` wrote a file. Scripts put configs of their own under the same word, beside
+    names that we never give.
+    """
     return CONFIG in metadata and not any(name.endswith(".weight") for name in tensors)
 
 
@@ -182,11 +205,21 @@ def _foreign(tensors, metadata, like, overrides):
     if FOREIGN_CONFIG in metadata:
         config = _parsed(metadata[FOREIGN_CONFIG], like, overrides)
         _check_depth(config, params["blocks"])
-        return Loaded(params, config, (), layout, len(tensors), _about(metadata.get(FOREIGN_ABOUT), config))
+        return Loaded(
+            params, config, (), layout, len(tensors), _about(metadata.get(FOREIGN_ABOUT), config)
+        )
     if said is None:
-        config, notes, preset = infer.recognised(params, like, layouts.hints(tensors, layout), **overrides)
-        notes = (infer.Note(f"the config inside cannot be read ({unreadable})", assumed=True), *notes) if unreadable else notes
-        return Loaded(params, config, notes, layout, len(tensors), About(tau=infer.tau_of(preset, config)))
+        config, notes, preset = infer.recognised(
+            params, like, layouts.hints(tensors, layout), **overrides
+        )
+        notes = (
+            (infer.Note(f"the config inside cannot be read ({unreadable})", assumed=True), *notes)
+            if unreadable
+            else notes
+        )
+        return Loaded(
+            params, config, notes, layout, len(tensors), About(tau=infer.tau_of(preset, config))
+        )
     params = said.params(params)
     if like is None:
         config, notes = said.config(params, overrides)
@@ -206,15 +239,27 @@ def _parsed(text, like, overrides):
     """The config of a file. `like` and `overrides` may repeat it, nothing else."""
     try:
         config = MViTConfig(**{name: tuples(value) for name, value in json.loads(text).items()})
-    except (TypeError, AttributeError, RecursionError, OverflowError, json.JSONDecodeError) as problem:
+    except (
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        json.JSONDecodeError,
+    ) as problem:
         raise ValueError(
-            f"it is no model that mv.save wrote (its config is damaged: {str(problem)[:200]}): save it again"
+            f"it is no model that mv.save wrote (its config is damaged: {str(problem)[:200]}): save "
+            "it again"
         ) from None
     wanted = dataclasses.replace(infer.config_of(like) if like is not None else config, **overrides)
-    if differing := [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(wanted, f.name)]:
+    if differing := [
+        f.name
+        for f in dataclasses.fields(config)
+        if getattr(config, f.name) != getattr(wanted, f.name)
+    ]:
         name = differing[0]
         raise ValueError(
-            f"its config says {name} {getattr(config, name)}, you say {getattr(wanted, name)}: leave that to the file"
+            f"its config says {name} {getattr(config, name)}, you say {getattr(wanted, name)}: "
+            "leave that to the file"
         )
     return config
 
@@ -222,17 +267,29 @@ def _parsed(text, like, overrides):
 def _check_depth(config, blocks):
     """Before a plan of as many blocks as a damaged config asks for is made."""
     if config.depth != len(blocks):
-        raise ValueError(f"its config has {config.depth} blocks, and its parameters {len(blocks)}: it is damaged")
+        raise ValueError(
+            f"its config has {config.depth} blocks, and its parameters {len(blocks)}: it is damaged"
+        )
 
 
 def _numbers(tensors):
-    """float32 or float64 arrays. Raises ValueError for other types, NaN and infinity, naming the parameter."""
+    """float32 or float64 arrays. Raises ValueError for other types, NaN and infinity, naming the
+    parameter.
+    """
     for name, x in tensors.items():
         if x.dtype.kind != "f":
-            raise ValueError(f"parameters are floats, and {name[:80]} is {x.dtype}: quantised or other data is not read")
+            raise ValueError(
+                f"parameters are floats, and {name[:80]} is {x.dtype}: quantised or other data is "
+                "not read"
+            )
         if not np.isfinite(x).all():
-            raise ValueError(f"parameters are finite, and {name[:80]} holds NaN or infinity: take another checkpoint")
-    return {name: x.astype(np.float32) if x.dtype == np.float16 else x for name, x in tensors.items()}
+            raise ValueError(
+                f"parameters are finite, and {name[:80]} holds NaN or infinity: take another "
+                "checkpoint"
+            )
+    return {
+        name: x.astype(np.float32) if x.dtype == np.float16 else x for name, x in tensors.items()
+    }
 
 
 def _in_order(params, config):

@@ -1,7 +1,7 @@
 """cuBLAS by ctypes: one function of it, with a handle, a stream and a workspace of our own.
 
-CuPy's own binding refuses to be called while a graph is captured, and its `@` copies what is transposed. cuBLAS itself may be
-captured, as long as its workspace is not allocated on the way.
+CuPy's own binding refuses to be called while a graph is captured, and its `@` copies what is
+transposed. cuBLAS itself may be captured, as long as its workspace is not allocated on the way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class CublasError(RuntimeError):
 
 
 _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
-_MATRIX = [_POINTER, _INT, _INT, _LONG]  # where, its type, its leading dimension, how far to the next
+# where, its type, its leading dimension, how far to the next
+_MATRIX = [_POINTER, _INT, _INT, _LONG]
 _GEMM = [_POINTER, *[_INT] * 5, _POINTER, *_MATRIX, *_MATRIX, _POINTER, *_MATRIX, _INT, _INT, _INT]
 _NUMBERS = {name: (ctypes.c_double if name == "float64" else ctypes.c_float) for name in COMPUTE}
 _ONE = {name: kind(1) for name, kind in _NUMBERS.items()}
@@ -34,11 +35,13 @@ class Handle:
         self._gemm = self._library.cublasGemmStridedBatchedEx
         self._gemm.argtypes = _GEMM
         self._handle = _POINTER()
-        self._workspace = cupy.cuda.Memory(WORKSPACE)  # of no pool: it is in use for as long as the handle is
+        # of no pool: it is in use for as long as the handle is
+        self._workspace = cupy.cuda.Memory(WORKSPACE)
         _check("cublasCreate", self._library.cublasCreate_v2(ctypes.byref(self._handle)))
         _check("cublasSetStream", self._library.cublasSetStream_v2(self._handle, _POINTER(stream)))
         place = _POINTER(self._workspace.ptr), ctypes.c_size_t(WORKSPACE)
-        _check("cublasSetWorkspace", self._library.cublasSetWorkspace_v2(self._handle, *place))  # the stream resets it
+        # the stream resets it
+        _check("cublasSetWorkspace", self._library.cublasSetWorkspace_v2(self._handle, *place))
 
     def gemm(self, b, a, out, sizes, count, add, compute):
         """out = a b for each matrix of the batch.
@@ -48,7 +51,18 @@ class Handle:
         one, kept = ctypes.byref(_ONE[compute]), ctypes.byref((_ONE if add else _ZERO)[compute])
         matrices = [(side[0], side[1], side[3], side[4]) for side in (b, a, out)]
         status = self._gemm(
-            self._handle, b[2], a[2], *sizes, one, *matrices[0], *matrices[1], kept, *matrices[2], count, COMPUTE[compute], -1
+            self._handle,
+            b[2],
+            a[2],
+            *sizes,
+            one,
+            *matrices[0],
+            *matrices[1],
+            kept,
+            *matrices[2],
+            count,
+            COMPUTE[compute],
+            -1,
         )  # -1: cuBLAS chooses the algorithm
         _check("cublasGemmStridedBatchedEx", status)
 
@@ -61,5 +75,7 @@ def _check(name, status):
 def _path(cupy):
     """The file of the cuBLAS that CuPy has loaded, so that there is one in the process."""
     _ = cupy.cuda.Device().cublas_handle  # loads it
-    mapped = (line.split(maxsplit=5)[5:] for line in Path("/proc/self/maps").read_text().splitlines())
+    mapped = (
+        line.split(maxsplit=5)[5:] for line in Path("/proc/self/maps").read_text().splitlines()
+    )
     return next((path[0] for path in mapped if path and "/libcublas.so" in path[0]), "libcublas.so")

@@ -1,9 +1,10 @@
-"""CUDA graphs: all launches of a function recorded once, then replayed with one call, without Python in between.
+"""CUDA graphs: all launches of a function recorded once, then replayed with one call, without
+Python in between.
 
-A recording holds addresses, not arrays. So what it works on must stay where it is: its inputs are copies of its own, and all it
-allocates comes from a pool of its own, which nobody else takes memory from. An array that the function takes from elsewhere has
-to live as long as the graph. What is to differ from one replay to the next has to be an input; a Python number is the same in
-all of them.
+A recording holds addresses, not arrays. So what it works on must stay where it is: its inputs are
+copies of its own, and all it allocates comes from a pool of its own, which nobody else takes memory
+from. An array that the function takes from elsewhere has to live as long as the graph. What is to
+differ from one replay to the next has to be an input; a Python number is the same in all of them.
 """
 
 from __future__ import annotations
@@ -16,18 +17,22 @@ from .. import tree as trees
 from ..arrays import array_module
 
 _one_at_a_time = threading.Lock()  # all record on one stream
-WARM_UP = 2  # calls before the recording: the first compiles the kernels, which may not be recorded, and fills the pool
+# calls before the recording: the first compiles the kernels, which may not be recorded, and fills
+# the pool
+WARM_UP = 2
 
 
 class Graphed:
     """`fun(carried, given) -> (carried, results)`, recorded at once and replayed at every call.
 
-    carried   a tree of device arrays that one call hands to the next, such as parameters; copied here, see `carried`
-    given     a tree of device arrays that come anew with every call, such as clips; those here are examples
+    carried   a tree of device arrays that one call hands to the next, such as parameters; copied
+              here, see `carried`
+    given     a tree of device arrays that come anew with every call, such as clips; those here are
+              examples
 
-    `fun` may change what it is given in place. It must not look at a number, copy from or to the host, or decide by anything
-    but shapes. Raises RuntimeError where it does. All graphs of a process work in the same memory of cuBLAS: replay them on
-    one stream.
+    `fun` may change what it is given in place. It must not look at a number, copy from or to the
+    host, or decide by anything but shapes. Raises RuntimeError where it does. All graphs of a
+    process work in the same memory of cuBLAS: replay them on one stream.
     """
 
     def __init__(self, fun, carried, given):
@@ -42,9 +47,11 @@ class Graphed:
                 fun(self._carried, self._given)
             held = self._pool.total_bytes()
             self._graph, self._results = _recorded(lambda: self._step(fun), stream)
-            if self._pool.total_bytes() < held:  # memory ran out, and blocks were given back that the recording uses
+            # memory ran out, and blocks were given back that the recording uses
+            if self._pool.total_bytes() < held:
                 raise MemoryError(
-                    "there is too little memory on the device to record this as a graph: take fewer clips at a time"
+                    "there is too little memory on the device to record this as a graph: take fewer "
+                    "clips at a time"
                 )
             _store(carried, self._carried)
             _store(given, self._given)
@@ -58,7 +65,10 @@ class Graphed:
         for value, place in zip(trees.leaves(given), trees.leaves(self._given), strict=True):
             if value.shape != place.shape or value.dtype != place.dtype:
                 came = f"came {value.dtype} {value.shape} for {place.dtype} {place.shape}"
-                raise ValueError(f"a graph takes arrays like the ones it was recorded with; {came}: record another")
+                raise ValueError(
+                    f"a graph takes arrays like the ones it was recorded with; {came}: record "
+                    "another"
+                )
         _store(given, self._given)
         self._graph.launch()
         return self._results
@@ -81,7 +91,9 @@ class Graphed:
 
 @functools.cache
 def _stream(xp, device):
-    """The stream that all recordings are made on: it has a cuBLAS handle and a workspace of its own."""
+    """The stream that all recordings are made on: it has a cuBLAS handle and a workspace of its
+    own.
+    """
     return xp.cuda.Stream(non_blocking=True)
 
 
@@ -93,8 +105,13 @@ def _recorded(step, stream):
         _give_up(stream)
         if not isinstance(problem, Exception):  # Ctrl-C
             raise
-        rule = "a step that is recorded as a graph neither waits for the device nor copies from the host"
-        raise RuntimeError(f"{rule}; here: {problem}. Do without the graph, or find what does") from problem
+        rule = (
+            "a step that is recorded as a graph neither waits for the device nor copies from the "
+            "host"
+        )
+        raise RuntimeError(
+            f"{rule}; here: {problem}. Do without the graph, or find what does"
+        ) from problem
     return stream.end_capture(), results
 
 

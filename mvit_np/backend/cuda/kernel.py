@@ -1,21 +1,26 @@
-"""A kernel: a few lines of C that many threads run, each for a job of its own, `i` in 0 .. jobs - 1.
+"""A kernel: a few lines of C that many threads run, each for a job of its own, `i` in 0 .. jobs -
+1.
 
     DOUBLE = Kernel("double", "const T* x, T* y", "y[i] = 2 * x[i];")
     DOUBLE(x, x.size, x, y)                      # x decides where it runs and what T is
 
-The same text is CUDA for a device and plain C for gcc, so that tests on a machine without a GPU run every line of it. What a
-body may use:
+The same text is CUDA for a device and plain C for gcc, so that tests on a machine without a GPU run
+every line of it. What a body may use:
 
     T, Int        the numbers' type, float or double; one for whole numbers that is large enough
     i, jobs         this job and how many there are
-    lane, LANES     with `lanes=32` that many threads share a job, a warp, and each takes the places lane, lane + LANES, ...;
-                    in C there is one. `sum_lanes(v)` and `max_lanes(v)` give every lane the sum or maximum of all
-    bf16            the upper half of a float; `get(&x)` reads T or bf16 as T, `put(&x, v)` rounds v to what x is
+    lane, LANES     with `lanes=32` that many threads share a job, a warp, and each takes the places
+                    lane, lane + LANES, ...; in C there is one. `sum_lanes(v)` and `max_lanes(v)`
+                    give every lane the sum or maximum of all
+    bf16            the upper half of a float; `get(&x)` reads T or bf16 as T, `put(&x, v)` rounds v
+                    to what x is
     UNROLL          before a loop over an array of this thread's own, which then sits in registers
-    NAMES           what a launch defines, such as WIDTH=96: known when it is compiled, so loops unroll and divisions are cheap
+    NAMES           what a launch defines, such as WIDTH=96: known when it is compiled, so loops
+                    unroll and divisions are cheap
 
-Arrays arrive as pointers to their first number, whole numbers as long long, others as double, and a NumPy array by value, as a
-struct. CuPy takes only those of size one, so it is one number of many bytes: `numbers.view(f"V{numbers.nbytes}")`.
+Arrays arrive as pointers to their first number, whole numbers as long long, others as double, and a
+NumPy array by value, as a struct. CuPy takes only those of size one, so it is one number of many
+bytes: `numbers.view(f"V{numbers.nbytes}")`.
 """
 
 from __future__ import annotations
@@ -24,7 +29,8 @@ from dataclasses import dataclass
 
 from ..arrays import device_tools
 
-LARGE = 2**31 - 2**24  # numbers: with fewer no place is beyond an int's range, nor is the step after the last
+# numbers: with fewer no place is beyond an int's range, nor is the step after the last
+LARGE = 2**31 - 2**24
 TYPES = {"float32": "float", "float64": "double", "uint16": "bf16"}
 
 COMMON = """
@@ -120,7 +126,8 @@ class Kernel:
     clip_stride: bool = False  # whether it takes the numbers from one clip of an array to the next
 
     def __call__(self, like, jobs, *args, **names):
-        """Run all jobs where the array `like` lives, in its dtype; `names` are defined when it is compiled.
+        """Run all jobs where the array `like` lives, in its dtype; `names` are defined when it is
+        compiled.
 
         Raises ValueError for an array whose numbers do not lie in order.
         """
@@ -135,7 +142,12 @@ class Kernel:
         names = dict(names)
         common = COMMON.format(Int=names.pop("Int"), number=names.pop("number"))
         defines = "\n".join(f"#define {name} {value}" for name, value in names.items())
-        parts = {"parameters": self.parameters, "body": self.body, "helpers": self.helpers, "lanes": self.lanes}
+        parts = {
+            "parameters": self.parameters,
+            "body": self.body,
+            "helpers": self.helpers,
+            "lanes": self.lanes,
+        }
         return template.format(common=common, defines=defines, name=self.name, **parts)
 
 

@@ -1,8 +1,10 @@
-"""Random numbers on a device by counting: Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+"""Random numbers on a device by counting: Philox-4x32-10 (Salmon et al. 2011, "Parallel random
+numbers: as easy as 1, 2, 3").
 
-Ten rounds of two multiplications turn a counter (four words of 32 bits) and a key (two) into four words that look random. So
-each thread makes its own numbers, and nothing is kept between them. The counter is (low word of the job, high word, number of
-the draw, 0). The key is that of a step. It lies on the device, so that a captured graph finds another one at each replay.
+Ten rounds of two multiplications turn a counter (four words of 32 bits) and a key (two) into four
+words that look random. So each thread makes its own numbers, and nothing is kept between them. The
+counter is (low word of the job, high word, number of the draw, 0). The key is that of a step. It
+lies on the device, so that a captured graph finds another one at each replay.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ import numpy as np
 from ..arrays import array_module
 from .kernel import Kernel
 
-KEY = Kernel("masks_key", "unsigned* key, long long low, long long high", "key[0] = (unsigned)low; key[1] = (unsigned)high;")
+KEY = Kernel(
+    "masks_key",
+    "unsigned* key, long long low, long long high",
+    "key[0] = (unsigned)low; key[1] = (unsigned)high;",
+)
 
 PHILOX = """
 DEVICE unsigned high(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
@@ -46,11 +52,14 @@ UNIFORM = Kernel(
 
 
 class Masks:
-    """A generator of uniform numbers, made where they are used. Two with the same key draw the same, in the same order.
+    """A generator of uniform numbers, made where they are used. Two with the same key draw the
+    same, in the same order.
 
-    key   (2,) uint32 on a device, as `key_of` makes it; whoever writes another into it changes what is drawn from then on
+    key   (2,) uint32 on a device, as `key_of` makes it; whoever writes another into it changes what
+          is drawn from then on
 
-    A recorded graph draws from the key alone: it wants a generator that has not drawn yet for each step.
+    A recorded graph draws from the key alone: it wants a generator that has not drawn yet for each
+    step.
     """
 
     def __init__(self, key):
@@ -68,7 +77,9 @@ class Masks:
     def random(self, shape=(), dtype="float32"):
         """Multiples of 2^-24 in [0, 1).   -> `shape`, float32 alone; the next draw gives others"""
         if np.dtype(dtype) != np.float32:
-            raise TypeError(f"masks are drawn in float32 on a device; came {dtype}: convert what is drawn")
+            raise TypeError(
+                f"masks are drawn in float32 on a device; came {dtype}: convert what is drawn"
+            )
         y = array_module(self.key).empty(shape, dtype="float32")
         UNIFORM(y, math.ceil(y.size / 4), self.key, y, self._draws, y.size)
         self._draws += 1

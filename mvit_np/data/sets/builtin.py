@@ -1,4 +1,6 @@
-"""Data sets by name, made from pictures and films that come with packages, so that nothing is downloaded."""
+"""Data sets by name, made from pictures and films that come with packages, so that nothing is
+downloaded.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,24 @@ from .samples import digit_images
 
 @dataclass(frozen=True)
 class Builtin:
-    """A built-in data set. `make` takes the generators of train and test, and sizes; it gives clips (N, T, H, W, C) uint8 and
-    labels (N,) int64 of each."""
+    """A built-in data set. `make` takes the generators of train and test, and sizes; it gives clips
+    (N, T, H, W, C) uint8 and labels (N,) int64 of each.
+    """
 
     make: Callable
     classes: tuple
-    direction_sensitive: bool  # a mirrored picture may be of another class: augmentation must not flip
+    # a mirrored picture may be of another class: augmentation must not flip
+    direction_sensitive: bool
     about: str
 
 
 def _street(rngs):
     """The demo's clips, each from its darkest to its brightest pixel in 0..255."""
     clips = motion.load_motion()
-    return (as_pixels(clips.train_clips), clips.train_labels), (as_pixels(clips.test_clips), clips.test_labels)
+    return (as_pixels(clips.train_clips), clips.train_labels), (
+        as_pixels(clips.test_clips),
+        clips.test_labels,
+    )
 
 
 def _digits(rngs):
@@ -51,14 +58,25 @@ BUILTIN = {
         "the same, larger and at up to 6 pixels a frame; 8 frames of 64 x 64, grey",
     ),
     "street": Builtin(
-        _street, motion.LABELS, True, "which way the picture of a film goes, as in the demo; 8 frames of 32 x 32, grey"
+        _street,
+        motion.LABELS,
+        True,
+        "which way the picture of a film goes, as in the demo; 8 frames of 32 x 32, grey",
     ),
     "camera": Builtin(
-        camera.camera, camera.CLASSES, True, "which of 8 ways a camera moves over a photo; 8 frames of 32 x 32, colour"
+        camera.camera,
+        camera.CLASSES,
+        True,
+        "which of 8 ways a camera moves over a photo; 8 frames of 32 x 32, colour",
     ),
-    "digits": Builtin(_digits, tuple("0123456789"), True, "which digit it is; single pictures of 8 x 8, grey"),
+    "digits": Builtin(
+        _digits, tuple("0123456789"), True, "which digit it is; single pictures of 8 x 8, grey"
+    ),
     "fashion": Builtin(
-        fashion.fashion, fashion.CLASSES, False, "Fashion-MNIST: which piece of clothing; single pictures of 28 x 28, grey"
+        fashion.fashion,
+        fashion.CLASSES,
+        False,
+        "Fashion-MNIST: which piece of clothing; single pictures of 28 x 28, grey",
     ),
     "pedestrians": Builtin(
         pedestrians.pedestrians,
@@ -72,23 +90,33 @@ BUILTIN = {
 def builtin(name, seed=0, **sizes):
     """A built-in data set.   -> (train, test), each an `ArrayClips`
 
-    seed   the same one gives the same clips; "street", "digits" and "fashion" are the same under any. The source of a clip is
-           for training under every seed or for the test under every seed.
-    sizes  train, test: numbers of clips, as many of each class ("street" and "digits" have one size only). fashion: folder of
+    seed   the same one gives the same clips; "street", "digits" and "fashion" are the same under
+           any. The source of a clip is for training under every seed or for the test under every
+           seed.
+    sizes  train, test: numbers of clips, as many of each class ("street" and "digits" have one size
+    only). fashion: folder of
            the files. pedestrians: path of the film.
 
-    Raises ValueError for an unknown name or size, FileNotFoundError or ImportError with the command that gets what is absent.
+    Raises ValueError for an unknown name or size, FileNotFoundError or ImportError with the command
+    that gets what is absent.
     """
     if name not in BUILTIN:
-        raise ValueError(f"a built-in data set is one of {', '.join(BUILTIN)}; came {name!r}: {did_you_mean(name, BUILTIN)}")
+        raise ValueError(
+            f"a built-in data set is one of {', '.join(BUILTIN)}; came {name!r}: "
+            f"{did_you_mean(name, BUILTIN)}"
+        )
     made = BUILTIN[name]
     _check(name, made, sizes)
     parts = made.make([rng_for(seed, MADE, part) for part in (0, 1)], **sizes)
-    return tuple(ArrayClips(*part, made.classes, made.direction_sensitive, title=name) for part in parts)
+    return tuple(
+        ArrayClips(*part, made.classes, made.direction_sensitive, title=name) for part in parts
+    )
 
 
 def as_pixels(clips):
-    """(N, T, H, W, C) floats -> uint8, each clip from 0 to 255. Only its mean and contrast are lost, and rounding."""
+    """(N, T, H, W, C) floats -> uint8, each clip from 0 to 255. Only its mean and contrast are
+    lost, and rounding.
+    """
     axes = tuple(range(1, clips.ndim))
     low, high = clips.min(axes, keepdims=True), clips.max(axes, keepdims=True)
     return np.round((clips - low) * (255 / (high - low))).astype(np.uint8)
@@ -99,11 +127,18 @@ def _check(name, made, sizes):
     takes = list(signature(made.make).parameters)[1:]
     for size, value in sizes.items():
         if size not in takes:
-            raise ValueError(f"{name} takes {', '.join(takes) or 'no sizes'}; came {size!r}: leave it out")
+            raise ValueError(
+                f"{name} takes {', '.join(takes) or 'no sizes'}; came {size!r}: leave it out"
+            )
         if size not in ("train", "test"):
             continue
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1 or value % len(made.classes):
+        if (
+            not isinstance(value, (int, np.integer))
+            or isinstance(value, bool)
+            or value < 1
+            or value % len(made.classes)
+        ):
             raise ValueError(
-                f"{size} of {name} is a multiple of its {len(made.classes)} classes; came {value!r}: "
-                f"give {8 * len(made.classes)}, for instance"
+                f"{size} of {name} is a multiple of its {len(made.classes)} classes; came "
+                f"{value!r}: give {8 * len(made.classes)}, for instance"
             )

@@ -1,11 +1,14 @@
-"""A camera moves over a photo: which of eight ways? Content goes sideways, up or down, comes nearer or goes farther, or turns.
+"""A camera moves over a photo: which of eight ways? Content goes sideways, up or down, comes nearer
+or goes farther, or turns.
 
-photo -> halved -> a region (the left for training, the right for the test) -> a pose in the middle of the clip -> eight paths.
+photo -> halved -> a region (the left for training, the right for the test) -> a pose in the middle
+of the clip -> eight paths.
 
-A pose is a place, a scale and an angle. All eight paths of a scene run through the same pose in the middle. Angles come from
-the full circle, and every path is walked both ways, so that the frames of a clip without their order fit two classes equally.
-Where the pose shows too little to tell (sky, the dark behind the flower), another is drawn. What is left to a single frame: at
-the ends of a clip the scale hints at zooms, as what comes nearer starts a bit farther away than what pans.
+A pose is a place, a scale and an angle. All eight paths of a scene run through the same pose in the
+middle. Angles come from the full circle, and every path is walked both ways, so that the frames of
+a clip without their order fit two classes equally. Where the pose shows too little to tell (sky,
+the dark behind the flower), another is drawn. What is left to a single frame: at the ends of a clip
+the scale hints at zooms, as what comes nearer starts a bit farther away than what pans.
 """
 
 import numpy as np
@@ -20,9 +23,10 @@ SCALES = 0.75, 1.5  # pixels of the halved photo a pixel of the clip, in the mid
 PAN = 1.0, 2.5  # pixels of the clip a frame
 ZOOM = 0.035, 0.065  # natural logarithm of the scale, a frame
 TURN = np.radians(3), np.radians(6)  # a frame
-REACH = SIZE / 2**0.5 + PAN[1] * FRAMES / 2  # pixels of the clip from the middle, at most: a zoom's corners stay within it
-# The first of each pair of classes: which part of a pose changes, to which side, how fast. A camera that goes right sees the
-# content go left, and a smaller scale is nearer.
+# pixels of the clip from the middle, at most: a zoom's corners stay within it
+REACH = SIZE / 2**0.5 + PAN[1] * FRAMES / 2
+# The first of each pair of classes: which part of a pose changes, to which side, how fast. A camera
+# that goes right sees the content go left, and a smaller scale is nearer.
 WAYS = (1, 1, PAN), (0, 1, PAN), (2, -1, ZOOM), (3, -1, TURN)
 CLEAR = 4.0  # of 255 a pixel, the least `texture`: a clip of a blue sky has no answer
 TRIES = 8  # poses drawn for each one taken: in the darkest region every fourth is clear
@@ -30,44 +34,60 @@ TOGETHER = 32  # scenes sampled at once, to bound the memory
 
 
 def camera(rngs, train=4096, test=1024):
-    """-> train, test, each clips (N, 8, 32, 32, 3) uint8 and labels (N,) int64, an eighth of each class. No pixel of
-    a photo is in both."""
+    """-> train, test, each clips (N, 8, 32, 32, 3) uint8 and labels (N,) int64, an eighth of each
+    class. No pixel of a photo is in both.
+    """
     halved = [_halved(photo) for photo in photos()]
     borders = [round(BORDER * photo.shape[1]) for photo in halved]
     regions = (
         [photo[:, :border] for photo, border in zip(halved, borders)],
         [photo[:, border:] for photo, border in zip(halved, borders)],
     )
-    return tuple(_filmed(rng, region, clips // len(CLASSES)) for rng, region, clips in zip(rngs, regions, (train, test)))
+    return tuple(
+        _filmed(rng, region, clips // len(CLASSES))
+        for rng, region, clips in zip(rngs, regions, (train, test))
+    )
 
 
 def _halved(photo):
-    """(H, W, C) uint8 -> (H // 2, W // 2, C) float32, means of 2 x 2 pixels: smooth enough for the scales here"""
+    """(H, W, C) uint8 -> (H // 2, W // 2, C) float32, means of 2 x 2 pixels: smooth enough for the
+    scales here
+    """
     h, w = photo.shape[0] // 2, photo.shape[1] // 2
     return photo[: 2 * h, : 2 * w].reshape(h, 2, w, 2, -1).mean((1, 3), dtype=np.float32)
 
 
 def _filmed(rng, regions, scenes):
-    """Scenes from each region in turn, each in eight ways.   -> clips (8 scenes, F, S, S, C), labels (8 scenes,)"""
+    """Scenes from each region in turn, each in eight ways.
+
+    -> clips (8 scenes, F, S, S, C), labels (8 scenes,)
+    """
     clips = np.empty((scenes, len(CLASSES), FRAMES, SIZE, SIZE, regions[0].shape[-1]), np.uint8)
     for which, region in enumerate(regions):
         for start in range(which, scenes, TOGETHER * len(regions)):
             chosen = slice(start, min(start + TOGETHER * len(regions), scenes), len(regions))
             poses = _clear_poses(rng, region, len(range(scenes)[chosen]))
             forth = _frames(region, poses, _paths(rng, len(poses)))
-            clips[chosen, ::2], clips[chosen, 1::2] = forth, forth[:, :, ::-1]  # a path walked back is the next class
+            # a path walked back is the next class
+            clips[chosen, ::2], clips[chosen, 1::2] = forth, forth[:, :, ::-1]
     return clips.reshape(-1, *clips.shape[2:]), np.tile(np.arange(len(CLASSES)), scenes)
 
 
 def _clear_poses(rng, region, count):
-    """Poses from which something is to be seen, or where too few are, others too.   -> (count, 4), see `_poses`"""
+    """Poses from which something is to be seen, or where too few are, others too.
+
+    -> (count, 4), see `_poses`
+    """
     poses = _poses(rng, region, TRIES * (count + TRIES))
     middles = _frames(region, poses, np.zeros((len(poses), 1, 1, 4)))[:, 0, 0]
     return poses[np.argsort(texture(middles) < CLEAR, kind="stable")[:count]]
 
 
 def _poses(rng, region, count):
-    """In the middle of clips.   -> (count, 4): down and right in the region, logarithm of the scale, angle"""
+    """In the middle of clips.
+
+    -> (count, 4): down and right in the region, logarithm of the scale, angle
+    """
     scale = rng.uniform(*np.log(SCALES), count)
     angle = rng.uniform(0, 2 * np.pi, count)
     reach = REACH * np.exp(scale)[:, None]
@@ -76,7 +96,10 @@ def _poses(rng, region, count):
 
 
 def _paths(rng, count):
-    """The four ways of the even classes.   -> (count, 4, F, 4): how far down, right, logarithm of the scale and angle change"""
+    """The four ways of the even classes.
+
+    -> (count, 4, F, 4): how far down, right, logarithm of the scale and angle change
+    """
     time = np.arange(FRAMES) - (FRAMES - 1) / 2
     paths = np.zeros((count, 4, FRAMES, 4))
     for way, (axis, sign, speeds) in enumerate(WAYS):
@@ -88,20 +111,28 @@ def _frames(region, poses, paths):
     """What the camera sees.   poses (N, 4), paths (N, P, F, 4) -> (N, P, F, S, S, C) uint8"""
     poses = poses[:, None, None, :, None, None]
     paths = paths[..., None, None]  # (N, P, F, 4, 1, 1)
-    scale, angle = np.exp(poses[..., 2, :, :] + paths[..., 2, :, :]), poses[..., 3, :, :] + paths[..., 3, :, :]
+    scale, angle = (
+        np.exp(poses[..., 2, :, :] + paths[..., 2, :, :]),
+        poses[..., 3, :, :] + paths[..., 3, :, :],
+    )
     across = np.arange(SIZE) - (SIZE - 1) / 2
-    down, right = paths[..., 0, :, :] + across[:, None], paths[..., 1, :, :] + across  # in the picture, then in the region
+    # in the picture, then in the region
+    down, right = paths[..., 0, :, :] + across[:, None], paths[..., 1, :, :] + across
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     return sampled(
-        region, poses[..., 0, :, :] + sine * right + cosine * down, poses[..., 1, :, :] + cosine * right - sine * down
+        region,
+        poses[..., 0, :, :] + sine * right + cosine * down,
+        poses[..., 1, :, :] + cosine * right - sine * down,
     )
 
 
 def texture(pictures):
-    """How much a picture changes along the direction in which it changes least.   (N, S, S, C) -> (N,), of 255 a pixel
+    """How much a picture changes along the direction in which it changes least.
 
-    The root of the lower eigenvalue of the mean of gradient times gradient: 0 for an even sky and for a straight edge, which
-    do not show where they go.
+    (N, S, S, C) -> (N,), of 255 a pixel
+
+    The root of the lower eigenvalue of the mean of gradient times gradient: 0 for an even sky and
+    for a straight edge, which do not show where they go.
     """
     down, right = np.gradient(pictures.mean(-1), axis=(1, 2))
     yy, xx, xy = ((a * b).mean((1, 2)) for a, b in ((down, down), (right, right), (down, right)))
@@ -110,13 +141,18 @@ def texture(pictures):
 
 
 def sampled(photo, down, right):
-    """The photo between its pixels, linearly along both axes.   (H, W, C) float32, (...), (...) -> (..., C) uint8
+    """The photo between its pixels, linearly along both axes.
+
+    (H, W, C) float32, (...), (...) -> (..., C) uint8
 
     down, right  pixels from the centre of the top left one; from 0 to below H - 1 and W - 1
     """
     width, pixels = photo.shape[1], photo.reshape(-1, photo.shape[-1])
     top, left = down.astype(np.int64), right.astype(np.int64)
-    below, beside = ((place - whole)[..., None].astype(np.float32) for place, whole in ((down, top), (right, left)))
+    below, beside = (
+        (place - whole)[..., None].astype(np.float32)
+        for place, whole in ((down, top), (right, left))
+    )
     at = top * width + left
     upper = pixels[at] + beside * (pixels[at + 1] - pixels[at])
     lower = pixels[at + width] + beside * (pixels[at + width + 1] - pixels[at + width])

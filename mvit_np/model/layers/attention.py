@@ -23,7 +23,8 @@ from .pooling import init_pool, pool_heads
 def attention(params: Params, x: Array, spec: BlockSpec, *, hook: Hook | None = None) -> Array:
     """Project, pool, attend, project.   x: (B, [1 +] T H W, D_in)   ->   (B, [1 +] t h w, D)
 
-    q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v, heads joined, projected.
+    q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v,
+    heads joined, projected.
     """
     q, k, v = queries_keys_values(params, x, spec)  # (B, N, h, d) each, with an N of their own
     z = _attend(params, q, k, v, spec, hook)
@@ -34,7 +35,10 @@ def attention(params: Params, x: Array, spec: BlockSpec, *, hook: Hook | None = 
 
 @composed
 def queries_keys_values(params: Params, x: Array, spec: BlockSpec) -> tuple[Array, Array, Array]:
-    """q, k, v = P(x W_Q), P(x W_K), P(x W_V).   x: (B, N, D_in)   ->   (B, n, h, d), each on its own grid"""
+    """q, k, v = P(x W_Q), P(x W_K), P(x W_V).
+
+    x: (B, N, D_in)   ->   (B, n, h, d), each on its own grid
+    """
     projected = split_channels(linear(x, params["qkv"]["w"], params["qkv"].get("b")), 3)
     q_hat, k_hat, v_hat = (reshape(y, (*y.shape[:2], spec.heads, spec.head_dim)) for y in projected)
     q = pool_heads(params, q_hat, spec.pool_q, "q", spec)
@@ -60,7 +64,9 @@ def _attend(params, q, k, v, spec, hook):
 
 
 def _add_query(z, q, spec):
-    """MViTv2's residual pooling: the pooled query joins the output, in released video models not in the class row."""
+    """MViTv2's residual pooling: the pooled query joins the output, in released video models not in
+    the class row.
+    """
     if spec.residual_pooling is None:
         return z
     return residual(z, q, None, spec.cls if spec.residual_pooling == "tokens" else 0)

@@ -1,4 +1,6 @@
-"""A transformer block whose two halves may each change the shape: pooling shrinks the grid, widening grows the channels."""
+"""A transformer block whose two halves may each change the shape: pooling shrinks the grid,
+widening grows the channels.
+"""
 
 from ...autodiff.tape import untraced
 from ...backend.types import Array, Generator, Hook, Params
@@ -19,9 +21,12 @@ def block(
     rng: Generator | None = None,
     hook: Hook | None = None,
 ) -> Array:
-    """Attention, then MLP, each normed before and added to a skip.   x: (B, N, D_in)   ->   (B, n, D_out)
+    """Attention, then MLP, each normed before and added to a skip.
 
-    The skip shrinks with the queries (max pooling) and widens with the channels (a linear layer on the *normed* input).
+    x: (B, N, D_in)   ->   (B, n, D_out)
+
+    The skip shrinks with the queries (max pooling) and widens with the channels (a linear layer on
+    the *normed* input).
     """
     y = _norm(params["norm1"], x, spec)
     skip = _widened(params, x, y, spec) if spec.dim_attn != spec.dim_in else x
@@ -38,7 +43,9 @@ def block(
 
 
 def _pooled(params, skip, spec):
-    """The skip on the query's grid: its maximum in each window, or in Rev-MViT pooled as the query is, weights and all."""
+    """The skip on the query's grid: its maximum in each window, or in Rev-MViT pooled as the query
+    is, weights and all.
+    """
     if spec.pool_skip is not spec.pool_q:
         return pool_tokens(skip, spec.pool_skip, spec.cls)
     heads = reshape(skip, (*skip.shape[:2], spec.heads, spec.head_dim))
@@ -51,10 +58,14 @@ def _norm(params, x, spec):
 
 
 def _widened(params, x, normed, spec):
-    """The skip connection where the width grows (Table A.1): from the normed input, the plain one, or none at all."""
+    """The skip connection where the width grows (Table A.1): from the normed input, the plain one,
+    or none at all.
+    """
     if spec.skip == "none":
         return None
-    return linear(normed if spec.skip == "normalised" else x, params["proj"]["w"], params["proj"]["b"])
+    return linear(
+        normed if spec.skip == "normalised" else x, params["proj"]["w"], params["proj"]["b"]
+    )
 
 
 def attention_half(
@@ -65,7 +76,10 @@ def attention_half(
     rng: Generator | None = None,
     hook: Hook | None = None,
 ) -> Array:
-    """The first branch alone, of a block that changes no shape.   params: {norm1, attn}   x: (B, N, D)   ->   (B, N, D)"""
+    """The first branch alone, of a block that changes no shape.
+
+    params: {norm1, attn}   x: (B, N, D)   ->   (B, N, D)
+    """
     y = attention(params["attn"], _norm(params["norm1"], x, spec), spec, hook=hook)
     return drop_branch(y, spec.drop_path, rng)
 

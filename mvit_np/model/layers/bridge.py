@@ -1,4 +1,6 @@
-"""ViViT's factorised encoder (Arnab et al. 2021, Sec. 3.3, model 2): frames are seen apart, then one token a frame together."""
+"""ViViT's factorised encoder (Arnab et al. 2021, Sec. 3.3, model 2): frames are seen apart, then
+one token a frame together.
+"""
 
 from ...backend.types import Array, Generator, Params
 from ...ops import add, join_class, reshape
@@ -8,7 +10,10 @@ from .head import summary
 
 
 def bridge(params: Params, x: Array, spec: BridgeSpec) -> Array:
-    """The summary of each frame becomes a token of the clip.   x: (B t, [1 +] h w, D)   ->   (B, [1 +] t, D)"""
+    """The summary of each frame becomes a token of the clip.
+
+    x: (B t, [1 +] h w, D)   ->   (B, [1 +] t, D)
+    """
     x = reshape(summary(params["norm"], x, spec), (-1, spec.frames, spec.dim))
     x = join_class(params["cls_token"], x) if spec.cls else x
     return add(x, params["pos_embed"]) if spec.positions else x

@@ -7,10 +7,13 @@ from . import initial
 
 
 def embed(params: Params, clip: Array, spec: EmbedSpec) -> Array:
-    """Cubes of pixels become tokens, each told where it is.   clip: (B, T, H, W, C)   ->   (B, [1 +] t h w, D)
+    """Cubes of pixels become tokens, each told where it is.
 
-    Where frames are seen apart (ViViT's factorised encoder), each is a list of its own: (B t, [1 +] h w, D).
-    Separate positions (Table 11): a token's is the sum of one for its frame and one for its place in the frame.
+    clip: (B, T, H, W, C)   ->   (B, [1 +] t h w, D)
+
+    Where frames are seen apart (ViViT's factorised encoder), each is a list of its own: (B t, [1 +]
+    h w, D). Separate positions (Table 11): a token's is the sum of one for its frame and one for
+    its place in the frame.
     """
     cube = params["patch_embed"]
     x = cube_conv(clip, cube["w"], cube["b"], spec.stride, spec.padding)
@@ -42,7 +45,9 @@ def init_embed(spec: EmbedSpec, rng: Generator) -> Params:
     }
     if spec.cls:
         params["cls_token"] = initial.normal(rng, d)
-    shapes: dict[str, tuple[int, ...]] = {"pos_embed": (spec.cls + t * h * w, d)} if spec.positions == "joint" else {}
+    shapes: dict[str, tuple[int, ...]] = (
+        {"pos_embed": (spec.cls + t * h * w, d)} if spec.positions == "joint" else {}
+    )
     if spec.positions in ("separate", "space"):
         shapes["pos_embed_spatial"] = (h * w, d)
     if spec.positions == "separate":

@@ -16,11 +16,13 @@ def head(params: Params, x: Array, spec: HeadSpec, *, rng: Generator | None = No
 def summary(norm, x, spec):
     """The one token that stands for all: class token or mean, normed.   x: (B, N, D)   ->   (B, D)
 
-    A norm treats each token alone, so with a class token only that one is normed. Without one it is the mean of the normed
-    tokens, or (`mean_first`) the normed mean of the grid's tokens.
+    A norm treats each token alone, so with a class token only that one is normed. Without one it is
+    the mean of the normed tokens, or (`mean_first`) the normed mean of the grid's tokens.
     """
     if spec.mean_first:
-        return layer_norm(mean_token(split_class(x)[1] if spec.cls else x), norm["g"], norm["b"], spec.eps)
+        return layer_norm(
+            mean_token(split_class(x)[1] if spec.cls else x), norm["g"], norm["b"], spec.eps
+        )
     if spec.cls:
         return layer_norm(first_token(x), norm["g"], norm["b"], spec.eps)
     return mean_token(layer_norm(x, norm["g"], norm["b"], spec.eps))

@@ -1,4 +1,6 @@
-"""Pooling attention's P(.; k, s, p): shrink the grid of a token list; the class token stays out (Sec. 3.1)."""
+"""Pooling attention's P(.; k, s, p): shrink the grid of a token list; the class token stays out
+(Sec. 3.1).
+"""
 
 from ...backend.types import Array
 from ...ops import avg_pool, depthwise_conv, join_class, layer_norm, max_pool, reshape, split_class
@@ -25,7 +27,8 @@ def pool_tokens(x: Array, spec: PoolSpec, cls: bool, weight: Array | None = None
 def pool_heads(params, x, spec, which, block):
     """P applied to one of q, k, v.   x: (B, N, h, d)   which: "q", "k" or "v"   ->   (B, n, h, d)
 
-    A convolution is followed by a norm, which the class token shares; without a pool (`spec` None) there is neither.
+    A convolution is followed by a norm, which the class token shares; without a pool (`spec` None)
+    there is neither.
     """
     if spec is None:
         return x

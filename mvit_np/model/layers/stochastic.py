@@ -1,11 +1,15 @@
-"""What happens only in training: stochastic depth (Huang et al. 2016) and dropout. Without `rng` both do nothing."""
+"""What happens only in training: stochastic depth (Huang et al. 2016) and dropout. Without `rng`
+both do nothing.
+"""
 
 from ...backend.types import Array, Generator
 from ...ops import residual, scale
 
 
 def add_branch(x: Array | None, y: Array, rate: float, rng: Generator | None = None) -> Array:
-    """x + y, or with stochastic depth x alone for a share `rate` of the clips.   x, y: (B, N, D)   ->   (B, N, D)
+    """x + y, or with stochastic depth x alone for a share `rate` of the clips.
+
+    x, y: (B, N, D)   ->   (B, N, D)
 
     Without a skip connection, x is None, it is y or nothing.
     """
@@ -24,13 +28,18 @@ def drop_branch(y: Array, rate: float, rng: Generator | None = None) -> Array:
 
 
 def dropout(x: Array, rate: float, rng: Generator | None = None) -> Array:
-    """x with a share `rate` of its entries set to 0 and the others scaled up.   x: (B, D)   ->   (B, D)"""
+    """x with a share `rate` of its entries set to 0 and the others scaled up.
+
+    x: (B, D)   ->   (B, D)
+    """
     if rng is None or rate == 0:
         return x
     return scale(x, _keep(rng, x.shape, rate, x.dtype))
 
 
 def _keep(rng, shape, rate, dtype):
-    """1 / (1 - rate) where kept, 0 where dropped, so that the mean stays. `rng` draws in its own array library."""
+    """1 / (1 - rate) where kept, 0 where dropped, so that the mean stays. `rng` draws in its own
+    array library.
+    """
     kept = rng.random(shape, dtype="float32") >= rate
     return kept.astype(dtype) * (1 / (1 - rate))

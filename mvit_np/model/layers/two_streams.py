@@ -1,4 +1,6 @@
-"""Rev-MViT (Mangalam et al. 2022): inside a stage two streams run through reversible blocks; a stage's first block is plain."""
+"""Rev-MViT (Mangalam et al. 2022): inside a stage two streams run through reversible blocks; a
+stage's first block is plain.
+"""
 
 from functools import partial
 from itertools import groupby
@@ -9,7 +11,9 @@ from .block import attention_half, block, mlp_half
 
 
 def two_streams(params, x, specs, *, rng=None, hook=None, run=block):
-    """All blocks of a reversible model.   params: one dict a block   x: (B, N, D)   ->   both streams, (B, n, 2 D_out)
+    """All blocks of a reversible model.
+
+    params: one dict a block   x: (B, N, D)   ->   both streams, (B, n, 2 D_out)
 
     Each stage starts from the same array twice; where it ends, the mean of its two streams goes on.
     hook   called with (name, array), as in `forward`; the backward pass calls it again
@@ -18,7 +22,9 @@ def two_streams(params, x, specs, *, rng=None, hook=None, run=block):
     streams = (x, x)
     for is_coupled, group in groupby(specs, key=lambda spec: spec.coupled):
         if is_coupled:
-            streams = coupled([_halves(params[spec.index], spec, hook) for spec in group], *streams, rng=rng)
+            streams = coupled(
+                [_halves(params[spec.index], spec, hook) for spec in group], *streams, rng=rng
+            )
             continue
         for spec in group:
             mean = scale(add(*streams), 0.5)

@@ -1,4 +1,6 @@
-"""Versions of the ops by kernels of our own, for CuPy's arrays; each must equal its definition in `ops/`."""
+"""Versions of the ops by kernels of our own, for CuPy's arrays; each must equal its definition in
+`ops/`.
+"""
 
 from . import attend, depthwise_conv, layer_norm, relative_position
 

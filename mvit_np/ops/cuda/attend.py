@@ -40,7 +40,9 @@ def attend(q, k, v, scale):
             p = weights(at)
             matmul(p.swapaxes(-1, -2), dz[at], out=dv[at])
             dp = xp.empty(p.shape, dtype=number)
-            ds = kernels.softmax_rows_backward(p, matmul(dz[at], v[at].swapaxes(-1, -2), out=dp), scale)
+            ds = kernels.softmax_rows_backward(
+                p, matmul(dz[at], v[at].swapaxes(-1, -2), out=dp), scale
+            )
             matmul(ds, k[at], out=dq[at])
             matmul(ds.swapaxes(-1, -2), q[at], out=dk[at])
 

@@ -1,4 +1,5 @@
-"""Relative positions by kernels: one product takes the rows of all tables, one gives them their gradients.
+"""Relative positions by kernels: one product takes the rows of all tables, one gives them their
+gradients.
 
 What depends on sizes alone is made once a device and kept.
 """
@@ -19,7 +20,9 @@ def relative_query(q, scale, grids, *tables):
     """As `ops.relative_query`."""
     xp, lengths = array_module(q), [table.shape[0] for table in tables]
     q = xp.ascontiguousarray(q)
-    axes = tuple((thw_q[axis], thw_kv[axis], length) for (axis, thw_q, thw_kv), length in zip(grids, lengths))
+    axes = tuple(
+        (thw_q[axis], thw_kv[axis], length) for (axis, thw_q, thw_kv), length in zip(grids, lengths)
+    )
     pick = _constant(_picks, q, axes, scale)
     rows = matmul(pick, xp.concatenate(tables), exact=True)
     parts = [slice(end - n, end) for n, end in zip(lengths, itertools.accumulate(lengths))]
@@ -48,9 +51,11 @@ def relative_key(k, grids):
 
 
 def _picks(xp, dtype, axes, scale):
-    """What the picked rows of all axes, one axis after the other, take of all tables' rows, over the scale.
+    """What the picked rows of all axes, one axis after the other, take of all tables' rows, over
+    the scale.
 
-    axes    (query places, key places, length of the table) of each   ->   (sum of queries x keys, sum of lengths)
+    axes   (query places, key places, length of the table) of each
+    ->   (sum of queries x keys, sum of lengths)
     """
     pick, row, column = (
         xp.zeros((sum(q * k for q, k, _ in axes), sum(n for _, _, n in axes)), dtype=dtype),

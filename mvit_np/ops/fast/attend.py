@@ -14,7 +14,8 @@ from ...backend.matmul import matmul, operand
 from ..attend import attend as definition
 from ..attend import heads_first
 
-SAFE = 40  # powers of two: with exponents in +-40 nothing in forward or backward leaves the range of float32
+# powers of two: with exponents in +-40 nothing in forward or backward leaves the range of float32
+SAFE = 40
 
 
 @fast(definition, "numpy")

@@ -1,4 +1,6 @@
-"""Layer normalisation in tiles, its means as products with a column of 1 / D; z and r are made again backwards."""
+"""Layer normalisation in tiles, its means as products with a column of 1 / D; z and r are made
+again backwards.
+"""
 
 from ...autodiff.versions import fast
 from ...backend import tiles

@@ -35,8 +35,12 @@ def linear(x, w, b=None):
 
 
 def plus(y, rows, w, b=None):
-    """y = rows W + b, of plain arrays.   y: (N, O), whose contents do not matter   rows: (N, I)   w: (I, O)"""
-    if device_tools(y) and b is not None:  # a product that adds to what it finds saves a pass over y
+    """y = rows W + b, of plain arrays.
+
+    y: (N, O), whose contents do not matter   rows: (N, I)   w: (I, O)
+    """
+    # a product that adds to what it finds saves a pass over y
+    if device_tools(y) and b is not None:
         y[...] = b
         matmul(rows, w, out=y, add=True)
         return
@@ -46,7 +50,11 @@ def plus(y, rows, w, b=None):
 
 
 def column_sums(rows, like=None):
-    """The sum over rows.   (N, D) -> (D,), of the dtype of `like` where rows are factors of a product (`operand`)"""
+    """The sum over rows.
+
+    (N, D) -> (D,), of the dtype of `like` where rows are factors of a product (`operand`)
+    """
     if device_tools(rows):
         return fused.column_sums(rows, rows if like is None else like)
-    return array_module(rows).ones(rows.shape[0], dtype=rows.dtype) @ rows  # as a product with ones: the fastest way
+    # as a product with ones: the fastest way
+    return array_module(rows).ones(rows.shape[0], dtype=rows.dtype) @ rows

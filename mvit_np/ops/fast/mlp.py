@@ -1,4 +1,5 @@
-"""The MLP as one op: its hidden layer, four times as wide as the tokens, never exists as a whole on NumPy.
+"""The MLP as one op: its hidden layer, four times as wide as the tokens, never exists as a whole on
+NumPy.
 
 It is made of some rows at a time, and made again in the backward pass.
 """
@@ -12,7 +13,9 @@ from ..mlp import mlp as definition
 from .gelu import gelu_array, gelu_backward
 from .linear import column_sums, plus
 
-WIDEST = 1024  # hidden numbers of a row, as far as the size of a tile goes: at 512 rows it pays to pack the weights for one
+# hidden numbers of a row, as far as the size of a tile goes: at 512 rows it pays to pack the
+# weights for one
+WIDEST = 1024
 
 
 @fast(definition, "numpy", "device")
@@ -36,7 +39,9 @@ def mlp(x, w1, b1, w2, b2):
         dx = xp.empty(rows.shape, dtype=dtype)
 
         def tile(at):
-            a, dh = gelu_backward(matmul(rows[at], factor1), b1, matmul(dy[at], factor2.T), factor=True)
+            a, dh = gelu_backward(
+                matmul(rows[at], factor1), b1, matmul(dy[at], factor2.T), factor=True
+            )
             matmul(dh, factor1.T, out=dx[at])
             return (
                 matmul(rows[at].T, dh),

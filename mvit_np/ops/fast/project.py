@@ -1,4 +1,5 @@
-"""Several projections at once whose matrices stand side by side in one: `linear`, then `split_channels`.
+"""Several projections at once whose matrices stand side by side in one: `linear`, then
+`split_channels`.
 
 Each result is an array of its own, which the pools read faster than a part of a wide one.
 """
@@ -12,22 +13,36 @@ from .linear import column_sums, plus
 
 @op
 def project(x, w, b, count, rest=None):
-    """x W_i + b_i for each part of W.   x: (..., I)   w: (I, count O)   b: (count O,) or None   ->   count x (..., O)
+    """x W_i + b_i for each part of W.
+
+    x: (..., I)   w: (I, count O)   b: (count O,) or None   ->   count x (..., O)
 
     rest   (..., I): what all parts but the first are projected from, where that is not x
-    With X and dY_i flattened to rows:  dX = the sum of dY_i W_i',  dW_i = X' dY_i,  db_i = the sum of dY_i's rows.
+    With X and dY_i flattened to rows:  dX = the sum of dY_i W_i',  dW_i = X' dY_i,  db_i = the sum
+    of dY_i's rows.
     """
     width, factor = w.shape[1] // count, operand(w)
     parts = [slice(i * width, (i + 1) * width) for i in range(count)]
     sources = [(x, parts)] if rest is None else [(x, parts[:1]), (rest, parts[1:])]
-    groups = [(operand(source.reshape(-1, source.shape[-1])), source.shape, some) for source, some in sources]
-    ys = [y.reshape(*shape[:-1], width) for rows, shape, some in groups for y in _projected(rows, factor, b, some, x.dtype)]
+    groups = [
+        (operand(source.reshape(-1, source.shape[-1])), source.shape, some)
+        for source, some in sources
+    ]
+    ys = [
+        y.reshape(*shape[:-1], width)
+        for rows, shape, some in groups
+        for y in _projected(rows, factor, b, some, x.dtype)
+    ]
 
     def backward(*dys):
         dw, d_sources = array_module(w).zeros(w.shape, dtype=w.dtype), []
         db = None if b is None else array_module(b).zeros(b.shape, dtype=b.dtype)
         for rows, shape, some in groups:
-            used = [(dy.reshape(-1, width), part) for dy, part in zip(dys, parts) if part in some and dy is not None]
+            used = [
+                (dy.reshape(-1, width), part)
+                for dy, part in zip(dys, parts)
+                if part in some and dy is not None
+            ]
             d_sources.append(_pulled_back(rows, factor, used, dw, db).reshape(shape))
         return d_sources[0], dw, db, None, *d_sources[1:]
 
@@ -44,7 +59,9 @@ def _projected(rows, w, b, parts, dtype):
 
     tiles.run(
         tile,
-        tiles.rows(rows, max(rows.shape[1], width), len(parts) * width * rows.shape[1] // tiles.PRODUCT),
+        tiles.rows(
+            rows, max(rows.shape[1], width), len(parts) * width * rows.shape[1] // tiles.PRODUCT
+        ),
     )
     return ys
 
@@ -66,7 +83,9 @@ def _pulled_back(rows, w, used, dw, db):
 
     tiles.run(
         tile,
-        tiles.rows(rows, max(rows.shape[1], wide // len(used)), wide * rows.shape[1] // tiles.PRODUCT),
+        tiles.rows(
+            rows, max(rows.shape[1], wide // len(used)), wide * rows.shape[1] // tiles.PRODUCT
+        ),
     )
     tiles.run(column, tiles.rows(dw, w.shape[1], rows.shape[0] * wide // tiles.PRODUCT))
     for dy, part in used if db is not None else ():

@@ -16,7 +16,10 @@ def relative_query(q, scale, grids, *tables):
     xp = array_module(q)
     width, thw = q.shape[3], grids[0][1]
     cls, axes = q.shape[1] - math.prod(thw), [axis for axis, _, _ in grids]
-    sizes = [(table.shape[0], thw_q[axis], thw_kv[axis]) for (axis, thw_q, thw_kv), table in zip(grids, tables)]
+    sizes = [
+        (table.shape[0], thw_q[axis], thw_kv[axis])
+        for (axis, thw_q, thw_kv), table in zip(grids, tables)
+    ]
     picks = [selection(xp, q.dtype, *some) for some in sizes]
     rows = [xp.tensordot(pick, table * (1 / scale), 1) for pick, table in zip(picks, tables)]
     columns = [slice(end - r.shape[1], end) for end, r in zip(_ends(width, rows), rows)]
@@ -28,7 +31,9 @@ def relative_query(q, scale, grids, *tables):
     )
     y[:, :cls, :, width:] = 0
     for axis, r, at in zip(axes, rows, columns):
-        _products(_lines(q[:, cls:], thw, axis), r.swapaxes(1, 2), _lines(y[:, cls:], thw, axis)[..., at])
+        _products(
+            _lines(q[:, cls:], thw, axis), r.swapaxes(1, 2), _lines(y[:, cls:], thw, axis)[..., at]
+        )
 
     def backward(dy):
         dq, d_tables = dy[..., :width].copy(), []
@@ -37,16 +42,21 @@ def relative_query(q, scale, grids, *tables):
             _products(d_bias, r, _lines(dq[:, cls:], thw, axis), add=True)
             d_rows = xp.empty((*lines.shape[:3], *r.shape[1:]), dtype=q.dtype)
             _products(d_bias.swapaxes(3, 4), lines, d_rows)
-            d_tables.append(xp.tensordot(pick, d_rows.sum(axis=(0, 1)), ((0, 1), (0, 1))) * (1 / scale))
+            d_tables.append(
+                xp.tensordot(pick, d_rows.sum(axis=(0, 1)), ((0, 1), (0, 1))) * (1 / scale)
+            )
         return dq, None, None, *d_tables
 
     return y, backward
 
 
 def _lines(x, thw, axis):
-    """All queries that share a place on the axis as rows, a view.   (B, T H W, h, d)   ->   (B, other, places, rows, d)
+    """All queries that share a place on the axis as rows, a view.
 
-    The rows are what comes after the axis, (W, h) for H, or before it, (T, H) for W, whichever are more: they lie evenly.
+    (B, T H W, h, d)   ->   (B, other, places, rows, d)
+
+    The rows are what comes after the axis, (W, h) for H, or before it, (T, H) for W, whichever are
+    more: they lie evenly.
     """
     before, after = math.prod(thw[:axis]), math.prod(thw[axis + 1 :]) * x.shape[2]
     lines = x.reshape(x.shape[0], before, thw[axis], after, x.shape[3])
@@ -54,7 +64,10 @@ def _lines(x, thw, axis):
 
 
 def _products(a, b, out, add=False):
-    """out = a b, or out += a b, some places at a time.   a: (B, other, places, I, J)   b: the same (J, K), or (places, J, K)"""
+    """out = a b, or out += a b, some places at a time.
+
+    a: (B, other, places, I, J)   b: the same (J, K), or (places, J, K)
+    """
     a, b = operand(a), array_module(a).broadcast_to(operand(b), (*a.shape[:3], *b.shape[-2:]))
 
     def tile(at):

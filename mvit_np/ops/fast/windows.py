@@ -13,7 +13,8 @@ from ...backend.arrays import array_module
 
 
 def seen_by(tap, n, windows, stride, padding):
-    """On an axis of n cells: which of `windows` = (first, stop) meet a cell there with a tap, and those cells.
+    """On an axis of n cells: which of `windows` = (first, stop) meet a cell there with a tap, and
+    those cells.
 
     Window o meets the cell s o + tap - p. Returns two slices, or None where no window does.
     """
@@ -33,7 +34,8 @@ def seen(x, block, kernel, stride, padding):
 
     block   a slice of clips, and one of outputs on each grid axis
 
-    x: (B, T, H, W, ...)   ->   (b, t, h, w, ...), the steps in it from window to window, and those from tap to tap
+    x: (B, T, H, W, ...)
+    ->   (b, t, h, w, ...), the steps in it from window to window, and those from tap to tap
     """
     outs = tuple((at.start, at.stop) for at in block[1:])
     lengths, steps, tap_steps, runs, whole = _looked_at(x.shape[1:4], outs, kernel, stride, padding)
@@ -48,9 +50,11 @@ def seen(x, block, kernel, stride, padding):
 
 @functools.lru_cache(maxsize=1024)
 def _looked_at(grid, outs, kernel, stride, padding):
-    """Of a grid's cells those that the windows `outs` look at: how many, the two kinds of steps among them, where they are.
+    """Of a grid's cells those that the windows `outs` look at: how many, the two kinds of steps
+    among them, where they are.
 
-    The last are pairs (places among them, cells), and if one pair fills them all its cells by themselves.
+    The last are pairs (places among them, cells), and if one pair fills them all its cells by
+    themselves.
     """
     axes = [_along_axis(*sizes) for sizes in zip(grid, outs, kernel, stride, padding)]
     lengths, steps, tap_steps, runs = zip(*axes)
@@ -60,7 +64,9 @@ def _looked_at(grid, outs, kernel, stride, padding):
 
 
 def _along_axis(n, outs, k, s, p):
-    """On one axis: one run of neighbours, or where the stride leaves cells out what each tap sees, one tap after the other."""
+    """On one axis: one run of neighbours, or where the stride leaves cells out what each tap sees,
+    one tap after the other.
+    """
     first, stop = outs
     if s <= k:
         start, end = s * first - p, s * (stop - 1) - p + k
@@ -80,7 +86,10 @@ def _along_axis(n, outs, k, s, p):
 
 
 def windows(x, block, kernel, steps, tap_steps):
-    """The windows of a block of outputs, a view of what `seen` found for it.   ->   (b, t, h, w, kt, kh, kw, ...)"""
+    """The windows of a block of outputs, a view of what `seen` found for it.
+
+    ->   (b, t, h, w, kt, kh, kw, ...)
+    """
     grid, move = tuple(at.stop - at.start for at in block[1:]), x.strides[1:4]
     return array_module(x).lib.stride_tricks.as_strided(
         x,
@@ -94,7 +103,8 @@ def _times(strides, steps):
 
 
 def grid_blocks(y, work=1, width=None, grid=None):
-    """Blocks of clips and rows of a grid (B, T, H, W, ...), all frames and full width, so that few windows overlap two.
+    """Blocks of clips and rows of a grid (B, T, H, W, ...), all frames and full width, so that few
+    windows overlap two.
 
     work    numbers read for each one made
     width   numbers at each place of the grid of the widest array in use, by default of y

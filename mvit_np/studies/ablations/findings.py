@@ -1,4 +1,6 @@
-"""What the numbers say: a line for each variant and test, and whether a difference is more than seeds make by themselves."""
+"""What the numbers say: a line for each variant and test, and whether a difference is more than
+seeds make by themselves.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from dataclasses import dataclass
 
 from .table import ORDERED
 
-SPREADS, LEAST = 2, 0.01  # how many times the spread over seeds a difference has to be, and how large at least
+# how many times the spread over seeds a difference has to be, and how large at least
+SPREADS, LEAST = 2, 0.01
 LEARNED = 0.05  # above chance a line has to be before it says anything
 TOP = 0.99  # from here on two lines are too good to be told apart
 ALIKE_BELOW = 0.03  # two lines are alike only where so small a difference would have counted
@@ -54,9 +57,20 @@ def lines(experiment, results):
     for variant in experiment.variants:
         runs = [run for run in results["runs"] if run["variant"] == variant.label]
         for test, paper in zip(experiment.tests, variant.paper) if runs else ():
-            shares = tuple(run["accuracy"][test] for run in sorted(runs, key=lambda run: run["seed"]))
+            shares = tuple(
+                run["accuracy"][test] for run in sorted(runs, key=lambda run: run["seed"])
+            )
             seconds = statistics.fmean(run["seconds"] for run in runs)
-            found.append(Line(name_of(variant, test), shares, runs[0]["params"], runs[0]["macs"], seconds, paper))
+            found.append(
+                Line(
+                    name_of(variant, test),
+                    shares,
+                    runs[0]["params"],
+                    runs[0]["macs"],
+                    seconds,
+                    paper,
+                )
+            )
     return found
 
 
@@ -80,7 +94,13 @@ def verdict(high, low, chance, alike=False):
         return TOO_EASY
     difference, needed = high.mean - low.mean, limit(high, low)
     if alike:
-        return DIFFERENT if abs(difference) > needed else ALIKE if needed <= ALIKE_BELOW else TOO_FAR_APART
+        return (
+            DIFFERENT
+            if abs(difference) > needed
+            else ALIKE
+            if needed <= ALIKE_BELOW
+            else TOO_FAR_APART
+        )
     return SHOWS if difference > needed else OPPOSITE if difference < -needed else UNCLEAR
 
 
@@ -90,7 +110,9 @@ def limit(high, low):
 
 
 def findings(experiment, results):
-    """[(Finding, its high Line, its low one, the verdict), ...], of those whose variants have been run."""
+    """[(Finding, its high Line, its low one, the verdict), ...], of those whose variants have been
+    run.
+    """
     by_name = {line.name: line for line in lines(experiment, results)}
     pairs = [(each, by_name.get(each.high), by_name.get(each.low)) for each in experiment.findings]
     return [

@@ -1,4 +1,6 @@
-"""What is written of results: a table of one experiment, and docs/experiments.md of all. Both follow from the results alone."""
+"""What is written of results: a table of one experiment, and docs/experiments.md of all. Both
+follow from the results alone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,16 @@ def table_of(experiment, results):
     """(head, rows) of cells: a line of the experiment each."""
     known = lines(experiment, results)
     factor, prefix = si_prefix(max(line.macs for line in known))
-    head = ["", "mean, %", "spread", "each seed, %", f"{prefix} mult-adds", "parameters", "s a run", "paper, %"]
+    head = [
+        "",
+        "mean, %",
+        "spread",
+        "each seed, %",
+        f"{prefix} mult-adds",
+        "parameters",
+        "s a run",
+        "paper, %",
+    ]
     return head, [_row(line, factor) for line in known]
 
 
@@ -38,7 +49,9 @@ def _row(line, factor):
 
 def findings_of(experiment, results):
     """(head, rows) of cells: what the paper found, the difference here, and whether it shows."""
-    return ["the paper", "here", ""], [_finding(*judged) for judged in findings(experiment, results)]
+    return ["the paper", "here", ""], [
+        _finding(*judged) for judged in findings(experiment, results)
+    ]
 
 
 def _finding(finding, high, low, verdict):
@@ -60,7 +73,10 @@ def section(experiment, results, level="#", figure="figure.png"):
     accuracies = [f"{line.name}: {percent(line.mean, 1)}" for line in lines(experiment, results)]
     parts = [f"{level} {experiment.table}: {experiment.question}", _about(experiment, results)]
     parts += [f"![{experiment.question} {'; '.join(accuracies)}]({figure})"]
-    parts += [markdown(*table_of(experiment, results)), markdown(*findings_of(experiment, results), numbers=False)]
+    parts += [
+        markdown(*table_of(experiment, results)),
+        markdown(*findings_of(experiment, results), numbers=False),
+    ]
     return "\n\n".join(parts)
 
 
@@ -80,10 +96,22 @@ def _about(experiment, results):
 def page(found):
     """docs/experiments.md.   found: {name: results}, of some experiments"""
     known = [(EXPERIMENTS[name], found[name]) for name in EXPERIMENTS if name in found]
-    intro = ["# The paper's ablations, small", *map(wrapped, (INTRO, SCALE, RULE, PAPER)), _machines(found)]
-    judged = [[experiment.table, *row] for experiment, results in known for row in findings_of(experiment, results)[1]]
-    summary = "## What shows, and what does not\n\n" + markdown(["", "the paper", "here", ""], judged, numbers=False)
-    sections = [section(*pair, level="##", figure=FIGURE.format(name=pair[0].name)) for pair in known]
+    intro = [
+        "# The paper's ablations, small",
+        *map(wrapped, (INTRO, SCALE, RULE, PAPER)),
+        _machines(found),
+    ]
+    judged = [
+        [experiment.table, *row]
+        for experiment, results in known
+        for row in findings_of(experiment, results)[1]
+    ]
+    summary = "## What shows, and what does not\n\n" + markdown(
+        ["", "the paper", "here", ""], judged, numbers=False
+    )
+    sections = [
+        section(*pair, level="##", figure=FIGURE.format(name=pair[0].name)) for pair in known
+    ]
     return "\n\n".join([*intro, summary, *sections]) + "\n"
 
 
@@ -92,7 +120,11 @@ def _machines(found):
     told = {}
     for name, results in found.items():
         told.setdefault(_machine(results["machine"]), []).append(name)
-    total = sum(run["seconds"] + run["seconds_of_tests"] for results in found.values() for run in results["runs"])
+    total = sum(
+        run["seconds"] + run["seconds_of_tests"]
+        for results in found.values()
+        for run in results["runs"]
+    )
     runs = sum(len(results["runs"]) for results in found.values())
     entries = [f"- {machine}: {_listed(names)}" for machine, names in told.items()]
     entries.append(f"- {runs} runs, {total / 60:.0f} minutes with their tests")
@@ -102,7 +134,10 @@ def _machines(found):
 def _machine(m):
     cores = f"{m['cores']} core{'s' * (m['cores'] != 1)}"
     threads = f"{m['threads']} thread{'s' * (m['threads'] != 1)}"
-    return f"{m['cpu']}, {cores}, {m['system']}; Python {m['python']}, NumPy {m['numpy']}, {threads}; {m['date']}"
+    return (
+        f"{m['cpu']}, {cores}, {m['system']}; Python {m['python']}, NumPy {m['numpy']}, {threads}; "
+        f"{m['date']}"
+    )
 
 
 def _listed(words):

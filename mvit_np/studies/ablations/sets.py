@@ -1,4 +1,6 @@
-"""The clips that experiments are made on: the built-in sets, pictures framed, and one where a frame tells half the answer."""
+"""The clips that experiments are made on: the built-in sets, pictures framed, and one where a frame
+tells half the answer.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ BOTH = "street and digits"
 SIZE = 32  # pixels a side of the models' clips
 WAYS = ("left", "right")
 CLASSES = tuple(f"{what} to the {way}" for what in ("street", "digit") for way in WAYS)
-EVERY = 2, 8  # of the street's clips for training and for the test: about as many as there are digits
+# of the street's clips for training and for the test: about as many as there are digits
+EVERY = 2, 8
 DIGITS = {"train": 10240, "test": 1024}  # under eight directions, of which two are kept
 
 
@@ -30,17 +33,27 @@ def sets_of(name, **sizes):
 
 
 def street_and_digits():
-    """Films of streets and digits over noise, each going left or right.   -> (train, test) of four classes
+    """Films of streets and digits over noise, each going left or right.
 
-    Which of the two it is can be seen in any frame, as can much of what Kinetics asks for; where it goes cannot.
+    -> (train, test) of four classes
+
+    Which of the two it is can be seen in any frame, as can much of what Kinetics asks for; where it
+    goes cannot.
     """
     pairs = zip(builtin("street"), builtin("moving_digits", **DIGITS), EVERY)
     return tuple(_joined(_thinned(street, every), digits) for street, digits, every in pairs)
 
 
 def _framed(data):
-    """Black around pictures smaller than the models': in a test they would be enlarged and cut, in training enlarged alone."""
-    frame = [(0, 0), (0, 0), *(((SIZE - length) // 2, (SIZE - length + 1) // 2) for length in data.clips.shape[2:4]), (0, 0)]
+    """Black around pictures smaller than the models': in a test they would be enlarged and cut, in
+    training enlarged alone.
+    """
+    frame = [
+        (0, 0),
+        (0, 0),
+        *(((SIZE - length) // 2, (SIZE - length + 1) // 2) for length in data.clips.shape[2:4]),
+        (0, 0),
+    ]
     return replace(data, clips=np.pad(data.clips, frame))
 
 

@@ -1,7 +1,9 @@
-"""The paper's ablations at small scale: of each what differs, on which data, and what the paper found. All else is the same.
+"""The paper's ablations at small scale: of each what differs, on which data, and what the paper
+found. All else is the same.
 
-What the paper does at 224 pixels with widths from 96 to 768 is done here at 32 pixels with widths from 16, for some hundred
-steps. Strides of keys and values are halved with the grid (1 x 8 x 8 becomes 1 x 4 x 4), depths with the model.
+What the paper does at 224 pixels with widths from 96 to 768 is done here at 32 pixels with widths
+from 16, for some hundred steps. Strides of keys and values are halved with the grid (1 x 8 x 8
+becomes 1 x 4 x 4), depths with the model.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from .sets import BOTH
 
 ORDERED, SHUFFLED = "in order", "shuffled"  # the frames of a test
 
-RECIPE = Recipe(  # the demo's: nothing is augmented, so that a run of half a minute learns something
+# the demo's: nothing is augmented, so that a run of half a minute learns something
+RECIPE = Recipe(
     model="mvit_micro", normalise="clip", crop_area=None, flip=0, rand_layers=0, erasing=0, repeats=1, mixup=0, cutmix=0,
     mix_p=0, smoothing=0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0, end_lr=1.5e-5, views=(1, 1),
 )  # fmt: skip
@@ -26,7 +29,9 @@ WARMUP = 0.1  # of all steps
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a model, and the accuracy in per cent that the paper prints for its like, in the order of the tests."""
+    """One row: a model, and the accuracy in per cent that the paper prints for its like, in the
+    order of the tests.
+    """
 
     label: str
     config: MViTConfig  # classes, frames and colours are those of the data
@@ -35,7 +40,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence of the paper's, and the two lines whose accuracies it compares; `alike`: it says that they are equal."""
+    """A sentence of the paper's, and the two lines whose accuracies it compares; `alike`: it says
+    that they are equal.
+    """
 
     paper: str
     high: str  # names of lines: "conv", or "MViT, shuffled"
@@ -68,22 +75,27 @@ STILL = replace(VIT, cube_kernel=(1, 4, 4), cube_stride=(1, 4, 4))  # 64 patches
 PICTURE = replace(BASE, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4))
 FOUR = replace(PICTURE, stride_kv=(1, 2, 2))  # with four stages
 UNPLACED = replace(BASE, positions="none")
-LATE = {"unpooled_kv": (3,)}  # Tables 13 and 14 leave the last stage's keys and values alone: see docs/costs.md
+# Tables 13 and 14 leave the last stage's keys and values alone: see docs/costs.md
+LATE = {"unpooled_kv": (3,)}
 CLOTHES = (
-    "single pictures of clothing, chosen after trials that are not kept: on moving pictures a ViT of this size stays at chance "
-    "after so few steps, and seeds lie far apart, which hides differences between models"
+    "single pictures of clothing, chosen after trials that are not kept: on moving pictures a ViT "
+    "of this size stays at chance after so few steps, and seeds lie far apart, which hides "
+    "differences between models"
 )
 CLOTHING = {"train": 20_000, "test": 2_000}  # pictures
 TURNS = (
-    "ways of a camera over photos. To tell a turn from a zoom and a zoom from a pan, motion has to be seen together with its "
-    "place, and after so few steps accuracies lie between 12.5 % (chance) and 90 %, with room for differences. On the demo's "
-    "streets, in trials that are not kept, little was left to improve after fewer steps"
+    "ways of a camera over photos. To tell a turn from a zoom and a zoom from a pan, motion has to "
+    "be seen together with its place, and after so few steps accuracies lie between 12.5 % (chance) "
+    "and 90 %, with room for differences. On the demo's streets, in trials that are not kept, "
+    "little was left to improve after fewer steps"
 )
 
 
 def _kv(label, stride, adaptive, paper):
     """A row of Table 14."""
-    return Variant(label, replace(UNPLACED, stride_kv=stride, adaptive_kv=adaptive, **LATE), (paper,))
+    return Variant(
+        label, replace(UNPLACED, stride_kv=stride, adaptive_kv=adaptive, **LATE), (paper,)
+    )
 
 
 def _split(depths, unpooled, paper):
@@ -103,7 +115,8 @@ _ALL = (
             Finding("MViT-B is right more often than ViT-B, 77.2 to 68.5", "MViT", "ViT"),
         ),
         BOTH,
-        "a single frame tells streets from digits, which is half of the answer, and only the order of frames tells left from "
+        "a single frame tells streets from digits, which is half of the answer, and only the order "
+        "of frames tells left from "
         "right. On the demo's streets alone the ViT stays at chance in so few steps and has nothing to lose", 140,
         tests=(ORDERED, SHUFFLED),
     ),
@@ -139,7 +152,8 @@ _ALL = (
             ),
         ),
         "camera",
-        f"{TURNS}. No model is told places here: where models are, seeds lie so far apart (Table 11 below) that it would hide "
+        f"{TURNS}. No model is told places here: where models are, seeds lie so far apart (Table 11 "
+        "below) that it would hide "
         "what strides do", 260,
     ),
     Experiment(

@@ -12,9 +12,11 @@ from .workloads import examples, parameters
 
 
 def accuracy(workload, threads, against=False):
-    """{"mvit_np": {"logits": e, "gradients": e}}, in evaluation, and with `against` the same of "torch".
+    """{"mvit_np": {"logits": e, "gradients": e}}, in evaluation, and with `against` the same of
+    "torch".
 
-    e = ||x32 - x64|| / ||x64||, for gradients over all parameters at once; x64 is ours, of the same numbers in float64.
+    e = ||x32 - x64|| / ||x64||, for gradients over all parameters at once; x64 is ours, of the same
+    numbers in float64.
     """
     params, (clips, labels), config = parameters(workload), examples(workload), workload.config
     in64 = trees.map(lambda p: p.astype(np.float64), params)
@@ -25,7 +27,10 @@ def accuracy(workload, threads, against=False):
 
         found["torch"] = peers.logits_and_gradients(params, clips, labels, config, threads)
     parts = ("logits", "gradients")
-    return {who: {part: relative_error(x, y) for part, x, y in zip(parts, both, truth)} for who, both in found.items()}
+    return {
+        who: {part: relative_error(x, y) for part, x, y in zip(parts, both, truth)}
+        for who, both in found.items()
+    }
 
 
 def logits_and_gradients(params, clips, labels, config):

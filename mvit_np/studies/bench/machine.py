@@ -13,7 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 BUSY = 0.1  # cores that others take, from which on a warning is due
-COUNTED = (0, 1, 2, 5, 6, 7)  # columns of /proc/stat: user, nice, system, irq, softirq, and what other guests steal
+# columns of /proc/stat: user, nice, system, irq, softirq, and what other guests steal
+COUNTED = (0, 1, 2, 5, 6, 7)
 
 
 def describe():
@@ -33,7 +34,11 @@ def describe():
 
 def cores():
     """The numbers of the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    return (
+        sorted(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else list(range(os.cpu_count() or 1))
+    )
 
 
 def _cpu_model():
@@ -54,11 +59,13 @@ def _memory_bytes():
         return None
 
 
-# -- at best ----------------------------------------------------------------------------------------------------------
+# -- at best ---------------------------------------------------------------------------------------
 
 
 def product_flops_per_s(threads, dtype="float32", size=2048, repeats=6):
-    """The roof: the best of some products of two square matrices, by BLAS on so many threads. A multiply-add is two."""
+    """The roof: the best of some products of two square matrices, by BLAS on so many threads. A
+    multiply-add is two.
+    """
     a, b = np.random.default_rng(0).standard_normal((2, size, size)).astype(dtype)
     out = np.empty_like(a)
     with threadpool_limits(threads, user_api="blas"):
@@ -66,7 +73,9 @@ def product_flops_per_s(threads, dtype="float32", size=2048, repeats=6):
 
 
 def copy_bytes_per_s(threads, size=1 << 28, repeats=4):
-    """Bytes read and written a second, copying an array of `size` bytes (more than caches hold), a part a thread."""
+    """Bytes read and written a second, copying an array of `size` bytes (more than caches hold), a
+    part a thread.
+    """
     source, target = np.ones(size, np.uint8), np.empty(size, np.uint8)
     parts = np.array_split(target, threads), np.array_split(source, threads)
     with ThreadPoolExecutor(threads) as pool:
@@ -80,11 +89,12 @@ def _seconds(call):
     return time.perf_counter() - start
 
 
-# -- busy? ------------------------------------------------------------------------------------------------------------
+# -- busy? -----------------------------------------------------------------------------------------
 
 
 def cpu_times():
-    """Seconds until now: (all work on this process's cores, its own and its ended children's, wall clock).
+    """Seconds until now: (all work on this process's cores, its own and its ended children's, wall
+    clock).
 
     None where the system keeps no such account (/proc/stat).
     """
@@ -105,7 +115,9 @@ def busy_ticks(account, numbers):
 
 
 def others(before, after):
-    """How many cores others kept busy between two `cpu_times`, such as 0.25; None where that is not known."""
+    """How many cores others kept busy between two `cpu_times`, such as 0.25; None where that is not
+    known.
+    """
     if before is None or after is None:
         return None
     busy, own, wall = (b - a for a, b in zip(before, after))
@@ -123,4 +135,7 @@ def busy_warning(taken):
     """A sentence where others take more than a tenth of a core, else None."""
     if taken is None or taken <= BUSY:
         return None
-    return f"the machine is busy: others take {taken:.1f} cores, so times are too long and spread; run it on an idle one"
+    return (
+        f"the machine is busy: others take {taken:.1f} cores, so times are too long and spread; run "
+        "it on an idle one"
+    )

@@ -1,4 +1,6 @@
-"""Peak memory: each workload in a process of its own, so that nothing else is counted and nothing stays from before."""
+"""Peak memory: each workload in a process of its own, so that nothing else is counted and nothing
+stays from before.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def resident_bytes():
     """(now, at most until now) of this process."""
     try:
         status = Path("/proc/self/status").read_text()
-        now, peak = (int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) << 10 for name in ("VmRSS", "VmHWM"))
+        now, peak = (
+            int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) << 10 for name in ("VmRSS", "VmHWM")
+        )
         return now, peak
     except (OSError, TypeError):  # no such file, no such line: then the most is all that is known
         import resource

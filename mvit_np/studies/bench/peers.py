@@ -1,4 +1,6 @@
-"""PyTorch beside us: torchvision's MViT with the sizes of one of our plans. The only file that imports torch."""
+"""PyTorch beside us: torchvision's MViT with the sizes of one of our plans. The only file that
+imports torch.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def versions():
 
 
 def torch_module():
-    """PyTorch itself, for `bench.device`. Raises ImportError where it or torchvision is not installed."""
+    """PyTorch itself, for `bench.device`. Raises ImportError where it or torchvision is not
+    installed.
+    """
     return _libraries()[0]
 
 
@@ -38,10 +42,12 @@ def available():
 
 
 def torch_call(workload, threads, params=None):
-    """The workload's call in PyTorch, eager, on so many threads, as a function of no arguments; see `workloads.mvit_call`.
+    """The workload's call in PyTorch, eager, on so many threads, as a function of no arguments; see
+    `workloads.mvit_call`.
 
     params   ours, which the model gets a copy of; None: its own random ones
-    Raises ValueError for a model that torchvision has no code for, ImportError where it is not installed.
+    Raises ValueError for a model that torchvision has no code for, ImportError where it is not
+    installed.
     """
     torch, _ = _libraries()
     torch.set_num_threads(threads)
@@ -50,11 +56,18 @@ def torch_call(workload, threads, params=None):
     clips, labels = _channels_first(torch, clips), torch.from_numpy(labels)
     if workload.mode == "forward":
         return _forward(torch, model.eval(), clips)
-    return _step(torch, _checkpointed(torch, model.train()) if workload.checkpoint else model.train(), clips, labels)
+    return _step(
+        torch,
+        _checkpointed(torch, model.train()) if workload.checkpoint else model.train(),
+        clips,
+        labels,
+    )
 
 
 def logits_and_gradients(params, clips, labels, config, threads):
-    """Of the cross-entropy in evaluation: logits (B, K) and gradients by our parameters, in our layout."""
+    """Of the cross-entropy in evaluation: logits (B, K) and gradients by our parameters, in our
+    layout.
+    """
     torch, _ = _libraries()
     torch.set_num_threads(threads)
     model = build(config, params).to(torch.from_numpy(clips).dtype).eval()
@@ -100,7 +113,9 @@ def check_known(config):
         check_holds(config, LAYOUT, "torchvision's")
     except ValueError as problem:
         rule = str(problem).partition(", unlike")[0]
-        raise ValueError(f"torch has no model to compare this one with ({rule}): leave out --against torch") from None
+        raise ValueError(
+            f"torch has no model to compare this one with ({rule}): leave out --against torch"
+        ) from None
 
 
 def _block_setting(mvit, spec):
@@ -139,11 +154,15 @@ def _step(torch, model, clips, labels):
 
 
 def optimizer(torch, model, weight_decay=WEIGHT_DECAY, **settings):
-    """AdamW on the model's parameters, of which those decay that decay with us; settings are PyTorch's."""
+    """AdamW on the model's parameters, of which those decay that decay with us; settings are
+    PyTorch's.
+    """
     groups = {True: [], False: []}
     for name, p in model.named_parameters():
         groups[decays(names.to_ours(LAYOUT, name)[0], p)].append(p)
-    decayed = [{"params": group, "weight_decay": weight_decay * decay} for decay, group in groups.items()]
+    decayed = [
+        {"params": group, "weight_decay": weight_decay * decay} for decay, group in groups.items()
+    ]
     return torch.optim.AdamW(decayed, lr=RATE, **settings)
 
 
@@ -168,12 +187,15 @@ def _libraries():
         return torch, _import_mvit(torch)
     except ImportError:
         raise ImportError(
-            f"a comparison with torch needs PyTorch and torchvision: {pip_install('torch', 'torchvision')}"
+            "a comparison with torch needs PyTorch and torchvision: "
+            f"{pip_install('torch', 'torchvision')}"
         ) from None
 
 
 def _import_mvit(torch):
-    """Also where torchvision lacks its compiled part, which MViT does without: two operators that it misses are declared."""
+    """Also where torchvision lacks its compiled part, which MViT does without: two operators that
+    it misses are declared.
+    """
     try:
         from torchvision.models.video import mvit
     except RuntimeError:

@@ -1,4 +1,6 @@
-"""Where the time goes: every op of a call, with its calls, its time and how far that is from what it must take."""
+"""Where the time goes: every op of a call, with its calls, its time and how far that is from what
+it must take.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ REST = "between ops"
 
 
 def profile(workload, roof, runs=3):
-    """{"wall_s", "rows"} of one call, means over `runs`; a row is a dict of op, phase, calls, seconds, floor_s.
+    """{"wall_s", "rows"} of one call, means over `runs`; a row is a dict of op, phase, calls,
+    seconds, floor_s.
 
-    Longest first; the last row is what passes between ops, and the parts sum to the whole. An op inside another (in
-    checkpointed and reversible blocks) counts in its own row alone.
+    Longest first; the last row is what passes between ops, and the parts sum to the whole. An op
+    inside another (in checkpointed and reversible blocks) counts in its own row alone.
 
     roof   {"flops_per_s", "bytes_per_s"}, see `roofline`
     """
@@ -30,12 +33,21 @@ def profile(workload, roof, runs=3):
         call()
     wall = (time.perf_counter() - start) / runs
     rows = [
-        {"op": op, "phase": phase, "calls": calls / runs, "seconds": seconds / runs, "floor_s": floor / runs}
+        {
+            "op": op,
+            "phase": phase,
+            "calls": calls / runs,
+            "seconds": seconds / runs,
+            "floor_s": floor / runs,
+        }
         for (op, phase), (calls, seconds, floor) in totals.items()
     ]
     rows.sort(key=lambda row: -row["seconds"])
     rest = max(wall - sum(row["seconds"] for row in rows), 0.0)
-    return {"wall_s": wall, "rows": [*rows, {"op": REST, "phase": "", "calls": None, "seconds": rest, "floor_s": None}]}
+    return {
+        "wall_s": wall,
+        "rows": [*rows, {"op": REST, "phase": "", "calls": None, "seconds": rest, "floor_s": None}],
+    }
 
 
 def _watched(workload, roof, totals):
@@ -50,8 +62,13 @@ def _watched(workload, roof, totals):
         _, grads = gradients()
         start = time.perf_counter()
         update(grads)
-        moved = 7 * sum(g.nbytes for g in trees.leaves(grads))  # reads p, g and two means, writes all but g
-        _add(totals["adamw", "update"], time.perf_counter() - start, roofline.floor_s((0, moved), roof))
+        # reads p, g and two means, writes all but g
+        moved = 7 * sum(g.nbytes for g in trees.leaves(grads))
+        _add(
+            totals["adamw", "update"],
+            time.perf_counter() - start,
+            roofline.floor_s((0, moved), roof),
+        )
 
     return step
 
@@ -65,7 +82,9 @@ def _inside(call, seen):
 
 
 def watcher(roof, totals, clock=time.perf_counter):
-    """What `watch.watching` is given: called after each op, it adds to totals[op, phase] = [calls, seconds, floor]."""
+    """What `watch.watching` is given: called after each op, it adds to totals[op, phase] = [calls,
+    seconds, floor].
+    """
     ended = []  # calls that none encloses so far: (halfway, seconds)
 
     def seen(name, phase, seconds, args, static, result):
@@ -75,7 +94,11 @@ def watcher(roof, totals, clock=time.perf_counter):
         ended.append((start + seconds / 2, seconds))
 
         forward = phase == "forward"
-        work = roofline.forward_work(name, args, result[0]) if forward else roofline.backward_work(name, args, result)
+        work = (
+            roofline.forward_work(name, args, result[0])
+            if forward
+            else roofline.backward_work(name, args, result)
+        )
         floor = 0.0 if inner else roofline.floor_s(work, roof)  # the ops inside have their own
         _add(totals[name, phase], seconds - inner, floor)
 

@@ -1,4 +1,6 @@
-"""The least that a call of an op could take: its arithmetic at the machine's best, or its arrays through memory once."""
+"""The least that a call of an op could take: its arithmetic at the machine's best, or its arrays
+through memory once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import math
 
 import numpy as np
 
-# Operations (a multiply-add is two) of a forward call, by its arguments and its value. Ops not listed count as none.
+# Operations (a multiply-add is two) of a forward call, by its arguments and its value. Ops not
+# listed count as none.
 FORWARD = {
     "linear": lambda y, x, w, *_: 2 * _rows(x) * w.size,
     "project": lambda ys, x, w, *_: 2 * w.shape[0] * sum(y.size for y in ys),
@@ -17,32 +20,39 @@ FORWARD = {
     "relative_query": lambda y, q, *_: 2 * q.size * (y.shape[-1] - q.shape[-1]),
 }
 
-# Of a backward call, by the cotangent and the gradients, which have the arguments' shapes; with what it computes again.
+# Of a backward call, by the cotangent and the gradients, which have the arguments' shapes; with what
+# it computes again.
 BACKWARD = {
     "linear": lambda dy, dx, dw, *_: 4 * _rows(dy) * dw.size,
     "project": lambda dq, dk, dv, dx, dw, *_: 4 * dw.shape[0] * (dq.size + dk.size + dv.size),
     "mlp": lambda dy, dx, dw1, db1, dw2, *_: _rows(dy) * (6 * dw1.size + 4 * dw2.size),
     "attend": lambda dy, dq, dk, *_: 2 * dk.shape[1] * (3 * dq.size + 2 * dy.size),
-    "cube_conv": lambda dy, *grads: 2 * _rows(dy) * grads[-2].size,  # training does not ask for the clip's gradient
+    # training does not ask for the clip's gradient
+    "cube_conv": lambda dy, *grads: 2 * _rows(dy) * grads[-2].size,
     "depthwise_conv": lambda dy, dx, dw: 4 * dy.size * math.prod(dw.shape[:3]),
     "relative_query": lambda dy, dq, *_: 4 * dq.size * (dy.shape[-1] - dq.shape[-1]),
 }
 
 # Ops that move, add or scale: their backward passes do not read the inputs.
 LINEAR = frozenset(
-    "add avg_pool first_token join_channels join_class join_units mean_token relative_key reshape residual scale split_class "
+    "add avg_pool first_token join_channels join_class join_units mean_token relative_key reshape "
+    "residual scale split_class "
     "split_units take_seen".split()
 )
 
 
 def forward_work(name, args, value):
-    """(operations, bytes) of a forward call: arrays are read and written once, and a view of an argument is neither."""
+    """(operations, bytes) of a forward call: arrays are read and written once, and a view of an
+    argument is neither.
+    """
     flops = FORWARD[name](value, *args) if name in FORWARD else 0
     return flops, _moved(_arrays(args), _arrays(value))
 
 
 def backward_work(name, cotangents, gradients):
-    """The same of a backward call: it also reads the inputs, which are as large as their gradients, but for linear ops."""
+    """The same of a backward call: it also reads the inputs, which are as large as their gradients,
+    but for linear ops.
+    """
     flops = BACKWARD[name](*cotangents, *gradients) if name in BACKWARD else 0
     made = _arrays(gradients)
     moved = _moved(_arrays(cotangents), made)

@@ -1,4 +1,6 @@
-"""A measurement in a process of its own: what ran before it, and what memory that left behind, changes nothing."""
+"""A measurement in a process of its own: what ran before it, and what memory that left behind,
+changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,19 @@ ROOT = Path(__file__).parents[3]  # the folder that the package is in
 
 
 def run_in_subprocess(what, task, title):
-    """What `worker.py` answers to a task, both of plain numbers and words; `title` says in errors what was measured.
+    """What `worker.py` answers to a task, both of plain numbers and words; `title` says in errors
+    what was measured.
 
     Raises ChildProcessError where the process fails, such as for want of memory.
     """
     found = str(ROOT), os.environ.get("PYTHONPATH")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
-    command = [sys.executable, "-m", "mvit_np.studies.bench.worker", json.dumps({"what": what, **task})]
+    command = [
+        sys.executable,
+        "-m",
+        "mvit_np.studies.bench.worker",
+        json.dumps({"what": what, **task}),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

@@ -9,12 +9,15 @@ from . import accuracy, machine, memory, profile, scaling, timing
 from .subprocess_task import run_in_subprocess
 from .workloads import Workload
 
-PROCESSES = 3  # that share the turns of a case: where a process's arrays come to lie changes its times by a tenth
+# that share the turns of a case: where a process's arrays come to lie changes its times by a tenth
+PROCESSES = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """A workload to time and weigh, with the ratios to torch that this project wants to stay under (ours / torch's)."""
+    """A workload to time and weigh, with the ratios to torch that this project wants to stay under
+    (ours / torch's).
+    """
 
     workload: Workload
     time_aim: float | None = None
@@ -23,7 +26,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: cases, and workloads to compare in float64 and to profile; the preset of a scaling run."""
+    """What to measure: cases, and workloads to compare in float64 and to profile; the preset of a
+    scaling run.
+    """
 
     cases: tuple[Case, ...]
     accuracy: tuple[Workload, ...] = ()
@@ -75,7 +80,12 @@ def run(plan, settings, command, progress=lambda words: None):
         if warning := machine.busy_warning(idle):
             progress(warning)
         roof = _roof(plan.cases[0].workload.dtype, settings.threads)
-        start = {"command": command, "machine": machine.describe() | versions, **asdict(settings), "roof": roof}
+        start = {
+            "command": command,
+            "machine": machine.describe() | versions,
+            **asdict(settings),
+            "roof": roof,
+        }
         return start | {
             "idle_others": idle,
             "cases": [_case(case, settings, progress) for case in plan.cases],
@@ -94,7 +104,10 @@ def _versions(plan):
 
 
 def _roof(dtype, threads):
-    best = {"flops_per_s": machine.product_flops_per_s(threads, dtype), "bytes_per_s": machine.copy_bytes_per_s(threads)}
+    best = {
+        "flops_per_s": machine.product_flops_per_s(threads, dtype),
+        "bytes_per_s": machine.copy_bytes_per_s(threads),
+    }
     return {"dtype": dtype, **best}
 
 
@@ -106,13 +119,21 @@ def _case(case, settings, progress):
     others = max((run["others"] for run in runs if run["others"] is not None), default=None)
     if warning := machine.busy_warning(others):
         progress(warning)
-    times = {who: timing.summary([s for run in runs for s in run["by"][who]]) for who in runs[0]["by"]}
+    times = {
+        who: timing.summary([s for run in runs for s in run["by"][who]]) for who in runs[0]["by"]
+    }
     progress(f"{workload.title}: memory")
     by = {who: asdict(times[who]) for who in times}
     for who, found in by.items():
         measured = memory.measure(workload, who, settings.threads)
         found |= {name: measured[name] for name in ("peak_bytes", "import_bytes")}
-    return {"title": workload.title, **asdict(case), "macs": workload.macs, "others": others, "by": by}
+    return {
+        "title": workload.title,
+        **asdict(case),
+        "macs": workload.macs,
+        "others": others,
+        "by": by,
+    }
 
 
 def _shared_out(settings):
@@ -124,7 +145,10 @@ def _shared_out(settings):
 
 def _accuracy(workload, settings, progress):
     progress(f"{workload.title}: accuracy")
-    return {"title": workload.preset, "by": accuracy.accuracy(workload, settings.threads, settings.against)}
+    return {
+        "title": workload.preset,
+        "by": accuracy.accuracy(workload, settings.threads, settings.against),
+    }
 
 
 def _profile(workload, roof, progress):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...model.text_table import digits, percent
 
 FLOPS = 2  # to a multiply-add
-LEAST, SUMMED = 0.005, ("calls", "seconds", "floor_s")  # share of the whole from which on an op has a line of its own
+# share of the whole from which on an op has a line of its own
+LEAST, SUMMED = 0.005, ("calls", "seconds", "floor_s")
 
 
 def case_table(case, roof):
@@ -41,20 +42,31 @@ def accuracy_table(accuracy):
     whos = list(accuracy[0]["by"])
     head = ["", *(f"{part}, {who}" for part in ("logits", "gradients") for who in whos)]
     rows = [
-        [row["title"], *(f"{row['by'][who][part]:.1e}" for part in ("logits", "gradients") for who in whos)] for row in accuracy
+        [
+            row["title"],
+            *(f"{row['by'][who][part]:.1e}" for part in ("logits", "gradients") for who in whos),
+        ]
+        for row in accuracy
     ]
     return head, rows
 
 
 def profile_table(profile):
-    """An op and phase a line, longest first, those of less than LEAST together; what is between ops, and the whole."""
+    """An op and phase a line, longest first, those of less than LEAST together; what is between
+    ops, and the whole.
+    """
     wall, (*ops, rest) = profile["wall_s"], profile["rows"]
     small = [row for row in ops if row["seconds"] < LEAST * wall]
-    together = [{"op": f"{len(small)} more", "phase": ""} | {name: _sum(small, name) for name in SUMMED}] * bool(small)
+    together = [
+        {"op": f"{len(small)} more", "phase": ""} | {name: _sum(small, name) for name in SUMMED}
+    ] * bool(small)
     rows = [_profile_row(row, wall) for row in (*ops[: len(ops) - len(small)], *together, rest)]
     floor = _sum(ops, "floor_s")
     head = ["op", "calls", "ms", "share", "floor, ms", "times its floor"]
-    return head, [*rows, ["total", "", digits(1e3 * wall), percent(1), digits(1e3 * floor), digits(wall / floor)]]
+    return head, [
+        *rows,
+        ["total", "", digits(1e3 * wall), percent(1), digits(1e3 * floor), digits(wall / floor)],
+    ]
 
 
 def _sum(rows, name):
@@ -62,8 +74,15 @@ def _sum(rows, name):
 
 
 def _profile_row(row, wall):
-    floor, name = row["floor_s"], f"{row['op']} {row['phase']}" if row["phase"] == "backward" else row["op"]
-    cells = [name, "" if row["calls"] is None else f"{row['calls']:g}", digits(1e3 * row["seconds"])]
+    floor, name = (
+        row["floor_s"],
+        f"{row['op']} {row['phase']}" if row["phase"] == "backward" else row["op"],
+    )
+    cells = [
+        name,
+        "" if row["calls"] is None else f"{row['calls']:g}",
+        digits(1e3 * row["seconds"]),
+    ]
     cells.append(percent(row["seconds"] / wall, 1))
     return cells + ([digits(1e3 * floor), digits(row["seconds"] / floor)] if floor else ["", ""])
 
@@ -71,7 +90,12 @@ def _profile_row(row, wall):
 def scaling_table(points):
     """A point a line: multiply-adds and memory as counted, time and peak memory as measured."""
     modes = [mode for mode in ("forward", "step") if mode in points[0]]
-    head = ["frames", "pixels", "G mult-adds", *(f"{mode}, {what}" for mode in modes for what in ("s", "GFLOP/s", "GB"))]
+    head = [
+        "frames",
+        "pixels",
+        "G mult-adds",
+        *(f"{mode}, {what}" for mode in modes for what in ("s", "GFLOP/s", "GB")),
+    ]
     return [*head, "GB kept, counted"], [_scaling_row(point, modes) for point in points]
 
 
@@ -79,7 +103,11 @@ def _scaling_row(point, modes):
     cells = [str(point["frames"]), str(point["size"]), digits(point["macs"] / 1e9)]
     for mode in modes:
         found, flops = point[mode], FLOPS * point["macs"] * (3 if mode == "step" else 1)
-        cells += [digits(found["median_s"]), digits(flops / found["median_s"] / 1e9), f"{found['peak_bytes'] / 1e9:.2f}"]
+        cells += [
+            digits(found["median_s"]),
+            digits(flops / found["median_s"] / 1e9),
+            f"{found['peak_bytes'] / 1e9:.2f}",
+        ]
     return [*cells, f"{point['kept_bytes'] / 1e9:.2f}"]
 
 
@@ -89,8 +117,9 @@ def machine_line(results):
     memory = f", {m['memory_bytes'] / 2**30:.1f} GiB" if m["memory_bytes"] else ""
     torch = f", PyTorch {m['torch']}, torchvision {m['torchvision']}" if "torch" in m else ""
     return (
-        f"{m['cpu']}, {count(m['cores'], 'core')}{memory}, {m['system']}; Python {m['python']}, NumPy {m['numpy']} "
-        f"with {m['blas']}{torch}; {count(results['threads'], 'thread')}; {m['date']}"
+        f"{m['cpu']}, {count(m['cores'], 'core')}{memory}, {m['system']}; Python {m['python']}, "
+        f"NumPy {m['numpy']} with {m['blas']}{torch}; {count(results['threads'], 'thread')}; "
+        f"{m['date']}"
     )
 
 
@@ -98,8 +127,8 @@ def roof_line(results):
     """What the machine can do."""
     roof = results["roof"]
     return (
-        f"roof: {roof['flops_per_s'] / 1e9:.0f} GFLOP/s in {roof['dtype']} products of large matrices, "
-        f"{roof['bytes_per_s'] / 1e9:.1f} GB/s in copies"
+        f"roof: {roof['flops_per_s'] / 1e9:.0f} GFLOP/s in {roof['dtype']} products of large "
+        f"matrices, {roof['bytes_per_s'] / 1e9:.1f} GB/s in copies"
     )
 
 
@@ -116,7 +145,11 @@ def seconds(value):
 def span(found):
     """The quartiles in the unit that the median has: 1.230-1.250"""
     low, high = found["low_s"], found["high_s"]
-    return f"{low:.3f}-{high:.3f}" if found["median_s"] >= 0.9995 else f"{digits(1e3 * low)}-{digits(1e3 * high)}"
+    return (
+        f"{low:.3f}-{high:.3f}"
+        if found["median_s"] >= 0.9995
+        else f"{digits(1e3 * low)}-{digits(1e3 * high)}"
+    )
 
 
 def size_of(count):

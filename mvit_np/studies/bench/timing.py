@@ -23,10 +23,11 @@ class Times:
 
 
 def alternate(functions, rounds, turn_s=TURN_S, pause_s=PAUSE_S, clock=time.perf_counter):
-    """{name: seconds a call in each turn} of {name: function of no arguments}: each is called once to warm up and once to
-    see how long it takes, then all have a turn in every round, in order.
+    """{name: seconds a call in each turn} of {name: function of no arguments}: each is called once
+    to warm up and once to see how long it takes, then all have a turn in every round, in order.
 
-    Garbage is collected before each turn, so that nobody pays for another's. Raises ValueError for fewer than 1 round.
+    Garbage is collected before each turn, so that nobody pays for another's. Raises ValueError for
+    fewer than 1 round.
     """
     if rounds < 1:
         raise ValueError(f"times are taken in at least 1 round; came {rounds}: give 1 or more")
@@ -41,7 +42,9 @@ def alternate(functions, rounds, turn_s=TURN_S, pause_s=PAUSE_S, clock=time.perf
 
 
 def summary(seconds):
-    """`Times` of the turns' seconds a call. Quartiles lie between the values; of two turns or one they are the ends."""
+    """`Times` of the turns' seconds a call. Quartiles lie between the values; of two turns or one
+    they are the ends.
+    """
     ordered = sorted(seconds)
     low, median, high = ordered[0], statistics.median(ordered), ordered[-1]
     if len(ordered) > 2:

@@ -21,7 +21,9 @@ def main(task):
 
 
 def _times(workload, threads, rounds, against):
-    """{"by": {who: seconds a call in each turn}, "others": cores that others took}; see `timing.alternate`."""
+    """{"by": {who: seconds a call in each turn}, "others": cores that others took}; see
+    `timing.alternate`.
+    """
     calls = {"mvit_np": workloads.mvit_call(workload)}
     if against:
         from . import peers
@@ -39,7 +41,9 @@ def _memory(workload, threads, who, calls):
 
         peers.versions()  # imports it
     imported, _ = memory.resident_bytes()
-    call = workloads.mvit_call(workload) if who == "mvit_np" else peers.torch_call(workload, threads)
+    call = (
+        workloads.mvit_call(workload) if who == "mvit_np" else peers.torch_call(workload, threads)
+    )
     seconds = [_timed(call) for _ in range(calls)]
     return {"peak_bytes": memory.resident_bytes()[1], "import_bytes": imported, "seconds": seconds}
 

@@ -20,7 +20,9 @@ RATE, WEIGHT_DECAY = 1e-4, 0.05  # of AdamW: what they are does not change what 
 
 @dataclass(frozen=True)
 class Workload:
-    """One call of a model, with random weights and clips. `frames` and `size` replace the preset's; None: as they are."""
+    """One call of a model, with random weights and clips. `frames` and `size` replace the preset's;
+    None: as they are.
+    """
 
     preset: str
     mode: str = "forward"
@@ -33,18 +35,26 @@ class Workload:
 
     @property
     def config(self):
-        given = {"frames": self.frames, "size": self.size, "uneven": True if self.size else None}  # 112 is no multiple of 32
-        return replace(preset(self.preset), **{name: value for name, value in given.items() if value is not None})
+        # 112 is no multiple of 32
+        given = {"frames": self.frames, "size": self.size, "uneven": True if self.size else None}
+        return replace(
+            preset(self.preset),
+            **{name: value for name, value in given.items() if value is not None},
+        )
 
     @property
     def macs(self):
-        """Multiply-adds of a call. A step counts three forward passes, recomputed ones not included."""
+        """Multiply-adds of a call. A step counts three forward passes, recomputed ones not
+        included.
+        """
         return costs(self.config).macs * self.batch * (3 if self.mode == "step" else 1)
 
     @property
     def title(self):
         """mvit_b_16x4 step, batch 4, checkpointed"""
-        sizes = [f"{self.frames} frames"] * bool(self.frames) + [f"{self.size} px"] * bool(self.size)
+        sizes = [f"{self.frames} frames"] * bool(self.frames) + [f"{self.size} px"] * bool(
+            self.size
+        )
         settings = [f"batch {self.batch}"] * (self.batch > 1) + ["checkpointed"] * self.checkpoint
         settings += [self.dtype] * (self.dtype != "float32")
         return ", ".join([f"{self.preset} {self.mode}", *sizes, *settings])
@@ -52,7 +62,10 @@ class Workload:
 
 def parameters(workload):
     """Fresh parameters of the workload's model in its dtype; the same at every call."""
-    return trees.map(lambda p: p.astype(workload.dtype), init(workload.config, np.random.default_rng(workload.seed)))
+    return trees.map(
+        lambda p: p.astype(workload.dtype),
+        init(workload.config, np.random.default_rng(workload.seed)),
+    )
 
 
 def examples(workload):
@@ -87,12 +100,16 @@ def training(workload):
     at = {"params": params, "state": adamw_state(params)}
 
     def loss(params):
-        return cross_entropy(forward(params, clips, config, rng=masks, checkpoint=workload.checkpoint), labels)
+        return cross_entropy(
+            forward(params, clips, config, rng=masks, checkpoint=workload.checkpoint), labels
+        )
 
     def gradients():
         return value_and_grad(loss)(at["params"])
 
     def update(grads):
-        at["params"], at["state"] = adamw(at["params"], grads, at["state"], RATE, weight_decay=WEIGHT_DECAY)
+        at["params"], at["state"] = adamw(
+            at["params"], grads, at["state"], RATE, weight_decay=WEIGHT_DECAY
+        )
 
     return gradients, update

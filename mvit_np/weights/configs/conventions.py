@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from .shapes import pools, relative_grid, relative_strides, stage_starts
 
-KEY_STRIDES = ((1, 8, 8), (1, 4, 4), (1, 2, 2), (1, 1, 1), (1, 16, 16), (2, 8, 8), (2, 4, 4), (2, 2, 2))
+KEY_STRIDES = (
+    (1, 8, 8),
+    (1, 4, 4),
+    (1, 2, 2),
+    (1, 1, 1),
+    (1, 16, 16),
+    (2, 8, 8),
+    (2, 4, 4),
+    (2, 2, 2),
+)
 IMAGE_KEY_STRIDES = ((1, 4, 4), (1, 8, 8), (1, 2, 2), (1, 1, 1), (1, 16, 16))
 
 
 def candidates(params, seen, overrides, grid):
-    """Fields of configs to try.   grid(params, seen, cube_stride, overrides, usual) -> frames and size, as tables tell"""
+    """Fields of configs to try.
+
+    grid(params, seen, cube_stride, overrides, usual) -> frames and size, as tables tell
+    """
     blocks = params["blocks"]
     depths = overrides.get("depths") or seen.get("depths") or (len(blocks),)
-    stride = overrides.get("cube_stride") or tuple((k + 1) // 2 if k % 2 else k for k in seen["cube_kernel"])
+    stride = overrides.get("cube_stride") or tuple(
+        (k + 1) // 2 if k % 2 else k for k in seen["cube_kernel"]
+    )
     usual = {"depths": depths, "cube_stride": stride} | _unpooled(params, seen, depths)
     if seen["cube_kernel"][0] == 1:
         usual["frames"] = 1
@@ -37,7 +51,11 @@ def _unpooled(params, seen, depths):
     if len(depths) == 1:
         return {"stride_kv": None, "heads": dim // 64 if dim % 64 == 0 else 1}
     heads = next(heads for heads in range(1, dim + 1) if dim % heads == 0 and dim // heads <= 96)
-    if seen.get("expand_in") == "attention" and not seen["cls_token"] and seen["positions"] != "relative":
+    if (
+        seen.get("expand_in") == "attention"
+        and not seen["cls_token"]
+        and seen["positions"] != "relative"
+    ):
         units = {"mask_unit": (1, 8, 8), "mean_before_norm": True, "skip_kernel": "s"}
         return units | {"pool": "max", "pool_kernel": "s", "stride_kv": None, "heads": heads}
     return {"pool": "max", "pool_kernel": "s+1", "heads": heads}

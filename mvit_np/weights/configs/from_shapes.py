@@ -1,4 +1,6 @@
-"""Which config parameters belong to: by their shapes, and where shapes cannot tell, by a preset or by convention."""
+"""Which config parameters belong to: by their shapes, and where shapes cannot tell, by a preset or
+by convention.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence about where a config is from. `assumed`: neither shapes nor preset nor caller told it."""
+    """A sentence about where a config is from. `assumed`: neither shapes nor preset nor caller told
+    it.
+    """
 
     text: str
     assumed: bool = False
@@ -65,7 +69,10 @@ def config(params, like=None, hints=None, **overrides: Unpack[Overrides]):
 def recognised(params, like=None, hints=None, **overrides: Unpack[Overrides]):
     """As `config`, and besides the name of the preset that it is like, or None."""
     if "bridge" in params:
-        raise ValueError("a factorised encoder (ViViT) is read with its config alone: load a file that mv.save wrote")
+        raise ValueError(
+            "a factorised encoder (ViViT) is read with its config alone: load a file that mv.save "
+            "wrote"
+        )
     check_names(overrides)
     overrides = (hints or {}) | overrides
     seen = visible(params, overrides.get("depths"))
@@ -78,13 +85,20 @@ def recognised(params, like=None, hints=None, **overrides: Unpack[Overrides]):
 
 def tau_of(name, config):
     """The `tau` of a preset's name, where the config has as many frames; else, and for None, None."""
-    return PRESETS[name].tau if name in PRESETS and PRESETS[name].config.frames == config.frames else None
+    return (
+        PRESETS[name].tau
+        if name in PRESETS and PRESETS[name].config.frames == config.frames
+        else None
+    )
 
 
 def config_of(like):
     """The MViTConfig of a preset's name, or itself."""
     if not isinstance(like, (str, MViTConfig)):
-        raise TypeError(f"like is a preset's name or an MViTConfig; came {type(like).__name__}: give such as 'mvit_b_16x4'")
+        raise TypeError(
+            f"like is a preset's name or an MViTConfig; came {type(like).__name__}: give such as "
+            "'mvit_b_16x4'"
+        )
     return preset(like) if isinstance(like, str) else like
 
 
@@ -93,7 +107,10 @@ def _as_like(params, seen, overrides, like):
     for field, value in seen.items():
         wanted = overrides.get(field, getattr(base, field))
         if wanted != value and field not in OF_THE_FILE:
-            raise ValueError(f"like is a model of these shapes; {name} has {field} {wanted}, the file {value}: give another")
+            raise ValueError(
+                f"like is a model of these shapes; {name} has {field} {wanted}, the file {value}: "
+                "give another"
+            )
     found = _filled(params, seen, overrides, base)
     check_params(params, found)
     return found
@@ -101,17 +118,26 @@ def _as_like(params, seen, overrides, like):
 
 def _filled(params, seen, overrides, base):
     """`base` with the grid and the classes of the parameters."""
-    blocks, fields = params["blocks"], {"channels": seen["channels"], "num_classes": seen["num_classes"]}
-    stride, pool, kernel = (overrides.get(field, getattr(base, field)) for field in ("stride_kv", "pool", "pool_kernel"))
+    blocks, fields = (
+        params["blocks"],
+        {"channels": seen["channels"], "num_classes": seen["num_classes"]},
+    )
+    stride, pool, kernel = (
+        overrides.get(field, getattr(base, field)) for field in ("stride_kv", "pool", "pool_kernel")
+    )
     if stride is not None and pool == "conv" and not isinstance(kernel, str):
-        fields["unpooled_kv"] = tuple(i for i, block in enumerate(blocks) if "pool_k" not in block["attn"])
+        fields["unpooled_kv"] = tuple(
+            i for i, block in enumerate(blocks) if "pool_k" not in block["attn"]
+        )
     stride = overrides.get("cube_stride", base.cube_stride)
     usual = {"frames": base.frames, "size": base.size}
     return made(base, fields | _grid(params, seen, stride, overrides, usual) | overrides)
 
 
 def made(base, fields):
-    """`base` with these fields. Grids that a stride does not divide are rounded up, where a config can be so."""
+    """`base` with these fields. Grids that a stride does not divide are rounded up, where a config
+    can be so.
+    """
     try:
         return replace(base, **fields)
     except ValueError as problem:
@@ -122,14 +148,18 @@ def made(base, fields):
 
 
 def _grid(params, seen, cube_stride, overrides, usual):
-    """What position tables tell of {"frames", "size"}, without what was told; the usual ones where those fit too."""
+    """What position tables tell of {"frames", "size"}, without what was told; the usual ones where
+    those fit too.
+    """
     if seen["positions"] == "none":
         return {}
     usual = usual | overrides
     t, cells = _cells(params, seen, cube_stride, overrides, usual.get("frames"))
     found = {"frames": t * cube_stride[0]} if t else {}
     if "size" not in overrides:
-        found["size"] = _size(cells, cube_stride[1:], usual.get("size"), seen["positions"] == "relative")
+        found["size"] = _size(
+            cells, cube_stride[1:], usual.get("size"), seen["positions"] == "relative"
+        )
     return {field: value for field, value in found.items() if field not in overrides}
 
 
@@ -140,7 +170,9 @@ def _frame(size, stride):
 
 
 def _size(cells, stride, usual, relative):
-    """Pixels of so many tokens a frame: the usual size, or a square. (Relative tables are those of a square around it.)"""
+    """Pixels of so many tokens a frame: the usual size, or a square. (Relative tables are those of
+    a square around it.)
+    """
     if usual is not None:
         h, w = _frame(usual, stride)
         if cells == (max(h, w) ** 2 if relative else h * w):
@@ -187,17 +219,30 @@ def _matching_presets(params, seen, overrides):
 
 
 def _nearest(params, matches, seen, overrides):
-    """The preset that is nearest in what the file decides; those that fit as well but compute something else are named."""
+    """The preset that is nearest in what the file decides; those that fit as well but compute
+    something else are named.
+    """
 
     def far(match):
-        return sum(getattr(PRESETS[match[0]].config, field) != getattr(match[1], field) for field in OF_THE_FILE)
+        return sum(
+            getattr(PRESETS[match[0]].config, field) != getattr(match[1], field)
+            for field in OF_THE_FILE
+        )
 
     (name, found), *others = sorted(matches, key=far)
     hidden = _hidden(params, found, seen, overrides)
-    notes = [Note(f"{hidden}: taken from preset {name}; give like=... to change it")] if hidden else []
+    notes = (
+        [Note(f"{hidden}: taken from preset {name}; give like=... to change it")] if hidden else []
+    )
     if rivals := [other for other, candidate in others if _computed(candidate) != _computed(found)]:
         notes.append(
-            Note(f"took preset {name}, but {', '.join(rivals)} would fit as well: give like=... to choose", assumed=True)
+            Note(
+                (
+                    f"took preset {name}, but {', '.join(rivals)} would fit as well: give like=... to "
+                    "choose"
+                ),
+                assumed=True,
+            )
         )
     return found, tuple(notes), name
 
@@ -219,7 +264,10 @@ def _conventional(params, seen, overrides):
         if seen["positions"] != "relative":
             break  # nothing could tell the others from this one
     if not fitting:
-        raise ValueError(f"no usual config has these shapes ({problem}): give like=<preset or config>, or fields of MViTConfig")
+        raise ValueError(
+            f"no usual config has these shapes ({problem}): give like=<preset or config>, or fields "
+            "of MViTConfig"
+        )
     if len({candidate.stride_kv for candidate in fitting}) == 1 and seen["positions"] == "relative":
         overrides = overrides | {"stride_kv": fitting[0].stride_kv}  # by the lengths of the tables
     hidden = _hidden(params, fitting[0], seen, overrides)
@@ -231,7 +279,11 @@ def _hidden(params, found, seen, overrides):
     """Those fields, with their values, that no shape tells and nobody told."""
     conv = any("pool_k" in block["attn"] or "pool_q" in block["attn"] for block in params["blocks"])
     by_kernel = conv and isinstance(found.pool_kernel, str)
-    relative, shrinks, keys = found.positions == "relative", len(found.depths) > 1, found.stride_kv is not None
+    relative, shrinks, keys = (
+        found.positions == "relative",
+        len(found.depths) > 1,
+        found.stride_kv is not None,
+    )
     joint_of_size = found.positions == "joint" and "size" in overrides
     by_table = found.positions == "separate" or relative and found.relative_time or joint_of_size
     hidden = {
@@ -251,5 +303,7 @@ def _hidden(params, found, seen, overrides):
         "mean_before_norm": True,
     }
     return ", ".join(
-        f"{LABELS[field]} {getattr(found, field)}" for field, hides in hidden.items() if hides and field not in overrides
+        f"{LABELS[field]} {getattr(found, field)}"
+        for field, hides in hidden.items()
+        if hides and field not in overrides
     )

@@ -1,6 +1,7 @@
 """The config that SlowFast and facebookresearch/mvit put into their checkpoints, as ours.
 
-It tells what shapes cannot. What it asks for and mvit_np does not have is refused by the name it has there.
+It tells what shapes cannot. What it asks for and mvit_np does not have is refused by the name it
+has there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from .slowfast_pyramid import pyramid, triple
 KEY = "cfg"  # where their files keep it, as YAML text
 LAYOUTS = ("slowfast", "slowfast_rev", "pytorchvideo")  # of files that may hold one
 FPS = 30  # that our `tau` counts in
-OPENCV = ("ssv2", "charades")  # data sets read as BGR, which REVERSE_INPUT_CHANNEL then turns to RGB
+# data sets read as BGR, which REVERSE_INPUT_CHANNEL then turns to RGB
+OPENCV = ("ssv2", "charades")
 TURNED = ("ptvssv2", "ptvcharades")  # the same, but only after their colours were normalised
 FROM_TV = ("kinetics", "ptvkinetics", "imagenet")  # those read as RGB
 
@@ -35,7 +37,11 @@ PTV = {
 
 # (field, which values mvit_np has, what the others ask for)
 SUPPORTED = (
-    ("MODEL.MODEL_NAME", lambda value: value in ("MViT", "PTVMViT"), "a model that is no MViT for classes"),
+    (
+        "MODEL.MODEL_NAME",
+        lambda value: value in ("MViT", "PTVMViT"),
+        "a model that is no MViT for classes",
+    ),
     ("DETECTION.ENABLE", lambda value: not value, "a head that classifies boxes"),
     ("CONTRASTIVE.NUM_MLP_LAYERS", lambda value: value == 1, "a head of several layers"),
     ("MVIT.POOL_FIRST", lambda value: not value, "pooling before q, k and v are projected"),
@@ -46,7 +52,8 @@ SUPPORTED = (
 
 
 def read(metadata, layout):
-    """(what the config among the metadata of a file says, None) or (None, why it cannot be read); (None, None): there is none.
+    """(what the config among the metadata of a file says, None) or (None, why it cannot be read);
+    (None, None): there is none.
 
     Raises ValueError where it asks for a model that mvit_np does not have, naming the field.
     """
@@ -77,13 +84,23 @@ class Said:
     def of(cls, said, unknown):
         """From the values of its fields, and names that nobody knows."""
         ours = {**_plain_fields(said), **_positions(said), **pyramid(said)}
-        return cls(ours, _about(said), _notes(said, unknown), _sees_bgr(said), said["MVIT.USE_FIXED_SINCOS_POS"])
+        return cls(
+            ours,
+            _about(said),
+            _notes(said, unknown),
+            _sees_bgr(said),
+            said["MVIT.USE_FIXED_SINCOS_POS"],
+        )
 
     def params(self, params):
-        """The parameters as mvit_np has them: for pictures in RGB, with the positions that are added."""
+        """The parameters as mvit_np has them: for pictures in RGB, with the positions that are
+        added.
+        """
         cube = params["patch_embed"]
         if self.sees_bgr and cube["w"].shape[3] == 3:
-            params = params | {"patch_embed": cube | {"w": np.ascontiguousarray(cube["w"][:, :, :, ::-1])}}
+            params = params | {
+                "patch_embed": cube | {"w": np.ascontiguousarray(cube["w"][:, :, :, ::-1])}
+            }
         if self.doubles_positions and "pos_embed" in params:
             params = params | {"pos_embed": 2 * params["pos_embed"]}
         return params
@@ -102,15 +119,21 @@ class Said:
             check_params(params, found)
         except ValueError as problem:
             raise ValueError(
-                f"its config inside and its parameters are of two models ({problem}): give like=<preset or config>, which "
-                "counts before it"
+                f"its config inside and its parameters are of two models ({problem}): give "
+                "like=<preset or config>, which counts before it"
             ) from None
         return found, self.notes + self.contradicted(found)
 
     def contradicted(self, config):
         """A note where a config says otherwise."""
-        said = {name: value for name, value in self.fields.items() if name not in (*OF_THE_FILE, *IN_TRAINING_ALONE)}
-        differing = [f"{name} {value}" for name, value in said.items() if getattr(config, name) != value]
+        said = {
+            name: value
+            for name, value in self.fields.items()
+            if name not in (*OF_THE_FILE, *IN_TRAINING_ALONE)
+        }
+        differing = [
+            f"{name} {value}" for name, value in said.items() if getattr(config, name) != value
+        ]
         text = f"its config inside says {', '.join(differing)}; what you say is taken instead"
         return (Note(text, assumed=True),) if differing else ()
 
@@ -129,7 +152,8 @@ def _plain_fields(said):
         "cube_stride": stride,
         "dim": said["MVIT.EMBED_DIM"],
         "heads": said["MVIT.NUM_HEADS"],
-        "cls_token": said["MVIT.CLS_EMBED_ON"] and not reversible,  # a reversible model has none, whatever is said
+        # a reversible model has none, whatever is said
+        "cls_token": said["MVIT.CLS_EMBED_ON"] and not reversible,
         "mean_before_norm": said["MVIT.USE_MEAN_POOLING"],
         "residual_pooling": "tokens" if said["MVIT.RESIDUAL_POOLING"] else None,
         "skip": "plain" if reversible else "normalised",
@@ -142,21 +166,44 @@ def _plain_fields(said):
 
 
 def _positions(said):
-    absolute, relative, fixed = (said[f"MVIT.{name}"] for name in ("USE_ABS_POS", "REL_POS_SPATIAL", "USE_FIXED_SINCOS_POS"))
+    absolute, relative, fixed = (
+        said[f"MVIT.{name}"] for name in ("USE_ABS_POS", "REL_POS_SPATIAL", "USE_FIXED_SINCOS_POS")
+    )
     time, apart = said["MVIT.REL_POS_TEMPORAL"], said["MVIT.SEP_POS_EMBED"]
-    require(said, "MVIT.REL_POS_SPATIAL", not (absolute and relative), "absolute and relative positions together")
+    require(
+        said,
+        "MVIT.REL_POS_SPATIAL",
+        not (absolute and relative),
+        "absolute and relative positions together",
+    )
     require(said, "MVIT.REL_POS_TEMPORAL", relative or not time, "relative positions in time alone")
-    require(said, "MVIT.USE_FIXED_SINCOS_POS", not fixed or absolute and not apart, "fixed positions without a table of them")
+    require(
+        said,
+        "MVIT.USE_FIXED_SINCOS_POS",
+        not fixed or absolute and not apart,
+        "fixed positions without a table of them",
+    )
     if relative:
         return {"positions": "relative", "relative_time": time}
     return {"positions": ("separate" if apart else "joint") if absolute else "none"}
 
 
 def _of_shapes(params, ours):
-    """What a file may have changed since, and blocks without the pools that the config gives them (the first files of 2021)."""
-    found = {"channels": params["patch_embed"]["w"].shape[3], "num_classes": params["head"]["w"].shape[1]}
-    if ours["pool"] == "conv" and ours["stride_kv"] is not None and not isinstance(ours["pool_kernel"], str):
-        found["unpooled_kv"] = tuple(i for i, block in enumerate(params["blocks"]) if "pool_k" not in block["attn"])
+    """What a file may have changed since, and blocks without the pools that the config gives them
+    (the first files of 2021).
+    """
+    found = {
+        "channels": params["patch_embed"]["w"].shape[3],
+        "num_classes": params["head"]["w"].shape[1],
+    }
+    if (
+        ours["pool"] == "conv"
+        and ours["stride_kv"] is not None
+        and not isinstance(ours["pool_kernel"], str)
+    ):
+        found["unpooled_kv"] = tuple(
+            i for i, block in enumerate(params["blocks"]) if "pool_k" not in block["attn"]
+        )
     return found
 
 
@@ -171,7 +218,8 @@ def _sees_bgr(said):
 
 
 def _about(said):
-    by_seconds = _dataset(said) not in (*OPENCV, *TURNED)  # those take frames spread over the film, or of its own rate
+    # those take frames spread over the film, or of its own rate
+    by_seconds = _dataset(said) not in (*OPENCV, *TURNED)
     rate, fps = said["DATA.SAMPLING_RATE"], said["DATA.TARGET_FPS"]
     tau = rate * FPS / fps if by_seconds and rate > 0 and fps > 0 else None
     picture = said["MVIT.PATCH_2D"] or said["DATA.NUM_FRAMES"] == 1
@@ -179,7 +227,9 @@ def _about(said):
 
 
 def _normalisation(said):
-    mean, deviation = (_levels(said[name], _dataset(said) in OPENCV) for name in ("DATA.MEAN", "DATA.STD"))
+    mean, deviation = (
+        _levels(said[name], _dataset(said) in OPENCV) for name in ("DATA.MEAN", "DATA.STD")
+    )
     named = {pair: name for name, pair in NORMALISATIONS.items()}
     try:
         return named.get((mean, deviation)) or About(normalise=(mean, deviation)).normalise
@@ -196,17 +246,36 @@ def _levels(numbers, turned):
 def _notes(said, unknown):
     notes = [Note("its config is the one inside the file, as SlowFast writes it")]
     if unknown:
-        notes.append(Note(f"its config has {', '.join(unknown[:3])}, which mvit_np does not know: ignored", assumed=True))
+        notes.append(
+            Note(
+                f"its config has {', '.join(unknown[:3])}, which mvit_np does not know: ignored",
+                assumed=True,
+            )
+        )
     if said["MODEL.HEAD_ACT"] not in ("softmax", "none"):
         act = said["MODEL.HEAD_ACT"]
-        text = f"its classes do not exclude each other ({act} over each score, not softmax over all): use the logits of forward"
+        text = (
+            f"its classes do not exclude each other ({act} over each score, not softmax over all): "
+            "use the logits of forward"
+        )
         notes.append(Note(text, assumed=True))
     if said["DATA.REVERSE_INPUT_CHANNEL"] and _dataset(said) not in (*OPENCV, *TURNED, *FROM_TV):
         notes.append(
-            Note("if its data set is read as RGB, it was trained on BGR: its cube embedding is turned to RGB", assumed=True)
+            Note(
+                (
+                    "if its data set is read as RGB, it was trained on BGR: its cube embedding is "
+                    "turned to RGB"
+                ),
+                assumed=True,
+            )
         )
     elif _sees_bgr(said):
         notes.append(Note("it was trained on BGR: its cube embedding is turned to RGB"))
     if said["MVIT.DROPOUT_RATE"] > 0:
-        notes.append(Note(f"dropout inside blocks ({said['MVIT.DROPOUT_RATE']}) is for training, and mvit_np has none"))
+        notes.append(
+            Note(
+                f"dropout inside blocks ({said['MVIT.DROPOUT_RATE']}) is for training, and mvit_np "
+                "has none"
+            )
+        )
     return tuple(notes)

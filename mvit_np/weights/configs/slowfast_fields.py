@@ -1,6 +1,8 @@
-"""The fields of SlowFast's config that a model depends on: their types, and what they are where a config leaves them out.
+"""The fields of SlowFast's config that a model depends on: their types, and what they are where a
+config leaves them out.
 
-`slowfast/config/defaults.py` there; facebookresearch/mvit has the same fields for pictures, with defaults of its own.
+`slowfast/config/defaults.py` there; facebookresearch/mvit has the same fields for pictures, with
+defaults of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from ...backend.plain_text import plain
 
 MAX_NUMBER = 1 << 31
 MAX_ROWS = 4096  # of a list
-LITERAL, MAX_LITERAL = tuple("([0123456789.-"), 1000  # how a value written as Python's begins, and the most letters it has
+# how a value written as Python's begins, and the most letters it has
+LITERAL, MAX_LITERAL = tuple("([0123456789.-"), 1000
 
 FIELDS = {  # name: (type, default)
     "TRAIN.DATASET": ("word", "kinetics"),
@@ -99,8 +102,14 @@ def unknown(cfg):
 
 def _is_of_pictures(section):
     """facebookresearch/mvit has kernels of two lengths, and no word for it."""
-    lengths = [_decoded(section.get(name)) for name in ("PATCH_KERNEL", "POOL_KVQ_KERNEL", "POOL_KV_STRIDE_ADAPTIVE")]
-    return "PATCH_2D" not in section and [2] == [len(x) for x in lengths if isinstance(x, (list, tuple))][:1]
+    lengths = [
+        _decoded(section.get(name))
+        for name in ("PATCH_KERNEL", "POOL_KVQ_KERNEL", "POOL_KV_STRIDE_ADAPTIVE")
+    ]
+    return (
+        "PATCH_2D" not in section
+        and [2] == [len(x) for x in lengths if isinstance(x, (list, tuple))][:1]
+    )
 
 
 def _found(node, keys, default):
@@ -113,7 +122,11 @@ def _found(node, keys, default):
 
 def _decoded(value):
     """A value written as Python's, as their config files may have it."""
-    if not isinstance(value, str) or not (value[:1] in LITERAL or value == "None") or len(value) > MAX_LITERAL:
+    if (
+        not isinstance(value, str)
+        or not (value[:1] in LITERAL or value == "None")
+        or len(value) > MAX_LITERAL
+    ):
         return value
     try:
         return ast.literal_eval(value)
@@ -122,7 +135,9 @@ def _decoded(value):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+    )
 
 
 def _is_count(value):
@@ -144,7 +159,10 @@ TYPES = {
     "count": ("a whole number", _is_count),
     "numbers": ("a list of numbers", lambda value: _is_list(value, _is_number)),
     "counts": ("a list of whole numbers", lambda value: _is_list(value, _is_count)),
-    "counts or none": ("a list of whole numbers", lambda value: value is None or _is_list(value, _is_count)),
+    "counts or none": (
+        "a list of whole numbers",
+        lambda value: value is None or _is_list(value, _is_count),
+    ),
     "rows": ("a list of [block, numbers]", lambda value: value is None or _is_list(value, _is_row)),
 }
 
@@ -153,4 +171,6 @@ def require(said, name, holds, what):
     """Raise ValueError for what a field asks for and mvit_np does not have."""
     if not holds:
         asked = f"{what} ({name} {plain(repr(said[name]))[:60]})"
-        raise ValueError(f"its config asks for {asked}, which mvit_np does not have: take another checkpoint")
+        raise ValueError(
+            f"its config asks for {asked}, which mvit_np does not have: take another checkpoint"
+        )

@@ -1,4 +1,6 @@
-"""Files of named arrays, whatever their format: .npz, .safetensors, and torch's .pth, .pyth and .pt; no pickle is ever run."""
+"""Files of named arrays, whatever their format: .npz, .safetensors, and torch's .pth, .pyth and
+.pt; no pickle is ever run.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,16 @@ SEAL_BYTES = len(SEAL.format("0" * 64))
 def read(path):
     """(tensors, metadata) of a file of any format, which its first bytes tell and not its name.
 
-    tensors: {name: C-contiguous array} in the order of the file, of the dtype it has there (bfloat16 as float32, exactly);
-    of a torch file, the state dict alone. Names that share a storage in a torch file share memory.
-    metadata: {name: str, int, float, bool or None} found beside the tensors; in a torch file "cfg" may be a dict.
-    Raises FileNotFoundError, and ValueError for a file that is damaged, of another format or asks for code to be run.
+    tensors: {name: C-contiguous array} in the order of the file, of the dtype it has there
+    (bfloat16 as float32, exactly); of a torch file, the state dict alone. Names that share a
+    storage in a torch file share memory. metadata: {name: str, int, float, bool or None} found
+    beside the tensors; in a torch file "cfg" may be a dict. Raises FileNotFoundError, and
+    ValueError for a file that is damaged, of another format or asks for code to be run.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"weights are read from a file, and there is none at {path}: check the path")
+        raise FileNotFoundError(
+            f"weights are read from a file, and there is none at {path}: check the path"
+        )
     with open(path, "rb") as file:
         try:
             return _read(file)
@@ -48,34 +53,41 @@ def _read(file):
     file.seek(max(size - SEAL_BYTES, 0))
     if re.fullmatch(SEAL.format("[0-9a-f]{64}").encode(), file.read()):
         raise ValueError(
-            "it is a snapshot of a run, which training goes on from: give the folder of the run, or model.npz or best.npz there"
+            "it is a snapshot of a run, which training goes on from: give the folder of the run, or "
+            "model.npz or best.npz there"
         )
     file.seek(0)
     if start[:4] in (b"PK\3\4", b"PK\5\6"):
         entries = directory(file)
         is_npz = all(name.endswith(".npy") for name in entries)
         return npz_file.read(file, entries) if is_npz else torch_file.read_zip(file, entries)
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:  # a length, which may begin as pickles do
+    # a length, which may begin as pickles do
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
         return safetensors_file.read(file)
     if start[:1] == b"\x80":
         return torch_file.read_legacy(file)
     if start[257:262] == b"ustar":
         raise ValueError("it is of torch before 0.2 (a tar): load and save it with a newer torch")
-    raise ValueError("it is no .npz, no .safetensors and none of torch.save: check what was downloaded")
+    raise ValueError(
+        "it is no .npz, no .safetensors and none of torch.save: check what was downloaded"
+    )
 
 
 def write(path, tensors, metadata=None, key=None):
-    """Write {name: array} and the metadata beside them, all or nothing, in the format that the suffix of `path` names.
+    """Write {name: array} and the metadata beside them, all or nothing, in the format that the
+    suffix of `path` names.
 
-    .npz and .safetensors take metadata that are strings. A torch file is the bare state dict, without metadata, or with
-    `key` the dict {key: state dict, **metadata}, where metadata are str, int, float, bool or None.
-    Raises ValueError for another suffix and for what the format cannot hold.
+    .npz and .safetensors take metadata that are strings. A torch file is the bare state dict,
+    without metadata, or with `key` the dict {key: state dict, **metadata}, where metadata are str,
+    int, float, bool or None. Raises ValueError for another suffix and for what the format cannot
+    hold.
     """
     metadata = dict(metadata or {})
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"weights are written to {', '.join(SUFFIXES)}; came {Path(path).name}: give a name with such an ending"
+            f"weights are written to {', '.join(SUFFIXES)}; came {Path(path).name}: give a name "
+            "with such an ending"
         )
     _check_metadata(metadata, suffix, key)
     tensors = {name: _plain(name, array) for name, array in tensors.items()}
@@ -93,14 +105,18 @@ def _check_metadata(metadata, suffix, key):
         wrong = next((name for name, value in metadata.items() if not isinstance(value, str)), None)
         if wrong is not None or key is not None:
             raise ValueError(
-                f"a {suffix} file has no key and metadata of strings alone; came key {key!r}, not a string {wrong!r}"
+                f"a {suffix} file has no key and metadata of strings alone; came key {key!r}, not a "
+                f"string {wrong!r}"
             )
     elif key is None and metadata:
         raise ValueError(
-            f"a bare state dict has no place for metadata; came {', '.join(metadata)}: give a key, as 'model_state'"
+            f"a bare state dict has no place for metadata; came {', '.join(metadata)}: give a key, "
+            "as 'model_state'"
         )
     elif key in metadata:
-        raise ValueError(f"the key {key!r} holds the state dict, and metadata has it too: rename one")
+        raise ValueError(
+            f"the key {key!r} holds the state dict, and metadata has it too: rename one"
+        )
 
 
 def _plain(name, array):

@@ -15,9 +15,11 @@ DTYPES = {
 
 
 def read(file):
-    """Arrays in the order of the file (bfloat16 as float32), and its strings, of an open .safetensors.
+    """Arrays in the order of the file (bfloat16 as float32), and its strings, of an open
+    .safetensors.
 
-    Raises ValueError for a damaged file or a dtype that NumPy lacks, ImportError without the library.
+    Raises ValueError for a damaged file or a dtype that NumPy lacks, ImportError without the
+    library.
     """
     library, data = _library(), file.read()
     try:
@@ -30,18 +32,25 @@ def read(file):
 
 
 def write(file, tensors, metadata):
-    """C-contiguous arrays, and strings beside them. (Others the library would write with their values displaced.)"""
+    """C-contiguous arrays, and strings beside them. (Others the library would write with their
+    values displaced.)
+    """
     _library()
     from safetensors.numpy import save
 
     for name, array in tensors.items():
         if array.dtype.name not in DTYPES.values():
-            raise ValueError(f"{name} is {array.dtype}; a .safetensors holds {', '.join(DTYPES.values())}: convert it")
+            raise ValueError(
+                f"{name} is {array.dtype}; a .safetensors holds {', '.join(DTYPES.values())}: "
+                "convert it"
+            )
     file.write(save(tensors, metadata=metadata or None))
 
 
 def widened(bits):
-    """float32 of bfloat16 given as uint16: the upper half of the same number, so nothing is rounded."""
+    """float32 of bfloat16 given as uint16: the upper half of the same number, so nothing is
+    rounded.
+    """
     wide = bits.astype("uint32", order="C")
     np.left_shift(wide, 16, out=wide)
     return wide.view("float32")
@@ -51,7 +60,9 @@ def _array(name, dtype, shape, data):
     if dtype == "BF16":
         return widened(np.frombuffer(data, "<u2").reshape(shape))
     if dtype not in DTYPES:
-        raise ValueError(f"tensor {name[:80]!r} is {dtype}, which NumPy lacks: convert it to float32")
+        raise ValueError(
+            f"tensor {name[:80]!r} is {dtype}, which NumPy lacks: convert it to float32"
+        )
     native = np.dtype(DTYPES[dtype])
     array = np.frombuffer(data, native.newbyteorder("<")).reshape(shape)
     return np.require(array.astype(native, copy=False), requirements="W")
@@ -61,5 +72,7 @@ def _library():
     try:
         import safetensors
     except ImportError:
-        raise ImportError(f"a .safetensors file needs the package safetensors: {pip_install('safetensors')}") from None
+        raise ImportError(
+            f"a .safetensors file needs the package safetensors: {pip_install('safetensors')}"
+        ) from None
     return safetensors

@@ -1,7 +1,8 @@
 """A zip that only stores, as .npz and torch's files are: its directory, vetted before any use.
 
-The standard library's reader believes a directory and makes an object of a kilobyte for each of its entries; here sizes and
-places are checked against the file first, and an entry is read straight into the array that is handed out.
+The standard library's reader believes a directory and makes an object of a kilobyte for each of its
+entries; here sizes and places are checked against the file first, and an entry is read straight
+into the array that is handed out.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Entry:
 def directory(file):
     """{name: Entry} of a zip open for reading, in the order of its directory.
 
-    Raises ValueError for compressed or encrypted entries, two of one name or one place, and sizes that the file does not have.
+    Raises ValueError for compressed or encrypted entries, two of one name or one place, and sizes
+    that the file does not have.
     """
     count, begin, length = _directory_place(file)
     file.seek(begin)
@@ -59,47 +61,68 @@ def contents(file, entry):
     data = np.fromfile(file, np.uint8, entry.size)
     # torch.serialization.set_crc32_options(False) writes zeros for checksums
     if data.size < entry.size or (entry.crc and zlib.crc32(data) != entry.crc):
-        raise ValueError(f"its entry {entry.name[:80]!r} is damaged (the checksum differs): fetch the file again")
+        raise ValueError(
+            f"its entry {entry.name[:80]!r} is damaged (the checksum differs): fetch the file again"
+        )
     return data
 
 
 def _directory_place(file):
-    """Number of entries, and the directory's first byte and length, from the records that end a zip."""
+    """Number of entries, and the directory's first byte and length, from the records that end a
+    zip.
+    """
     size = file.seek(0, io.SEEK_END)
     tail = _at(file, max(0, size - END_64.size - LOCATOR_64.size - END.size), size)
     signature, *_, count, length, begin, comment = _unpack(END, tail, len(tail) - END.size)
     if signature != b"PK\5\6" or comment:
-        raise ValueError("its zip has no end (the file is cut short, or there is something behind it): fetch it again")
+        raise ValueError(
+            "its zip has no end (the file is cut short, or there is something behind it): fetch it "
+            "again"
+        )
     records = END.size
     if tail[-42:-38] == b"PK\6\7":
         signature, *_, count, length, begin = _unpack(END_64, tail, 0)
         records = len(tail)
     if begin + length + records != size or length > MAX_DIRECTORY or count * CENTRAL.size > length:
-        raise ValueError(f"its zip's directory ({count} entries, {length} bytes at byte {begin}) does not fit the file")
+        raise ValueError(
+            f"its zip's directory ({count} entries, {length} bytes at byte {begin}) does not fit "
+            "the file"
+        )
     return count, begin, length
 
 
 def _central(data, at):
-    """The entry that the directory describes from byte `at` on, and where the next one is described."""
+    """The entry that the directory describes from byte `at` on, and where the next one is
+    described.
+    """
     fields = _unpack(CENTRAL, data, at)
-    signature, _, _, flags, method, _, _, crc, packed, size, n, extra, comment, _, _, _, header = fields
+    signature, _, _, flags, method, _, _, crc, packed, size, n, extra, comment, _, _, _, header = (
+        fields
+    )
     at += CENTRAL.size
     name = data[at : at + n].decode()
     if signature != b"PK\1\2" or len(data) < at + n + extra + comment:
         raise ValueError("its zip's directory is damaged")
     size, packed, header = _wide_fields(data[at + n : at + n + extra], size, packed, header)
     if method or flags & 1 or packed != size:
-        raise ValueError(f"its entry {name[:80]!r} is compressed or encrypted: write it stored, as np.savez and torch.save do")
+        raise ValueError(
+            f"its entry {name[:80]!r} is compressed or encrypted: write it stored, as np.savez and "
+            "torch.save do"
+        )
     return Entry(name, size, crc, header), at + n + extra + comment
 
 
 def _wide_fields(extra, *fields):
-    """The fields, those that did not fit 32 bits from the extra field (record 1, in the same order)."""
+    """The fields, those that did not fit 32 bits from the extra field (record 1, in the same
+    order).
+    """
     wide, at = [], 0
     while at + 4 <= len(extra):
         record, length = struct.unpack_from("<HH", extra, at)
         if record == 1:
-            wide = list(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))
+            wide = list(
+                struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4)
+            )
         at += 4 + length
     if sum(field == IN_EXTRA for field in fields) > len(wide):
         raise ValueError("its zip's directory is damaged")
@@ -109,7 +132,9 @@ def _wide_fields(extra, *fields):
 def _located(file, entry, end):
     """The entry with its first byte, which only the header in front of it tells."""
     if entry.header > end:
-        raise ValueError(f"its entry {entry.name[:80]!r} begins at byte {entry.header}, behind the file's end")
+        raise ValueError(
+            f"its entry {entry.name[:80]!r} begins at byte {entry.header}, behind the file's end"
+        )
     header = _at(file, entry.header, entry.header + LOCAL.size)
     signature, *_, n, extra = _unpack(LOCAL, header, 0)
     start = entry.header + LOCAL.size + n + extra
@@ -126,7 +151,9 @@ def _check_apart(entries, end):
             raise ValueError(f"its entry {entry.name[:80]!r} overlaps another")
         free = entry.start + entry.size
         if free > end:
-            raise ValueError(f"its entry {entry.name[:80]!r} has {entry.size} bytes, more than the file")
+            raise ValueError(
+                f"its entry {entry.name[:80]!r} has {entry.size} bytes, more than the file"
+            )
 
 
 def _at(file, begin, end):

@@ -1,4 +1,6 @@
-"""State dicts in torch's .pth, .pyth and .pt files, read without torch: today's zip, and the row of pickles of before 1.6."""
+"""State dicts in torch's .pth, .pyth and .pt files, read without torch: today's zip, and the row of
+pickles of before 1.6.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,16 @@ from .stored_zip import contents
 from .torch_names import Name, Stranger, arguments_of, refuse, the
 from .torch_pickle import MAX_BYTES, load
 
-KEYS = ("model_state", "state_dict", "model", "model_state_dict", "module")  # where checkpoints keep the state dict
-MEANS = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state_ema", "ema")  # and their running mean beside it
+# where checkpoints keep the state dict
+KEYS = ("model_state", "state_dict", "model", "model_state_dict", "module")
+# and their running mean beside it
+MEANS = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state_ema", "ema")
 MEAN = "$mean"  # the metadata that name the one of these that a file has
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_NDIM = 64  # NumPy's limit, and torch's
-MAX_GROWTH = 4  # bytes of arrays a byte of file: tensors may share storages and bfloat16 doubles, but not without end
+# bytes of arrays a byte of file: tensors may share storages and bfloat16 doubles, but not without
+# end
+MAX_GROWTH = 4
 
 # torch's storage classes: dtype and bytes an element
 STORAGES = {
@@ -28,8 +34,28 @@ STORAGES = {
     "Bool": ("bool", 1), "ComplexFloat": ("complex64", 8), "ComplexDouble": ("complex128", 16), "QInt8": ("qint8", 1),
     "QUInt8": ("quint8", 1), "QInt32": ("qint32", 4), "Untyped": ("untyped", 1),
 }  # fmt: skip
-READABLE = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
-DTYPES = (*READABLE, "uint64", "uint32", "uint16", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2")
+READABLE = (
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+)
+DTYPES = (
+    *READABLE,
+    "uint64",
+    "uint32",
+    "uint16",
+    "complex64",
+    "complex128",
+    "float8_e4m3fn",
+    "float8_e5m2",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +81,25 @@ class Tensor:
 
 
 def read_zip(file, entries):
-    """(arrays, metadata) of an open zip of torch.save with this directory; raises ValueError, see `files.read`."""
-    roots = [name.split("/")[0] for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
+    """(arrays, metadata) of an open zip of torch.save with this directory; raises ValueError, see
+    `files.read`.
+    """
+    roots = [
+        name.split("/")[0]
+        for name in entries
+        if name.endswith("/data.pkl") and name.count("/") == 1
+    ]
     if len(roots) != 1 or f"{roots[0]}/constants.pkl" in entries:
-        raise ValueError("its zip is TorchScript or not torch's: save the state_dict with torch.save")
+        raise ValueError(
+            "its zip is TorchScript or not torch's: save the state_dict with torch.save"
+        )
     part = {name.removeprefix(f"{roots[0]}/"): entry for name, entry in entries.items()}
     if "byteorder" in part and contents(file, part["byteorder"]).tobytes() != b"little":
         raise ValueError("its numbers are big-endian: save it again on a little-endian machine")
     if part["data.pkl"].size > MAX_BYTES:
         raise ValueError(
-            f"its pickle has {part['data.pkl'].size} bytes; {MAX_BYTES} describe any model: save the state_dict alone"
+            f"its pickle has {part['data.pkl'].size} bytes; {MAX_BYTES} describe any model: save "
+            "the state_dict alone"
         )
     tree = load(io.BytesIO(contents(file, part["data.pkl"])), CALLS, partial(_storage, {}))
 
@@ -77,18 +112,25 @@ def read_zip(file, entries):
 
 
 def read_legacy(file):
-    """(arrays, metadata) of an open file of torch before 1.6, or of torch.save(..., _use_new_zipfile_serialization=False).
+    """(arrays, metadata) of an open file of torch before 1.6, or of torch.save(...,
+    _use_new_zipfile_serialization=False).
 
-    In a row: the pickles of a magic number, a version, the machine, the tree and the keys of the storages, and then for each
-    key the number of elements (int64) and the elements.
+    In a row: the pickles of a magic number, a version, the machine, the tree and the keys of the
+    storages, and then for each key the number of elements (int64) and the elements.
     """
     head, storages = io.BytesIO(file.read(MAX_BYTES)), {}
     magic = load(head)
     if type(magic) is not int or magic != LEGACY_MAGIC:
-        raise ValueError("it is a pickle, but not one that torch.save writes: save the state_dict with torch.save")
+        raise ValueError(
+            "it is a pickle, but not one that torch.save writes: save the state_dict with "
+            "torch.save"
+        )
     version, machine = load(head), the(dict, load(head))
     if version != 1001 or machine.get("little_endian") is not True:
-        raise ValueError("its numbers are big-endian, or its version is not 1001: save it again with torch of today")
+        raise ValueError(
+            "its numbers are big-endian, or its version is not 1001: save it again with torch of "
+            "today"
+        )
     tree = load(head, CALLS, partial(_storage, storages))
     offsets = _legacy_offsets(file, head, the(list, load(head)), storages)
 
@@ -110,7 +152,10 @@ def _legacy_offsets(file, head, keys, storages):
         file.seek(at)
         numel = int.from_bytes(file.read(8), "little", signed=True)
         if numel != storages[key].numel:
-            raise ValueError(f"its storage {key[:80]!r} has {numel} elements; the pickle says {storages[key].numel}")
+            raise ValueError(
+                f"its storage {key[:80]!r} has {numel} elements; the pickle says "
+                f"{storages[key].numel}"
+            )
         offsets[key] = (at + 8, numel * storages[key].itemsize)
         at = sum(offsets[key])
         if at > end:
@@ -126,7 +171,10 @@ def _storage(storages, pid):
     word, storage_type, key, location, numel, view = arguments_of(pid, 5, 6)
     dtype = the(Name, storage_type).name.split(".")[-1].removesuffix("Storage")
     if the(str, word) != "storage" or dtype not in STORAGES:
-        raise ValueError(f"its pickle refers to something outside that is no storage, or one of unknown dtype ({dtype})")
+        raise ValueError(
+            "its pickle refers to something outside that is no storage, or one of unknown dtype "
+            f"({dtype})"
+        )
     _, start, count = (None, 0, numel) if view is None else arguments_of(the(tuple, view), 3, 3)
     _check_counts((numel, start, count))
     if start + count > numel:
@@ -139,7 +187,10 @@ def _storage(storages, pid):
 def _tensor(arguments):
     storage, offset, size, stride, *_ = arguments_of(arguments, 4, 7)
     if not len(the(tuple, size)) == len(the(tuple, stride)) <= MAX_NDIM:
-        raise ValueError(f"its pickle has a tensor of {len(size)} sizes and {len(stride)} strides: at most {MAX_NDIM} of each")
+        raise ValueError(
+            f"its pickle has a tensor of {len(size)} sizes and {len(stride)} strides: at most "
+            f"{MAX_NDIM} of each"
+        )
     _check_counts((offset, *size, *stride))
     return Tensor(the(Storage, storage), offset, size, stride)
 
@@ -151,7 +202,9 @@ def _parameter(arguments):
 
 def _check_counts(numbers):
     if not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
-        raise ValueError("its pickle has a size, stride or offset that is negative, huge or no whole number")
+        raise ValueError(
+            "its pickle has a size, stride or offset that is negative, huge or no whole number"
+        )
 
 
 def _named(name):
@@ -161,7 +214,9 @@ def _named(name):
 CALLS = {
     **{f"torch.{dtype}Storage": None for dtype in STORAGES},
     **{f"torch.{dtype}": None for dtype in DTYPES},
-    **dict.fromkeys(("torch.storage.UntypedStorage", "torch.storage.TypedStorage", "torch.per_tensor_affine")),
+    **dict.fromkeys(
+        ("torch.storage.UntypedStorage", "torch.storage.TypedStorage", "torch.per_tensor_affine")
+    ),
     "torch.Size": lambda arguments: the(tuple, arguments_of(arguments, 1, 1)[0]),
     "torch.device": _named("a device"),
     "torch.serialization._get_layout": _named("a layout"),
@@ -179,14 +234,21 @@ CALLS = {
 
 
 def _collect(tree, raw, file_bytes):
-    """Arrays and metadata of a tree; `raw(key)` are the bytes of a storage, read where a tensor is first wanted from it."""
+    """Arrays and metadata of a tree; `raw(key)` are the bytes of a storage, read where a tensor is
+    first wanted from it.
+    """
     state, metadata = _state_dict(tree)
     raw, handed_out, tensors = cache(raw), 0, {}
     for name, tensor in state.items():
         _check_entry(name, tensor)
-        handed_out += math.prod(tensor.size) * (4 if tensor.storage.dtype == "bfloat16" else tensor.storage.itemsize)
+        handed_out += math.prod(tensor.size) * (
+            4 if tensor.storage.dtype == "bfloat16" else tensor.storage.itemsize
+        )
         if handed_out > MAX_GROWTH * file_bytes:
-            raise ValueError(f"its tensors share storages so that they need more than {MAX_GROWTH} times the file")
+            raise ValueError(
+                f"its tensors share storages so that they need more than {MAX_GROWTH} times the "
+                "file"
+            )
         try:
             tensors[name] = _array(tensor, raw)
         except ValueError as problem:
@@ -195,14 +257,19 @@ def _collect(tree, raw, file_bytes):
 
 
 def _state_dict(tree):
-    """The dict of tensors, which checkpoints keep under one or two keys, and the plain values on the way to it."""
+    """The dict of tensors, which checkpoints keep under one or two keys, and the plain values on
+    the way to it.
+    """
     state, metadata = the(dict, tree), {}
     for _ in range(2):
         key = next((key for key in KEYS if isinstance(state.get(key), dict)), None)
         if key is None:
             break
         mean = next((name for name in MEANS if isinstance(state.get(name), dict)), None)
-        state, metadata = state[key], _plain_values(state) | ({MEAN: mean} if mean else {}) | metadata
+        state, metadata = (
+            state[key],
+            _plain_values(state) | ({MEAN: mean} if mean else {}) | metadata,
+        )
     return state, metadata
 
 
@@ -210,7 +277,11 @@ def _plain_values(state):
     """What is no tensor and no list of anything, and a config that is a dict."""
     named = {name: value for name, value in state.items() if isinstance(name, str)}
     plain = (str, int, float, type(None))
-    return {name: value for name, value in named.items() if isinstance(value, (*plain, dict) if name == "cfg" else plain)}
+    return {
+        name: value
+        for name, value in named.items()
+        if isinstance(value, (*plain, dict) if name == "cfg" else plain)
+    }
 
 
 def _check_entry(name, tensor):
@@ -219,30 +290,40 @@ def _check_entry(name, tensor):
     if not isinstance(name, str) or not isinstance(tensor, Tensor):
         what = tensor.name if isinstance(tensor, Name) else f"of type {type(tensor).__name__}"
         raise ValueError(
-            f"its state dict has under {str(name)[:80]!r} something {what}; a name and a dense tensor are wanted "
-            f"(checkpoints keep them under {', '.join(KEYS)})"
+            f"its state dict has under {str(name)[:80]!r} something {what}; a name and a dense "
+            f"tensor are wanted (checkpoints keep them under {', '.join(KEYS)})"
         )
     if tensor.storage.dtype not in READABLE:
-        raise ValueError(f"its tensor {name[:80]!r} is {tensor.storage.dtype}; one of {', '.join(READABLE)} is wanted")
+        raise ValueError(
+            f"its tensor {name[:80]!r} is {tensor.storage.dtype}; one of {', '.join(READABLE)} is "
+            "wanted"
+        )
     numel, count = math.prod(tensor.size), tensor.storage.count
     last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.size, tensor.stride))
     if numel and (last >= count or numel > count):
         raise ValueError(
-            f"its tensor {name[:80]!r} reaches element {last} in a storage of {count}, or repeats elements, as no weight does"
+            f"its tensor {name[:80]!r} reaches element {last} in a storage of {count}, or repeats "
+            "elements, as no weight does"
         )
 
 
 def _array(tensor, raw):
-    """A C-contiguous array of a tensor: a view of the storage where the tensor is a contiguous part of it."""
+    """A C-contiguous array of a tensor: a view of the storage where the tensor is a contiguous part
+    of it.
+    """
     storage, widen = tensor.storage, tensor.storage.dtype == "bfloat16"
     dtype = np.dtype("uint16" if widen else storage.dtype)
     if 0 in tensor.size:
         return np.empty(tensor.size, "float32" if widen else dtype)
     data = raw(storage.key)
     if data.size < storage.numel * storage.itemsize:
-        raise ValueError(f"its storage has {data.size} bytes, too few for {storage.numel} x {storage.dtype}")
+        raise ValueError(
+            f"its storage has {data.size} bytes, too few for {storage.numel} x {storage.dtype}"
+        )
     # an axis of one element may have any stride, even one that overflows
-    strides = [stride * storage.itemsize if n > 1 else 0 for n, stride in zip(tensor.size, tensor.stride)]
+    strides = [
+        stride * storage.itemsize if n > 1 else 0 for n, stride in zip(tensor.size, tensor.stride)
+    ]
     offset = (storage.start + tensor.offset) * storage.itemsize
     array = np.ndarray(tensor.size, dtype.newbyteorder("<"), data, offset, strides)
     flat = np.ascontiguousarray(array.reshape(-1))  # a copy unless it was contiguous

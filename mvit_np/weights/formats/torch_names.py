@@ -1,4 +1,6 @@
-"""What stands for the things that a pickle names: those that plain data needs by a function, all others by their name alone."""
+"""What stands for the things that a pickle names: those that plain data needs by a function, all
+others by their name alone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Stranger:
 def refuse(stranger):
     """Raise ValueError for a name where nobody can do without what it stands for."""
     raise ValueError(
-        f"its pickle asks for {stranger.name[:80]!r}, which no tensor needs (nothing was run): save only the state_dict"
+        f"its pickle asks for {stranger.name[:80]!r}, which no tensor needs (nothing was run): save "
+        "only the state_dict"
     )
 
 
@@ -33,14 +36,19 @@ def the(wanted, value):
     if isinstance(value, Stranger):
         refuse(value)
     if not isinstance(value, wanted):
-        raise ValueError(f"its pickle has a {type(value).__name__} where a {wanted.__name__} belongs")
+        raise ValueError(
+            f"its pickle has a {type(value).__name__} where a {wanted.__name__} belongs"
+        )
     return value
 
 
 def arguments_of(arguments, fewest, most):
     """The arguments of a call, counted, and filled up with None."""
     if not fewest <= len(arguments) <= most:
-        raise ValueError(f"its pickle calls something with {len(arguments)} arguments, where {fewest} to {most} belong")
+        raise ValueError(
+            f"its pickle calls something with {len(arguments)} arguments, where {fewest} to {most} "
+            "belong"
+        )
     return (*arguments, *[None] * (most - len(arguments)))
 
 
@@ -79,7 +87,11 @@ def _aside(what):
     return lambda arguments: Name(what)
 
 
-PATHS = [f"{module}.{system}Path" for module in ("pathlib", "pathlib._local") for system in ("Posix", "Windows")]
+PATHS = [
+    f"{module}.{system}Path"
+    for module in ("pathlib", "pathlib._local")
+    for system in ("Posix", "Windows")
+]
 DICTS = ("yacs.config.CfgNode", "fvcore.common.config.CfgNode")
 PLAIN = {
     **dict.fromkeys(PATHS, _aside("a path")),

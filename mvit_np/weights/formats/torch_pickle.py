@@ -1,8 +1,10 @@
-"""What a pickle of plain data and tensors describes, without unpickling: an interpreter of the few opcodes that torch writes.
+"""What a pickle of plain data and tensors describes, without unpickling: an interpreter of the few
+opcodes that torch writes.
 
-A pickle is a program that may name any function and call it. Here a name is only a name: a short list of them is known, each
-stands for a function of this package that makes an inert record, and no opcode can import, call or set anything else. An
-object of a class that is not known (what a training script was told, beside its weights) is its name alone.
+A pickle is a program that may name any function and call it. Here a name is only a name: a short
+list of them is known, each stands for a function of this package that makes an inert record, and no
+opcode can import, call or set anything else. An object of a class that is not known (what a
+training script was told, beside its weights) is its name alone.
 """
 
 from __future__ import annotations
@@ -31,12 +33,13 @@ _MARK = Name("(")
 
 
 def load(file, calls=None, outside=None):
-    """The plain data and records of the pickle that starts at the position of `file`, which is left behind it.
+    """The plain data and records of the pickle that starts at the position of `file`, which is left
+    behind it.
 
-    `calls`: {known name: function of the tuple of arguments, or None for a name that nobody calls}, beside the names of
-    `PLAIN`. `outside`: a function of the tuple that a persistent id is.
-    Dicts are dict (whatever their class); attributes that were set on them are left out. Raises ValueError for a pickle that
-    is damaged or has opcodes or names that no tensor needs.
+    `calls`: {known name: function of the tuple of arguments, or None for a name that nobody calls},
+    beside the names of `PLAIN`. `outside`: a function of the tuple that a persistent id is. Dicts
+    are dict (whatever their class); attributes that were set on them are left out. Raises
+    ValueError for a pickle that is damaged or has opcodes or names that no tensor needs.
     """
     state = _State([], {}, PLAIN | (calls or {}), outside or _no_outside)
     try:
@@ -44,7 +47,10 @@ def load(file, calls=None, outside=None):
             if opcode.name == "STOP":
                 return state.stack.pop()
             if opcode.name not in STEPS or count >= MAX_OPCODES:
-                raise ValueError(f"its pickle has over {MAX_OPCODES} opcodes, or one that torch never writes ({opcode.name})")
+                raise ValueError(
+                    f"its pickle has over {MAX_OPCODES} opcodes, or one that torch never writes "
+                    f"({opcode.name})"
+                )
             STEPS[opcode.name](state, argument)
     except (IndexError, KeyError):
         raise ValueError("its pickle is damaged (it takes what it never put)") from None
@@ -112,8 +118,12 @@ def _update(state, items):
     if len(items) % 2:
         raise ValueError("its pickle has a dict key without a value")
     for key, value in zip(items[::2], items[1::2]):
-        if not isinstance(key, (str, int, float, type(None))):  # hashing nested tuples can take for ever
-            raise ValueError(f"its pickle has a dict key of type {type(key).__name__}: a name or a number is wanted")
+        # hashing nested tuples can take for ever
+        if not isinstance(key, (str, int, float, type(None))):
+            raise ValueError(
+                f"its pickle has a dict key of type {type(key).__name__}: a name or a number is "
+                "wanted"
+            )
         target[key] = value
 
 
@@ -136,7 +146,9 @@ def _known(state, name):
 
 
 def _new(state, argument):
-    """An object of a class: of those not known no more than the name; a config of SlowFast's is a dict."""
+    """An object of a class: of those not known no more than the name; a config of SlowFast's is a
+    dict.
+    """
     the(tuple, state.stack.pop())
     made = state.stack.pop()
     if not isinstance(made, Stranger):
@@ -148,7 +160,9 @@ def _reduce(state, argument):
     arguments, function = the(tuple, state.stack.pop()), the(Name, state.stack.pop())
     call = state.calls.get(function.name)
     if call is None:
-        raise ValueError(f"its pickle calls {function.name}, which is no function (nothing was run)")
+        raise ValueError(
+            f"its pickle calls {function.name}, which is no function (nothing was run)"
+        )
     state.stack.append(call(arguments))
 
 
@@ -156,7 +170,9 @@ def _build(state, argument):
     """Attributes, such as the _metadata of a state dict, are of no use here."""
     attributes, target = state.stack.pop(), state.stack[-1]
     if isinstance(target, np.dtype) and the(tuple, attributes)[1:2] == (">",):
-        raise ValueError("its pickle has a big-endian NumPy number: save it again on a little-endian machine")
+        raise ValueError(
+            "its pickle has a big-endian NumPy number: save it again on a little-endian machine"
+        )
     if not isinstance(target, (dict, np.dtype, Stranger)):
         raise ValueError("its pickle sets attributes of something that has none")
 
@@ -167,7 +183,10 @@ def _persistent(state, argument):
 
 STEPS = {
     **dict.fromkeys("PROTO FRAME".split(), _ignore),
-    **dict.fromkeys("BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8".split(), _push),
+    **dict.fromkeys(
+        "BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8".split(),
+        _push,
+    ),
     **dict.fromkeys("BINBYTES SHORT_BINBYTES BYTEARRAY8 BINSTRING SHORT_BINSTRING".split(), _push),
     **dict.fromkeys("BINPUT LONG_BINPUT MEMOIZE".split(), _put),
     **dict.fromkeys("BINGET LONG_BINGET".split(), _get),

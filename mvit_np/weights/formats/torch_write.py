@@ -1,4 +1,6 @@
-"""A state dict as the zip that torch.save writes, so that torch.load(weights_only=True) reads it; without torch."""
+"""A state dict as the zip that torch.save writes, so that torch.load(weights_only=True) reads it;
+without torch.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,26 @@ import numpy as np
 
 from .torch_file import READABLE, STORAGES
 
-STORAGE_TYPES = {dtype: name for name, (dtype, _) in STORAGES.items() if dtype in READABLE and dtype != "bfloat16"}
+STORAGE_TYPES = {
+    dtype: name
+    for name, (dtype, _) in STORAGES.items()
+    if dtype in READABLE and dtype != "bfloat16"
+}
 ALIGNMENT = 64  # bytes; where torch.load(mmap=True) expects a storage to start
 
 EMPTY_DICT = b"ccollections\nOrderedDict\n)R"
 
 
 def write(file, tensors, metadata, key=None):
-    """C-contiguous arrays as a state dict: bare, or under `key` with the metadata (str, int, float, bool, None) beside it."""
+    """C-contiguous arrays as a state dict: bare, or under `key` with the metadata (str, int, float,
+    bool, None) beside it.
+    """
     for name, array in tensors.items():
         if array.dtype.name not in STORAGE_TYPES:
-            raise ValueError(f"{name} is {array.dtype}; a state dict here holds {', '.join(STORAGE_TYPES)}: convert it")
+            raise ValueError(
+                f"{name} is {array.dtype}; a state dict here holds {', '.join(STORAGE_TYPES)}: "
+                "convert it"
+            )
     with zipfile.ZipFile(file, "w") as archive:
         _add(archive, file, "data.pkl", b"\x80\2" + _tree(tensors, metadata, key) + b".")
         _add(archive, file, "byteorder", b"little")
@@ -31,14 +42,17 @@ def write(file, tensors, metadata, key=None):
 def _add(archive, file, name, data):
     entry = zipfile.ZipInfo(f"archive/{name}")  # its date is 1980: equal weights are equal files
     pad = -(file.tell() + 30 + len(entry.filename) + 4) % ALIGNMENT
-    entry.extra = struct.pack("<HH", 0x4246, pad) + bytes(pad)  # the number under which torch pads too
+    # the number under which torch pads too
+    entry.extra = struct.pack("<HH", 0x4246, pad) + bytes(pad)
     entry.file_size = len(data)  # tells the zip whether it needs 64 bits
     with archive.open(entry, "w") as target:
         target.write(data)
 
 
 def _tree(tensors, metadata, key):
-    state = _dict({name: _tensor(number, array) for number, (name, array) in enumerate(tensors.items())})
+    state = _dict(
+        {name: _tensor(number, array) for number, (name, array) in enumerate(tensors.items())}
+    )
     if key is None:
         return state
     return _dict({key: state} | {name: _plain(name, value) for name, value in metadata.items()})
@@ -66,7 +80,10 @@ def _plain(name, value):
         return _int(value)
     if isinstance(value, str):
         return _text(value)
-    raise ValueError(f"metadata {name!r} is of type {type(value).__name__}; str, int, float, bool or None is wanted")
+    raise ValueError(
+        f"metadata {name!r} is of type {type(value).__name__}; str, int, float, bool or None is "
+        "wanted"
+    )
 
 
 def _text(text):

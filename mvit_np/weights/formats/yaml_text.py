@@ -1,4 +1,6 @@
-"""A config as YAML text, read as plain data: by PyYAML's safe loader, without its aliases, and only as deep as configs are."""
+"""A config as YAML text, read as plain data: by PyYAML's safe loader, without its aliases, and only
+as deep as configs are.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,19 @@ MAX_DEPTH = 12
 
 
 def parsed(text):
-    """The dict that a text stands for. Raises ValueError for any other text, ImportError without PyYAML."""
+    """The dict that a text stands for. Raises ValueError for any other text, ImportError without
+    PyYAML.
+    """
     if len(text) > MAX_LETTERS:
         raise ValueError(f"it has {len(text)} letters; {MAX_LETTERS} describe any model")
     loader = _loader()
     try:
         found = loader(text).get_single_data()
-    except Exception as problem:  # PyYAML lets through what its constructors raise on nonsense: KeyError, IndexError, ...
-        raise ValueError(f"it is no plain YAML: {plain(' '.join(str(problem).split()))[:120]}") from None
+    # PyYAML lets through what its constructors raise on nonsense: KeyError, IndexError, ...
+    except Exception as problem:
+        raise ValueError(
+            f"it is no plain YAML: {plain(' '.join(str(problem).split()))[:120]}"
+        ) from None
     if not isinstance(found, dict):
         raise ValueError("it is no YAML of named fields")
     return found
@@ -27,7 +34,9 @@ def _loader():
     try:
         import yaml
     except ImportError:
-        raise ImportError(f"a checkpoint with a config inside needs the package PyYAML: {pip_install('PyYAML')}") from None
+        raise ImportError(
+            f"a checkpoint with a config inside needs the package PyYAML: {pip_install('PyYAML')}"
+        ) from None
 
     class Loader(yaml.SafeLoader):
         """Aliases would let a short text stand for a huge tree, and nesting for a deep recursion."""

@@ -1,4 +1,6 @@
-"""What one side has and the other has not: models that a code base cannot be, and parts that mvit_np does not have."""
+"""What one side has and the other has not: models that a code base cannot be, and parts that
+mvit_np does not have.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +9,41 @@ import re
 # Parts of other models, as their parameters are called.
 PARTS = (
     (r"(.*\.)?(num_batches_tracked|running_mean|running_var)", "batch norm"),
-    (r"(.*\.)?pre_q_fuse\..*", "streams that layers fuse before queries are pooled (MVIT.REV.PRE_Q_FUSION)"),
+    (
+        r"(.*\.)?pre_q_fuse\..*",
+        "streams that layers fuse before queries are pooled (MVIT.REV.PRE_Q_FUSION)",
+    ),
     (r"(.*\.)?fuse\.fuse_fn\..*", "streams that layers join (MVIT.REV.RESPATH_FUSE)"),
     (r"(norm_stem|norm_patch_embed)\..*", "a norm behind the cube embedding (MVIT.NORM_STEM)"),
     (r"(.*\.)?gamma_[12]", "scales of whole layers"),
     (r"head\.projection\.projection\..*", "a head of several layers (CONTRASTIVE.NUM_MLP_LAYERS)"),
-    (r"mask_token|(pred_head|hogs)\..*|(decoder|dec)_.*", "what predicts hidden cubes (MaskFeat, MAE), and no classifier"),
+    (
+        r"mask_token|(pred_head|hogs)\..*|(decoder|dec)_.*",
+        "what predicts hidden cubes (MaskFeat, MAE), and no classifier",
+    ),
 )
 
 
 def check_parts(names):
-    """Raise ValueError where names of parameters belong to a part that mvit_np does not have, saying which."""
+    """Raise ValueError where names of parameters belong to a part that mvit_np does not have,
+    saying which.
+    """
     for name in names:
         for pattern, what in PARTS:
             if re.fullmatch(pattern, name):
-                raise ValueError(f"it has {what}: {name[:80]}; mvit_np has no such part: take another checkpoint")
+                raise ValueError(
+                    f"it has {what}: {name[:80]}; mvit_np has no such part: take another checkpoint"
+                )
 
 
 def check_holds(config, layout, title):
     """Raise ValueError where the code of that layout has no such model."""
     for rule, holds in _RULES[layout]:
         if not holds(config):
-            raise ValueError(f"{title} layout is for models with {rule}, unlike this one: write npz or safetensors")
+            raise ValueError(
+                f"{title} layout is for models with {rule}, unlike this one: write npz or "
+                "safetensors"
+            )
 
 
 def _plain_skips(c):
@@ -45,8 +60,14 @@ _SKIPS = ("skips from the normed input under max pooling of kernel s+1", _plain_
 _NO_UNITS = ("attention over the whole grid (mask_unit=None)", lambda c: c.mask_unit is None)
 _TOKEN = ("a class token, or the mean of normed tokens", lambda c: not c.mean_before_norm)
 _POSITIONS = ("positions 'separate' or 'joint'", lambda c: c.positions in ("separate", "joint"))
-_QUERY_NOT_IN_CLASS = ("no pooled query added to the class row", lambda c: not c.cls_token or c.residual_pooling != "all")
-_QUERY_IN_CLASS = ("the pooled query added to the class row too", lambda c: not c.cls_token or c.residual_pooling != "tokens")
+_QUERY_NOT_IN_CLASS = (
+    "no pooled query added to the class row",
+    lambda c: not c.cls_token or c.residual_pooling != "all",
+)
+_QUERY_IN_CLASS = (
+    "the pooled query added to the class row too",
+    lambda c: not c.cls_token or c.residual_pooling != "tokens",
+)
 
 _RULES = {
     "slowfast": (
@@ -60,7 +81,15 @@ _RULES = {
         ("skips from the plain input (skip='plain')", lambda c: c.skip == "plain"),
         ("no class token", lambda c: not c.cls_token),
     ),
-    "pytorchvideo": (_ONE_ENCODER, _ONE_STREAM, _NO_UNITS, _TOKEN, _SKIPS, _POSITIONS, _QUERY_IN_CLASS),
+    "pytorchvideo": (
+        _ONE_ENCODER,
+        _ONE_STREAM,
+        _NO_UNITS,
+        _TOKEN,
+        _SKIPS,
+        _POSITIONS,
+        _QUERY_IN_CLASS,
+    ),
     "torchvision": (
         _ONE_ENCODER,
         _ONE_STREAM,
@@ -68,9 +97,15 @@ _RULES = {
         ("a class token", lambda c: c.cls_token),
         _TOKEN,
         _SKIPS,
-        ("positions 'separate', or 'relative' with time", lambda c: c.positions == "separate" or _relative_in_time(c)),
+        (
+            "positions 'separate', or 'relative' with time",
+            lambda c: c.positions == "separate" or _relative_in_time(c),
+        ),
         ("convolutions as pools", lambda c: c.pool == "conv"),
-        ("biases in qkv, mlp_ratio 4 and eps 1e-6", lambda c: c.qkv_bias and c.mlp_ratio == 4 and c.eps == 1e-6),
+        (
+            "biases in qkv, mlp_ratio 4 and eps 1e-6",
+            lambda c: c.qkv_bias and c.mlp_ratio == 4 and c.eps == 1e-6,
+        ),
     ),
     "timm": (
         _ONE_ENCODER,
@@ -78,7 +113,10 @@ _RULES = {
         ("a single frame (frames=1)", lambda c: c.frames == c.cube_kernel[0] == 1),
         _TOKEN,
         _SKIPS,
-        ("relative positions in space alone", lambda c: c.positions == "relative" and not c.relative_time),
+        (
+            "relative positions in space alone",
+            lambda c: c.positions == "relative" and not c.relative_time,
+        ),
         ("convolutions that pool q, k and v in every block", _all_pooled),
         ("the pooled query added (residual_pooling)", lambda c: c.residual_pooling is not None),
         _QUERY_IN_CLASS,

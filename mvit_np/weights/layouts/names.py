@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import re
 
-# Every parameter of ours and what it is. Leaves: w and b of a cube embedding or a linear layer, g and b of a norm, w of a pool.
+# Every parameter of ours and what it is. Leaves: w and b of a cube embedding or a linear layer, g
+# and b of a norm, w of a pool.
 KINDS = {
     "patch_embed": "cube",
     "cls_token": "row",
@@ -113,7 +114,9 @@ def _rules(layout):
 
 
 def _pattern(template):
-    return re.compile(re.escape(template).replace(r"\#", r"(0|[1-9]\d{0,3})").replace("@", "([a-z])"))
+    return re.compile(
+        re.escape(template).replace(r"\#", r"(0|[1-9]\d{0,3})").replace("@", "([a-z])")
+    )
 
 
 def _replacement(template):

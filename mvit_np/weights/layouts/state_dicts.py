@@ -1,4 +1,6 @@
-"""Public checkpoints of MViT as our parameters, and back: five code bases, their names, axes and peculiarities."""
+"""Public checkpoints of MViT as our parameters, and back: five code bases, their names, axes and
+peculiarities.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,19 @@ SPLITTABLE = ("slowfast", "slowfast_rev", "pytorchvideo")
 
 # Parts that every model has; those on the right wherever it has the one on the left.
 ALWAYS = ("patch_embed.w", "patch_embed.b", "norm.g", "norm.b", "head.w", "head.b")
-IN_A_BLOCK = "norm1.g norm1.b attn.qkv.w attn.proj.w attn.proj.b norm2.g norm2.b mlp.fc1.w mlp.fc1.b mlp.fc2.w mlp.fc2.b"
+IN_A_BLOCK = (
+    "norm1.g norm1.b attn.qkv.w attn.proj.w attn.proj.b norm2.g norm2.b mlp.fc1.w mlp.fc1.b "
+    "mlp.fc2.w mlp.fc2.b"
+)
 TOGETHER = {
     "attn.pool_q.w": ("attn.norm_q.g", "attn.norm_q.b"),
-    "attn.pool_k.w": ("attn.norm_k.g", "attn.norm_k.b", "attn.pool_v.w", "attn.norm_v.g", "attn.norm_v.b"),
+    "attn.pool_k.w": (
+        "attn.norm_k.g",
+        "attn.norm_k.b",
+        "attn.pool_v.w",
+        "attn.norm_v.g",
+        "attn.norm_v.b",
+    ),
     "attn.pool_v.w": ("attn.pool_k.w",),
     "attn.rel_pos_h": ("attn.rel_pos_w",),
     "attn.rel_pos_w": ("attn.rel_pos_h",),
@@ -50,45 +61,62 @@ def recognise(tensors):
         if mark in found:
             return layout
     came, known = some(list(tensors)) or "none at all", ", ".join(TITLES)
-    raise ValueError(f"these are no parameters of an MViT as {known} have them; came {came}: give a model's state dict")
+    raise ValueError(
+        f"these are no parameters of an MViT as {known} have them; came {came}: give a model's "
+        "state dict"
+    )
 
 
 def to_params(tensors, layout):
     """Parameters in our layout (nested dicts and a list `blocks`) of {name: array} in another.
 
-    Raises ValueError where something is missing, of no use here, or of a shape that no parameter of its kind has.
+    Raises ValueError where something is missing, of no use here, or of a shape that no parameter of
+    its kind has.
     """
     given = renames.without_prefix(tensors)
     tensors = _READ[layout](given)
     found = {name: names.to_ours(layout, name) for name in tensors}
     if unused := [name for name, known in found.items() if known is None]:
         raise ValueError(
-            f"{TITLES[layout]} layout has no {_called(unused, given)}: the file holds more, or other, than a classifier"
+            f"{TITLES[layout]} layout has no {_called(unused, given)}: the file holds more, or "
+            "other, than a classifier"
         )
-    entries = {path: arrays.to_ours(name, tensors[name], kind) for name, (path, kind) in found.items()}
+    entries = {
+        path: arrays.to_ours(name, tensors[name], kind) for name, (path, kind) in found.items()
+    }
     if missing := [names.to_theirs(layout, path)[0] for path in _missing(entries)]:
-        raise ValueError(f"a classifier in {TITLES[layout]} layout also has {_called(missing, given)}: the file is incomplete")
+        raise ValueError(
+            f"a classifier in {TITLES[layout]} layout also has {_called(missing, given)}: the file "
+            "is incomplete"
+        )
     return renames.nested(entries)
 
 
 def from_params(params, config, layout, split=None):
-    """{name: array} in another layout of a model of ours; `slowfast` and `timm` choose by the model.
+    """{name: array} in another layout of a model of ours; `slowfast` and `timm` choose by the
+    model.
 
-    split   whether q, k and v are three layers, in "slowfast" (which usually has one) and "pytorchvideo" (three)
-    Raises ValueError for a model that the other code cannot be, and for parameters that do not fit the config.
+    split   whether q, k and v are three layers, in "slowfast" (which usually has one) and
+            "pytorchvideo" (three)
+    Raises ValueError for a model that the other code cannot be, and for parameters that do not fit
+    the config.
     """
     layout = _of_family(config, layout)
     check_params(params, config)
     check_holds(config, layout, TITLES[layout])
     if split is not None and layout not in SPLITTABLE:
-        raise ValueError(f"{TITLES[layout]} layout has q, k and v in one layer, came split={split}: leave it out")
+        raise ValueError(
+            f"{TITLES[layout]} layout has q, k and v in one layer, came split={split}: leave it out"
+        )
     splits = layout == "pytorchvideo" if split is None else split
     image = plan(config).embed.thw[0] == config.cube_kernel[0] == 1
     flat = {"cube.w": image and layout != "torchvision", "pool.w": layout == "timm"}
     tensors = {}
     for path, leaf in trees.paths(params):
         name, kind = names.to_theirs(layout, path)
-        tensors[name] = arrays.to_theirs(leaf, kind, flat.get(kind, False), bare=layout == "torchvision")
+        tensors[name] = arrays.to_theirs(
+            leaf, kind, flat.get(kind, False), bare=layout == "torchvision"
+        )
     if layout == "timm":
         return renames.staged(tensors, config)
     return renames.split(tensors) if splits else tensors
@@ -106,7 +134,9 @@ def hints(tensors, layout):
         fields["depths"] = renames.stage_depths(tensors)
         fields |= {"residual_pooling": "all"} if "cls_token" in tensors else {}
     if layout == "timm_hiera":
-        fields |= dict(stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s", mean_before_norm=True)
+        fields |= dict(
+            stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s", mean_before_norm=True
+        )
     return fields
 
 

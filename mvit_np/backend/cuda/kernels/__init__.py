@@ -1,1 +1,3 @@
-"""Fused kernels, a file each, named as the plain array version of the same thing in `ops/` or `train/`."""
+"""Fused kernels, a file each, named as the plain array version of the same thing in `ops/` or
+`train/`.
+"""

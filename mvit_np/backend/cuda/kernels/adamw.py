@@ -1,7 +1,10 @@
-"""A step of AdamW or of gradient descent for all parameters in one launch.   (the plain versions: train/optimizer.py)
+"""A step of AdamW or of gradient descent for all parameters in one launch.
 
-What is the same in every step are arguments of the launch, and what differs from leaf to leaf is in a table on the device. What
-changes from step to step is in `now`, also on the device, so that a captured graph takes another step each time it is run.
+(the plain versions: train/optimizer.py)
+
+What is the same in every step are arguments of the launch, and what differs from leaf to leaf is in
+a table on the device. What changes from step to step is in `now`, also on the device, so that a
+captured graph takes another step each time it is run.
 """
 
 from __future__ import annotations
@@ -55,12 +58,26 @@ SGD = Kernel(
 
 
 def adamw(p, g, exp_avg, exp_avg_sq, to, now, table, *, betas, eps, weight_decay):
-    """Fill `to`, and change the means in place.   now: lr, 1 - b1^t, 1 - b2^t   table: (factor, whether it decays) a leaf
+    """Fill `to`, and change the means in place.
+
+    now: lr, 1 - b1^t, 1 - b2^t   table: (factor, whether it decays) a leaf
 
     All but `now` and the table are flat arrays of one size; `to` may be p.
     """
     constants = map(float, (*betas, eps, weight_decay))
-    ADAMW(p, -(-p.size // CHUNK), p, g, exp_avg, exp_avg_sq, to, now, *_sizes(p, table), *constants, CHUNK=CHUNK)
+    ADAMW(
+        p,
+        -(-p.size // CHUNK),
+        p,
+        g,
+        exp_avg,
+        exp_avg_sq,
+        to,
+        now,
+        *_sizes(p, table),
+        *constants,
+        CHUNK=CHUNK,
+    )
 
 
 def sgd(p, g, velocity, to, now, table, *, momentum, nesterov, weight_decay):

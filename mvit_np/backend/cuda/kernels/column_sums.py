@@ -1,4 +1,7 @@
-"""Sums over the rows of a matrix, for the gradients of biases.   (the plain version: ops/linear.py)"""
+"""Sums over the rows of a matrix, for the gradients of biases.
+
+(the plain version: ops/linear.py)
+"""
 
 from ...arrays import array_module
 from ..kernel import Kernel
@@ -22,5 +25,13 @@ def column_sums(rows, like):
     rows = xp.ascontiguousarray(rows)
     shares = max(1, min(count, THREADS // width))
     sums = xp.empty((shares, width), dtype=like.dtype)
-    SUMS(like, shares * width, rows, sums, count, FROM="bf16" if rows.dtype == "uint16" else "T", WIDTH=width)
+    SUMS(
+        like,
+        shares * width,
+        rows,
+        sums,
+        count,
+        FROM="bf16" if rows.dtype == "uint16" else "T",
+        WIDTH=width,
+    )
     return sums.sum(axis=0)

@@ -1,11 +1,15 @@
-"""Depthwise convolution over all taps at once, a thread a number.   (the plain version: ops/depthwise_conv.py)"""
+"""Depthwise convolution over all taps at once, a thread a number.
+
+(the plain version: ops/depthwise_conv.py)
+"""
 
 import math
 
 from ...arrays import array_module
 from ..kernel import Kernel
 
-THREADS = 1 << 17  # that share the outputs in the gradient of the filters, each with sums of its own
+# that share the outputs in the gradient of the filters, each with sums of its own
+THREADS = 1 << 17
 
 PLACE = """
         const int c = i % C, d = c % D;
@@ -103,7 +107,10 @@ FILTERS = Kernel(
 
 
 def depthwise_conv(x, w, grid, stride, padding):
-    """x: (B, T, H, W, heads, d), where only clips may lie apart   w: (kt, kh, kw, d)   ->   (B, *grid, heads, d)"""
+    """x: (B, T, H, W, heads, d), where only clips may lie apart
+
+    w: (kt, kh, kw, d)   ->   (B, *grid, heads, d)
+    """
     w, y = _in_order(w), array_module(x).empty((x.shape[0], *grid, *x.shape[4:]), dtype=x.dtype)
     FORWARD(x, y.size, x, w, y, _apart(x), **_sizes(x, w, y, stride, padding))
     return y
@@ -111,7 +118,12 @@ def depthwise_conv(x, w, grid, stride, padding):
 
 def depthwise_conv_backward(x, w, dy, stride, padding):
     """dx like x, and dw like w"""
-    xp, w, dy, sizes = array_module(x), _in_order(w), _in_order(dy), _sizes(x, w, dy, stride, padding)
+    xp, w, dy, sizes = (
+        array_module(x),
+        _in_order(w),
+        _in_order(dy),
+        _sizes(x, w, dy, stride, padding),
+    )
     dx = xp.empty(x.shape, dtype=x.dtype)
     CELLS(x, dx.size, dy, w, dx, **sizes)
     channels, taps = sizes["C"], math.prod(w.shape[:3])
@@ -138,6 +150,12 @@ def _apart(x):
 
 def _sizes(x, w, y, stride, padding):
     sizes = {"C": math.prod(x.shape[4:]), "D": w.shape[3]}
-    for kind, lengths in (("K", w.shape), ("S", stride), ("P", padding), ("IN_", x.shape[1:]), ("OUT_", y.shape[1:])):
+    for kind, lengths in (
+        ("K", w.shape),
+        ("S", stride),
+        ("P", padding),
+        ("IN_", x.shape[1:]),
+        ("OUT_", y.shape[1:]),
+    ):
         sizes |= {f"{kind}{axis}": length for axis, length in zip("THW", lengths)}
     return sizes

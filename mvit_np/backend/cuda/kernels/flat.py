@@ -1,7 +1,10 @@
-"""Many arrays as one: the leaves of a tree in one flat array, and what is done to it.   (the plain versions: in train/)
+"""Many arrays as one: the leaves of a tree in one flat array, and what is done to it.
 
-Nothing is copied from the host: what a launch has to know, such as where leaves lie, it gets by value, as a struct. A warp
-takes CHUNK numbers, looks up whose the first is, and goes on to the next leaf when it comes to its end.
+(the plain versions: in train/)
+
+Nothing is copied from the host: what a launch has to know, such as where leaves lie, it gets by
+value, as a struct. A warp takes CHUNK numbers, looks up whose the first is, and goes on to the next
+leaf when it comes to its end.
 """
 
 from __future__ import annotations
@@ -34,10 +37,12 @@ NEXT_LEAF = "while (ends[leaf] <= j) leaf++;"
 
 
 def for_each_number(text):
-    """The body of a kernel that runs `text` for each number j; after NEXT_LEAF in it, `leaf` is the index of the one it is of.
+    """The body of a kernel that runs `text` for each number j; after NEXT_LEAF in it, `leaf` is the
+    index of the one it is of.
 
-    The kernel has 32 lanes, the helper LEAF_AT, and as parameters `ends`, where each leaf ends, `leaves`, how many there are,
-    and `size`, the numbers of all. It is launched for chunks of CHUNK numbers.
+    The kernel has 32 lanes, the helper LEAF_AT, and as parameters `ends`, where each leaf ends,
+    `leaves`, how many there are, and `size`, the numbers of all. It is launched for chunks of CHUNK
+    numbers.
     """
     return f"""
         const Int first = i * CHUNK, count = size - first < CHUNK ? (Int)(size - first) : CHUNK;
@@ -101,7 +106,11 @@ def memory_of(leaves):
     filled = [leaf for leaf in leaves if leaf.size] or leaves[:1]
     first, place = filled[0], filled[0].data.ptr
     for leaf in filled:
-        if leaf.data.ptr != place or leaf.data.mem is not first.data.mem or not leaf.flags.c_contiguous:
+        if (
+            leaf.data.ptr != place
+            or leaf.data.mem is not first.data.mem
+            or not leaf.flags.c_contiguous
+        ):
             return None
         place += leaf.nbytes
     size = sum(leaf.size for leaf in filled)
@@ -115,21 +124,30 @@ def gathered(leaves):
     for first in range(0, len(leaves), LEAVES):
         some = [xp.ascontiguousarray(leaf) for leaf in leaves[first : first + LEAVES]]
         part = flat[start : start + sum(leaf.size for leaf in some)]
-        GATHER(flat, -(-part.size // CHUNK), _places(some), part, part.size, CHUNK=CHUNK, LEAVES=LEAVES)
+        GATHER(
+            flat, -(-part.size // CHUNK), _places(some), part, part.size, CHUNK=CHUNK, LEAVES=LEAVES
+        )
         start += part.size
     return flat
 
 
 def joined(leaves):
-    """All numbers of the leaves in one flat array: the one they lie in, where they do, else a new one."""
+    """All numbers of the leaves in one flat array: the one they lie in, where they do, else a new
+    one.
+    """
     flat = memory_of(leaves)
     return gathered(leaves) if flat is None else flat
 
 
 def fill(now, numbers):
-    """Write so many Python numbers into a device's float64 array, as arguments of a launch: nothing is copied from the host."""
+    """Write so many Python numbers into a device's float64 array, as arguments of a launch: nothing
+    is copied from the host.
+    """
     if now.shape != (len(numbers),) or now.dtype != "float64":
-        raise ValueError(f"{len(numbers)} numbers fill as many of float64; came {now.dtype} {now.shape}: make one of that size")
+        raise ValueError(
+            f"{len(numbers)} numbers fill as many of float64; came {now.dtype} {now.shape}: make "
+            "one of that size"
+        )
     _write(now, now, np.array(numbers, np.float64))
 
 
@@ -137,11 +155,14 @@ _tables = {}  # kept for good: a captured graph goes on reading them
 
 
 def table(like, sizes, settings):
-    """Where each leaf ends and its settings, a row a leaf, on the device of `like`, for kernels to look up.
+    """Where each leaf ends and its settings, a row a leaf, on the device of `like`, for kernels to
+    look up.
 
-    sizes, settings: tuples, of a number and of a tuple of numbers a leaf   ->   int64 (leaves,) and float64 (leaves, settings)
+    sizes, settings: tuples, of a number and of a tuple of numbers a leaf
+    ->   int64 (leaves,) and float64 (leaves, settings)
 
-    Made when first asked for, which must not be while a graph is captured: its kernels run no sooner than the graph does.
+    Made when first asked for, which must not be while a graph is captured: its kernels run no
+    sooner than the graph does.
     """
     key = array_module(like).__name__, like.data.device_id, sizes, settings
     if key not in _tables:
@@ -154,7 +175,9 @@ def table(like, sizes, settings):
 
 
 def clipped(leaves, limit):
-    """(leaves scaled down so that their norm is at most `limit`, or NaN where it is not finite; the norm), as views of one."""
+    """(leaves scaled down so that their norm is at most `limit`, or NaN where it is not finite; the
+    norm), as views of one.
+    """
     xp, theirs = array_module(leaves[0]), memory_of(leaves)
     flat = gathered(leaves) if theirs is None else theirs
     into = flat if theirs is None else xp.empty_like(theirs)  # gathered numbers are ours to change
@@ -174,7 +197,9 @@ def towards(leaves, targets, decay):
 
 
 def _places(leaves):
-    """A `Leaves` by value: where each ends, and where its first number would be if the leaf began at the flat array's start."""
+    """A `Leaves` by value: where each ends, and where its first number would be if the leaf began
+    at the flat array's start.
+    """
     places = np.zeros((2, LEAVES), np.int64)
     ends = np.cumsum([leaf.size for leaf in leaves])
     places[0], places[0, : len(leaves)] = ends[-1], ends
@@ -192,5 +217,7 @@ def _write(like, there, host):
 
 
 def _by_value(numbers):
-    """The array as one number of that many bytes: CuPy passes only NumPy arrays of size one by value."""
+    """The array as one number of that many bytes: CuPy passes only NumPy arrays of size one by
+    value.
+    """
     return numbers.reshape(-1).view(f"V{numbers.nbytes}")

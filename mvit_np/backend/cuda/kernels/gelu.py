@@ -28,7 +28,9 @@ BACKWARD = Kernel(
 
 
 def gelu(h, b=None, out="T"):
-    """gelu(h + b).   h: (..., H)   b: (H,) or None   ->   (..., H)   out: "T", or "bf16" for a product's factor
+    """gelu(h + b).
+
+    h: (..., H)   b: (H,) or None   ->   (..., H)   out: "T", or "bf16" for a product's factor
 
     With a b it may be where h was.
     """

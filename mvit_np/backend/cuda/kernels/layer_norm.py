@@ -1,9 +1,13 @@
-"""Layer normalisation: a warp a row, which is read from memory once and then from the cache.   (plain: ops/layer_norm.py)"""
+"""Layer normalisation: a warp a row, which is read from memory once and then from the cache.
+
+(plain: ops/layer_norm.py)
+"""
 
 from ...arrays import array_module
 from ..kernel import Kernel
 
-WARPS = 2112  # that share the rows in the backward pass, each with sums of its own for the gradients of g and b
+# that share the rows in the backward pass, each with sums of its own for the gradients of g and b
+WARPS = 2112
 ROWS = 4  # of a warp at least: its sums are two rows long
 
 MOMENTS = """
@@ -93,6 +97,18 @@ def layer_norm_backward(rows, g, dy, eps):
     g = xp.ascontiguousarray(g)
     dx, warps = xp.empty(rows.shape, dtype=rows.dtype), min(-(-count // ROWS), WARPS)
     sums = xp.empty((warps, 2, width), dtype=rows.dtype)
-    BACKWARD(rows, warps, rows, g, dy, dx, sums, float(eps), count, WIDTH=width, OWN=f"(({width} + LANES - 1) / LANES)")
+    BACKWARD(
+        rows,
+        warps,
+        rows,
+        g,
+        dy,
+        dx,
+        sums,
+        float(eps),
+        count,
+        WIDTH=width,
+        OWN=f"(({width} + LANES - 1) / LANES)",
+    )
     dg, db = sums.sum(axis=0)
     return dx, dg, db

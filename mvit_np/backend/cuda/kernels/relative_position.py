@@ -1,8 +1,11 @@
-"""Relative positions: a query's columns, and their gradients.   (the plain version: ops/relative_position.py)
+"""Relative positions: a query's columns, and their gradients.
 
-`grids` is as there. `rows` are the tables' rows that the columns take, over the scale: those of an axis after those of the one
-before, of its first place for all keys, then of its second, so the row START + place KEYS + j. They are multiplied in the dtype
-of q whatever the precision of products is, because no matrix unit does it.
+(the plain version: ops/relative_position.py)
+
+`grids` is as there. `rows` are the tables' rows that the columns take, over the scale: those of an
+axis after those of the one before, of its first place for all keys, then of its second, so the row
+START + place KEYS + j. They are multiplied in the dtype of q whatever the precision of products is,
+because no matrix unit does it.
 """
 
 import math
@@ -10,7 +13,8 @@ import math
 from ...arrays import array_module
 from ..kernel import Kernel
 
-THREADS = 1 << 17  # or more that share the queries in the gradient of the rows, each with sums of its own
+# or more that share the queries in the gradient of the rows, each with sums of its own
+THREADS = 1 << 17
 LONGEST = 256  # queries that one of them adds up, or fewer
 CHUNK = 16  # columns whose sums it keeps at a time
 
@@ -103,7 +107,9 @@ def relative_query(q, rows, grids):
     """q: (B, N, h, d), contiguous   rows: (R, d)   ->   (B, N, h, d + M)"""
     sizes = _sizes(q, grids)
     y = array_module(q).empty((*q.shape[:3], q.shape[3] + sizes["COLUMNS"]), dtype=q.dtype)
-    FORWARD(q, math.prod(q.shape[:3]), q, rows, y, **sizes, OWN=f"(({q.shape[3]} + LANES - 1) / LANES)")
+    FORWARD(
+        q, math.prod(q.shape[:3]), q, rows, y, **sizes, OWN=f"(({q.shape[3]} + LANES - 1) / LANES)"
+    )
     return y
 
 
@@ -114,7 +120,8 @@ def relative_query_backward(q, rows, dy, grids):
     QUERIES(q, q.size, dy, rows, dq, **sizes)
     threads, queries = sizes["GROUPS"] * q.shape[3], math.prod(q.shape[:3])
     longest = queries // min(thw[axis] for axis, thw, _ in grids) // LONGEST
-    shares = max(1, min(max(THREADS // threads, longest), queries // rows.shape[0]))  # of sums that are no larger than q
+    # of sums that are no larger than q
+    shares = max(1, min(max(THREADS // threads, longest), queries // rows.shape[0]))
     sums = xp.empty((shares, *rows.shape), dtype=q.dtype)
     ROWS(q, shares * threads, q, dy, sums, q.shape[0], **sizes)
     return dq, sums.sum(axis=0)
@@ -124,11 +131,25 @@ def _sizes(q, grids):
     """What the kernels know when they are compiled: of all axes together, and of each."""
     (_, tokens, heads, width), thw = q.shape, grids[0][1]
     start = column = first = 0
-    sizes = {"WIDTH": width, "HEADS": heads, "TOKENS": tokens, "CLS": tokens - math.prod(thw), "AXES": len(grids)}
+    sizes = {
+        "WIDTH": width,
+        "HEADS": heads,
+        "TOKENS": tokens,
+        "CLS": tokens - math.prod(thw),
+        "AXES": len(grids),
+    }
     for n, (axis, _, thw_kv) in enumerate(grids):
         keys, chunks = thw_kv[axis], -(-thw_kv[axis] // CHUNK)
         sizes |= {f"START{n}": start, f"COLUMN{n}": column, f"FIRST{n}": first}
-        sizes |= {f"PLACES{n}": thw[axis], f"KEYS{n}": keys, f"CHUNKS{n}": chunks, f"CHUNK{n}": -(-keys // chunks)}
-        sizes |= {f"BEFORE{n}": math.prod(thw[:axis]), f"AFTER{n}": math.prod(thw[axis + 1 :]) * heads}
+        sizes |= {
+            f"PLACES{n}": thw[axis],
+            f"KEYS{n}": keys,
+            f"CHUNKS{n}": chunks,
+            f"CHUNK{n}": -(-keys // chunks),
+        }
+        sizes |= {
+            f"BEFORE{n}": math.prod(thw[:axis]),
+            f"AFTER{n}": math.prod(thw[axis + 1 :]) * heads,
+        }
         start, column, first = start + thw[axis] * keys, column + keys, first + thw[axis] * chunks
     return sizes | {"TAKEN": start, "COLUMNS": column, "GROUPS": first}

@@ -1,4 +1,7 @@
-"""The softmax inside attention and its backward, a warp a row of scores.   (the plain version: in ops/attend.py)"""
+"""The softmax inside attention and its backward, a warp a row of scores.
+
+(the plain version: in ops/attend.py)
+"""
 
 from ...arrays import array_module
 from ..kernel import Kernel
@@ -34,14 +37,20 @@ BACKWARD = Kernel(
 
 
 def softmax_rows(s, scale, out="T"):
-    """softmax(scale S), where S was unless `out` is "bf16".   s: (..., K), contiguous   ->   the same"""
+    """softmax(scale S), where S was unless `out` is "bf16".
+
+    s: (..., K), contiguous   ->   the same
+    """
     p = _into(s, out)
     FORWARD(s, s.size // s.shape[-1], s, p, float(scale), OUT=out, KEYS=s.shape[-1])
     return p
 
 
 def softmax_rows_backward(p, dp, scale):
-    """dS = scale P (dP - rowsum(P dP)), where dP was unless P is bf16.   p, dp: (..., K)   ->   the same, like p"""
+    """dS = scale P (dP - rowsum(P dP)), where dP was unless P is bf16.
+
+    p, dp: (..., K)   ->   the same, like p
+    """
     out = "bf16" if p.dtype == "uint16" else "T"
     ds = _into(dp, out)
     BACKWARD(dp, dp.size // dp.shape[-1], p, dp, ds, float(scale), OUT=out, KEYS=dp.shape[-1])

@@ -8,7 +8,8 @@ from typing import Any
 
 TURN_S = 0.2  # a turn lasts about so long: short calls are repeated
 MOST = 100  # calls in a turn
-WARM = 2  # calls before each turn that do not count: memory that others gave back in between is fetched again
+# calls before each turn that do not count: memory that others gave back in between is fetched again
+WARM = 2
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,9 @@ class Side:
     """How one library's calls are timed and weighed.
 
     seconds   (call, count) -> seconds a call, of so many in a row
-    weighed   (build) -> (call, {"peak_bytes", "reserved_bytes"}): builds a call and makes it twice; the memory is that of the
+    weighed
+    (build) -> (call, {"peak_bytes", "reserved_bytes"}): builds a call and makes it twice; the
+    memory is that of the
               second time, with all that stays from building it
     release   gives memory back that is kept for later
     fetch     a call's result as a NumPy array
@@ -29,7 +32,9 @@ class Side:
 
 
 def between(event, elapsed_ms, call, count):
-    """Seconds a call, `count` of them in a row. `event()` makes one; `elapsed_ms(start, end)` is the time between two."""
+    """Seconds a call, `count` of them in a row. `event()` makes one; `elapsed_ms(start, end)` is
+    the time between two.
+    """
     start, end = event(), event()
     start.record()
     for _ in range(count):

@@ -1,4 +1,6 @@
-"""Losses of one training run in each precision, from the same start on the same batches: do the curves agree?"""
+"""Losses of one training run in each precision, from the same start on the same batches: do the
+curves agree?
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,12 @@ from ..workloads import parameters
 from .measure import attempt
 from .plan import CLIP_NORM, Case
 
-BATCHES, CLASSES = 16, 8  # batches that come round again; classes in use, each a picture of its own under noise
+# batches that come round again; classes in use, each a picture of its own under noise
+BATCHES, CLASSES = 16, 8
 FAINT = 0.1  # the picture's deviation, of the noise's: clearer ones are learned in a few steps
 PEAK, WARM_UP, WEIGHT_DECAY = 2e-4, 20, 0.05
-NUDGE, NUDGED = 1e-6, "float32, start nudged"  # relative: what such a run differs by, rounding alone makes of it
+# relative: what such a run differs by, rounding alone makes of it
+NUDGE, NUDGED = 1e-6, "float32, start nudged"
 AS_GRAPH = "float32, as a graph"
 
 
@@ -36,7 +40,10 @@ def measured(part, gpu, torch_losses=None, tell=lambda words: None):
         examples(case, part.batch),
         [rate(i, part.steps) for i in range(part.steps)],
     )
-    runs = {name: lambda name=name: _mvit_losses(case, gpu, start, batches, name, rates) for name in PRECISIONS}
+    runs = {
+        name: lambda name=name: _mvit_losses(case, gpu, start, batches, name, rates)
+        for name in PRECISIONS
+    }
     runs[AS_GRAPH] = lambda: _mvit_losses(case, gpu, start, batches, "float32", rates, graph=True)
     runs[NUDGED] = lambda: _mvit_losses(case, gpu, nudged(start), batches, "float32", rates)
     for name in PRECISIONS if torch_losses else ():
@@ -55,10 +62,14 @@ def rate(step, steps):
 
 
 def examples(case, batch):
-    """BATCHES of (clips, labels) on the host: noise over a picture that the class says, so that there is something to learn."""
+    """BATCHES of (clips, labels) on the host: noise over a picture that the class says, so that
+    there is something to learn.
+    """
     rng, config = np.random.default_rng(7), case.config
     classes = min(CLASSES, config.num_classes)
-    pictures = FAINT * rng.standard_normal((classes, *config.size_hw, config.channels), dtype=np.float32)
+    pictures = FAINT * rng.standard_normal(
+        (classes, *config.size_hw, config.channels), dtype=np.float32
+    )
     made = []
     for _ in range(BATCHES):
         labels = rng.integers(classes, size=batch)
@@ -70,7 +81,9 @@ def examples(case, batch):
 def nudged(params):
     """The parameters, each changed in its last bits."""
     rng = np.random.default_rng(11)
-    return trees.map(lambda p: (p * (1 + NUDGE * rng.standard_normal(p.shape))).astype(p.dtype), params)
+    return trees.map(
+        lambda p: (p * (1 + NUDGE * rng.standard_normal(p.shape))).astype(p.dtype), params
+    )
 
 
 def _mvit_losses(case, gpu, start, batches, precision, rates, graph=False):
@@ -80,14 +93,18 @@ def _mvit_losses(case, gpu, start, batches, precision, rates, graph=False):
         return cross_entropy(forward(params, batch[0], config), batch[1]), None
 
     again = (there[i % len(there)] for i in range(len(rates)))
-    settings = dict(lr=rates.__getitem__, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
+    settings = dict(
+        lr=rates.__getitem__, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph
+    )
     with use_precision(precision):
         losses = [step.loss.copy() for step in fit(loss, gpu.put(start), again, **settings)]
     return [float(to_host(x)) for x in losses]
 
 
 def gap(losses, truth):
-    """The mean distance of two curves, as a share of how far the second falls: from its first loss to its last tenth's mean."""
+    """The mean distance of two curves, as a share of how far the second falls: from its first loss
+    to its last tenth's mean.
+    """
     losses, truth = np.array(losses), np.array(truth)
     fall = truth[0] - truth[-max(1, len(truth) // 10) :].mean()
     return float(np.abs(losses - truth).mean() / max(fall, 1e-9))

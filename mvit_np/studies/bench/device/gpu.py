@@ -13,7 +13,8 @@ from ....backend.arrays import array_module, to_device
 from ....backend.matmul import matmul
 from ....backend.precision import PRECISIONS, operand, use_precision
 
-SIZE, COPIED = 8192, 1 << 30  # rows of the matrices that are multiplied; bytes of the array that is copied
+# rows of the matrices that are multiplied; bytes of the array that is copied
+SIZE, COPIED = 8192, 1 << 30
 REPEATS, CALLS = 4, 10
 DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -39,7 +40,9 @@ def find(device):
 
 
 def describe(gpu):
-    """The card and what drives it, as a dict of words and numbers; "driver" is None where the system does not say."""
+    """The card and what drives it, as a dict of words and numbers; "driver" is None where the
+    system does not say.
+    """
     runtime = gpu.xp.cuda.runtime
     told = runtime.getDeviceProperties(gpu.number)
     name = told["name"]
@@ -70,12 +73,16 @@ def _version(number):
 
 
 def roofs(gpu, side, size=None, copied=None):
-    """{"float32", "tf32", "bf16": operations a second of products of two square matrices, "bytes_per_s": of copies}
+    """{"float32", "tf32", "bf16": operations a second of products of two square matrices,
+    "bytes_per_s": of copies}
 
     The best of some; a multiply-add is two operations, and a copy reads and writes every byte.
     """
     size, copied = size or SIZE, copied or COPIED
-    a, b = (gpu.put(np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32)) for seed in (0, 1))
+    a, b = (
+        gpu.put(np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32))
+        for seed in (0, 1)
+    )
     best = {name: 2 * size**3 / _product_s(gpu, side, name, a, b) for name in PRECISIONS}
     x = gpu.put(np.ones(copied // 4, np.float32))
     y = gpu.xp.empty(x.shape, dtype=x.dtype)

@@ -28,7 +28,9 @@ WITH, PLAIN = "kernels_s", "plain_s"
 
 @dataclass
 class Call:
-    """A call of an op, with what it was called with first and how often a forward pass makes its like."""
+    """A call of an op, with what it was called with first and how often a forward pass makes its
+    like.
+    """
 
     name: str
     args: tuple
@@ -48,10 +50,11 @@ class Work:
 
 
 def measured(part, gpu, side, tell=lambda words: None):
-    """Rows of plain numbers of a `plan.Kernels`, each a piece of work that launches kernels or products of ours.
+    """Rows of plain numbers of a `plan.Kernels`, each a piece of work that launches kernels or
+    products of ours.
 
-    op, phase, kernels (names), calls (in a step), shapes; kernels_s and plain_s, seconds a call, or None where that failed,
-    and `failed`: why
+    op, phase, kernels (names), calls (in a step), shapes; kernels_s and plain_s, seconds a call, or
+    None where that failed, and `failed`: why
     """
     params, (clips, _), config = mvit_calls.given(Case(part.preset, "forward", part.batch), gpu)
     tools = device_tools(clips)
@@ -97,7 +100,9 @@ def _forward(call):
 
 
 def _backward(call):
-    """A gradient given as a function is not asked for, as in training. The cotangent is as good as another: the result."""
+    """A gradient given as a function is not asked for, as in training. The cotangent is as good as
+    another: the result.
+    """
     value, backward = _forward(call)()
     cotangents = value if isinstance(value, tuple) else (value,)
     return lambda: backward(*cotangents)
@@ -127,7 +132,9 @@ def _updates(params):
     shapes, at = [[sum(p.size for p in trees.leaves(params))]], {}
 
     def update():
-        at["params"], at["state"] = adamw(at["params"], params, at["state"], RATE, weight_decay=WEIGHT_DECAY)
+        at["params"], at["state"] = adamw(
+            at["params"], params, at["state"], RATE, weight_decay=WEIGHT_DECAY
+        )
 
     def prepare():
         at.update(params=params, state=adamw_state(params))
@@ -147,7 +154,12 @@ def _row(work, side, tools):
         times[way], failed = attempt(lambda context=context: _timed(work, side, context))
         why = why or failed
         side.release()
-    row = {"op": work.name, "phase": work.phase, "kernels": sorted(set(names or ())), "calls": work.count}
+    row = {
+        "op": work.name,
+        "phase": work.phase,
+        "kernels": sorted(set(names or ())),
+        "calls": work.count,
+    }
     return row | {"shapes": work.shapes, **times, "failed": why}
 
 
@@ -169,7 +181,9 @@ def _timed(work, side, context):
 
 @contextmanager
 def launches(tools):
-    """A list to which the names of the kernels that are launched within the block are added, and "product" for each product."""
+    """A list to which the names of the kernels that are launched within the block are added, and
+    "product" for each product.
+    """
     names, launch, gemm = [], tools.launch, tools.gemm
 
     def launched(kernel, *rest):

@@ -14,8 +14,9 @@ from . import clock
 def measured(contestants, rounds, tell=lambda words: None):
     """{who: what was found} of {who: (side, build)}, where `build() -> call`.
 
-    Found are median_s, low_s, high_s, turns, peak_bytes, reserved_bytes and `size`, the root mean square of the call's result,
-    by which one sees whether all compute the same. Who fails, such as for want of memory, has {"failed": why}; others go on.
+    Found are median_s, low_s, high_s, turns, peak_bytes, reserved_bytes and `size`, the root mean
+    square of the call's result, by which one sees whether all compute the same. Who fails, such as
+    for want of memory, has {"failed": why}; others go on.
     """
     found, calls = {}, {}
     for who, (side, build) in contestants.items():
@@ -31,7 +32,9 @@ def measured(contestants, rounds, tell=lambda words: None):
 
 
 def attempt(function):
-    """(its result, "") or (None, why it failed). Whatever it is: what else there is to measure is worth having."""
+    """(its result, "") or (None, why it failed). Whatever it is: what else there is to measure is
+    worth having.
+    """
     try:
         return function(), ""
     except Exception as problem:  # of CUDA's, of a compiler's: they share no base class
@@ -43,18 +46,25 @@ def attempt(function):
 def words(problem):
     """Why something failed."""
     error, said = type(problem).__name__, " ".join(str(problem).split())
-    if any(sign in f"{error} {said}".lower() for sign in ("outofmemory", "out of memory", "alloc_failed", "memoryallocation")):
+    if any(
+        sign in f"{error} {said}".lower()
+        for sign in ("outofmemory", "out of memory", "alloc_failed", "memoryallocation")
+    ):
         return "out of memory"
     return f"{error}: {said[:200]}" if said else error
 
 
 def _weighed(side, build):
     call, sizes = side.weighed(build)
-    return call, sizes | {"size": float(np.sqrt(np.mean(np.square(side.fetch(call()), dtype=np.float64))))}
+    return call, sizes | {
+        "size": float(np.sqrt(np.mean(np.square(side.fetch(call()), dtype=np.float64))))
+    }
 
 
 def _timed(contestants, calls, found, rounds):
-    """What was found, with times or without because it failed. Nobody keeps memory for later while another has the turn."""
+    """What was found, with times or without because it failed. Nobody keeps memory for later while
+    another has the turn.
+    """
     seconds, counts, failed = {who: [] for who in calls}, {}, {}
     for number in range(rounds + 1):  # the first tells how many calls a turn takes
         for who in list(calls):

@@ -1,4 +1,6 @@
-"""Device memory of a call of ours: the most that its arrays took, and what CuPy's pools took from the device for them."""
+"""Device memory of a call of ours: the most that its arrays took, and what CuPy's pools took from
+the device for them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import gc
 
 
 def weighed(xp, build):
-    """(call, {"peak_bytes", "reserved_bytes"}) of `build() -> call`, which is made once before it is weighed.
+    """(call, {"peak_bytes", "reserved_bytes"}) of `build() -> call`, which is made once before it
+    is weighed.
 
     A graph keeps a pool of its own, which counts as a whole: nobody else can use it.
     """
@@ -17,14 +20,16 @@ def weighed(xp, build):
     with counter:
         call = build()
         call()
-    elsewhere = max(counter.taken - (pool.total_bytes() - held), 0)  # by other pools than the common one
+    # by other pools than the common one
+    elsewhere = max(counter.taken - (pool.total_bytes() - held), 0)
     gc.collect()
     pool.free_all_blocks()
     stays, counter = pool.used_bytes() - used, allocations(xp)
     with counter:
         call()
     peak = stays + counter.most + elsewhere
-    reserved = pool.total_bytes() - held + elsewhere  # less than in use where parts of old blocks were taken again
+    # less than in use where parts of old blocks were taken again
+    reserved = pool.total_bytes() - held + elsewhere
     return call, {"peak_bytes": peak, "reserved_bytes": max(reserved, peak)}
 
 

@@ -30,7 +30,8 @@ def side(xp):
 def call(case, gpu, graph=False):
     """The case's call, as a function of no arguments: logits of a forward pass, the loss of a step.
 
-    Clips and parameters lie on the device already. A step starts from the parameters that the one before left.
+    Clips and parameters lie on the device already. A step starts from the parameters that the one
+    before left.
     """
     with use_precision(case.precision):
         run = (_forward if case.mode == "forward" else _step)(case, gpu, graph)
@@ -58,11 +59,26 @@ def _step(case, gpu, graph=False):
         clips, labels, masks = batch
         return cross_entropy(forward(params, clips, config, rng=masks), labels), None
 
-    batches = ((clips, labels, default_rng((0, i), clips) if case.masks else None) for i in itertools.count())
-    steps = fit(loss, params, batches, lr=lambda step: RATE, weight_decay=WEIGHT_DECAY, clip_norm=CLIP_NORM, graph=graph)
+    batches = (
+        (clips, labels, default_rng((0, i), clips) if case.masks else None)
+        for i in itertools.count()
+    )
+    steps = fit(
+        loss,
+        params,
+        batches,
+        lr=lambda step: RATE,
+        weight_decay=WEIGHT_DECAY,
+        clip_norm=CLIP_NORM,
+        graph=graph,
+    )
     return lambda: next(steps).loss
 
 
 def given(case, gpu):
     """Parameters, (clips, labels) on the device, and the config."""
-    return gpu.put(parameters(case.workload)), tuple(map(gpu.put, examples(case.workload))), case.config
+    return (
+        gpu.put(parameters(case.workload)),
+        tuple(map(gpu.put, examples(case.workload))),
+        case.config,
+    )

@@ -1,4 +1,6 @@
-"""A page of what was measured on a device, as `suite.run` tells it. It follows from the results alone."""
+"""A page of what was measured on a device, as `suite.run` tells it. It follows from the results
+alone.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,22 @@ def render(results):
     compiled = [case for case in results["cases"] if COMPILED in case["by"]]
     parts = [_intro(results)]
     if eager:
-        parts += [_time(results, eager), _section("Memory", MEMORY, markdown(*tables.memory_table(eager)))]
+        parts += [
+            _time(results, eager),
+            _section("Memory", MEMORY, markdown(*tables.memory_table(eager))),
+        ]
         parts.append(_section("What a graph gains", GRAPHS, markdown(*tables.graph_table(eager))))
     if compiled:
-        parts.append(_section("Beside compiled PyTorch", COMPILED_WORDS, markdown(*tables.compiled_table(compiled))))
-    parts += [_kernels(found) for found in results["kernels"]] + [_curves(found) for found in results["curves"]]
+        parts.append(
+            _section(
+                "Beside compiled PyTorch",
+                COMPILED_WORDS,
+                markdown(*tables.compiled_table(compiled)),
+            )
+        )
+    parts += [_kernels(found) for found in results["kernels"]] + [
+        _curves(found) for found in results["curves"]
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -48,23 +61,34 @@ def _intro(results):
     facts = [tables.card_line(results), tables.roof_line(results)]
     if differences := tables.spread(results["cases"]):
         sizes = ", ".join(f"{share:.1e} in {name}" for name, share in differences.items())
-        facts.append(f"logits of all who are compared agree: their root mean squares differ by at most {sizes}")
+        facts.append(
+            "logits of all who are compared agree: their root mean squares differ by at most "
+            f"{sizes}"
+        )
     listed = "\n".join(wrapped(f"- {fact}", indent="  ") for fact in facts)
     return f"# How fast on a GPU\n\n{wrapped(INTRO.format(command=results['command']))}\n\n{listed}"
 
 
 def _time(results, cases):
-    words = TIME.format(turns=tables.count(results["rounds"], "turn")) + f" {TORCH}" * ("peers" in results)
+    words = TIME.format(turns=tables.count(results["rounds"], "turn")) + f" {TORCH}" * (
+        "peers" in results
+    )
     return _section("Time", words, markdown(*tables.time_table(cases, results["roofs"])))
 
 
 def _kernels(found):
     model = f"{found['preset']}, batch {found['batch']},"
-    return _section("Kernels against plain arrays", KERNELS.format(title=model), markdown(*tables.kernel_table(found["rows"])))
+    return _section(
+        "Kernels against plain arrays",
+        KERNELS.format(title=model),
+        markdown(*tables.kernel_table(found["rows"])),
+    )
 
 
 def _curves(found):
-    return _section("Training in each precision", CURVES.format(**found), markdown(*tables.curve_table(found)))
+    return _section(
+        "Training in each precision", CURVES.format(**found), markdown(*tables.curve_table(found))
+    )
 
 
 def _section(title, words, table):

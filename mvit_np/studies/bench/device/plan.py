@@ -18,7 +18,8 @@ MODELS, BATCHES = ("mvit_b_16x4", "mvitv2_s_16x4"), (1, 8, 32)
 class Case:
     """One call of a model, and who makes it, taking turns.
 
-    masks   draw dropout and stochastic depth, as training does, everybody their own; without, both are off everywhere
+    masks   draw dropout and stochastic depth, as training does, everybody their own; without, both
+            are off everywhere
     """
 
     preset: str
@@ -40,7 +41,10 @@ class Case:
     @property
     def title(self):
         """mvit_b_16x4 step, batch 8, bf16"""
-        return f"{self.preset} {self.mode}, batch {self.batch}, {self.precision}" + ", masks" * self.masks
+        return (
+            f"{self.preset} {self.mode}, batch {self.batch}, {self.precision}"
+            + ", masks" * self.masks
+        )
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,16 @@ class Curves:
 LISTS = {Case: "cases", Kernels: "kernels", Curves: "curves"}
 
 
-def whole(models=MODELS, batches=BATCHES, modes=MODES, precisions=tuple(PRECISIONS), against=True, only=None):
-    """The parts, in order; of a part of the grid where less is given, of one of `LISTS` with `only`.
+def whole(
+    models=MODELS,
+    batches=BATCHES,
+    modes=MODES,
+    precisions=tuple(PRECISIONS),
+    against=True,
+    only=None,
+):
+    """The parts, in order; of a part of the grid where less is given, of one of `LISTS` with
+    `only`.
 
     Without `against` nobody is compared with, and what would be measured twice is left out.
     """
@@ -84,13 +96,22 @@ def whole(models=MODELS, batches=BATCHES, modes=MODES, precisions=tuple(PRECISIO
         for precision in precisions
         if mode in modes
     ]
-    compiled = [replace(case, whos=BESIDE_COMPILED) for case in sorted(eager, key=lambda case: case.batch)] if against else []
+    compiled = (
+        [replace(case, whos=BESIDE_COMPILED) for case in sorted(eager, key=lambda case: case.batch)]
+        if against
+        else []
+    )
     aimed = [case for case in compiled if (case.mode, case.batch) == ("step", 1)]
     masked = [replace(case, masks=True) for case in eager if (case.mode, case.batch) == ("step", 8)]
     if not against:
-        eager, masked = ([replace(case, whos=(MVIT, GRAPH)) for case in cases] for cases in (eager, masked))
+        eager, masked = (
+            [replace(case, whos=(MVIT, GRAPH)) for case in cases] for cases in (eager, masked)
+        )
     steps = [case for case in eager if case.mode == "step"]
-    forwards, rest = [case for case in eager if case not in steps], [case for case in compiled if case not in aimed]
+    forwards, rest = (
+        [case for case in eager if case not in steps],
+        [case for case in compiled if case not in aimed],
+    )
     model = models[0], batches[len(batches) // 2]
     parts = (*steps, Kernels(*model), *aimed, Curves(*model), *forwards, *rest, *masked)
     return tuple(part for part in parts if only in (None, LISTS[type(part)]))

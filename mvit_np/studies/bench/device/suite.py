@@ -20,7 +20,9 @@ KIND = "device"
 
 @dataclass(frozen=True)
 class Bench:
-    """Who measures: the device, how our calls are timed there, and (torch, its device, its side) or None."""
+    """Who measures: the device, how our calls are timed there, and (torch, its device, its side) or
+    None.
+    """
 
     gpu: Gpu
     mvit: Side
@@ -37,19 +39,25 @@ class Settings:
 
 
 def bench(device, against=False):
-    """The `Bench` on a device. Raises ValueError or ImportError where there is no such device, or none for PyTorch."""
+    """The `Bench` on a device. Raises ValueError or ImportError where there is no such device, or
+    none for PyTorch.
+    """
     found = gpu.find(device)
     if not against:
         return Bench(found, mvit_calls.side(found.xp))
     torch, torch_device = torch_calls.find_device(device)
-    return Bench(found, mvit_calls.side(found.xp), (torch, torch_device, torch_calls.side(torch.cuda)))
+    return Bench(
+        found, mvit_calls.side(found.xp), (torch, torch_device, torch_calls.side(torch.cuda))
+    )
 
 
 def run(parts: Iterable, with_: Bench, settings: Settings, before=None):
-    """Measure the parts; yields (all results so far, name of their list, the newest of it) after each.
+    """Measure the parts; yields (all results so far, name of their list, the newest of it) after
+    each.
 
     before   results to go on from: what they hold already is not measured again
-    Raises ValueError where those are of another card or of other versions, or PyTorch has no model to compare with.
+    Raises ValueError where those are of another card or of other versions, or PyTorch has no model
+    to compare with.
     """
     parts = tuple(parts)
     check(parts, with_)
@@ -76,7 +84,10 @@ def check(parts, with_):
 
 def plain(part):
     """A part's fields as JSON holds them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(part).items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(part).items()
+    }
 
 
 def _same(part, found):
@@ -105,7 +116,10 @@ def _check_like(before, machine_):
     for part in ("card", "peers", "rounds"):
         if before.get(part) != machine_.get(part):
             rule = "results are continued on the same device by the same versions in as many rounds"
-            raise ValueError(f"{rule}; those are of {before.get(part)}, here is {machine_.get(part)}: begin a new file")
+            raise ValueError(
+                f"{rule}; those are of {before.get(part)}, here is {machine_.get(part)}: begin a "
+                "new file"
+            )
 
 
 def _measure(part, with_, settings):

@@ -9,7 +9,9 @@ from ..tables import FLOPS, count, seconds, size_of, span
 from .curves import gap
 from .plan import COMPILED, GRAPH, MVIT, TORCH
 
-AIM = 1.0  # a step's time and memory, ours / PyTorch's eager, and a graph's time at batch 1, ours / PyTorch's compiled
+# a step's time and memory, ours / PyTorch's eager, and a graph's time at batch 1, ours / PyTorch's
+# compiled
+AIM = 1.0
 LOST = "-"  # in place of what could not be measured
 
 
@@ -48,9 +50,17 @@ def newest(name, found, roofs):
 
 
 def time_table(cases, roofs):
-    """Ours, launched one by one and as a graph, beside PyTorch eager (where it was asked for): a case a line."""
+    """Ours, launched one by one and as a graph, beside PyTorch eager (where it was asked for): a
+    case a line.
+    """
     against = any(TORCH in case["by"] for case in cases)
-    head = ["", MVIT, "quartiles", "as a graph", *["torch", "quartiles", "ratio", "graph's", "wanted"] * against]
+    head = [
+        "",
+        MVIT,
+        "quartiles",
+        "as a graph",
+        *["torch", "quartiles", "ratio", "graph's", "wanted"] * against,
+    ]
     head += ["clips/s", "TFLOP/s", "of roof", *["torch's", "of roof"] * against]
     return head, [_time_row(case, roofs, against) for case in cases]
 
@@ -61,8 +71,18 @@ def _time_row(case, roofs, against):
     cells = [case["title"], _median(mvit), _quartiles(mvit), _median(graph)]
     if against:
         aim = f"{AIM:g}" if case["mode"] == "step" else ""
-        cells += [_median(torch), _quartiles(torch), _bold(_ratio(by, MVIT, TORCH)), _bold(_ratio(by, GRAPH, TORCH)), aim]
-    best = min((found for found in (mvit, graph) if "median_s" in found), key=lambda found: found["median_s"], default={})
+        cells += [
+            _median(torch),
+            _quartiles(torch),
+            _bold(_ratio(by, MVIT, TORCH)),
+            _bold(_ratio(by, GRAPH, TORCH)),
+            aim,
+        ]
+    best = min(
+        (found for found in (mvit, graph) if "median_s" in found),
+        key=lambda found: found["median_s"],
+        default={},
+    )
     speed = [digits(case["batch"] / best["median_s"]) if best else LOST, *_speed(case, best, roofs)]
     return cells + speed + (_speed(case, torch, roofs) if against else [])
 
@@ -71,7 +91,11 @@ def memory_table(cases):
     """The most that was in use, and what was taken from the device for it."""
     against = any(TORCH in case["by"] for case in cases)
     whos = [MVIT, GRAPH, *[TORCH] * against]
-    head = ["", *(cell for who in whos for cell in (who, "reserved")), *["ratio", "graph's", "wanted"] * against]
+    head = [
+        "",
+        *(cell for who in whos for cell in (who, "reserved")),
+        *["ratio", "graph's", "wanted"] * against,
+    ]
     return head, [_memory_row(case, whos, against) for case in cases]
 
 
@@ -101,7 +125,17 @@ def _model(case):
 
 def compiled_table(cases):
     """Ours as a graph beside PyTorch compiled."""
-    head = ["", "as a graph", "quartiles", "torch compiled", "quartiles", "ratio", "wanted", "memory", "torch's"]
+    head = [
+        "",
+        "as a graph",
+        "quartiles",
+        "torch compiled",
+        "quartiles",
+        "ratio",
+        "wanted",
+        "memory",
+        "torch's",
+    ]
     return head, [_compiled_row(case) for case in cases]
 
 
@@ -109,12 +143,17 @@ def _compiled_row(case):
     graph, compiled = case["by"].get(GRAPH, {}), case["by"].get(COMPILED, {})
     aim = f"{AIM:g}" if (case["mode"], case["batch"]) == ("step", 1) else ""
     times = [cell for found in (graph, compiled) for cell in (_median(found), _quartiles(found))]
-    sizes = [size_of(found["peak_bytes"]) if "peak_bytes" in found else LOST for found in (graph, compiled)]
+    sizes = [
+        size_of(found["peak_bytes"]) if "peak_bytes" in found else LOST
+        for found in (graph, compiled)
+    ]
     return [case["title"], *times, _bold(_ratio(case["by"], GRAPH, COMPILED)), aim, *sizes]
 
 
 def kernel_table(rows):
-    """An op and phase a line: its time in a step with kernels and without, and the worst of the shapes it comes in."""
+    """An op and phase a line: its time in a step with kernels and without, and the worst of the
+    shapes it comes in.
+    """
     groups = {}
     for row in rows:
         groups.setdefault((row["op"], row["phase"]), []).append(row)
@@ -125,16 +164,31 @@ def kernel_table(rows):
 
 def _kernel_row(op, phase, group):
     fused, plain = _total(group, "kernels_s"), _total(group, "plain_s")
-    ratios = [row["kernels_s"] / row["plain_s"] for row in group if row["kernels_s"] and row["plain_s"]]
-    whole = _bold(f"{fused / plain:.2f}") if fused and plain else next(row["failed"] for row in group if row["failed"])
+    ratios = [
+        row["kernels_s"] / row["plain_s"] for row in group if row["kernels_s"] and row["plain_s"]
+    ]
+    whole = (
+        _bold(f"{fused / plain:.2f}")
+        if fused and plain
+        else next(row["failed"] for row in group if row["failed"])
+    )
     names = sorted({name for row in group for name in row["kernels"]})
     times = [_ms(fused), _ms(plain), whole, f"{max(ratios):.2f}" if ratios else LOST]
-    return [f"{op} {phase}" if phase == "backward" else op, str(sum(row["calls"] for row in group)), *times, ", ".join(names)]
+    return [
+        f"{op} {phase}" if phase == "backward" else op,
+        str(sum(row["calls"] for row in group)),
+        *times,
+        ", ".join(names),
+    ]
 
 
 def _total(group, name):
     """Seconds in a step; None where some of it could not be measured."""
-    return None if any(row[name] is None for row in group) else sum(row["calls"] * row[name] for row in group)
+    return (
+        None
+        if any(row[name] is None for row in group)
+        else sum(row["calls"] * row[name] for row in group)
+    )
 
 
 def _ms(value):
@@ -148,7 +202,9 @@ def curve_table(found):
     rows = []
     for name, losses in by.items():
         distance = percent(gap(losses, by["float32"]), 2) if "float32" in by else LOST
-        rows.append([name, *(f"{losses[i]:.4f}" for i in at), "" if name == "float32" else distance])
+        rows.append(
+            [name, *(f"{losses[i]:.4f}" for i in at), "" if name == "float32" else distance]
+        )
     rows += [[name, *[why] * bool(at), *[""] * len(at)] for name, why in found["failed"].items()]
     return ["", *(f"step {i + 1}" for i in at), "distance"], rows
 
@@ -157,19 +213,31 @@ def card_line(results):
     """What ran where."""
     card, host, peers = results["card"], results["host"], results.get("peers")
     driver = f"driver {card['driver']} " if card["driver"] else "driver "
-    torch = f", PyTorch {peers['torch']} with CUDA {peers['torch_cuda']}, torchvision {peers['torchvision']}" if peers else ""
+    torch = (
+        f", PyTorch {peers['torch']} with CUDA {peers['torch_cuda']}, torchvision "
+        f"{peers['torchvision']}"
+        if peers
+        else ""
+    )
     return (
-        f"{card['card']}, {card['memory_bytes'] / 2**30:.0f} GiB, {count(card['multiprocessors'], 'multiprocessor')}, compute "
-        f"{card['compute']}; {driver}for CUDA {card['driver_cuda']}; CuPy {card['cupy']} with CUDA {card['cuda']}{torch}; "
-        f"{host['cpu']}, {count(host['cores'], 'core')}, Python {host['python']}, NumPy {host['numpy']}; {host['date']}"
+        f"{card['card']}, {card['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{count(card['multiprocessors'], 'multiprocessor')}, compute {card['compute']}; "
+        f"{driver}for CUDA {card['driver_cuda']}; CuPy {card['cupy']} with CUDA "
+        f"{card['cuda']}{torch}; {host['cpu']}, {count(host['cores'], 'core')}, Python "
+        f"{host['python']}, NumPy {host['numpy']}; {host['date']}"
     )
 
 
 def roof_line(results):
     """What the device can do."""
     roofs = results["roofs"]
-    rates = ", ".join(f"{digits(roofs[name] / 1e12)} in {name}" for name in ("float32", "tf32", "bf16"))
-    return f"roofs: products of large matrices at {rates} (TFLOP/s), copies at {roofs['bytes_per_s'] / 1e12:.2f} TB/s"
+    rates = ", ".join(
+        f"{digits(roofs[name] / 1e12)} in {name}" for name in ("float32", "tf32", "bf16")
+    )
+    return (
+        f"roofs: products of large matrices at {rates} (TFLOP/s), copies at "
+        f"{roofs['bytes_per_s'] / 1e12:.2f} TB/s"
+    )
 
 
 def spread(cases):
@@ -181,7 +249,9 @@ def spread(cases):
     for case in cases:
         sizes = [found["size"] for found in case["by"].values() if found.get("size")]
         if case["mode"] == "forward" and len(sizes) > 1:
-            found[case["precision"]] = max(found.get(case["precision"], 0.0), max(sizes) / min(sizes) - 1)
+            found[case["precision"]] = max(
+                found.get(case["precision"], 0.0), max(sizes) / min(sizes) - 1
+            )
     return found
 
 

@@ -1,4 +1,6 @@
-"""torchvision's MViT on the same device: eager, and compiled by `torch.compile` in its default mode."""
+"""torchvision's MViT on the same device: eager, and compiled by `torch.compile` in its default
+mode.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,17 @@ COMPILE = {}  # settings of torch.compile; none is its default mode
 
 
 def find_device(device):
-    """(torch, its device) of that name. Raises ValueError where PyTorch sees no such device, ImportError without PyTorch."""
+    """(torch, its device) of that name. Raises ValueError where PyTorch sees no such device,
+    ImportError without PyTorch.
+    """
     torch = peers.torch_module()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     number = int(device.partition(":")[2] or 0)
     if number >= count:
         raise ValueError(
-            f"a comparison on {device!r} needs a PyTorch that sees it; PyTorch {torch.__version__} sees "
-            f"{count or 'no'} CUDA device{'s' * (count > 1)}: install one for CUDA, or leave out --against torch"
+            f"a comparison on {device!r} needs a PyTorch that sees it; PyTorch {torch.__version__} "
+            f"sees {count or 'no'} CUDA device{'s' * (count > 1)}: install one for CUDA, or leave "
+            "out --against torch"
         )
     return torch, torch.device("cuda", number)
 
@@ -53,7 +58,10 @@ def _weighed(cuda, build):
     cuda.reset_peak_memory_stats()
     call()
     cuda.synchronize()
-    return call, {"peak_bytes": cuda.max_memory_allocated() - used, "reserved_bytes": cuda.max_memory_reserved() - held}
+    return call, {
+        "peak_bytes": cuda.max_memory_allocated() - used,
+        "reserved_bytes": cuda.max_memory_reserved() - held,
+    }
 
 
 def warm_up(torch, device):
@@ -66,7 +74,8 @@ def warm_up(torch, device):
 def call(case, torch, device, compiled=False):
     """The case's call, as a function of no arguments, with our parameters and clips.
 
-    See `mvit_calls.call`; its result stays on the device. bf16 is `torch.autocast`; the optimiser is AdamW, fused.
+    See `mvit_calls.call`; its result stays on the device. bf16 is `torch.autocast`; the optimiser
+    is AdamW, fused.
     """
     model = peers.build(case.config, parameters(case.workload)).to(device)
     clips, labels = (torch.from_numpy(x).to(device) for x in examples(case.workload))
@@ -76,11 +85,15 @@ def call(case, torch, device, compiled=False):
     if case.mode == "forward":
         return _precise(torch, case.precision, partial(_forward, torch, run, clips, cast))
     optimizer = peers.optimizer(torch, model, fused=True)
-    return _precise(torch, case.precision, partial(_step, torch, run, optimizer, clips, labels, cast))
+    return _precise(
+        torch, case.precision, partial(_step, torch, run, optimizer, clips, labels, cast)
+    )
 
 
 def _compiled(torch, model):
-    """What was compiled before is forgotten: after some variants of a model PyTorch would go on uncompiled, without a word."""
+    """What was compiled before is forgotten: after some variants of a model PyTorch would go on
+    uncompiled, without a word.
+    """
     torch.compiler.reset()
     return torch.compile(model, **COMPILE)
 
@@ -95,14 +108,18 @@ def _step(torch, run, optimizer, clips, labels, cast):
     with cast():
         loss = torch.nn.functional.cross_entropy(run(clips), labels)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], CLIP_NORM)
+    torch.nn.utils.clip_grad_norm_(
+        [p for group in optimizer.param_groups for p in group["params"]], CLIP_NORM
+    )
     optimizer.step()
     return loss.detach()
 
 
 def autocast(torch, device, precision):
     """A function that makes the context to compute in."""
-    return partial(torch.autocast, device.type, torch.bfloat16) if precision == "bf16" else nullcontext
+    return (
+        partial(torch.autocast, device.type, torch.bfloat16) if precision == "bf16" else nullcontext
+    )
 
 
 def _precise(torch, precision, run):
