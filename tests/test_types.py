@@ -9,7 +9,7 @@ import pytest
 
 import mvit_np as mv
 
-ROOT = Path(__file__).parents[1]
+ROOT, PACKAGE = Path(__file__).parents[1], Path(mv.__file__).parent
 CHECKED = re.findall(r'^    "(mvit_np/.*)\.py",$', (ROOT / "pyproject.toml").read_text(), re.M)
 
 
@@ -35,7 +35,7 @@ def test_mypy_checks_the_files_of_these():
     names = {thing.__name__ for thing in TYPED}
     assert names >= {"MViTConfig", "preset", "plan", "costs", "resize", "load", "save", "to_device"}
     assert {thing.__module__.replace(".", "/") for thing in TYPED} <= set(CHECKED)
-    assert all((ROOT / f"{path}.py").is_file() for path in CHECKED)
+    assert all((PACKAGE.parent / f"{path}.py").is_file() for path in CHECKED)
 
 
 @pytest.mark.parametrize("thing", TYPED, ids=lambda thing: thing.__name__)
@@ -52,4 +52,4 @@ def test_every_property_of_a_public_class_has_a_type(kind):
 
 
 def test_the_package_says_that_it_has_types():
-    assert (Path(mv.__file__).parent / "py.typed").is_file()
+    assert (PACKAGE / "py.typed").is_file()
