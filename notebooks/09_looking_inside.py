@@ -31,6 +31,7 @@ from mvit_np.model.layers.block import block
 from mvit_np.model.layers.embedding import embed
 from mvit_np.model.layers.head import head
 from mvit_np.train import demo
+from mvit_np.train.run.training import train
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION
 
 rng = np.random.default_rng(0)
@@ -139,19 +140,21 @@ print(f"the two heads of block 1 look {far.round(2)} pixels far; from the loops 
 # %%
 STEPS, SEEDS = 96, 3
 clips, config = load_motion(), mv.preset("mvit_micro")
-few = rng.choice(len(clips.train_clips), STEPS * demo.Settings.batch, replace=False)
+recipe = replace(demo.recipe_of(), test_every=1)  # one test, at the end
+few = rng.choice(len(clips.train_clips), STEPS * recipe.batch, replace=False)
 some = replace(clips, train_clips=clips.train_clips[few], train_labels=clips.train_labels[few])
 
 
 def trained(seed):
-    *_, (row, params) = demo.training(some, config, demo.Settings(tests=1, seed=seed))
+    *_, last = train(demo.training(some, replace(recipe, seed=seed)))
+    row = last.row
     print(f"model {seed + 1}, {row['step']} steps: {row['test_accuracy']:.1%} of unseen clips answered rightly")
     assert row["test_accuracy"] > 0.9
-    return params
+    return last.state.params
 
 
 trained_models = [trained(seed) for seed in range(SEEDS)]
-before, after = mv.init(config, np.random.default_rng(0)), trained_models[0]  # `demo.training` begins like that
+before, after = demo.training(some, recipe).state.params, trained_models[0]
 
 # %% [markdown]
 # Two clips to look at, of different shots, those that the first model is surest of; and 64 test clips for the experiments.

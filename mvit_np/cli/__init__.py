@@ -8,15 +8,16 @@ import sys
 
 from .. import __version__
 from ..backend.plain_text import plain
+from ..train.guard import NotFinite
 from . import bench, check, classify, convert, demo, evaluate, experiment, info, train
 from .arguments import MISTAKES
 from .terminal import READER_GONE, let_go, prepare, tell, warnings_told
 
 
 def main(argv=None):
-    """Run one command; the exit code is 0, 1 where a check failed, 2 for a mistake of the user's (one sentence says which).
+    """Run one command; the exit code is 0, or 2 for a mistake of the user's (one sentence says which).
 
-    It is 141 where whoever reads what is printed has gone.
+    It is 1 where a check failed or a loss was not finite, and 141 where whoever reads what is printed has gone.
     """
     prepare()
     try:
@@ -31,6 +32,9 @@ def main(argv=None):
             return READER_GONE
         tell(mistake)
         return 2
+    except NotFinite as problem:
+        tell(problem)
+        return 1
     except KeyboardInterrupt:
         tell("stopped")
         return 130

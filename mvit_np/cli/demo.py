@@ -10,8 +10,8 @@ from tqdm import tqdm
 from ..backend.arrays import to_device
 from ..backend.plain_text import plain
 from ..model.plan import plan
-from ..model.presets import preset
 from ..train import demo
+from ..train.run.training import train
 from .arguments import count, place
 from .terminal import tell
 
@@ -33,19 +33,19 @@ def add(commands):
 def run(arguments):
     """Train, test, draw, save; exit code 1 where the trained model's gradients disagree."""
     start = time.perf_counter()
-    settings = demo.Settings(epochs=arguments.epochs, seed=arguments.seed, device=arguments.device)
-    config = preset("mvit_micro")
-    to_device([], settings.device)
+    recipe = demo.recipe_of(arguments.epochs, arguments.seed, arguments.device)
+    to_device([], recipe.device)
     folder = demo.Folder(arguments.out)
-    clips = _clips()
-    rows, params = _train(clips, config, settings, folder)
+    training = demo.training(_clips(), recipe)
+    rows, params = _train(training, folder)
     if not rows:
         tell("stopped before the first step, nothing was learned")
         return 130
 
-    result = demo.evaluate(params, clips, config)
-    paths = folder.finish(rows, params, config, clips, result)
-    report = demo.check_trained(params, clips, config)
+    config = training.task.config
+    result = demo.tested(params, training)
+    paths = folder.finish(params, training, result)
+    report = demo.check_trained(params, training)
     print(f"\n{plan(config)}\n\n{demo.totals(config)}\n")
     print(f"accuracy on unseen shots        {result['test_accuracy']:6.1%}  after {rows[-1]['seconds']:.0f} s of training")
     print(f"the same, frames shuffled       {result['shuffled_accuracy']:6.1%}  where a coin gets 50 %")
@@ -74,17 +74,16 @@ def _clips():
     return clips
 
 
-def _train(clips, config, settings, folder):
+def _train(training, folder):
     """All rows and the last parameters; Ctrl-C ends the training early and keeps both."""
-    rows, params = [], None
-    total = settings.steps(len(clips.train_clips)) * settings.batch
+    rows, params, batch = [], None, training.recipe.batch
     try:
-        with tqdm(total=total, unit=" clips", smoothing=0.1, dynamic_ncols=True, bar_format=BAR) as bar:
-            for row, latest in demo.training(clips, config, settings):
-                params = latest
-                rows.append(row)
-                folder.add(row)
-                bar.update(settings.batch)
+        with tqdm(total=training.steps * batch, unit=" clips", smoothing=0.1, dynamic_ncols=True, bar_format=BAR) as bar:
+            for taken in train(training):
+                params = taken.state.params
+                rows.append(taken.row)
+                folder.add(taken.row)
+                bar.update(batch)
                 _show(bar, rows)
     except KeyboardInterrupt:
         print("stopped: keeping what there is", file=sys.stderr)

@@ -1,133 +1,83 @@
 """The demo: a small MViT learns on real video which way the picture moves, and shows that it needs the order of frames.
 
-Nothing here prints; `cli` drives it and shows the progress.
+It is the recipe `demo`, trained by `train/run`. Nothing here prints; `cli` drives it and shows the progress.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..autodiff.gradcheck import gradcheck
-from ..backend.arrays import from_host, to_device, to_host
+from ..backend import tree as trees
+from ..backend.arrays import to_host
 from ..backend.outputs import LEDGER, carries, claim, make_folder, own, write
-from ..backend.random import default_rng
-from ..data import LABELS, shuffle_frames
+from ..data import LABELS, ArrayClips, shuffle_frames
+from ..data.draws import FRAMES, rng_for
+from ..data.sets.builtin import as_pixels
 from ..model.costs import costs
-from ..model.forward import forward, init, predict
+from ..model.forward import forward, predict
 from ..model.inspection import class_attention
 from ..model.plan import plan
 from ..model.text_table import si_prefix
-from ..ops import cross_entropy
 from ..weights import save
 from ..weights.about import About
 from ..weights.load import MODEL
-from . import fit, warmup_cosine
-from .metrics import METRICS
+from .evaluate import evaluate, predictor, views_of
+from .metrics import METRICS, Metrics
+from .run.recipe import RECIPES
+from .run.task import Task, model_config
+from .run.training import training_of
 
 TAU = 1.8  # of 1/30 s: between every frame (1.2) and every second frame (2.4) of films of 25 frames a second
 ABOUT = About(classes=LABELS, tau=TAU, normalise="clip")
 FIGURES = "stages.png", "training.png", "attention.png", "pooling_attention.png"
 CONFIG = "config.json"
 WRITTEN = METRICS, MODEL, CONFIG, *FIGURES
-FIELDS = ("step", "seconds", "loss", "accuracy", "learning_rate", "clips_per_s", "test_accuracy")
+EARLIER = b"step,seconds,loss,accuracy,learning_rate,clips_per_s,test_accuracy\r\n"  # metrics.csv begins
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How the demo trains."""
-
-    epochs: int = 1
-    batch: int = 32
-    lr: float = 1.5e-3  # at its peak
-    warmup: float = 0.1  # of all steps
-    weight_decay: float = 0.05
-    tests: int = 5  # times the model is tested along the way
-    seed: int = 0
-    device: str = "cpu"
-
-    def steps(self, clips):
-        """Training steps for so many clips."""
-        return self.epochs * (clips // self.batch)
+def recipe_of(epochs=1, seed=0, device="cpu"):
+    """The recipe `demo` for so many epochs, with warm-up and tests in proportion."""
+    base = RECIPES["demo"]
+    lengths = {name: epochs * getattr(base, name) for name in ("epochs", "warmup", "test_every")}
+    return replace(base, **lengths, seed=seed, device=device)
 
 
-def training(clips, config, settings):
-    """Train on `MotionClips`; yields (row of `FIELDS`, parameters) after every step. Time spent on tests is not counted."""
-    steps = settings.steps(len(clips.train_clips))
-    tests_at = {round(steps * k / settings.tests) for k in range(1, settings.tests + 1)}
-    rng = np.random.default_rng(settings.seed)
-    params = to_device(init(config, rng), settings.device)
-    like = params["head"]["w"]
-    masks = default_rng(settings.seed, like)
-
-    def loss(params, batch):
-        logits = forward(params, from_host(batch[0], like), config, rng=masks)
-        return cross_entropy(logits, from_host(batch[1], like)), (logits, batch[1])
-
-    def lr(step):
-        return warmup_cosine(step, steps, settings.lr, warmup=int(settings.warmup * steps))
-
-    start = time.perf_counter()
-    for step in fit(loss, params, _batches(clips, settings, rng), lr=lr, weight_decay=settings.weight_decay):
-        row = _row(step, time.perf_counter() - start, settings.batch)
-        if row["step"] in tests_at:
-            before = time.perf_counter()
-            row["test_accuracy"] = accuracy(step.params, clips.test_clips, clips.test_labels, config)
-            start += time.perf_counter() - before
-        yield row, step.params
+def training(clips, recipe):
+    """The training of a recipe on `MotionClips`, for `train.run.training.train`."""
+    parts = (clips.train_clips, clips.train_labels), (clips.test_clips, clips.test_labels)
+    sets = [ArrayClips(as_pixels(part), labels, LABELS, True, "street") for part, labels in parts]
+    return training_of(recipe, Task(model_config(recipe), *sets, directed=True))
 
 
-def _batches(clips, settings, rng):
-    """(clips, labels) on the host, in a new order each epoch; what is left at an epoch's end is not used."""
-    count, size = len(clips.train_clips), settings.batch
-    for _ in range(settings.epochs):
-        order = rng.permutation(count)
-        for start in range(0, count - size + 1, size):
-            chosen = order[start : start + size]
-            yield clips.train_clips[chosen], clips.train_labels[chosen]
-
-
-def _row(step, seconds, batch):
-    """One line of metrics.csv."""
-    logits, labels = step.aux
-    return {
-        "step": step.index + 1,
-        "seconds": seconds,
-        "loss": float(step.loss),
-        "accuracy": float((to_host(logits).argmax(-1) == labels).mean()),
-        "learning_rate": step.lr,
-        "clips_per_s": (step.index + 1) * batch / seconds,
-        "test_accuracy": None,
-    }
-
-
-def accuracy(params, clips, labels, config):
-    """The share of clips whose label scores highest."""
-    logits = predict(params, from_host(clips, params["head"]["w"]), config)
-    return float((to_host(logits).argmax(-1) == labels).mean())
-
-
-def evaluate(params, clips, config, seed=0):
+def tested(params, training):
     """Accuracy on unseen shots, with the frames in order and shuffled (Table 9)."""
-    shuffled = shuffle_frames(clips.test_clips, np.random.default_rng(seed))
-    return {
-        "test_accuracy": accuracy(params, clips.test_clips, clips.test_labels, config),
-        "shuffled_accuracy": accuracy(params, shuffled, clips.test_labels, config),
-    }
+    task = training.task
+    sets = {"test_accuracy": task.tests, "shuffled_accuracy": frames_shuffled(task.tests)}
+    scores, views = predictor(params, task.config), task.views(training.recipe)
+    return {name: evaluate(scores, data, views, batch=64).top1 for name, data in sets.items()}
 
 
-def check_trained(params, clips, config):
+def frames_shuffled(data):
+    """An `ArrayClips` with each clip's frames in an order of its own, always the same."""
+    return replace(data, clips=shuffle_frames(data.clips, rng_for(0, FRAMES)))
+
+
+def check_trained(params, training):
     """The gradient check of the trained model: every parameter and the clip, on two test clips, in float64."""
-    from ..backend import tree as trees
-
     params = trees.map(lambda p: p.astype(np.float64), to_host(params))
-    two = clips.test_clips[:2].astype(np.float64)
+    two, config = _seen(training, range(2)).astype(np.float64), training.task.config
     return gradcheck(lambda p, x: forward(p, x, config), params, two, name="the trained model", check=False)
+
+
+def _seen(training, indices):
+    """Test clips as the model gets them.   -> (N, T, H, W, C)"""
+    task = training.task
+    return np.concatenate([views_of(task.tests, k, task.views(training.recipe)) for k in indices])
 
 
 def vit_beside(config):
@@ -139,15 +89,15 @@ def vit_beside(config):
 
 
 def _is_of_an_earlier_version(folder):
-    """Whether a folder has no note of who wrote what, and a table with the demo's columns."""
-    return not (folder / LEDGER).exists() and carries(folder / METRICS, f"{','.join(FIELDS)}\r\n".encode())
+    """Whether a folder has no note of who wrote what, and a table with the columns of an earlier demo."""
+    return not (folder / LEDGER).exists() and carries(folder / METRICS, EARLIER)
 
 
 class Folder:
     """The folder that the demo writes into. Raises ValueError at once where it cannot be written, or holds files of others."""
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path, self._metrics = Path(path), None
         make_folder(path)
         if _is_of_an_earlier_version(self.path):
             claim(path, "demo", WRITTEN)
@@ -155,20 +105,18 @@ class Folder:
 
     def add(self, row):
         """One more line of metrics.csv, on disk at once; the first starts the file anew."""
-        path = self.path / METRICS
-        if row["step"] == 1:
-            write(path, ",".join(FIELDS) + "\r\n")
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, FIELDS).writerow({name: _short(value) for name, value in row.items()})
+        self._metrics = self._metrics or Metrics(self.path)
+        self._metrics.add(row)
 
-    def finish(self, rows, params, config, clips, result):
+    def finish(self, params, training, result):
         """The checkpoint and the four figures; returns the paths written."""
         from .. import visualize
 
-        params = to_host(params)
+        rows, params, config = self._metrics.rows, to_host(params), training.task.config
+        self._metrics.close()
         save(self.path / MODEL, params, config, ABOUT)
         write(self.path / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
-        clip, label = _surest(params, clips, config)
+        clip, label = _surest(params, training)
         maps = class_attention(params, clip, config)
         figures = (
             visualize.stage_figure(plan(config), plan(vit_beside(config))),
@@ -183,21 +131,19 @@ class Folder:
         return [self.path / name for name in WRITTEN]
 
 
-def _surest(params, clips, config):
+def _surest(params, training):
     """The test clip that the model gets right with the widest margin, as (1, T, H, W, C), and its label in words."""
-    logits = predict(params, clips.test_clips, config)
-    sign = np.where(clips.test_labels == 1, 1, -1)
+    tests = training.task.tests
+    clips = _seen(training, range(len(tests)))
+    logits = predict(params, clips, training.task.config)
+    sign = np.where(tests.labels == 1, 1, -1)
     best = int(((logits[:, 1] - logits[:, 0]) * sign).argmax())
-    return clips.test_clips[best : best + 1], LABELS[int(clips.test_labels[best])]
+    return clips[best : best + 1], LABELS[int(tests.labels[best])]
 
 
 def _first_pooled(p):
     """The first block whose queries are pooled."""
     return next(block for block in p.blocks if block.pool_q)
-
-
-def _short(value):
-    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def totals(config):

@@ -15,6 +15,7 @@ import mvit_np as mv
 from mvit_np.backend.outputs import LEDGER
 from mvit_np.cli import main
 from mvit_np.train import demo as demo_command
+from mvit_np.train.metrics import FIELDS
 from mvit_np.weights.load import open_model
 
 FILES = {"metrics.csv", "model.npz", "config.json", "stages.png", "training.png", "attention.png", "pooling_attention.png"}
@@ -102,7 +103,7 @@ def test_the_demo_goes_twice_into_one_folder(tmp_path):
     for _ in range(2):
         folder = demo_command.Folder(tmp_path)
         for step in (1, 2):
-            folder.add(dict.fromkeys(demo_command.FIELDS, 0.5) | {"step": step})
+            folder.add(dict.fromkeys(FIELDS, 0.5) | {"step": step})
     rows = list(csv.DictReader(open(tmp_path / "metrics.csv", newline="")))
     assert [row["step"] for row in rows] == ["1", "2"] and rows[1]["loss"] == "0.5"
 

@@ -152,7 +152,7 @@ def test_the_best_model_is_kept_as_soon_as_it_is_known(undisturbed, tmp_path, mo
         monkeypatch.setattr(mv.train.Evaluation, "top1", next(accuracies))
         return result
 
-    monkeypatch.setattr(sys.modules["mvit_np.train.run.run"], "_tested", test)
+    monkeypatch.setattr(sys.modules["mvit_np.train.run.training"], "tested", test)
     folder = tmp_path / "run"
     finish(changed(SMOKE, {"test_every": 0.25}), folder)
     assert len(tested) == 3

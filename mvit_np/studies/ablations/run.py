@@ -11,11 +11,9 @@ import numpy as np
 
 from ...backend.arrays import to_host
 from ...backend.tiles import threads
-from ...data.datasets import ArrayClips
-from ...data.draws import FRAMES, rng_for
-from ...data.sets.motion import shuffle_frames
 from ...model.costs import costs
 from ...model.presets import preset
+from ...train.demo import frames_shuffled
 from ...train.evaluate import Views, evaluate, predictor
 from ...train.run.recipe import Recipe
 from ...train.run.recipe_fields import under_new_names
@@ -130,9 +128,7 @@ def _training(experiment, variant, seed, steps, clips):
 
 def _shown(tests, order):
     """The test, with its frames as they are or each clip's in an order of its own, the same for all models."""
-    if order != SHUFFLED:
-        return tests
-    return ArrayClips(shuffle_frames(tests.clips, rng_for(0, FRAMES)), tests.labels, tests.classes)
+    return frames_shuffled(tests) if order == SHUFFLED else tests
 
 
 def _tested(params, config, recipe, tests):

@@ -14,16 +14,11 @@ from ...backend.plain_text import did_you_mean
 from ...model.config import MViTConfig
 from ...model.presets import preset
 from ...train.demo import vit_beside
-from ...train.run.recipe import Recipe
+from ...train.run.recipe import PLAIN, Recipe
 from .sets import BOTH
 
 ORDERED, SHUFFLED = "in order", "shuffled"  # the frames of a test
 
-# the demo's: nothing is augmented, so that a run of half a minute learns something
-RECIPE = Recipe(
-    model="mvit_micro", normalise="clip", crop_area=None, flip=0, rand_layers=0, erasing=0, repeats=1, mixup=0, cutmix=0,
-    mix_p=0, smoothing=0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0, end_lr=1.5e-5, views=(1, 1),
-)  # fmt: skip
 WARMUP = 0.1  # of all steps
 
 
@@ -65,7 +60,7 @@ class Experiment:
     steps: int
     tests: tuple[str, ...] = (ORDERED,)
     sizes: dict = field(default_factory=dict)  # of the set, where not its own
-    recipe: Recipe = RECIPE
+    recipe: Recipe = PLAIN
 
 
 # "By default all MViT ablations are with max-pooling" (Sec. 4.2), of kernel s + 1.

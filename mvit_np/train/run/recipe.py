@@ -218,8 +218,17 @@ def _check_together(r):
         raise ValueError(f"a graph holds a batch in one part, came {r.accumulate}: give accumulate = 1, or graph = false")
 
 
+# Nothing is augmented, so that half a minute is enough to learn something.
+PLAIN = Recipe(
+    model="mvit_micro", normalise="clip", crop_area=None, flip=0, rand_layers=0, erasing=0, repeats=1, mixup=0, cutmix=0,
+    mix_p=0, smoothing=0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0, end_lr=1.5e-5, views=(1, 1),
+)  # fmt: skip
+
 RECIPES = {
     "paper": Recipe(),  # Kinetics-400 on 128 GPUs: give `data` and `tests`
+    "demo": replace(  # which way the picture of a film goes: `mvit-np demo`
+        PLAIN, data="street", epochs=1.0, warmup=0.1, test_every=0.21, save_minutes=1.0
+    ),
     "small": Recipe(  # eight directions of moving digits: under a minute on two cores
         model="mvit_micro", data="moving_digits", normalise="clip", crop_area=(0.6, 1.0), rand_layers=2, erasing=0.1,
         repeats=1, mixup=0.2, epochs=4.0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0.0, end_lr=1.5e-5, warmup=0.5,
