@@ -5,9 +5,11 @@ add up gradients.
 from __future__ import annotations
 
 from autograd.core import SparseObject, VJPNode, VSpace
-from autograd.tracer import Box, new_box
+from autograd.tracer import Box, getval, new_box
 
 from ..backend.arrays import is_array
+
+__all__ = ["box", "getval", "node", "part_node"]
 
 
 def node(parents, vjp):

@@ -16,7 +16,10 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from ..backend.arrays import is_array, place, unboxed
+import numpy as np
+
+from ..backend.arrays import is_array, place
+from .boxes import getval
 
 Arguments = ParamSpec("Arguments")
 
@@ -51,5 +54,10 @@ def version_for(
     definition: Callable[..., Any], versions: dict[str | None, Callable[..., Any]], args: tuple
 ) -> Callable[..., Any]:
     """What runs for these arguments; a traced array counts as the array inside it."""
-    first = next((x for x in args if is_array(x)), None) if versions else None
-    return definition if first is None else versions.get(place(unboxed(first)), definition)
+    for x in args if versions else ():
+        x = getval(x)
+        if isinstance(x, np.ndarray) or is_array(
+            x
+        ):  # NumPy's first: a small model waits for Python
+            return versions.get(place(x), definition)
+    return definition
