@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import mvit_np
 from mvit_np.backend.install import install
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,12 @@ def test_nobody_is_sent_to_an_index_that_has_no_such_package():
     files = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("mvit_np/**/*.py"), *ROOT.glob("notebooks/**/*.py")]
     named = [f"{path}: {line}" for path in files for line in path.read_text().splitlines() if "install 'mvit-np[" in line]
     assert not named
+
+
+def test_the_version_is_the_same_wherever_it_is_written():
+    assert importlib.metadata.version("mvit-np") == mvit_np.__version__
+    assert f"\nversion: {mvit_np.__version__}\n" in (ROOT / "docs/CITATION.cff").read_text()
+    assert f"# Changelog\n\n## {mvit_np.__version__}" in (ROOT / "docs/CHANGELOG.md").read_text()
 
 
 def test_notebooks_and_tests_install_what_they_import():
