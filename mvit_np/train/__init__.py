@@ -1,12 +1,11 @@
 """Training: what changes the parameters. Nothing here knows a model; the loss is passed in."""
 
 from .accumulate import accumulated
-from .decay import decays, decays_except
+from .decay import decays, decays_except, layer_factors
 from .distributed import Alone, Mpi, communicator
 from .ema import ema_decay, ema_update
 from .evaluate import Evaluation, Views, evaluate
 from .guard import NotFinite, check_step
-from .layer_decay import layer_factors
 from .loop import Optimizer, State, Step, fit
 from .optimizer import adamw, adamw_state, clip_by_norm, sgd, sgd_state
 from .run import snapshot

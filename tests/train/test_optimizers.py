@@ -14,9 +14,8 @@ from mvit_np.backend import tree as trees
 from mvit_np.studies import gradient_cases as checks
 from mvit_np.train import flat_state as flat
 from mvit_np.train.accumulate import accumulated
-from mvit_np.train.decay import decays, decays_except
+from mvit_np.train.decay import decays, decays_except, layer_factors
 from mvit_np.train.ema import ema_decay, ema_update
-from mvit_np.train.layer_decay import layer_factors
 from mvit_np.train.optimizer import adamw, adamw_state, sgd, sgd_state
 from mvit_np.train.schedule import warmup_cosine
 

@@ -25,9 +25,8 @@ from ...model.presets import preset
 from ...model.resize import resize
 from ...ops import cross_entropy
 from ...weights import load
-from ..decay import decays_except
+from ..decay import decays_except, layer_factors
 from ..evaluate import Views
-from ..layer_decay import layer_factors
 from ..loop import Optimizer
 from ..optimizer import adamw, adamw_hyperparameters, adamw_state, sgd, sgd_hyperparameters, sgd_state
 from ..schedule import warmup_cosine
