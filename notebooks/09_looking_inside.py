@@ -360,8 +360,8 @@ for seed, params in enumerate(trained_models):
     print(f"model {seed + 1}: {np.ptp(ends[0]):.2f} before training, {np.ptp(ends[1]):.2f} after")
 
 # %% [markdown]
-# Training pulls heads of the last block apart, by how much depends on the start. One would like to read this as a division
-# of work. Keep it in mind for the experiments below.
+# In two of the three models training pulls heads of the last block apart, by how much depends on the start. One would like to
+# read this as a division of work. Keep it in mind for the experiments below.
 
 # %% [markdown]
 # ## Four: positions and filters
@@ -465,7 +465,7 @@ for number, params in enumerate(trained_models, 1):
 assert min(even_kept) > 0.85 and max(none_kept) < 0.75
 
 # %% [markdown]
-# The weights reach many times uniform, heads have come apart, the maps have bright tiles. And all of it can go, in all blocks
+# The weights reach many times uniform, heads of two models have come apart, the maps have bright tiles. And all of it can go, in all blocks
 # at once: nearly all answers stay. Without attention they fall to a coin's. These models need attention to *collect* what the
 # tokens say in the class token. They do not need it to *choose*. A map of weights that a constant may replace explains no
 # answer. (Wiegreffe and Pinter 2019, in reply to Jain and Wallace, made uniform weights the first test. They trained with
