@@ -46,8 +46,20 @@ def statement(name):
 
 
 def solution(name):
-    """One way to write it, as source text that needs `numpy as np` and, where it says so, `ops`. Raises ValueError."""
-    return inspect.getsource(_exercise(name).solution)
+    """One way to write it, as source text that needs `numpy as np` and, where it says so, `ops`.
+
+    Where it calls a definition of the package, that follows as a comment. Raises ValueError for an
+    unknown name.
+    """
+    exercise = _exercise(name)
+    return inspect.getsource(exercise.solution) + "".join(map(_as_comment, exercise.shown))
+
+
+def _as_comment(function):
+    """Where a function of the package is, and its text."""
+    lines = inspect.getsource(function).splitlines()
+    where = inspect.unwrap(function).__module__.replace(".", "/")
+    return "\n".join(["", "", f"# {where}.py:", "#", *(f"# {line}".rstrip() for line in lines), ""])
 
 
 def _exercise(name):

@@ -20,7 +20,7 @@ def grid_size(thw, kernel, stride, padding):
     Count the places where it fits.
     Hint: the last place is n + 2 p - k cells after the first, and the first counts too.
     """
-    return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(thw, kernel, stride, padding))
+    return ops.windows.out_grid(thw, kernel, stride, padding)
 
 
 def _sizes(rng):
@@ -51,6 +51,7 @@ GRID_SIZE = Exercise(
         ("a grid has whole numbers: divide with //, which rounds down", _each_axis(lambda n, k, s, p: (n + 2 * p - k) / s + 1)),
         ("the axes are in the wrong order: time, height, width", lambda *sizes: grid_size(*sizes)[::-1]),
     ),
+    shown=(out_grid,),
 )
 
 

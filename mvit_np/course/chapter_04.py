@@ -62,9 +62,7 @@ def pooling_attention(q_hat, k_hat, v_hat, pool_q, pool_kv):
     q, k, v = pool_q(q_hat), pool_kv(k_hat), pool_kv(v_hat)
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # (B, h, tokens, d)
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5  # (B, h, Nq, Nk)
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    p = e / e.sum(axis=-1, keepdims=True)
-    return (p @ v).swapaxes(1, 2)
+    return (ops.softmax(scores) @ v).swapaxes(1, 2)
 
 
 def _reference_pooling_attention(q_hat, k_hat, v_hat, pool_q, pool_kv):

@@ -102,7 +102,7 @@ def mlp_block(x, g, b, w1, b1, w2, b2):
 
 
 def _reference_mlp(x, g, b, w1, b1, w2, b2):
-    return ops.mlp(ops.layer_norm(x, g, b), w1, b1, w2, b2, x)
+    return x + ops.mlp(ops.layer_norm(x, g, b), w1, b1, w2, b2)
 
 
 def _mlps(rng):
@@ -116,21 +116,23 @@ def _normed_over(axis):
 
     def wrong(x, g, b, *weights):
         normed = g * (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + 1e-6) + b
-        return ops.mlp(normed, *weights, x)
+        return x + ops.mlp(normed, *weights)
 
     return wrong
 
 
 def _without_variance(x, g, b, *weights):
-    return ops.mlp(g * (x - x.mean(-1, keepdims=True)) + b, *weights, x)
+    return x + ops.mlp(g * (x - x.mean(-1, keepdims=True)) + b, *weights)
 
 
 def _variance_for_deviation(x, g, b, *weights):
-    return ops.mlp(g * (x - x.mean(-1, keepdims=True)) / (x.var(-1, keepdims=True) + 1e-6) + b, *weights, x)
+    normed = g * (x - x.mean(-1, keepdims=True)) / (x.var(-1, keepdims=True) + 1e-6) + b
+    return x + ops.mlp(normed, *weights)
 
 
 def _unbiased(x, g, b, *weights):
-    return ops.mlp(g * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True, ddof=1) + 1e-6) + b, *weights, x)
+    deviation = np.sqrt(x.var(-1, keepdims=True, ddof=1) + 1e-6)
+    return x + ops.mlp(g * (x - x.mean(-1, keepdims=True)) / deviation + b, *weights)
 
 
 def _mlp_with(nonlinearity):
@@ -144,10 +146,10 @@ MLP_BLOCK = Exercise(
     (
         ("the skip is missing: add x", lambda x, *rest: mlp_block(x, *rest) - x),
         ("the skip starts from the normed x: where the width stays it starts from x itself",
-         lambda x, g, b, *weights: ops.mlp(ops.layer_norm(x, g, b), *weights, ops.layer_norm(x, g, b))),
-        ("the norm is missing", lambda x, g, b, *weights: ops.mlp(x, *weights, x)),
+         lambda x, g, b, *rest: ops.layer_norm(x, g, b) + ops.mlp(ops.layer_norm(x, g, b), *rest)),
+        ("the norm is missing", lambda x, g, b, *weights: x + ops.mlp(x, *weights)),
         ("the norm comes after the MLP: it comes before",
-         lambda x, g, b, *weights: ops.layer_norm(ops.mlp(x, *weights, x), g, b)),
+         lambda x, g, b, *weights: ops.layer_norm(x + ops.mlp(x, *weights), g, b)),
         ("the norm's g and b are missing", lambda x, g, b, *weights: mlp_block(x, 1, 0, *weights)),
         ("the norm's gain g is missing", lambda x, g, b, *weights: mlp_block(x, 1, b, *weights)),
         ("the norm's shift b is missing", lambda x, g, b, *weights: mlp_block(x, g, 0, *weights)),
@@ -178,7 +180,7 @@ def widening_mlp(x, g, b, w1, b1, w2, b2, w_skip, b_skip):
 
 def _reference_widening(x, g, b, w1, b1, w2, b2, w_skip, b_skip):
     normed = ops.layer_norm(x, g, b)
-    return ops.mlp(normed, w1, b1, w2, b2, ops.linear(normed, w_skip, b_skip))
+    return ops.linear(normed, w_skip, b_skip) + ops.mlp(normed, w1, b1, w2, b2)
 
 
 def _widenings(rng):
@@ -193,12 +195,12 @@ WIDENING_MLP = Exercise(
     _widenings,
     (
         ("the skip starts from x: in MViT it starts from the normed x (Table A.1: 77.2 against 74.6 %)",
-         lambda x, g, b, *rest: ops.mlp(ops.layer_norm(x, g, b), *rest[:4], ops.linear(x, *rest[4:]))),
+         lambda x, g, b, *rest: ops.mlp(ops.layer_norm(x, g, b), *rest[:4]) + ops.linear(x, *rest[4:])),
         ("the skip is missing", lambda *args: widening_mlp(*args[:7], 0 * args[7], 0 * args[8])),
         ("the skip's bias is missing", lambda *args: widening_mlp(*args[:8], 0 * args[8])),
         ("the MLP starts from x: it starts from the normed x",
-         lambda x, g, b, *rest: ops.mlp(x, *rest[:4], ops.linear(ops.layer_norm(x, g, b), *rest[4:]))),
-        ("the norm is missing", lambda x, g, b, *rest: ops.mlp(x, *rest[:4], ops.linear(x, *rest[4:]))),
+         lambda x, g, b, *rest: ops.mlp(x, *rest[:4]) + ops.linear(ops.layer_norm(x, g, b), *rest[4:])),
+        ("the norm is missing", lambda x, g, b, *rest: ops.mlp(x, *rest[:4]) + ops.linear(x, *rest[4:])),
         ("the MLP is missing: only the skip is there", lambda x, g, b, *rest: ops.linear(ops.layer_norm(x, g, b), *rest[4:])),
     ),
 )  # fmt: skip

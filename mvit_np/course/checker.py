@@ -29,6 +29,7 @@ class Exercise:
     returns    names of the results where there are several
     tolerance  in float64, relative to the largest number of the reference or to 1
     single     whether the first case is tried in float32 as well
+    shown      functions of the package that the solution calls: their text goes with it
     """
 
     solution: Callable
@@ -38,6 +39,7 @@ class Exercise:
     returns: tuple[str, ...] = ()
     tolerance: float = 1e-9
     single: bool = True
+    shown: tuple[Callable, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,5 +1,6 @@
 """The exercises: solutions pass, every known mistake is called by its name, and whatever else is handed in is told well."""
 
+import inspect
 import runpy
 import subprocess
 import sys
@@ -46,6 +47,16 @@ def test_the_solution_passes_as_it_is_printed(name):
     result = exercises.check(name, namespace[name[3:]])
     assert result, result
     assert str(result).startswith(f"{name}: correct, tried with\n")
+
+
+def test_what_a_solution_calls_of_the_package_is_shown_with_it():
+    shown = {name: exercise.shown for name, exercise in _ALL.items() if exercise.shown}
+    assert set(shown) == {"01.grid_size", "03.softmax", "06.linear_backward", "06.layer_norm_backward"}
+    for name, functions in shown.items():
+        text = exercises.solution(name)
+        for function in functions:
+            own = inspect.getsource(function).splitlines()
+            assert "\n".join(f"# {line}".rstrip() for line in own) in text
 
 
 @pytest.mark.parametrize("name", exercises.names())
@@ -126,6 +137,17 @@ def test_backward_solutions_agree_with_finite_differences():
 
     found = solve["finite_difference"](lambda x: float((x**3).sum()), x, 1e-4)
     np.testing.assert_allclose(found, 3 * x**2, rtol=0, atol=1e-7)
+
+
+def windows_that_fit(length, kernel, stride, padding):
+    starts = range(-padding, length + padding - kernel + 1, stride)
+    return len(starts)
+
+
+def test_grids_have_as_many_places_as_windows_fit():
+    for sizes in _ALL["01.grid_size"].cases(np.random.default_rng(0)):
+        found = _ALL["01.grid_size"].solution(*sizes)
+        assert found == tuple(map(windows_that_fit, *sizes))
 
 
 def test_the_counts_add_up_to_the_model_s():
