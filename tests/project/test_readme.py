@@ -1,4 +1,7 @@
-"""The README keeps its word: its example runs, its table and commands are those of the package."""
+"""The README keeps its word: its example runs, its tables and commands are those of the package.
+
+`python tests/project/test_readme.py` writes the numbers of lines anew.
+"""
 
 import json
 import re
@@ -18,6 +21,69 @@ def test_the_example_runs_and_ends_with_a_passed_gradient_check():
     assert done.returncode == 0, done.stderr
     assert "gradients agree with finite differences" in done.stdout and "stage" in done.stdout
     assert len([line for line in code.splitlines() if line and not line.startswith(("import", "#"))]) <= 8
+
+
+# -- what to read
+# -----------------------------------------------------------------------------------------------------
+
+# Of model/ and ops/: what a mistake is answered, what is printed, data, counts, and what is faster.
+BESIDE_THE_LESSON = """
+    model/validation model/text_table model/presets model/account model/costs model/fast
+    model/inspection model/resize model/paper model/__init__ model/layers/__init__ ops/__init__
+""".split()
+AT_MOST = 2500  # lines
+
+
+def files_of(cell):
+    """Of "`model/`: `specs`, `plan`": model/specs.py, model/plan.py."""
+    folder, files = "", []
+    for name in re.findall("`([^`]+)`", cell):
+        if name.endswith("/"):
+            folder = name
+        else:
+            files.append(f"{folder}{name}.py")
+    return files
+
+
+def steps():
+    """(row, its files) of each step of the table."""
+    rows = re.findall(r"^\| \d+ \|.*\|$", README, re.M)
+    return [(row, files_of(row.split("|")[3])) for row in rows]
+
+
+def lines(files):
+    return sum(len((ROOT / "mvit_np" / file).read_text().splitlines()) for file in files)
+
+
+def counted():
+    """The README with the lines of each step and of the core as they are."""
+    text, core = README, 0
+    for row, files in steps():
+        core += lines(files)
+        text = text.replace(row, re.sub(r"[\d,]+ \|$", f"{lines(files):,} |", row))
+    return re.sub(r"(\| \*\*the core\*\* \| \| \*\*)[\d,]+", rf"\g<1>{core:,}", text)
+
+
+def test_the_steps_have_as_many_lines_as_it_says():
+    now = counted()
+    right = [line for line in now.splitlines() if line not in README.splitlines()]
+    assert README == now, "\n".join(["python tests/project/test_readme.py writes these:", *right])
+
+
+def test_the_core_is_small_enough_to_read_and_nothing_of_the_lesson_is_left_out():
+    core = [file for _, files in steps() for file in files]
+    package = ROOT / "mvit_np"
+    found = [*package.glob("model/**/*.py"), *package.glob("ops/*.py")]
+    beside = {f"{name}.py" for name in BESIDE_THE_LESSON}
+    lesson = {path.relative_to(package).as_posix() for path in found} - beside
+    assert beside <= {path.relative_to(package).as_posix() for path in found}
+    tape = {f"autodiff/{name}.py" for name in ("tape", "boxes", "versions", "gradcheck")}
+    assert len(core) == len(set(core)) and set(core) == lesson | tape
+    assert lines(core) <= AT_MOST
+
+
+# -- what it shows
+# ----------------------------------------------------------------------------------------------------
 
 
 def preset_rows():
@@ -53,3 +119,7 @@ def test_its_links_and_commands_exist():
     for command in set(re.findall(r"mvit-np (\w+)", README)):
         done = subprocess.run([sys.executable, "-m", "mvit_np", command, "--help"], capture_output=True, timeout=60)
         assert done.returncode == 0, command
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(counted())
