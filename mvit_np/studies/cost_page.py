@@ -182,7 +182,7 @@ def _memory():
     return f"""## Memory, block by block
 
 MB of float32 for one clip: what a block keeps for its backward pass, and its attention weights, which this package makes
-twice and never keeps (`ops/attend.py`).
+twice and never keeps (`ops/fast/attend.py`).
 
 {markdown(head, rows)}"""
 
@@ -217,12 +217,14 @@ Pooling attention of D channels and h heads on T x H x W tokens, with queries po
 - time THW D (D + THW / (f_Q f_K)),
 - memory THW h (D / h + THW / (f_Q f_K)).
 
-`costs.attention_complexity` evaluates both; here they are summed over the blocks of each stage, beside what is counted: the
-attention's multiply-adds; the floats a block keeps (16 to 20 THW D with its MLP, where queries are not pooled) and its
-attention weights. By hand the multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / (f_Q f_K) (queries, keys and values;
-the output; scores and their sum), so the ratio lies between 2 (long sequences) and 4 (wide ones), but for pooling's own
-convolutions. The paper's design shows in the column of time: THW falls 64-fold from the first stage to the last, D grows
-8-fold, and the mean block of a stage takes between 0.5 and 2 (1e9) all along.
+`attention_complexity` (`model/account.py`) evaluates both; here they are summed over the blocks of
+each stage, beside what is counted: the attention's multiply-adds; the floats a block keeps (16 to
+20 THW D with its MLP, where queries are not pooled) and its attention weights. By hand the
+multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / (f_Q f_K) (queries, keys and values; the
+output; scores and their sum), so the ratio lies between 2 (long sequences) and 4 (wide ones), but
+for pooling's own convolutions. The paper's design shows in the column of time: THW falls 64-fold
+from the first stage to the last, D grows 8-fold, and the mean block of a stage takes between 0.5
+and 2 (1e9) all along.
 
 {markdown(head, rows)}"""
 
