@@ -21,6 +21,7 @@
 # %%
 # %matplotlib inline
 import importlib
+import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +30,8 @@ from matplotlib.patches import Rectangle
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np.backend.arrays import array_module, register_library
+from mvit_np.backend.arrays import register_library
+from mvit_np.ops.softmax import softmax_array
 from mvit_np.visualize import style
 
 rng = np.random.default_rng(0)
@@ -66,8 +68,20 @@ def linear_loops(x, w, b):
 # %% [markdown]
 # ### With arrays
 #
-# `ops.linear` does the same for a batch of token lists at once. Clips and tokens are both only rows to it: it makes one matrix
-# of them, multiplies once, and gives the result its axes back.
+# `ops.linear` does the same for a batch of token lists at once. Where they can, the notebooks show
+# the package's own text. (`backward` is for training, and has to wait for
+# [notebook 06](06_gradients.ipynb).)
+
+# %%
+print(inspect.getsource(ops.linear))
+
+# %% [markdown]
+# `x @ w` is all of it. Clips and tokens are both only rows to it: one may just as well make one
+# matrix of them all, multiply once, and give the result its axes back.
+#
+# This is the op's *definition*. Beside the definitions stand faster versions, in `ops/fast/` and
+# `ops/cuda/`, which must give the same and are what runs; that of `linear` makes one matrix. Within
+# `mv.plain_ops()` the definitions alone run.
 
 # %%
 x = rng.standard_normal((2, 5, 6))  # (B, N, D): two lists of five tokens with six channels
@@ -76,6 +90,8 @@ w, b = rng.standard_normal((6, 4)), rng.standard_normal(4)
 by_loops = np.stack([linear_loops(tokens, w, b) for tokens in x])
 by_rows = (x.reshape(-1, 6) @ w + b).reshape(2, 5, 4)
 by_op = ops.linear(x, w, b)
+with mv.plain_ops():
+    np.testing.assert_allclose(ops.linear(x, w, b), by_op, atol=1e-12)
 
 np.testing.assert_allclose(by_rows, by_loops, atol=1e-12)
 np.testing.assert_allclose(by_op, by_loops, atol=1e-12)
@@ -191,24 +207,22 @@ assert (scores * 64**-0.5).dtype == np.float32 and (scores / np.sqrt(64)).dtype 
 # %% [markdown]
 # ## The arrays decide
 #
-# CuPy has NumPy's functions under NumPy's names, for arrays on a GPU. So a function must not say which library it means. It
-# asks its argument: `array_module(x)` is the library that `x` belongs to. The ops of the package do so:
-
+# CuPy has NumPy's functions under NumPy's names, for arrays on a GPU. So a function must not say
+# which library it means. It asks its argument: `array_module(x)` is the library that `x` belongs
+# to, NumPy or CuPy. The ops of the package do so. This is the softmax of each row:
 
 # %%
-def softmax(x):
-    """Probabilities over the last axis.   x: (..., N)   ->   (..., N)"""
-    xp = array_module(x)  # numpy, or cupy
-    e = xp.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+print(inspect.getsource(softmax_array))
 
-
-np.testing.assert_allclose(softmax(scores), ops.softmax(scores), rtol=1e-6)
-print(f"rows sum to 1: {np.allclose(softmax(scores).sum(-1), 1)}, dtype {softmax(scores).dtype}")
+# %%
+p = ops.softmax(scores)
+by_loops = [[np.exp(s) / sum(np.exp(t) for t in row) for s in row] for row in scores.tolist()]
+np.testing.assert_allclose(p, by_loops, rtol=1e-6)
+print(f"as by loops; rows sum to 1: {np.allclose(p.sum(-1), 1)}, dtype {p.dtype}")
 
 # %% [markdown]
 # To watch this without a GPU, we make up a library: NumPy's functions, but it writes down each one that is asked for. Its
-# arrays are NumPy's under another name. The same `softmax` now goes there.
+# arrays are NumPy's under another name. The same `ops.softmax` now goes there.
 
 # %%
 asked = []
@@ -227,7 +241,7 @@ class Library:
 register_library(Elsewhere, Library(), scipy.special, np.asarray)
 for array in (scores, scores.view(Elsewhere)):
     asked.clear()
-    softmax(array)
+    ops.softmax(array)
     print(f"{type(array).__name__:10} asked the made-up library for {asked or 'nothing'}")
 
 # %% [markdown]

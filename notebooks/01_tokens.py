@@ -17,6 +17,7 @@
 
 # %%
 # %matplotlib inline
+import inspect
 from dataclasses import replace
 from math import prod
 
@@ -206,8 +207,17 @@ def cube_conv_loops(x, w, b, stride, padding):
 # %% [markdown]
 # ## The cubes with arrays
 #
-# The idea of `ops.cube_conv`: write each cube as one row of a matrix; then all tokens are one matrix product. The windows are
-# a view with clever strides (notebook 00), taken at every stride-th place; only the `reshape` to rows copies.
+# The definition of `ops.cube_conv` turns the loops around: the outer one is over the places in the
+# kernel, the *taps*. What one tap meets in all cubes is a strided slice of the padded clip, and a
+# product with its matrix $W_{ijm}$ serves all tokens at once.
+
+# %%
+print(inspect.getsource(ops.cube_conv))
+
+# %% [markdown]
+# Its fast version (`ops/fast/cube_conv.py`) has another idea: write each cube as one row of a
+# matrix; then all tokens are one matrix product. The windows are a view with clever strides
+# (notebook 00), taken at every stride-th place; only the `reshape` to rows copies.
 
 # %%
 stride, padding = (2, 4, 4), (1, 3, 3)
@@ -221,6 +231,9 @@ by_rows = (rows @ w.reshape(-1, 5) + b).reshape(2, 2, 2, 5)
 
 by_loops = cube_conv_loops(x, w, b, stride, padding)
 by_op = ops.cube_conv(x[None], w, b, stride, padding)[0]
+with mv.plain_ops():
+    by_taps = ops.cube_conv(x[None], w, b, stride, padding)[0]
+np.testing.assert_allclose(by_taps, by_loops, atol=1e-12)
 np.testing.assert_allclose(by_rows, by_loops, atol=1e-12)
 np.testing.assert_allclose(by_op, by_loops, atol=1e-12)
 print(f"clip {x.shape} -> grid of tokens {by_op.shape}; a row of the matrix has {rows.shape[1]} numbers")

@@ -21,6 +21,7 @@
 
 # %%
 # %matplotlib inline
+import inspect
 import itertools
 import math
 
@@ -28,11 +29,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
+# %%
 import mvit_np as mv
 from mvit_np import ops
+from mvit_np.model.account import tokens_projected
 from mvit_np.model.layers.pooling import pool_tokens
 from mvit_np.model.paper import TABLES
 from mvit_np.model.specs import PoolSpec
+from mvit_np.ops.fast.take_seen import on_seen, take_seen
+from mvit_np.ops.windows import taps
 from mvit_np.visualize import style
 
 rng = np.random.default_rng(0)
@@ -166,12 +171,41 @@ for kind, y in pooled.items():
     assert worst < 1e-12
 
 # %% [markdown]
+# ## Tap by tap
+#
+# How does an array version avoid the loop over outputs? It turns the loops around. The outer one is
+# over the places in the kernel, the *taps*. All windows look through one tap at once: at the cells
+# $s\,o + i - p$ for every $o$, which are a strided slice of the padded grid. `taps` gives each tap
+# with its slice, and each of the three pools is a few lines:
+
+# %%
+print(inspect.getsource(taps), inspect.getsource(ops.depthwise_conv), sep="\n\n")
+
+# %%
+print(inspect.getsource(ops.max_pool))
+
+# %% [markdown]
+# These are the definitions. (`backward` is for training; [notebook 06](06_gradients.ipynb) derives
+# it.) What runs is mostly a faster version of each, in `ops/fast/`, which must give the same. The
+# next two sections are about what makes them fast.
+
+# %%
+with mv.plain_ops():  # the definitions alone
+    for kind, y in pooled.items():
+        pool = {"max": ops.max_pool, "avg": ops.avg_pool, "conv": ops.depthwise_conv}[kind]
+        plain = pool(x, filters if kind == "conv" else kernel, stride, padding)
+        worst = abs(plain - y).max()
+        print(f"{kind:4}  definition and what ran above differ by at most {worst:.1e}")
+        assert worst < 1e-12
+
+# %% [markdown]
 # ## All windows at once, without a copy
 #
-# How does an array version avoid the loop over outputs? With a view that has *more axes than the array*. An array's strides
-# say how many bytes to go for one step along an axis. To move a window by $s$ cells is a step of $s$ cells; to move inside
-# a window is a step of one. Both can be axes of the same memory. The view below shows some numbers several times and copies
-# none of them.
+# Tap by tap, each result is read and written 27 times. Another way takes all windows at once: a
+# view that has *more axes than the array*. An array's strides say how many bytes to go for one step
+# along an axis. To move a window by $s$ cells is a step of $s$ cells; to move inside a window is a
+# step of one. Both can be axes of the same memory. The view below shows some numbers several times
+# and copies none of them.
 
 # %%
 plane = np.pad(rng.standard_normal((8, 8)), 1, constant_values=-np.inf)  # padding that never wins
@@ -189,16 +223,18 @@ np.testing.assert_array_equal(windows.max(axis=(2, 3)), by_op[0, 0])
 print("the maximum over the last two axes is ops.max_pool, exactly")
 
 # %% [markdown]
-# `as_strided` believes what it is told: a wrong shape reads beyond the array. `sliding_window_view` checks. The package's
-# convolutions multiply such a view with the filter in one `einsum` (`mvit_np/ops/windows.py`).
+# `as_strided` believes what it is told: a wrong shape reads beyond the array. `sliding_window_view`
+# checks. The fast convolutions multiply such a view with the filter in one `einsum`
+# (`mvit_np/ops/fast/windows.py`).
 #
 # ## One axis after the other
 #
-# The package's max pool never builds the window view. The maximum of a box is the maximum of its rows' maxima, so it pools
-# along the width first, then along the height, then in time. At stride 1 a box of $k^3$ cells costs $3k$ looks instead of
-# $k^3$. A stride eats the gain, because the first pass works on rows that the second leaves out: in the plane it is
-# $k(s+1)$ looks against $k^2$, the same at $k = s + 1$. A convolution has no such luck, unless its filter happens to be an
-# outer product of short ones. Most are not.
+# The fast max pool never builds the window view. The maximum of a box is the maximum of its rows'
+# maxima, so it pools along the width first, then along the height, then in time. At stride 1 a box
+# of $k^3$ cells costs $3k$ looks instead of $k^3$. A stride eats the gain, because the first pass
+# works on rows that the second leaves out: in the plane it is $k(s+1)$ looks against $k^2$, the
+# same at $k = s + 1$. A convolution has no such luck, unless its filter happens to be an outer
+# product of short ones. Most are not.
 
 # %%
 x = rng.standard_normal((1, 1, 12, 12, 1, 1))
@@ -430,16 +466,16 @@ print(f"cells looked at: {len(places)} of {56 * 56} of a frame, {len(places) / 5
 assert len(rows) == 3 * 7 - 1 and len(places) == 20 * 20 and len(seen) == 8 * 400
 
 # %% [markdown]
-# On an axis there are 7 windows of 3 cells; the first hangs over the border by one. That makes 20 rows and 20 columns, 400
-# of 3136 cells: 12.8 %. In time the stride is 1, so every frame is seen. `ops.take_seen` picks these tokens out of a list,
-# and `PoolSpec.on_seen` is the pool on what is left, where the windows lie side by side. Blocks of the other stages have
-# smaller strides:
+# On an axis there are 7 windows of 3 cells; the first hangs over the border by one. That makes 20
+# rows and 20 columns, 400 of 3136 cells: 12.8 %. In time the stride is 1, so every frame is seen.
+# `take_seen` picks these tokens out of a list, and `on_seen` gives the pool on what is left, where
+# the windows lie side by side. Blocks of the other stages have smaller strides:
 
 # %%
 ids = np.arange(1.0 + math.prod(pool.thw_in)).reshape(1, -1, 1)  # tokens that are their own numbers; 0 is the class token
-kept = ops.take_seen(ids, pool.thw_in, pool.kernel, pool.stride, pool.padding)[0, 1:, 0].astype(int) - 1
+kept = take_seen(ids, pool.thw_in, pool.kernel, pool.stride, pool.padding)[0, 1:, 0].astype(int) - 1
 assert {tuple(map(int, cell)) for cell in zip(*np.unravel_index(kept, pool.thw_in), strict=True)} == seen
-print("ops.take_seen keeps the cells that the loop found\n")
+print("take_seen keeps the cells that the loop found\n")
 
 print("block  grid in       stride     keys          seen          of the plane")
 different = {}
@@ -447,8 +483,10 @@ for block in mv.plan(mv.preset("mvit_b_16x4")).blocks:
     p = block.pool_kv
     if p not in different.values():
         different[block.index] = p
-        part = math.prod(p.on_seen.thw_in) / math.prod(p.thw_in)
-        print(f"{block.index:5}  {p.thw_in!s:13} {p.stride!s:10} {p.thw_out!s:13} {p.on_seen.thw_in!s:13} {part:6.1%}")
+        left = on_seen(p).thw_in
+        part = math.prod(left) / math.prod(p.thw_in)
+        keys = f"{p.stride!s:10} {p.thw_out!s:13}"
+        print(f"{block.index:5}  {p.thw_in!s:13} {keys} {left!s:13} {part:6.1%}")
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 4.4), layout="constrained", width_ratios=[1.5, 1, 1])
@@ -476,9 +514,10 @@ plt.show()
 # (right) the windows overlap and nothing is left out. The strides shrink with the grid so that 7 x 7 keys a frame remain;
 # only the first block of a new stage still has the fine grid with the new stride, and so 14 x 14 (blocks 1, 3, 14).
 #
-# A key is $P(X W_K)$: first projected, then pooled. The projection works on each token by itself. To project tokens that no
-# window looks at is therefore work for nothing. The package leaves it: it takes the seen tokens first. The result is the
-# same.
+# A key is $P(X W_K)$: first projected, then pooled. The projection works on each token by itself.
+# To project tokens that no window looks at is therefore work for nothing. The layer says $P(X W_K)$
+# all the same, as the paper does; its fast version (`model/fast.py`) takes the seen tokens first.
+# The result is the same.
 
 # %%
 block = mv.plan(mv.preset("mvit_b_16x4")).blocks[0]
@@ -486,13 +525,14 @@ x, w_k = rng.standard_normal((1, block.tokens_in, 4)), rng.standard_normal((4, 4
 filters = rng.standard_normal((*pool.kernel, 4))
 
 every = pool_tokens((x @ w_k)[:, :, None], pool, True, filters)  # as the paper writes it; one head
-some = ops.take_seen(x, pool.thw_in, pool.kernel, pool.stride, pool.padding) @ w_k
-thin = pool_tokens(some[:, :, None], pool.on_seen, True, filters)
+some = take_seen(x, pool.thw_in, pool.kernel, pool.stride, pool.padding) @ w_k
+thin = pool_tokens(some[:, :, None], on_seen(pool), True, filters)
 np.testing.assert_allclose(thin, every, atol=1e-12)
 
-cost = [2 * n * block.dim_in * block.dim_attn / 1e6 for n in (block.tokens_in, block.tokens_projected)]
+projected = tokens_projected(block)
+cost = [2 * n * block.dim_in * block.dim_attn / 1e6 for n in (block.tokens_in, projected)]
 print(f"keys from all tokens and from the seen ones differ by at most {abs(thin - every).max():.1e}")
-print(f"tokens projected: {block.tokens_in} or {block.tokens_projected}; keys that come out: {block.tokens_kv}")
+print(f"tokens projected: {block.tokens_in} or {projected}; keys that come out: {block.tokens_kv}")
 print(f"multiply-adds of W_K and W_V in block 0: {cost[0]:.0f} M or {cost[1]:.0f} M")
 
 # %% [markdown]

@@ -18,6 +18,7 @@
 
 # %%
 # %matplotlib inline
+import inspect
 import math
 import time
 from dataclasses import replace
@@ -27,6 +28,7 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
 
+# %%
 import mvit_np as mv
 from mvit_np import ops
 from mvit_np.backend import tiles
@@ -79,9 +81,17 @@ def attend_loop(q, k, v, heads):
 # %% [markdown]
 # ## In the package
 #
-# `ops.project` makes $Q$, $K$ and $V$ at once, because released models keep the three matrices side by side in one.
-# `ops.attend` takes arrays $(B, N, h, d)$: to cut the channels into heads is a reshape, nothing moves. The example has 3
-# heads and 9 tokens: a grid of 2 x 2 x 2 and a class token.
+# `ops.attend` takes arrays $(B, N, h, d)$: to cut the channels into heads is a reshape, nothing
+# moves. Without the loops attention is two products and the softmax between them, for all heads at
+# once. (Its `backward` is for [notebook 06](06_gradients.ipynb).)
+
+# %%
+print(inspect.getsource(ops.attend), inspect.getsource(ops.attention_weights), sep="\n\n")
+
+# %% [markdown]
+# One linear layer makes $Q$, $K$ and $V$ at once, because released models keep the three matrices
+# side by side in one; `ops.split_channels` takes them apart. The example has 3 heads and 9 tokens:
+# a grid of 2 x 2 x 2 and a class token.
 
 # %%
 config = replace(mv.preset("vit_b_8f"), frames=2, size=32, dim=12, heads=3, depths=(1,))
@@ -90,7 +100,7 @@ N, D, h, d = spec.tokens_in, spec.dim_attn, spec.heads, spec.head_dim
 x = rng.standard_normal((1, N, D))
 w_qkv = rng.standard_normal((D, 3 * D)) / math.sqrt(D)
 
-q_rows, k_rows, v_rows = ops.project(x, w_qkv, None, 3)  # (1, N, D) each
+q_rows, k_rows, v_rows = ops.split_channels(ops.linear(x, w_qkv), 3)  # (1, N, D) each
 q, k, v = (rows.reshape(1, N, h, d) for rows in (q_rows, k_rows, v_rows))
 z = ops.attend(q, k, v, d**-0.5)  # (1, N, h, d)
 
@@ -171,9 +181,10 @@ plt.show()
 # %% [markdown]
 # ## Softmax does not see a constant
 #
-# $e^{s_j + c} / \sum_i e^{s_i + c} = e^{s_j} / \sum_i e^{s_i}$: a constant added to all scores of a row cancels. This is
-# why the largest score may be taken off first, and where scores are large it has to be: $e^{1000}$ is not a float64.
-# (`ops.attend` looks how long queries and keys are, and spares itself the maximum where no score can be large.)
+# $e^{s_j + c} / \sum_i e^{s_i + c} = e^{s_j} / \sum_i e^{s_i}$: a constant added to all scores of a
+# row cancels. This is why the largest score may be taken off first, and where scores are large it
+# has to be: $e^{1000}$ is not a float64. (The fast version of `ops.attend` looks how long queries
+# and keys are, and spares itself the maximum where no score can be large.)
 
 # %%
 scores = np.array([0.0, 1.0, 2.0])
@@ -454,10 +465,12 @@ print(f"all 16 blocks: {whole[0]:.0f} G without pooled keys and values, {whole[1
 # %% [markdown]
 # ## Never all rows at once
 #
-# A row of $Z$ needs its own row of weights and no other. So the rows can be made some at a time, used and dropped: the
-# result is the same, and memory does not grow with $N^2$. (Time still does.) This is all that `ops/attend.py` does beside
-# the equation: it takes as many rows as fit into a core's cache, `tiles.NUMBERS` weights, and one thread takes the next
-# rows while another is busy. The backward pass makes the rows again rather than keep them.
+# A row of $Z$ needs its own row of weights and no other. So the rows can be made some at a time,
+# used and dropped: the result is the same, and memory does not grow with $N^2$. (Time still does.)
+# The definition in `ops/attend.py` holds all of $P$; the version that runs, `ops/fast/attend.py`,
+# does not. It takes as many rows as fit into a core's cache, `tiles.NUMBERS` weights, and one
+# thread takes the next rows while another is busy. Its backward pass makes the rows again rather
+# than keep them.
 
 # %%
 n, rows = 1000, 64
@@ -471,8 +484,11 @@ for start in range(0, n, rows):
 at_once = ops.attention_weights(q, k, 96**-0.5)[:, 0] @ v[:, :, 0]
 np.testing.assert_allclose(blocked[:, :, 0], at_once, rtol=1e-12, atol=1e-12)
 np.testing.assert_allclose(blocked, ops.attend(q, k, v, 96**-0.5), rtol=1e-12, atol=1e-12)
+with mv.plain_ops():
+    np.testing.assert_allclose(blocked, ops.attend(q, k, v, 96**-0.5), rtol=1e-12, atol=1e-12)
 print(f"held: {rows} x {n} weights instead of {n} x {n}; largest difference {np.abs(blocked[:, :, 0] - at_once).max():.0e}")
-print(f"the package: {tiles.NUMBERS:,} weights at a time, {tiles.NUMBERS // MVIT_TOKENS} rows of {MVIT_TOKENS:,} keys")
+held = f"{tiles.NUMBERS:,} weights at a time, {tiles.NUMBERS // MVIT_TOKENS} rows"
+print(f"the fast version: {held} of {MVIT_TOKENS:,} keys")
 
 # %% [markdown]
 # ## Questions

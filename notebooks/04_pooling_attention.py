@@ -15,20 +15,23 @@
 # film has many tokens. 02 built pooling and 03 attention, each alone. How do the two make one layer that lets a
 # transformer shrink its grid from stage to stage? What does pooling the queries change, and what pooling the keys and values?
 #
-# You follow the frames of a real film through one block of an MViT, in plain NumPy, and compare with the package at the end.
+# You follow the frames of a real film through one block of an MViT, step by step, and compare with
+# the package's layer at the end.
 
 # %%
 # %matplotlib inline
 import dataclasses
+import inspect
 import math
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+# %%
 import mvit_np as mv
 from mvit_np import data, ops, visualize
 from mvit_np.model.account import attention_complexity, attention_macs
-from mvit_np.model.layers.attention import attention
+from mvit_np.model.layers.attention import attention, queries_keys_values
 from mvit_np.model.layers.block import block
 from mvit_np.model.layers.mlp import mlp
 from mvit_np.model.layers.pooling import pool_tokens
@@ -180,15 +183,17 @@ visualize.pooling_attention_figure(spec)
 # %% [markdown]
 # ## The steps
 #
-# **Norm, then project.** Each token is normed over its channels. Three matrices make $\hat q$, $\hat k$, $\hat v$ of it. The
-# released models store the three side by side in one, which is why it is three times as wide as it is tall.
+# **Norm, then project.** Each token is normed over its channels: mean 0 and variance 1, then a gain
+# $g$ and a shift $b$. Three matrices make $\hat q$, $\hat k$, $\hat v$ of it. The released models
+# store the three side by side in one, which is why it is three times as wide as it is tall.
+
+# %%
+print(inspect.getsource(ops.layer_norm))
 
 
 # %%
 def norm(x, params):
-    """Mean 0 and variance 1 over the channels, then a gain and a shift."""
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return params["g"] * centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + spec.eps) + params["b"]
+    return ops.layer_norm(x, params["g"], params["b"], spec.eps)
 
 
 def show(name, array):
@@ -297,22 +302,16 @@ print(f"   sqrt(d) = {math.sqrt(d):.2f}")
 # The largest array of the layer comes into being here. Without pools it would have as many rows as columns, and as many
 # columns as `x` has tokens.
 
-
 # %%
-def softmax(s):
-    e = np.exp(s - s.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
 scores = np.einsum("bihc,bjhc->bhij", q, k) / math.sqrt(d)
-weights = softmax(scores)
+weights = ops.softmax(scores)
 show("scores", scores)
 np.testing.assert_allclose(weights.sum(axis=-1), 1)
 np.testing.assert_allclose(weights, seen["blocks.1.attention"], atol=1e-12)
 full = heads * spec.tokens_in**2
 print(f"{weights.size:,} weights; without pools {full:,}, {full / weights.size:.1f} times as many")
 
-unnormed = softmax(np.einsum("bihc,bjhc->bhij", q_pooled, k_pooled) / math.sqrt(d))
+unnormed = ops.softmax(np.einsum("bihc,bjhc->bhij", q_pooled, k_pooled) / math.sqrt(d))
 for name, each in (("with", weights), ("without", unnormed)):
     print(f"largest weight {name} the norm after the pool: {each.max() * spec.tokens_kv:.3f} × uniform")
 
@@ -358,10 +357,25 @@ np.testing.assert_allclose(out, by_package, atol=1e-12)
 print(f"layers.attention agrees: largest difference {np.abs(out - by_package).max():.0e} of {np.abs(out).max():.2g}")
 
 # %% [markdown]
-# The package goes a shorter way to the same numbers. The stride of 4 is larger than the window of 3, so some tokens are in no
-# key's window, and those are never projected to keys and values (02 showed `ops.take_seen`). And never are all weights held
-# at a time (03 showed how `ops.attend` does it).
-#
+# `layers.attention` is written as it stands here: project, pool, attend, project.
+
+# %%
+print(inspect.getsource(attention), inspect.getsource(queries_keys_values), sep="\n\n")
+
+# %% [markdown]
+# What runs goes a shorter way to the same numbers. The stride of 4 is larger than the window of 3,
+# so some tokens are in no key's window, and the fast version of `queries_keys_values` never
+# projects those to keys and values (02 showed `take_seen`). And that of `ops.attend` never holds
+# all weights at a time (03 showed how). Within `mv.plain_ops()` all is done as you read it:
+
+# %%
+with mv.plain_ops():
+    plain = attention(a, y, spec)
+np.testing.assert_allclose(plain, by_package, atol=1e-12)
+apart = np.abs(plain - by_package).max()
+print(f"by the definitions alone: at most {apart:.0e} from what ran above")
+
+# %% [markdown]
 # ## The skip connection has to be pooled
 #
 # The block adds its input to what attention made of it. But the input has more tokens:
@@ -439,7 +453,8 @@ for s in (None, 2, 4, 8):
     print(f"stride_kv {s or 'none':>4}: keys {str(each.thw_kv):<12} out {attention(a, y, each).shape}")
 
 # %% [markdown]
-# What changes is the cost. Count multiply-adds from the sizes alone, step by step. `costs.attention_macs` does the same.
+# What changes is the cost. Count multiply-adds from the sizes alone, step by step. `attention_macs`
+# (`model/account.py`) does the same.
 
 
 # %%
@@ -512,7 +527,7 @@ for stride_kv in (None, (1, 2, 2), (1, 4, 4), (1, 8, 8)):
 # \text{memory } O\!\left(THW\, h\, \Big(\frac Dh + \frac{THW}{f_Q f_K}\Big)\right).$$
 #
 # $D$ stands for the projections, which see each token once. $THW / f_Q f_K$ stands for the weights. Which one is larger
-# decides where the time goes. `costs.attention_complexity` gives both formulas without their $O$.
+# decides where the time goes. `attention_complexity` gives both formulas without their $O$.
 
 # %%
 for name, each in BLOCKS.items():

@@ -14,8 +14,9 @@
 # [05](05_blocks_and_stages.ipynb) built blocks and stages out of a dozen small steps, and ran them forwards. To train, each
 # step must also run *backwards*: from the derivative of the loss by its result to the derivative by its inputs.
 #
-# **The question:** where does each backward formula come from, and how do you know that it is right? You derive every one
-# on paper, write it in a few lines of NumPy, then break it on purpose and watch a finite difference catch the mistake.
+# **The question:** where does each backward formula come from, and how do you know that it is
+# right? You derive every one on paper, find it in a few lines of the package, then break it on
+# purpose and watch a finite difference catch the mistake.
 #
 # ## What the paper says
 #
@@ -28,15 +29,19 @@
 
 # %%
 # %matplotlib inline
+import inspect
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
-from scipy.special import erf
+from scipy.special import ndtr
 
+# %%
 import mvit_np as mv
 from mvit_np import ops
 from mvit_np.autodiff.tape import op, value_and_grad, vjp
-from mvit_np.ops.windows import inside, out_grid, padded, taps
+from mvit_np.ops.softmax import softmax_array, softmax_backward
+from mvit_np.ops.windows import inside, padded, taps
 from mvit_np.studies import gradient_cases as checks
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, SKY, VERMILLION
 
@@ -133,25 +138,38 @@ def numeric_gradient(fun, arrays, which, dy, h=1e-4):
 
 
 # %% [markdown]
-# `mv.gradcheck(..., full=True)` does the same for all arguments at once and prints a table. Here is our judge for the rest of
-# the page: it compares an op of ours with the package's op, and with the loop.
+# `mv.gradcheck(..., full=True)` does the same for all arguments at once and prints a table. Here is
+# our judge for the rest of the page. It compares the gradients of an op's definition, whose text
+# you will read, with the loop's; and with those of the faster version that runs otherwise, where
+# there is one.
 
 # %%
-RIGHT = {}  # name: (op, arrays), for later
+RIGHT = {}  # name: (op, arrays, what else it takes), for later
 
 
-def judge(name, mine, package, *arrays):
-    """Our value and gradients against the package's, and against the loop."""
-    dy = rng.standard_normal(mine(*arrays).shape)
-    (value, pull), (value_there, pull_there) = vjp(mine, arrays), vjp(package, arrays)
-    np.testing.assert_allclose(value, value_there, rtol=1e-9, atol=1e-12)
-    there, loop = 0.0, 0.0
-    for i, (ours, theirs) in enumerate(zip(pull(dy), pull_there(dy), strict=True)):
-        there = max(there, np.abs(ours - theirs).max() / np.abs(theirs).max())
-        loop = max(loop, np.abs(ours - numeric_gradient(mine, arrays, i, dy)).max() / np.abs(ours).max())
-    RIGHT[name] = mine, arrays
-    print(f"{name}: gradients differ from the package's by {there:.0e}, from the loop's by {loop:.0e}")
-    assert there < 1e-12 and loop < 1e-6
+def off(gradients, others):
+    """The largest difference, relative to the largest entry of each gradient."""
+    pairs = zip(gradients, others, strict=True)
+    return max(np.abs(a - b).max() / np.abs(a).max() for a, b in pairs)
+
+
+# %%
+def judge(name, fun, *arrays, static=()):
+    """The definition's gradients against the loop's, and against those of what runs otherwise."""
+
+    def on_arrays(*arrays):
+        return fun(*arrays, *static)
+
+    value, pull = vjp(on_arrays, arrays)
+    dy = rng.standard_normal(value.shape)
+    with mv.plain_ops():
+        plain_value, plain_pull = vjp(on_arrays, arrays)
+        by_loop = [numeric_gradient(on_arrays, arrays, i, dy) for i in range(len(arrays))]
+    np.testing.assert_allclose(value, plain_value, rtol=1e-9, atol=1e-12)
+    gradients, RIGHT[name] = plain_pull(dy), (fun, arrays, static)
+    loop, fast = off(gradients, by_loop), off(gradients, pull(dy))
+    print(f"{name}: gradients differ from the loop's by {loop:.0e}, from what runs by {fast:.0e}")
+    assert fast < 1e-12 and loop < 1e-6
 
 
 # %% [markdown]
@@ -163,21 +181,17 @@ def judge(name, mine, package, *arrays):
 # $$\delta\mathcal L = \sum_{no} dy_{no} \Big( \sum_i \delta x_{ni}\, w_{io} + \sum_i x_{ni}\, \delta w_{io} + \delta b_o \Big)
 #   \;\Rightarrow\; dX = dY\, W^\top, \quad dW = X^\top dY, \quad db_o = \sum_n dy_{no} .$$
 #
-# A way to remember it: there is only one order of the factors in which the shapes fit, as long as the sizes differ.
-
+# A way to remember it: there is only one order of the factors in which the shapes fit, as long as
+# the sizes differ. The package's op takes any number of axes before the last, and makes rows of
+# them where it sums.
 
 # %%
-@op
-def my_linear(x, w, b):
-    def backward(dy):
-        return dy @ w.T, x.T @ dy, dy.sum(axis=0)
+print(inspect.getsource(ops.linear))
 
-    return x @ w + b, backward
-
-
+# %%
 x, w, b = rng.standard_normal((3, 2)), rng.standard_normal((2, 2)), rng.standard_normal(2)
-judge("linear", my_linear, ops.linear, x, w, b)
-print(mv.gradcheck(my_linear, x, w, b, full=True, name="linear, every entry"))
+judge("linear", ops.linear, x, w, b)
+print(mv.gradcheck(ops.linear, x, w, b, full=True, name="linear, every entry"))
 
 # %% [markdown]
 # Read the table line by line: `0` is the first argument, `[2, 1]` the entry that moved; `analytic` comes from the backward,
@@ -191,21 +205,14 @@ print(mv.gradcheck(my_linear, x, w, b, full=True, name="linear, every entry"))
 #
 # $$\delta\mathcal L = \sum_i dP_i P_i \Big(\delta S_i - \sum_k P_k\,\delta S_k\Big)
 #   \;\Rightarrow\; dS = P \odot \big(dP - \mathrm{rowsum}(P \odot dP)\big) .$$
-
+#
+# Attention needs both halves too, so each is a function of its own:
 
 # %%
-@op
-def my_softmax(s):
-    e = np.exp(s - s.max(axis=-1, keepdims=True))
-    p = e / e.sum(axis=-1, keepdims=True)
+print(*map(inspect.getsource, (softmax_array, softmax_backward, ops.softmax)), sep="\n\n")
 
-    def backward(dp):
-        return (p * (dp - (p * dp).sum(axis=-1, keepdims=True)),)
-
-    return p, backward
-
-
-judge("softmax", my_softmax, ops.softmax, rng.standard_normal((3, 5)))
+# %%
+judge("softmax", ops.softmax, rng.standard_normal((3, 5)))
 
 # %% [markdown]
 # ## Layer norm: two projections
@@ -219,49 +226,25 @@ judge("softmax", my_softmax, ops.softmax, rng.standard_normal((3, 5)))
 #
 # The two terms say that a shift of all channels, and a stretch of all channels, do not change the result.
 
+# %%
+print(inspect.getsource(ops.layer_norm))
 
 # %%
-def normed(x, eps=1e-6):
-    """z and r"""
-    r = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
-    return (x - x.mean(axis=-1, keepdims=True)) * r, r
-
-
-@op
-def my_layer_norm(x, g, b):
-    z, r = normed(x)
-
-    def backward(dy):
-        dz = g * dy
-        dx = r * (dz - dz.mean(axis=-1, keepdims=True) - z * (z * dz).mean(axis=-1, keepdims=True))
-        return dx, (z * dy).sum(axis=0), dy.sum(axis=0)
-
-    return g * z + b, backward
-
-
-judge("layer norm", my_layer_norm, ops.layer_norm, *(rng.standard_normal(n) for n in [(4, 6), 6, 6]))
+judge("layer norm", ops.layer_norm, *(rng.standard_normal(n) for n in [(4, 6), 6, 6]))
 
 # %% [markdown]
 # ## GELU: one number at a time
 #
-# $y = x\,\Phi(x)$ with the normal distribution's $\Phi(x) = \tfrac12 (1 + \mathrm{erf}(x/\sqrt2))$, whose derivative is the
-# density $\phi(x) = e^{-x^2/2}/\sqrt{2\pi}$. The product rule gives $dx = dy\,(\Phi(x) + x\,\phi(x))$.
-
+# $y = x\,\Phi(x)$ with the normal distribution's $\Phi(x) = \tfrac12 (1 + \mathrm{erf}(x/\sqrt2))$,
+# whose derivative is the density $\phi(x) = e^{-x^2/2}/\sqrt{2\pi}$. The product rule gives $dx =
+# dy\,(\Phi(x) + x\,\phi(x))$. In the code $\Phi$ is $\tfrac12 \mathrm{erfc}(-x/\sqrt2)$, with
+# $\mathrm{erfc} = 1 - \mathrm{erf}$: the same, and exact for large negative $x$ too.
 
 # %%
-def cumulative(x):
-    return 0.5 * (1 + erf(x / np.sqrt(2)))
+print(inspect.getsource(ops.gelu))
 
-
-@op
-def my_gelu(x):
-    def backward(dy):
-        return (dy * (cumulative(x) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)),)
-
-    return x * cumulative(x), backward
-
-
-judge("GELU", my_gelu, ops.gelu, rng.standard_normal((3, 5)))
+# %%
+judge("GELU", ops.gelu, rng.standard_normal((3, 5)))
 
 # %% [markdown]
 # ## Attention: two products with a softmax between
@@ -272,29 +255,15 @@ judge("GELU", my_gelu, ops.gelu, rng.standard_normal((3, 5)))
 # $$dV = P^\top dZ, \quad dP = dZ\, V^\top, \quad dS = P \odot (dP - \mathrm{rowsum}(P \odot dP)), \quad
 #   dQ = \sigma\, dS\, K, \quad dK = \sigma\, dS^\top Q .$$
 #
-# Note what is *not* kept: $P$, the largest array. `backward` rebuilds it from $q$ and $k$, which are small.
-
+# Note what the definition keeps: `backward` names `p`, so $P$ stays, the largest array. The fast
+# version rebuilds it from $q$ and $k$, which are small. The last section weighs both.
 
 # %%
-def attention_backward(dz, p, q, k, v):
-    scale = q.shape[-1] ** -0.5
-    dp = np.einsum("bihc,bjhc->bhij", dz, v)
-    ds = p * (dp - (p * dp).sum(axis=-1, keepdims=True))
-    dq, dk = scale * np.einsum("bhij,bjhc->bihc", ds, k), scale * np.einsum("bhij,bihc->bjhc", ds, q)
-    return dq, dk, np.einsum("bhij,bihc->bjhc", p, dz)
+print(inspect.getsource(ops.attend))
 
-
-@op
-def my_attend(q, k, v):
-    def weights():
-        return ops.softmax(q.shape[-1] ** -0.5 * np.einsum("bihc,bjhc->bhij", q, k))
-
-    z = np.einsum("bhij,bjhc->bihc", weights(), v)
-    return z, lambda dz: attention_backward(dz, weights(), q, k, v)
-
-
+# %%
 shapes = [(1, 5, 2, 4), (1, 3, 2, 4), (1, 3, 2, 4)]  # (B, N, heads, d): five queries, three keys
-judge("attention", my_attend, lambda q, k, v: ops.attend(q, k, v, 0.5), *map(rng.standard_normal, shapes))
+judge("attention", ops.attend, *map(rng.standard_normal, shapes), static=(4**-0.5,))
 
 # %% [markdown]
 # ## Depthwise convolution: the transposed band matrix
@@ -323,73 +292,40 @@ figure.suptitle("The backward is the transposed band; cells a stride apart share
 plt.show()
 
 # %% [markdown]
-# *How to read it.* Kernel 3, stride 2, padding 1. Left, a row is a window; the first looks one cell beyond the grid, so its
-# $w_0$ is missing, as is $w_2$ of the last. Right, a row is a cell of $dx$. The rows alternate: an even cell is seen by the
-# middle tap of one window, an odd cell by $w_2$ of one window and $w_0$ of the next. **Cells a stride apart are seen by the
-# same taps.** So each of the $s$ classes of cells is a small convolution of $dy$ with stride 1, by every $s$-th tap in
-# reverse order. That is how `ops.depthwise_conv` does it. Below, the shorter way: tap by tap, on a padded grid, and the
-# padding taken off at the end.
+# *How to read it.* Kernel 3, stride 2, padding 1. Left, a row is a window; the first looks one cell
+# beyond the grid, so its $w_0$ is missing, as is $w_2$ of the last. Right, a row is a cell of $dx$.
+# The rows alternate: an even cell is seen by the middle tap of one window, an odd cell by $w_2$ of
+# one window and $w_0$ of the next. **Cells a stride apart are seen by the same taps.** So each of
+# the $s$ classes of cells is a small convolution of $dy$ with stride 1, by every $s$-th tap in
+# reverse order. That is how the fast version of `ops.depthwise_conv` does it. The definition goes
+# the shorter way: tap by tap, on a padded grid, and the padding taken off at the end. Each tap
+# returns $dy$ to the cells that it saw.
+
+# %%
+print(inspect.getsource(ops.depthwise_conv))
 
 # %%
 STRIDE, PADDING = (1, 2, 2), (1, 1, 1)
-
-
-def spread(dy, w, grid):
-    """The gradient on the padded grid: every tap returns dy to the cells that it saw."""
-    wide = padded(np.zeros((dy.shape[0], *grid, *dy.shape[4:])), PADDING)
-    for tap, seen in taps(w.shape[:3], STRIDE, dy.shape[1:4]):
-        wide[seen] += w[tap] * dy
-    return wide
-
-
-# %%
-@op
-def my_conv(x, w):
-    wide, grid = padded(x, PADDING), out_grid(x.shape[1:4], w.shape[:3], STRIDE, PADDING)
-
-    def backward(dy):
-        dw = [(wide[seen] * dy).sum(axis=(0, 1, 2, 3, 4)) for _, seen in taps(w.shape[:3], STRIDE, grid)]
-        return spread(dy, w, x.shape[1:4])[inside(PADDING)], np.reshape(dw, w.shape)
-
-    return sum(w[tap] * wide[seen] for tap, seen in taps(w.shape[:3], STRIDE, grid)), backward
-
-
-# %%
 x, w = rng.standard_normal((1, 2, 4, 5, 2, 2)), rng.standard_normal((3, 3, 3, 2))  # (B, T, H, W, heads, d), (kt, kh, kw, d)
-judge("depthwise conv", my_conv, lambda x, w: ops.depthwise_conv(x, w, STRIDE, PADDING), x, w)
-error = mv.adjointcheck(lambda x: my_conv(x, w), x)
+judge("depthwise conv", ops.depthwise_conv, x, w, static=(STRIDE, PADDING))
+error = mv.adjointcheck(lambda x: ops.depthwise_conv(x, w, STRIDE, PADDING), x)
 print(f"and as a linear map of x: <A x, y> = <x, A' y> to {error:.0e}")
 
 # %% [markdown]
 # ## Max pooling: the winner takes it
 #
-# $y_o = \max_i x_{so+i-p}$. Move a loser a little and nothing happens; move the winner and $y_o$ moves as much. So $dy_o$ goes
-# to the winner, whole. A cell that wins in several windows collects from each.
+# $y_o = \max_i x_{so+i-p}$. Move a loser a little and nothing happens; move the winner and $y_o$
+# moves as much. So $dy_o$ goes to the winner, whole. A cell that wins in several windows collects
+# from each. In the code `left` is the part of $dy$ that no cell has claimed yet: where a cell
+# equals the maximum it takes what is left, and leaves nothing to those after it.
 
+# %%
+print(inspect.getsource(ops.max_pool))
 
 # %%
 CELLS, SIDES = (1, 3, 3), (0, 1, 1)  # kernel and padding
-
-
-@op
-def my_max_pool(x):
-    wide, grid = padded(x, SIDES, -np.inf), out_grid(x.shape[1:4], CELLS, STRIDE, SIDES)
-    places = list(taps(CELLS, STRIDE, grid))
-    every = np.stack([wide[seen] for _, seen in places])
-    winner = every.argmax(axis=0)  # among equals the first
-
-    def backward(dy):
-        d_wide = np.zeros(wide.shape)
-        for i, (_, seen) in enumerate(places):
-            d_wide[seen] += dy * (winner == i)
-        return (d_wide[inside(SIDES)],)
-
-    return every.max(axis=0), backward
-
-
-# %%
 x = rng.permutation(np.arange(40.0)).reshape(1, 2, 4, 5, 1, 1)  # all different
-judge("max pooling", my_max_pool, lambda x: ops.max_pool(x, CELLS, STRIDE, SIDES), x)
+judge("max pooling", ops.max_pool, x, static=(CELLS, STRIDE, SIDES))
 
 # %% [markdown]
 # What if two cells tie? Then the maximum has a kink: it rises when either cell rises, and falls only when both fall. There is
@@ -417,25 +353,18 @@ assert not report.passed
 #
 # $y = x + f(x)$: the input is used twice, so its gradient is a **sum**, $dx = dy + J_f^\top dy$. The first term passes $dy$ on
 # untouched, however deep the network. In an op of two arguments each simply gets $dy$; the tape adds up what arrives at an
-# array from all its uses. Now half a block of our own ops, differentiated in one go, against the package's.
+# array from all its uses. Now half a block, ops strung together, differentiated in one go.
 
 
 # %%
-@op
-def my_skip(x, y):
-    return x + y, lambda dy: (dy, dy)
-
-
-def branch(x, g, b, w1, b1, w2, b2, norm, linear, gelu, skip):
+def branch(x, g, b, w1, b1, w2, b2):
     """x + MLP(LN(x))"""
-    return skip(x, linear(gelu(linear(norm(x, g, b), w1, b1)), w2, b2))
+    return ops.add(x, ops.linear(ops.gelu(ops.linear(ops.layer_norm(x, g, b), w1, b1)), w2, b2))
 
 
-mine = {"norm": my_layer_norm, "linear": my_linear, "gelu": my_gelu, "skip": my_skip}
-package = {"norm": ops.layer_norm, "linear": ops.linear, "gelu": ops.gelu, "skip": ops.add}
 arrays = [rng.standard_normal(n) for n in [(4, 6), 6, 6, (6, 8), 8, (8, 6), 6]]
-judge("half a block", lambda *a: branch(*a, **mine), lambda *a: branch(*a, **package), *arrays)
-judge("skip", my_skip, ops.add, arrays[0], arrays[0][::-1].copy())
+judge("half a block", branch, *arrays)
+judge("skip", ops.add, arrays[0], arrays[0][::-1].copy())
 
 # %% [markdown]
 # ## Break it
@@ -447,11 +376,11 @@ judge("skip", my_skip, ops.add, arrays[0], arrays[0][::-1].copy())
 # %%
 def broken(name, position, wrong):
     """The right op of that name; the gradient g of one argument becomes wrong(g, dy, *arrays)."""
-    right = RIGHT[name][0].__wrapped__  # the function under the decorator
+    right, _, static = RIGHT[name]
 
     @op
     def spoiled(*arrays):
-        value, backward = right(*arrays)
+        value, backward = right.definition(*arrays, *static)  # the function under the decorator
 
         def bad(dy):
             gradients = list(backward(dy))
@@ -464,6 +393,12 @@ def broken(name, position, wrong):
 
 
 # %%
+def normed(x, eps=1e-6):
+    """z and r of a layer norm."""
+    r = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
+    return (x - x.mean(axis=-1, keepdims=True)) * r, r
+
+
 def without_mean(dx, dy, x, g, b):
     (z, r), dz = normed(x), g * dy
     return r * (dz - z * (z * dz).mean(axis=-1, keepdims=True))
@@ -479,28 +414,36 @@ def of_tanh_gelu(dx, dy, x):
 
 
 # %%
+def with_padding(dy, x, w):
+    """dx of the convolution, its padding left on."""
+    wide = np.zeros(padded(x, PADDING).shape)
+    for tap, cells in taps(w.shape[:3], STRIDE, PADDING, dy.shape[1:4]):
+        wide[cells] += w[tap] * dy
+    return wide
+
+
 def padding_from_one_side(dx, dy, x, w):
     t, h, width = x.shape[1:4]
-    return spread(dy, w, (t, h, width))[:, :t, :h, :width]
+    return with_padding(dy, x, w)[:, :t, :h, :width]
 
 
 def to_all_in_the_window(dx, dy, x):
     wide = np.zeros(padded(x, SIDES).shape)
-    for _, seen in taps(CELLS, STRIDE, dy.shape[1:4]):
-        wide[seen] += dy
+    for _, cells in taps(CELLS, STRIDE, SIDES, dy.shape[1:4]):
+        wide[cells] += dy
     return wide[inside(SIDES)]
 
 
 # %%
-RIGHT["mean of tokens"] = ops.mean_token, (rng.standard_normal((2, 4, 3)),)
+RIGHT["mean of tokens"] = ops.mean_token, (rng.standard_normal((2, 4, 3)),), ()
 MISTAKES = {
     "linear: forgotten transpose, dX = dY W": ("linear", 0, lambda g, dy, x, w, b: dy @ w),
     "linear: mean instead of sum in db": ("linear", 2, lambda g, dy, x, w, b: dy.mean(axis=0)),
     "mean of tokens: sum instead of mean": ("mean of tokens", 0, lambda g, dy, x: g * x.shape[1]),
-    "softmax: no row sum, dS = P dP": ("softmax", 0, lambda g, dp, s: my_softmax(s) * dp),
+    "softmax: no row sum, dS = P dP": ("softmax", 0, lambda g, dp, s: ops.softmax(s) * dp),
     "layer norm: mean(dz) missing": ("layer norm", 0, without_mean),
     "layer norm: eps left out of r": ("layer norm", 0, without_eps),
-    "GELU: no x phi(x)": ("GELU", 0, lambda g, dy, x: dy * cumulative(x)),
+    "GELU: no x phi(x)": ("GELU", 0, lambda g, dy, x: dy * ndtr(x)),
     "GELU: slope of its tanh approximation": ("GELU", 0, of_tanh_gelu),
     "attention: 1 / sqrt(d) missing in dQ": ("attention", 0, lambda g, dz, q, k, v: g * q.shape[-1] ** 0.5),
     "attention: dK 0.1 % too long": ("attention", 1, lambda g, dz, q, k, v: g * 1.001),
@@ -531,14 +474,17 @@ assert len(caught) == len(MISTAKES)
 # not taken off at all gives a gradient of another shape, which the check refuses before it computes anything.
 
 # %%
-fun = broken("depthwise conv", 0, lambda g, dy, x, w: spread(dy, w, x.shape[1:4]))
+fun = broken("depthwise conv", 0, lambda g, dy, x, w: with_padding(dy, x, w))
 try:
     mv.gradcheck(fun, *RIGHT["depthwise conv"][1], name="conv, padding left on")
 except mv.GradientError as problem:
     print(problem)
 
 # %%
-right = {name: mv.gradcheck(fun, *arrays).worst.error for name, (fun, arrays) in RIGHT.items()}
+right = {}
+for name, (fun, arrays, static) in RIGHT.items():
+    report = mv.gradcheck(lambda *x, fun=fun, static=static: fun(*x, *static), *arrays)
+    right[name] = report.worst.error
 figure, axes = plt.subplots(figsize=(8.6, 5.2), layout="constrained")
 for row, (mistake, (name, _, _)) in enumerate(MISTAKES.items()):
     axes.plot([max(right[name], 1e-13), caught[mistake]], [row, row], color=PALE, lw=2, zorder=0)
@@ -711,28 +657,20 @@ def held(backward):
     return sum(found.values()) / 1e6
 
 
-@op
-def greedy_attend(q, k, v):
-    p = ops.attention_weights(q, k, q.shape[-1] ** -0.5)
-    return np.einsum("bhij,bjhc->bihc", p, v), lambda dz: attention_backward(dz, p, q, k, v)  # names p, so it stays
-
-
 # %%
 q, k, v = (np.zeros((1, n, 1, 96), np.float32) for n in (3137, 393, 393))  # an eighth of MViT-B's first block
-kept = {}
-for name, fun, arrays in (
-    ("P kept", greedy_attend, (q, k, v)),
-    ("P rebuilt", my_attend, (q, k, v)),
-    ("the package's", ops.attend, (q, k, v, 96**-0.5)),
-):
-    kept[name] = held(fun.__wrapped__(*arrays)[1])
-    print(f"{name:14} holds {kept[name]:.2f} MB")
+both, kept = {"definition": ops.attend.definition, "fast version": ops.attend.versions["numpy"]}, {}
+for name, fun in both.items():
+    kept[name] = held(fun(q, k, v, 96**-0.5)[1])
+    print(f"the {name:12} holds {kept[name]:.2f} MB")
 print(f"in the whole first block P is {mv.costs(mv.preset('mvit_b_16x4')).lines[1].attention_bytes / 1e6:.1f} MB a clip")
-assert kept["P kept"] > 3 * kept["P rebuilt"] and kept["the package's"] < 1.1 * kept["P rebuilt"]
+assert kept["definition"] > 3 * kept["fast version"]
+assert kept["fast version"] < 1.1 * (q.nbytes + k.nbytes + v.nbytes) / 1e6
 
 # %% [markdown]
-# Keeping $P$ costs several times the memory of $q$, $k$ and $v$ together; rebuilding it costs one more product $QK^\top$ in the
-# backward pass. The same choice is made in layer norm (only `x` stays), GELU and the MLP (the hidden layer is rebuilt).
+# Keeping $P$, as the definition does, costs several times the memory of $q$, $k$ and $v$ together;
+# rebuilding it costs one more product $QK^\top$ in the backward pass. The fast versions of layer
+# norm (only `x` stays), GELU and the MLP (the hidden layer is rebuilt) make the same choice.
 # `mv.checkpoint` makes it for whole blocks.
 #
 # ## Every op of the package

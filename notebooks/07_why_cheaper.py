@@ -117,7 +117,7 @@ for title, s in (
 #
 # ## Array version: `mv.costs`
 #
-# The package counts the same from the plan: `costs.attention_macs` for the attention (all but the MLP and its skip),
+# The package counts the same from the plan: `attention_macs` for the attention (all but the MLP and its skip),
 # `mv.costs(config).lines` for all parts. The two must agree to the last multiply-add, in every block of every model here.
 # Where ViViT's factorised encoder sees frames apart, a block runs once for each of the `sequences`.
 

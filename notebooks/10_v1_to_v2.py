@@ -36,6 +36,7 @@
 
 # %%
 # %matplotlib inline
+import inspect
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -201,7 +202,11 @@ print("bias of", len(loops), "queries and", loops.shape[1], "keys")
 # $$[\,Q_i,\; c^h_i,\; c^w_i,\; c^t_i\,] \cdot [\,K_j,\; e_{h(j)},\; e_{w(j)},\; e_{t(j)}\,]
 #   = Q_i \cdot K_j + c^h_{i,h(j)} + c^w_{i,w(j)} + c^t_{i,t(j)} .$$
 #
-# The columns are divided by the attention's scale, so that it cancels.
+# The columns are divided by the attention's scale, so that it cancels. `selection` picks the
+# table's row of every pair of places on an axis, as above; everything else is sums over channels.
+
+# %%
+print(inspect.getsource(ops.relative_query))
 
 # %%
 scale = WIDTH**-0.5
@@ -353,7 +358,7 @@ for name, top1, paper, ours in TABLE_A6:
 # %%
 spec, params = mv.plan(TINY_V2).blocks[1], roughened(TINY_V2)["blocks"][1]["attn"]
 x = rng.standard_normal((1, spec.tokens_in, spec.dim_in))
-hats = ops.project(x, params["qkv"]["w"], params["qkv"]["b"], 3)
+hats = ops.split_channels(ops.linear(x, params["qkv"]["w"], params["qkv"]["b"]), 3)
 q, k, v = (y.reshape(1, -1, spec.heads, spec.head_dim) for y in hats)
 q = pool_heads(params, q, spec.pool_q, "q", spec)
 k, v = pool_heads(params, k, spec.pool_kv, "k", spec), pool_heads(params, v, spec.pool_kv, "v", spec)

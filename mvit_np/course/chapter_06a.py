@@ -67,7 +67,7 @@ LINEAR_BACKWARD = Exercise(
 def softmax_backward(x, dp, scale):
     """The gradient by x of softmax(scale x), from that by its result.   x, dp: (..., N)   scale: a number   ->   (..., N)
 
-    This is how attention does it: p is not kept, but made again from the scores.
+    This is how the fast version of attention does it: p is not kept, but made again from the scores.
     Hint: p = softmax(scale x) first; then p (dp - the p-weighted mean of dp); and what does the chain rule say of scale?
     """
     p = ops.softmax(scale * x)

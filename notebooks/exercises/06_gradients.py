@@ -55,8 +55,9 @@ exercises.check("06.linear_backward", linear_backward)
 # %% [markdown]
 # ## 06.softmax_backward
 #
-# Attention takes the softmax of *scaled* scores, and does not keep it: it is the largest array of the model, and made again
-# for the backward pass. With $p = \mathrm{softmax}(\sigma x)$,
+# Attention takes the softmax of *scaled* scores. Its fast version does not keep it: it is the
+# largest array of the model, and made again for the backward pass. With $p =
+# \mathrm{softmax}(\sigma x)$,
 #
 # $$dx = \sigma \, p \Big( dp - \sum_j p_j \, dp_j \Big)$$
 #

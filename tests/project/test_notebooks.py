@@ -43,6 +43,16 @@ def test_what_is_stored_is_what_is_written(path):
     assert path.with_suffix(".ipynb").stat().st_size < 1_000_000
 
 
+@every_lesson
+def test_the_package_s_text_is_shown_as_it_is(path):
+    """Where it changed, python notebooks/refresh.py shows the new one."""
+    package = "\n".join(file.read_text() for file in (NOTEBOOKS.parent / "mvit_np").rglob("*.py"))
+    for cell in jupytext.read(path.with_suffix(".ipynb")).cells:
+        if "getsource" in cell.source:
+            functions = re.split(r"\n{3,}", cell.outputs[0].text.strip())
+            assert all(function in package for function in functions), cell.source
+
+
 @every
 def test_frames_of_films_are_not_stored(path):
     for cell in jupytext.read(path.with_suffix(".ipynb")).cells:
