@@ -3,7 +3,8 @@
 import argparse
 import math
 
-MISTAKES = (ValueError, TypeError, OSError, ImportError)  # that a user made: answered with their sentence alone
+# that a user made: answered with their sentence alone
+MISTAKES = (ValueError, TypeError, OSError, ImportError)
 
 
 def count(text):
@@ -27,5 +28,7 @@ def positive(text):
 def place(text):
     """A file or folder; an empty text would be the current folder, which nobody has named."""
     if not text:
-        raise argparse.ArgumentTypeError("a file or a folder, came an empty text (a variable of the shell that is not set?)")
+        raise argparse.ArgumentTypeError(
+            "a file or a folder, came an empty text (a variable of the shell that is not set?)"
+        )
     return text

@@ -9,15 +9,21 @@ from ..backend import outputs
 from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here, make_folder
 from ..backend.plain_text import plain
 
-PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'  # in a page, and in a file of numbers
+# in a page, and in a file of numbers
+PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'
 
 
 def check_targets(arguments):
-    """Before minutes of measuring: raise ValueError where a file that is to be written is read too, or is somebody else's."""
+    """Before minutes of measuring: raise ValueError where a file that is to be written is read too,
+    or is somebody else's.
+    """
     targets = list(_targets(arguments))
     names = [path for path, _ in targets]
     if twice := [path for path in names if names.count(path) > 1]:
-        raise ValueError(f"each file has a name of its own, and two are called {twice[0]}: give one of them another name")
+        raise ValueError(
+            f"each file has a name of its own, and two are called {twice[0]}: give one of them "
+            "another name"
+        )
     check_not_read(names, [arguments.source] if arguments.source else [])
     for path, ours in targets:
         check_free(path, ours)
@@ -60,11 +66,16 @@ def read(path, kind=None):
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}: measure with mvit-np bench --page FILE") from None
+        raise FileNotFoundError(
+            f"there is no file {path}: measure with mvit-np bench --page FILE"
+        ) from None
     except (ValueError, RecursionError):
         results = None
     if not isinstance(results, dict) or "cases" not in results or results.get("kind") != kind:
-        raise ValueError(f"{path} holds no numbers of mvit-np bench: give the file that --page wrote beside its page")
+        raise ValueError(
+            f"{path} holds no numbers of mvit-np bench: give the file that --page wrote beside its "
+            "page"
+        )
     return results
 
 

@@ -25,20 +25,52 @@ BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
 
 def add(commands):
     """The command's options."""
-    parser = commands.add_parser("evaluate", help="the accuracy of a model, or of a run, on a data set")
-    parser.add_argument("model", type=place, metavar="WEIGHTS", help="a file of parameters, or the folder of a run")
-    parser.add_argument("--best", action="store_true", help="of a run: the parameters of its best test, not the last ones")
-    parser.add_argument(
-        "--data", type=place, metavar="DATA", help="a built-in set, a folder of class/video.mp4, a CSV (a run: its tests)"
+    parser = commands.add_parser(
+        "evaluate", help="the accuracy of a model, or of a run, on a data set"
     )
-    parser.add_argument("--views", type=views, metavar="CxS", help="clips in time x crops in space (5x1, or as the run has it)")
-    parser.add_argument("--tau", type=positive, help="frames of 1/30 s between a clip's (as the model tells, else 4)")
-    parser.add_argument("--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)")
-    parser.add_argument("--batch", type=count, default=32, help="views that go through the model together (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="threads that read files ahead (%(default)s)")
+    parser.add_argument(
+        "model", type=place, metavar="WEIGHTS", help="a file of parameters, or the folder of a run"
+    )
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="of a run: the parameters of its best test, not the last ones",
+    )
+    parser.add_argument(
+        "--data",
+        type=place,
+        metavar="DATA",
+        help="a built-in set, a folder of class/video.mp4, a CSV (a run: its tests)",
+    )
+    parser.add_argument(
+        "--views",
+        type=views,
+        metavar="CxS",
+        help="clips in time x crops in space (5x1, or as the run has it)",
+    )
+    parser.add_argument(
+        "--tau",
+        type=positive,
+        help="frames of 1/30 s between a clip's (as the model tells, else 4)",
+    )
+    parser.add_argument(
+        "--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)"
+    )
+    parser.add_argument(
+        "--batch",
+        type=count,
+        default=32,
+        help="views that go through the model together (%(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="threads that read files ahead (%(default)s)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument(
-        "--out", type=place, metavar="FOLDER", help="for metrics.csv and confusion.png (a run's: its folder/evaluation)"
+        "--out",
+        type=place,
+        metavar="FOLDER",
+        help="for metrics.csv and confusion.png (a run's: its folder/evaluation)",
     )
     parser.set_defaults(run=run)
 
@@ -54,7 +86,10 @@ def run(arguments):
         result = _evaluate(found, test, arguments, comm)
     if comm.rank == 0:
         seconds = time.perf_counter() - start
-        print(f"{result.examples} examples of {len(result.classes)} classes, {test.shown}; {seconds:.0f} s")
+        print(
+            f"{result.examples} examples of {len(result.classes)} classes, {test.shown}; "
+            f"{seconds:.0f} s"
+        )
         print(f"top-1 {result.top1:7.2%}\ntop-5 {result.top5:7.2%}\nloss  {result.loss:7.3f}")
         for path in _written(result, out):
             print(f"wrote {plain(path)}")
@@ -64,10 +99,18 @@ def run(arguments):
 def _evaluate(found, test, arguments, comm):
     options = {"batch": arguments.batch, "workers": arguments.workers, "comm": comm}
     shares = range(comm.rank, len(test.data), comm.size)
-    with tqdm(total=len(shares), unit=" examples", dynamic_ncols=True, bar_format=BAR, disable=comm.rank > 0) as bar:
+    with tqdm(
+        total=len(shares),
+        unit=" examples",
+        dynamic_ncols=True,
+        bar_format=BAR,
+        disable=comm.rank > 0,
+    ) as bar:
 
         def progress(so_far):
-            bar.set_postfix({"loss": f"{so_far.loss:.3f}", "acc": f"{so_far.top1:.1%}"}, refresh=False)
+            bar.set_postfix(
+                {"loss": f"{so_far.loss:.3f}", "acc": f"{so_far.top1:.1%}"}, refresh=False
+            )
             bar.update(so_far.examples - bar.n)
 
         return runs.evaluated(found, test, progress=progress, on_broken=_leave_out, **options)
@@ -78,7 +121,9 @@ def _leave_out(name, reason):
 
 
 def _place(out, found, read):
-    """The folder to write into, or None: made, and noted as this command's. Raises ValueError where it is another's."""
+    """The folder to write into, or None: made, and noted as this command's. Raises ValueError where
+    it is another's.
+    """
     usual = found.folder and found.folder / "evaluation"
     folder = usual if out is None else Path(out)
     if folder is None:
@@ -101,7 +146,9 @@ def _written(result, folder):
 
     table = io.StringIO()
     lines = csv.writer(table)
-    lines.writerow(["class", "examples", "right", *(f"taken for {name}" for name in result.classes)])
+    lines.writerow(
+        ["class", "examples", "right", *(f"taken for {name}" for name in result.classes)]
+    )
     for name, row, right in zip(result.classes, result.confusion, result.confusion.diagonal()):
         lines.writerow([name, row.sum(), right, *row])
     write(folder / METRICS, table.getvalue())

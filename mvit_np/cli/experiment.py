@@ -1,4 +1,6 @@
-"""`mvit-np experiment`: one of the paper's ablations at small scale, trained here; or the page of all of them."""
+"""`mvit-np experiment`: one of the paper's ablations at small scale, trained here; or the page of
+all of them.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,27 @@ PAGE = b"Written by `mvit-np experiment"  # in the page of all
 
 def add(commands):
     """The command's options."""
-    parser = commands.add_parser("experiment", help="one of the paper's ablations at small scale, trained here in minutes")
+    parser = commands.add_parser(
+        "experiment", help="one of the paper's ablations at small scale, trained here in minutes"
+    )
     parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(EXPERIMENTS)}")
-    parser.add_argument("--seeds", type=count, default=3, metavar="N", help="runs of each variant (%(default)s)")
-    parser.add_argument("--steps", type=count, metavar="N", help="of each run (the experiment's own)")
-    parser.add_argument("--out", type=place, metavar="FOLDER", help=f"for results.json, table.md, figure.png ({OUT}/NAME)")
     parser.add_argument(
-        "--page", type=place, metavar="FILE", help="run what is left of all of them, and write docs/experiments.md there"
+        "--seeds", type=count, default=3, metavar="N", help="runs of each variant (%(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=count, metavar="N", help="of each run (the experiment's own)"
+    )
+    parser.add_argument(
+        "--out",
+        type=place,
+        metavar="FOLDER",
+        help=f"for results.json, table.md, figure.png ({OUT}/NAME)",
+    )
+    parser.add_argument(
+        "--page",
+        type=place,
+        metavar="FILE",
+        help="run what is left of all of them, and write docs/experiments.md there",
     )
     parser.set_defaults(run=run)
 
@@ -38,12 +54,16 @@ def run(arguments):
     if arguments.page:
         return _page(arguments)
     if not arguments.name:
-        raise ValueError(f"there are the experiments {', '.join(EXPERIMENTS)}: name one, or give --page FILE for all")
+        raise ValueError(
+            f"there are the experiments {', '.join(EXPERIMENTS)}: name one, or give --page FILE for "
+            "all"
+        )
     chosen = experiment(arguments.name)
     folder = Path(arguments.out or Path(OUT) / chosen.name)
     make_folder(folder)
     results = _begun(chosen, folder / RESULTS, arguments)
-    note = claim if results["runs"] else own  # results of an earlier version, which left no note, vouch for what is beside
+    # results of an earlier version, which left no note, vouch for what is beside
+    note = claim if results["runs"] else own
     note(folder, "experiment", WRITTEN)
     results = _measured(chosen, results, folder / RESULTS, arguments)
     print("\n".join(["", f"{chosen.table}: {chosen.question}", *page.plain(chosen, results), ""]))
@@ -64,7 +84,13 @@ def _measured(chosen, results, path, arguments):
     """The results of all runs; each is on the disk as soon as it is done."""
     todo, steps = runner.left(chosen, results, arguments.seeds), results["steps"]
     total = len(chosen.variants) * arguments.seeds * steps
-    with tqdm(total=total, initial=total - len(todo) * steps, dynamic_ncols=True, bar_format=BAR, disable=not todo) as bar:
+    with tqdm(
+        total=total,
+        initial=total - len(todo) * steps,
+        dynamic_ncols=True,
+        bar_format=BAR,
+        disable=not todo,
+    ) as bar:
 
         def show(at):
             bar.set_description_str(f"{chosen.name}: {at.variant}, seed {at.seed}", refresh=False)
@@ -74,8 +100,12 @@ def _measured(chosen, results, path, arguments):
         for longer in runner.run(chosen, results, arguments.seeds, on_step=show):
             results, last = longer, longer["runs"][-1]
             _write(path, json.dumps(results, indent=1) + "\n")
-            accuracies = ", ".join(f"{share:.1%} {test}" for test, share in last["accuracy"].items())
-            tqdm.write(f"{last['variant']}, seed {last['seed']}: {accuracies}, {last['seconds']:.0f} s")
+            accuracies = ", ".join(
+                f"{share:.1%} {test}" for test, share in last["accuracy"].items()
+            )
+            tqdm.write(
+                f"{last['variant']}, seed {last['seed']}: {accuracies}, {last['seconds']:.0f} s"
+            )
     return results
 
 
@@ -88,7 +118,9 @@ def _written(chosen, results, folder):
 def _page(arguments):
     """Results in a folder of the page's name, a file each; figures beside."""
     if arguments.out:
-        raise ValueError("--page keeps results in a folder of the page's name, --out another: give one of them")
+        raise ValueError(
+            "--page keeps results in a folder of the page's name, --out another: give one of them"
+        )
     target = Path(arguments.page)
     names = [experiment(arguments.name).name] if arguments.name else list(EXPERIMENTS)
     begun = _begun_page(target, names, arguments)
@@ -102,9 +134,14 @@ def _page(arguments):
 
 
 def _begun_page(target, names, arguments):
-    """{name: results to go on with}, after what can be wrong with the page's files, which takes no minutes to tell."""
+    """{name: results to go on with}, after what can be wrong with the page's files, which takes no
+    minutes to tell.
+    """
     if not target.suffix:
-        raise ValueError(f"--page is a file such as {target}.md, with results in the folder {target}: give its ending too")
+        raise ValueError(
+            f"--page is a file such as {target}.md, with results in the folder {target}: give its "
+            "ending too"
+        )
     check_free(target, _is_page)
     begun = {name: _begun(EXPERIMENTS[name], _kept(target, name), arguments) for name in names}
     for name in {**begun, **_found(target)}:  # a page of ours vouches for the figures beside it
@@ -138,7 +175,9 @@ def _read(path):
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("runs"), list):
-        raise ValueError("these are no results of mvit-np experiment: delete them, or give another folder")
+        raise ValueError(
+            "these are no results of mvit-np experiment: delete them, or give another folder"
+        )
     return found
 
 
@@ -151,5 +190,7 @@ def _draw(chosen, results, path):
     from .. import visualize
 
     words = f"{chosen.table} at small scale: {page.about(chosen, results)}"
-    figure = visualize.experiment_figure(findings.lines(chosen, results), chosen.question, words, results["chance"])
+    figure = visualize.experiment_figure(
+        findings.lines(chosen, results), chosen.question, words, results["chance"]
+    )
     return visualize.save(figure, path)

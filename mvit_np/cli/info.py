@@ -17,12 +17,36 @@ FIGURES = "stages", "pooling_attention"
 
 def add(commands):
     """The command's options."""
-    parser = commands.add_parser("info", help="the presets; the stage table and the totals of one; the paper's tables, counted")
-    parser.add_argument("preset", metavar="PRESET", nargs="?", help=f"without one, all of them: {', '.join(PRESETS)}")
-    parser.add_argument("--compare", metavar="OTHER", nargs="+", default=[], help="presets whose costs to set beside it")
-    parser.add_argument("--figures", type=place, metavar="FOLDER", help="also draw its stages and its pooling attention there")
+    parser = commands.add_parser(
+        "info",
+        help="the presets; the stage table and the totals of one; the paper's tables, counted",
+    )
     parser.add_argument(
-        "--tables", type=place, metavar="FILE", nargs="?", const="-", help="the paper's tables as Markdown, into FILE if given"
+        "preset",
+        metavar="PRESET",
+        nargs="?",
+        help=f"without one, all of them: {', '.join(PRESETS)}",
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="OTHER",
+        nargs="+",
+        default=[],
+        help="presets whose costs to set beside it",
+    )
+    parser.add_argument(
+        "--figures",
+        type=place,
+        metavar="FOLDER",
+        help="also draw its stages and its pooling attention there",
+    )
+    parser.add_argument(
+        "--tables",
+        type=place,
+        metavar="FILE",
+        nargs="?",
+        const="-",
+        help="the paper's tables as Markdown, into FILE if given",
     )
     parser.set_defaults(run=run)
 
@@ -31,9 +55,13 @@ def run(arguments):
     """Print the table, draw the figures; or print the list of presets; or write the paper's tables."""
     chosen, extras = arguments.preset, arguments.compare or arguments.figures
     if arguments.tables and (chosen or extras):
-        raise ValueError(f"--tables is about all models, came with {chosen or 'more options'}: give it alone")
+        raise ValueError(
+            f"--tables is about all models, came with {chosen or 'more options'}: give it alone"
+        )
     if extras and not chosen:
-        raise ValueError("--compare and --figures need a PRESET: mvit-np info mvit_b_16x4 --compare vit_b_8f")
+        raise ValueError(
+            "--compare and --figures need a PRESET: mvit-np info mvit_b_16x4 --compare vit_b_8f"
+        )
     if arguments.tables:
         _tables(arguments.tables)
     elif chosen is None:

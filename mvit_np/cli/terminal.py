@@ -1,4 +1,6 @@
-"""What the command line prints to: streams that are closed or spell few letters, and the one way to tell a problem."""
+"""What the command line prints to: streams that are closed or spell few letters, and the one way to
+tell a problem.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def prepare():
 
 
 def let_go():
-    """Whether a stream takes no more; what it still holds goes nowhere, so that the interpreter ends without a word."""
+    """Whether a stream takes no more; what it still holds goes nowhere, so that the interpreter
+    ends without a word.
+    """
     broken = False
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -37,15 +41,21 @@ def let_go():
 
 
 def tell(problem):
-    """A sentence on stderr. Whatever names are in it, no line of it but the first begins at the left."""
+    """A sentence on stderr. Whatever names are in it, no line of it but the first begins at the
+    left.
+    """
     try:
-        print("\n  ".join(plain(line) for line in f"mvit-np: {problem}".split("\n")), file=sys.stderr)
+        print(
+            "\n  ".join(plain(line) for line in f"mvit-np: {problem}".split("\n")), file=sys.stderr
+        )
     except OSError:  # nobody reads it
         let_go()
 
 
 def say(sentence):
-    """A sentence on stderr about what goes otherwise than one would expect, above a progress bar where there is one."""
+    """A sentence on stderr about what goes otherwise than one would expect, above a progress bar
+    where there is one.
+    """
     tqdm.write(plain(sentence), file=sys.stderr)
 
 

@@ -1,4 +1,6 @@
-"""`mvit-np train`: a run by a recipe, in front of the user or of a queue; stopped at any moment, it can be taken up again."""
+"""`mvit-np train`: a run by a recipe, in front of the user or of a queue; stopped at any moment, it
+can be taken up again.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ from ..train.run.toml_text import to_toml
 from .arguments import MISTAKES, place
 from .terminal import say, tell
 
-BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"  # with loss and accuracies within 80 columns
+# with loss and accuracies within 80 columns
+BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
 RECENT = 20  # steps that the live line averages over
-GPU, GPU_FOLDER = "gpu", "mvit_gpu"  # the recipe and the folder of `mvit-np train --device cuda` alone
+# the recipe and the folder of `mvit-np train --device cuda` alone
+GPU, GPU_FOLDER = "gpu", "mvit_gpu"
 
 
 def add(commands):
@@ -43,17 +47,40 @@ def add(commands):
         allow_abbrev=False,  # a field may begin like an option
     )
     parser.add_argument("--config", type=place, metavar="FILE", help="a recipe in TOML")
-    parser.add_argument("--recipe", metavar="NAME", help=f"one by name, on which the file and the fields build: {_names()}")
-    parser.add_argument("--out", type=place, metavar="FOLDER", help="for metrics.csv, curves.png, snapshots and the model")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, or begin where there is none")
-    parser.add_argument("--data-changed", action="store_true", help="with --resume: go on although the examples are others now")
-    parser.add_argument("--show", action="store_true", help="print the recipe as TOML, with a comment a field, and end")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help=f"one by name, on which the file and the fields build: {_names()}",
+    )
+    parser.add_argument(
+        "--out",
+        type=place,
+        metavar="FOLDER",
+        help="for metrics.csv, curves.png, snapshots and the model",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in FOLDER, or begin where there is none",
+    )
+    parser.add_argument(
+        "--data-changed",
+        action="store_true",
+        help="with --resume: go on although the examples are others now",
+    )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="print the recipe as TOML, with a comment a field, and end",
+    )
     _add_fields(parser)
     parser.set_defaults(run=run, takes_fields=True)
 
 
 def _add_fields(parser):
-    """An option for each field of a recipe, of a model's config, and for what an earlier version called some of them."""
+    """An option for each field of a recipe, of a model's config, and for what an earlier version
+    called some of them.
+    """
     group = parser.add_argument_group(
         "fields of a recipe",
         "With the paper's values (Sec. D.1). --model.NAME VALUE is a field of MViTConfig, such as --model.drop_path 0.1.",
@@ -96,11 +123,16 @@ def run(arguments):
         raise ValueError("a run needs a folder for what it learns: give --out FOLDER")
     comm = communicator()
     quiet = np.errstate(over="ignore", invalid="ignore")  # every step is looked at before it counts
-    share = use_threads(max(1, threads() // comm.local_size))  # the ranks of one machine share its cores
+    # the ranks of one machine share its cores
+    share = use_threads(max(1, threads() // comm.local_size))
     with comm.guarding(MISTAKES), _signals() as stop, quiet, share:
         try:
             read = [arguments.config] if arguments.config else []
-            options = {"resume": arguments.resume, "data_changed": arguments.data_changed, "read": read}
+            options = {
+                "resume": arguments.resume,
+                "data_changed": arguments.data_changed,
+                "read": read,
+            }
             job = runs.prepare(recipe, out, **options, comm=comm, say=say)
             return _train(job, stop)
         except NotFinite as problem:
@@ -109,7 +141,9 @@ def run(arguments):
 
 
 def _asked(arguments):
-    """(recipe, folder), or None. The recipe is, in the order: a field, the file, the named one, with --resume the run's own."""
+    """(recipe, folder), or None. The recipe is, in the order: a field, the file, the named one,
+    with --resume the run's own.
+    """
     changes, named, out = fields_of(arguments), arguments.recipe, arguments.out
     if not (arguments.config or named):
         alone = changes.get("device", "").startswith("cuda")
@@ -119,18 +153,23 @@ def _asked(arguments):
         if arguments.resume and out and not (alone or changes or arguments.show):
             return None, out  # its snapshot has it
         if not alone:
-            raise ValueError(f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}")
+            raise ValueError(
+                f"a run needs a recipe: give --config FILE.toml, or --recipe with one of {_names()}"
+            )
     return Recipe.from_toml(arguments.config, changes, base=named), out
 
 
 def fields_of(arguments):
-    """{name: text} of the fields of a recipe that were given; `model.NAME` is one of the model's config.
+    """{name: text} of the fields of a recipe that were given; `model.NAME` is one of the model's
+    config.
 
     Raises ValueError for words that are no option, with the nearest field.
     """
     if arguments.rest:
         _refuse(arguments.rest[0])
-    given = {name: value for name, value in vars(arguments).items() if name in RENAMED or _is_field(name)}
+    given = {
+        name: value for name, value in vars(arguments).items() if name in RENAMED or _is_field(name)
+    }
     for name in RENAMED.keys() & given.keys():
         say(f"--{name} is called --{RENAMED[name]} now")
     return given
@@ -154,7 +193,9 @@ def _refuse(word):
 
 @contextmanager
 def _signals():
-    """A function that says which signal asked the run to stop (0: none); a second Ctrl-C does not wait for the step."""
+    """A function that says which signal asked the run to stop (0: none); a second Ctrl-C does not
+    wait for the step.
+    """
     received = []
 
     def note(number, frame):
@@ -175,7 +216,13 @@ def _train(job, stop):
     first, start, row = job.state.step, None, None
     if job.writes:
         print(_heading(job))
-    options = {"unit": " clips", "smoothing": 0.1, "dynamic_ncols": True, "bar_format": BAR, "disable": not job.writes}
+    options = {
+        "unit": " clips",
+        "smoothing": 0.1,
+        "dynamic_ncols": True,
+        "bar_format": BAR,
+        "disable": not job.writes,
+    }
     batch = job.recipe.batch
     with tqdm(total=job.steps * batch, initial=first * batch, **options) as bar:
         shown = []
@@ -201,7 +248,11 @@ def _heading(job):
     where = "" if job.recipe.device == "cpu" else f", on {job.recipe.device}"
     products = "" if job.recipe.precision == "float32" else f", products in {job.recipe.precision}"
     graph = ", each the replay of a graph" if job.recipe.graph else ""
-    turned = "\nleft and right matter to the classes: clips are not flipped, turned or sheared" if task.directed else ""
+    turned = (
+        "\nleft and right matter to the classes: clips are not flipped, turned or sheared"
+        if task.directed
+        else ""
+    )
     return (
         f"{job.recipe.model}, clips of {shape}, {config.num_classes} classes\n"
         f"{len(task.train)} examples to learn from, {tests}\n"
@@ -232,13 +283,18 @@ def _ending(job, start, row):
     said = []
     if row is not None:
         seconds, steps = row["seconds"] - start["seconds"], row["step"] - start["step"]
-        rate = steps * job.recipe.batch / seconds if seconds else row["clips_per_s"]  # the first step compiles kernels
+        # the first step compiles kernels
+        rate = steps * job.recipe.batch / seconds if seconds else row["clips_per_s"]
         said.append(f"{rate:.1f} clips/s")
         if taken := memory(job.state.params["head"]["w"]):
             said.append(f"{taken / 1e9:.2f} GB in use on the device")
         if row["test_accuracy"] is not None:
-            said.append(f"{row['test_accuracy']:.1%} of {len(job.task.tests)} clips to test on right")
-    files = ", ".join(name for name in sorted(WRITTEN) if name != LOCK and (job.folder / name).exists())
+            said.append(
+                f"{row['test_accuracy']:.1%} of {len(job.task.tests)} clips to test on right"
+            )
+    files = ", ".join(
+        name for name in sorted(WRITTEN) if name != LOCK and (job.folder / name).exists()
+    )
     return "\n".join(filter(None, [", ".join(said), f"wrote into {plain(job.folder)}: {files}"]))
 
 

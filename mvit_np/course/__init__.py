@@ -1,4 +1,5 @@
-"""Exercises for the notebooks: write a function yourself, and `check` tells whether it is right, and if not what is wrong.
+"""Exercises for the notebooks: write a function yourself, and `check` tells whether it is right,
+and if not what is wrong.
 
     from mvit_np import exercises
     print(exercises.statement("03.softmax_backward"))   # what to write
@@ -32,17 +33,23 @@ def names(chapter=""):
 
 
 def check(name, function):
-    """Try `function` on small arrays beside the package's own. Returns a Result, whose text says what was found.
+    """Try `function` on small arrays beside the package's own. Returns a Result, whose text says
+    what was found.
 
-    A wrong answer raises nothing, nor does an error inside `function`: both are told. Raises ValueError for an unknown name.
+    A wrong answer raises nothing, nor does an error inside `function`: both are told. Raises
+    ValueError for an unknown name.
     """
     return examine(name, _exercise(name), function)
 
 
 def statement(name):
-    """What to write: the signature, what goes in and out with shapes, a hint. Raises ValueError for an unknown name."""
+    """What to write: the signature, what goes in and out with shapes, a hint. Raises ValueError for
+    an unknown name.
+    """
     function = _exercise(name).solution
-    return f"{name}\n\n{function.__name__}{inspect.signature(function)}\n\n{inspect.getdoc(function)}"
+    return (
+        f"{name}\n\n{function.__name__}{inspect.signature(function)}\n\n{inspect.getdoc(function)}"
+    )
 
 
 def solution(name):

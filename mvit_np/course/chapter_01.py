@@ -14,11 +14,13 @@ from .checker import Exercise
 
 
 def grid_size(thw, kernel, stride, padding):
-    """The grid of tokens that a clip becomes.   thw, kernel, stride, padding: three whole numbers each   ->   (t, h, w)
+    """The grid of tokens that a clip becomes.
 
-    On each axis there are n cells and p more on both sides. A window of k cells starts at the first and moves by s.
-    Count the places where it fits.
-    Hint: the last place is n + 2 p - k cells after the first, and the first counts too.
+    thw, kernel, stride, padding: three whole numbers each   ->   (t, h, w)
+
+    On each axis there are n cells and p more on both sides. A window of k cells starts at the first
+    and moves by s. Count the places where it fits. Hint: the last place is n + 2 p - k cells after
+    the first, and the first counts too.
     """
     return ops.windows.out_grid(thw, kernel, stride, padding)
 
@@ -39,17 +41,35 @@ GRID_SIZE = Exercise(
     out_grid,
     _sizes,
     (
-        ("the place where the window starts is not counted: add 1", _each_axis(lambda n, k, s, p: (n + 2 * p - k) // s)),
-        ("the padding is on both sides of an axis: it counts twice", _each_axis(lambda n, k, s, p: (n + p - k) // s + 1)),
+        (
+            "the place where the window starts is not counted: add 1",
+            _each_axis(lambda n, k, s, p: (n + 2 * p - k) // s),
+        ),
+        (
+            "the padding is on both sides of an axis: it counts twice",
+            _each_axis(lambda n, k, s, p: (n + p - k) // s + 1),
+        ),
         ("the padding is not counted", _each_axis(lambda n, k, s, p: (n - k) // s + 1)),
-        ("the window's own length is not taken off", _each_axis(lambda n, k, s, p: (n + 2 * p) // s + 1)),
-        ("n / s alone: kernel and padding do not come into it", _each_axis(lambda n, k, s, p: n // s)),
+        (
+            "the window's own length is not taken off",
+            _each_axis(lambda n, k, s, p: (n + 2 * p) // s + 1),
+        ),
+        (
+            "n / s alone: kernel and padding do not come into it",
+            _each_axis(lambda n, k, s, p: n // s),
+        ),
         (
             "rounded up: a window that does not fit as a whole is none, so round down",
             _each_axis(lambda n, k, s, p: math.ceil((n + 2 * p - k) / s) + 1),
         ),
-        ("a grid has whole numbers: divide with //, which rounds down", _each_axis(lambda n, k, s, p: (n + 2 * p - k) / s + 1)),
-        ("the axes are in the wrong order: time, height, width", lambda *sizes: grid_size(*sizes)[::-1]),
+        (
+            "a grid has whole numbers: divide with //, which rounds down",
+            _each_axis(lambda n, k, s, p: (n + 2 * p - k) / s + 1),
+        ),
+        (
+            "the axes are in the wrong order: time, height, width",
+            lambda *sizes: grid_size(*sizes)[::-1],
+        ),
     ),
     shown=(out_grid,),
 )
@@ -58,27 +78,37 @@ GRID_SIZE = Exercise(
 def cube_embed(clip, weight, bias, stride, padding):
     """Each cube of pixels times a matrix, plus a bias: a token a cube.
 
-    clip: (B, T, H, W, C)   weight: (kt, kh, kw, C, D)   bias: (D,)   stride, padding: three numbers   ->   (B, t h w, D)
-    Pad time, height and width with zeros on both sides. Tokens are listed frame by frame and row by row.
-    Hint: np.pad, then a loop over the places of the cube; np.tensordot(cubes, weight, 4) sums over kt, kh, kw and C.
+    clip: (B, T, H, W, C)   weight: (kt, kh, kw, C, D)   bias: (D,)   stride, padding: three numbers
+    ->   (B, t h w, D)
+    Pad time, height and width with zeros on both sides. Tokens are listed frame by frame and row by
+    row.
+    Hint: np.pad, then a loop over the places of the cube; np.tensordot(cubes, weight, 4) sums over
+    kt, kh, kw and C.
     """
     kernel, (pt, ph, pw) = weight.shape[:3], padding
     clip = np.pad(clip, ((0, 0), (pt, pt), (ph, ph), (pw, pw), (0, 0)))
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(clip.shape[1:4], kernel, stride))
     tokens = np.empty((clip.shape[0], t, h, w, weight.shape[-1]), clip.dtype)
     for i, j, k in np.ndindex(t, h, w):
-        frames, rows, columns = (slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel))
+        frames, rows, columns = (
+            slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel)
+        )
         tokens[:, i, j, k] = np.tensordot(clip[:, frames, rows, columns], weight, 4) + bias
     return tokens.reshape(clip.shape[0], t * h * w, -1)
 
 
 def _reference_cubes(clip, weight, bias, stride, padding):
-    return ops.cube_conv(clip, weight, bias, stride, padding).reshape(clip.shape[0], -1, weight.shape[-1])
+    return ops.cube_conv(clip, weight, bias, stride, padding).reshape(
+        clip.shape[0], -1, weight.shape[-1]
+    )
 
 
 def _clips(rng):
     def case(thw, kernel, stride, padding, channels=2, width=5):
-        clip, weight = rng.standard_normal((2, *thw, channels)), rng.standard_normal((*kernel, channels, width))
+        clip, weight = (
+            rng.standard_normal((2, *thw, channels)),
+            rng.standard_normal((*kernel, channels, width)),
+        )
         return clip, weight, rng.standard_normal(width), stride, padding
 
     yield case((5, 7, 9), (3, 3, 3), (2, 2, 2), (1, 1, 1))
@@ -119,9 +149,11 @@ CUBE_EMBED = Exercise(
 def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
     """Tell each token where it is, and put the class token before them.
 
-    x: (B, t h w, D), frame by frame   cls, pos_class: (D,)   pos_spatial: (h w, D)   pos_temporal: (t, D)
+    x: (B, t h w, D), frame by frame   cls, pos_class: (D,)   pos_spatial: (h w, D)
+    pos_temporal: (t, D)
     ->   (B, 1 + t h w, D)
-    A token's position is the sum of one for its frame and one for its place in the frame; the class token has its own.
+    A token's position is the sum of one for its frame and one for its place in the frame; the class
+    token has its own.
     Hint: pos_temporal[:, None] + pos_spatial is (t, h w, D), in the order of the tokens.
     """
     places = pos_temporal[:, None] + pos_spatial  # (t, h w, D)
@@ -131,7 +163,9 @@ def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
 
 
 def _reference_positions(x, cls, pos_class, pos_spatial, pos_temporal):
-    """The model's own embedding, of a clip whose cubes are single pixels and become tokens unchanged."""
+    """The model's own embedding, of a clip whose cubes are single pixels and become tokens
+    unchanged.
+    """
     t, hw, d = len(pos_temporal), len(pos_spatial), len(cls)
     spec = EmbedSpec((t, hw, 1), d, (1, 1, 1), (1, 1, 1), d, "separate", True, False)
     identity = {"w": np.eye(d, dtype=x.dtype).reshape(1, 1, 1, d, d), "b": np.zeros_like(cls)}
@@ -142,7 +176,10 @@ def _reference_positions(x, cls, pos_class, pos_spatial, pos_temporal):
 
 def _tokens(rng):
     for batch, t, hw, d in ((2, 3, 4, 5), (1, 2, 6, 3), (3, 1, 5, 2)):
-        yield tuple(rng.standard_normal(shape) for shape in ((batch, t * hw, d), (d,), (d,), (hw, d), (t, d)))
+        yield tuple(
+            rng.standard_normal(shape)
+            for shape in ((batch, t * hw, d), (d,), (d,), (hw, d), (t, d))
+        )
 
 
 def _frames_innermost(x, cls, pos_class, pos_spatial, pos_temporal):

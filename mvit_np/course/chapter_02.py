@@ -14,10 +14,12 @@ from .checker import Exercise
 
 
 def pool_length(n, kernel, stride):
-    """How many of n tokens on an axis are left by a pool with an odd kernel.   n, kernel, stride: whole numbers   ->   one
+    """How many of n tokens on an axis are left by a pool with an odd kernel.
 
-    On both sides kernel // 2 cells are added, as in MViT.
-    Hint: count the places of the window, the first included. Of 56 tokens, kernel 3 and stride 2 leave 28; and of 7?
+    n, kernel, stride: whole numbers   ->   one
+
+    On both sides kernel // 2 cells are added, as in MViT. Hint: count the places of the window, the
+    first included. Of 56 tokens, kernel 3 and stride 2 leave 28; and of 7?
     """
     return (n + 2 * (kernel // 2) - kernel) // stride + 1
 
@@ -58,7 +60,9 @@ def max_pool(x, kernel, stride, padding):
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:4], kernel, stride))
     y = np.empty((x.shape[0], t, h, w, x.shape[-1]), x.dtype)
     for i, j, k in np.ndindex(t, h, w):
-        frames, rows, columns = (slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel))
+        frames, rows, columns = (
+            slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel)
+        )
         y[:, i, j, k] = x[:, frames, rows, columns].max(axis=(1, 2, 3))
     return y
 
@@ -96,8 +100,10 @@ MAX_POOL = Exercise(
 def depthwise_conv(x, weight, stride, padding):
     """Slide one small filter per channel, the same for all heads.
 
-    x: (B, T, H, W, heads, d)   weight: (kt, kh, kw, d)   stride, padding: three numbers   ->   (B, t, h, w, heads, d)
-    y[o] is the sum over the filter's places i of weight[i] x[s o + i - p]; beyond the grid x is zero.
+    x: (B, T, H, W, heads, d)   weight: (kt, kh, kw, d)   stride, padding: three numbers
+    ->   (B, t, h, w, heads, d)
+    y[o] is the sum over the filter's places i of weight[i] x[s o + i - p]; beyond the grid x is
+    zero.
     Hint: loop over the places of the window; weight[:, :, :, None] has an axis for the heads.
     """
     kernel = weight.shape[:3]
@@ -105,14 +111,21 @@ def depthwise_conv(x, weight, stride, padding):
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:4], kernel, stride))
     y = np.empty((x.shape[0], t, h, w, *x.shape[4:]), x.dtype)
     for i, j, k in np.ndindex(t, h, w):
-        frames, rows, columns = (slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel))
+        frames, rows, columns = (
+            slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel)
+        )
         y[:, i, j, k] = (weight[:, :, :, None] * x[:, frames, rows, columns]).sum(axis=(1, 2, 3))
     return y
 
 
 def _heads(rng):
     def case(shape, kernel, stride, padding):
-        return rng.standard_normal(shape), rng.standard_normal((*kernel, shape[-1])), stride, padding
+        return (
+            rng.standard_normal(shape),
+            rng.standard_normal((*kernel, shape[-1])),
+            stride,
+            padding,
+        )
 
     yield case((2, 3, 5, 6, 2, 4), (3, 3, 3), (1, 2, 2), (1, 1, 1))
     yield case((1, 4, 4, 6, 3, 2), (1, 3, 2), (1, 3, 2), (0, 1, 0))
@@ -147,7 +160,8 @@ DEPTHWISE_CONV = Exercise(
 
 
 def pool_tokens(x, thw, pool):
-    """Pool the grid part of a token list; the class token, which has no place in the grid, goes around.
+    """Pool the grid part of a token list; the class token, which has no place in the grid, goes
+    around.
 
     x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   ->   (B, 1 + t h w, D)
     pool: a function, (B, T, H, W, D) -> (B, t, h, w, D)
@@ -161,14 +175,23 @@ def pool_tokens(x, thw, pool):
 def _reference_tokens(x, thw, pool):
     """The model's own pooling, by the sizes that the ready-made pool of `_lists` carries."""
     sizes = pool.keywords
-    spec = PoolSpec("max" if pool.func is ops.max_pool else "avg", sizes["kernel"], sizes["stride"], thw)
+    spec = PoolSpec(
+        "max" if pool.func is ops.max_pool else "avg", sizes["kernel"], sizes["stride"], thw
+    )
     return pool_tokens_of_the_model(x, spec, True)
 
 
 def _lists(rng):
-    same, halved = dict(kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1)), dict(kernel=(1, 2, 2), stride=(1, 2, 2))
+    same, halved = (
+        dict(kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1)),
+        dict(kernel=(1, 2, 2), stride=(1, 2, 2)),
+    )
     yield rng.standard_normal((2, 1 + 3 * 5 * 3, 4)), (3, 5, 3), partial(ops.max_pool, **same)
-    yield rng.standard_normal((1, 1 + 2 * 4 * 6, 3)), (2, 4, 6), partial(ops.avg_pool, **halved, padding=(0, 0, 0))
+    yield (
+        rng.standard_normal((1, 1 + 2 * 4 * 6, 3)),
+        (2, 4, 6),
+        partial(ops.avg_pool, **halved, padding=(0, 0, 0)),
+    )
     yield rng.standard_normal((3, 1 + 4 * 3 * 7, 1)), (4, 3, 7), partial(ops.max_pool, **same)
 
 

@@ -16,8 +16,8 @@ from .checker import Exercise
 def softmax(x):
     """Probabilities over the last axis, exp(x) / sum exp(x).   x: (..., N)   ->   (..., N)
 
-    It also works for numbers of which exp would overflow.
-    Hint: softmax does not change when a number is taken from a whole row: take its maximum. keepdims=True keeps the axis.
+    It also works for numbers of which exp would overflow. Hint: softmax does not change when a
+    number is taken from a whole row: take its maximum. keepdims=True keeps the axis.
     """
     return ops.softmax(x)
 
@@ -45,7 +45,10 @@ def _divided_by_sum(shifted, **over):
 
 _OTHER_SUMS = (
     ("the sum runs over the first axis: it is the last, axis=-1", dict(axis=0, keepdims=True)),
-    ("the sum runs over the columns, axis=-2: each row sums to 1, axis=-1", dict(axis=-2, keepdims=True)),
+    (
+        "the sum runs over the columns, axis=-2: each row sums to 1, axis=-1",
+        dict(axis=-2, keepdims=True),
+    ),
     ("the sum runs over the whole array: each row sums to 1, axis=-1", dict()),
     ("the row's sum has lost its axis, so it divides the columns: keepdims=True", dict(axis=-1)),
 )
@@ -75,10 +78,12 @@ SOFTMAX = Exercise(
 
 
 def attention(q, k, v):
-    """softmax(Q K' / sqrt(d)) V for one head.   q: (B, Nq, d)   k: (B, Nk, d)   v: (B, Nk, e)   ->   (B, Nq, e)
+    """softmax(Q K' / sqrt(d)) V for one head.
 
-    Hint: @ multiplies the last two axes; k.swapaxes(-1, -2) is K'. The softmax runs over the keys. d**0.5 stays float32
-    with float32 arrays, np.sqrt(d) does not.
+    q: (B, Nq, d)   k: (B, Nk, d)   v: (B, Nk, e)   ->   (B, Nq, e)
+
+    Hint: @ multiplies the last two axes; k.swapaxes(-1, -2) is K'. The softmax runs over the keys.
+    d**0.5 stays float32 with float32 arrays, np.sqrt(d) does not.
     """
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5  # (B, Nq, Nk)
     return ops.softmax(scores) @ v
@@ -91,7 +96,10 @@ def _reference_attention(q, k, v):
 
 def _queries_keys_values(rng):
     for batch, queries, keys, d, e in ((2, 5, 7, 4, 4), (1, 3, 3, 3, 3), (2, 1, 6, 2, 5)):
-        yield tuple(rng.standard_normal(shape) for shape in ((batch, queries, d), (batch, keys, d), (batch, keys, e)))
+        yield tuple(
+            rng.standard_normal(shape)
+            for shape in ((batch, queries, d), (batch, keys, d), (batch, keys, e))
+        )
 
 
 def _attention_with(weights):
@@ -100,7 +108,11 @@ def _attention_with(weights):
 
 def _scaled(scale):
     """Attention with the scores times scale(d, queries, keys)."""
-    return _attention_with(lambda q, k: ops.softmax(q @ k.swapaxes(-1, -2) * scale(q.shape[-1], q.shape[1], k.shape[1])))
+    return _attention_with(
+        lambda q, k: ops.softmax(
+            q @ k.swapaxes(-1, -2) * scale(q.shape[-1], q.shape[1], k.shape[1])
+        )
+    )
 
 
 def _scores_of(q, k):
@@ -108,7 +120,9 @@ def _scores_of(q, k):
 
 
 def _attended_over(shifted, axis):
-    return _attention_with(lambda q, k: _divided_by_sum(shifted, axis=axis, keepdims=True)(_scores_of(q, k)))
+    return _attention_with(
+        lambda q, k: _divided_by_sum(shifted, axis=axis, keepdims=True)(_scores_of(q, k))
+    )
 
 
 _OTHER_SOFTMAXES = (
@@ -141,11 +155,14 @@ ATTENTION = Exercise(
 
 
 def attention_macs(tokens_in, tokens_q, tokens_kv, dim):
-    """Multiply-adds of pooling attention with max pooling, all heads together.   four whole numbers   ->   one
+    """Multiply-adds of pooling attention with max pooling, all heads together.
 
-    tokens_in tokens of dim channels are projected three times; pooling leaves tokens_q queries and tokens_kv keys and values;
-    the result is projected once more. A multiply-add counts as one; softmax and pooling are not counted.
-    Hint: a product of (a, b) by (b, c) has a b c of them. There are six products. How many heads there are does not matter.
+    four whole numbers   ->   one
+
+    tokens_in tokens of dim channels are projected three times; pooling leaves tokens_q queries and
+    tokens_kv keys and values; the result is projected once more. A multiply-add counts as one;
+    softmax and pooling are not counted. Hint: a product of (a, b) by (b, c) has a b c of them.
+    There are six products. How many heads there are does not matter.
     """
     projections = 3 * tokens_in * dim * dim
     scores = tokens_q * tokens_kv * dim
@@ -155,12 +172,21 @@ def attention_macs(tokens_in, tokens_q, tokens_kv, dim):
 
 
 def _reference_macs(tokens_in, tokens_q, tokens_kv, dim):
-    sizes = dict(tokens_in=tokens_in, tokens_q=tokens_q, tokens_seen=tokens_kv, dim_in=dim, dim_attn=dim)
-    return attention_macs_of_the_model(SimpleNamespace(**sizes, pool_q=None, pool_kv=None, relative=()))
+    sizes = dict(
+        tokens_in=tokens_in, tokens_q=tokens_q, tokens_seen=tokens_kv, dim_in=dim, dim_attn=dim
+    )
+    return attention_macs_of_the_model(
+        SimpleNamespace(**sizes, pool_q=None, pool_kv=None, relative=())
+    )
 
 
 def _token_counts(rng):
-    yield from ((25089, 6273, 393, 192), (25089, 25089, 393, 96), (1569, 1569, 393, 384), (10, 5, 3, 4))
+    yield from (
+        (25089, 6273, 393, 192),
+        (25089, 25089, 393, 96),
+        (1569, 1569, 393, 384),
+        (10, 5, 3, 4),
+    )
 
 
 ATTENTION_MACS = Exercise(
@@ -190,10 +216,13 @@ ATTENTION_MACS = Exercise(
 
 
 def softmax_backward(p, dp):
-    """The gradient by softmax's input, from that by its result.   p = softmax(x), dp: (..., N)   ->   dx: (..., N)
+    """The gradient by softmax's input, from that by its result.
 
-    dx_i is the sum over j of dp_j times the derivative of p_j by x_i, which is p_j (1 if i = j, else 0) - p_j p_i.
-    Hint: written out, each row of dp loses its p-weighted mean, and the rest is multiplied by p. No (N, N) array is needed.
+    p = softmax(x), dp: (..., N)   ->   dx: (..., N)
+
+    dx_i is the sum over j of dp_j times the derivative of p_j by x_i, which is p_j (1 if i = j,
+    else 0) - p_j p_i. Hint: written out, each row of dp loses its p-weighted mean, and the rest is
+    multiplied by p. No (N, N) array is needed.
     """
     mean = (p * dp).sum(axis=-1, keepdims=True)  # weighted by p, which sums to 1
     return p * (dp - mean)

@@ -14,10 +14,13 @@ from .checker import Exercise
 
 
 def split_heads(x, heads):
-    """Cut the channels into heads, and bring the axis of heads before that of tokens.   x: (B, N, D)   ->   (B, h, N, D / h)
+    """Cut the channels into heads, and bring the axis of heads before that of tokens.
 
-    Head 0 gets the first D / h channels of every token, head 1 the next ones, and so on.
-    Hint: reshape divides the last axis first; an axis is then moved by transpose or swapaxes, never by reshape.
+    x: (B, N, D)   ->   (B, h, N, D / h)
+
+    Head 0 gets the first D / h channels of every token, head 1 the next ones, and so on. Hint:
+    reshape divides the last axis first; an axis is then moved by transpose or swapaxes, never by
+    reshape.
     """
     batch, tokens, dim = x.shape
     return x.reshape(batch, tokens, heads, dim // heads).transpose(0, 2, 1, 3)
@@ -53,7 +56,8 @@ SPLIT_HEADS = Exercise(
 
 
 def pooling_attention(q_hat, k_hat, v_hat, pool_q, pool_kv):
-    """Pool, then attend, in each head: softmax(Q K' / sqrt(d)) V with Q = P_Q(Q^), K = P_K(K^), V = P_K(V^).
+    """Pool, then attend, in each head: softmax(Q K' / sqrt(d)) V with Q = P_Q(Q^), K = P_K(K^), V =
+    P_K(V^).
 
     q_hat, k_hat, v_hat: (B, N, h, d)   ->   (B, Nq, h, d)
     pool_q, pool_kv: functions (B, N, h, d) -> (B, Nq or Nk, h, d), which know of the class token
@@ -105,7 +109,9 @@ def _softmax_over_queries(q_hat, k_hat, v_hat, pool_q, pool_kv):
 
 
 def _heads_mixed(q_hat, k_hat, v_hat, pool_q, pool_kv):
-    joined = [x.reshape(*x.shape[:2], 1, -1) for x in (pool_q(q_hat), pool_kv(k_hat), pool_kv(v_hat))]
+    joined = [
+        x.reshape(*x.shape[:2], 1, -1) for x in (pool_q(q_hat), pool_kv(k_hat), pool_kv(v_hat))
+    ]
     z = ops.attend(*joined, q_hat.shape[-1] ** -0.5)
     return z.reshape(*z.shape[:2], *q_hat.shape[2:])
 
@@ -144,11 +150,15 @@ def _weights(q, k):
 
 
 def pooled_skip(x, thw, stride):
-    """The skip connection of a block that pools its queries: pooled like them, by the maximum of overlapping windows.
+    """The skip connection of a block that pools its queries: pooled like them, by the maximum of
+    overlapping windows.
 
-    x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   stride: three numbers   ->   (B, 1 + t h w, D)
-    On an axis with stride s > 1 the window is s + 1 long and the padding s // 2; with s = 1 they are 1 and 0.
-    Hint: the class token goes around. ops.max_pool(grid, kernel, stride, padding) pools (B, T, H, W, D).
+    x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   stride: three numbers
+    ->   (B, 1 + t h w, D)
+    On an axis with stride s > 1 the window is s + 1 long and the padding s // 2; with s = 1 they
+    are 1 and 0.
+    Hint: the class token goes around. ops.max_pool(grid, kernel, stride, padding) pools (B, T, H,
+    W, D).
     """
     kernel = tuple(s + 1 if s > 1 else 1 for s in stride)
     padding = tuple(s // 2 for s in stride)
@@ -162,7 +172,11 @@ def _reference_skip(x, thw, stride):
 
 
 def _skips(rng):
-    for batch, thw, stride, d in ((2, (2, 4, 6), (1, 2, 2), 3), (1, (4, 5, 3), (2, 2, 1), 2), (2, (1, 8, 8), (1, 4, 4), 1)):
+    for batch, thw, stride, d in (
+        (2, (2, 4, 6), (1, 2, 2), 3),
+        (1, (4, 5, 3), (2, 2, 1), 2),
+        (2, (1, 8, 8), (1, 4, 4), 1),
+    ):
         yield rng.standard_normal((batch, 1 + int(np.prod(thw)), d)), thw, stride
 
 
@@ -177,7 +191,9 @@ def _pooled_by(pool):
 
 
 def _average(grid, stride):
-    return ops.avg_pool(grid, tuple(s + (s > 1) for s in stride), stride, tuple(s // 2 for s in stride))
+    return ops.avg_pool(
+        grid, tuple(s + (s > 1) for s in stride), stride, tuple(s // 2 for s in stride)
+    )
 
 
 def _wide(grid, stride):

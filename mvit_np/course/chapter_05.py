@@ -19,9 +19,11 @@ STAGE_PARTS = ("thw", "dim", "heads", "stride_kv")
 def next_stage(thw, dim, heads, stride_q, stride_kv):
     """The sizes of the next stage: its grid, its width, its heads and its key-value stride.
 
-    thw: (t, h, w) of this stage   dim, heads: whole numbers   stride_q: of the transition   stride_kv: of this stage
+    thw: (t, h, w) of this stage   dim, heads: whole numbers   stride_q: of the transition
+    stride_kv: of this stage
     ->   thw, dim, heads, stride_kv of the next
-    The grid is divided by stride_q, the width and the heads double. stride_kv is divided by stride_q too, so that keys and
+    The grid is divided by stride_q, the width and the heads double. stride_kv is divided by
+    stride_q too, so that keys and
     values keep their resolution.
     Hint: stride_kv is rounded down, and is 1 at least.
     """
@@ -33,7 +35,15 @@ def next_stage(thw, dim, heads, stride_q, stride_kv):
 def _reference_stage(thw, dim, heads, stride_q, stride_kv):
     """From the plan of a model of two stages on cubes of one pixel."""
     ones = (1, 1, 1)
-    shape = dict(frames=thw[0], size=thw[1:], cube_kernel=ones, cube_stride=ones, dim=dim, heads=heads, depths=(1, 1))
+    shape = dict(
+        frames=thw[0],
+        size=thw[1:],
+        cube_kernel=ones,
+        cube_stride=ones,
+        dim=dim,
+        heads=heads,
+        depths=(1, 1),
+    )
     block = plan(MViTConfig(**shape, stride_q=stride_q, stride_kv=stride_kv)).blocks[1]
     return block.thw_q, block.dim_out, block.heads, block.stride_kv
 
@@ -93,7 +103,8 @@ def mlp_block(x, g, b, w1, b1, w2, b2):
     """The second half of a block: x + gelu(norm(x) W1 + b1) W2 + b2.
 
     x: (B, N, D)   g, b: (D,)   w1: (D, H)   b1: (H,)   w2: (H, D)   b2: (D,)   ->   (B, N, D)
-    norm(x) = g (x - mean) / sqrt(var + 1e-6) + b, mean and variance being those of each token's channels.
+    norm(x) = g (x - mean) / sqrt(var + 1e-6) + b, mean and variance being those of each token's
+    channels.
     Hint: ops.gelu(h) is given. np.var divides by D, as wanted. The skip starts from x itself.
     """
     mean, var = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
@@ -108,14 +119,18 @@ def _reference_mlp(x, g, b, w1, b1, w2, b2):
 def _mlps(rng):
     for shape, hidden in (((2, 3, 4), 8), ((3, 5, 5), 7), ((1, 1, 6), 24)):
         d = shape[-1]
-        yield tuple(rng.standard_normal(s) for s in (shape, d, d, (d, hidden), hidden, (hidden, d), d))
+        yield tuple(
+            rng.standard_normal(s) for s in (shape, d, d, (d, hidden), hidden, (hidden, d), d)
+        )
 
 
 def _normed_over(axis):
     """The MLP on x normed over some axis."""
 
     def wrong(x, g, b, *weights):
-        normed = g * (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + 1e-6) + b
+        normed = (
+            g * (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + 1e-6) + b
+        )
         return x + ops.mlp(normed, *weights)
 
     return wrong
@@ -136,7 +151,9 @@ def _unbiased(x, g, b, *weights):
 
 
 def _mlp_with(nonlinearity):
-    return lambda x, g, b, w1, b1, w2, b2: x + nonlinearity(ops.layer_norm(x, g, b) @ w1 + b1) @ w2 + b2
+    return lambda x, g, b, w1, b1, w2, b2: (
+        x + nonlinearity(ops.layer_norm(x, g, b) @ w1 + b1) @ w2 + b2
+    )
 
 
 MLP_BLOCK = Exercise(
@@ -167,9 +184,11 @@ MLP_BLOCK = Exercise(
 
 
 def widening_mlp(x, g, b, w1, b1, w2, b2, w_skip, b_skip):
-    """The last MLP of a stage, which widens the channels from D to E, and its skip, which must widen too.
+    """The last MLP of a stage, which widens the channels from D to E, and its skip, which must
+    widen too.
 
-    x: (B, N, D)   g, b: (D,)   w1: (D, H)   b1: (H,)   w2: (H, E)   b2: (E,)   w_skip: (D, E)   b_skip: (E,)   ->   (B, N, E)
+    x: (B, N, D)   g, b: (D,)   w1: (D, H)   b1: (H,)   w2: (H, E)   b2: (E,)   w_skip: (D, E)
+    b_skip: (E,)   ->   (B, N, E)
     In MViT both start from the same normed x: MLP(norm(x)) + norm(x) W_skip + b_skip.
     Hint: ops.layer_norm(x, g, b) and ops.gelu(h) are given.
     """
@@ -209,9 +228,9 @@ WIDENING_MLP = Exercise(
 def block_macs(tokens_in, tokens_q, tokens_kv, dim, dim_out):
     """Multiply-adds of a whole block with max pooling.   five whole numbers   ->   one
 
-    Attention as in exercise 03.attention_macs; then the MLP on the tokens_q that are left, with a hidden layer of 4 dim and
-    dim_out channels at its end; and where dim_out is not dim, the skip's linear layer.
-    Hint: each linear layer costs tokens times channels in times channels out.
+    Attention as in exercise 03.attention_macs; then the MLP on the tokens_q that are left, with a
+    hidden layer of 4 dim and dim_out channels at its end; and where dim_out is not dim, the skip's
+    linear layer. Hint: each linear layer costs tokens times channels in times channels out.
     """
     attention = 3 * tokens_in * dim * dim + 2 * tokens_q * tokens_kv * dim + tokens_q * dim * dim
     mlp = tokens_q * dim * 4 * dim + tokens_q * 4 * dim * dim_out
@@ -220,11 +239,16 @@ def block_macs(tokens_in, tokens_q, tokens_kv, dim, dim_out):
 
 
 def _counted_blocks():
-    """{(tokens_in, tokens_q, tokens_kv, dim, dim_out): multiply-adds} as the package counts them, of some blocks of MViT-B."""
+    """{(tokens_in, tokens_q, tokens_kv, dim, dim_out): multiply-adds} as the package counts them,
+    of some blocks of MViT-B.
+    """
     config = replace(preset("mvit_b_16x4"), pool="max")
     pairs = list(zip(plan(config).blocks, costs(config).lines[1:]))
     picked = (pairs[i] for i in (2, 1, 5, 14))
-    return {(s.tokens_in, s.tokens_q, s.tokens_kv, s.dim_attn, s.dim_out): line.macs for s, line in picked}
+    return {
+        (s.tokens_in, s.tokens_q, s.tokens_kv, s.dim_attn, s.dim_out): line.macs
+        for s, line in picked
+    }
 
 
 def _plus(extra):

@@ -1,4 +1,6 @@
-"""Exercises of notebook 06, first part: gradients of linear layer, softmax and norm. References are our ops' backwards."""
+"""Exercises of notebook 06, first part: gradients of linear layer, softmax and norm. References are
+our ops' backwards.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ def linear_backward(x, w, dy):
     """The gradients of y = x W + b, from that by y.
 
     x: (..., I)   w: (I, O)   dy: (..., O)   ->   dx: (..., I), dw: (I, O), db: (O,)
-    Hint: each gradient has the shape of what it belongs to, which leaves few ways to write it. Flatten the leading axes with
+    Hint: each gradient has the shape of what it belongs to, which leaves few ways to write it.
+    Flatten the leading axes with
     reshape(-1, I): W and b serve every row, so their gradients are sums over rows.
     """
     y, backward = ops.linear.definition(x, w, np.zeros_like(w[0]))
@@ -27,7 +30,9 @@ def _reference_linear(x, w, dy):
 
 def _linears(rng):
     for lead, n_in, n_out in (((2, 3), 4, 4), ((5,), 3, 2), ((2, 1, 3), 1, 5)):
-        yield tuple(rng.standard_normal(shape) for shape in ((*lead, n_in), (n_in, n_out), (*lead, n_out)))
+        yield tuple(
+            rng.standard_normal(shape) for shape in ((*lead, n_in), (n_in, n_out), (*lead, n_out))
+        )
 
 
 def _linear_but(**changes):
@@ -35,7 +40,9 @@ def _linear_but(**changes):
 
     def wrong(x, w, dy):
         right = dict(zip(("dx", "dw", "db"), linear_backward(x, w, dy)))
-        return tuple((right | {name: change(x, w, dy) for name, change in changes.items()}).values())
+        return tuple(
+            (right | {name: change(x, w, dy) for name, change in changes.items()}).values()
+        )
 
     return wrong
 
@@ -65,10 +72,13 @@ LINEAR_BACKWARD = Exercise(
 
 
 def softmax_backward(x, dp, scale):
-    """The gradient by x of softmax(scale x), from that by its result.   x, dp: (..., N)   scale: a number   ->   (..., N)
+    """The gradient by x of softmax(scale x), from that by its result.
 
-    This is how the fast version of attention does it: p is not kept, but made again from the scores.
-    Hint: p = softmax(scale x) first; then p (dp - the p-weighted mean of dp); and what does the chain rule say of scale?
+    x, dp: (..., N)   scale: a number   ->   (..., N)
+
+    This is how the fast version of attention does it: p is not kept, but made again from the
+    scores. Hint: p = softmax(scale x) first; then p (dp - the p-weighted mean of dp); and what does
+    the chain rule say of scale?
     """
     p = ops.softmax(scale * x)
     return scale * p * (dp - (p * dp).sum(axis=-1, keepdims=True))
@@ -128,8 +138,10 @@ def layer_norm_backward(x, g, dy, eps):
     """The gradients of g (x - mean) / sqrt(var + eps) + b, from that by the result.
 
     x, dy: (..., D)   g: (D,)   eps: a number   ->   dx: (..., D), dg: (D,), db: (D,)
-    Mean and variance are those of each row. Hint: with r = 1 / sqrt(var + eps), z = (x - mean) r and dz = g dy,
-    dx = r (dz - mean(dz) - z mean(z dz)): what moves the whole row or stretches it cannot change z, and is taken off.
+    Mean and variance are those of each row. Hint: with r = 1 / sqrt(var + eps), z = (x - mean) r
+    and dz = g dy,
+    dx = r (dz - mean(dz) - z mean(z dz)): what moves the whole row or stretches it cannot change z,
+    and is taken off.
     """
     y, backward = ops.layer_norm.definition(x, g, np.zeros_like(g), eps)
     dx, dg, db = backward(dy)
@@ -142,7 +154,12 @@ def _reference_norm(x, g, dy, eps):
 
 def _norms(rng):
     for shape, eps in (((4, 4), 1e-6), ((2, 3, 7), 0.1), ((1, 5, 3), 1e-6)):
-        yield rng.standard_normal(shape), rng.standard_normal(shape[-1]), rng.standard_normal(shape), eps
+        yield (
+            rng.standard_normal(shape),
+            rng.standard_normal(shape[-1]),
+            rng.standard_normal(shape),
+            eps,
+        )
 
 
 def _norm_but(part, formula):
@@ -152,7 +169,9 @@ def _norm_but(part, formula):
         right = list(layer_norm_backward(x, g, dy, eps))
         r = 1 / np.sqrt(x.var(-1, keepdims=True) + eps)
         z = (x - x.mean(-1, keepdims=True)) * r
-        right[("dx", "dg", "db").index(part)] = formula(z, r, g, dy, lambda a: a.mean(-1, keepdims=True))
+        right[("dx", "dg", "db").index(part)] = formula(
+            z, r, g, dy, lambda a: a.mean(-1, keepdims=True)
+        )
         return tuple(right)
 
     return wrong

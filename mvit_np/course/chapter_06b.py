@@ -12,8 +12,10 @@ from .checker import Exercise
 def max_pool_backward(x, dy, kernel, stride):
     """The gradient of max pooling along one axis of tokens, without padding.
 
-    x: (N, D)   dy: (n, D)   kernel, stride: whole numbers, n = (N - kernel) // stride + 1   ->   dx: (N, D)
-    In each channel the largest of a window gets the window's dy; the first, where several are the largest.
+    x: (N, D)   dy: (n, D)   kernel, stride: whole numbers, n = (N - kernel) // stride + 1
+    ->   dx: (N, D)
+    In each channel the largest of a window gets the window's dy; the first, where several are the
+    largest.
     Hint: x[a:b].argmax(axis=0) counts from a. Windows overlap: a token that wins twice gets both.
     """
     dx, channels = np.zeros_like(x), np.arange(x.shape[1])
@@ -43,7 +45,9 @@ def _lines(rng):
 
 
 def _over_windows(change):
-    """dx after change(dx, x, i, window, d_window) has been called for every window, a slice of tokens."""
+    """dx after change(dx, x, i, window, d_window) has been called for every window, a slice of
+    tokens.
+    """
 
     def wrong(x, dy, kernel, stride):
         dx = np.zeros_like(x)
@@ -109,7 +113,9 @@ MAX_POOL_BACKWARD = Exercise(
 
 
 def finite_difference(f, x, h):
-    """The gradient of a function by central differences, one entry after the other.   x: any shape   ->   the same shape
+    """The gradient of a function by central differences, one entry after the other.
+
+    x: any shape   ->   the same shape
 
     f: from an array like x to a number   h: the step
     The derivative by an entry is (f(x + h there) - f(x - h there)) / 2h, to within about h^2.

@@ -1,4 +1,6 @@
-"""Gradient accumulation: the gradient of a batch that does not fit into memory, from parts of it, one after another."""
+"""Gradient accumulation: the gradient of a batch that does not fit into memory, from parts of it,
+one after another.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,26 @@ from ..backend.plain_values import is_whole
 
 
 def accumulated(gradient, parts):
-    """`gradient(params, batch) -> (value, grads)` with the batch cut into so many parts; memory is a part's and one gradient.
+    """`gradient(params, batch) -> (value, grads)` with the batch cut into so many parts; memory is
+    a part's and one gradient.
 
-    gradient   of a loss that is a mean over the batch, as `value_and_grad(loss)` or `value_and_grad(loss, has_aux=True)`
-               make it; a larger part weighs more
-    batch      an array or a tree, whose arrays are cut along their first axis; all else goes to every part as it is
+    gradient   of a loss that is a mean over the batch, as `value_and_grad(loss)` or
+               `value_and_grad(loss, has_aux=True)` make it; a larger part weighs more
+    batch      an array or a tree, whose arrays are cut along their first axis; all else goes to
+               every part as it is
 
-    Of what the loss returns, arrays are joined along their first axis and numbers (0-d arrays) averaged like the loss; of
-    anything else the first part's is returned. Stochastic depth and dropout draw for each part anew.
+    Of what the loss returns, arrays are joined along their first axis and numbers (0-d arrays)
+    averaged like the loss; of anything else the first part's is returned. Stochastic depth and
+    dropout draw for each part anew.
 
-    Raises ValueError for fewer than 1 part; called, also for arrays of several lengths or with fewer clips than parts.
+    Raises ValueError for fewer than 1 part; called, also for arrays of several lengths or with
+    fewer clips than parts.
     """
     if not is_whole(parts, 1):
-        raise ValueError(f"a batch is cut into a whole number of parts, at least 1; came {parts!r}: give 1, 2, ...")
+        raise ValueError(
+            f"a batch is cut into a whole number of parts, at least 1; came {parts!r}: give 1, 2, "
+            "..."
+        )
     if parts == 1:
         return gradient
 
@@ -39,10 +48,13 @@ def accumulated(gradient, parts):
 
 
 def _one_more(gradient, params, part, share, total):
-    """A part's result, and the sum with its gradients; those are forgotten on return, before the next part needs memory."""
+    """A part's result, and the sum with its gradients; those are forgotten on return, before the
+    next part needs memory.
+    """
     result, grads = gradient(params, part)
     if total is None:
-        return result, trees.map(lambda g: g * share, grads)  # new arrays: two leaves may share one gradient
+        # new arrays: two leaves may share one gradient
+        return result, trees.map(lambda g: g * share, grads)
 
     def add(sum_, g):
         sum_ += g * share
@@ -56,10 +68,16 @@ def _cut(batch, parts):
     lengths = {len(x) for x in trees.leaves(batch) if _has_clips(x)}
     if len(lengths) != 1:
         came = ", ".join(map(str, sorted(lengths))) or "none"
-        raise ValueError(f"the arrays of a batch have one length, the number of clips; came {came}: pass as many of each")
+        raise ValueError(
+            f"the arrays of a batch have one length, the number of clips; came {came}: pass as many "
+            "of each"
+        )
     (count,) = lengths
     if count < parts:
-        raise ValueError(f"a batch of {count} clips cannot be cut into {parts} parts: take fewer parts or more clips")
+        raise ValueError(
+            f"a batch of {count} clips cannot be cut into {parts} parts: take fewer parts or more "
+            "clips"
+        )
     ends = [count * i // parts for i in range(parts + 1)]
     for start, stop in zip(ends, ends[1:]):
         part = trees.map(lambda x, at=slice(start, stop): x[at] if _has_clips(x) else x, batch)

@@ -1,4 +1,6 @@
-"""What is in a video or a picture: decode it, run a model on some views of it, average what the views say."""
+"""What is in a video or a picture: decode it, run a model on some views of it, average what the
+views say.
+"""
 
 from __future__ import annotations
 
@@ -52,17 +54,21 @@ def classify(
 ):
     """The classes of a video or a picture by a model.   -> Result
 
-    views          (clips, crops): clips uniform in time times crops uniform in space; the paper's is (5, 1). Where the film
-                   is no longer than a clip, and for a picture, all clips would be one, and it goes in once
+    views          (clips, crops): clips uniform in time times crops uniform in space; the paper's
+                   is (5, 1). Where the film is no longer than a clip, and for a picture, all clips
+                   would be one, and it goes in once
     tau            frames of 1/30 s from one frame of a clip to the next: the 4 of "16 x 4"
     labels         of the classes; None: as `labels_for` names them
-    normalisation  as `normalise` has it; None: "imagenet" for models of one frame, "clip" for grey ones, else "video"
+    normalisation  as `normalise` has it; None: "imagenet" for models of one frame, "clip" for grey
+    ones, else "video"
     progress       called with (views done, views in all) after each
 
-    A model of one frame sees single frames of a film; a model of clips sees a picture as a film that stands still. The
-    views go through the model one by one, and their probabilities (not their scores) are averaged.
+    A model of one frame sees single frames of a film; a model of clips sees a picture as a film
+    that stands still. The views go through the model one by one, and their probabilities (not their
+    scores) are averaged.
 
-    Raises FileNotFoundError or ValueError, for an unreadable file, parameters that do not fit, or impossible views.
+    Raises FileNotFoundError or ValueError, for an unreadable file, parameters that do not fit, or
+    impossible views.
     """
     _check(params, config, views)
     labels = labels_for(config.num_classes) if labels is None else _named(labels, config)
@@ -97,9 +103,11 @@ def default_normalisation(config):
 
 
 def media_in(folder, left_out=None):
-    """The videos and pictures in a folder and the folders inside it, by their endings, sorted; hidden ones are left out.
+    """The videos and pictures in a folder and the folders inside it, by their endings, sorted;
+    hidden ones are left out.
 
-    So are the pictures that this package drew, such as the contact sheets of last time: `left_out`, a list, gets those.
+    So are the pictures that this package drew, such as the contact sheets of last time: `left_out`,
+    a list, gets those.
     """
     shown = [path for path in files_in(folder) if is_media(path)]
     drawn = {path for path in shown if is_picture(path) and is_drawn_here(path)}
@@ -122,12 +130,20 @@ def _check(params, config, views):
     check_params(params, config)
     whole = len(views) == 2 and all(isinstance(n, int) and n >= 1 for n in views)
     if not whole:
-        raise ValueError(f"views are clips x crops, whole numbers >= 1; came {views!r}: give such as (5, 3)")
+        raise ValueError(
+            f"views are clips x crops, whole numbers >= 1; came {views!r}: give such as (5, 3)"
+        )
     if config.channels not in (1, 3):
-        raise ValueError(f"files hold grey or RGB pictures; this model has {config.channels} channels: call forward yourself")
+        raise ValueError(
+            f"files hold grey or RGB pictures; this model has {config.channels} channels: call "
+            "forward yourself"
+        )
 
 
 def _named(labels, config):
     if len(labels) != config.num_classes:
-        raise ValueError(f"there is a label for each of the {config.num_classes} classes; came {len(labels)}: pass them all")
+        raise ValueError(
+            f"there is a label for each of the {config.num_classes} classes; came {len(labels)}: "
+            "pass them all"
+        )
     return labels

@@ -13,12 +13,16 @@ EMBEDDING = ("patch_embed", "cls_token", "pos_embed")  # what the names of its p
 
 
 def decays(path, param):
-    """Whether weight decay applies: to matrices and filters, not to vectors and tables of positions."""
+    """Whether weight decay applies: to matrices and filters, not to vectors and tables of
+    positions.
+    """
     return param.ndim > 1 and not path.rpartition(".")[2].startswith(("pos_embed", "rel_pos"))
 
 
 def decays_except(*patterns):
-    """A mask like `decays` that also spares the paths which match a pattern, such as `head.*` or `blocks.*.pool_?.w`."""
+    """A mask like `decays` that also spares the paths which match a pattern, such as `head.*` or
+    `blocks.*.pool_?.w`.
+    """
 
     def mask(path, param):
         return decays(path, param) and not any(fnmatchcase(path, pattern) for pattern in patterns)
@@ -27,22 +31,28 @@ def decays_except(*patterns):
 
 
 def layer_factors(params, decay):
-    """{path: factor of the learning rate}: decay^(L - i) in block i of L, decay^(L + 1) in the embedding, and else 1.
+    """{path: factor of the learning rate}: decay^(L - i) in block i of L, decay^(L + 1) in the
+    embedding, and else 1.
 
-    Layer-wise decay of the learning rate (BEiT, Bao et al. 2022): what came first in the network moves least. It is for
-    fine-tuning, where the first layers are good already; MViTv2's authors use 0.75 after self-supervised training.
+    Layer-wise decay of the learning rate (BEiT, Bao et al. 2022): what came first in the network
+    moves least. It is for fine-tuning, where the first layers are good already; MViTv2's authors
+    use 0.75 after self-supervised training.
 
-    Block 0 has decay^L and the last block has decay; "else" is the last norm, the head, and ViViT's bridge, which is new
-    where the rest is not.
+    Block 0 has decay^L and the last block has decay; "else" is the last norm, the head, and ViViT's
+    bridge, which is new where the rest is not.
 
     Raises ValueError for parameters without blocks, and for a decay outside (0, 1].
     """
     if not 0 < decay <= 1:
         raise ValueError(
-            f"a layer's rate is a share in (0, 1] of the next one's, came {decay}: 0.75 is usual, 1 changes nothing"
+            f"a layer's rate is a share in (0, 1] of the next one's, came {decay}: 0.75 is usual, 1 "
+            "changes nothing"
         )
     if "blocks" not in params:
-        raise ValueError(f"layers are counted by the list `blocks`; came {', '.join(params)}: pass a model's parameters")
+        raise ValueError(
+            f"layers are counted by the list `blocks`; came {', '.join(params)}: pass a model's "
+            "parameters"
+        )
     depth = len(params["blocks"])
     return {path: decay ** (depth + 1 - _layer(path, depth)) for path, _ in trees.paths(params)}
 

@@ -1,6 +1,8 @@
-"""The demo: a small MViT learns on real video which way the picture moves, and shows that it needs the order of frames.
+"""The demo: a small MViT learns on real video which way the picture moves, and shows that it needs
+the order of frames.
 
-It is the recipe `demo`, trained by `train/run`. Nothing here prints; `cli` drives it and shows the progress.
+It is the recipe `demo`, trained by `train/run`. Nothing here prints; `cli` drives it and shows the
+progress.
 """
 
 from __future__ import annotations
@@ -32,12 +34,14 @@ from .run.recipe import RECIPES
 from .run.task import Task, model_config
 from .run.training import training_of
 
-TAU = 1.8  # of 1/30 s: between every frame (1.2) and every second frame (2.4) of films of 25 frames a second
+# of 1/30 s: between every frame (1.2) and every second frame (2.4) of films of 25 frames a second
+TAU = 1.8
 ABOUT = About(classes=LABELS, tau=TAU, normalise="clip")
 FIGURES = "stages.png", "training.png", "attention.png", "pooling_attention.png"
 CONFIG = "config.json"
 WRITTEN = METRICS, MODEL, CONFIG, *FIGURES
-EARLIER = b"step,seconds,loss,accuracy,learning_rate,clips_per_s,test_accuracy\r\n"  # metrics.csv begins
+# metrics.csv begins
+EARLIER = b"step,seconds,loss,accuracy,learning_rate,clips_per_s,test_accuracy\r\n"
 
 
 def recipe_of(epochs=1, seed=0, device="cpu"):
@@ -68,10 +72,14 @@ def frames_shuffled(data):
 
 
 def check_trained(params, training):
-    """The gradient check of the trained model: every parameter and the clip, on two test clips, in float64."""
+    """The gradient check of the trained model: every parameter and the clip, on two test clips, in
+    float64.
+    """
     params = trees.map(lambda p: p.astype(np.float64), to_host(params))
     two, config = _seen(training, range(2)).astype(np.float64), training.task.config
-    return gradcheck(lambda p, x: forward(p, x, config), params, two, name="the trained model", check=False)
+    return gradcheck(
+        lambda p, x: forward(p, x, config), params, two, name="the trained model", check=False
+    )
 
 
 def _seen(training, indices):
@@ -81,20 +89,32 @@ def _seen(training, indices):
 
 
 def vit_beside(config):
-    """A ViT for the same clips: one stage, no pooling, 8 x 8 patches of single frames, as wide as the MViT ends."""
+    """A ViT for the same clips: one stage, no pooling, 8 x 8 patches of single frames, as wide as
+    the MViT ends.
+    """
     width = plan(config).blocks[-1].dim_attn
     return replace(
-        config, cube_kernel=(1, 8, 8), cube_stride=(1, 8, 8), dim=width, heads=4, depths=(sum(config.depths),), stride_kv=None
+        config,
+        cube_kernel=(1, 8, 8),
+        cube_stride=(1, 8, 8),
+        dim=width,
+        heads=4,
+        depths=(sum(config.depths),),
+        stride_kv=None,
     )
 
 
 def _is_of_an_earlier_version(folder):
-    """Whether a folder has no note of who wrote what, and a table with the columns of an earlier demo."""
+    """Whether a folder has no note of who wrote what, and a table with the columns of an earlier
+    demo.
+    """
     return not (folder / LEDGER).exists() and carries(folder / METRICS, EARLIER)
 
 
 class Folder:
-    """The folder that the demo writes into. Raises ValueError at once where it cannot be written, or holds files of others."""
+    """The folder that the demo writes into. Raises ValueError at once where it cannot be written,
+    or holds files of others.
+    """
 
     def __init__(self, path):
         self.path, self._metrics = Path(path), None
@@ -122,7 +142,10 @@ class Folder:
             visualize.stage_figure(plan(config), plan(vit_beside(config))),
             visualize.training_figure(rows, result),
             visualize.attention_figure(
-                clip[0], maps, plan(config), title=f"the test clip the model is surest of: it moves {label}"
+                clip[0],
+                maps,
+                plan(config),
+                title=f"the test clip the model is surest of: it moves {label}",
             ),
             visualize.pooling_attention_figure(_first_pooled(plan(config))),
         )
@@ -132,7 +155,9 @@ class Folder:
 
 
 def _surest(params, training):
-    """The test clip that the model gets right with the widest margin, as (1, T, H, W, C), and its label in words."""
+    """The test clip that the model gets right with the widest margin, as (1, T, H, W, C), and its
+    label in words.
+    """
     tests = training.task.tests
     clips = _seen(training, range(len(tests)))
     logits = predict(params, clips, training.task.config)
@@ -151,7 +176,7 @@ def totals(config):
     account = costs(config)
     factor, prefix = si_prefix(account.macs)
     return (
-        f"{account.params:,} parameters, {account.macs / factor:.2f} {prefix} multiply-adds a clip\n"
-        f"{account.activation_bytes / 1e6:.2f} MB kept a clip in training, "
-        f"largest attention {account.attention_bytes / 1e6:.2f} MB"
+        f"{account.params:,} parameters, {account.macs / factor:.2f} {prefix} multiply-adds a "
+        f"clip\n{account.activation_bytes / 1e6:.2f} MB kept a clip in training, largest attention "
+        f"{account.attention_bytes / 1e6:.2f} MB"
     )

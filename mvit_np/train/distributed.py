@@ -1,28 +1,34 @@
-"""Several processes, one model: each takes its share of the batch, and the mean of their gradients is the whole batch's.
+"""Several processes, one model: each takes its share of the batch, and the mean of their gradients
+is the whole batch's.
 
     mpiexec -n 4 mvit-np train ...              # after pip install mpi4py mpich
 
-Training needs three things of the other ranks, and says them in the same words where there are none:
+Training needs three things of the other ranks, and says them in the same words where there are
+none:
 
     comm = communicator()                       # Mpi where mpiexec started this process, else Alone
     params = comm.broadcast(params)             # rank 0's, everywhere
-    loss, grads = comm.mean([loss, grads])      # one sum over all ranks of all numbers in one flat array (Allreduce)
+    loss, grads = comm.mean([loss, grads])      # one sum over all ranks of all numbers in one flat
+                                                array (Allreduce)
     comm.barrier()                              # nobody goes on before all are here
 
-Why the mean is enough: the loss is a mean over clips. n ranks with B / n clips each have the gradients g_r of the means over
-their shares, and
+Why the mean is enough: the loss is a mean over clips. n ranks with B / n clips each have the
+gradients g_r of the means over their shares, and
 
     grad (1/B) sum_i l_i  =  (1/n) sum_r grad (n/B) sum_{i in r} l_i  =  (1/n) sum_r g_r
 
-So all ranks need equally many clips. Every rank gets the same bits of the sum, takes the same step and keeps the same
-parameters, which therefore never travel again. Another number of ranks adds in another order: the same up to rounding.
+So all ranks need equally many clips. Every rank gets the same bits of the sum, takes the same step
+and keeps the same parameters, which therefore never travel again. Another number of ranks adds in
+another order: the same up to rounding.
 
-Whatever decides the course of a run has to be decided alike everywhere, or some ranks wait for those that left: look at what
-`mean` returned (a NaN of one rank is there on all). A wish to stop travels with the gradients: `extra_metrics` of `fit`.
+Whatever decides the course of a run has to be decided alike everywhere, or some ranks wait for
+those that left: look at what `mean` returned (a NaN of one rank is there on all). A wish to stop
+travels with the gradients: `extra_metrics` of `fit`.
 
-Why the sum does not begin while the backward pass still runs: it was tried, with chunks sent by Iallreduce as their gradients
-became ready, on two ranks of one machine with a core each, for mvit_micro and for gradients as large as mvit_s_16x4's. Nothing
-stood out from the noise: MPI adds on the ranks' own cores. A network may tell otherwise: `docs/scaling_ranks.py` has a model.
+Why the sum does not begin while the backward pass still runs: it was tried, with chunks sent by
+Iallreduce as their gradients became ready, on two ranks of one machine with a core each, for
+mvit_micro and for gradients as large as mvit_s_16x4's. Nothing stood out from the noise: MPI adds
+on the ranks' own cores. A network may tell otherwise: `docs/scaling_ranks.py` has a model.
 """
 
 from __future__ import annotations
@@ -42,21 +48,28 @@ from ..backend.install import install
 from ..backend.plain_text import plain
 from . import rank_monitor as lookout
 
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # in the environment of what mpiexec started
+# in the environment of what mpiexec started
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
-HEARD_S = 0.5  # until mpiexec has passed on a rank's last words: once it is told to end the job it may drop them
+# until mpiexec has passed on a rank's last words: once it is told to end the job it may drop them
+HEARD_S = 0.5
 
 
 def communicator(kind="auto"):
-    """`Alone` or `Mpi` by name; "auto" is "mpi" where mpiexec started this process and "alone" elsewhere.
+    """`Alone` or `Mpi` by name; "auto" is "mpi" where mpiexec started this process and "alone"
+    elsewhere.
 
-    mpi4py is imported for "mpi" alone. Raises ValueError for an unknown name, ImportError where mpi4py is missing.
+    mpi4py is imported for "mpi" alone. Raises ValueError for an unknown name, ImportError where
+    mpi4py is missing.
     """
     kinds = {"alone": Alone, "mpi": Mpi}
     if kind == "auto":
         kind = "mpi" if any(name in os.environ for name in RANKS) else "alone"
     if kind not in kinds:
-        raise ValueError(f"a communicator is 'auto', {', '.join(map(repr, kinds))}; came {kind!r}: choose one of them")
+        raise ValueError(
+            f"a communicator is 'auto', {', '.join(map(repr, kinds))}; came {kind!r}: choose one of "
+            "them"
+        )
     return kinds[kind]()
 
 
@@ -82,10 +95,12 @@ class Alone:
 
 
 class Mpi:
-    """Processes that mpiexec started, through mpi4py: `rank` of `size`, and `local_size` of them on this machine.
+    """Processes that mpiexec started, through mpi4py: `rank` of `size`, and `local_size` of them on
+    this machine.
 
-    An uncaught error in one ends all: see `guarding`. One that is killed cannot say so; a `lookout` names it, and mpiexec ends
-    the others. Raises ImportError where mpi4py is missing, ValueError where it is of another MPI than mpiexec.
+    An uncaught error in one ends all: see `guarding`. One that is killed cannot say so; a `lookout`
+    names it, and mpiexec ends the others. Raises ImportError where mpi4py is missing, ValueError
+    where it is of another MPI than mpiexec.
     """
 
     def __init__(self):
@@ -100,13 +115,18 @@ class Mpi:
             self._line = lookout.join(here, self.rank)
 
     def broadcast(self, tree=None):
-        """Rank 0's tree, on every rank: NumPy arrays, and what is sent as it is (numbers, words, None).
+        """Rank 0's tree, on every rank: NumPy arrays, and what is sent as it is (numbers, words,
+        None).
 
         What the others pass is not looked at, so that rank 0 alone may have read it from a file.
         Raises TypeError for arrays on a device: move them once they are there.
         """
         leaves, rebuild = trees.flatten(tree)
-        said = (rebuild(range(len(leaves))), [_described(leaf) for leaf in leaves]) if self.rank == 0 else None
+        said = (
+            (rebuild(range(len(leaves))), [_described(leaf) for leaf in leaves])
+            if self.rank == 0
+            else None
+        )
         skeleton, described = self._world.bcast(said)
         if self.rank:
             leaves = [np.empty(*what) if sent else what for sent, what in described]
@@ -125,7 +145,8 @@ class Mpi:
         same_kind(*leaves)
         xp, flat = array_module(leaves[0]), self._kept(leaves[0], sum(leaf.size for leaf in leaves))
         views = trees.views(flat, leaves)
-        for view, leaf in zip(views, leaves):  # CuPy would copy a table of places to the device to join them at once
+        # CuPy would copy a table of places to the device to join them at once
+        for view, leaf in zip(views, leaves):
             view[...] = leaf
         self._sum(flat)
         return rebuild([xp.divide(view, self.size, out=xp.empty_like(view)) for view in views])
@@ -136,26 +157,32 @@ class Mpi:
 
     @contextmanager
     def guarding(self, mistakes=()):
-        """An error within the block is printed with this rank's number and ends the whole job, which exits with 1.
+        """An error within the block is printed with this rank's number and ends the whole job,
+        which exits with 1.
 
         mistakes   kinds of errors that are the user's: the sentence alone is printed
 
-        So does leaving by `sys.exit` with a code: the other ranks would wait for this one forever. (Errors that nobody catches
-        end the job outside such a block too; it is for programs that catch errors further out.)
+        So does leaving by `sys.exit` with a code: the other ranks would wait for this one forever.
+        (Errors that nobody catches end the job outside such a block too; it is for programs that
+        catch errors further out.)
         """
         try:
             yield
         except BaseException as error:
             if isinstance(error, (SystemExit, GeneratorExit)) and not getattr(error, "code", None):
                 raise
-            self._end_all(type(error), error, None if isinstance(error, mistakes) else error.__traceback__)
+            self._end_all(
+                type(error), error, None if isinstance(error, mistakes) else error.__traceback__
+            )
 
     def _end_all(self, kind, error, trace):
         """What `sys.excepthook` is while there are other ranks."""
         lines = traceback.format_exception(kind, error, trace)
         where = f"rank {self.rank} of {self.size} (process {os.getpid()} on {platform.node()})"
         sys.stdout.flush()
-        sys.stderr.write(f"{''.join(lines) if trace else ''}{where} ends the job: {plain(lines[-1].strip())}\n")
+        sys.stderr.write(
+            f"{''.join(lines) if trace else ''}{where} ends the job: {plain(lines[-1].strip())}\n"
+        )
         sys.stderr.flush()
         if self._line:
             lookout.leave(self._line)
@@ -163,7 +190,9 @@ class Mpi:
         self._world.Abort(1)
 
     def _kept(self, like, size):
-        """A flat array that stays from step to step: fresh memory of that size is slow, and slower to send."""
+        """A flat array that stays from step to step: fresh memory of that size is slow, and slower
+        to send.
+        """
         xp = array_module(like)
         key = xp.__name__, like.dtype
         if key not in self._flats or self._flats[key].size < size:
@@ -178,7 +207,7 @@ class Mpi:
             flat[...] = from_host(host, flat)
 
 
-# -- what is sent ------------------------------------------------------------------------------------------------------
+# -- what is sent ----------------------------------------------------------------------------------
 
 
 def _described(leaf):
@@ -186,26 +215,32 @@ def _described(leaf):
     if not is_array(leaf):
         return False, leaf
     if not isinstance(leaf, np.ndarray):
-        raise TypeError(f"MPI sends NumPy arrays; came {array_module(leaf).__name__}: send mv.to_host of them")
+        raise TypeError(
+            f"MPI sends NumPy arrays; came {array_module(leaf).__name__}: send mv.to_host of them"
+        )
     return True, (leaf.shape, leaf.dtype.str)
 
 
-# -- processes --------------------------------------------------------------------------------------------------------
+# -- processes -------------------------------------------------------------------------------------
 
 
 def _library():
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as problem:  # RuntimeError: mpi4py is there, an MPI is not
-        raise ImportError(f"several processes need mpi4py and an MPI ({problem}): {install('mpi')}") from None
+        raise ImportError(
+            f"several processes need mpi4py and an MPI ({problem}): {install('mpi')}"
+        ) from None
     return MPI
 
 
 def _check_size(size):
-    """A mpi4py that was built for another MPI sees itself alone, and each rank would train a model of its own."""
+    """A mpi4py that was built for another MPI sees itself alone, and each rank would train a model
+    of its own.
+    """
     said = next((os.environ[name] for name in SIZES if name in os.environ), str(size))
     if said != str(size):
         raise ValueError(
-            f"mpiexec started {said} ranks, but mpi4py sees {size}: they belong to different MPIs; install both from one place "
-            f"({install('mpi')}) and call the mpiexec that came with it"
+            f"mpiexec started {said} ranks, but mpi4py sees {size}: they belong to different MPIs; "
+            f"install both from one place ({install('mpi')}) and call the mpiexec that came with it"
         )

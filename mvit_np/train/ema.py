@@ -1,4 +1,6 @@
-"""An average of the parameters along the way (exponential moving average), which often scores better than the last ones."""
+"""An average of the parameters along the way (exponential moving average), which often scores
+better than the last ones.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,18 @@ from .flat_state import in_one_launch, is_given, numbers_there, refuse_given
 
 
 def ema_update(average, params, decay):
-    """decay x average + (1 - decay) x params, as a new tree; begin with the parameters themselves as the average.
+    """decay x average + (1 - decay) x params, as a new tree; begin with the parameters themselves
+    as the average.
 
-    On a device the decay may also be a float64 array of that one number, which the kernel looks into whenever it runs.
+    On a device the decay may also be a float64 array of that one number, which the kernel looks
+    into whenever it runs.
 
     Raises ValueError where the trees or their shapes differ, and for a decay outside [0, 1].
     """
     if not is_given(decay) and not 0 <= decay <= 1:
-        raise ValueError(f"the average keeps a share in [0, 1] of itself a step, came {decay}: such as 0.999")
+        raise ValueError(
+            f"the average keeps a share in [0, 1] of itself a step, came {decay}: such as 0.999"
+        )
     first = _first(average)
     if first is not None and device_tools(first):
         pairs = []
@@ -49,10 +55,15 @@ def _first(tree):
 def _same_shape(a, p):
     """The two, if they have one shape."""
     if a.shape != p.shape:
-        raise ValueError(f"the average has its parameters' shapes; came {a.shape} for {p.shape}: begin with the parameters")
+        raise ValueError(
+            f"the average has its parameters' shapes; came {a.shape} for {p.shape}: begin with the "
+            "parameters"
+        )
     return a, p
 
 
 def ema_decay(step, decay):
-    """The decay of update `step` (from 0): smaller at first, (1 + step) / (10 + step), so that the start is soon forgotten."""
+    """The decay of update `step` (from 0): smaller at first, (1 + step) / (10 + step), so that the
+    start is soon forgotten.
+    """
     return min(decay, (1 + step) / (10 + step))

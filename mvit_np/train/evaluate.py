@@ -1,4 +1,6 @@
-"""A model's accuracy on a data set: several views of each example, whose probabilities are averaged (Sec. D.1)."""
+"""A model's accuracy on a data set: several views of each example, whose probabilities are averaged
+(Sec. D.1).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class Evaluation:
     """How often a model was right."""
 
     classes: tuple[str, ...]
-    confusion: np.ndarray  # (classes, classes) int64: examples of the row's class that were taken for the column's
+    # (classes, classes) int64: examples of the row's class that were taken for the column's
+    confusion: np.ndarray
     among_top: int  # examples whose class was among the TOP most probable
     loss: float  # mean of -log of the class's probability
 
@@ -74,7 +77,8 @@ def evaluate(
     Raises ValueError where no example can be read or a score is not finite.
     """
     comm, classes = comm or Alone(), tuple(dataset.classes)
-    confusion, sums, stopped = np.zeros((len(classes), len(classes))), np.zeros(2), np.zeros(1)  # sums: among the top, loss
+    # sums: among the top, loss
+    confusion, sums, stopped = np.zeros((len(classes), len(classes))), np.zeros(2), np.zeros(1)
     for examples in _gathered(_readable(dataset, views, workers, comm, on_broken), batch):
         for index, probabilities in _averaged(predict, examples, batch):
             label, order = dataset.labels[index], np.argsort(-probabilities, kind="stable")
@@ -89,7 +93,10 @@ def evaluate(
     if stopped.any():
         return None
     if not confusion.any():
-        raise ValueError(f"a test needs examples that can be read; of {len(dataset)} none can: check where they come from")
+        raise ValueError(
+            f"a test needs examples that can be read; of {len(dataset)} none can: check where they "
+            "come from"
+        )
     return _evaluation(classes, confusion, sums)
 
 
@@ -126,7 +133,9 @@ def probabilities(logits):
     Raises ValueError where a score is not finite.
     """
     if not np.isfinite(logits).all():
-        raise ValueError("the scores of a model are finite; this one gives NaN or infinity: check its weights")
+        raise ValueError(
+            "the scores of a model are finite; this one gives NaN or infinity: check its weights"
+        )
     return softmax_array(logits.astype(np.float64))
 
 
@@ -171,7 +180,9 @@ def _gathered(examples, batch):
 def _averaged(predict, examples, batch):
     """(index, mean probabilities of its views) of some examples."""
     clips = np.concatenate([clips for _, clips in examples])
-    of_views = np.concatenate([probabilities(predict(clips[i : i + batch])) for i in range(0, len(clips), batch)])
+    of_views = np.concatenate(
+        [probabilities(predict(clips[i : i + batch])) for i in range(0, len(clips), batch)]
+    )
     start = 0
     for index, clips in examples:
         yield index, of_views[start : start + len(clips)].mean(axis=0)
@@ -180,4 +191,6 @@ def _averaged(predict, examples, batch):
 
 def _evaluation(classes, confusion, sums):
     counts = np.rint(confusion).astype(np.int64)
-    return Evaluation(classes, counts, round(float(sums[0])), float(sums[1]) / max(int(counts.sum()), 1))
+    return Evaluation(
+        classes, counts, round(float(sums[0])), float(sums[1]) / max(int(counts.sum()), 1)
+    )

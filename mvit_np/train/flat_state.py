@@ -1,10 +1,12 @@
-"""Many small leaves, a few large ones: an optimiser's arithmetic on flat pieces of a parameter tree.
+"""Many small leaves, a few large ones: an optimiser's arithmetic on flat pieces of a parameter
+tree.
 
-What is remembered between steps is flat, one number for each of the parameters' in the tree's order. It does not depend on
-what decays, on the learning rates, or on where the arrays live, so that a run may be continued with others.
+What is remembered between steps is flat, one number for each of the parameters' in the tree's
+order. It does not depend on what decays, on the learning rates, or on where the arrays live, so
+that a run may be continued with others.
 
-A device takes its steps in one launch each, from flat arrays to a new one (`launched`). The leaves are then views of that, and
-the next step finds them flat.
+A device takes its steps in one launch each, from flat arrays to a new one (`launched`). The leaves
+are then views of that, and the next step finds them flat.
 """
 
 from __future__ import annotations
@@ -22,38 +24,59 @@ SMALL = 1 << 15  # numbers in a leaf that is not worth calls of its own
 
 
 def flat_zeros(params):
-    """A zero for each number of the parameters, in one array. Raises TypeError where the leaves have several dtypes."""
+    """A zero for each number of the parameters, in one array. Raises TypeError where the leaves
+    have several dtypes.
+    """
     leaves = trees.leaves(params)
     same_kind(*leaves)
     return array_module(leaves[0]).zeros(sum(leaf.size for leaf in leaves), dtype=leaves[0].dtype)
 
 
 def remembered(state, names, leaves, fresh):
-    """The state's arrays of those names; raises ValueError where it is another optimiser's or of other parameters."""
+    """The state's arrays of those names; raises ValueError where it is another optimiser's or of
+    other parameters.
+    """
     if missing := [name for name in ("step", *names) if name not in state]:
-        raise ValueError(f"the state has no {' and no '.join(missing)}, only {', '.join(state)}: begin with {fresh}(params)")
+        raise ValueError(
+            f"the state has no {' and no '.join(missing)}, only {', '.join(state)}: begin with "
+            f"{fresh}(params)"
+        )
     size, dtype = sum(leaf.size for _, leaf in leaves), leaves[0][1].dtype
     for flat in (state[name] for name in names):
         if flat.shape != (size,):
-            raise ValueError(f"the state is of {flat.size} numbers, the parameters are {size}: begin with {fresh}(params)")
+            raise ValueError(
+                f"the state is of {flat.size} numbers, the parameters are {size}: begin with "
+                f"{fresh}(params)"
+            )
         if flat.dtype != dtype:
-            raise ValueError(f"the state is {flat.dtype}, the parameters are {dtype}: begin with {fresh}(params)")
+            raise ValueError(
+                f"the state is {flat.dtype}, the parameters are {dtype}: begin with {fresh}(params)"
+            )
     return [state[name] for name in names]
 
 
 def paired(leaves, grads):
-    """(parameter, gradient) of each (path, parameter); raises ValueError where there is not just that, in the same shape."""
+    """(parameter, gradient) of each (path, parameter); raises ValueError where there is not just
+    that, in the same shape.
+    """
     found = dict(trees.paths(grads))
     if differing := found.keys() ^ {path for path, _ in leaves}:
-        raise ValueError(f"gradients are a tree like the parameters'; only one of the two has {min(differing)!r}")
+        raise ValueError(
+            f"gradients are a tree like the parameters'; only one of the two has {min(differing)!r}"
+        )
     for path, p in leaves:
         if p.shape != found[path].shape:
-            raise ValueError(f"gradients have their parameters' shapes; came {found[path].shape} for {p.shape} at {path!r}")
+            raise ValueError(
+                f"gradients have their parameters' shapes; came {found[path].shape} for {p.shape} "
+                f"at {path!r}"
+            )
     return [(p, found[path]) for path, p in leaves]
 
 
 def in_one_launch(arrays):
-    """Whether kernels may take all these arrays at once: on a device that has them, of one kind and dtype."""
+    """Whether kernels may take all these arrays at once: on a device that has them, of one kind and
+    dtype.
+    """
     arrays = iter(arrays)
     first = next(arrays)
     if device_tools(first) is None or first.dtype not in ("float32", "float64"):
@@ -62,7 +85,8 @@ def in_one_launch(arrays):
 
 
 def launched(kernel, pairs, flats, settings, now):
-    """New leaves, views of one array: `kernel(p, g, *flats, new, now, table)` fills it and changes the flats in place.
+    """New leaves, views of one array: `kernel(p, g, *flats, new, now, table)` fills it and changes
+    the flats in place.
 
     pairs, flats    as with `updated`, but on a device: see `in_one_launch`
     settings        numbers of each leaf, a tuple a leaf: what the table holds
@@ -72,25 +96,39 @@ def launched(kernel, pairs, flats, settings, now):
     p = fused.joined(leaves)
     new, g = array_module(p).empty_like(p), fused.joined(grads)
     sizes = tuple(leaf.size for leaf in leaves)
-    kernel(p, g, *flats, new, now, fused.table(p, sizes, tuple(tuple(map(float, numbers)) for numbers in settings)))
+    kernel(
+        p,
+        g,
+        *flats,
+        new,
+        now,
+        fused.table(p, sizes, tuple(tuple(map(float, numbers)) for numbers in settings)),
+    )
     return trees.views(new, leaves)
 
 
 def is_given(number):
-    """Whether an array came where else a number does: a device's array of what changes from step to step."""
+    """Whether an array came where else a number does: a device's array of what changes from step to
+    step.
+    """
     return getattr(number, "ndim", 0) > 0
 
 
 def numbers_there(given, numbers, like):
-    """What changes from step to step, on the device of `like`: `given`, if it is such an array, else a new one of the numbers.
+    """What changes from step to step, on the device of `like`: `given`, if it is such an array,
+    else a new one of the numbers.
 
     Raises ValueError for an array of another shape or dtype.
     """
     if is_given(given):
-        if given.shape != (len(numbers),) or given.dtype != "float64" or not given.flags.c_contiguous:
+        if (
+            given.shape != (len(numbers),)
+            or given.dtype != "float64"
+            or not given.flags.c_contiguous
+        ):
             raise ValueError(
-                f"what changes in a step are {len(numbers)} float64 numbers in a row; came {given.dtype} {given.shape}: "
-                "make an array of that many and `fill` it"
+                f"what changes in a step are {len(numbers)} float64 numbers in a row; came "
+                f"{given.dtype} {given.shape}: make an array of that many and `fill` it"
             )
         return given
     now = array_module(like).empty(len(numbers), dtype="float64")
@@ -101,37 +139,51 @@ def numbers_there(given, numbers, like):
 def refuse_given(number):
     """Raise TypeError where an array of a step's numbers came, and no kernel is there to read it."""
     if is_given(number):
-        raise TypeError(f"an array of a step's numbers is for a device's kernels; came shape {number.shape}: give a number")
+        raise TypeError(
+            f"an array of a step's numbers is for a device's kernels; came shape {number.shape}: "
+            "give a number"
+        )
 
 
 def updated(update, pairs, flats, settings):
-    """New leaves: `update(p, g, *flats, new, scratch, *settings)` fills `new` and changes the flats in place, piece by piece.
+    """New leaves: `update(p, g, *flats, new, scratch, *settings)` fills `new` and changes the flats
+    in place, piece by piece.
 
     pairs      what `paired` gives
     flats      arrays as `flat_zeros` makes them
     scratch      an array to compute in once g is used up, or None
-    settings   numbers of each leaf, a tuple a leaf; in a piece of several leaves that differ, arrays of such numbers
+    settings   numbers of each leaf, a tuple a leaf; in a piece of several leaves that differ,
+               arrays of such numbers
     """
     new, pieces, start = [], [], 0
-    for small, members in itertools.groupby(zip(pairs, settings), lambda member: _is_small(member[0][0])):
+    for small, members in itertools.groupby(
+        zip(pairs, settings), lambda member: _is_small(member[0][0])
+    ):
         leaves, numbers = zip(*members)
         stop = start + sum(p.size for p, _ in leaves)
-        made, work = (_joined if small else _apart)(leaves, numbers, [flat[start:stop] for flat in flats])
+        made, work = (_joined if small else _apart)(
+            leaves, numbers, [flat[start:stop] for flat in flats]
+        )
         new, pieces, start = new + made, pieces + work, stop
     tiles.run(lambda piece: update(*piece), pieces)
     return new
 
 
 def _is_small(p):
-    return p.size < SMALL and isinstance(p, np.ndarray)  # a device would copy a table of their places there
+    # a device would copy a table of their places there
+    return p.size < SMALL and isinstance(p, np.ndarray)
 
 
 def _joined(leaves, numbers, flats):
-    """New arrays, views of one, and the work: as one piece, for calls for each would outlast the arithmetic."""
+    """New arrays, views of one, and the work: as one piece, for calls for each would outlast the
+    arithmetic.
+    """
     p, g = (np.concatenate(arrays, axis=None) for arrays in zip(*leaves))
     new, sizes = np.empty_like(p), [p.size for p, _ in leaves]
     made = trees.views(new, [p for p, _ in leaves])
-    return made, [(p, g, *flats, new, g, *(_of_each(values, sizes, p.dtype) for values in zip(*numbers)))]
+    return made, [
+        (p, g, *flats, new, g, *(_of_each(values, sizes, p.dtype) for values in zip(*numbers)))
+    ]
 
 
 def _of_each(values, sizes, dtype):

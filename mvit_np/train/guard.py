@@ -1,4 +1,6 @@
-"""A step that is not finite is never trained on: it stops with its number, its examples and the layer where it went wrong."""
+"""A step that is not finite is never trained on: it stops with its number, its examples and the
+layer where it went wrong.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ from ..backend.arrays import array_module, device_tools, to_host
 
 SHOWN = 8  # names in a sentence
 RESULT = "the result"  # of the forward pass, which no hook sees
-GONE = "no output of the forward pass has NaN or infinity; which gradient has shows without a graph alone"
+GONE = (
+    "no output of the forward pass has NaN or infinity; which gradient has shows without a graph "
+    "alone"
+)
 
 
 class NotFinite(RuntimeError):
@@ -20,7 +25,8 @@ class NotFinite(RuntimeError):
     step       the step's number
     names      of the batch's examples; where it is known, only of those that are not finite
     layer      the first output of the forward pass that is not finite, or None
-    parameter  without such a layer: where a gradient is not finite, its path, the one nearest to the loss; else None
+    parameter  without such a layer: where a gradient is not finite, its path, the one nearest to
+    the loss; else None
     """
 
     def __init__(self, sentence, step, names, layer, parameter):
@@ -29,18 +35,21 @@ class NotFinite(RuntimeError):
 
 
 def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
-    """The loss as a float. Raises NotFinite where the loss or a gradient is NaN or infinite: before the parameters change.
+    """The loss as a float. Raises NotFinite where the loss or a gradient is NaN or infinite: before
+    the parameters change.
 
     loss   a 0-d array
-    grads  a tree of arrays; None where they are gone, as after the replay of a graph: then `norm` is needed
-    names  a function without arguments that gives the names of the batch's examples
-    probe  a function of `hook` that runs the step's forward pass again with it, with the same masks, and returns its result
+    grads  a tree of arrays; None where they are gone, as after the replay of a graph: then `norm`
+    is needed names  a function without arguments that gives the names of the batch's examples probe
+    a function of `hook` that runs the step's forward pass again with it, with the same masks, and
+    returns its result
     norm   that of the gradients, where it is known, as from `clip_by_norm`
 
-    `names` and `probe` are called only where something is not finite. Where all is well the price is one reduction of the
-    gradients, and with `norm` none. A device is waited for once: it works in order, so a loss that is read when the backward
-    pass has been queued comes after that, and the norm with it; read it here, and not a second time. With several processes
-    pass means over all, so that they decide alike.
+    `names` and `probe` are called only where something is not finite. Where all is well the price
+    is one reduction of the gradients, and with `norm` none. A device is waited for once: it works
+    in order, so a loss that is read when the backward pass has been queued comes after that, and
+    the norm with it; read it here, and not a second time. With several processes pass means over
+    all, so that they decide alike.
 
         try:                                       # to go on with the next batch instead
             loss = check_step(loss, grads, step=step)
@@ -59,13 +68,20 @@ def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
 
 
 def _sum_of_squares(grads):
-    """A number that is finite only where all gradients are; on NumPy nothing as large as they are is made on the way."""
+    """A number that is finite only where all gradients are; on NumPy nothing as large as they are
+    is made on the way.
+    """
     with np.errstate(over="ignore"):
-        return sum((g * g).sum() if device_tools(g) else array_module(g).vdot(g, g) for g in trees.leaves(grads))
+        return sum(
+            (g * g).sum() if device_tools(g) else array_module(g).vdot(g, g)
+            for g in trees.leaves(grads)
+        )
 
 
 def _first_layer(probe, names):
-    """The first output of the forward pass that is not finite and the names of the examples in which; or None and all names."""
+    """The first output of the forward pass that is not finite and the names of the examples in
+    which; or None and all names.
+    """
     found = []
 
     def hook(name, array):
@@ -80,13 +96,19 @@ def _first_layer(probe, names):
 def _finite_rows(array):
     """Whether all is finite in each row of the first axis, on the host."""
     xp = array_module(array)
-    rows = array.reshape(array.shape[0], math.prod(array.shape[1:])) if array.ndim else array.reshape(1, 1)
+    rows = (
+        array.reshape(array.shape[0], math.prod(array.shape[1:]))
+        if array.ndim
+        else array.reshape(1, 1)
+    )
     return to_host(xp.all(xp.isfinite(rows), axis=1))
 
 
 def _chosen(names, rows):
     """The names that go with these rows; all where rows are not the batch's examples."""
-    return tuple(name for name, row in zip(names, rows) if row) if len(names) == len(rows) else names
+    return (
+        tuple(name for name, row in zip(names, rows) if row) if len(names) == len(rows) else names
+    )
 
 
 def _last_gradient(grads):
@@ -102,11 +124,19 @@ def _where(value, layer, parameter, count):
     if layer:
         return f"{layer} is the first output of the forward pass with NaN or infinity"
     if parameter:
-        return f"{parameter} is nearest to the loss of the parameters whose gradient has NaN or infinity ({count} in all)"
+        return (
+            f"{parameter} is nearest to the loss of the parameters whose gradient has NaN or "
+            f"infinity ({count} in all)"
+        )
     return "all gradients are finite" + (", but not their norm" if math.isfinite(value) else "")
 
 
 def _sentence(step, value, names, where):
-    shown = ", ".join(map(str, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    shown = ", ".join(map(str, names[:SHOWN])) + (
+        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    )
     batch = f", in a batch with {shown}" if names else ""
-    return f"step {step} is not finite (loss {value:g}): {where}{batch}; look at these clips, lower the rate or skip such steps"
+    return (
+        f"step {step} is not finite (loss {value:g}): {where}{batch}; look at these clips, lower "
+        "the rate or skip such steps"
+    )

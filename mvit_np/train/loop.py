@@ -84,7 +84,10 @@ def fit(
     """
     comm, optimizer = comm or Alone(), optimizer or adamw_with(weight_decay)
     if graph and comm.size > 1:
-        raise ValueError(f"a graph holds the step of one process, came {comm.size} processes: do without the graph")
+        raise ValueError(
+            f"a graph holds the step of one process, came {comm.size} processes: do without the "
+            "graph"
+        )
     gradient = accumulated(value_and_grad(loss, has_aux=True), accumulate)
     state = state or begin(params, optimizer, ema_decay)
     del params  # nothing here keeps what a step has done with
@@ -100,7 +103,9 @@ def fit(
         yield step
 
 
-def _taken(gradient, optimizer, comm, lr, guard, state, batch, *, clip_norm, ema_decay, extra_metrics):
+def _taken(
+    gradient, optimizer, comm, lr, guard, state, batch, *, clip_norm, ema_decay, extra_metrics
+):
     """The step after a state."""
     index = state.step
     (value, aux), grads = gradient(state.params, batch)

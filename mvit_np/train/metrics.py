@@ -16,10 +16,12 @@ FIELDS = (
 
 
 class Metrics:
-    """metrics.csv: a row a step, handed to the system at once. Raises OSError in one sentence where the disk is full.
+    """metrics.csv: a row a step, handed to the system at once. Raises OSError in one sentence where
+    the disk is full.
 
     folder  of the run; None where another rank writes
-    steps   of the snapshot that the run goes on from: rows of later steps go, for those steps are done again
+    steps   of the snapshot that the run goes on from: rows of later steps go, for those steps are
+            done again
     """
 
     def __init__(self, folder, steps=0):
@@ -70,12 +72,16 @@ class Metrics:
 
 
 def read_rows(path):
-    """The rows of a metrics.csv, whole ones, as numbers; None where a cell is empty. [] where there is no file."""
+    """The rows of a metrics.csv, whole ones, as numbers; None where a cell is empty. [] where there
+    is no file.
+    """
     if not Path(path).is_file():
         return []
     text = Path(path).read_text(encoding="utf-8", errors="replace")
-    lines = [line.split(",") for line in text[: text.rfind("\n") + 1].split("\n")]  # the last row may be cut off
-    columns = lines[0] if set(FIELDS) <= set(lines[0]) else FIELDS  # a power cut may leave NULs anywhere
+    # the last row may be cut off
+    lines = [line.split(",") for line in text[: text.rfind("\n") + 1].split("\n")]
+    # a power cut may leave NULs anywhere
+    columns = lines[0] if set(FIELDS) <= set(lines[0]) else FIELDS
     return [numbers for cells in lines if (numbers := _numbers(columns, cells))]
 
 
@@ -93,8 +99,13 @@ def _number(name, text):
 
 
 def _cells(row):
-    return [f"{value:.9g}" if isinstance(value, float) else value for value in (row.get(name) for name in FIELDS)]
+    return [
+        f"{value:.9g}" if isinstance(value, float) else value
+        for value in (row.get(name) for name in FIELDS)
+    ]
 
 
 def _lines(rows):
-    return "".join(",".join("" if cell is None else str(cell) for cell in row) + "\n" for row in rows)
+    return "".join(
+        ",".join("" if cell is None else str(cell) for cell in row) + "\n" for row in rows
+    )

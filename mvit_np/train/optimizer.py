@@ -1,4 +1,6 @@
-"""AdamW (Loshchilov and Hutter 2019) and gradient descent with momentum on parameter trees, in either array library."""
+"""AdamW (Loshchilov and Hutter 2019) and gradient descent with momentum on parameter trees, in
+either array library.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,25 @@ from ..backend.arrays import array_module
 from ..backend.cuda.kernels import adamw as kernels
 from ..backend.cuda.kernels.flat import clipped
 from .decay import decays
-from .flat_state import flat_zeros, in_one_launch, is_given, launched, numbers_there, paired, refuse_given, remembered, updated
+from .flat_state import (
+    flat_zeros,
+    in_one_launch,
+    is_given,
+    launched,
+    numbers_there,
+    paired,
+    refuse_given,
+    remembered,
+    updated,
+)
 
 BETAS = (0.9, 0.999)
 RENAMED = {"mean": "exp_avg", "square": "exp_avg_sq"}  # of a state, as an earlier version had it
 
 
 def adamw_state(params):
-    """What AdamW remembers: the step count and two running means, each of all leaves in one flat array, in the tree's order.
+    """What AdamW remembers: the step count and two running means, each of all leaves in one flat
+    array, in the tree's order.
 
     Raises TypeError where the leaves have several dtypes.
     """
@@ -30,19 +43,36 @@ def under_new_names(state):
     return {RENAMED.get(name, name): value for name, value in state.items()}
 
 
-def adamw(params, grads, state, lr, betas=BETAS, eps=1e-8, weight_decay=0.05, *, factors=None, decay_mask=decays):
+def adamw(
+    params,
+    grads,
+    state,
+    lr,
+    betas=BETAS,
+    eps=1e-8,
+    weight_decay=0.05,
+    *,
+    factors=None,
+    decay_mask=decays,
+):
     """One step; returns new parameters and the state.   grads: like params   lr: a number
 
-    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= lr (m^ / (sqrt(v^) + eps) + decay p), m^ and v^ being corrected
-    for their start at zero. The running means are updated in place; `params` and `grads` are left as they are.
+    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= lr (m^ / (sqrt(v^) + eps) + decay p), m^
+    and v^ being corrected for their start at zero. The running means are updated in place; `params`
+    and `grads` are left as they are.
 
-    factors      {path: factor of the learning rate there}, such as `layer_factors` makes; a path that is not among them has 1
-    decay_mask   (path, parameter) -> whether it decays; by default weights do, vectors (biases, norms, tokens) do not
+    factors      {path: factor of the learning rate there}, such as `layer_factors` makes; a path
+                 that is not among them has 1
+    decay_mask
+    (path, parameter) -> whether it decays; by default weights do, vectors (biases, norms, tokens)
+    do not
 
-    On a device a number whose gradient is NaN stays as it is, and its means. There `lr` may also be an array, float64, of
-    `adamw_hyperparameters`, which the kernel reads whenever it runs; the count in the state then stays as it is.
+    On a device a number whose gradient is NaN stays as it is, and its means. There `lr` may also be
+    an array, float64, of `adamw_hyperparameters`, which the kernel reads whenever it runs; the
+    count in the state then stays as it is.
 
-    Raises ValueError where the trees differ, a factor is of no parameter, or the state is of others.
+    Raises ValueError where the trees differ, a factor is of no parameter, or the state is of
+    others.
     """
     leaves = trees.paths(params)
     means = remembered(state, ("exp_avg", "exp_avg_sq"), leaves, "adamw_state")
@@ -54,7 +84,10 @@ def adamw(params, grads, state, lr, betas=BETAS, eps=1e-8, weight_decay=0.05, *,
         return _launched(kernel, params, pairs, means, shares, state, lr, numbers)
     refuse_given(lr)
     correct = numbers[1:]
-    settings = [(-lr * factor / correct[0], 1 - lr * factor * weight_decay if decaying else 1.0) for factor, decaying in shares]
+    settings = [
+        (-lr * factor / correct[0], 1 - lr * factor * weight_decay if decaying else 1.0)
+        for factor, decaying in shares
+    ]
 
     def update(p, g, m, v, new, scratch, step_size, decay):
         xp = array_module(p)
@@ -76,33 +109,59 @@ def adamw(params, grads, state, lr, betas=BETAS, eps=1e-8, weight_decay=0.05, *,
 
 
 def adamw_hyperparameters(step, lr, betas=BETAS):
-    """What changes from step to step: lr, 1 - b1^t, 1 - b2^t.   step: how many were taken before, as the state counts them"""
+    """What changes from step to step: lr, 1 - b1^t, 1 - b2^t.
+
+    step: how many were taken before, as the state counts them
+    """
     return lr, 1 - betas[0] ** (step + 1), 1 - betas[1] ** (step + 1)
 
 
 def sgd_state(params):
-    """What gradient descent remembers: the step count, and the velocity of all leaves in one flat array, in the tree's order.
+    """What gradient descent remembers: the step count, and the velocity of all leaves in one flat
+    array, in the tree's order.
 
     Raises TypeError where the leaves have several dtypes.
     """
     return {"step": 0, "velocity": flat_zeros(params)}
 
 
-def sgd(params, grads, state, lr, momentum=0.9, nesterov=True, weight_decay=1e-4, *, factors=None, decay_mask=decays):
+def sgd(
+    params,
+    grads,
+    state,
+    lr,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=1e-4,
+    *,
+    factors=None,
+    decay_mask=decays,
+):
     """One step; returns new parameters and the state.   grads: like params   lr: a number
 
-    d = g + decay p,  v = momentum v + d,  p -= lr (d + momentum v), or without Nesterov's look ahead p -= lr v. (The decay
-    goes through the momentum, other than AdamW's.) The velocity is updated in place; `params` and `grads` are left as they
-    are. `factors`, `decay_mask`, what is raised, and on a device NaN and `lr` as an array, of
-    `sgd_hyperparameters`: as with `adamw`.
+    d = g + decay p,  v = momentum v + d,  p -= lr (d + momentum v), or without Nesterov's look
+    ahead p -= lr v. (The decay goes through the momentum, other than AdamW's.) The velocity is
+    updated in place; `params` and `grads` are left as they are. `factors`, `decay_mask`, what is
+    raised, and on a device NaN and `lr` as an array, of `sgd_hyperparameters`: as with `adamw`.
     """
     leaves = trees.paths(params)
     velocity = remembered(state, ("velocity",), leaves, "sgd_state")
     shares = _settings(leaves, factors, decay_mask)
     pairs = paired(leaves, grads)
     if in_one_launch(chain(*pairs, velocity)):
-        kernel = partial(kernels.sgd, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-        return _launched(kernel, params, pairs, velocity, shares, state, lr, sgd_hyperparameters(state["step"], lr))
+        kernel = partial(
+            kernels.sgd, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+        )
+        return _launched(
+            kernel,
+            params,
+            pairs,
+            velocity,
+            shares,
+            state,
+            lr,
+            sgd_hyperparameters(state["step"], lr),
+        )
     refuse_given(lr)
     settings = [(-lr * factor, weight_decay if decaying else 0.0) for factor, decaying in shares]
 
@@ -129,7 +188,9 @@ def sgd_hyperparameters(step, lr):
 
 
 def _launched(kernel, params, pairs, flats, shares, state, lr, numbers):
-    """A step on a device: new parameters and the state, whose count is the caller's where the learning rate is an array."""
+    """A step on a device: new parameters and the state, whose count is the caller's where the
+    learning rate is an array.
+    """
     new = launched(kernel, pairs, flats, shares, numbers_there(lr, numbers, pairs[0][0]))
     return trees.flatten(params)[1](new), {**state, "step": state["step"] + (not is_given(lr))}
 
@@ -139,16 +200,18 @@ def _settings(leaves, factors, decay_mask):
     factors = factors or {}
     if unknown := set(factors).difference(path for path, _ in leaves):
         raise ValueError(
-            f"factors are of parameters; there is no {min(unknown)!r}: take paths as mvit_np.backend.tree.paths gives them"
+            f"factors are of parameters; there is no {min(unknown)!r}: take paths as "
+            "mvit_np.backend.tree.paths gives them"
         )
     return [(factors.get(path, 1.0), decay_mask(path, p)) for path, p in leaves]
 
 
 def clip_by_norm(grads, limit):
-    """Gradients scaled down so that their norm over all leaves is at most `limit`; also that norm, a 0-d array.
+    """Gradients scaled down so that their norm over all leaves is at most `limit`; also that norm,
+    a 0-d array.
 
-    Nothing waits for a device: the norm stays where the gradients are. There all become NaN where the norm is not finite, and
-    a step with them changes nothing.
+    Nothing waits for a device: the norm stays where the gradients are. There all become NaN where
+    the norm is not finite, and a step with them changes nothing.
     """
     leaves = trees.leaves(grads)
     if in_one_launch(leaves):

@@ -1,12 +1,15 @@
-"""A process beside the ranks of a machine that says which of them was the first to die. On Linux alone.
+"""A process beside the ranks of a machine that says which of them was the first to die. On Linux
+alone.
 
-A rank that is killed (by the system, short of memory, most often) cannot say a word, and mpiexec, which ends the others, knows
-process numbers at best. `distributed` starts this file as a program of its own, and in a session of its own, since mpiexec
-kills whatever is in a rank's. Each rank holds a line to it, and says so before it ends as it should or names itself.
+A rank that is killed (by the system, short of memory, most often) cannot say a word, and mpiexec,
+which ends the others, knows process numbers at best. `distributed` starts this file as a program of
+its own, and in a session of its own, since mpiexec kills whatever is in a rank's. Each rank holds a
+line to it, and says so before it ends as it should or names itself.
 
-How it knows the first, however late it looks: of a process that dies Linux closes the files from the highest number down. The
-line's is above that of mpiexec's own line, so the line has ended before mpiexec can know and end the others; and epoll tells
-what happened in the order in which it did.
+How it knows the first, however late it looks: of a process that dies Linux closes the files from
+the highest number down. The line's is above that of mpiexec's own line, so the line has ended
+before mpiexec can know and end the others; and epoll tells what happened in the order in which it
+did.
 
     python lookout.py PLACE RANKS
 """
@@ -26,7 +29,8 @@ HIGH = 200  # the lowest number of a line, above those of what mpiexec left open
 
 
 def join(here, rank):
-    """This rank's line to the lookout, which the first rank of this machine starts; None where the system has no way.
+    """This rank's line to the lookout, which the first rank of this machine starts; None where the
+    system has no way.
 
     here    the mpi4py communicator of the ranks of this machine
     """
@@ -39,7 +43,8 @@ def join(here, rank):
     line = _connected(place)
     line.sendall(f"rank {rank} (process {os.getpid()} on {platform.node()})".encode())
     line.recv(1)  # the name is known: what is sent from now on is no part of it
-    atexit.register(leave, line)  # mpi4py's MPI_Finalize comes after it, and lets nobody go before all are there
+    # mpi4py's MPI_Finalize comes after it, and lets nobody go before all are there
+    atexit.register(leave, line)
     return line
 
 
@@ -55,7 +60,8 @@ def _start(place, ranks):
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
     process = subprocess.Popen(command, **streams, start_new_session=True)
     process.stdout.read()
-    atexit.register(process.poll)  # kept till then: Python complains of a program that is forgotten while it runs
+    # kept till then: Python complains of a program that is forgotten while it runs
+    atexit.register(process.poll)
 
 
 def _connected(place):
@@ -66,11 +72,13 @@ def _connected(place):
         return socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, HIGH))
 
 
-# -- the program ------------------------------------------------------------------------------------------------------
+# -- the program -----------------------------------------------------------------------------------
 
 
 def first_to_die(place, ranks):
-    """Waits for the first of the lines to end, and gives the name that came through it; None where a rank has left."""
+    """Waits for the first of the lines to end, and gives the name that came through it; None where
+    a rank has left.
+    """
     watch, names = select.epoll(), {}
     with socket.socket(socket.AF_UNIX) as door:
         door.bind("\0" + place)
@@ -90,7 +98,10 @@ def main(place, ranks):
     """Writes one line to stderr, in one piece."""
     with suppress(TimeoutError):
         if name := first_to_die(place, int(ranks)):
-            words = "died without a word, the first on its machine: killed, or out of memory? The job ends."
+            words = (
+                "died without a word, the first on its machine: killed, or out of memory? The job "
+                "ends."
+            )
             os.write(2, f"{name} {words}\n".encode())
 
 

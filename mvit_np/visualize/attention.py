@@ -1,4 +1,6 @@
-"""A figure of where the class token looks: its attention in each stage, laid over the frames of a clip."""
+"""A figure of where the class token looks: its attention in each stage, laid over the frames of a
+clip.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from ..model.inspection import last_blocks
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, new_figure, panel, times
 
 COLUMNS = 8  # frames shown at most
-LABELS, CELL, GAP, BAR = 2.35, 1.9, 0.08, 0.95  # inches: row labels, a frame at most, between frames, colour bar
+# inches: row labels, a frame at most, between frames, colour bar
+LABELS, CELL, GAP, BAR = 2.35, 1.9, 0.08, 0.95
 PITCH = 0.8  # inches from row to row at least: three lines of text
 TOP, BOTTOM = 1.28, 0.3  # inches above and below the frames
 CMAP, ALPHA = "viridis", 0.62
@@ -24,11 +27,13 @@ def attention_figure(clip, maps, plan, title=""):
     plan    of the model, for each stage's grid of keys
     title   about the clip, such as its label; it goes under the message
 
-    How to read it. The upper row is the clip, time runs to the right. Each further row is a stage: yellow is where the
-    class token attends most, dark where it does not. A tile is one key: one place on the block's pooled grid, which
-    covers several pixels and often several frames (frames of one key stand close together). Each row has a scale of its
-    own, from no attention to its maximum; the maximum is given as a multiple of uniform attention, with 1× for a token
-    that attends to all keys alike. A row with a maximum near 1× has thus no preference, however colourful it is.
+    How to read it. The upper row is the clip, time runs to the right. Each further row is a stage:
+    yellow is where the class token attends most, dark where it does not. A tile is one key: one
+    place on the block's pooled grid, which covers several pixels and often several frames (frames
+    of one key stand close together). Each row has a scale of its own, from no attention to its
+    maximum; the maximum is given as a multiple of uniform attention, with 1× for a token that
+    attends to all keys alike. A row with a maximum near 1× has thus no preference, however
+    colourful it is.
     """
     rows = [_Row(plan, *each) for each in maps]
     clip = _bright(clip)
@@ -36,17 +41,28 @@ def attention_figure(clip, maps, plan, title=""):
     lefts, width = _columns(shown, len(clip), rows)
     height = width * clip.shape[1] / clip.shape[2]
     pitch = max(height + GAP, PITCH)
-    figure = new_figure(TOP + height + len(rows) * pitch + BOTTOM, _message(rows, plan), _about(title))
+    figure = new_figure(
+        TOP + height + len(rows) * pitch + BOTTOM, _message(rows, plan), _about(title)
+    )
     _frames_row(figure, clip, shown, lefts, width, height)
     for number, row in enumerate(rows, 1):
         bottom = BOTTOM + (len(rows) - number) * pitch
         _map_row(figure, clip, shown, lefts, bottom, width, height, row)
-    colour_bar(figure, lefts[-1] + width + 0.2, BOTTOM, (len(rows) - 1) * pitch + height, CMAP, "row's\nmax")
+    colour_bar(
+        figure,
+        lefts[-1] + width + 0.2,
+        BOTTOM,
+        (len(rows) - 1) * pitch + height,
+        CMAP,
+        "row's\nmax",
+    )
     return figure
 
 
 class _Row:
-    """A stage's map and what is said beside it. Raises ValueError for a map on another grid than the stage's keys."""
+    """A stage's map and what is said beside it. Raises ValueError for a map on another grid than
+    the stage's keys.
+    """
 
     def __init__(self, plan, stage, *name_and_shares):
         *name, shares = name_and_shares
@@ -54,11 +70,12 @@ class _Row:
         self.stage, self.shares, self.thw = stage, np.asarray(shares), block.thw_keys
         if self.shares.shape != self.thw:
             raise ValueError(
-                f"a map of stage {stage} lies on its keys' grid {times(self.thw)}; came {times(self.shares.shape)}: "
-                "give the plan of the model that the maps are from"
+                f"a map of stage {stage} lies on its keys' grid {times(self.thw)}; came "
+                f"{times(self.shares.shape)}: give the plan of the model that the maps are from"
             )
         self.name = name[0] if name else f"stage {stage + 1}"
-        self.peak = self.shares.max() * block.sequences * block.tokens_kv  # uniform attention is 1 over this
+        # uniform attention is 1 over this
+        self.peak = self.shares.max() * block.sequences * block.tokens_kv
 
 
 def _message(rows, plan):
@@ -107,14 +124,27 @@ def _map_row(figure, clip, shown, lefts, bottom, width, height, row):
     for left, frame in zip(lefts, shown):
         axes = _picture(figure, left, bottom, width, height, grey[frame])
         cells = row.shares[_key(frame, frames, row.thw[0])]
-        over = {"extent": (-0.5, w - 0.5, h - 0.5, -0.5), "interpolation": "nearest", "alpha": ALPHA, "aspect": "auto"}
+        over = {
+            "extent": (-0.5, w - 0.5, h - 0.5, -0.5),
+            "interpolation": "nearest",
+            "alpha": ALPHA,
+            "aspect": "auto",
+        }
         axes.imshow(cells, cmap=CMAP, vmin=0, vmax=row.shares.max(), **over)
-    _label(figure, bottom + height / 2, row.name, f"keys {times(row.thw)}\nmax {row.peak:.1f}× uniform")
+    _label(
+        figure, bottom + height / 2, row.name, f"keys {times(row.thw)}\nmax {row.peak:.1f}× uniform"
+    )
 
 
 def _picture(figure, left, bottom, width, height, frame):
     axes = panel(figure, left, bottom, width, height)
-    axes.imshow(frame.squeeze(-1) if frame.shape[-1] == 1 else frame, cmap="gray", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(
+        frame.squeeze(-1) if frame.shape[-1] == 1 else frame,
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+    )
     axes.set_axis_off()
     return axes
 
@@ -130,4 +160,6 @@ def _label(figure, y, name, more):
         color=INK,
         va="bottom" if more else "center",
     )
-    figure.text(0.3 / width, (y + 0.1) / height, more, fontsize=SMALL, color=GREY, va="top", linespacing=1.3)
+    figure.text(
+        0.3 / width, (y + 0.1) / height, more, fontsize=SMALL, color=GREY, va="top", linespacing=1.3
+    )

@@ -1,4 +1,6 @@
-"""Trains what an experiment's table asks for, one run after another; what is there already is not trained again."""
+"""Trains what an experiment's table asks for, one run after another; what is there already is not
+trained again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from .sets import classes_of, sets_of
 from .table import SHUFFLED, WARMUP
 
 RECENT = 20  # steps whose mean loss is kept
-RUN = {"variant", "seed", "params", "macs", "accuracy", "loss", "seconds", "seconds_of_tests"}  # what is kept of a run
+# what is kept of a run
+RUN = {"variant", "seed", "params", "macs", "accuracy", "loss", "seconds", "seconds_of_tests"}
 
 
 @dataclass(frozen=True)
@@ -49,20 +52,29 @@ def begun(experiment, steps=None, found=None):
         "steps": steps or experiment.steps,
         "chance": 1 / len(classes_of(experiment.data)),
         "recipe": _differing(experiment.recipe, Recipe()),
-        "variants": {variant.label: _differing(variant.config, preset("mvit_micro")) for variant in experiment.variants},
+        "variants": {
+            variant.label: _differing(variant.config, preset("mvit_micro"))
+            for variant in experiment.variants
+        },
     }
     known = json.loads(json.dumps(known))
     if found is None:
-        from ..bench.machine import describe  # here, so that the command line does not load the benchmark
+        # here, so that the command line does not load the benchmark
+        from ..bench.machine import describe
 
         return {**known, "machine": {**describe(), "threads": threads()}, "runs": []}
     for name, value in known.items():
         if _of_today(name, found.get(name)) != value:
             raise ValueError(
-                f"these results are of another {name!r} than {experiment.name} has now: delete them, or give another folder"
+                f"these results are of another {name!r} than {experiment.name} has now: delete "
+                "them, or give another folder"
             )
-    if "machine" not in found or not all(isinstance(run, dict) and RUN <= run.keys() for run in found["runs"]):
-        raise ValueError("these results lack numbers that each run has: delete them, or give another folder")
+    if "machine" not in found or not all(
+        isinstance(run, dict) and RUN <= run.keys() for run in found["runs"]
+    ):
+        raise ValueError(
+            "these results lack numbers that each run has: delete them, or give another folder"
+        )
     return found
 
 
@@ -123,11 +135,15 @@ def _training(experiment, variant, seed, steps, clips):
     """A variant's model before its first step."""
     epochs = steps / (len(clips) // experiment.recipe.batch)
     recipe = replace(experiment.recipe, seed=seed, epochs=epochs, warmup=WARMUP * epochs)
-    return training_of(recipe, Task(fitted(variant.config, clips), clips, None, clips.direction_sensitive))
+    return training_of(
+        recipe, Task(fitted(variant.config, clips), clips, None, clips.direction_sensitive)
+    )
 
 
 def _shown(tests, order):
-    """The test, with its frames as they are or each clip's in an order of its own, the same for all models."""
+    """The test, with its frames as they are or each clip's in an order of its own, the same for all
+    models.
+    """
     return frames_shuffled(tests) if order == SHUFFLED else tests
 
 
@@ -145,4 +161,8 @@ def fitted(config, data):
 
 def _differing(ours, theirs):
     """The fields of a dataclass that differ from another's."""
-    return {f.name: getattr(ours, f.name) for f in fields(ours) if getattr(ours, f.name) != getattr(theirs, f.name)}
+    return {
+        f.name: getattr(ours, f.name)
+        for f in fields(ours)
+        if getattr(ours, f.name) != getattr(theirs, f.name)
+    }

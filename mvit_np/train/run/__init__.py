@@ -1,4 +1,6 @@
-"""From a recipe to a trained model and its tests: the one place where training, data and models meet."""
+"""From a recipe to a trained model and its tests: the one place where training, data and models
+meet.
+"""
 
 from .job import Job, prepare
 from .run import run

@@ -1,4 +1,6 @@
-"""Which examples a run learns from and is tested on: noted at its start, and compared before it goes on."""
+"""Which examples a run learns from and is tested on: noted at its start, and compared before it
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ DIGITS = 16  # of a clip's SHA-256
 
 @dataclass(frozen=True)
 class Record:
-    """The classes of a run, and its examples: (name, class, bytes of the file or SHA-256 of the clip) by part."""
+    """The classes of a run, and its examples: (name, class, bytes of the file or SHA-256 of the
+    clip) by part.
+    """
 
     classes: tuple[str, ...]
     rows: dict  # {"train": [...], "tests": [...]}
@@ -34,7 +38,10 @@ class Record:
     @property
     def summary(self):
         """What a snapshot keeps of it."""
-        return {"classes": list(self.classes), **{part: _summary(rows) for part, rows in self.rows.items()}}
+        return {
+            "classes": list(self.classes),
+            **{part: _summary(rows) for part, rows in self.rows.items()},
+        }
 
 
 def record_of(task, recipe):
@@ -44,10 +51,12 @@ def record_of(task, recipe):
 
 
 def check(record, saved, folder, changed_is_meant=False):
-    """A sentence about the examples where they are others than the run had when it was saved, else "".
+    """A sentence about the examples where they are others than the run had when it was saved, else
+    "".
 
-    Raises ValueError where the classes are others, and where the examples are and `changed_is_meant` does not say so. Of a
-    run of an earlier version, which noted no examples, the classes alone are compared.
+    Raises ValueError where the classes are others, and where the examples are and
+    `changed_is_meant` does not say so. Of a run of an earlier version, which noted no examples, the
+    classes alone are compared.
     """
     classes = noted_classes(saved)
     noted = saved["data"] if classes else {}
@@ -57,12 +66,17 @@ def check(record, saved, folder, changed_is_meant=False):
     if not others:
         return ""
     before = _rows_in(Path(folder) / EXAMPLES)
-    changes = "; ".join(_change(part, before[part], noted[part], record.rows[part]) for part in others)
+    changes = "; ".join(
+        _change(part, before[part], noted[part], record.rows[part]) for part in others
+    )
     if changed_is_meant:
-        return f"the data are others than the run in {folder} had so far, and it goes on with them: {changes}"
+        return (
+            f"the data are others than the run in {folder} had so far, and it goes on with them: "
+            f"{changes}"
+        )
     raise ValueError(
-        f"a run keeps its examples, and the data of the one in {folder} are others now: {changes}. Bring them back, or go on "
-        "with them as they are by --data-changed"
+        f"a run keeps its examples, and the data of the one in {folder} are others now: {changes}. "
+        "Bring them back, or go on with them as they are by --data-changed"
     )
 
 
@@ -73,16 +87,21 @@ def noted_classes(saved):
     return tuple(found) if isinstance(found, list) else None
 
 
-# -- the rows ---------------------------------------------------------------------------------------------------------
+# -- the rows --------------------------------------------------------------------------------------
 
 
 def _rows(data, place):
-    """[(name, class, bytes or SHA-256)] of a data set, in order; files are named from the set's folder on."""
+    """[(name, class, bytes or SHA-256)] of a data set, in order; files are named from the set's
+    folder on.
+    """
     if data is None:
         return []
     root = Path(place) if place and os.path.isdir(place) else Path(place or "").parent
     names = [data.classes[label] for label in data.labels]
-    return [(_name(data.name_of(index), root), name, _content(data, index)) for index, name in enumerate(names)]
+    return [
+        (_name(data.name_of(index), root), name, _content(data, index))
+        for index, name in enumerate(names)
+    ]
 
 
 def _name(name, root):
@@ -123,22 +142,32 @@ def _rows_in(path):
     return found
 
 
-# -- what is other ----------------------------------------------------------------------------------------------------
+# -- what is other ---------------------------------------------------------------------------------
 
 
 def _check_classes(before, now, folder):
     if before == now:
         return
-    gone, new = [name for name in before if name not in now], [name for name in now if name not in before]
-    said = [f"{some(names)} {are(names)} {what}" for what, names in {"gone": gone, "new": new}.items() if names]
+    gone, new = (
+        [name for name in before if name not in now],
+        [name for name in now if name not in before],
+    )
+    said = [
+        f"{some(names)} {are(names)} {what}"
+        for what, names in {"gone": gone, "new": new}.items()
+        if names
+    ]
     raise ValueError(
-        f"a run keeps its classes, and of those in {folder} {' and '.join(said) or 'the order is another'}: name them as "
-        f"before ({some(before)}), or begin another run"
+        f"a run keeps its classes, and of those in {folder} "
+        f"{' and '.join(said) or 'the order is another'}: name them as before ({some(before)}), or "
+        "begin another run"
     )
 
 
 def _change(part, before, noted, now):
-    """In words, with an example of each kind where the table of those before is the one that was noted."""
+    """In words, with an example of each kind where the table of those before is the one that was
+    noted.
+    """
     if _summary(before) != noted:
         return f"the {len(now)} examples {PARTS[part]} are not those it had"
     old, new = ({name: rest for name, *rest in rows} for rows in (before, now))
@@ -147,7 +176,13 @@ def _change(part, before, noted, now):
         "gone": [name for name in old if name not in new],
         "new": [name for name in new if name not in old],
         "of another class": [name for name in both if old[name][0] != new[name][0]],
-        "of another content": [name for name in both if old[name][0] == new[name][0] and old[name][1] != new[name][1]],
+        "of another content": [
+            name for name in both if old[name][0] == new[name][0] and old[name][1] != new[name][1]
+        ],
     }
-    said = [f"{len(names)} {are(names)} {kind}, such as {plain(names[0])}" for kind, names in kinds.items() if names]
+    said = [
+        f"{len(names)} {are(names)} {kind}, such as {plain(names[0])}"
+        for kind, names in kinds.items()
+        if names
+    ]
     return f"of {len(before)} examples {PARTS[part]}, {', '.join(said) or 'the order is another'}"

@@ -41,14 +41,17 @@ class Job(Training):
 
 
 def prepare(recipe, folder, *, resume=False, data_changed=False, read=(), comm=None, say=None):
-    """The `Job` of a recipe (None: that of the run in `folder`), begun or with `resume` taken up at its newest snapshot.
+    """The `Job` of a recipe (None: that of the run in `folder`), begun or with `resume` taken up at
+    its newest snapshot.
 
     data_changed   go on also where the examples are others than the run had so far
     read           files that the recipe is from, which are not written over
-    say            called with a sentence about whatever is left out or goes otherwise than one would expect
+    say            called with a sentence about whatever is left out or goes otherwise than one
+                   would expect
 
-    Raises ValueError or FileNotFoundError where the folder is another run's or cannot be written, the recipe is impossible,
-    or the data have other classes, or without `data_changed` other examples, than the run had so far.
+    Raises ValueError or FileNotFoundError where the folder is another run's or cannot be written,
+    the recipe is impossible, or the data have other classes, or without `data_changed` other
+    examples, than the run had so far.
     """
     comm, say, found = comm or Alone(), say or (lambda sentence: None), None
     if comm.rank == 0:
@@ -60,18 +63,32 @@ def prepare(recipe, folder, *, resume=False, data_changed=False, read=(), comm=N
     recipe, placed = from_plain(plain), from_plain(plain_placed)
     _check_machine(recipe, comm)
     task = tasks.task_of(placed)
-    record, renewed = _noted(task, placed, saved, folder, data_changed, say) if comm.rank == 0 else (None, False)
+    record, renewed = (
+        _noted(task, placed, saved, folder, data_changed, say) if comm.rank == 0 else (None, False)
+    )
     state = _taken_up(saved, recipe.device) if saved else None
     training = training_of(placed, task, comm=comm, say=say, state=state)
-    lock = claim(folder, recipe, begun_in, task.train.classes, record.table) if record else nullcontext()
+    lock = (
+        claim(folder, recipe, begun_in, task.train.classes, record.table)
+        if record
+        else nullcontext()
+    )
     seconds, best = (saved["seconds"], saved["best"]) if saved else (0.0, None)
-    own = {"recipe": recipe, "seconds": seconds, "best": best, "begun_in": begun_in, "renewed": renewed}
+    own = {
+        "recipe": recipe,
+        "seconds": seconds,
+        "best": best,
+        "begun_in": begun_in,
+        "renewed": renewed,
+    }
     own |= {"folder": Path(folder), "lock": lock, "data": record and record.summary}
     return Job(**vars(training) | own)
 
 
 def _noted(task, placed, saved, folder, data_changed, say):
-    """(record of the examples, whether they are others than before), once it is known that the run may go on with them."""
+    """(record of the examples, whether they are others than before), once it is known that the run
+    may go on with them.
+    """
     for sentence in tasks.notes_of(task.train, task.tests):
         say(sentence)
     record = examples.record_of(task, placed)
@@ -85,13 +102,22 @@ def _check_machine(recipe, comm):
     """Before anything that takes time, and before anything is written."""
     to_device([], recipe.device)
     if recipe.graph and comm.size > 1:
-        raise ValueError(f"a graph holds the step of one process, came {comm.size} processes: give --graph false")
+        raise ValueError(
+            f"a graph holds the step of one process, came {comm.size} processes: give --graph false"
+        )
 
 
 def _taken_up(saved, device):
     """The state in a snapshot, in new arrays: an optimiser works in place."""
 
     def placed(tree):
-        return trees.map(lambda leaf: to_device(np.array(leaf), device) if is_array(leaf) else leaf, tree)
+        return trees.map(
+            lambda leaf: to_device(np.array(leaf), device) if is_array(leaf) else leaf, tree
+        )
 
-    return State(saved["step"], placed(saved["params"]), placed(under_new_names(saved["optimizer"])), placed(saved["average"]))
+    return State(
+        saved["step"],
+        placed(saved["params"]),
+        placed(under_new_names(saved["optimizer"])),
+        placed(saved["average"]),
+    )

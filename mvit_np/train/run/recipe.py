@@ -1,7 +1,8 @@
-"""What one chooses for a run: one frozen dataclass of plain values, from a TOML file, the command line, or both.
+"""What one chooses for a run: one frozen dataclass of plain values, from a TOML file, the command
+line, or both.
 
-The defaults are the paper's (Sec. D.1 of arXiv 2104.11227, Kinetics). What D.1 leaves open is as in the authors' published
-config and says so.
+The defaults are the paper's (Sec. D.1 of arXiv 2104.11227, Kinetics). What D.1 leaves open is as in
+the authors' published config and says so.
 """
 
 from __future__ import annotations
@@ -40,27 +41,53 @@ from .toml_text import BEGUN_IN, table_in
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides how a run goes. Raises ValueError where a value is impossible, with the rule and what came."""
+    """Everything that decides how a run goes. Raises ValueError where a value is impossible, with
+    the rule and what came.
+    """
 
     # the model and its data
     model: str = option("mvit_b_16x4", TEXT, "a preset")
-    model_fields: dict = option({}, FIELDS, "fields of MViTConfig that differ from the preset's: --model.drop_path 0.1")
-    weights: str | None = option(None, MAYBE_TEXT, "a file of parameters to start from; none: random ones")
-    data: str | None = option(None, MAYBE_TEXT, "a built-in set, a folder of class/video.mp4, or a CSV of path and label")
-    tests: str | None = option(None, MAYBE_TEXT, "the same for the tests; none: the built-in set's own, of others no tests")
-    train_clips: int = option(0, NATURAL, "how many to make, where a built-in set lets one choose; 0: its own number")
+    model_fields: dict = option(
+        {}, FIELDS, "fields of MViTConfig that differ from the preset's: --model.drop_path 0.1"
+    )
+    weights: str | None = option(
+        None, MAYBE_TEXT, "a file of parameters to start from; none: random ones"
+    )
+    data: str | None = option(
+        None, MAYBE_TEXT, "a built-in set, a folder of class/video.mp4, or a CSV of path and label"
+    )
+    tests: str | None = option(
+        None, MAYBE_TEXT, "the same for the tests; none: the built-in set's own, of others no tests"
+    )
+    train_clips: int = option(
+        0, NATURAL, "how many to make, where a built-in set lets one choose; 0: its own number"
+    )
     test_clips: int = option(0, NATURAL, "the same for its tests")
-    tau: float | None = option(None, TAU, "frames of 1/30 s from one frame of a clip to the next; left out: the model's own")
-    normalise: str = option("video", one_of("video", "imagenet", "clip"), "what is done to the pixels")
-    directed: bool = option(False, SWITCH, "left and right matter to the classes: clips are not flipped, turned or sheared")
+    tau: float | None = option(
+        None,
+        TAU,
+        "frames of 1/30 s from one frame of a clip to the next; left out: the model's own",
+    )
+    normalise: str = option(
+        "video", one_of("video", "imagenet", "clip"), "what is done to the pixels"
+    )
+    directed: bool = option(
+        False,
+        SWITCH,
+        "left and right matter to the classes: clips are not flipped, turned or sheared",
+    )
 
     # one clip, changed: all its frames alike
-    crop_area: tuple | None = option((0.08, 1.0), MAYBE_AREA, "share of the picture a crop takes; none: the centre, whole")
+    crop_area: tuple | None = option(
+        (0.08, 1.0), MAYBE_AREA, "share of the picture a crop takes; none: the centre, whole"
+    )
     crop_aspect: tuple = option((3 / 4, 4 / 3), ASPECT, "width : height of a crop")
     flip: float = option(0.5, SHARE, "of the clips are mirrored")
     rand_layers: int = option(4, NATURAL, "RandAugment: operations a clip")
     rand_magnitude: float = option(7.0, MAGNITUDE, "RandAugment: how strong, of 10")
-    rand_deviation: float = option(0.5, NOT_NEGATIVE, "RandAugment: deviation of the magnitude (published config)")
+    rand_deviation: float = option(
+        0.5, NOT_NEGATIVE, "RandAugment: deviation of the magnitude (published config)"
+    )
     rand_p: float = option(0.5, SHARE, "RandAugment: probability of each operation")
     erasing: float = option(0.25, SHARE, "of the clips lose a rectangle to noise")
 
@@ -68,64 +95,110 @@ class Recipe:
     repeats: int = option(2, COUNT, "times an example is in a batch, each time changed otherwise")
     mixup: float = option(0.8, NOT_NEGATIVE, "alpha of Mixup's Beta(alpha, alpha); 0: no Mixup")
     cutmix: float = option(1.0, NOT_NEGATIVE, "alpha of CutMix; 0: no CutMix")
-    switch: float = option(0.5, SHARE, "of the mixed pairs are cut, the others blended, where both are on")
+    switch: float = option(
+        0.5, SHARE, "of the mixed pairs are cut, the others blended, where both are on"
+    )
     mix_p: float = option(1.0, SHARE, "of the pairs are mixed")
     smoothing: float = option(0.1, SHARE_BELOW_1, "label smoothing")
 
     # the steps
-    epochs: float = option(200.0, POSITIVE, "times the examples are gone through; may be a fraction")
+    epochs: float = option(
+        200.0, POSITIVE, "times the examples are gone through; may be a fraction"
+    )
     batch: int = option(512, COUNT, "clips a step, on all ranks together")
-    accumulate: int = option(1, COUNT, "parts that a rank's clips are taken in, for memory; the gradient is the whole's")
+    accumulate: int = option(
+        1, COUNT, "parts that a rank's clips are taken in, for memory; the gradient is the whole's"
+    )
     optimizer: str = option("adamw", one_of("adamw", "sgd"), "adamw, or sgd with momentum")
-    lr: float = option(1.6e-3, POSITIVE, "learning rate at its peak, for `lr_batch` clips; in proportion for others")
+    lr: float = option(
+        1.6e-3,
+        POSITIVE,
+        "learning rate at its peak, for `lr_batch` clips; in proportion for others",
+    )
     lr_batch: int = option(512, COUNT, "the number of clips that the three rates are given for")
-    start_lr: float = option(1.6e-5, NOT_NEGATIVE, "learning rate that the warm-up starts from (published config)")
+    start_lr: float = option(
+        1.6e-5, NOT_NEGATIVE, "learning rate that the warm-up starts from (published config)"
+    )
     end_lr: float = option(1.6e-5, NOT_NEGATIVE, "learning rate at the end of the half-cosine")
     warmup: float = option(30.0, NOT_NEGATIVE, "epochs over which the rate rises")
-    betas: tuple = option((0.9, 0.999), TWO_SHARES, "AdamW: memory of the two running means (published config)")
+    betas: tuple = option(
+        (0.9, 0.999), TWO_SHARES, "AdamW: memory of the two running means (published config)"
+    )
     epsilon: float = option(1e-8, POSITIVE, "AdamW: added to the root (published config)")
     momentum: float = option(0.9, SHARE_BELOW_1, "SGD")
     nesterov: bool = option(True, SWITCH, "SGD: Nesterov's momentum")
-    weight_decay: float = option(0.05, NOT_NEGATIVE, "of matrices and filters; vectors and positions do not decay")
-    no_decay: tuple = option((), PATHS, "parameter paths that do not decay either, such as head.w or blocks.*.attn.*")
-    layer_decay: float = option(1.0, SHARE_ABOVE_0, "factor on the rate from a block to the one before it; 1: none")
+    weight_decay: float = option(
+        0.05, NOT_NEGATIVE, "of matrices and filters; vectors and positions do not decay"
+    )
+    no_decay: tuple = option(
+        (), PATHS, "parameter paths that do not decay either, such as head.w or blocks.*.attn.*"
+    )
+    layer_decay: float = option(
+        1.0, SHARE_ABOVE_0, "factor on the rate from a block to the one before it; 1: none"
+    )
     clip_norm: float = option(1.0, POSITIVE, "largest norm of a gradient (published config)")
-    ema: float = option(0.0, SHARE_BELOW_1, "decay of the running mean of the parameters, which is then tested; 0: none")
-    non_finite: str = option("stop", one_of("stop", "skip"), "what to do at a loss or gradient of NaN or infinity")
-    checkpoint: bool = option(False, SWITCH, "keep only the blocks' inputs and run each a second time: less memory, slower")
+    ema: float = option(
+        0.0,
+        SHARE_BELOW_1,
+        "decay of the running mean of the parameters, which is then tested; 0: none",
+    )
+    non_finite: str = option(
+        "stop", one_of("stop", "skip"), "what to do at a loss or gradient of NaN or infinity"
+    )
+    checkpoint: bool = option(
+        False,
+        SWITCH,
+        "keep only the blocks' inputs and run each a second time: less memory, slower",
+    )
 
     # tests
-    test_every: float = option(10.0, POSITIVE, "epochs from one test to the next; the last step is always followed by one")
+    test_every: float = option(
+        10.0, POSITIVE, "epochs from one test to the next; the last step is always followed by one"
+    )
     views: tuple = option((5, 1), VIEWS, "clips in time x crops in space of a test")
 
     # the machine
     seed: int = option(0, NATURAL, "of everything that is drawn")
     device: str = option("cpu", TEXT, "cpu, cuda or cuda:N")
     precision: str = option(
-        "float32", one_of("float32", "tf32", "bf16"), "what the factors of matrix products are rounded to; all else is float32"
+        "float32",
+        one_of("float32", "tf32", "bf16"),
+        "what the factors of matrix products are rounded to; all else is float32",
     )
-    graph: bool = option(False, SWITCH, "a device replays the whole step as a CUDA graph; the same result")
-    workers: int = option(2, NATURAL, "threads that read clips ahead; 0: none. The clips are the same")
+    graph: bool = option(
+        False, SWITCH, "a device replays the whole step as a CUDA graph; the same result"
+    )
+    workers: int = option(
+        2, NATURAL, "threads that read clips ahead; 0: none. The clips are the same"
+    )
     ahead: int = option(2, COUNT, "batches that may wait")
-    save_steps: int = option(0, NATURAL, "steps from one snapshot to the next; 0: by the clock alone")
-    save_minutes: float = option(10.0, NOT_NEGATIVE, "minutes from one snapshot to the next; 0: by the steps alone")
+    save_steps: int = option(
+        0, NATURAL, "steps from one snapshot to the next; 0: by the clock alone"
+    )
+    save_minutes: float = option(
+        10.0, NOT_NEGATIVE, "minutes from one snapshot to the next; 0: by the steps alone"
+    )
     keep: int = option(3, COUNT, "snapshots that are kept, the best one besides")
 
     def __post_init__(self):
         if self.tau is None:
             object.__setattr__(self, "tau", _tau_of(self.model))
         for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, f.metadata["kind"].fitting(f.name, getattr(self, f.name), f.default))
+            object.__setattr__(
+                self, f.name, f.metadata["kind"].fitting(f.name, getattr(self, f.name), f.default)
+            )
         _check_together(self)
 
     @classmethod
     def from_toml(cls, path=None, changes=None, base=None):
         """The recipe of a file, with `changes` {name: value or text} over it.
 
-        base   one of RECIPES, on which both build; without it the one that the file names as `recipe`, or the paper's
+        base   one of RECIPES, on which both build; without it the one that the file names as
+               `recipe`, or the paper's
 
-        `[model]` of a file is a table: `preset` and fields of MViTConfig. Raises FileNotFoundError, or ValueError for a file
-        that is no TOML, an unknown name (the nearest is suggested) and an impossible value.
+        `[model]` of a file is a table: `preset` and fields of MViTConfig. Raises FileNotFoundError,
+        or ValueError for a file that is no TOML, an unknown name (the nearest is suggested) and an
+        impossible value.
         """
         table = {} if path is None else table_in(path)
         table.pop(BEGUN_IN, None)
@@ -145,19 +218,34 @@ def _tau_of(model):
     return found.tau if found else Preset.tau
 
 
-# What may differ when a run is taken up again: where and how fast it goes, and what to do where it cannot go on as it was.
-MAY_DIFFER = ("non_finite", "device", "graph", "workers", "ahead", "save_steps", "save_minutes", "keep")
+# What may differ when a run is taken up again: where and how fast it goes, and what to do where it
+# cannot go on as it was.
+MAY_DIFFER = (
+    "non_finite",
+    "device",
+    "graph",
+    "workers",
+    "ahead",
+    "save_steps",
+    "save_minutes",
+    "keep",
+)
 
 
 def known(name):
     """One of RECIPES. Raises ValueError for another name, with the nearest."""
     if not isinstance(name, str) or name not in RECIPES:
-        raise ValueError(f"there is no recipe {shown(name)}: {_nearest(name, RECIPES)}they are {', '.join(RECIPES)}")
+        raise ValueError(
+            f"there is no recipe {shown(name)}: {_nearest(name, RECIPES)}they are "
+            f"{', '.join(RECIPES)}"
+        )
     return RECIPES[name]
 
 
 def changed(recipe, changes):
-    """The recipe with other values, {name: value or text}; `model.NAME` is a field of the model's config."""
+    """The recipe with other values, {name: value or text}; `model.NAME` is a field of the model's
+    config.
+    """
     new, model_fields = {}, dict(recipe.model_fields)
     changes = under_new_names({name.replace("-", "_"): value for name, value in changes.items()})
     for name, value in changes.items():
@@ -167,7 +255,9 @@ def changed(recipe, changes):
             name = "model" if name == "model.preset" else name
             new[name] = check_field(name).metadata["kind"].parsed(value)
     if new.get("model", recipe.model) != recipe.model:  # another preset is meant as it is
-        model_fields = {key: value for key, value in model_fields.items() if f"model.{key}" in changes}
+        model_fields = {
+            key: value for key, value in model_fields.items() if f"model.{key}" in changes
+        }
         new.setdefault("tau", None)
     return replace(recipe, **{"model_fields": model_fields} | new)
 
@@ -194,7 +284,10 @@ def check_field(name):
     """The field of that name. Raises ValueError where there is none, with the nearest."""
     fields = {f.name: f for f in dataclasses.fields(Recipe)}
     if name not in fields:
-        raise ValueError(f"a recipe has no field {name!r}: {_nearest(name, fields)}`mvit-np train --help` lists them")
+        raise ValueError(
+            f"a recipe has no field {name!r}: {_nearest(name, fields)}`mvit-np train --help` lists "
+            "them"
+        )
     return fields[name]
 
 
@@ -205,17 +298,33 @@ def _nearest(name, names):
 
 def _check_together(r):
     if r.end_lr > r.lr or r.start_lr > r.lr:
-        raise ValueError(f"lr is the peak, came {r.lr} under start_lr {r.start_lr} or end_lr {r.end_lr}: raise it")
+        raise ValueError(
+            f"lr is the peak, came {r.lr} under start_lr {r.start_lr} or end_lr {r.end_lr}: raise "
+            "it"
+        )
     if r.accumulate > r.batch:
-        raise ValueError(f"a part holds a clip, came {r.accumulate} parts of {r.batch} clips: accumulate less")
+        raise ValueError(
+            f"a part holds a clip, came {r.accumulate} parts of {r.batch} clips: accumulate less"
+        )
     if r.batch % r.repeats:
-        raise ValueError(f"repeats divide the batch, came {r.repeats} for {r.batch} clips: give a multiple of {r.repeats}")
+        raise ValueError(
+            f"repeats divide the batch, came {r.repeats} for {r.batch} clips: give a multiple of "
+            f"{r.repeats}"
+        )
     if (r.mixup or r.cutmix) and r.mix_p and r.batch % 2:
-        raise ValueError(f"clips are mixed in pairs, came a batch of {r.batch}: give an even one, or mix_p = 0")
+        raise ValueError(
+            f"clips are mixed in pairs, came a batch of {r.batch}: give an even one, or mix_p = 0"
+        )
     if r.graph and r.device == "cpu":
-        raise ValueError("a graph is replayed by a GPU, came graph = true for device cpu: give graph = false, or device = cuda")
+        raise ValueError(
+            "a graph is replayed by a GPU, came graph = true for device cpu: give graph = false, or "
+            "device = cuda"
+        )
     if r.graph and r.accumulate > 1:
-        raise ValueError(f"a graph holds a batch in one part, came {r.accumulate}: give accumulate = 1, or graph = false")
+        raise ValueError(
+            f"a graph holds a batch in one part, came {r.accumulate}: give accumulate = 1, or graph "
+            "= false"
+        )
 
 
 # Nothing is augmented, so that half a minute is enough to learn something.
@@ -234,7 +343,8 @@ RECIPES = {
         repeats=1, mixup=0.2, epochs=4.0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0.0, end_lr=1.5e-5, warmup=0.5,
         ema=0.99, test_every=1.0, views=(1, 1), save_minutes=1.0,
     ),
-    "gpu": Recipe(  # the same task in 64 x 64 pixels, 3.0 M parameters: a few minutes on a large GPU
+    # the same task in 64 x 64 pixels, 3.0 M parameters: a few minutes on a large GPU
+    "gpu": Recipe(
         model="mvit_micro", model_fields={"size": 64, "dim": 64, "depths": (1, 2, 3)}, data="moving_digits_64",
         crop_area=None, rand_layers=0, erasing=0.1, repeats=1, mixup=0.0, cutmix=0.0, epochs=40.0, batch=128, lr=1e-3,
         lr_batch=128, start_lr=0.0, end_lr=1e-5, warmup=2.0, ema=0.999, test_every=4.0, views=(1, 1), device="cuda",

@@ -1,4 +1,6 @@
-"""What a field of a recipe may hold: a rule in words, a test of it, and how it is read from a command line."""
+"""What a field of a recipe may hold: a rule in words, a test of it, and how it is read from a
+command line.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,18 @@ def under_new_names(fields):
     Raises ValueError where a field comes under both names.
     """
     if twice := [old for old, new in RENAMED.items() if old in fields and new in fields]:
-        raise ValueError(f"{twice[0]} is called {RENAMED[twice[0]]} now, and both came: give {RENAMED[twice[0]]} alone")
+        raise ValueError(
+            f"{twice[0]} is called {RENAMED[twice[0]]} now, and both came: give {RENAMED[twice[0]]} "
+            "alone"
+        )
     return {RENAMED.get(name, name): value for name, value in fields.items()}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`rule` in words completes "field is ..."; `good` tests a value whose lists are tuples already."""
+    """`rule` in words completes "field is ..."; `good` tests a value whose lists are tuples
+    already.
+    """
 
     rule: str
     good: Callable
@@ -47,14 +54,20 @@ class Kind:
         if isinstance(default, float) and is_whole(value) and abs(value) <= LARGEST:
             value = float(value)
         if not self.good(value):
-            raise ValueError(f"{name} is {self.rule}, came {shown(value)}: give such as {self.example}")
+            raise ValueError(
+                f"{name} is {self.rule}, came {shown(value)}: give such as {self.example}"
+            )
         return value
 
 
 def option(default, kind, about):
     """A dataclass field of that kind; `about` says in words what it decides."""
     metadata = {"kind": kind, "about": about}
-    return field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
+    return (
+        field(default_factory=dict, metadata=metadata)
+        if default == {}
+        else field(default=default, metadata=metadata)
+    )
 
 
 def one_of(*names):
@@ -69,7 +82,8 @@ def _plain(text):
         return named[text.strip().lower()]
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # the last two: thousands of brackets
+    # the last two: thousands of brackets
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return tuple(part.strip() for part in text.split(",")) if "," in text else text.strip()
 
 
@@ -95,7 +109,9 @@ def _views(value):
     if is_whole(value):
         return (value, 1)
     if isinstance(value, str):
-        return tuple(int(part) if part.strip().isdecimal() else part for part in value.lower().split("x"))
+        return tuple(
+            int(part) if part.strip().isdecimal() else part for part in value.lower().split("x")
+        )
     return value
 
 
@@ -113,7 +129,12 @@ def _is_words(value):
 
 COUNT = Kind("a whole number >= 1", lambda v: is_whole(v, 1), "1")
 NATURAL = Kind("a whole number >= 0", lambda v: is_whole(v, 0), "0")
-TAU = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "4", read=lambda v: float(v) if _is_number(v) else v)
+TAU = Kind(
+    "a number above 0",
+    lambda v: _is_number(v) and v > 0,
+    "4",
+    read=lambda v: float(v) if _is_number(v) else v,
+)
 POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "1")
 NOT_NEGATIVE = Kind("a number >= 0", lambda v: _is_number(v) and v >= 0, "0")
 SHARE = Kind("a share in [0, 1]", lambda v: _is_number(v) and 0 <= v <= 1, "0.5")
@@ -122,11 +143,21 @@ SHARE_ABOVE_0 = Kind("a share in (0, 1]", lambda v: _is_number(v) and 0 < v <= 1
 MAGNITUDE = Kind("a number in [0, 10]", lambda v: _is_number(v) and 0 <= v <= 10, "7")
 SWITCH = Kind("true or false", lambda v: isinstance(v, bool), "true")
 TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", "a name", text=True)
-MAYBE_TEXT = Kind("text or none", lambda v: v is None or (isinstance(v, str) and v != ""), "a name", text=True, read=_none)
+MAYBE_TEXT = Kind(
+    "text or none",
+    lambda v: v is None or (isinstance(v, str) and v != ""),
+    "a name",
+    text=True,
+    read=_none,
+)
 FIELDS = Kind("a table", lambda v: isinstance(v, dict), "{ drop_path = 0.1 }")
 PATHS = Kind("paths of parameters", _is_words, "head.w", read=_words)
 TWO_SHARES = Kind("two shares in [0, 1)", lambda v: _is_pair(v, SHARE_BELOW_1.good), "0.9,0.999")
-ASPECT = Kind("two numbers above 0, the lower first", lambda v: _is_pair(v, POSITIVE.good) and v[0] <= v[1], "0.75,1.333")
+ASPECT = Kind(
+    "two numbers above 0, the lower first",
+    lambda v: _is_pair(v, POSITIVE.good) and v[0] <= v[1],
+    "0.75,1.333",
+)
 MAYBE_AREA = Kind(
     "two shares above 0, the lower first, or none",
     lambda v: v is None or (_is_pair(v, POSITIVE.good) and v[0] <= v[1] <= 1),

@@ -1,7 +1,9 @@
-"""A run from its recipe to its last step, which may be stopped at any moment and taken up again with the same outcome.
+"""A run from its recipe to its last step, which may be stopped at any moment and taken up again
+with the same outcome.
 
-The state of a run is its parameters, what the optimiser remembers, their running mean and the number of steps done; whatever
-is random follows from the seed and the step (`data/draws.py`). Nothing here prints; `cli` drives it and shows the progress.
+The state of a run is its parameters, what the optimiser remembers, their running mean and the
+number of steps done; whatever is random follows from the seed and the step (`data/draws.py`).
+Nothing here prints; `cli` drives it and shows the progress.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from .training import Clock, learned, results_of, test_is_due, tested, train
 def run(job, stop=lambda: False):
     """Train to the end; yields a row of `metrics.FIELDS` after every step.
 
-    stop   asked in every step, and in tests after every batch: whether to end now. The step is then saved, and
-           `prepare(..., resume=True)` goes on, with the test that was not made.
+    stop   asked in every step, and in tests after every batch: whether to end now. The step is then
+           saved, and `prepare(..., resume=True)` goes on, with the test that was not made.
 
-    Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such steps.
+    Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such
+    steps.
     """
     state, clock, best, saved_at = job.state, Clock(job.seconds), job.best, time.monotonic()
     with job.lock, closing(train(job, stop, clock)) as steps, closing(_metrics(job)) as metrics:
@@ -68,7 +71,7 @@ def _best(best, test):
     return (test.top1, True) if better else (best, False)
 
 
-# -- what stays -------------------------------------------------------------------------------------------------------
+# -- what stays ------------------------------------------------------------------------------------
 
 
 def _metrics(job):
@@ -113,7 +116,10 @@ def _draw(job, rows):
     if job.writes:
         from ... import visualize
 
-        visualize.save(visualize.curves_figure(rows, chance=1 / len(job.task.train.classes)), job.folder / CURVES)
+        visualize.save(
+            visualize.curves_figure(rows, chance=1 / len(job.task.train.classes)),
+            job.folder / CURVES,
+        )
 
 
 def _finish(job, state, rows):

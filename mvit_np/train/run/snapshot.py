@@ -1,9 +1,10 @@
 """Snapshots of a run: its whole state in a file, from which it goes on as if it had never stopped.
 
-A file is an .npz without pickles: each array under its path in the state, and one JSON text with everything else and with
-the places of the arrays. Behind it stands a line with the SHA-256 of all bytes before it. It gets its name only when it is
-whole and on the disk (`backend/outputs.py`), so a process may be killed at any moment; what a power cut or a bad disk does to
-it later, the checksum tells, and the snapshot before it is taken.
+A file is an .npz without pickles: each array under its path in the state, and one JSON text with
+everything else and with the places of the arrays. Behind it stands a line with the SHA-256 of all
+bytes before it. It gets its name only when it is whole and on the disk (`backend/outputs.py`), so a
+process may be killed at any moment; what a power cut or a bad disk does to it later, the checksum
+tells, and the snapshot before it is taken.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from ...weights.formats.stored_zip import directory
 
 VERSION = 1  # of what is written; a file of a later one is refused
 TEXT = "$snapshot"  # the entry with the JSON text; keys of a state do not begin with $
-NAME = re.compile(r"step_(\d{8,})(\.best)?\.npz")  # best: an earlier version's mark of the best so far, which now is best.npz
+# best: an earlier version's mark of the best so far, which now is best.npz
+NAME = re.compile(r"step_(\d{8,})(\.best)?\.npz")
 CHUNK = 1 << 20  # bytes
 
 
@@ -36,14 +38,17 @@ class _TooNew(ValueError):
 
 
 def save(folder, state, keep=3):
-    """Write a snapshot and return its path; then all go but the `keep` newest (and what an earlier version marked as best).
+    """Write a snapshot and return its path; then all go but the `keep` newest (and what an earlier
+    version marked as best).
 
     folder  for the snapshots of one run alone; made where it is missing
-    state   a dict with the whole number "step", nested from dicts with strings as keys, lists and tuples; its leaves are
-            arrays of numbers in either library, int, float, bool, str and None
+    state   a dict with the whole number "step", nested from dicts with strings as keys, lists and
+            tuples; its leaves are arrays of numbers in either library, int, float, bool, str and
+            None
 
-    On return the file is on the disk. Raises OSError in one sentence where it cannot be written (a full disk); there is then
-    no part of it, and earlier ones are as they were. Raises TypeError or ValueError for a state that is not as above.
+    On return the file is on the disk. Raises OSError in one sentence where it cannot be written (a
+    full disk); there is then no part of it, and earlier ones are as they were. Raises TypeError or
+    ValueError for a state that is not as above.
     """
     text, arrays = _packed(state)
     if keep < 1:
@@ -65,8 +70,9 @@ def latest(folder, best=False, needs=None):
     best    of those alone that an earlier version marked as the best so far
     needs   {name: kinds of value} that a state must have to be one of the run's
 
-    As it was saved, with arrays as C-contiguous NumPy arrays; (None, []) where the folder has no snapshot or is not there.
-    Raises ValueError where it has some and none can be read, and where one is of a later version than this package reads.
+    As it was saved, with arrays as C-contiguous NumPy arrays; (None, []) where the folder has no
+    snapshot or is not there. Raises ValueError where it has some and none can be read, and where
+    one is of a later version than this package reads.
     """
     said = []
     for _, is_best, path in _snapshots(folder):
@@ -80,29 +86,37 @@ def latest(folder, best=False, needs=None):
             said.append(f"{problem}: the snapshot before it is taken")
     if said:
         which = "best snapshot" if best else "snapshot"
-        raise ValueError(f"no {which} of the {len(said)} in {folder} can be read: move them away to go on without")
+        raise ValueError(
+            f"no {which} of the {len(said)} in {folder} can be read: move them away to go on "
+            "without"
+        )
     return None, said
 
 
 def read(path, needs=None):
-    """The state in one file. Raises ValueError where it is damaged, no snapshot or of a later version, else OSError."""
+    """The state in one file. Raises ValueError where it is damaged, no snapshot or of a later
+    version, else OSError.
+    """
     from ... import __version__
 
     header, arrays = _contents(path)
     if header["version"] > VERSION:
         raise _TooNew(
-            f"{path} is a snapshot of version {header['version']} by mvit_np {plain(header['package'])}; mvit_np {__version__} "
-            f"reads up to version {VERSION}: upgrade it"
+            f"{path} is a snapshot of version {header['version']} by mvit_np "
+            f"{plain(header['package'])}; mvit_np {__version__} reads up to version {VERSION}: "
+            "upgrade it"
         )
     try:
         state = _filled(header["state"], arrays)
     except (KeyError, TypeError, RecursionError) as problem:
-        raise ValueError(f"{path} is not whole (its text names {plain(problem)}, which it does not hold)") from None
+        raise ValueError(
+            f"{path} is not whole (its text names {plain(problem)}, which it does not hold)"
+        ) from None
     _check_has(path, state, {"step": int, **(needs or {})})
     return state
 
 
-# -- the state as text and arrays -------------------------------------------------------------------------------------
+# -- the state as text and arrays ------------------------------------------------------------------
 
 
 def _packed(state):
@@ -111,7 +125,10 @@ def _packed(state):
 
     step = state.get("step") if isinstance(state, dict) else None
     if type(step) is not int or step < 0:
-        raise TypeError(f"a state is a dict with a whole number from 0 on as its 'step'; came {step!r}: say which step it is")
+        raise TypeError(
+            f"a state is a dict with a whole number from 0 on as its 'step'; came {step!r}: say "
+            "which step it is"
+        )
     arrays = {}
     header = {"version": VERSION, "package": __version__, "state": _stripped(state, "", arrays)}
     return json.dumps(header, indent=1), arrays
@@ -120,24 +137,38 @@ def _packed(state):
 def _stripped(value, path, arrays):
     """The state with {"$array": path} where an array was, which goes to `arrays`."""
     if isinstance(value, dict):
-        return {_key(key, path): _stripped(child, f"{path}.{key}" if path else key, arrays) for key, child in value.items()}
+        return {
+            _key(key, path): _stripped(child, f"{path}.{key}" if path else key, arrays)
+            for key, child in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        children = [_stripped(child, f"{path}.{index}", arrays) for index, child in enumerate(value)]
+        children = [
+            _stripped(child, f"{path}.{index}", arrays) for index, child in enumerate(value)
+        ]
         return children if isinstance(value, list) else {"$tuple": children}
     if value is None or type(value) in (bool, int, float, str):
         return value
     if not is_array(value) or value.dtype.name not in npz_file.NUMBERS:
         came = getattr(value, "dtype", type(value).__name__)
-        raise TypeError(f"a state holds arrays of numbers, int, float, bool, str and None; came {came} at {path}: convert it")
+        raise TypeError(
+            f"a state holds arrays of numbers, int, float, bool, str and None; came {came} at "
+            f"{path}: convert it"
+        )
     if path in arrays:
-        raise ValueError(f"each array of a state has a path of its own; two are at {path}: take the dots out of the keys")
+        raise ValueError(
+            f"each array of a state has a path of its own; two are at {path}: take the dots out of "
+            "the keys"
+        )
     arrays[path] = to_host(value)
     return {"$scalar" if isinstance(value, np.generic) else "$array": path}
 
 
 def _key(key, path):
     if not isinstance(key, str) or key.startswith("$") or not key.isprintable():
-        raise TypeError(f"keys of a state are printable strings that do not begin with $; came {key!r} in {path!r}: rename it")
+        raise TypeError(
+            f"keys of a state are printable strings that do not begin with $; came {key!r} in "
+            f"{path!r}: rename it"
+        )
     return key
 
 
@@ -164,7 +195,7 @@ def _filled(value, arrays):
     return {key: _filled(child, arrays) for key, child in value.items()}
 
 
-# -- the file ---------------------------------------------------------------------------------------------------------
+# -- the file --------------------------------------------------------------------------------------
 
 
 class _Npz(io.FileIO):
@@ -192,7 +223,11 @@ def _contents(path):
             header = json.loads(metadata.get(TEXT, "null"))
         except (ValueError, RecursionError) as problem:
             raise ValueError(f"{path} cannot be read ({plain(problem)})") from None
-    _check_has(path, header if isinstance(header, dict) else {}, {"version": int, "package": str, "state": dict})
+    _check_has(
+        path,
+        header if isinstance(header, dict) else {},
+        {"version": int, "package": str, "state": dict},
+    )
     return header, arrays
 
 
@@ -206,13 +241,15 @@ def _seal(path, size):
     return SEAL.format(digest.hexdigest()).encode()
 
 
-# -- the folder -------------------------------------------------------------------------------------------------------
+# -- the folder ------------------------------------------------------------------------------------
 
 
 def _snapshots(folder):
     """(step, whether it was the best, path) of each file with a snapshot's name, the newest first."""
     found = [(NAME.fullmatch(path.name), path) for path in Path(folder).glob("step_*.npz")]
-    return sorted([(int(match[1]), bool(match[2]), path) for match, path in found if match], reverse=True)
+    return sorted(
+        [(int(match[1]), bool(match[2]), path) for match, path in found if match], reverse=True
+    )
 
 
 def _make(folder):
@@ -232,14 +269,17 @@ def _sync(folder):
     try:
         os.fsync(handle)
     except OSError as problem:
-        if problem.errno not in (errno.EINVAL, errno.EBADF):  # some network file systems have no such thing
+        # some network file systems have no such thing
+        if problem.errno not in (errno.EINVAL, errno.EBADF):
             raise
     finally:
         os.close(handle)
 
 
 def _tidy(folder, step, keep):
-    """Delete what is not kept. Files of later steps stay: they could not be read, or another course of the run wrote them."""
+    """Delete what is not kept. Files of later steps stay: they could not be read, or another course
+    of the run wrote them.
+    """
     files = [path for at, marked, path in _snapshots(folder) if at <= step and not marked]
     for path in files[keep:]:
         path.unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""The steps of a run. On a device each is queued as a whole; then a few numbers of it are read, which is all it waits for."""
+"""The steps of a run. On a device each is queued as a whole; then a few numbers of it are read,
+which is all it waits for.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def steps(training, stop):
     batches, guard = _Batches(training), _Guard(training)
     with closing(batches), closing(_fit(training, batches, guard, stop)) as queued:
         while True:
-            with use_precision(training.recipe.precision):  # for as long as the step takes: who drives this has a precision too
+            # for as long as the step takes: who drives this has a precision too
+            with use_precision(training.recipe.precision):
                 if (step := next(queued, None)) is None:
                     return
                 batches.fetch()
@@ -78,14 +81,18 @@ def _read(step):
 
 
 class _Batches:
-    """(clips, targets, generator of the masks) of the steps that are left, where the parameters are."""
+    """(clips, targets, generator of the masks) of the steps that are left, where the parameters
+    are.
+    """
 
     def __init__(self, training):
         self._there, self._fetched = training.recipe.device != "cpu", []
         self._made = _made(training)
 
     def fetch(self):
-        """Hand the next batch to the device while that works on the step before. What goes wrong is told by `__next__`."""
+        """Hand the next batch to the device while that works on the step before. What goes wrong is
+        told by `__next__`.
+        """
         if self._there:
             try:
                 self._fetched += islice(self._made, 1)
@@ -110,20 +117,27 @@ def _made(training):
     like, first = training.state.params["head"]["w"], training.state.step
     with closing(training.loader.batches(first, training.steps)) as batches:
         for index, arrays in enumerate(batches, first):
-            yield *(from_host(array, like) for array in arrays), tasks.masks(training.recipe, index, training.comm.rank, like)
+            yield (
+                *(from_host(array, like) for array in arrays),
+                tasks.masks(training.recipe, index, training.comm.rank, like),
+            )
 
 
 class _Guard:
     """Steps that are not finite stop the run, or are skipped and said.
 
-    On the host that is seen before the parameters change. On a device whether to stop is seen when the step is queued and its
-    numbers are read: the next one then does not come, and nothing of it is written. Whether to skip has to be seen before the
-    parameters change, so a device is then waited for a second time (but with a graph, whose steps change nothing then).
+    On the host that is seen before the parameters change. On a device whether to stop is seen when
+    the step is queued and its numbers are read: the next one then does not come, and nothing of it
+    is written. Whether to skip has to be seen before the parameters change, so a device is then
+    waited for a second time (but with a graph, whose steps change nothing then).
     """
 
     def __init__(self, training):
         self._training, self._check = training, None
-        self._stops, self._later = training.recipe.non_finite == "stop", training.recipe.device != "cpu"
+        self._stops, self._later = (
+            training.recipe.non_finite == "stop",
+            training.recipe.device != "cpu",
+        )
 
     def __call__(self, index, params, batch, loss, grads, norm):
         """What `fit` asks: why not to learn from this batch, or ""."""
@@ -140,7 +154,9 @@ class _Guard:
         return ""
 
     def look(self, loss, norm):
-        """Raise NotFinite where the step's numbers are not, unless it was skipped. The gradients are let go."""
+        """Raise NotFinite where the step's numbers are not, unless it was skipped. The gradients
+        are let go.
+        """
         check, self._check = self._check, None
         if self._stops and self._later:
             check(loss, norm)
@@ -152,4 +168,11 @@ class _Guard:
             drawn = tasks.masks(training.recipe, index, training.comm.rank, batch[0])
             return forward(params, batch[0], training.task.config, rng=drawn, hook=hook)
 
-        check_step(loss, grads, step=index + 1, names=lambda: training.loader.names_at(index), probe=probe, norm=norm)
+        check_step(
+            loss,
+            grads,
+            step=index + 1,
+            names=lambda: training.loader.names_at(index),
+            probe=probe,
+            norm=norm,
+        )

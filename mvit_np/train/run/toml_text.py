@@ -10,22 +10,32 @@ from pathlib import Path
 from ...backend.plain_text import ENCODING, plain
 
 BEGUN_IN = "begun_in"  # no field of a recipe, but a note in that of a run's folder
-ABOUT_BEGUN_IN = "where this run was begun: its relative paths start there (--config does not look at it)"
+ABOUT_BEGUN_IN = (
+    "where this run was begun: its relative paths start there (--config does not look at it)"
+)
 
 
 def to_toml(recipe, begun_in=None):
-    """The recipe as a TOML file that `Recipe.from_toml` reads, each field under a comment on what it is.
+    """The recipe as a TOML file that `Recipe.from_toml` reads, each field under a comment on what
+    it is.
 
     begun_in   the folder that relative paths start from, for the file in a run's folder
     """
     lines = [] if begun_in is None else [f"# {ABOUT_BEGUN_IN}\n{BEGUN_IN} = {_toml(str(begun_in))}"]
     lines += [f"# {f.metadata['about']}\n{f.name} = {_toml(value)}" for f, value in _filled(recipe)]
-    model = [f"{name} = {_toml(value)}" for name, value in {"preset": recipe.model, **recipe.model_fields}.items()]
-    return "\n".join([*lines, "", "[model]  # a preset, and fields of its config where they differ", *model, ""])
+    model = [
+        f"{name} = {_toml(value)}"
+        for name, value in {"preset": recipe.model, **recipe.model_fields}.items()
+    ]
+    return "\n".join(
+        [*lines, "", "[model]  # a preset, and fields of its config where they differ", *model, ""]
+    )
 
 
 def _filled(recipe):
-    """(field, value) of all but the model. TOML has no word for None: where that is the default the field is left out."""
+    """(field, value) of all but the model. TOML has no word for None: where that is the default the
+    field is left out.
+    """
     for f in dataclasses.fields(recipe):
         value = getattr(recipe, f.name)
         if f.name not in ("model", "model_fields") and (value is not None or f.default is not None):
@@ -38,7 +48,8 @@ def _toml(value):
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # else TOML escapes alike
+        # else TOML escapes alike
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return '"none"' if value is None else repr(value)
 
 
@@ -48,7 +59,9 @@ def table_in(path):
     Raises FileNotFoundError, or ValueError where it is no TOML.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"a recipe is read from a TOML file, and there is none at {path}: check the path")
+        raise FileNotFoundError(
+            f"a recipe is read from a TOML file, and there is none at {path}: check the path"
+        )
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -56,7 +69,9 @@ def table_in(path):
     try:
         return _flat(tomllib.loads(Path(path).read_text(**ENCODING)))
     except (ValueError, RecursionError) as problem:  # the latter: thousands of brackets
-        raise ValueError(f"{path} is no TOML ({plain(problem)}): write lines such as `epochs = 10`") from None
+        raise ValueError(
+            f"{path} is no TOML ({plain(problem)}): write lines such as `epochs = 10`"
+        ) from None
 
 
 def _flat(table):

@@ -1,4 +1,5 @@
-"""Training by a recipe, in memory: batches, steps, schedule, tests, and a row of numbers for each step.
+"""Training by a recipe, in memory: batches, steps, schedule, tests, and a row of numbers for each
+step.
 
 A run with a folder (`run.py`), the demo and the experiments are built on it.
 """
@@ -48,9 +49,14 @@ class Taken(NamedTuple):
 
 
 def training_of(recipe, task, *, comm=None, say=None, state=None):
-    """The `Training` of a recipe on a task.   state: a `State` to go on from; None: the recipe's own start"""
+    """The `Training` of a recipe on a task.
+
+    state: a `State` to go on from; None: the recipe's own start
+    """
     comm, say = comm or Alone(), say or (lambda sentence: None)
-    loader = tasks.loader_of(recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}"))
+    loader = tasks.loader_of(
+        recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}")
+    )
     return Training(
         recipe=recipe,
         task=task,
@@ -70,10 +76,12 @@ def _begun(recipe, task, comm):
 def train(training, stop=lambda: False, clock=None):
     """The steps that are left, with tests where they are due; yields what was `Taken`.
 
-    stop    asked in every step, and in tests after every batch: whether to end now. What drives this then ends it
+    stop    asked in every step, and in tests after every batch: whether to end now. What drives
+            this then ends it
     clock   the `Clock` of the training, where others use it too
 
-    Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such steps.
+    Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such
+    steps.
     """
     clock = clock or Clock(training.seconds)
     with closing(steps(training, stop)) as taken:
@@ -106,7 +114,7 @@ class Clock:
         self._start += time.monotonic() - before
 
 
-# -- a row a step -----------------------------------------------------------------------------------
+# -- a row a step ----------------------------------------------------------------------------------
 
 
 def _row(training, step, numbers, seconds):
@@ -130,7 +138,7 @@ def results_of(test):
     return {"test_accuracy": test and test.top1, "test_top5": test and test.top5}
 
 
-# -- tests ------------------------------------------------------------------------------------------
+# -- tests -----------------------------------------------------------------------------------------
 
 
 def test_is_due(training, step):
