@@ -7,19 +7,22 @@ from __future__ import annotations
 import importlib.metadata
 import shlex
 import sys
+from pathlib import Path
+
+CLONE = Path(__file__).parents[2]  # if the package is not installed, pyproject.toml lies there
 
 
 def install(extra):
     """The command that installs what pyproject.toml lists under an extra, such as "video"."""
     try:
         listed = importlib.metadata.requires("mvit-np") or []
-    except importlib.metadata.PackageNotFoundError:  # run in a clone, without being installed
+    except importlib.metadata.PackageNotFoundError:  # run without being installed
         listed = []
     marker = f'extra == "{extra}"'
     wanted = [
         line.partition(";")[0].strip() for line in listed if line.replace("'", '"').endswith(marker)
     ]
-    return pip_install(*(wanted or [f".[{extra}]"]))
+    return pip_install(*(wanted or [f"{CLONE}[{extra}]"]))
 
 
 def pip_install(*packages):

@@ -1,7 +1,7 @@
 """Several processes, one model: each takes its share of the batch, and the mean of their gradients
 is the whole batch's.
 
-    mpiexec -n 4 mvit-np train ...              # after pip install mpi4py mpich
+    mpiexec -n 4 mvit-np train ...              # after pip install '.[mpi]' in the clone
 
 Training needs three things of the other ranks, and says them in the same words where there are
 none:
