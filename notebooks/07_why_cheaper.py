@@ -331,9 +331,10 @@ for name, frames in (("ViT-B", 64), ("ViT-B", 32), ("MViT-B", 64)):
 # %% [markdown]
 # ## Memory
 #
-# Training has to keep what the backward pass needs. Two kinds: activations, which grow with the tokens, and attention
-# weights, which grow with queries times keys. `mv.costs` counts for each block what this package keeps (it rebuilds the
-# hidden layer of an MLP and makes the attention weights again, `docs/costs.md`) and the size of its attention weights.
+# Training has to keep what the backward pass needs. Two kinds: activations, which grow with the
+# tokens, and attention weights, which grow with queries times keys. `mv.costs` counts for each
+# block what the fast versions of the ops keep (they rebuild the hidden layer of an MLP and make the
+# attention weights again, `docs/costs.md`) and the size of its attention weights.
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True, layout="constrained")

@@ -355,14 +355,18 @@ plt.show()
 #
 # ## Why a GPU is faster at all: counting operations and bytes
 #
-# Case (b) is where a GPU pays, and there $b$ matters. Count both of its parts in the plainest way: every multiply-add is
-# two operations, and every array goes through memory once. `mvit_np.studies.bench.roofline` counts so for every op, and `watching`
-# hands us each op of MViT-B 16x4 as it runs, with its time. Norms, additions and max pooling count as bytes only. For the
-# picture we add their operations: seven a number in a norm, one in an addition, and six comparisons for each result of max
-# pooling.
+# Case (b) is where a GPU pays, and there $b$ matters. Count both of its parts in the plainest way:
+# every multiply-add is two operations, and every array goes through memory once.
+# `mvit_np.studies.bench.roofline` counts so for every op, and `watching` hands us each op of MViT-B
+# 16x4 as it runs, with its time. Norms, additions and max pooling count as bytes only. For the
+# picture we add their operations: seven a number in a norm, one in an addition, and six comparisons
+# for each result of max pooling. What runs here are the fast versions of the ops: `project` makes
+# the queries, keys and values of a layer, and `take_seen` picks the tokens that their pools look at
+# (notebook 02).
 
 # %%
-LIGHT = {"layer_norm": lambda y: 7 * y.size, "add": lambda y: y.size, "max_pool": lambda y: 6 * y.size}
+LIGHT = {"layer_norm": lambda y: 7 * y.size, "max_pool": lambda y: 6 * y.size}
+LIGHT |= {"residual": lambda y: y.size, "add": lambda y: y.size}
 work = defaultdict(lambda: np.zeros(4))  # calls, operations, bytes, seconds
 
 
@@ -443,7 +447,8 @@ def draw_op(axes, name, label):
 
 
 # %%
-together = {"mlp": "mlp,\nattend", "attend": "", "project": "project,\ncube_conv", "cube_conv": ""}  # dots that nearly coincide
+together = {"mlp": "mlp,\nattend", "project": "project,\ncube_conv"}  # dots that nearly coincide
+together |= {"residual": "residual,\nadd"} | dict.fromkeys(("attend", "cube_conv", "add"), "")
 figure, axes = plt.subplots(figsize=(8.5, 5.4), layout="constrained")
 draw_roof(axes, "H200, published peak", GREY, "--")
 draw_roof(axes, "this machine, measured", BLUE, "-")
@@ -472,6 +477,8 @@ plt.show()
 # ## When it is not faster: launches against the roof
 #
 # The stand-in counts the launches of a training step: forward, backward and AdamW of `mvit_micro`.
+# It has no kernels of the package's own yet, so the definitions of the ops run, and each of their
+# array calls is a launch.
 
 
 # %%
@@ -549,10 +556,11 @@ balance(plain_b.total())
 # know that even an empty kernel takes a microsecond or two.) So even MViT-B is case (a) for a few clips. A larger batch is
 # the first cure. There are two more: fewer launches, by kernels that do more, and one launch for all of them.
 #
-# ## One kernel in place of twelve
+# ## One kernel in place of eleven
 #
-# Take layer norm at the size of MViT-B's first block. As array calls every line is a launch of its own, and reads and writes
-# whole arrays:
+# Take layer norm at the size of MViT-B's first block. By its definition ([notebook
+# 06](06_gradients.ipynb) shows it) nearly every call of an array function is a launch of its own,
+# and reads and writes whole arrays:
 
 # %%
 first = mv.plan(mvit_b).blocks[0]
@@ -679,9 +687,11 @@ if computing:
 assert launched.total() == 1 and moved.total() < 2.1 * tokens.nbytes < 0.25 * sum(passes.values()) * tokens.nbytes
 
 # %% [markdown]
-# Layer norm is on the rising part of the roof, so its time should go with the passes. `mvit_np/backend/cuda/kernels/` has such kernels
-# also for the pooling convolution, GELU with its bias, the softmax inside attention, sums over rows, and AdamW. `with
-# plain_ops():` switches all of them off, to see what they gain.
+# Layer norm is on the rising part of the roof, so its time should go with the passes.
+# `mvit_np/backend/cuda/kernels/` has such kernels also for the pooling convolution, GELU with its
+# bias, the softmax inside attention, sums over rows, and AdamW. They are in the fast versions of
+# the ops, in `ops/cuda/` and `ops/fast/`. Within `mv.plain_ops()` the definitions run instead, to
+# see what the kernels gain.
 #
 # ## Products where the numbers lie
 #
@@ -834,9 +844,9 @@ balance(with_tools_b.total())
 assert with_tools.total() < plain.total() / 4 and with_tools_b.total() < plain_b.total() / 4
 
 # %% [markdown]
-# Most of what is gone were additions and multiplications, a launch each: AdamW's for each of the parameters, the
-# convolution's for each of its taps, the norms'. (Fewer products, too: array calls make sums over rows by products with
-# ones.) And the numbers are the same:
+# Most of what is gone were additions and multiplications, a launch each: AdamW's for each of the
+# parameters, the convolution's for each of its taps, the norms'. (Fewer products, too: the
+# definition of the cube embedding makes one for each of its taps.) And the numbers are the same:
 
 # %%
 if computing:
@@ -1057,9 +1067,11 @@ for name, bits in PRECISIONS.items():
 # The corner moves to the right, so for more and more products memory is the limit, and the gain will be smaller than the
 # ratio of the peaks. (There bf16 helps in another way: its factors have half the bytes.)
 #
-# **Where it is used.** In the factors of products alone: linear layers, the cube embedding, attention. Their sums stay
-# float32, and so do norms, softmax, the loss, the gradients of the parameters, and the parameters that the optimiser keeps.
-# Within `mv.use_precision(name)` the package does so, on NumPy by rounding. By loops:
+# **Where it is used.** In the factors of products alone: linear layers, the cube embedding,
+# attention. Their sums stay float32, and so do norms, softmax, the loss, the gradients of the
+# parameters, and the parameters that the optimiser keeps. Within `mv.use_precision(name)` the fast
+# versions do so, on NumPy by rounding. (Definitions know nothing of it: within `mv.plain_ops()`
+# arrays keep their own precision.) By loops:
 
 # %%
 x, w = rng.standard_normal((4, 6)).astype(np.float32), rng.standard_normal((6, 3)).astype(np.float32)
