@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,16 +23,24 @@ def name(path):
 MODULES = {name(path): path for path in FILES}
 
 
+@cache
+def nodes(path):
+    """All of a file's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
 def imports(path):
     """(module, name or None) of each import in a file, also inside functions; modules by their absolute names."""
-    package = ["mvit_np", *path.relative_to(ROOT).parent.parts]
-    for node in ast.walk(ast.parse(path.read_text())):
+    package, found = ["mvit_np", *path.relative_to(ROOT).parent.parts], []
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            found += [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(part for part in (base, node.module) if part)
-            yield from ((module, alias.name) for alias in node.names)
+            found += [(module, alias.name) for alias in node.names]
+    return found
 
 
 def ours(path):
@@ -45,8 +54,8 @@ def ours(path):
 
 def _given_by(folder, imported):
     """Whether `from folder import imported` is a name that the folder's __init__ took from a file of its own."""
-    tree = ast.parse(MODULES[folder].read_text())
-    taken = (node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module)
+    module, *_ = nodes(MODULES[folder])
+    taken = (node for node in module.body if isinstance(node, ast.ImportFrom) and node.module)
     return any(alias.name == imported for node in taken for alias in node.names)
 
 
@@ -81,7 +90,7 @@ def test_only_x_knows_y(library, owners):
 def test_only_the_command_line_prints():
     for path in FILES:
         if name(path).split(".")[0] != "cli":
-            calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+            calls = [node.func for node in nodes(path) if isinstance(node, ast.Call)]
             assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls), name(path)
 
 
@@ -158,10 +167,10 @@ def test_importing_the_package_needs_no_extra():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_files_and_functions_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 260
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef):
-            body = node.end_lineno - node.lineno + 1
-            assert body <= 60, f"{node.name} has {body} lines"
+def test_files_and_functions_stay_short():
+    for path in FILES:
+        assert len(path.read_text().splitlines()) <= 260, name(path)
+        for node in nodes(path):
+            if isinstance(node, ast.FunctionDef):
+                body = node.end_lineno - node.lineno + 1
+                assert body <= 60, f"{node.name} in {name(path)} has {body} lines"

@@ -183,7 +183,7 @@ def keeps_a_megabyte(x):
     return x * 1, backward
 
 
-def test_the_backward_pass_frees_what_it_has_used():
+def test_the_backward_pass_frees_what_it_has_used(few_objects):
     def chain(x):
         for _ in range(20):
             x = keeps_a_megabyte(x)
@@ -199,7 +199,7 @@ def test_the_backward_pass_frees_what_it_has_used():
     assert seen[0] > 19 and seen[-1] < 2 and (np.diff(seen) < -0.5).all() and left < 1
 
 
-def test_without_a_trace_nothing_is_kept(rng):
+def test_without_a_trace_nothing_is_kept(rng, few_objects):
     config = mv.preset("mvit_micro")
     params, clip = mv.init(config, rng), rng.standard_normal((4, 8, 32, 32, 1)).astype("float32")
     mv.forward(params, clip, config)
@@ -214,7 +214,7 @@ def test_without_a_trace_nothing_is_kept(rng):
 # -- checkpoint -------------------------------------------------------------------------------------------------------
 
 
-def test_checkpoint_gives_the_same_gradients_and_keeps_less(rng):
+def test_checkpoint_gives_the_same_gradients_and_keeps_less(rng, few_objects):
     config = mv.preset("mvit_micro")
     params, clip = mv.init(config, rng), rng.standard_normal((8, 8, 32, 32, 1)).astype("float32")
     kept, grads = {}, {}

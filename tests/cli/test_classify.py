@@ -522,11 +522,10 @@ def test_no_name_stops_a_folder_or_commands_a_terminal(capfd, folder, strange, t
 @pytest.mark.parametrize(
     "environment",
     [
-        {"PYTHONIOENCODING": "cp1252"},
-        {"PYTHONIOENCODING": "ascii"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        pytest.param({"PYTHONIOENCODING": "cp1252"}, id="cp1252"),
+        pytest.param({"PYTHONIOENCODING": "ascii"}, id="ascii", marks=pytest.mark.slow),
+        pytest.param({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, id="C", marks=pytest.mark.slow),
     ],
-    ids=["cp1252", "ascii", "C"],
 )
 def test_a_terminal_of_few_letters_ends_no_command(environment, folder, strange, tmp_path):
     os.rename(folder / "b.mp4", folder / "größe 白.mp4")

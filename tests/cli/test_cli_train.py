@@ -63,8 +63,11 @@ def test_a_finished_run_is_not_begun_again(finished, capsys):
     assert (folder / "metrics.csv").read_bytes() == before
 
 
-def test_how_many_clips_a_run_made_is_not_asked_of_other_data(finished, tmp_path, capsys):
-    """The street comes in one size."""
+def test_how_many_clips_a_run_made_is_not_asked_of_other_data(finished, tmp_path, capsys, monkeypatch, street):
+    """The street comes in one size; a few of its clips do here."""
+    demo, _ = street
+    few = replace(demo, test_clips=demo.test_clips[::50], test_labels=demo.test_labels[::50])
+    monkeypatch.setattr("mvit_np.data.sets.motion.load_motion", lambda: few)
     assert main(["evaluate", str(finished[1]), "--data", "street", "--out", str(tmp_path / "tested")]) == 0
     assert re.search(r"^\d+ examples of 8 classes", capsys.readouterr().out, re.MULTILINE)
 

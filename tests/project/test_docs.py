@@ -15,6 +15,8 @@ needs = "needs sphinx, myst-nb and furo: pip install '.[docs]'"
 for library in ("sphinx", "myst_nb", "furo"):
     pytest.importorskip(library, reason=needs)
 
+pytestmark = pytest.mark.slow  # all of them look at the site, which sphinx builds first
+
 ROOT = Path(__file__).parents[2]
 MATHJAX = "_static/mathjax/tex-svg.js"
 

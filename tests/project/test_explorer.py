@@ -64,8 +64,9 @@ def configs(c):
 
 
 @needs_chromium
-def test_its_numbers_are_those_of_costs_for_twenty_models():
-    choices = [B, *drawn(19)]
+@pytest.mark.parametrize("models", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_its_numbers_are_those_of_costs(models):
+    choices = [B, *drawn(models - 1)]
     with ThreadPoolExecutor(2) as pool:
         pages = list(pool.map(lambda choice: numbers(shown(choice)), choices))
     for choice, page in zip(choices, pages):

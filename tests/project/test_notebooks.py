@@ -16,7 +16,13 @@ import refresh  # noqa: E402
 sys.path.pop(0)
 LESSONS = sorted(NOTEBOOKS.glob("[0-9]*.py"))
 ALL = refresh.sources()
-every = pytest.mark.parametrize("path", ALL, ids=lambda path: path.relative_to(NOTEBOOKS).with_suffix("").as_posix())
+
+
+def named(path):
+    return path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
+
+
+every = pytest.mark.parametrize("path", ALL, ids=named)
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
@@ -28,7 +34,11 @@ def text(path, kind="markdown"):
     return "\n".join(cell.source for cell in cells(path, kind))
 
 
-@every
+LONG = {"04_pooling_attention", "08_training", "09_looking_inside", "11_gpu"}
+RUNS = [pytest.param(path, marks=[pytest.mark.slow] if named(path) in LONG else []) for path in ALL]
+
+
+@pytest.mark.parametrize("path", RUNS, ids=named)
 def test_it_runs_from_top_to_bottom(path):
     assert all(cell.execution_count for cell in refresh.executed(path).cells if cell.cell_type == "code" and cell.source)
 
