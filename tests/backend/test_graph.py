@@ -136,8 +136,7 @@ def losses(config, graph, steps=6, ema_decay=0.9, bad=None, guard=None):
     return np.array(found), step
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-@pytest.mark.parametrize("name", ["MViT", "MViTv2"])
+@pytest.mark.parametrize("name, ema", [("MViT", 0.9), ("MViTv2", 0.0)])
 def test_training_by_graph_is_training(name, ema):
     config = replace(FAMILY[name], drop_path=0.3, dropout=0.3)
     plain, last = losses(config, False, ema_decay=ema)

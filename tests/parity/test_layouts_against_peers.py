@@ -145,7 +145,7 @@ FULL_SIZE = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_full_size(name):
     for peer in ("pytorchvideo.models.vision_transformers", "timm"):

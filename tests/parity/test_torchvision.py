@@ -1,6 +1,7 @@
 """mvit_np is the same function as torchvision's MViT, and has the same gradients.
 
-What each test measures it prints: `python -m pytest tests/parity -rP` (add `-m slow` for gradients at full size).
+What each test measures it prints: `python -m pytest tests/parity -rP` (add `-m full_size` for gradients at
+full size).
 """
 
 import numpy as np
@@ -31,6 +32,7 @@ def test_small_models_agree_in_logits_and_every_gradient(name):
     assert_same_in_float64(draw_params(config, SEED), clip, config, cotangent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "factory, config, bound",
     [("mvit_v1_b", V1_B, 3e-6), ("mvit_v2_s", V2_S, 5e-6)],
@@ -48,7 +50,7 @@ def test_full_size_logits_agree_in_float32(factory, config, bound):
     assert error <= bound, f"logits differ by {error:.1e} of the largest"
 
 
-@pytest.mark.slow
+@pytest.mark.full_size
 @pytest.mark.parametrize("config", [V1_B, V2_S], ids=["v1_b", "v2_s"])
 def test_full_size_gradients_agree_in_float64(config):
     """In float64, because in float32 the skip's max pooling picks other cells among near equals: torch is then 1e-3 off

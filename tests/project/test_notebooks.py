@@ -34,8 +34,8 @@ def text(path, kind="markdown"):
     return "\n".join(cell.source for cell in cells(path, kind))
 
 
-LONG = {"04_pooling_attention", "08_training", "09_looking_inside", "11_gpu"}
-RUNS = [pytest.param(path, marks=[pytest.mark.slow] if named(path) in LONG else []) for path in ALL]
+SHORT = {"00_arrays", "01_tokens", "03_attention", "05_blocks_and_stages", "07_why_cheaper", "10_v1_to_v2"}
+RUNS = [pytest.param(path, marks=[] if named(path) in SHORT else [pytest.mark.slow]) for path in ALL]
 
 
 @pytest.mark.parametrize("path", RUNS, ids=named)

@@ -34,6 +34,11 @@ NO_MASKS = {"model.dropout": 0, "model.drop_path": 0}  # a device draws others t
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
 
 
+def slow(*values):
+    """A case whose parts are those of the cases beside it, or of test_run.py."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _cuda_is_the_double(monkeypatch):
     """And its products are summed in float64: BLAS rounds a sum of float32 by where in memory the factors begin."""
@@ -59,7 +64,9 @@ def on_the_host(tmp_path_factory):
     return finish(changed(HOST, NO_MASKS), tmp_path_factory.mktemp("host"))
 
 
-@pytest.mark.parametrize("also", [{}, {"accumulate": 2}, {"graph": True}, {"checkpoint": True}, {"optimizer": "sgd"}], ids=str)
+@pytest.mark.parametrize(
+    "also", [slow({}), {"accumulate": 2}, {"graph": True}, {"checkpoint": True}, {"optimizer": "sgd"}], ids=str
+)
 def test_a_run_on_a_device_is_numpys(also, on_the_host, tmp_path):
     job = prepare(changed(DEVICE, NO_MASKS | also), tmp_path / "device")
     assert all(isinstance(leaf, DeviceArray) for leaf in trees.leaves(job.state.params))
@@ -89,7 +96,7 @@ def test_a_graph_changes_no_bit_of_a_run_with_masks(tmp_path):
     assert same(tmp_path / "False", tmp_path / "True")
 
 
-@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("graph", [slow(False), True])
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(graph, tmp_path):
     recipe, asked = changed(DEVICE, {"graph": graph}), iter(range(1, 100))
     whole = finish(recipe, tmp_path / "whole")
@@ -99,8 +106,10 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(graph, tmp_path):
     assert same(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.parametrize("begun, ended", [("cuda", "cpu"), ("cpu", "cuda")])
-@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(
+    "begun, ended, graph",
+    [("cuda", "cpu", True), ("cpu", "cuda", False), slow("cuda", "cpu", False), slow("cpu", "cuda", True)],
+)
 def test_a_snapshot_is_taken_up_on_the_other_machine(begun, ended, graph, on_the_host, tmp_path):
     asked = iter(range(1, 100))
 
@@ -120,7 +129,7 @@ def overflowing(params, clip, config, **options):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in matmul")
-@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("graph", [slow(False), True])
 def test_a_step_that_is_not_finite_stops_the_run_or_is_skipped(graph, tmp_path, monkeypatch):
     sound = tasks.loader_of
     monkeypatch.setattr(tasks, "loader_of", lambda *arguments: Marked(sound(*arguments)))

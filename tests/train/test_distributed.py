@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import device_double
@@ -24,6 +25,11 @@ BESIDE = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH
 MPIEXEC = shutil.which("mpiexec", path=BESIDE)
 LIMIT_S = 10  # in which a job ends after one of its ranks died
 START_S = 60  # for starting Python so many times on a busy machine
+
+
+def slow(*values):
+    """A case that starts many processes, and shows what one beside it shows with fewer or by the same end."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def reason_to_skip():
@@ -94,15 +100,17 @@ np.savez(f"{{sys.argv[1]}}/{{comm.rank}}.npz", **kept)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What each of 1, 2 and 4 ranks saw in two steps, and one process without MPI: {ranks: [arrays by name]}."""
-    seen = {}
-    for ranks in (0, 1, 2, 4):
+    """What each of so many ranks saw in two steps, and with 0 one process without MPI: ranks -> [arrays by name]"""
+
+    @cache
+    def seen(ranks):
         folder = tmp_path_factory.mktemp(f"ranks{ranks}")
         if ranks:
             run(ranks, TRAINING, folder)
         else:
             subprocess.run([sys.executable, "-c", TRAINING, str(folder)], check=True, env=environment(), cwd="/")
-        seen[ranks] = [dict(np.load(folder / f"{rank}.npz")) for rank in range(ranks or 1)]
+        return [dict(np.load(folder / f"{rank}.npz")) for rank in range(ranks or 1)]
+
     return seen
 
 
@@ -111,14 +119,14 @@ def names(arrays, *parts):
 
 
 @needs_mpi
-@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("ranks", [slow(1), 2, slow(4)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_are_the_whole_batchs(trained, ranks, dtype):
-    alone = trained[0][0]
-    assert [int(one["size"]) for one in trained[ranks]] == [ranks] * ranks
-    assert sorted(int(one["rank"]) for one in trained[ranks]) == list(range(ranks))
+    (alone,), together = trained(0), trained(ranks)
+    assert [int(one["size"]) for one in together] == [ranks] * ranks
+    assert sorted(int(one["rank"]) for one in together) == list(range(ranks))
     for name in names(alone, dtype, "0", "grads") + [f"{dtype}/0/loss"]:
-        for one in trained[ranks]:
+        for one in together:
             assert one[name].dtype == dtype
             np.testing.assert_allclose(one[name], alone[name], rtol=0, atol=1e-6, err_msg=name)
 
@@ -136,14 +144,14 @@ def test_a_share_left_out_would_be_noticed():
 
 
 @needs_mpi
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, slow(4)])
 def test_all_ranks_hold_the_same_bits(trained, ranks):
     """Parameters after the broadcast and after a step, and the gradients: nothing may drift apart."""
-    first = trained[ranks][0]
+    first, *others = trained(ranks)
     expected = mv.init(replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0), np.random.default_rng(0))
     for path, leaf in trees.paths(expected):
         np.testing.assert_array_equal(first[f"float32/0/params/{path}"], leaf)
-    for one in trained[ranks][1:]:
+    for one in others:
         for name in names(first, "params") + names(first, "grads"):
             np.testing.assert_array_equal(one[name], first[name], err_msg=name)
 
@@ -210,7 +218,7 @@ def death(how, ranks=4):
 
 
 @needs_mpi
-@pytest.mark.parametrize("how", [RAISES, GUARDED])
+@pytest.mark.parametrize("how", [RAISES, slow(GUARDED)])
 def test_a_rank_that_raises_ends_the_job_by_name(how):
     code, _, said, seconds = death(how)
     assert code != 0 and seconds < LIMIT_S
@@ -219,7 +227,7 @@ def test_a_rank_that_raises_ends_the_job_by_name(how):
 
 
 @needs_mpi
-@pytest.mark.parametrize("kinds, traced", [("", True), ("(OSError, ValueError)", False)])
+@pytest.mark.parametrize("kinds, traced", [slow("", True), ("(OSError, ValueError)", False)])
 def test_a_users_mistake_is_a_sentence_on_many_ranks_too(kinds, traced):
     mistake = "raise ValueError('a batch is even: change it')"
     _, _, said, _ = death(f"with comm.guarding({kinds}):\n    if comm.rank == 2: {mistake}")
@@ -229,7 +237,7 @@ def test_a_users_mistake_is_a_sentence_on_many_ranks_too(kinds, traced):
 
 @needs_mpi
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll here: mpiexec alone says which process was killed")
-@pytest.mark.parametrize("how", [KILLED, CRASHES])
+@pytest.mark.parametrize("how", [KILLED, slow(CRASHES)])
 def test_a_rank_that_is_killed_ends_the_job_by_name(how):
     code, out, said, seconds = death(how)
     process = re.search(r"rank 2 is process (\d+)", out)[1]

@@ -94,7 +94,11 @@ def test_blocks_that_are_run_a_second_time_change_nothing(undisturbed, tmp_path)
     np.testing.assert_allclose([row["loss"] for row in rows], [row["loss"] for row in undisturbed[1]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("at, last", [(1, 1), (5, 5), (6, 6), (7, 6), (8, 7), (14, 12)])
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("at, last", [slow(1, 1), (5, 5), slow(6, 6), (7, 6), slow(8, 7), (14, 12)])
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(at, last, undisturbed, tmp_path):
     """It is asked in each step and once in each test: the 7th and the 14th time is in the tests after steps 6 and 12."""
     recipe = changed(SMOKE, {"save_steps": 0})  # what is there was saved because of the stop
@@ -287,7 +291,7 @@ def never_killed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, slow(20)])
 def test_a_run_killed_at_random_moments_ends_bit_identically(kills, never_killed, tmp_path):
     """With a running mean, mixed clips, stochastic depth, accumulation and rate decay by layer, all switched on."""
     recipe = RECIPES["smoke"]
@@ -542,6 +546,7 @@ def test_evaluation_says_what_it_cannot_do(rng):
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 
+@pytest.mark.slow  # test_run_data.py takes up a run with two ranks, too
 @pytest.mark.skipif(not (MPIEXEC and importlib.util.find_spec("mpi4py")), reason="needs pip install mpi4py mpich")
 def test_two_ranks_go_on_where_one_stopped_and_only_one_writes(tmp_path):
     """Without masks, which each rank draws for its own clips, a step is that of one process up to rounding."""

@@ -223,9 +223,14 @@ def test_a_run_whose_recipe_is_gone_goes_on_from_its_snapshot(undisturbed, tmp_p
 # -- damage -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def after_5_steps(tmp_path_factory):
+    return interrupted(tmp_path_factory.mktemp("interrupted") / "run", at=5)
+
+
 @pytest.mark.parametrize("place", ["in a row", "at the end", "over the titles", "everywhere"])
-def test_nuls_in_metrics_after_a_power_cut_are_damaged_rows(place, undisturbed, tmp_path):
-    folder = interrupted(tmp_path, at=5)
+def test_nuls_in_metrics_after_a_power_cut_are_damaged_rows(place, after_5_steps, undisturbed, tmp_path):
+    folder = shutil.copytree(after_5_steps, tmp_path / "run")
     path, nuls = folder / METRICS, bytes(200_000)  # more than the csv module takes as one cell
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
