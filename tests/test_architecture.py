@@ -133,6 +133,24 @@ def test_no_import_leads_in_a_circle():
     assert not arrows, f"on circles or above them: {sorted(arrows)}"
 
 
+def test_no_definition_knows_of_tiles_devices_or_precision():
+    """What one reads in ops/*.py is array maths alone, in at most 40 lines of code but for three."""
+    hidden = {"tiles", "device_tools", "operand", "precision", "matmul"}
+    longer = {"relative_position", "tokens", "cross_entropy"}  # the last refuses labels of all kinds
+    for path in sorted((ROOT / "ops").glob("[a-z]*.py")):
+        module = ast.parse(path.read_text())
+        assert not hidden & {imported for _, imported in imports(path)}, name(path)
+        docs = [
+            node.body[0]
+            for node in ast.walk(module)
+            if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node)
+        ]
+        told = {line for doc in docs for line in range(doc.lineno, doc.end_lineno + 1)}
+        lines = enumerate(path.read_text().splitlines(), 1)
+        code = [i for i, line in lines if line.strip() and i not in told]
+        assert path.stem in longer or len(code) <= 40, f"{name(path)}: {len(code)} lines of code"
+
+
 def test_nothing_imports_the_command_line():
     for path in FILES:
         if name(path).split(".")[0] not in ("__main__", "cli"):
