@@ -397,6 +397,7 @@ def run(device, *options):
     return main(["bench", "--device", "cuda", *options])
 
 
+@pytest.mark.slow
 def test_a_toy_plan_from_end_to_end(device, torch_there, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("mvit_np.studies.bench.device.plan.whole", lambda **chosen: toy_plan(chosen["against"]))
     target, numbers = tmp_path / "new" / "device.md", tmp_path / "new" / "device.json"
@@ -427,6 +428,7 @@ def toy_plan(against):
     return step, Kernels("toy", 2), compiled, Curves("toy", 2, 4), Case("toy_v2", "forward", 2, "tf32"), masked
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_cut_off(device, capsys, tmp_path):
     numbers = tmp_path / "numbers.json"
     options = ["toy", "--batch", "1", "--mode", "forward", "--rounds", "1", "--json", str(numbers)]
