@@ -22,7 +22,7 @@ def public():
 
 
 def belongs(thing):
-    """Whether mypy checks the file of a function or class: all of backend/ and weights/ that is public, and more."""
+    """Whether mypy checks the file of this: what is public of backend/ and weights/, and more."""
     module = thing.__module__
     wing = module.startswith(("mvit_np.backend.", "mvit_np.weights."))
     return wing or module.replace(".", "/") in CHECKED

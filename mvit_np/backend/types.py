@@ -8,11 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-# NumPy's, or another library's that goes by NumPy's names: CuPy's, or one that is being
-# differentiated.
+# NumPy's, or another library's under NumPy's names: CuPy's, or one that is being differentiated.
 Array: TypeAlias = np.ndarray | Any
-# An array, or dicts, lists and tuples of trees. A type checker cannot follow which of them lies
-# where.
+# An array, or dicts, lists and tuples of trees. No type checker can follow which lies where.
 Tree: TypeAlias = Any
 # The parameters of a model: a tree that is a dict.
 Params: TypeAlias = dict[str, Tree]
