@@ -1,18 +1,15 @@
-"""Runs a student's function beside the package's own and says what is wrong: by its name, where the
-mistake is a known one.
-"""
+"""Runs a student's function beside the package's own and names the mistake, where it is known."""
 
 from __future__ import annotations
 
 import inspect
-import linecache
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from .compare import agrees, difference
+from .stops import open_place, stop
 
 SINGLE = 1e-4  # tolerance in float32
 
@@ -70,7 +67,7 @@ class _Trial:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What a function made of a trial: a value, or what it raised; and the inputs that it wrote to."""
+    """What a function made of a trial: a value or what it raised, and the inputs it wrote to."""
 
     value: object
     problem: Exception | None
@@ -78,14 +75,10 @@ class _Attempt:
 
 
 def examine(name, exercise, answer):
-    """The Result of `answer` on every trial of an exercise. What `answer` raises is reported there,
-    never passed on.
-    """
+    """The Result of `answer` on every trial of an exercise; it reports what `answer` raises."""
     if not callable(answer):
-        kind = type(answer).__name__
-        return Result(
-            False, f"{name}: hand over the function itself, f and not f(...); came {kind}"
-        )
+        rule = f"{name}: hand over the function itself, f and not f(...)"
+        return Result(False, f"{rule}; came {type(answer).__name__}")
     trials = _trials(exercise)
     if refused := _refused(exercise, answer, trials[0].args):
         return Result(False, f"{name}: {refused}")
@@ -94,15 +87,10 @@ def examine(name, exercise, answer):
         return Result(False, f"{name}: nothing yet, {unfinished}")
     for at, trial in enumerate(trials):
         if fault := _fault(exercise, answer, trials, attempts, at):
-            return Result(
-                False, f"{name}: not yet\n{fault}\n  tried with {_shown(exercise, trial)}"
-            )
-    return Result(
-        True,
-        "\n  ".join(
-            [f"{name}: correct, tried with", *(_shown(exercise, trial) for trial in trials)]
-        ),
-    )
+            tried = f"  tried with {_shown(exercise, trial)}"
+            return Result(False, f"{name}: not yet\n{fault}\n{tried}")
+    shown = [_shown(exercise, trial) for trial in trials]
+    return Result(True, "\n  ".join([f"{name}: correct, tried with", *shown]))
 
 
 def _trials(exercise):
@@ -128,13 +116,13 @@ def _attempt(exercise, function, trial):
             value = function(*args)
         except Exception as raised:
             problem = raised
-    pairs = zip(inspect.signature(exercise.solution).parameters, trial.args, args)
-    written = tuple(
-        name
-        for name, before, x in pairs
-        if isinstance(x, np.ndarray) and not np.array_equal(x, before)
-    )
-    return _Attempt(value, problem, written)
+    names = inspect.signature(exercise.solution).parameters
+    written = [name for name, before, x in zip(names, trial.args, args) if _changed(before, x)]
+    return _Attempt(value, problem, tuple(written))
+
+
+def _changed(before, x):
+    return isinstance(x, np.ndarray) and not np.array_equal(x, before)
 
 
 # -- what is wrong, if anything --------------------------------------------------------------------
@@ -158,17 +146,13 @@ def _fault(exercise, answer, trials, attempts, at):
     attempt = attempts[at]
     if attempt.problem:
         known = _known_mistake(exercise, trials, attempts, at)
-        return f"{known}  {_stop(answer, attempt.problem)}"
+        return f"{known}  {stop(answer, attempt.problem)}"
     if attempt.written:
-        return (
-            f"  the function writes into its input {', '.join(attempt.written)}: work on a copy (x "
-            "= x.copy())"
-        )
-    if exercise.returns and not _is_tuple_of(attempt.value, len(exercise.returns)):
-        return (
-            f"  return {', '.join(exercise.returns)}, a tuple of {len(exercise.returns)}; "
-            f"{_kind(attempt.value)} came"
-        )
+        names = ", ".join(attempt.written)
+        return f"  the function writes into its input {names}: work on a copy (x = x.copy())"
+    names, count = ", ".join(exercise.returns), len(exercise.returns)
+    if count and not _is_tuple_of(attempt.value, count):
+        return f"  return {names}, a tuple of {count}; {_kind(attempt.value)} came"
     return _wrong_value(exercise, trials, attempts, at)
 
 
@@ -189,39 +173,23 @@ def _unfinished(exercise, answer, attempt):
     if isinstance(problem, NotImplementedError):
         return "the function raises NotImplementedError: put your lines in its place"
     if problem:
-        open_names = [
-            name
-            for frame, _ in _frames(answer, problem)
-            for name, x in frame.f_locals.items()
-            if x is ...
-        ]
-        if open_names or "ellipsis" in str(problem):
-            where = (
-                f"`{open_names[0]}` is still `...`"
-                if open_names
-                else f"a `...` is still in `{_place(answer, problem)[1]}`"
-            )
-            return f"{where}: write its line, then run both cells again"
-        return None
+        where = open_place(answer, problem)
+        return f"{where}: write its line, then run both cells again" if where else None
     if value is None:
         return "the function returns None: is a line to be written, or its `return`?"
     if value is ...:
         return "the function returns `...`: write the missing lines, then run both cells again"
     if isinstance(value, (tuple, list)) and any(x is ... or x is None for x in value):
-        names = (
-            exercise.returns
-            if len(exercise.returns) == len(value)
-            else ["a part of the result"] * len(value)
-        )
+        names = exercise.returns
+        if len(names) != len(value):
+            names = ["a part of the result"] * len(value)
         missing = dict.fromkeys(name for name, x in zip(names, value) if x is ... or x is None)
         return f"still missing: {', '.join(missing)}"
     return None
 
 
 def _known_mistake(exercise, trials, attempts, at, part=None):
-    """A line with the listed mistake that does the same on this trial, and on most of the others;
-    "" where there is none.
-    """
+    """A line with the mistake that does the same on this trial and on most others, "" for none."""
     best, most = "", 0
     for message, wrong in exercise.mistakes:
         theirs = [_attempt(exercise, wrong, trial) for trial in trials]
@@ -238,13 +206,10 @@ def _same(a, b, part, tolerance):
 
 
 def _part(value, part):
-    return (
-        value
-        if part is None
-        else value[part]
-        if isinstance(value, (tuple, list)) and part < len(value)
-        else None
-    )
+    """One of several results, None where it is missing; all of `value` where `part` is None."""
+    if part is None:
+        return value
+    return value[part] if isinstance(value, (tuple, list)) and part < len(value) else None
 
 
 def _is_tuple_of(value, count):
@@ -254,42 +219,12 @@ def _is_tuple_of(value, count):
 # -- in words --------------------------------------------------------------------------------------
 
 
-def _stop(answer, problem):
-    """Where the student's code raised, and what."""
-    number, text = _place(answer, problem)
-    where = f" at line {number}, `{text}`" if text else ""
-    about = f"the function stops{where} with {type(problem).__name__}: {problem}"
-    return about + ("\n  (is a keepdims=True missing?)" if "broadcast" in str(problem) else "")
-
-
-def _place(answer, problem):
-    """(line number, its text) of the last line of the student's own code that `problem` went
-    through.
-    """
-    frames = _frames(answer, problem)
-    if not frames:
-        return 0, ""
-    frame, number = frames[-1]
-    return number, linecache.getline(frame.f_code.co_filename, number, frame.f_globals).strip()
-
-
-def _frames(answer, problem):
-    """(frame, line number) pairs of the student's own file, the outermost first; of what it called
-    where there is none.
-    """
-    frames = list(traceback.walk_tb(problem.__traceback__))[1:]  # the first is this file's
-    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
-    return [pair for pair in frames if pair[0].f_code.co_filename == file] or frames[-1:]
-
-
 def _kind(value):
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    return (
-        f"an array of shape {value.shape}"
-        if isinstance(value, np.ndarray)
-        else f"{type(value).__name__}"
-    )
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return type(value).__name__
 
 
 def _shown(exercise, trial):

@@ -6,8 +6,7 @@ import numpy as np
 
 
 def difference(came, expected, tolerance):
-    """What is wrong with `came`, an array or whole numbers, as the rest of a sentence; None where
-    it is right.
+    """What is wrong with `came`, array or whole numbers, as the rest of a sentence, or None.
 
     tolerance  of the numbers of an array, relative to the largest expected one or to 1
     """
@@ -17,24 +16,19 @@ def difference(came, expected, tolerance):
         return f"is {_called(came)}: return a NumPy array of shape {expected.shape}"
     if came.shape != expected.shape:
         flipped = came.ndim > 1 and came.swapaxes(-1, -2).shape == expected.shape
-        return (
-            f"has shape {came.shape} where {expected.shape} is "
-            f"right{': its last two axes are swapped' if flipped else ''}"
-        )
+        why = ": its last two axes are swapped" if flipped else ""
+        return f"has shape {came.shape} where {expected.shape} is right{why}"
     if came.dtype.kind != "f":
         return f"has dtype {came.dtype} where {expected.dtype} is right"
     return _of_values(came, expected, tolerance) or _of_dtype(came, expected)
 
 
 def agrees(a, b, tolerance):
-    """Whether two answers, right or wrong, are the same numbers in the same shape; nan equals nan."""
+    """Whether two answers are the same numbers in the same shape, right or wrong; nan is nan."""
     a, b = _numbers(a), _numbers(b)
-    return (
-        a is not None
-        and b is not None
-        and a.shape == b.shape
-        and bool(_close(a, b, tolerance).all())
-    )
+    if a is None or b is None or a.shape != b.shape:
+        return False
+    return bool(_close(a, b, tolerance).all())
 
 
 def _numbers(value):
@@ -86,13 +80,11 @@ def _pattern(came, expected, tolerance):
         return " (the last two axes are swapped)"
     largest = np.unravel_index(np.abs(expected).argmax(), expected.shape)
     factor = float(came[largest] / expected[largest]) if expected[largest] else 0.0
-    if factor and agrees(came, factor * expected, tolerance):
-        return (
-            " (the sign, everywhere)"
-            if abs(factor + 1) < 1e-6
-            else f" ({factor:.4g} times the right number, everywhere)"
-        )
-    return ""
+    if not factor or not agrees(came, factor * expected, tolerance):
+        return ""
+    if abs(factor + 1) < 1e-6:
+        return " (the sign, everywhere)"
+    return f" ({factor:.4g} times the right number, everywhere)"
 
 
 def _of_dtype(came, expected):
@@ -101,8 +93,8 @@ def _of_dtype(came, expected):
     why = ""
     if (came.dtype, expected.dtype) == (np.float64, np.float32):
         why = (
-            ": a float64 on the way widens it, such as np.sqrt(2) (2**0.5 does not) or np.zeros "
-            "without dtype"
+            ": a float64 on the way widens it, such as np.sqrt(2) (2**0.5 does not) "
+            "or np.zeros without dtype"
         )
     return f"has dtype {came.dtype} where {expected.dtype} went in{why}"
 
@@ -110,8 +102,6 @@ def _of_dtype(came, expected):
 def _called(value):
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    return (
-        f"a single number, {value}"
-        if isinstance(value, (int, float, np.number))
-        else f"of type {type(value).__name__}"
-    )
+    if isinstance(value, (int, float, np.number)):
+        return f"a single number, {value}"
+    return f"of type {type(value).__name__}"

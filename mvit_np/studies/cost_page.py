@@ -1,8 +1,6 @@
-"""docs/costs.md: every number of the paper that follows from a config, counted, beside what the
-paper prints.
+"""docs/costs.md: every number of the paper that follows from a config, beside what we count.
 
-`mvit-np info --tables docs/costs.md` writes it; a test fails where the page is not what this file
-makes.
+`mvit-np info --tables docs/costs.md` writes it; a test fails where the page is out of date.
 """
 
 from __future__ import annotations
@@ -16,36 +14,45 @@ from ..model.plan import plan
 from ..model.text_table import grouped, markdown, wrapped
 
 CLIPS = 4  # in the batch whose memory the paper gives
-INTRO = """# What the models cost, counted
-
-Written by `mvit-np info --tables docs/costs.md` from the configs alone: `mvit_np/model/paper.py` holds what was printed and
-`mvit_np/model/account.py` counts. `tests/model/test_paper.py` fails where this page is
-out of date, where a count is more than 1 % off without a word of explanation, and where an explanation is no longer needed.
-
-G is 1e9 multiply-adds of one clip (the paper's "FLOPs": a multiply-add counts as one), M is 1e6 parameters, top-1 the
-accuracy in per cent that the paper reports; nothing was trained here. Counted are convolutions and matrix products; norms,
-softmax and max pooling are not. The paper's numbers were read from a machine-made transcript of its tables.
-
-GB is the memory of a GPU that trains on 4 clips. Ours is a rule of thumb for a framework: what `costs` says is kept for the
-backward pass; what this package rebuilds (the hidden layer of each MLP before and after GELU, each pooled skip); twice all
-attention weights; and 16 bytes a parameter (weight, gradient, two moments of AdamW). That "twice" is fitted, not derived, so
+INTRO = """Written by `mvit-np info --tables docs/costs.md` from the configs alone:
+`mvit_np/model/paper.py` holds what was printed and `mvit_np/model/account.py` counts.
+`tests/model/test_paper.py` fails where this page is out of date, where a count is more than 1 % off
+without a word of explanation, and where an explanation is no longer needed."""
+UNITS = """G is 1e9 multiply-adds of one clip (the paper's "FLOPs": a multiply-add counts as one), M
+is 1e6 parameters, top-1 the accuracy in per cent that the paper reports; nothing was trained here.
+Counted are convolutions and matrix products; norms, softmax and max pooling are not. The paper's
+numbers were read from a machine-made transcript of its tables."""
+MEMORY = """GB is the memory of a GPU that trains on 4 clips. Ours is a rule of thumb for a
+framework: what `costs` says is kept for the backward pass; what this package rebuilds (the hidden
+layer of each MLP before and after GELU, each pooled skip); twice all attention weights; and 16
+bytes a parameter (weight, gradient, two moments of AdamW). That "twice" is fitted, not derived, so
 these are not held to 1 %."""
+CHEAPER = """The abstract's claim, for whole videos of Kinetics-400: clips and crops as in Table 4
+and Fig. A.4, dearest first. "Before" is what a model was trained on before. VTN and TimeSformer,
+which this package does not build, stand with the paper's numbers."""
+BLOCKS = """MB of float32 for one clip: what a block keeps for its backward pass, and its attention
+weights, which this package makes twice and never keeps (`ops/fast/attend.py`)."""
+GROWTH = """Pooling attention of D channels and h heads on T x H x W tokens, with queries pooled
+f_Q-fold and keys f_K-fold, grows like"""
+COMPLEXITY = """`attention_complexity` (`model/account.py`) evaluates both; here they are summed over the blocks of
+each stage, beside what is counted: the attention's multiply-adds; the floats a block keeps (16 to
+20 THW D with its MLP, where queries are not pooled) and its attention weights. By hand the
+multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / (f_Q f_K) (queries, keys and values; the
+output; scores and their sum), so the ratio lies between 2 (long sequences) and 4 (wide ones), but
+for pooling's own convolutions. The paper's design shows in the column of time: THW falls 64-fold
+from the first stage to the last, D grows 8-fold, and the mean block of a stage takes between 0.5
+and 2 (1e9) all along."""
+DEPTH = """MB of float32 kept for the backward pass of one clip, Rev-MViT-B with more and more
+blocks in its third stage: a chain of reversible blocks keeps its last result and rebuilds the
+others."""
 
 
 def page():
     """The whole page as Markdown."""
-    sections = [_section(table) for table in TABLES]
-    beyond = [_section(table, "###") for table in BEYOND]
-    parts = [
-        INTRO,
-        *sections,
-        _cheaper(),
-        _memory(),
-        _complexity(),
-        "## Beyond the paper",
-        *beyond,
-        _reversible(),
-    ]
+    parts = ["# What the models cost, counted", *map(wrapped, (INTRO, UNITS, MEMORY))]
+    parts += [_section(table) for table in TABLES]
+    parts += [_cheaper(), _memory(), _complexity(), "## Beyond the paper"]
+    parts += [*(_section(table, "###") for table in BEYOND), _reversible()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -65,33 +72,26 @@ def training_gb(config):
     account = costs(config)
     weights = sum(line.attention_bytes for line in account.lines)
     rebuilt = sum(
-        b.tokens_q * (2 * b.dim_mlp + (b.dim_attn if b.pool_skip else 0))
-        for b in plan(config).blocks
+        block.tokens_q * (2 * block.dim_mlp + (block.dim_attn if block.pool_skip else 0))
+        for block in plan(config).blocks
     )
-    return (
-        CLIPS * (account.activation_bytes + FLOAT32_BYTES * rebuilt + 2 * weights)
-        + 16 * account.params
-    ) / 1e9
+    of_a_clip = account.activation_bytes + FLOAT32_BYTES * rebuilt + 2 * weights
+    return (CLIPS * of_a_clip + 16 * account.params) / 1e9
 
 
 def _section(table, level="##"):
     known = [row for row in table.rows if row.config]
-    words = [table.remark] * bool(table.remark) + [
-        f"{row.label}: {row.why}." for row in known if row.why
-    ]
-    return "\n\n".join(
-        [f"{level} {table.name}\n\n{table.about}.", _paper_table(known), *map(wrapped, words)]
-    )
+    words = [table.remark] * bool(table.remark)
+    words += [f"{row.label}: {row.why}." for row in known if row.why]
+    title = f"{level} {table.name}\n\n{table.about}."
+    return "\n\n".join([title, _paper_table(known), *map(wrapped, words)])
 
 
 def _paper_table(rows):
     memory = any(row.memory for row in rows)
-    head = (
-        ["", "G, paper", "ours", "off", "M, paper", "ours", "off"]
-        + ["GB, paper", "ours"] * memory
-        + ["top-1"]
-    )
-    return markdown(head, [_paper_row(row, memory) for row in rows])
+    head = ["", "G, paper", "ours", "off", "M, paper", "ours", "off"]
+    head += ["GB, paper", "ours"] * memory
+    return markdown([*head, "top-1"], [_paper_row(row, memory) for row in rows])
 
 
 def _paper_row(row, memory):
@@ -112,8 +112,7 @@ def _cheaper():
     pairs = "".join(f"\n- {line}" for line in _pairs({(row.label, row.top1): row for row in rows}))
     return f"""## "5-10x more costly"
 
-The abstract's claim, for whole videos of Kinetics-400: clips and crops as in Table 4 and Fig. A.4, dearest first. "Before"
-is what a model was trained on before. VTN and TimeSformer, which this package does not build, stand with the paper's numbers.
+{wrapped(CHEAPER)}
 
 {markdown(head, [_video_row(row, one) for row in rows])}
 
@@ -138,13 +137,8 @@ def _pairs(rows):
 def _video_row(row, one):
     crops, clips = row.views
     cells = [row.label, row.data or "-", _short(row.top1), grouped(_clip(row))]
-    return [
-        *cells,
-        f"{crops} x {clips}",
-        f"{_video(row):,.0f}",
-        f"{_video(row) / one:.2f}",
-        f"{_millions(row):.1f}",
-    ]
+    video = [f"{crops} x {clips}", f"{_video(row):,.0f}", f"{_video(row) / one:.2f}"]
+    return [*cells, *video, f"{_millions(row):.1f}"]
 
 
 def _clip(row):
@@ -170,19 +164,12 @@ def _memory():
     totals = [f"**{sum(line.activation_bytes for line in m) / 1e6:.0f}**" for m in models]
     largest = [f"**{max(line.attention_bytes for line in m) / 1e6:.0f}**" for m in models]
     rows.append(["**all, largest**", "", totals[0], largest[0], "", totals[1], largest[1]])
-    head = [
-        "block",
-        "MViT-B: queries x keys",
-        "MB kept",
-        "MB attention",
-        "ViT-B: queries x keys",
-        "MB kept",
-        "MB attention",
-    ]
+    head = ["block"]
+    for model in ("MViT-B", "ViT-B"):
+        head += [f"{model}: queries x keys", "MB kept", "MB attention"]
     return f"""## Memory, block by block
 
-MB of float32 for one clip: what a block keeps for its backward pass, and its attention weights, which this package makes
-twice and never keeps (`ops/fast/attend.py`).
+{wrapped(BLOCKS)}
 
 {markdown(head, rows)}"""
 
@@ -197,34 +184,16 @@ def _memory_cells(cell):
 
 def _complexity():
     rows = [row for name in ("mvit_b_16x4", "vit_b_8f") for row in _complexity_rows(name)]
-    head = [
-        "",
-        "blocks",
-        "THW",
-        "D",
-        "h",
-        "time, 1e9",
-        "G counted",
-        "ratio",
-        "memory, 1e6",
-        "M floats counted",
-        "ratio",
-    ]
+    head = ["", "blocks", "THW", "D", "h", "time, 1e9", "G counted", "ratio"]
+    head += ["memory, 1e6", "M floats counted", "ratio"]
     return f"""## The complexity of Sec. 3.1
 
-Pooling attention of D channels and h heads on T x H x W tokens, with queries pooled f_Q-fold and keys f_K-fold, grows like
+{wrapped(GROWTH)}
 
 - time THW D (D + THW / (f_Q f_K)),
 - memory THW h (D / h + THW / (f_Q f_K)).
 
-`attention_complexity` (`model/account.py`) evaluates both; here they are summed over the blocks of
-each stage, beside what is counted: the attention's multiply-adds; the floats a block keeps (16 to
-20 THW D with its MLP, where queries are not pooled) and its attention weights. By hand the
-multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / (f_Q f_K) (queries, keys and values; the
-output; scores and their sum), so the ratio lies between 2 (long sequences) and 4 (wide ones), but
-for pooling's own convolutions. The paper's design shows in the column of time: THW falls 64-fold
-from the first stage to the last, D grows 8-fold, and the mean block of a stage takes between 0.5
-and 2 (1e9) all along.
+{wrapped(COMPLEXITY)}
 
 {markdown(head, rows)}"""
 
@@ -238,20 +207,11 @@ def _complexity_rows(name):
         macs = sum(map(attention_macs, blocks))
         floats = sum(line.activation_bytes + line.attention_bytes for line in lines) / FLOAT32_BYTES
         last = blocks[-1]
-        cells = [
-            f"{name}, stage {stage + 1}",
-            len(blocks),
-            f"{last.tokens_in - last.cls:,}",
-            last.dim_attn,
-            last.heads,
-        ]
+        cells = [f"{name}, stage {stage + 1}", str(len(blocks))]
+        cells += [f"{last.tokens_in - last.cls:,}", str(last.dim_attn), str(last.heads)]
         cells += [f"{time / 1e9:.2f}", f"{macs / 1e9:.2f}", f"{macs / time:.2f}"]
-        yield [
-            *map(str, cells),
-            f"{memory / 1e6:.1f}",
-            f"{floats / 1e6:.1f}",
-            f"{floats / memory:.2f}",
-        ]
+        cells += [f"{memory / 1e6:.1f}", f"{floats / 1e6:.1f}", f"{floats / memory:.2f}"]
+        yield cells
 
 
 def _reversible():
@@ -261,8 +221,7 @@ def _reversible():
     rows = [[str(c.depth), _kept(replace(c, reversible=False)), _kept(c)] for c in configs]
     return f"""### Depth for free
 
-MB of float32 kept for the backward pass of one clip, Rev-MViT-B with more and more blocks in its third stage: a chain of
-reversible blocks keeps its last result and rebuilds the others.
+{wrapped(DEPTH)}
 
 {markdown(["blocks", "not reversible", "reversible"], rows)}"""
 

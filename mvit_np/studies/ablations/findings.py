@@ -1,6 +1,4 @@
-"""What the numbers say: a line for each variant and test, and whether a difference is more than
-seeds make by themselves.
-"""
+"""What the numbers say: a line for each variant and test, and which differences are no accident."""
 
 from __future__ import annotations
 
@@ -10,8 +8,8 @@ from dataclasses import dataclass
 
 from .table import ORDERED
 
-# how many times the spread over seeds a difference has to be, and how large at least
-SPREADS, LEAST = 2, 0.01
+SPREADS = 2  # how many times the spread over seeds a difference has to be
+LEAST = 0.01  # and how large at least
 LEARNED = 0.05  # above chance a line has to be before it says anything
 TOP = 0.99  # from here on two lines are too good to be told apart
 ALIKE_BELOW = 0.03  # two lines are alike only where so small a difference would have counted
@@ -22,10 +20,11 @@ TOO_FAR_APART = "cannot be told, seeds lie too far apart"
 NOTHING_LEARNED, TOO_EASY = "cannot show, neither has learned", "cannot show, both are near 100 %"
 ONE_SEED = "cannot be told from one seed"
 
-RULE = f"""A difference of two means counts where it is more than {SPREADS} times the spread and at least {100 * LEAST:.0f}
-point. The spread is the root of the mean of the two variances over seeds. With three seeds each, two models that are equal
-pass for different about one time in 14, so of all comparisons here one or two may be wrong. That two are alike counts as
-shown only where a difference of {100 * ALIKE_BELOW:.0f} points would have counted. Where neither line is {100 * LEARNED:.0f}
+RULE = f"""A difference of two means counts where it is more than {SPREADS} times the spread and at
+least {100 * LEAST:.0f} point. The spread is the root of the mean of the two variances over seeds.
+With three seeds each, two models that are equal pass for different about one time in 14, so of all
+comparisons here one or two may be wrong. That two are alike counts as shown only where a difference
+of {100 * ALIKE_BELOW:.0f} points would have counted. Where neither line is {100 * LEARNED:.0f}
 points above chance, or both are above {100 * TOP:.0f} %, nothing can show."""
 
 
@@ -57,21 +56,15 @@ def lines(experiment, results):
     for variant in experiment.variants:
         runs = [run for run in results["runs"] if run["variant"] == variant.label]
         for test, paper in zip(experiment.tests, variant.paper) if runs else ():
-            shares = tuple(
-                run["accuracy"][test] for run in sorted(runs, key=lambda run: run["seed"])
-            )
-            seconds = statistics.fmean(run["seconds"] for run in runs)
-            found.append(
-                Line(
-                    name_of(variant, test),
-                    shares,
-                    runs[0]["params"],
-                    runs[0]["macs"],
-                    seconds,
-                    paper,
-                )
-            )
+            found.append(_line(name_of(variant, test), test, runs, paper))
     return found
+
+
+def _line(name, test, runs, paper):
+    in_order = sorted(runs, key=lambda run: run["seed"])
+    shares = tuple(run["accuracy"][test] for run in in_order)
+    seconds = statistics.fmean(run["seconds"] for run in runs)
+    return Line(name, shares, runs[0]["params"], runs[0]["macs"], seconds, paper)
 
 
 def name_of(variant, test):
@@ -93,14 +86,10 @@ def verdict(high, low, chance, alike=False):
     if min(high.mean, low.mean) > TOP:
         return TOO_EASY
     difference, needed = high.mean - low.mean, limit(high, low)
+    if alike and abs(difference) > needed:
+        return DIFFERENT
     if alike:
-        return (
-            DIFFERENT
-            if abs(difference) > needed
-            else ALIKE
-            if needed <= ALIKE_BELOW
-            else TOO_FAR_APART
-        )
+        return ALIKE if needed <= ALIKE_BELOW else TOO_FAR_APART
     return SHOWS if difference > needed else OPPOSITE if difference < -needed else UNCLEAR
 
 
@@ -110,9 +99,7 @@ def limit(high, low):
 
 
 def findings(experiment, results):
-    """[(Finding, its high Line, its low one, the verdict), ...], of those whose variants have been
-    run.
-    """
+    """[(Finding, its high Line, its low one, the verdict), ...], where both have been run."""
     by_name = {line.name: line for line in lines(experiment, results)}
     pairs = [(each, by_name.get(each.high), by_name.get(each.low)) for each in experiment.findings]
     return [

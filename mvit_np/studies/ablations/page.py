@@ -1,6 +1,4 @@
-"""What is written of results: a table of one experiment, and docs/experiments.md of all. Both
-follow from the results alone.
-"""
+"""What is written of results alone: a table of one experiment, and docs/experiments.md of all."""
 
 from __future__ import annotations
 
@@ -10,32 +8,26 @@ from .sets import classes_of
 from .table import EXPERIMENTS
 
 FIGURE = "figures/experiment_{name}.png"  # beside the page
-INTRO = """Written by `mvit-np experiment --page docs/experiments.md` from what it measured, which the `.json` files in the
-folder of the page's name keep; a test fails where they differ. Each experiment trains models that differ in one thing only, by
-one recipe, for the same number of steps, on clips that come with packages; it is one of the paper's ablations, at a scale where
-a run takes half a minute. `mvit-np experiment NAME` repeats one of them."""
-SCALE = """The paper's models see 16 frames of 224 x 224 pixels and are trained for 200 epochs of Kinetics-400; these see 8
-frames of 32 x 32, or one, and are trained for some hundred steps from random weights, so that a number tells how fast a model
-learns more than how well it could. Strides of keys and values are halved with the grid (1x4x4 for the paper's 1x8x8), depths
-with the model. What shows there need not show here; this page says of each finding whether it does, by a rule:"""
-PAPER = """Beside each row stands the accuracy that the paper prints for its like. It is the order of rows that may be compared,
-not the numbers."""
+INTRO = """Written by `mvit-np experiment --page docs/experiments.md` from what it measured, which
+the `.json` files in the folder of the page's name keep; a test fails where they differ. Each
+experiment trains models that differ in one thing only, by one recipe, for the same number of steps,
+on clips that come with packages; it is one of the paper's ablations, at a scale where a run takes
+half a minute. `mvit-np experiment NAME` repeats one of them."""
+SCALE = """The paper's models see 16 frames of 224 x 224 pixels and are trained for 200 epochs of
+Kinetics-400; these see 8 frames of 32 x 32, or one, and are trained for some hundred steps from
+random weights, so that a number tells how fast a model learns more than how well it could. Strides
+of keys and values are halved with the grid (1x4x4 for the paper's 1x8x8), depths with the model.
+What shows there need not show here; this page says of each finding whether it does, by a rule:"""
+PAPER = """Beside each row stands the accuracy that the paper prints for its like. It is the order
+of rows that may be compared, not the numbers."""
 
 
 def table_of(experiment, results):
     """(head, rows) of cells: a line of the experiment each."""
     known = lines(experiment, results)
     factor, prefix = si_prefix(max(line.macs for line in known))
-    head = [
-        "",
-        "mean, %",
-        "spread",
-        "each seed, %",
-        f"{prefix} mult-adds",
-        "parameters",
-        "s a run",
-        "paper, %",
-    ]
+    head = ["", "mean, %", "spread", "each seed, %", f"{prefix} mult-adds"]
+    head += ["parameters", "s a run", "paper, %"]
     return head, [_row(line, factor) for line in known]
 
 
@@ -49,9 +41,8 @@ def _row(line, factor):
 
 def findings_of(experiment, results):
     """(head, rows) of cells: what the paper found, the difference here, and whether it shows."""
-    return ["the paper", "here", ""], [
-        _finding(*judged) for judged in findings(experiment, results)
-    ]
+    rows = [_finding(*judged) for judged in findings(experiment, results)]
+    return ["the paper", "here", ""], rows
 
 
 def _finding(finding, high, low, verdict):
@@ -73,10 +64,8 @@ def section(experiment, results, level="#", figure="figure.png"):
     accuracies = [f"{line.name}: {percent(line.mean, 1)}" for line in lines(experiment, results)]
     parts = [f"{level} {experiment.table}: {experiment.question}", _about(experiment, results)]
     parts += [f"![{experiment.question} {'; '.join(accuracies)}]({figure})"]
-    parts += [
-        markdown(*table_of(experiment, results)),
-        markdown(*findings_of(experiment, results), numbers=False),
-    ]
+    parts.append(markdown(*table_of(experiment, results)))
+    parts.append(markdown(*findings_of(experiment, results), numbers=False))
     return "\n\n".join(parts)
 
 
@@ -88,31 +77,31 @@ def about(experiment, results):
 
 def _about(experiment, results):
     batch, classes = experiment.recipe.batch, len(classes_of(experiment.data))
-    words = f"""`mvit-np experiment {experiment.name}`: {about(experiment, results)}, batches of {batch}, {classes} classes.
-    The variants differ in {_listed([f"`{name}`" for name in experiment.varies])} alone. The data: {experiment.why}."""
-    return wrapped(words)
+    differ = _listed([f"`{name}`" for name in experiment.varies])
+    return wrapped(
+        f"`mvit-np experiment {experiment.name}`: {about(experiment, results)}, "
+        f"batches of {batch}, {classes} classes. The variants differ in {differ} alone. "
+        f"The data: {experiment.why}."
+    )
 
 
 def page(found):
     """docs/experiments.md.   found: {name: results}, of some experiments"""
     known = [(EXPERIMENTS[name], found[name]) for name in EXPERIMENTS if name in found]
-    intro = [
-        "# The paper's ablations, small",
-        *map(wrapped, (INTRO, SCALE, RULE, PAPER)),
-        _machines(found),
-    ]
+    words = map(wrapped, (INTRO, SCALE, RULE, PAPER))
+    intro = ["# The paper's ablations, small", *words, _machines(found)]
     judged = [
         [experiment.table, *row]
         for experiment, results in known
         for row in findings_of(experiment, results)[1]
     ]
-    summary = "## What shows, and what does not\n\n" + markdown(
-        ["", "the paper", "here", ""], judged, numbers=False
-    )
+    summary = markdown(["", "the paper", "here", ""], judged, numbers=False)
     sections = [
-        section(*pair, level="##", figure=FIGURE.format(name=pair[0].name)) for pair in known
+        section(experiment, results, "##", FIGURE.format(name=experiment.name))
+        for experiment, results in known
     ]
-    return "\n\n".join([*intro, summary, *sections]) + "\n"
+    parts = [*intro, "## What shows, and what does not", summary, *sections]
+    return "\n\n".join(parts) + "\n"
 
 
 def _machines(found):
@@ -120,14 +109,10 @@ def _machines(found):
     told = {}
     for name, results in found.items():
         told.setdefault(_machine(results["machine"]), []).append(name)
-    total = sum(
-        run["seconds"] + run["seconds_of_tests"]
-        for results in found.values()
-        for run in results["runs"]
-    )
-    runs = sum(len(results["runs"]) for results in found.values())
+    runs = [run for results in found.values() for run in results["runs"]]
+    total = sum(run["seconds"] + run["seconds_of_tests"] for run in runs)
     entries = [f"- {machine}: {_listed(names)}" for machine, names in told.items()]
-    entries.append(f"- {runs} runs, {total / 60:.0f} minutes with their tests")
+    entries.append(f"- {len(runs)} runs, {total / 60:.0f} minutes with their tests")
     return "\n".join(wrapped(entry, indent="  ") for entry in entries)
 
 

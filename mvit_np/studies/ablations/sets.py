@@ -1,6 +1,4 @@
-"""The clips that experiments are made on: the built-in sets, pictures framed, and one where a frame
-tells half the answer.
-"""
+"""The clips of the experiments: built-in sets, framed pictures, and one of streets and digits."""
 
 from __future__ import annotations
 
@@ -45,8 +43,9 @@ def street_and_digits():
 
 
 def _framed(data):
-    """Black around pictures smaller than the models': in a test they would be enlarged and cut, in
-    training enlarged alone.
+    """Black around pictures smaller than the models'.
+
+    Without it they would be enlarged, and cut in a test but not in training.
     """
     frame = [
         (0, 0),

@@ -1,5 +1,4 @@
-"""The paper's ablations at small scale: of each what differs, on which data, and what the paper
-found. All else is the same.
+"""The paper's ablations at small scale: of each what differs, the data, and what the paper found.
 
 What the paper does at 224 pixels with widths from 96 to 768 is done here at 32 pixels with widths
 from 16, for some hundred steps. Strides of keys and values are halved with the grid (1 x 8 x 8
@@ -24,9 +23,7 @@ WARMUP = 0.1  # of all steps
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a model, and the accuracy in per cent that the paper prints for its like, in the
-    order of the tests.
-    """
+    """One row: a model, and what the paper prints for its like, in per cent, test by test."""
 
     label: str
     config: MViTConfig  # classes, frames and colours are those of the data
@@ -35,14 +32,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence of the paper's, and the two lines whose accuracies it compares; `alike`: it says
-    that they are equal.
-    """
+    """A sentence of the paper's, and the two lines whose accuracies it compares."""
 
     paper: str
     high: str  # names of lines: "conv", or "MViT, shuffled"
     low: str
-    alike: bool = False
+    alike: bool = False  # the sentence says that they are equal
 
 
 @dataclass(frozen=True)
@@ -80,17 +75,16 @@ CLOTHES = (
 CLOTHING = {"train": 20_000, "test": 2_000}  # pictures
 TURNS = (
     "ways of a camera over photos. To tell a turn from a zoom and a zoom from a pan, motion has to "
-    "be seen together with its place, and after so few steps accuracies lie between 12.5 % (chance) "
-    "and 90 %, with room for differences. On the demo's streets, in trials that are not kept, "
-    "little was left to improve after fewer steps"
+    "be seen together with its place, and after so few steps accuracies lie between 12.5 % "
+    "(chance) and 90 %, with room for differences. On the demo's streets, in trials that are not "
+    "kept, little was left to improve after fewer steps"
 )
 
 
 def _kv(label, stride, adaptive, paper):
     """A row of Table 14."""
-    return Variant(
-        label, replace(UNPLACED, stride_kv=stride, adaptive_kv=adaptive, **LATE), (paper,)
-    )
+    config = replace(UNPLACED, stride_kv=stride, adaptive_kv=adaptive, **LATE)
+    return Variant(label, config, (paper,))
 
 
 def _split(depths, unpooled, paper):
@@ -105,15 +99,17 @@ _ALL = (
         ("cube_kernel", "cube_stride", "dim", "heads", "depths", "stride_kv"),  # of the demo's ViT
         (Variant("MViT", BASE, (77.2, 70.1)), Variant("ViT", VIT, (68.5, 68.4))),
         (
-            Finding("MViT-B loses 7.1 points when the frames are shuffled, 77.2 to 70.1", "MViT", "MViT, shuffled"),
-            Finding("ViT-B loses nothing, 68.5 to 68.4: it does not use their order", "ViT", "ViT, shuffled", alike=True),
+            Finding("MViT-B loses 7.1 points when the frames are shuffled, 77.2 to 70.1",
+                    "MViT", "MViT, shuffled"),
+            Finding("ViT-B loses nothing, 68.5 to 68.4: it does not use their order",
+                    "ViT", "ViT, shuffled", alike=True),
             Finding("MViT-B is right more often than ViT-B, 77.2 to 68.5", "MViT", "ViT"),
         ),
         BOTH,
         "a single frame tells streets from digits, which is half of the answer, and only the order "
-        "of frames tells left from "
-        "right. On the demo's streets alone the ViT stays at chance in so few steps and has nothing to lose", 140,
-        tests=(ORDERED, SHUFFLED),
+        "of frames tells left from right. On the demo's streets alone the ViT stays at chance in "
+        "so few steps and has nothing to lose",
+        140, tests=(ORDERED, SHUFFLED),
     ),
     Experiment(
         "pooling", "Table 15", "Which function pools?", ("pool",),
@@ -129,7 +125,8 @@ _ALL = (
         "fashion", CLOTHES, 500, sizes=CLOTHING,
     ),
     Experiment(
-        "kv_stride", "Table 14", "How far may keys and values be pooled?", ("stride_kv", "adaptive_kv"),
+        "kv_stride", "Table 14", "How far may keys and values be pooled?",
+        ("stride_kv", "adaptive_kv"),
         (
             _kv("none", None, True, 77.6),
             _kv("2x2x2, fixed", (2, 2, 2), False, 74.8),
@@ -138,31 +135,32 @@ _ALL = (
             _kv("2x4x4, adaptive", (2, 4, 4), True, 75.8),
         ),
         (
-            Finding(
-                "the stride should fall as the grid does: 2x4x4 adaptive 77.1, fixed 74.8", "2x2x2, adaptive", "2x2x2, fixed"
-            ),
-            Finding("time should not be pooled: 1x8x8 77.2, 2x8x8 75.8", "1x4x4, adaptive", "2x4x4, adaptive"),
-            Finding(
-                "without pooling little is gained: 77.6, with 1x8x8 77.2", "none", "1x4x4, adaptive", alike=True
-            ),
+            Finding("the stride should fall as the grid does: 2x4x4 adaptive 77.1, fixed 74.8",
+                    "2x2x2, adaptive", "2x2x2, fixed"),
+            Finding("time should not be pooled: 1x8x8 77.2, 2x8x8 75.8",
+                    "1x4x4, adaptive", "2x4x4, adaptive"),
+            Finding("without pooling little is gained: 77.6, with 1x8x8 77.2",
+                    "none", "1x4x4, adaptive", alike=True),
         ),
         "camera",
-        f"{TURNS}. No model is told places here: where models are, seeds lie so far apart (Table 11 "
-        "below) that it would hide "
-        "what strides do", 260,
+        f"{TURNS}. No model is told places here: where models are, seeds lie so far apart (Table "
+        "11 below) that it would hide what strides do",
+        260,
     ),
     Experiment(
         "positions", "Table 11", "What must the model be told about places?", ("positions",),
         tuple(
             Variant(label, replace(BASE, positions=name), (paper,))
             for label, name, paper in (
-                ("none", "none", 75.8), ("space only", "space", 76.7), ("joint", "joint", 76.5), ("separate", "separate", 77.2),
+                ("none", "none", 75.8), ("space only", "space", 76.7), ("joint", "joint", 76.5),
+                ("separate", "separate", 77.2),
             )
         ),
         (
             Finding("places help: separate in space and time 77.2, none 75.8", "separate", "none"),
             Finding("time adds to space: separate 77.2, space only 76.7", "separate", "space only"),
-            Finding("joint places do not do better than separate ones: 76.5, 77.2", "separate", "joint"),
+            Finding("joint places do not do better than separate ones: 76.5, 77.2",
+                    "separate", "joint"),
         ),
         "camera", TURNS, 350,
     ),
@@ -174,32 +172,44 @@ _ALL = (
             Variant("none", replace(PICTURE, skip="none"), (74.7,)),
         ),
         (
-            Finding("the normed input is better than the plain one, 77.2 to 74.6", "normalised", "not normalised"),
+            Finding("the normed input is better than the plain one, 77.2 to 74.6",
+                    "normalised", "not normalised"),
             Finding("the normed input is better than no skip, 77.2 to 74.7", "normalised", "none"),
-            Finding("the plain input does no better than no skip, 74.6 to 74.7", "not normalised", "none", alike=True),
+            Finding("the plain input does no better than no skip, 74.6 to 74.7",
+                    "not normalised", "none", alike=True),
         ),
         "fashion", CLOTHES, 500, sizes=CLOTHING,
     ),
     Experiment(
         "stages", "Table 13", "Where should the blocks be?", ("depths", "unpooled_kv"),
-        (_split((1, 3, 3, 1), (7,), 76.3), _split((1, 2, 3, 2), (6, 7), 75.9), _split((1, 1, 5, 1), (7,), 77.1)),
         (
-            Finding("late, in the third stage: [1, 2, 11, 2] 77.1, [2, 6, 6, 2] 76.3", "[1, 1, 5, 1]", "[1, 3, 3, 1]"),
-            Finding("not in the last stage: [1, 2, 11, 2] 77.1, [2, 4, 6, 4] 75.9", "[1, 1, 5, 1]", "[1, 2, 3, 2]"),
+            _split((1, 3, 3, 1), (7,), 76.3),
+            _split((1, 2, 3, 2), (6, 7), 75.9),
+            _split((1, 1, 5, 1), (7,), 77.1),
+        ),
+        (
+            Finding("late, in the third stage: [1, 2, 11, 2] 77.1, [2, 6, 6, 2] 76.3",
+                    "[1, 1, 5, 1]", "[1, 3, 3, 1]"),
+            Finding("not in the last stage: [1, 2, 11, 2] 77.1, [2, 4, 6, 4] 75.9",
+                    "[1, 1, 5, 1]", "[1, 2, 3, 2]"),
         ),
         "fashion", CLOTHES, 400, sizes=CLOTHING,
     ),
     Experiment(
-        "two_scale_vit", "Table 10", "What does one more scale do for a ViT?", ("depths", "expand", "stride_kv", "unpooled_kv"),
+        "two_scale_vit", "Table 10", "What does one more scale do for a ViT?",
+        ("depths", "expand", "stride_kv", "unpooled_kv"),
         (
             Variant("ViT", STILL, (68.5,)),
             Variant("2 scales, Q pooled", replace(STILL, depths=(2, 2), expand=False), (71.0,)),
             Variant("K, V pooled", replace(STILL, stride_kv=(1, 2, 2), unpooled_kv=(0,)), (69.1,)),
         ),
         (
-            Finding("a second scale is better, 71.0 to 68.5, and 38 % cheaper", "2 scales, Q pooled", "ViT"),
-            Finding("pooled keys and values are a little better, 69.1 to 68.5", "K, V pooled", "ViT"),
-            Finding("a second scale is better than pooled keys and values, 71.0 to 69.1", "2 scales, Q pooled", "K, V pooled"),
+            Finding("a second scale is better, 71.0 to 68.5, and 38 % cheaper",
+                    "2 scales, Q pooled", "ViT"),
+            Finding("pooled keys and values are a little better, 69.1 to 68.5",
+                    "K, V pooled", "ViT"),
+            Finding("a second scale is better than pooled keys and values, 71.0 to 69.1",
+                    "2 scales, Q pooled", "K, V pooled"),
         ),
         "fashion", CLOTHES, 270, sizes=CLOTHING,
     ),

@@ -63,8 +63,9 @@ def _memory_bytes():
 
 
 def product_flops_per_s(threads, dtype="float32", size=2048, repeats=6):
-    """The roof: the best of some products of two square matrices, by BLAS on so many threads. A
-    multiply-add is two.
+    """The roof: the best of some products of square matrices on so many threads.
+
+    By BLAS; a multiply-add is two operations.
     """
     a, b = np.random.default_rng(0).standard_normal((2, size, size)).astype(dtype)
     out = np.empty_like(a)
@@ -73,8 +74,9 @@ def product_flops_per_s(threads, dtype="float32", size=2048, repeats=6):
 
 
 def copy_bytes_per_s(threads, size=1 << 28, repeats=4):
-    """Bytes read and written a second, copying an array of `size` bytes (more than caches hold), a
-    part a thread.
+    """Bytes read and written a second by copies of `size` bytes, a part a thread.
+
+    `size` is more than caches hold.
     """
     source, target = np.ones(size, np.uint8), np.empty(size, np.uint8)
     parts = np.array_split(target, threads), np.array_split(source, threads)
@@ -115,9 +117,7 @@ def busy_ticks(account, numbers):
 
 
 def others(before, after):
-    """How many cores others kept busy between two `cpu_times`, such as 0.25; None where that is not
-    known.
-    """
+    """How many cores others kept busy between two `cpu_times`, such as 0.25; None if unknown."""
     if before is None or after is None:
         return None
     busy, own, wall = (b - a for a, b in zip(before, after))
@@ -136,6 +136,6 @@ def busy_warning(taken):
     if taken is None or taken <= BUSY:
         return None
     return (
-        f"the machine is busy: others take {taken:.1f} cores, so times are too long and spread; run "
-        "it on an idle one"
+        f"the machine is busy: others take {taken:.1f} cores, so times are too long and spread; "
+        "run it on an idle one"
     )

@@ -1,6 +1,4 @@
-"""Peak memory: each workload in a process of its own, so that nothing else is counted and nothing
-stays from before.
-"""
+"""Peak memory: each workload in a process of its own, so that nothing else is counted."""
 
 from __future__ import annotations
 

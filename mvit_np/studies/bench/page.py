@@ -1,6 +1,4 @@
-"""docs/performance.md: what was measured, as `suite.run` tells it. The page follows from the
-results alone.
-"""
+"""docs/performance.md: what was measured. It follows from the results of `suite.run` alone."""
 
 from __future__ import annotations
 
@@ -8,23 +6,26 @@ from ...model.text_table import markdown, wrapped
 from . import tables
 
 FIGURE = "figures/scaling.png"
-INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page keeps; a test fails where
-the two differ."""
-TIME = """Median of {turns}, shared out among three processes, and quartiles, in float32, batch 1 unless said. A step is
-forward, backward and AdamW, checkpointed where only the blocks' inputs are kept. GFLOP/s: two operations to a multiply-add of
-the paper's count, of which we leave out what no pool looks at (2 % of MViT-B), a step counting three forward passes; "of roof"
-is their share of what products of large matrices reach here."""
-BESIDE = """Beside it torchvision's MViT in PyTorch eager, with the same weights, clips, precision and number of threads: the
-two take turns in each process. The ratio is ours to torch's: below 1 we are faster."""
-MEMORY = """The most that was ever resident of a process that makes the call twice and nothing else, and what it held once its
-libraries were imported."""
-ACCURACY = """||x - y|| / ||y|| of float32 numbers x against our float64 numbers y, on one clip with random weights, without
-dropout: logits, and the gradients by all parameters together."""
-PROFILE = """Every op of a call. Its floor is the larger of two times: that of its arithmetic at the roof, and that of its
-arrays through memory once, at the speed of a copy. Backward passes count what they compute again. Arrays that lie in a cache
-can be faster."""
-SCALING = """{preset} on one clip, a process for each line and kind of call. Multiply-adds and what a step keeps for its
-backward pass are counted (`mvit_np/model/account.py`); the rest is measured."""
+INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page
+keeps; a test fails where the two differ."""
+TIME = """Median of {turns}, shared out among three processes, and quartiles, in float32, batch 1
+unless said. A step is forward, backward and AdamW, checkpointed where only the blocks' inputs are
+kept. GFLOP/s: two operations to a multiply-add of the paper's count, of which we leave out what no
+pool looks at (2 % of MViT-B), a step counting three forward passes; "of roof" is their share of
+what products of large matrices reach here."""
+BESIDE = """Beside it torchvision's MViT in PyTorch eager, with the same weights, clips, precision
+and number of threads: the two take turns in each process. The ratio is ours to torch's: below 1 we
+are faster."""
+MEMORY = """The most that was ever resident of a process that makes the call twice and nothing else,
+and what it held once its libraries were imported."""
+ACCURACY = """||x - y|| / ||y|| of float32 numbers x against our float64 numbers y, on one clip with
+random weights, without dropout: logits, and the gradients by all parameters together."""
+PROFILE = """Every op of a call. Its floor is the larger of two times: that of its arithmetic at the
+roof, and that of its arrays through memory once, at the speed of a copy. Backward passes count what
+they compute again. Arrays that lie in a cache can be faster."""
+SCALING = """{preset} on one clip, a process for each line and kind of call. Multiply-adds and
+what a step keeps for its backward pass are counted (`mvit_np/model/account.py`); the rest is
+measured."""
 
 
 def render(results):

@@ -1,6 +1,4 @@
-"""PyTorch beside us: torchvision's MViT with the sizes of one of our plans. The only file that
-imports torch.
-"""
+"""PyTorch beside us: torchvision's MViT with our sizes. The only file that imports torch."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ def versions():
 
 
 def torch_module():
-    """PyTorch itself, for `bench.device`. Raises ImportError where it or torchvision is not
-    installed.
-    """
+    """PyTorch itself, for `bench.device`. Raises ImportError where it is not installed."""
     return _libraries()[0]
 
 
@@ -65,8 +61,9 @@ def torch_call(workload, threads, params=None):
 
 
 def logits_and_gradients(params, clips, labels, config, threads):
-    """Of the cross-entropy in evaluation: logits (B, K) and gradients by our parameters, in our
-    layout.
+    """Logits (B, K) and gradients by our parameters, in our layout.
+
+    Of the cross-entropy in evaluation.
     """
     torch, _ = _libraries()
     torch.set_num_threads(threads)
@@ -154,9 +151,7 @@ def _step(torch, model, clips, labels):
 
 
 def optimizer(torch, model, weight_decay=WEIGHT_DECAY, **settings):
-    """AdamW on the model's parameters, of which those decay that decay with us; settings are
-    PyTorch's.
-    """
+    """AdamW by PyTorch's settings on the model's parameters; those decay that decay with us."""
     groups = {True: [], False: []}
     for name, p in model.named_parameters():
         groups[decays(names.to_ours(LAYOUT, name)[0], p)].append(p)
@@ -193,9 +188,7 @@ def _libraries():
 
 
 def _import_mvit(torch):
-    """Also where torchvision lacks its compiled part, which MViT does without: two operators that
-    it misses are declared.
-    """
+    """Also where torchvision lacks its compiled part: the two operators it misses are declared."""
     try:
         from torchvision.models.video import mvit
     except RuntimeError:

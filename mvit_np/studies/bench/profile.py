@@ -1,6 +1,4 @@
-"""Where the time goes: every op of a call, with its calls, its time and how far that is from what
-it must take.
-"""
+"""Where the time goes: every op of a call, its calls, its time and how far that is from its floor."""
 
 from __future__ import annotations
 
@@ -82,9 +80,7 @@ def _inside(call, seen):
 
 
 def watcher(roof, totals, clock=time.perf_counter):
-    """What `watch.watching` is given: called after each op, it adds to totals[op, phase] = [calls,
-    seconds, floor].
-    """
+    """A function for `watch.watching` that adds to totals[op, phase] = [calls, seconds, floor]."""
     ended = []  # calls that none encloses so far: (halfway, seconds)
 
     def seen(name, phase, seconds, args, static, result):

@@ -1,6 +1,4 @@
-"""The least that a call of an op could take: its arithmetic at the machine's best, or its arrays
-through memory once.
-"""
+"""The least that a call of an op could take: its arithmetic at best, or its arrays read once."""
 
 from __future__ import annotations
 
@@ -8,8 +6,8 @@ import math
 
 import numpy as np
 
-# Operations (a multiply-add is two) of a forward call, by its arguments and its value. Ops not
-# listed count as none.
+# Operations (a multiply-add is two) of a forward call, by its value and its arguments. Ops that are
+# not listed count as none.
 FORWARD = {
     "linear": lambda y, x, w, *_: 2 * _rows(x) * w.size,
     "project": lambda ys, x, w, *_: 2 * w.shape[0] * sum(y.size for y in ys),
@@ -20,8 +18,8 @@ FORWARD = {
     "relative_query": lambda y, q, *_: 2 * q.size * (y.shape[-1] - q.shape[-1]),
 }
 
-# Of a backward call, by the cotangent and the gradients, which have the arguments' shapes; with what
-# it computes again.
+# Of a backward call, by the cotangent and the gradients, which have the arguments' shapes; what it
+# computes again is included.
 BACKWARD = {
     "linear": lambda dy, dx, dw, *_: 4 * _rows(dy) * dw.size,
     "project": lambda dq, dk, dv, dx, dw, *_: 4 * dw.shape[0] * (dq.size + dk.size + dv.size),
@@ -36,22 +34,20 @@ BACKWARD = {
 # Ops that move, add or scale: their backward passes do not read the inputs.
 LINEAR = frozenset(
     "add avg_pool first_token join_channels join_class join_units mean_token relative_key reshape "
-    "residual scale split_class "
-    "split_units take_seen".split()
+    "residual scale split_class split_units take_seen".split()
 )
 
 
 def forward_work(name, args, value):
-    """(operations, bytes) of a forward call: arrays are read and written once, and a view of an
-    argument is neither.
-    """
+    """(operations, bytes) of a forward call: arrays move once, views of arguments not at all."""
     flops = FORWARD[name](value, *args) if name in FORWARD else 0
     return flops, _moved(_arrays(args), _arrays(value))
 
 
 def backward_work(name, cotangents, gradients):
-    """The same of a backward call: it also reads the inputs, which are as large as their gradients,
-    but for linear ops.
+    """The same of a backward call, which but for linear ops also reads the inputs.
+
+    An input is as large as its gradient.
     """
     flops = BACKWARD[name](*cotangents, *gradients) if name in BACKWARD else 0
     made = _arrays(gradients)

@@ -1,6 +1,4 @@
-"""A measurement in a process of its own: what ran before it, and what memory that left behind,
-changes nothing.
-"""
+"""A measurement in a process of its own: what ran before it changes nothing."""
 
 from __future__ import annotations
 

@@ -15,9 +15,7 @@ PROCESSES = 3
 
 @dataclass(frozen=True)
 class Case:
-    """A workload to time and weigh, with the ratios to torch that this project wants to stay under
-    (ours / torch's).
-    """
+    """A workload to time and weigh, and the ratios to torch (ours / torch's) to stay under."""
 
     workload: Workload
     time_aim: float | None = None
@@ -26,9 +24,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: cases, and workloads to compare in float64 and to profile; the preset of a
-    scaling run.
-    """
+    """What to measure: cases; workloads to compare and to profile; the preset of a scaling run."""
 
     cases: tuple[Case, ...]
     accuracy: tuple[Workload, ...] = ()

@@ -52,9 +52,7 @@ def accuracy_table(accuracy):
 
 
 def profile_table(profile):
-    """An op and phase a line, longest first, those of less than LEAST together; what is between
-    ops, and the whole.
-    """
+    """An op and phase a line, longest first, the least together; what is between; the whole."""
     wall, (*ops, rest) = profile["wall_s"], profile["rows"]
     small = [row for row in ops if row["seconds"] < LEAST * wall]
     together = [

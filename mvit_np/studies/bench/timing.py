@@ -42,9 +42,7 @@ def alternate(functions, rounds, turn_s=TURN_S, pause_s=PAUSE_S, clock=time.perf
 
 
 def summary(seconds):
-    """`Times` of the turns' seconds a call. Quartiles lie between the values; of two turns or one
-    they are the ends.
-    """
+    """`Times` of the turns' seconds a call; of two turns or one the quartiles are the ends."""
     ordered = sorted(seconds)
     low, median, high = ordered[0], statistics.median(ordered), ordered[-1]
     if len(ordered) > 2:

@@ -21,9 +21,7 @@ def main(task):
 
 
 def _times(workload, threads, rounds, against):
-    """{"by": {who: seconds a call in each turn}, "others": cores that others took}; see
-    `timing.alternate`.
-    """
+    """{"by": {who: seconds a call}, "others": cores they took}; see `timing.alternate`."""
     calls = {"mvit_np": workloads.mvit_call(workload)}
     if against:
         from . import peers

@@ -20,9 +20,7 @@ RATE, WEIGHT_DECAY = 1e-4, 0.05  # of AdamW: what they are does not change what 
 
 @dataclass(frozen=True)
 class Workload:
-    """One call of a model, with random weights and clips. `frames` and `size` replace the preset's;
-    None: as they are.
-    """
+    """One call of a model with random weights and clips; `frames`, `size`: None is the preset's."""
 
     preset: str
     mode: str = "forward"
@@ -44,9 +42,7 @@ class Workload:
 
     @property
     def macs(self):
-        """Multiply-adds of a call. A step counts three forward passes, recomputed ones not
-        included.
-        """
+        """Multiply-adds of a call. A step counts three forward passes, not what is recomputed."""
         return costs(self.config).macs * self.batch * (3 if self.mode == "step" else 1)
 
     @property

@@ -32,9 +32,7 @@ class Side:
 
 
 def between(event, elapsed_ms, call, count):
-    """Seconds a call, `count` of them in a row. `event()` makes one; `elapsed_ms(start, end)` is
-    the time between two.
-    """
+    """Seconds a call, `count` in a row, by events: `event()` and `elapsed_ms(start, end)`."""
     start, end = event(), event()
     start.record()
     for _ in range(count):

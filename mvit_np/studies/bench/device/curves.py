@@ -1,6 +1,4 @@
-"""Losses of one training run in each precision, from the same start on the same batches: do the
-curves agree?
-"""
+"""Losses of one training run in each precision, from one start on the same batches: do they agree?"""
 
 from __future__ import annotations
 
@@ -62,9 +60,7 @@ def rate(step, steps):
 
 
 def examples(case, batch):
-    """BATCHES of (clips, labels) on the host: noise over a picture that the class says, so that
-    there is something to learn.
-    """
+    """BATCHES of (clips, labels) on the host: noise over a picture that tells the class."""
     rng, config = np.random.default_rng(7), case.config
     classes = min(CLASSES, config.num_classes)
     pictures = FAINT * rng.standard_normal(
@@ -102,8 +98,9 @@ def _mvit_losses(case, gpu, start, batches, precision, rates, graph=False):
 
 
 def gap(losses, truth):
-    """The mean distance of two curves, as a share of how far the second falls: from its first loss
-    to its last tenth's mean.
+    """The mean distance of two curves, as a share of how far the second falls.
+
+    It falls from its first loss to the mean of its last tenth.
     """
     losses, truth = np.array(losses), np.array(truth)
     fall = truth[0] - truth[-max(1, len(truth) // 10) :].mean()

@@ -40,9 +40,7 @@ def find(device):
 
 
 def describe(gpu):
-    """The card and what drives it, as a dict of words and numbers; "driver" is None where the
-    system does not say.
-    """
+    """The card and what drives it, as a dict; "driver" is None where the system does not say."""
     runtime = gpu.xp.cuda.runtime
     told = runtime.getDeviceProperties(gpu.number)
     name = told["name"]

@@ -1,4 +1,4 @@
-"""Our kernels against array functions alone: every op of a model as the model calls it, both ways."""
+"""Our kernels against array functions alone: every op as a model calls it, both ways."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ WITH, PLAIN = "kernels_s", "plain_s"
 
 @dataclass
 class Call:
-    """A call of an op, with what it was called with first and how often a forward pass makes its
-    like.
-    """
+    """A call of an op, with its first arguments and how often a forward pass makes its like."""
 
     name: str
     args: tuple
@@ -100,9 +98,7 @@ def _forward(call):
 
 
 def _backward(call):
-    """A gradient given as a function is not asked for, as in training. The cotangent is as good as
-    another: the result.
-    """
+    """Without gradients given as functions, as in training. Any cotangent will do: the result."""
     value, backward = _forward(call)()
     cotangents = value if isinstance(value, tuple) else (value,)
     return lambda: backward(*cotangents)
@@ -181,9 +177,7 @@ def _timed(work, side, context):
 
 @contextmanager
 def launches(tools):
-    """A list to which the names of the kernels that are launched within the block are added, and
-    "product" for each product.
-    """
+    """A list of what is launched within the block: the kernels' names, "product" for products."""
     names, launch, gemm = [], tools.launch, tools.gemm
 
     def launched(kernel, *rest):

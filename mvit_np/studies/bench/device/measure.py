@@ -32,9 +32,7 @@ def measured(contestants, rounds, tell=lambda words: None):
 
 
 def attempt(function):
-    """(its result, "") or (None, why it failed). Whatever it is: what else there is to measure is
-    worth having.
-    """
+    """(its result, "") or (None, why it failed), so that what is left is measured all the same."""
     try:
         return function(), ""
     except Exception as problem:  # of CUDA's, of a compiler's: they share no base class
@@ -62,8 +60,9 @@ def _weighed(side, build):
 
 
 def _timed(contestants, calls, found, rounds):
-    """What was found, with times or without because it failed. Nobody keeps memory for later while
-    another has the turn.
+    """What was found, with times unless it failed.
+
+    Nobody keeps memory for later while another has the turn.
     """
     seconds, counts, failed = {who: [] for who in calls}, {}, {}
     for number in range(rounds + 1):  # the first tells how many calls a turn takes

@@ -1,6 +1,4 @@
-"""Device memory of a call of ours: the most that its arrays took, and what CuPy's pools took from
-the device for them.
-"""
+"""Device memory of a call of ours: what its arrays took, and what CuPy's pools took for them."""
 
 from __future__ import annotations
 

@@ -20,9 +20,7 @@ KIND = "device"
 
 @dataclass(frozen=True)
 class Bench:
-    """Who measures: the device, how our calls are timed there, and (torch, its device, its side) or
-    None.
-    """
+    """Who measures: the device, our side there, and (torch, its device, its side) or None."""
 
     gpu: Gpu
     mvit: Side
@@ -39,8 +37,9 @@ class Settings:
 
 
 def bench(device, against=False):
-    """The `Bench` on a device. Raises ValueError or ImportError where there is no such device, or
-    none for PyTorch.
+    """The `Bench` on a device.
+
+    Raises ValueError or ImportError where there is no such device, or none for PyTorch.
     """
     found = gpu.find(device)
     if not against:

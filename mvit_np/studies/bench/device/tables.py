@@ -9,8 +9,8 @@ from ..tables import FLOPS, count, seconds, size_of, span
 from .curves import gap
 from .plan import COMPILED, GRAPH, MVIT, TORCH
 
-# a step's time and memory, ours / PyTorch's eager, and a graph's time at batch 1, ours / PyTorch's
-# compiled
+# Ours / PyTorch's: of a step's time and memory, beside PyTorch eager; of a graph's time at batch 1,
+# beside PyTorch compiled.
 AIM = 1.0
 LOST = "-"  # in place of what could not be measured
 
@@ -25,13 +25,8 @@ def _who_cells(case, found, roofs):
     if "failed" in found:
         return [found["failed"], *[""] * 6]
     sizes = [size_of(found["peak_bytes"]), size_of(found["reserved_bytes"])]
-    return [
-        seconds(found["median_s"]),
-        span(found),
-        digits(case["batch"] / found["median_s"]),
-        *_speed(case, found, roofs),
-        *sizes,
-    ]
+    rate = digits(case["batch"] / found["median_s"])
+    return [seconds(found["median_s"]), span(found), rate, *_speed(case, found, roofs), *sizes]
 
 
 def _speed(case, found, roofs):
@@ -50,17 +45,10 @@ def newest(name, found, roofs):
 
 
 def time_table(cases, roofs):
-    """Ours, launched one by one and as a graph, beside PyTorch eager (where it was asked for): a
-    case a line.
-    """
+    """A case a line: ours, launched one by one and as a graph, and PyTorch eager if asked for."""
     against = any(TORCH in case["by"] for case in cases)
-    head = [
-        "",
-        MVIT,
-        "quartiles",
-        "as a graph",
-        *["torch", "quartiles", "ratio", "graph's", "wanted"] * against,
-    ]
+    head = ["", MVIT, "quartiles", "as a graph"]
+    head += ["torch", "quartiles", "ratio", "graph's", "wanted"] * against
     head += ["clips/s", "TFLOP/s", "of roof", *["torch's", "of roof"] * against]
     return head, [_time_row(case, roofs, against) for case in cases]
 
@@ -70,19 +58,11 @@ def _time_row(case, roofs, against):
     mvit, graph, torch = (by.get(who, {}) for who in (MVIT, GRAPH, TORCH))
     cells = [case["title"], _median(mvit), _quartiles(mvit), _median(graph)]
     if against:
-        aim = f"{AIM:g}" if case["mode"] == "step" else ""
-        cells += [
-            _median(torch),
-            _quartiles(torch),
-            _bold(_ratio(by, MVIT, TORCH)),
-            _bold(_ratio(by, GRAPH, TORCH)),
-            aim,
-        ]
-    best = min(
-        (found for found in (mvit, graph) if "median_s" in found),
-        key=lambda found: found["median_s"],
-        default={},
-    )
+        cells += [_median(torch), _quartiles(torch)]
+        cells += [_bold(_ratio(by, who, TORCH)) for who in (MVIT, GRAPH)]
+        cells.append(f"{AIM:g}" if case["mode"] == "step" else "")
+    timed = [found for found in (mvit, graph) if "median_s" in found]
+    best = min(timed, key=lambda found: found["median_s"], default={})
     speed = [digits(case["batch"] / best["median_s"]) if best else LOST, *_speed(case, best, roofs)]
     return cells + speed + (_speed(case, torch, roofs) if against else [])
 
@@ -91,11 +71,8 @@ def memory_table(cases):
     """The most that was in use, and what was taken from the device for it."""
     against = any(TORCH in case["by"] for case in cases)
     whos = [MVIT, GRAPH, *[TORCH] * against]
-    head = [
-        "",
-        *(cell for who in whos for cell in (who, "reserved")),
-        *["ratio", "graph's", "wanted"] * against,
-    ]
+    head = ["", *(cell for who in whos for cell in (who, "reserved"))]
+    head += ["ratio", "graph's", "wanted"] * against
     return head, [_memory_row(case, whos, against) for case in cases]
 
 
@@ -125,35 +102,21 @@ def _model(case):
 
 def compiled_table(cases):
     """Ours as a graph beside PyTorch compiled."""
-    head = [
-        "",
-        "as a graph",
-        "quartiles",
-        "torch compiled",
-        "quartiles",
-        "ratio",
-        "wanted",
-        "memory",
-        "torch's",
-    ]
+    head = ["", "as a graph", "quartiles", "torch compiled", "quartiles", "ratio", "wanted"]
+    head += ["memory", "torch's"]
     return head, [_compiled_row(case) for case in cases]
 
 
 def _compiled_row(case):
-    graph, compiled = case["by"].get(GRAPH, {}), case["by"].get(COMPILED, {})
+    both = [case["by"].get(who, {}) for who in (GRAPH, COMPILED)]
     aim = f"{AIM:g}" if (case["mode"], case["batch"]) == ("step", 1) else ""
-    times = [cell for found in (graph, compiled) for cell in (_median(found), _quartiles(found))]
-    sizes = [
-        size_of(found["peak_bytes"]) if "peak_bytes" in found else LOST
-        for found in (graph, compiled)
-    ]
+    times = [cell for found in both for cell in (_median(found), _quartiles(found))]
+    sizes = [size_of(found["peak_bytes"]) if "peak_bytes" in found else LOST for found in both]
     return [case["title"], *times, _bold(_ratio(case["by"], GRAPH, COMPILED)), aim, *sizes]
 
 
 def kernel_table(rows):
-    """An op and phase a line: its time in a step with kernels and without, and the worst of the
-    shapes it comes in.
-    """
+    """An op and phase a line: its time in a step both ways, and the worst ratio of its shapes."""
     groups = {}
     for row in rows:
         groups.setdefault((row["op"], row["phase"]), []).append(row)
@@ -167,28 +130,21 @@ def _kernel_row(op, phase, group):
     ratios = [
         row["kernels_s"] / row["plain_s"] for row in group if row["kernels_s"] and row["plain_s"]
     ]
-    whole = (
-        _bold(f"{fused / plain:.2f}")
-        if fused and plain
-        else next(row["failed"] for row in group if row["failed"])
-    )
-    names = sorted({name for row in group for name in row["kernels"]})
+    if fused and plain:
+        whole = _bold(f"{fused / plain:.2f}")
+    else:
+        whole = next(row["failed"] for row in group if row["failed"])
+    title = f"{op} {phase}" if phase == "backward" else op
     times = [_ms(fused), _ms(plain), whole, f"{max(ratios):.2f}" if ratios else LOST]
-    return [
-        f"{op} {phase}" if phase == "backward" else op,
-        str(sum(row["calls"] for row in group)),
-        *times,
-        ", ".join(names),
-    ]
+    names = sorted({name for row in group for name in row["kernels"]})
+    return [title, str(sum(row["calls"] for row in group)), *times, ", ".join(names)]
 
 
 def _total(group, name):
     """Seconds in a step; None where some of it could not be measured."""
-    return (
-        None
-        if any(row[name] is None for row in group)
-        else sum(row["calls"] * row[name] for row in group)
-    )
+    if any(row[name] is None for row in group):
+        return None
+    return sum(row["calls"] * row[name] for row in group)
 
 
 def _ms(value):
@@ -202,9 +158,8 @@ def curve_table(found):
     rows = []
     for name, losses in by.items():
         distance = percent(gap(losses, by["float32"]), 2) if "float32" in by else LOST
-        rows.append(
-            [name, *(f"{losses[i]:.4f}" for i in at), "" if name == "float32" else distance]
-        )
+        last = "" if name == "float32" else distance
+        rows.append([name, *(f"{losses[i]:.4f}" for i in at), last])
     rows += [[name, *[why] * bool(at), *[""] * len(at)] for name, why in found["failed"].items()]
     return ["", *(f"step {i + 1}" for i in at), "distance"], rows
 
@@ -213,31 +168,26 @@ def card_line(results):
     """What ran where."""
     card, host, peers = results["card"], results["host"], results.get("peers")
     driver = f"driver {card['driver']} " if card["driver"] else "driver "
-    torch = (
-        f", PyTorch {peers['torch']} with CUDA {peers['torch_cuda']}, torchvision "
-        f"{peers['torchvision']}"
-        if peers
-        else ""
-    )
+    torch = ""
+    if peers:
+        torch = f", PyTorch {peers['torch']} with CUDA {peers['torch_cuda']}"
+        torch += f", torchvision {peers['torchvision']}"
     return (
         f"{card['card']}, {card['memory_bytes'] / 2**30:.0f} GiB, "
         f"{count(card['multiprocessors'], 'multiprocessor')}, compute {card['compute']}; "
-        f"{driver}for CUDA {card['driver_cuda']}; CuPy {card['cupy']} with CUDA "
-        f"{card['cuda']}{torch}; {host['cpu']}, {count(host['cores'], 'core')}, Python "
-        f"{host['python']}, NumPy {host['numpy']}; {host['date']}"
+        f"{driver}for CUDA {card['driver_cuda']}; CuPy {card['cupy']} with CUDA {card['cuda']}"
+        f"{torch}; {host['cpu']}, {count(host['cores'], 'core')}, "
+        f"Python {host['python']}, NumPy {host['numpy']}; {host['date']}"
     )
 
 
 def roof_line(results):
     """What the device can do."""
     roofs = results["roofs"]
-    rates = ", ".join(
-        f"{digits(roofs[name] / 1e12)} in {name}" for name in ("float32", "tf32", "bf16")
-    )
-    return (
-        f"roofs: products of large matrices at {rates} (TFLOP/s), copies at "
-        f"{roofs['bytes_per_s'] / 1e12:.2f} TB/s"
-    )
+    names = ("float32", "tf32", "bf16")
+    rates = ", ".join(f"{digits(roofs[name] / 1e12)} in {name}" for name in names)
+    copies = f"copies at {roofs['bytes_per_s'] / 1e12:.2f} TB/s"
+    return f"roofs: products of large matrices at {rates} (TFLOP/s), {copies}"
 
 
 def spread(cases):
@@ -249,9 +199,8 @@ def spread(cases):
     for case in cases:
         sizes = [found["size"] for found in case["by"].values() if found.get("size")]
         if case["mode"] == "forward" and len(sizes) > 1:
-            found[case["precision"]] = max(
-                found.get(case["precision"], 0.0), max(sizes) / min(sizes) - 1
-            )
+            precision, apart = case["precision"], max(sizes) / min(sizes) - 1
+            found[precision] = max(found.get(precision, 0.0), apart)
     return found
 
 

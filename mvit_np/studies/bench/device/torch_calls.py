@@ -1,6 +1,4 @@
-"""torchvision's MViT on the same device: eager, and compiled by `torch.compile` in its default
-mode.
-"""
+"""torchvision's MViT on the same device: eager, and as `torch.compile` makes it by default."""
 
 from __future__ import annotations
 
@@ -16,8 +14,9 @@ COMPILE = {}  # settings of torch.compile; none is its default mode
 
 
 def find_device(device):
-    """(torch, its device) of that name. Raises ValueError where PyTorch sees no such device,
-    ImportError without PyTorch.
+    """(torch, its device) of that name.
+
+    Raises ValueError where PyTorch sees no such device, ImportError without PyTorch.
     """
     torch = peers.torch_module()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -91,9 +90,7 @@ def call(case, torch, device, compiled=False):
 
 
 def _compiled(torch, model):
-    """What was compiled before is forgotten: after some variants of a model PyTorch would go on
-    uncompiled, without a word.
-    """
+    """Forget what was compiled before: after some variants PyTorch would not compile any more."""
     torch.compiler.reset()
     return torch.compile(model, **COMPILE)
 
