@@ -1,6 +1,4 @@
-"""Multiscale Vision Transformers as explicit array maths on NumPy or CuPy, with every gradient
-checked.
-"""
+"""Multiscale Vision Transformers as explicit maths on NumPy or CuPy, all gradients checked."""
 
 import importlib
 
@@ -24,17 +22,9 @@ from .weights import About, convert, inflate, load, save
 
 __version__ = "0.1.0"
 _LOADED_WHEN_ASKED_FOR = (
-    "autodiff",
-    "backend",
-    "cli",
-    "course",
-    "data",
-    "exercises",
-    "model",
-    "studies",
-    "train",
+    "autodiff", "backend", "cli", "course", "data", "exercises", "model", "studies", "train",
     "visualize",
-)
+)  # fmt: skip
 
 __all__ = [
     # a model, from choice to scores

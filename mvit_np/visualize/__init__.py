@@ -1,5 +1,4 @@
-"""Figures of a model's sizes, its attention and its training. Each function's docstring says how to
-read its figure.
+"""Figures of a model's sizes, its attention and its training; each docstring says how to read one.
 
 This is the only part of the package that imports matplotlib. No figure touches matplotlib's global
 state.

@@ -13,8 +13,7 @@ BOTTOM, WIDE, TALL = 0.85, 4.85, 3.4
 
 
 def attention_distance_figure(before, after, unit="pixels"):
-    """Mean attention distance of each head of each block: at the start on the left, after training
-    on the right.
+    """Mean attention distance of each head of each block, at the start and after training.
 
     before, after   a sequence with one (heads,) array a block, of
                     `mvit_np.model.inspection.mean_attention_distance`
@@ -31,15 +30,12 @@ def attention_distance_figure(before, after, unit="pixels"):
     ]
     sizes = [[len(heads) for heads in blocks] for blocks in both]
     if sizes[0] != sizes[1] or not sizes[0]:
-        raise ValueError(
-            f"before and after have the same blocks and heads; came {sizes[0]} and {sizes[1]} "
-            "heads: take one model"
-        )
+        came = f"came {sizes[0]} and {sizes[1]} heads"
+        raise ValueError(f"before and after have the same blocks and heads; {came}: take one model")
     figure = new_figure(HEIGHT, _message(both, unit), _spread(both, unit))
     top = 1.08 * max(heads.max() for blocks in both for heads in blocks) or 1
-    for left, name, blocks, colour in zip(
-        PLACES, ("at the start", "after training"), both, (VERMILLION, BLUE)
-    ):
+    looks = (("at the start", VERMILLION), ("after training", BLUE))
+    for left, (name, colour), blocks in zip(PLACES, looks, both):
         axes = panel(figure, left, BOTTOM, WIDE, TALL)
         axes.set_title(name, loc="left", fontsize=14, weight="bold", color=colour, pad=10)
         _dots(axes, blocks, colour)
@@ -64,17 +60,13 @@ def _spread(both, unit):
     if not spreads[0]:
         return "A dot is a head: here one a block"
     start, end = (f"{np.mean(each):.1f}" for each in spreads)
-    words = (
-        f"Heads of one block differ by {start} {unit} on average at the start, by {end} after "
-        "training"
-    )
-    return f"{words}; a dot is a head, the line their mean"
+    words = f"Heads of one block differ by {start} {unit} on average at the start"
+    return f"{words}, by {end} after training; a dot is a head, the line their mean"
 
 
 def _dots(axes, blocks, colour):
     x = np.concatenate([np.full(len(heads), index) for index, heads in enumerate(blocks, 1)])
-    axes.plot(
-        range(1, len(blocks) + 1), [heads.mean() for heads in blocks], color=colour, linewidth=2
-    )
+    means = [heads.mean() for heads in blocks]
+    axes.plot(range(1, len(blocks) + 1), means, color=colour, linewidth=2)
     look = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.8, "alpha": 0.75}
     axes.plot(x, np.concatenate(blocks), "o", color=colour, label="a head", **look)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, colour_bar, new_figure, panel, spelled
 
 SIDE = 6.2  # inches of the matrix
@@ -20,10 +21,8 @@ def confusion_figure(evaluation):
     """
     examples = evaluation.confusion.sum(axis=1, keepdims=True)
     shares = evaluation.confusion / np.maximum(examples, 1)
-    title = f"{evaluation.top1:.1%} of {evaluation.examples} examples right".replace("%", " %")
-    figure = new_figure(
-        8.8, title, f"{evaluation.top5:.1%} among the five most probable".replace("%", " %")
-    )
+    title = f"{percent(evaluation.top1, 1)} of {evaluation.examples} examples right"
+    figure = new_figure(8.8, title, f"{percent(evaluation.top5, 1)} among the five most probable")
     axes = panel(figure, 1.9, 1.4, SIDE, SIDE)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_xlabel("taken for", fontsize=SMALL, color=INK)
@@ -33,9 +32,8 @@ def confusion_figure(evaluation):
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         for index in range(len(names)):
-            axes.add_patch(
-                Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=GREY, linewidth=1)
-            )
+            corner, look = (index - 0.5, index - 0.5), {"edgecolor": GREY, "linewidth": 1}
+            axes.add_patch(Rectangle(corner, 1, 1, fill=False, **look))
     colour_bar(figure, 8.4, 5.6, 2.0, "Blues", "all", fontsize=SMALL)
     _least_known(figure, names, np.diag(shares), examples[:, 0])
     return figure
@@ -48,11 +46,5 @@ def _least_known(figure, names, right, examples):
     for line, index in enumerate(worst):
         height = 0.95 - 0.12 * line
         axes.text(0, height, names[index], fontsize=BODY, color=INK)
-        axes.text(
-            1,
-            height,
-            f"{right[index]:.0%}".replace("%", " %"),
-            fontsize=BODY,
-            color=GREY,
-            ha="right",
-        )
+        share = percent(right[index])
+        axes.text(1, height, share, fontsize=BODY, color=GREY, ha="right")

@@ -1,6 +1,4 @@
-"""What a model says about a film, and where its class token looks: the top classes over the frames
-of a clip.
-"""
+"""What a model says about a film, over the frames of a clip and where its class token looks."""
 
 from __future__ import annotations
 
@@ -22,16 +20,15 @@ from .style import (
 )
 
 ROW, FRAMES = 8, 16  # frames in a row and in all, at most
-# inches: margin, between frames, colour bar, a frame at most
+# Inches: margin, between frames, colour bar, a frame at most.
 EDGE, GAP, BAR, CELL = 0.3, 0.08, 1.15, 3.6
 LETTER, LINE = 0.115, 0.32  # inches: of the classes' names, a letter (bold) and the pitch of lines
-# inches above the classes, over the frames, for the times over a row
+# Inches above the classes, over the frames, for the times over a row.
 TOP, CAPTION, TIMES = 1.1, 0.62, 0.3
 
 
 def contact_sheet_figure(result, maps, plan):
-    """The top classes of a file, and the frames of its middle view with the class token's attention
-    under each.
+    """The top classes of a file, and the frames of its middle view over the token's attention.
 
     result  what `classify` returns
     maps    what `class_attention` returns for `result.clip`; the last stage's is drawn
@@ -51,21 +48,14 @@ def contact_sheet_figure(result, maps, plan):
     stage, shares = maps[-1]
     size, corners, height = _places(len(shown), *result.frames.shape[1:3])
     classes = LINE * len(top)
-    figure = new_figure(
-        TOP + classes + CAPTION + height + EDGE,
-        f"{spelled(top[0][0], 50)}: {percent(top[0][1], 1)}",
-        _about(result),
-    )
+    message = f"{spelled(top[0][0], 50)}: {percent(top[0][1], 1)}"
+    figure = new_figure(TOP + classes + CAPTION + height + EDGE, message, _about(result))
     _classes(figure, top, height + EDGE + CAPTION, classes)
     _caption(figure, plan, height + EDGE + CAPTION - 0.34, beside=len(shown) == 1)
     for frame, (picture, heat) in zip(shown, corners):
         axes = _picture(figure, picture, size, result.frames[frame])
-        axes.set_title(
-            f"{result.seconds[frame]:.2f} s" if result.duration else "",
-            fontsize=SMALL,
-            color=INK,
-            pad=4,
-        )
+        when = f"{result.seconds[frame]:.2f} s" if result.duration else ""
+        axes.set_title(when, fontsize=SMALL, color=INK, pad=4)
         grey = result.frames[frame].mean(-1, keepdims=True)
         _heat(_picture(figure, heat, size, grey), shares, frame / count, size)
     _colour_bar(figure, corners, size, shares.max() * shares.size)
@@ -73,9 +63,7 @@ def contact_sheet_figure(result, maps, plan):
 
 
 def _places(count, h, w):
-    """(width, height) of a frame, [its lower left corner and that of its map], and the height of
-    all, in inches
-    """
+    """(width, height) of a frame, [its corner and that of its map], height of all, in inches."""
     rows, pair = -(-count // ROW), count == 1
     columns = 2 if pair else -(-count // rows)
     width = min((WIDTH - EDGE - BAR - (columns - 1) * GAP) / columns, CELL)
@@ -85,11 +73,10 @@ def _places(count, h, w):
     for k in range(count):
         row, column = divmod(k, columns)
         left, bottom = EDGE + column * (width + GAP), EDGE + (rows - 1 - row) * pitch
-        corners.append(
-            ((left, bottom), (left + width + GAP, bottom))
-            if pair
-            else ((left, bottom + height + GAP), (left, bottom))
-        )
+        if pair:
+            corners.append(((left, bottom), (left + width + GAP, bottom)))
+        else:
+            corners.append(((left, bottom + height + GAP), (left, bottom)))
     return (width, height), corners, rows * pitch
 
 
@@ -98,11 +85,8 @@ def _about(result):
     if not result.duration:
         still = f", repeated over {len(result.frames)} frames" if len(result.frames) > 1 else ""
         return f"{name}, {_several(crops, 'crop')}{still}"
-    views, first, last = (
-        f"{_several(clips, 'clip')} × {_several(crops, 'crop')}",
-        result.seconds[0],
-        result.seconds[-1],
-    )
+    views = f"{_several(clips, 'clip')} × {_several(crops, 'crop')}"
+    first, last = result.seconds[0], result.seconds[-1]
     span = f"{first:.1f} to {last:.1f} s" if last > first else f"{first:.1f} s"
     return f"{name}, {result.duration:.1f} s, {views}; the view below: {span}"
 
@@ -119,12 +103,8 @@ def _classes(figure, top, bottom, height):
     axes.barh(rows, [1] * len(top), color=PALE, height=0.62)
     axes.barh(rows, values, color=[BLUE] + [SKY] * (len(top) - 1), height=0.62)
     for row, name, value in zip(rows, names, values):
-        look = {
-            "fontsize": BODY,
-            "color": INK,
-            "va": "center",
-            "weight": "bold" if row == 0 else "normal",
-        }
+        look = {"fontsize": BODY, "color": INK, "va": "center"}
+        look["weight"] = "bold" if row == 0 else "normal"
         axes.text(-0.012, row, name, ha="right", **look)
         axes.text(1.012, row, percent(value, 1), ha="left", **look)
     axes.set(xlim=(0, 1), ylim=(len(top) - 0.5, -0.5))
@@ -132,30 +112,17 @@ def _classes(figure, top, bottom, height):
 
 
 def _caption(figure, plan, y, beside):
-    who, where = (
-        "class token" if plan.config.cls_token else "mean token",
-        "beside the frame" if beside else "under each frame",
-    )
+    who = "class token" if plan.config.cls_token else "mean token"
+    where = "Beside the frame" if beside else "Under each frame"
     text = f"{where}: what the {who} attends to in the last stage; a tile is one key"
-    figure.text(
-        EDGE / WIDTH,
-        y / figure.get_figheight(),
-        text[0].upper() + text[1:],
-        fontsize=BODY,
-        color=GREY,
-        va="center",
-    )
+    place = EDGE / WIDTH, y / figure.get_figheight()
+    figure.text(*place, text, fontsize=BODY, color=GREY, va="center")
 
 
 def _picture(figure, corner, size, frame):
     axes = panel(figure, *corner, *size)
-    axes.imshow(
-        frame.squeeze(-1) if frame.shape[-1] == 1 else frame,
-        cmap="gray",
-        vmin=0,
-        vmax=255,
-        aspect="auto",
-    )
+    picture = frame.squeeze(-1) if frame.shape[-1] == 1 else frame
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, aspect="auto")
     axes.set_axis_off()
     return axes
 
@@ -163,13 +130,9 @@ def _picture(figure, corner, size, frame):
 def _heat(axes, shares, when, size):
     """One time's tiles over a frame.   when: its place in the clip, 0 to 1"""
     right, low = axes.get_xlim()[1], axes.get_ylim()[0]
-    over = {
-        "extent": (-0.5, right, low, -0.5),
-        "interpolation": "nearest",
-        "alpha": ALPHA,
-        "aspect": "auto",
-    }
-    axes.imshow(shares[int(when * len(shares))], cmap=CMAP, vmin=0, vmax=shares.max(), **over)
+    over = {"extent": (-0.5, right, low, -0.5), "aspect": "auto", "alpha": ALPHA}
+    look = {"cmap": CMAP, "vmin": 0, "vmax": shares.max(), "interpolation": "nearest"}
+    axes.imshow(shares[int(when * len(shares))], **look, **over)
 
 
 def _colour_bar(figure, corners, size, peak):

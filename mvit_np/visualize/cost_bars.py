@@ -1,4 +1,4 @@
-"""What the multiply-adds of models are spent on: stage by stage, and part by part inside a block."""
+"""What multiply-adds are spent on: stage by stage, and part by part inside a block."""
 
 from __future__ import annotations
 
@@ -54,9 +54,8 @@ def cost_bars_figure(configs):
     ValueError for no or too many models.
     """
     if not 1 <= len(configs) <= MOST:
-        raise ValueError(
-            f"cost_bars_figure draws 1 to {MOST} models; came {len(configs)}: choose some"
-        )
+        rule = f"cost_bars_figure draws 1 to {MOST} models"
+        raise ValueError(f"{rule}; came {len(configs)}: choose some")
     models = [_model(name, config) for name, config in configs.items()]
     figure = new_figure(HEIGHT, _message(models), _about(models))
     highest = max(sum(stage.values()) for model in models for stage in model.stages.values())
@@ -69,9 +68,8 @@ def cost_bars_figure(configs):
         axes = panel(figure, left, BOTTOM, width, TALL)
         _bars(axes, model, factor, min(0.7, 1.1 / each))
         axes.set_ylim(0, 1.1 * highest / factor)
-        _frame(
-            axes, model, f"{prefix} multiply-adds a clip".strip() if model is models[0] else None
-        )
+        unit = f"{prefix} multiply-adds a clip".strip()
+        _frame(axes, model, unit if model is models[0] else None)
         left += width + BETWEEN
     _legend(figure)
     return figure
@@ -104,12 +102,9 @@ def parts(block, macs):
     """
     d, n = block.dim_attn, block.sequences
     linear = block.tokens_in * block.dim_in * 3 * d + block.tokens_q * d * d
-    pools = [
-        pool
-        for pool in (block.pool_q, block.pool_kv, block.pool_kv)
-        if pool and pool.kind == "conv"
-    ]
-    pooling = sum(math.prod(pool.thw_out) * math.prod(pool.kernel) * d for pool in pools)
+    pools = [pool for pool in (block.pool_q, block.pool_kv, block.pool_kv) if pool]
+    convs = [pool for pool in pools if pool.kind == "conv"]
+    pooling = sum(math.prod(conv.thw_out) * math.prod(conv.kernel) * d for conv in convs)
     attention = attention_macs(block)
     mlp = block.tokens_q * block.dim_mlp * (d + block.dim_out)
     skips = macs - n * (attention + mlp)
@@ -124,10 +119,8 @@ def _message(models):
     first, last = models[0], models[-1]
     if len(models) == 1:
         part, macs = max(_sums(first).items(), key=lambda pair: pair[1])
-        return (
-            f"{first.name} spends {percent(macs / first.macs)} of its multiply-adds on one part: "
-            f"{part}"
-        )
+        share = percent(macs / first.macs)
+        return f"{first.name} spends {share} of its multiply-adds on one part: {part}"
     ratio = last.macs / first.macs
     words = f"{fold(ratio)}× fewer" if ratio > 1 else f"{fold(1 / ratio)}× more"
     return f"{first.name} takes {words} multiply-adds than {last.name}"
@@ -159,9 +152,8 @@ def _bars(axes, model, factor, width):
 
 def _frame(axes, model, unit):
     title = f"{model.name}\n{counted(model.macs)} in all"
-    axes.set_title(
-        title, loc="left", fontsize=BODY, weight="bold", color=INK, pad=10, linespacing=1.3
-    )
+    style = {"fontsize": BODY, "weight": "bold", "color": INK, "linespacing": 1.3}
+    axes.set_title(title, loc="left", pad=10, **style)
     axes.set_xticks(range(len(model.stages)), list(model.stages))
     axes.set_xlim(-0.5, len(model.stages) - 0.5)
     axes.set_xlabel("stage", fontsize=SMALL, color=INK)
@@ -173,14 +165,7 @@ def _frame(axes, model, unit):
 
 
 def _legend(figure):
-    style = {
-        "fontsize": SMALL,
-        "frameon": False,
-        "labelcolor": INK,
-        "ncols": len(PARTS),
-        "loc": "upper left",
-    }
+    style = {"fontsize": SMALL, "frameon": False, "labelcolor": INK, "handlelength": 1.2}
     handles = [Patch(color=colour, label=part) for part, colour in PARTS.items()]
-    figure.legend(
-        handles=handles, bbox_to_anchor=(0.15 / WIDTH, 1 - 0.9 / HEIGHT), handlelength=1.2, **style
-    )
+    corner = {"loc": "upper left", "bbox_to_anchor": (0.15 / WIDTH, 1 - 0.9 / HEIGHT)}
+    figure.legend(handles=handles, ncols=len(PARTS), **corner, **style)

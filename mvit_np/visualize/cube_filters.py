@@ -1,4 +1,4 @@
-"""The filters of the cube embedding: what each channel of a token looks for in its cube of pixels."""
+"""The filters of the cube embedding: what each channel of a token looks for in its cube."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from ..model.forward import check_params
 from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, times
 
-# filters beside each other; time slices below each other, in all bands of filters together
-COLUMNS, ROWS = 12, 6
-# inches: row labels, margin, between pictures, above each band
+COLUMNS = 12  # filters beside each other
+ROWS = 6  # time slices below each other, in all bands of filters together
+# Inches: row labels, margin, between pictures, above each band.
 LEFT, RIGHT, GAP, BAND = 1.35, 0.3, 0.08, 0.42
 TOP, BOTTOM = 1.0, 0.25
 
 
 def cube_filters_figure(params, config):
-    """The strongest filters of the cube embedding, a column each, their time slices below each
-    other.
+    """The strongest filters of the cube embedding, a column each, time running downwards.
 
     params   of a model; `params["patch_embed"]["w"]` (kt, kh, kw, C, D) is drawn
     config   of the same model
@@ -36,26 +35,23 @@ def cube_filters_figure(params, config):
     Raises ValueError where the parameters do not belong to the config.
     """
     check_params(params, config)
-    # (D, kt, kh, kw, C)
-    filters = np.moveaxis(np.asarray(to_host(params["patch_embed"]["w"]), dtype=np.float64), -1, 0)
+    w = np.asarray(to_host(params["patch_embed"]["w"]), dtype=np.float64)
+    filters = np.moveaxis(w, -1, 0)  # (D, kt, kh, kw, C)
     slices, aspect = filters.shape[1], filters.shape[2] / filters.shape[3]
-    order = np.argsort(-np.square(filters).sum(axis=(1, 2, 3, 4)))[
-        : COLUMNS * max(1, ROWS // slices)
-    ]
+    order = np.argsort(-np.square(filters).sum(axis=(1, 2, 3, 4)))
+    order = order[: COLUMNS * max(1, ROWS // slices)]
     bands = [order[i : i + COLUMNS] for i in range(0, len(order), COLUMNS)]
     width = (WIDTH - LEFT - RIGHT) / COLUMNS - GAP
     high = width * aspect
     band = BAND + slices * (high + GAP)
-    figure = new_figure(
-        TOP + len(bands) * band + BOTTOM, _message(filters), _about(filters, len(order))
-    )
+    height = TOP + len(bands) * band + BOTTOM
+    figure = new_figure(height, _message(filters), _about(filters, len(order)))
     axes = canvas(figure)
     for number, channels in enumerate(bands):
         top = BOTTOM + (len(bands) - number) * band - BAND
         for column, channel in enumerate(channels):
-            _filter(
-                axes, filters[channel], channel, LEFT + column * (width + GAP), top, width, high
-            )
+            left = LEFT + column * (width + GAP)
+            _filter(axes, filters[channel], channel, left, top, width, high)
         _labels(axes, slices, top, high)
     axes.set(xlim=(0, WIDTH), ylim=(0, figure.get_figheight()))  # which imshow has moved
     return figure
@@ -65,22 +61,17 @@ def _message(filters):
     slices = filters.shape[1]
     if slices == 1:
         return f"The {len(filters)} filters of the cube embedding see one frame each"
-    change = 1 - slices * np.square(filters.mean(axis=1)).sum() / max(
-        np.square(filters).sum(), 1e-300
-    )
-    return (
-        f"{percent(change)} of the cube filters' energy is change over time (random ones: "
-        f"{percent(1 - 1 / slices)})"
-    )
+    energy = max(np.square(filters).sum(), 1e-300)
+    change = percent(1 - slices * np.square(filters.mean(axis=1)).sum() / energy)
+    random = percent(1 - 1 / slices)
+    return f"{change} of the cube filters' energy is change over time (random ones: {random})"
 
 
 def _about(filters, shown):
     channels, kt, kh, kw, _ = filters.shape
     some = f"the {shown} largest of {channels}" if shown < channels else f"all {channels}"
-    return (
-        f"Cubes of {times((kt, kh, kw))} (frames × pixels × pixels): {some} filters; grey is a "
-        "weight of 0"
-    )
+    cubes = f"Cubes of {times((kt, kh, kw))} (frames × pixels × pixels)"
+    return f"{cubes}: {some} filters; grey is a weight of 0"
 
 
 def _filter(axes, weights, channel, left, top, width, high):
@@ -89,22 +80,12 @@ def _filter(axes, weights, channel, left, top, width, high):
     pictures = 0.5 + colours / (2 * max(abs(colours).max(), 1e-30))
     for number, picture in enumerate(pictures):
         upper = top - number * (high + GAP)
-        shown, extent = (
-            picture if picture.shape[-1] == 3 else picture[..., 0],
-            (left, left + width, upper - high, upper),
-        )
-        axes.imshow(
-            shown,
-            cmap="gray",
-            vmin=0,
-            vmax=1,
-            interpolation="nearest",
-            aspect="auto",
-            extent=extent,
-        )
-        axes.add_patch(
-            Rectangle((left, upper - high), width, high, fill=False, edgecolor=GREY, linewidth=0.5)
-        )
+        shown = picture if picture.shape[-1] == 3 else picture[..., 0]
+        extent = (left, left + width, upper - high, upper)
+        look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+        axes.imshow(shown, aspect="auto", extent=extent, **look)
+        edge = {"fill": False, "edgecolor": GREY, "linewidth": 0.5}
+        axes.add_patch(Rectangle((left, upper - high), width, high, **edge))
     axes.text(left + width / 2, top + 0.055, str(channel), fontsize=SMALL, color=INK, ha="center")
 
 

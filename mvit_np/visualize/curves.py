@@ -7,8 +7,9 @@ import math
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from .style import BLUE, GREY, INK, SMALL, VERMILLION, new_figure, panel
-from .training import smoothed
+from ..model.text_table import percent
+from .style import BLUE, GREY, INK, SMALL, new_figure, panel
+from .training import RINGS, smoothed
 
 HEIGHT = 5.6  # inches
 BOTTOM, TALL, WIDE = 0.8, 3.35, 3.1  # of every panel
@@ -25,10 +26,8 @@ def curves_figure(rows, chance):
     """
     tests = [row for row in rows if row.get("test_accuracy") is not None]
     last = rows[-1]
-    message = f"{last['test_accuracy'] if tests and tests[-1] is last else last['accuracy']:.1%} ".replace(
-        "%", " %"
-    )
-    message += "of the tests right" if tests else "of the clips right"
+    right = last["test_accuracy"] if tests and tests[-1] is last else last["accuracy"]
+    message = f"{percent(right, 1)} of the {'tests' if tests else 'clips'} right"
     effort = f"{last['step']} steps of training in {last['seconds']:.0f} s"
     figure = new_figure(HEIGHT, message, f"{effort}, {last['clips_per_s']:.0f} clips a second")
     shown = rows[:: max(len(rows) // MOST, 1)]
@@ -58,21 +57,8 @@ def _loss(axes, rows, chance):
 def _accuracy(axes, rows, tests, chance):
     _curve(axes, rows, _column(rows, "accuracy"), "training clips")
     if tests:
-        style = {
-            "color": VERMILLION,
-            "markersize": 9,
-            "markerfacecolor": "white",
-            "markeredgewidth": 2.2,
-            "clip_on": False,
-        }
-        axes.plot(
-            _column(tests, "step"),
-            _column(tests, "test_accuracy"),
-            "o",
-            label="tests",
-            zorder=4,
-            **style,
-        )
+        at, shares = _column(tests, "step"), _column(tests, "test_accuracy")
+        axes.plot(at, shares, "o", label="tests", zorder=4, **RINGS)
     _guessing(axes, chance)
     axes.set_ylim(0, 1.04)
     axes.set_yticks(np.linspace(0, 1, 5), [f"{share:.0f} %" for share in np.linspace(0, 100, 5)])

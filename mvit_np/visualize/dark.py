@@ -1,5 +1,4 @@
-"""A figure's colours for a dark page: the same figure, each colour exchanged for one that stands
-out on dark.
+"""A figure for a dark page: each colour exchanged for one that stands out on dark.
 
 Artists get their colours one by one where they are made, so a finished figure is what can be
 exchanged as a whole.
@@ -14,27 +13,23 @@ from matplotlib.text import Text
 
 PAGE, LIGHT, DIM, FAINT = "#16191D", "#ECECEC", "#AAB0B6", "#3D434A"
 FILLS = {  # from style.py: page, ink, grey, pale, blue, sky; the other colours stand out on both
-    "#FFFFFF": PAGE, "#000000": LIGHT, "#222222": LIGHT, "#5F5F5F": DIM, "#DDDDDD": FAINT, "#0072B2": "#3F95DB",
-    "#56B4E9": "#8FCDF3",
+    "#FFFFFF": PAGE, "#000000": LIGHT, "#222222": LIGHT, "#5F5F5F": DIM, "#DDDDDD": FAINT,
+    "#0072B2": "#3F95DB", "#56B4E9": "#8FCDF3",
 }  # fmt: skip
-# white words lie on a coloured ground
+# White stays white in words: they lie on a coloured ground.
 WORDS = {light: dark for light, dark in FILLS.items() if light != "#FFFFFF"}
 PARTS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 
 
 def darken(figure):
-    """Exchange the colours of a figure and of all that is in it. A second time changes nothing.
-    Images stay as they are.
-    """
+    """Exchange the colours of a figure but not of its images. A second time changes nothing."""
     for axes in figure.axes:
-        # for ticks that are yet to be made
+        # also for ticks that are yet to be made
         axes.tick_params(which="both", colors=DIM, labelcolor=LIGHT)
     for artist in figure.findobj():
         _exchange(artist)
-        for patch in (
-            getattr(artist, "arrow_patch", None),
-            isinstance(artist, Text) and artist.get_bbox_patch(),
-        ):
+        box = artist.get_bbox_patch() if isinstance(artist, Text) else None
+        for patch in (getattr(artist, "arrow_patch", None), box):
             if patch:
                 _exchange(patch)
 
@@ -50,9 +45,7 @@ def _exchange(artist):
 
 
 def _exchanged(colour, colours):
-    """One colour, or the rows of a collection, which all have to be in the table; None where
-    nothing changes.
-    """
+    """A colour or a collection's rows, if all are in the table; None where nothing changes."""
     rows = to_rgba_array(colour)
     names = ["#" + "".join(f"{round(255 * value):02X}" for value in row[:3]) for row in rows]
     if not len(rows) or not all(row[3] and name in colours for row, name in zip(rows, names)):

@@ -1,6 +1,4 @@
-"""Models that differ in one thing, trained alike: how often each is right, seed by seed, and what
-it costs.
-"""
+"""Models that differ in one thing, trained alike: how often each is right, and what it costs."""
 
 from __future__ import annotations
 
@@ -8,8 +6,8 @@ from ..model.text_table import percent, si_prefix
 from .style import BLUE, BODY, GREY, INK, PALE, SMALL, VERMILLION, new_figure, panel, rounded
 
 ROW, TOP, BOTTOM = 0.62, 1.4, 0.8  # inches: a row, what is above the panels, what is below
-# inches from the left, and wide; the column of the paper's numbers
-DOTS, BARS, PAPER = (2.45, 4.9), (8.75, 1.55), 11.0
+DOTS, BARS = (2.45, 4.9), (8.75, 1.55)  # inches from the left, and wide
+PAPER = 11.0  # inches from the left: the column of the paper's numbers
 MEAN = 7.5  # inches from the left: the column of means
 SPREAD = 0.13  # of a row, from one seed's dot to the next: equal ones are seen side by side
 MARGIN = 1.5  # points of accuracy beside the outermost dots, at least
@@ -37,15 +35,9 @@ def experiment_figure(lines, question, about, chance):
     bars = panel(figure, BARS[0], BOTTOM, BARS[1], tall)
     _dots(dots, lines, chance)
     _bars(bars, lines)
-    for column, title in ((MEAN, "mean ± spread"), (PAPER, "paper")):
-        figure.text(
-            column / 12,
-            (BOTTOM + tall + 0.12) / height,
-            title,
-            fontsize=SMALL,
-            color=GREY,
-            va="bottom",
-        )
+    above, look = (BOTTOM + tall + 0.12) / height, {"fontsize": SMALL, "color": GREY}
+    figure.text(MEAN / 12, above, "mean ± spread", va="bottom", **look)
+    figure.text(PAPER / 12, above, "paper", va="bottom", **look)
     for row, line in enumerate(lines):
         y = (BOTTOM + tall - ROW * (row + 0.5)) / height
         figure.text(MEAN / 12, y, _mean(line), fontsize=BODY, color=INK, va="center")
@@ -69,30 +61,16 @@ def _dots(axes, lines, chance):
         low = min(low, 100 * chance)
     for row, line in enumerate(lines):
         axes.axhline(row, color=PALE, linewidth=1, zorder=0)
-        heights = [
-            row + SPREAD * (seed - (len(line.accuracies) - 1) / 2)
-            for seed in range(len(line.accuracies))
-        ]
+        middle = (len(line.accuracies) - 1) / 2
+        heights = [row + SPREAD * (seed - middle) for seed in range(len(line.accuracies))]
         values = [100 * share for share in line.accuracies]
-        axes.plot(
-            values,
-            heights,
-            "o",
-            color=BLUE,
-            markersize=9,
-            markeredgecolor="white",
-            zorder=3,
-            clip_on=False,
-        )
-        axes.plot(
-            [100 * line.mean] * 2, [row - 0.33, row + 0.33], color=VERMILLION, linewidth=3, zorder=2
-        )
+        dot = {"color": BLUE, "markersize": 9, "markeredgecolor": "white", "clip_on": False}
+        axes.plot(values, heights, "o", zorder=3, **dot)
+        stroke = {"color": VERMILLION, "linewidth": 3, "zorder": 2}
+        axes.plot([100 * line.mean] * 2, [row - 0.33, row + 0.33], **stroke)
     axes.set_xlim(low - margin, min(high + margin, 100 + 0.3 * margin))
-    axes.set_xlabel(
-        "% of unseen clips right" + (", dashed: by chance" if low == 100 * chance else ""),
-        fontsize=SMALL,
-        color=INK,
-    )
+    dashed = ", dashed: by chance" if low == 100 * chance else ""
+    axes.set_xlabel(f"% of unseen clips right{dashed}", fontsize=SMALL, color=INK)
     _rows(axes, lines, [line.name for line in lines])
 
 

@@ -1,21 +1,18 @@
-"""The stages as a table of operators and output sizes, as the paper prints its models (Tables 2 and
-3).
-"""
+"""The stages as a table of operators and output sizes, as in the paper's Tables 2 and 3."""
 
 from __future__ import annotations
 
 from ..model.costs import costs
 from .style import BODY, GREY, INK, PALE, SMALL, canvas, counted, new_figure, times
 
-# inches: the last two are right edges
+# Inches; the last two are right edges.
 STAGE, OPERATORS, POOLS, OUTPUT, TOKENS, MACS = 0.3, 1.75, 4.75, 7.35, 10.2, 11.7
 ROW, HEAD, TOP, BOTTOM = 0.66, 0.42, 1.0, 0.25
 LINE = 0.235  # from line to line in a row
 
 
 def layer_table_figure(plan):
-    """Stage by stage: the operators, the pooling strides, the size of the output, and what it
-    costs.
+    """Stage by stage: operators, pooling strides, the size of the output, and what it costs.
 
     plan    what `mvit_np.plan` gives
 
@@ -56,39 +53,19 @@ def _rows(plan):
         macs = sum(line.macs for line in account.lines if line.stage == stage)
         rows.append(_stage([block for block in plan.blocks if block.stage == stage], macs, plan))
     what = "class token" if plan.head.cls and not plan.head.mean_first else "mean token"
-    rows.append(
-        (
-            "head",
-            (f"norm, {what},", "linear"),
-            0,
-            (),
-            f"{c.num_classes} classes",
-            "",
-            account.lines[-1].macs,
-        )
-    )
+    operators, macs = (f"norm, {what},", "linear"), account.lines[-1].macs
+    rows.append(("head", operators, 0, (), f"{c.num_classes} classes", "", macs))
     return rows
 
 
 def _stage(blocks, macs, plan):
     first, last = blocks[0], blocks[-1]
-    name = (
-        "over time"
-        if plan.bridge and first.index >= sum(plan.config.depths)
-        else f"stage {first.stage + 1}"
-    )
+    over_time = plan.bridge and first.index >= sum(plan.config.depths)
+    name = "over time" if over_time else f"stage {first.stage + 1}"
     operators = f"{'MHPA' if _pools(blocks) else 'MHA'}({last.dim_attn})", f"MLP({last.dim_mlp})"
     grid = (last.sequences * last.thw_q[0], *last.thw_q[1:])
-    output = _size(last.dim_attn, grid)
-    return (
-        name,
-        operators,
-        len(blocks),
-        _strides(blocks),
-        output,
-        last.sequences * last.tokens_q,
-        macs,
-    )
+    output, tokens = _size(last.dim_attn, grid), last.sequences * last.tokens_q
+    return name, operators, len(blocks), _strides(blocks), output, tokens, macs
 
 
 def _pools(blocks):
@@ -100,12 +77,8 @@ def _strides(blocks):
     first, pooled = blocks[0], [block for block in blocks if block.pool_kv]
     words = []
     if first.pool_q:
-        then = (
-            ", then 1 × 1 × 1"
-            if len(blocks) > 1 and blocks[1].pool_q and max(first.stride_q) > 1
-            else ""
-        )
-        words.append(f"Q {times(first.stride_q)}{then}")
+        again = len(blocks) > 1 and blocks[1].pool_q and max(first.stride_q) > 1
+        words.append(f"Q {times(first.stride_q)}{', then 1 × 1 × 1' if again else ''}")
     if pooled:
         some = f" in {len(pooled)} of them" if len(pooled) < len(blocks) else ""
         words.append(f"K, V {times(pooled[0].stride_kv)}{some}")
@@ -127,18 +100,16 @@ def _message(plan):
     start, end = first.sequences * first.tokens_in, last.sequences * last.tokens_q
     if (start, first.dim_attn) == (end, last.dim_attn):
         return f"{start} tokens of {first.dim_attn} channels in all {len(plan.blocks)} blocks"
-    many = f"{len(plan.blocks)} blocks"
-    return (
-        f"From {start} tokens of {first.dim_attn} channels to {end} of {last.dim_attn}, in {many}"
-    )
+    channels = f"{first.dim_attn} channels to {end} of {last.dim_attn}"
+    return f"From {start} tokens of {channels}, in {len(plan.blocks)} blocks"
 
 
 def _about(plan):
     account = costs(plan.config)
     once = any(block.pool_q for block in plan.blocks) and not plan.config.pool_q_always
-    pooling = (
-        "MHPA(channels): pooling attention" if _pools(plan.blocks) else "MHA(channels): attention"
-    )
+    pooling = "MHA(channels): attention"
+    if _pools(plan.blocks):
+        pooling = "MHPA(channels): pooling attention"
     rule = "; Q strides of first blocks" if once else ""
     totals = f"{counted(account.params)} parameters, {counted(account.macs)} multiply-adds a clip"
     return f"{totals}. {pooling}; MLP(hidden units){rule}"
@@ -149,13 +120,10 @@ def _about(plan):
 
 def _head(axes, y):
     look = {"fontsize": BODY, "color": GREY, "va": "center"}
-    for x, text in (
-        (STAGE, "stage"),
-        (OPERATORS, "operators"),
-        (POOLS, "pooling strides"),
-        (OUTPUT, "output size"),
-    ):
-        axes.text(x, y, text, **look)
+    axes.text(STAGE, y, "stage", **look)
+    axes.text(OPERATORS, y, "operators", **look)
+    axes.text(POOLS, y, "pooling strides", **look)
+    axes.text(OUTPUT, y, "output size", **look)
     axes.text(TOKENS, y, "tokens", ha="right", **look)
     axes.text(MACS, y, "multiply-adds", ha="right", **look)
 
@@ -181,9 +149,5 @@ def _lines(axes, x, y, texts, look):
 def _brackets(axes, left, right, y):
     high, foot = ROW / 2 - 0.08, 0.07
     for x, step in ((left, foot), (right, -foot)):
-        axes.plot(
-            (x + step, x, x, x + step),
-            (y + high, y + high, y - high, y - high),
-            color=INK,
-            linewidth=1.3,
-        )
+        xs, ys = (x + step, x, x, x + step), (y + high, y + high, y - high, y - high)
+        axes.plot(xs, ys, color=INK, linewidth=1.3)

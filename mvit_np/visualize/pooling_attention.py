@@ -17,25 +17,17 @@ from .style import (
     fold,
     new_figure,
     times,
-)
+)  # fmt: skip
 
 HEIGHT = 7.2  # inches, as are all the lengths below
 SKIP, Q, K, V = 1.45, 4.0, 6.65, 9.3  # columns
 CHAIN = (Q + K) / 2  # where attention goes on upwards
-# rows, upwards
-INPUT, LINEAR, POOL, SCALE, SOFTMAX, MATMUL, OUT, SUM = (
-    0.52,
-    1.17,
-    2.24,
-    3.27,
-    3.93,
-    4.58,
-    5.46,
-    6.0,
-)
+INPUT, LINEAR, POOL, SCALE = 0.52, 1.17, 2.24, 3.27  # rows, upwards
+SOFTMAX, MATMUL, OUT, SUM = 3.93, 4.58, 5.46, 6.0
 LOW, TALL = 0.36, 0.56  # boxes of one and of two lines
 WIDE = 2.3  # a pooling box
 RADIUS = 0.14  # of the plus
+LINE = {"color": INK, "linewidth": 1.4, "solid_capstyle": "round", "zorder": 1}
 
 
 def pooling_attention_figure(spec):
@@ -69,10 +61,8 @@ def _message(spec):
     if weights == 1:
         return "Attention without pooling: every token looks at every token"
     output = f"{fold(tokens)}× fewer" if tokens > 1.005 else "as many"
-    return (
-        f"Pooling attention: {fold(weights)}× fewer attention weights, {output} tokens at the "
-        "output"
-    )
+    fewer = f"{fold(weights)}× fewer attention weights"
+    return f"Pooling attention: {fewer}, {output} tokens at the output"
 
 
 def _saved(spec):
@@ -84,12 +74,9 @@ def _weights(spec):
     """The number of attention weights with and without pooling."""
     heads, n = spec.heads, spec.tokens_in
     now = f"{_matrix(spec)} = {counted(heads * spec.tokens_q * spec.tokens_seen)} weights"
-    full = (
-        f" instead of {heads} × {n} × {n} = {counted(heads * n * n)}"
-        if _saved(spec)[0] != 1
-        else ""
-    )
-    return f"Block {spec.index} (stage {spec.stage + 1}): {now}{full}"
+    if _saved(spec)[0] != 1:
+        now += f" instead of {heads} × {n} × {n} = {counted(heads * n * n)}"
+    return f"Block {spec.index} (stage {spec.stage + 1}): {now}"
 
 
 def _matrix(spec):
@@ -101,6 +88,11 @@ def _matrix(spec):
 def _tensor(name, thw, tokens, channels, spec):
     grid = times(thw) + (" + class" if spec.cls else "")
     return f"{name}:  {grid}\n{tokens} tokens, {channels} channels"
+
+
+def _pooled_tensor(name, spec):
+    """On the queries' grid."""
+    return _tensor(name, spec.thw_q, spec.tokens_q, spec.dim_attn, spec)
 
 
 def _pool_text(name, pool):
@@ -115,24 +107,14 @@ def _pool_text(name, pool):
 
 def _projections(axes, spec):
     """X -> norm -> three linear layers -> three pools."""
-    _box(
-        axes,
-        SKIP,
-        INPUT,
-        2.5,
-        TALL,
-        _tensor("X", spec.thw, spec.tokens_in, spec.dim_in, spec),
-        "white",
-    )
+    tokens = _tensor("X", spec.thw, spec.tokens_in, spec.dim_in, spec)
+    _box(axes, SKIP, INPUT, 2.5, TALL, tokens, "white")
     _arrow(axes, (SKIP + 1.25, INPUT), (2.88, INPUT))
     _box(axes, 3.24, INPUT, 0.72, LOW, "Norm", PALE)
-    axes.plot((3.6, V), (INPUT, INPUT), color=INK, linewidth=1.4, solid_capstyle="round", zorder=1)
-    for column, name, pool in (
-        (Q, "Q", spec.pool_q),
-        (K, "K", spec.pool_kv),
-        (V, "V", spec.pool_kv),
-    ):
-        _projection(axes, spec, column, name, pool)
+    axes.plot((3.6, V), (INPUT, INPUT), **LINE)
+    _projection(axes, spec, Q, "Q", spec.pool_q)
+    _projection(axes, spec, K, "K", spec.pool_kv)
+    _projection(axes, spec, V, "V", spec.pool_kv)
 
 
 def _projection(axes, spec, x, name, pool):
@@ -143,12 +125,8 @@ def _projection(axes, spec, x, name, pool):
     _beside(axes, x, (LINEAR + LOW / 2 + POOL - TALL / 2) / 2, hat)
     _pool(axes, x, POOL, f"Pool {name}", pool)
     thw, tokens = (spec.thw_q, spec.tokens_q) if name == "Q" else (spec.thw_kv, spec.tokens_kv)
-    _beside(
-        axes,
-        x,
-        (POOL + TALL / 2 + SCALE - LOW / 2) / 2,
-        _tensor(name, thw, tokens, spec.dim_attn, spec),
-    )
+    pooled = _tensor(name, thw, tokens, spec.dim_attn, spec)
+    _beside(axes, x, (POOL + TALL / 2 + SCALE - LOW / 2) / 2, pooled)
 
 
 def _attention(axes, spec):
@@ -164,74 +142,39 @@ def _attention(axes, spec):
     _arrow(axes, (CHAIN, SOFTMAX + LOW / 2), (CHAIN, MATMUL - LOW / 2))
     _beside(axes, CHAIN, (SOFTMAX + MATMUL) / 2, _matrix(spec))
     left, right = CHAIN - 1.0, V + 0.6
-    _box(
-        axes,
-        (left + right) / 2,
-        MATMUL,
-        right - left,
-        LOW,
-        "MatMul" + (", + Q" if spec.residual_pooling else ""),
-        GREEN,
-    )
+    product = "MatMul, + Q" if spec.residual_pooling else "MatMul"
+    _box(axes, (left + right) / 2, MATMUL, right - left, LOW, product, GREEN)
 
 
 def _output(axes, spec):
     """Linear, then out; the plus comes with the skip."""
     _arrow(axes, (CHAIN, MATMUL + LOW / 2), (CHAIN, OUT - LOW / 2))
-    _beside(
-        axes,
-        CHAIN,
-        (MATMUL + OUT) / 2,
-        _tensor("Z", spec.thw_q, spec.tokens_q, spec.dim_attn, spec),
-    )
+    _beside(axes, CHAIN, (MATMUL + OUT) / 2, _pooled_tensor("Z", spec))
     _box(axes, CHAIN, OUT, 1.2, LOW, "Linear", SKY)
     _arrow(axes, (CHAIN, OUT + LOW / 2), (CHAIN, SUM - RADIUS))
-    axes.add_patch(
-        Circle((CHAIN, SUM), RADIUS, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=3)
-    )
-    axes.text(
-        CHAIN, SUM - 0.005, "+", fontsize=15, color=INK, ha="center", va="center_baseline", zorder=4
-    )
-    output = _tensor("to the MLP", spec.thw_q, spec.tokens_q, spec.dim_attn, spec)
+    ring = {"facecolor": "white", "edgecolor": INK, "linewidth": 1.4, "zorder": 3}
+    axes.add_patch(Circle((CHAIN, SUM), RADIUS, **ring))
+    plus = {"fontsize": 15, "color": INK, "ha": "center", "va": "center_baseline", "zorder": 4}
+    axes.text(CHAIN, SUM - 0.005, "+", **plus)
     _arrow(axes, (CHAIN + RADIUS, SUM), (8.15, SUM))
-    _box(axes, 9.7, SUM, 3.1, TALL, output, "white")
+    _box(axes, 9.7, SUM, 3.1, TALL, _pooled_tensor("to the MLP", spec), "white")
 
 
 def _skip(axes, spec):
     """Around the attention: widened where the block widens here, pooled as the queries are."""
     middle = (INPUT + SUM) / 2
-    corner = (SKIP, SUM)
     if spec.dim_in != spec.dim_attn:
         _arrow(axes, (SKIP, INPUT + TALL / 2), (SKIP, LINEAR + 0.45 - TALL / 2))
         source = "of the normed X" if spec.skip == "normalised" else "of X"
-        _box(
-            axes,
-            SKIP,
-            LINEAR + 0.45,
-            WIDE,
-            TALL,
-            f"Linear {source}\n{spec.dim_in} to {spec.dim_attn} channels",
-            SKY,
-        )
+        linear = f"Linear {source}\n{spec.dim_in} to {spec.dim_attn} channels"
+        _box(axes, SKIP, LINEAR + 0.45, WIDE, TALL, linear, SKY)
         _arrow(axes, (SKIP, LINEAR + 0.45 + TALL / 2), (SKIP, middle - TALL / 2))
     else:
         _arrow(axes, (SKIP, INPUT + TALL / 2), (SKIP, middle - TALL / 2))
     _pool(axes, SKIP, middle, "Pool skip", spec.pool_skip)
-    axes.plot(
-        (SKIP, SKIP),
-        (middle + TALL / 2, SUM),
-        color=INK,
-        linewidth=1.4,
-        solid_capstyle="round",
-        zorder=1,
-    )
-    _beside(
-        axes,
-        SKIP,
-        (middle + TALL / 2 + SUM) / 2,
-        _tensor("skip", spec.thw_q, spec.tokens_q, spec.dim_attn, spec),
-    )
-    _arrow(axes, corner, (CHAIN - RADIUS, SUM))
+    axes.plot((SKIP, SKIP), (middle + TALL / 2, SUM), **LINE)
+    _beside(axes, SKIP, (middle + TALL / 2 + SUM) / 2, _pooled_tensor("skip", spec))
+    _arrow(axes, (SKIP, SUM), (CHAIN - RADIUS, SUM))
 
 
 # -- boxes and arrows ------------------------------------------------------------------------------
@@ -250,11 +193,9 @@ def _box(axes, x, y, width, height, text, colour):
         "zorder": 2,
     }
     corner = (x - width / 2, y - height / 2)
-    axes.add_patch(
-        FancyBboxPatch(
-            corner, width, height, facecolor="white", linestyle="-" if colour else "--", **style
-        )
-    )
+    line = "-" if colour else "--"
+    box = FancyBboxPatch(corner, width, height, facecolor="white", linestyle=line, **style)
+    axes.add_patch(box)
     if colour:
         axes.add_patch(FancyBboxPatch(corner, width, height, facecolor=colour, alpha=0.55, **style))
     words = {"fontsize": SMALL, "color": INK if colour else GREY, "linespacing": 1.3}
@@ -262,15 +203,8 @@ def _box(axes, x, y, width, height, text, colour):
 
 
 def _arrow(axes, start, stop):
-    style = {
-        "arrowstyle": "-|>",
-        "color": INK,
-        "linewidth": 1.4,
-        "shrinkA": 0,
-        "shrinkB": 0,
-        "mutation_scale": 13,
-    }
-    axes.annotate("", stop, start, arrowprops=style, zorder=1)
+    style = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.4, "mutation_scale": 13}
+    axes.annotate("", stop, start, arrowprops=style | {"shrinkA": 0, "shrinkB": 0}, zorder=1)
 
 
 def _beside(axes, x, y, text):

@@ -1,6 +1,4 @@
-"""What a pool looks at: its windows on the plane of tokens, where they overlap and what they leave
-out (Sec. 3.1).
-"""
+"""What a pool looks at: its windows on the plane of tokens, and what they leave out (Sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -29,8 +27,8 @@ from .style import (
 COLOURS = (BLUE, ORANGE, GREEN, VERMILLION)  # of the windows in the upper left corner, two by two
 ROOM, HIGH = 6.6, 5.0  # inches for the plane before the pool: width and height at most
 LEFT, BOTTOM, TOP = 0.5, 0.95, 1.2  # inches around it
-# inches: the arrow at least, the words under the plane after the pool at most
-ARROW, CAPTION = 2.0, 3.0
+ARROW = 2.0  # inches of the arrow, at least
+CAPTION = 3.0  # inches of the words under the plane after the pool, at most
 LEAST = 12  # cells shown a side, at least, of a plane that has them
 LOOKS = {  # of cells, the lowest first
     "padding": {"facecolor": "none", "linestyle": (0, (2, 2)), "zorder": 0.5},
@@ -40,8 +38,7 @@ LOOKS = {  # of cells, the lowest first
 
 
 def pooling_windows_figure(pool_spec):
-    """The windows of one pool over the (height, width) plane of its tokens, and the tokens that
-    they make.
+    """The windows of one pool over the (height, width) plane of its tokens, and what they make.
 
     pool_spec   a `PoolSpec`, such as `mvit_np.plan(config).blocks[1].pool_q`
 
@@ -111,17 +108,13 @@ def _message(rows, columns):
 
 def _about(pool):
     (_, h, w), (_, high, wide) = pool.thw_in, pool.thw_out
-    fewer = (
-        f"{fold(h * w / (high * wide))}× fewer tokens in the plane"
-        if (h, w) != (high, wide)
-        else "as many tokens after it"
-    )
-    time = (
-        f"in time, not drawn: kernel {pool.kernel[0]}, stride {pool.stride[0]}, padding "
-        f"{pool.padding[0]}"
-    )
+    fewer = "As many tokens after it"
+    if (h, w) != (high, wide):
+        fewer = f"{fold(h * w / (high * wide))}× fewer tokens in the plane"
+    kernel, stride, padding = pool.kernel[0], pool.stride[0], pool.padding[0]
+    time = f"in time, not drawn: kernel {kernel}, stride {stride}, padding {padding}"
     dashed = "; dashed: padding" if max(pool.padding[1:]) > 0 else ""
-    return f"{fewer[0].upper()}{fewer[1:]} ({time}). Dots: window centres{dashed}"
+    return f"{fewer} ({time}). Dots: window centres{dashed}"
 
 
 def _caption(axes, x, y, name, thw, shown):
@@ -144,9 +137,7 @@ def _before(axes, rows, columns, cell, corner):
     for (i, j), colour in _coloured(rows, columns):
         x, y = x0 + columns.first(j) * cell, y0 - rows.first(i) * cell
         _window(axes, x, y, columns.k * cell, rows.k * cell, colour)
-    centres = [
-        (rows.centre(i), columns.centre(j)) for i in range(rows.outs) for j in range(columns.outs)
-    ]
+    centres = [(rows.centre(i), columns.centre(j)) for i, j in _outs(rows, columns)]
     xs, ys = [x0 + x * cell for _, x in centres], [y0 - y * cell for y, _ in centres]
     axes.plot(xs, ys, "o", color=INK, markersize=min(5, 20 * cell), zorder=5)
 
@@ -154,11 +145,14 @@ def _before(axes, rows, columns, cell, corner):
 def _after(axes, rows, columns, cell, corner):
     """The tokens that the windows shown become."""
     x0, y0 = corner
-    _squares(
-        axes, corner, cell, itertools.product(range(rows.outs), range(columns.outs)), LOOKS["seen"]
-    )
+    _squares(axes, corner, cell, _outs(rows, columns), LOOKS["seen"])
     for (i, j), colour in _coloured(rows, columns):
         _window(axes, x0 + j * cell, y0 - i * cell, cell, cell, colour)
+
+
+def _outs(rows, columns):
+    """(row, column) of each token after the pool that is shown."""
+    return itertools.product(range(rows.outs), range(columns.outs))
 
 
 def _coloured(rows, columns):
@@ -173,39 +167,24 @@ def _look(seen, i, j):
 
 
 def _squares(axes, corner, side, cells, look):
-    patches = [
-        Rectangle((corner[0] + j * side, corner[1] - (i + 1) * side), side, side) for i, j in cells
-    ]
-    axes.add_collection(
-        PatchCollection(patches, edgecolor=GREY, linewidth=0.7, **look), autolim=False
-    )
+    corners = [(corner[0] + j * side, corner[1] - (i + 1) * side) for i, j in cells]
+    squares = [Rectangle(each, side, side) for each in corners]
+    collection = PatchCollection(squares, edgecolor=GREY, linewidth=0.7, **look)
+    axes.add_collection(collection, autolim=False)
 
 
 def _window(axes, x, y, width, height, colour):
     """A window from its upper left corner: filled so that what lies below and overlaps is seen."""
-    axes.add_patch(
-        Rectangle(
-            (x, y - height), width, height, facecolor=colour, alpha=0.45, linewidth=0, zorder=3
-        )
-    )
-    axes.add_patch(
-        Rectangle(
-            (x, y - height), width, height, fill=False, edgecolor=colour, linewidth=2.5, zorder=4
-        )
-    )
+    fill = {"facecolor": colour, "alpha": 0.45, "linewidth": 0, "zorder": 3}
+    axes.add_patch(Rectangle((x, y - height), width, height, **fill))
+    edge = {"fill": False, "edgecolor": colour, "linewidth": 2.5, "zorder": 4}
+    axes.add_patch(Rectangle((x, y - height), width, height, **edge))
 
 
 def _arrow(axes, pool, start, stop, y):
-    axes.add_patch(
-        FancyArrowPatch(
-            (start, y), (stop, y), arrowstyle="-|>", mutation_scale=16, color=INK, linewidth=1.6
-        )
-    )
-    sizes = [
-        f"{name} {times(triple[1:])}"
-        for name, triple in (("stride", pool.stride), ("padding", pool.padding))
-    ]
-    text = "\n".join([f"{pool.kind} {times(pool.kernel[1:])}", *sizes])
-    axes.text(
-        (start + stop) / 2, y + 0.12, text, fontsize=SMALL, color=INK, ha="center", linespacing=1.35
-    )
+    look = {"arrowstyle": "-|>", "mutation_scale": 16, "color": INK, "linewidth": 1.6}
+    axes.add_patch(FancyArrowPatch((start, y), (stop, y), **look))
+    kernel, stride, padding = (times(size[1:]) for size in (pool.kernel, pool.stride, pool.padding))
+    text = f"{pool.kind} {kernel}\nstride {stride}\npadding {padding}"
+    words = {"fontsize": SMALL, "color": INK, "ha": "center", "linespacing": 1.35}
+    axes.text((start + stop) / 2, y + 0.12, text, **words)

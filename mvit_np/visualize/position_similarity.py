@@ -1,6 +1,4 @@
-"""What the learned positions have in common: each place beside all places, each time beside all
-times.
-"""
+"""What the learned positions have in common: each place beside all places, and times likewise."""
 
 from __future__ import annotations
 
@@ -15,9 +13,10 @@ from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, panel, tim
 HEIGHT = 7.3  # inches, as are all the lengths below
 SIDE, LEFT, BOTTOM = 5.0, 0.95, 0.85  # the larger plane of maps
 RIGHT, SQUARE = 7.6, 3.1  # the times
-# maps a side at most, inches between them, and of a map with its gap at least
-TILES, GAP, LEAST = 7, 0.07, 0.28
+TILES = 7  # maps a side, at most
+GAP, LEAST = 0.07, 0.28  # between maps, and a map with its gap at least
 CMAP = "RdBu_r"
+SCALE = {"cmap": CMAP, "vmin": -1, "vmax": 1, "interpolation": "nearest"}  # of cosines
 
 
 def position_similarity_figure(space, time, grid):
@@ -40,10 +39,8 @@ def position_similarity_figure(space, time, grid):
     h, w = grid
     space = np.asarray(space)
     if space.shape != (h * w, h * w):
-        raise ValueError(
-            f"space is ({h * w}, {h * w}) for a grid {h} x {w}; came {space.shape}: give the "
-            "embedding's grid"
-        )
+        rule = f"space is ({h * w}, {h * w}) for a grid {h} x {w}"
+        raise ValueError(f"{rule}; came {space.shape}: give the embedding's grid")
     figure = new_figure(HEIGHT, _message(space, grid), _about(space, grid, time))
     _space(figure, space.reshape(h, w, h, w))
     if time is not None:
@@ -56,15 +53,11 @@ def position_similarity_figure(space, time, grid):
 
 
 def _message(space, grid):
-    near, far = _near_and_far(space, grid)
-    if near - far < 0.1:
-        return (
-            f"Neighbouring places are no more alike than others: {_signed(near)} and {_signed(far)}"
-        )
-    return (
-        f"Neighbouring places are alike, cosine {_signed(near)}; all others {_signed(far)} on "
-        "average"
-    )
+    both = _near_and_far(space, grid)
+    near, far = map(_signed, both)
+    if both[0] - both[1] < 0.1:
+        return f"Neighbouring places are no more alike than others: {near} and {far}"
+    return f"Neighbouring places are alike, cosine {near}; all others {far} on average"
 
 
 def _near_and_far(space, grid):
@@ -79,11 +72,9 @@ def _about(space, grid, time):
     if time is None:
         return words
     beside = np.diagonal(time, 1)
-    return words + (
-        f" and {len(time)} times; neighbouring times: {_signed(beside.mean())}"
-        if len(beside)
-        else " and one time"
-    )
+    if not len(beside):
+        return f"{words} and one time"
+    return f"{words} and {len(time)} times; neighbouring times: {_signed(beside.mean())}"
 
 
 def _signed(value):
@@ -101,44 +92,27 @@ def _space(figure, space):
     high = min(max(wide * h / w, LEAST), SIDE / len(rows))
     top, right, axes = BOTTOM + len(rows) * high, LEFT + len(columns) * wide, canvas(figure)
     for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns)):
-        _tile(
-            axes, space[row, column], LEFT + j * wide, top - i * high - high, wide - GAP, high - GAP
-        )
+        corner = LEFT + j * wide, top - i * high - high
+        _tile(axes, space[row, column], *corner, wide - GAP, high - GAP)
     look = {"fontsize": SMALL, "color": INK}
     for i, row in enumerate(rows):
-        axes.text(
-            LEFT - 0.1,
-            top - (i + 0.5) * high - GAP / 2,
-            str(row + 1),
-            ha="right",
-            va="center",
-            **look,
-        )
+        y = top - (i + 0.5) * high - GAP / 2
+        axes.text(LEFT - 0.1, y, str(row + 1), ha="right", va="center", **look)
     for j, column in enumerate(columns):
-        axes.text(
-            LEFT + (j + 0.5) * wide - GAP / 2,
-            BOTTOM - 0.1,
-            str(column + 1),
-            ha="center",
-            va="top",
-            **look,
-        )
+        x = LEFT + (j + 0.5) * wide - GAP / 2
+        axes.text(x, BOTTOM - 0.1, str(column + 1), ha="center", va="top", **look)
     axes.text(LEFT, top + 0.07, "space: a map for each place", fontsize=BODY, color=INK)
     axes.text((LEFT + right) / 2, 0.34, "column of the grid", ha="center", **look)
-    axes.text(
-        0.42, (BOTTOM + top) / 2, "row of the grid", rotation=90, va="center", ha="center", **look
-    )
+    look |= {"ha": "center", "va": "center", "rotation": 90}
+    axes.text(0.42, (BOTTOM + top) / 2, "row of the grid", **look)
     axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))  # which imshow has moved
 
 
 def _tile(axes, similar, left, bottom, width, height):
     extent = (left, left + width, bottom, bottom + height)
-    axes.imshow(
-        similar, cmap=CMAP, vmin=-1, vmax=1, interpolation="nearest", aspect="auto", extent=extent
-    )
-    axes.add_patch(
-        Rectangle((left, bottom), width, height, fill=False, edgecolor=GREY, linewidth=0.5)
-    )
+    axes.imshow(similar, aspect="auto", extent=extent, **SCALE)
+    edge = {"fill": False, "edgecolor": GREY, "linewidth": 0.5}
+    axes.add_patch(Rectangle((left, bottom), width, height, **edge))
 
 
 def _some(n):
@@ -151,9 +125,7 @@ def _time(figure, time):
     bottom = BOTTOM + SIDE - SQUARE
     axes = panel(figure, RIGHT, bottom, SQUARE, SQUARE, "time: each beside all")
     edge = len(time) + 0.5
-    axes.imshow(
-        time, cmap=CMAP, vmin=-1, vmax=1, interpolation="nearest", extent=(0.5, edge, edge, 0.5)
-    )
+    axes.imshow(time, extent=(0.5, edge, edge, 0.5), **SCALE)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_xlabel("time", fontsize=SMALL, color=INK)

@@ -1,6 +1,4 @@
-"""The boxes of `stage_figure`: each stage a cuboid, high and deep as its token grid and long as it
-has channels.
-"""
+"""The boxes of `stage_figure`: each stage as high and deep as its grid, as long as its channels."""
 
 from __future__ import annotations
 
@@ -9,26 +7,23 @@ from matplotlib.patches import Polygon
 from .style import GREY, INK, SMALL, times
 
 MIDDLE = 4.78  # of the boxes, in inches, as are all the lengths below
-# sides of a box: the largest grid; the most channels, the first that fits
-TALLEST, LONGEST = 1.2, (1.9, 1.4, 0.9)
+TALLEST = 1.2  # side of a box: of the largest grid
+LONGEST = 1.9, 1.4, 0.9  # of the most channels: the first of these that fits
 SLANT = 0.3  # of the side that goes back into the page
-# at least for a stage's labels, between two stages, at least for a model's
-SLOT, GAP, GROUP = 1.12, 0.28, 3.4
+SLOT, GROUP = 1.12, 3.4  # at least, for the labels of a stage and of a model
+GAP = 0.28  # between two stages
 
 
 def pyramids(axes, models):
     """Both models' boxes, side by side on one scale."""
     room = axes.get_xlim()[1] - 0.6
-    scale = next(
-        (each for each in _scales(models) if sum(_group_width(m, each) for m in models) < room),
-        None,
-    )
-    if scale is None:
-        raise ValueError(
-            "stage_figure has room for about 8 stages of both models together: choose models with "
-            "fewer"
-        )
-    widths = [_group_width(model, scale) for model in models]
+    for scale in _scales(models):
+        widths = [_group_width(model, scale) for model in models]
+        if sum(widths) < room:
+            break
+    else:
+        rule = "stage_figure has room for about 8 stages of both models together"
+        raise ValueError(f"{rule}: choose models with fewer")
     space = (axes.get_xlim()[1] - sum(widths)) / 3
     left = space
     for model, width in zip(models, widths):
@@ -39,10 +34,8 @@ def pyramids(axes, models):
 def _scales(models):
     """(inches a place of the grid, inches a channel), from the largest to the smallest."""
     stages = [stage for model in models for stage in model.stages]
-    grid, channels = (
-        max(max(stage.thw[1:]) for stage in stages),
-        max(stage.channels for stage in stages),
-    )
+    grid = max(max(stage.thw[1:]) for stage in stages)
+    channels = max(stage.channels for stage in stages)
     return [(TALLEST / grid, longest / channels) for longest in LONGEST]
 
 
@@ -77,32 +70,19 @@ def _length(stage, scale):
 
 def _label(number, stage):
     blocks = "1 block" if stage.blocks == 1 else f"{stage.blocks} blocks"
-    return (
-        f"stage {number}\n{blocks}\n{times(stage.thw)}\n{stage.tokens} tokens\n{stage.channels} "
-        "channels"
-    )
+    sizes = f"{times(stage.thw)}\n{stage.tokens} tokens\n{stage.channels} channels"
+    return f"stage {number}\n{blocks}\n{sizes}"
 
 
 def _box(axes, stage, middle, scale, colour):
-    """A cuboid: height and depth are the grid's, length the channels'. Returns where its right side
-    is.
-    """
-    high, deep, long = (
-        stage.thw[1] * scale[0],
-        stage.thw[2] * scale[0] * SLANT,
-        stage.channels * scale[1],
-    )
+    """A cuboid, as high and deep as the grid, as long as the channels. Returns its right end."""
+    high, deep = stage.thw[1] * scale[0], stage.thw[2] * scale[0] * SLANT
+    long = stage.channels * scale[1]
     x, y = middle - (long + deep) / 2, MIDDLE - (high + deep) / 2
     back, right, up = (deep, deep), (long, 0), (0, high)
-    for (a, b), shade in (((right, up), 0.75), ((right, back), 0.35), ((up, back), 0.55)):
-        corner = (
-            (x + long, y)
-            if (a, b) == (up, back)
-            else (x, y + high)
-            if (a, b) == (right, back)
-            else (x, y)
-        )
-        _side(axes, corner, a, b, colour, shade)
+    _side(axes, (x, y), right, up, colour, 0.75)
+    _side(axes, (x, y + high), right, back, colour, 0.35)
+    _side(axes, (x + long, y), up, back, colour, 0.55)
     return x + long + deep
 
 
@@ -112,9 +92,8 @@ def _side(axes, corner, a, b, colour, shade):
     points = [(x + dx, y + dy) for dx, dy in path]
     axes.add_patch(Polygon(points, facecolor="white", zorder=2))
     axes.add_patch(Polygon(points, facecolor=colour, alpha=shade, zorder=2))
-    axes.add_patch(
-        Polygon(points, fill=False, edgecolor=INK, linewidth=0.8, zorder=3, joinstyle="round")
-    )
+    edge = {"edgecolor": INK, "linewidth": 0.8, "joinstyle": "round"}
+    axes.add_patch(Polygon(points, fill=False, zorder=3, **edge))
 
 
 def _arrow(axes, start, stop):

@@ -1,6 +1,4 @@
-"""Maps over the embedding's grid, such as attention rollout: which places of the clip an answer
-rests on.
-"""
+"""Maps over the embedding's grid, such as attention rollout: on which places an answer rests."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, fold, new_figure, panel, times
 
 COLUMNS = 8  # times shown at most
-# inches: row labels, a map at most, between maps, colour bar
+# Inches: row labels, a map at most, between maps, colour bar.
 LABELS, CELL, GAP, BAR = 2.35, 2.2, 0.1, 1.15
 TOP, BOTTOM = 1.35, 0.3  # inches above and below the rows
 PITCH = 0.95  # from row to row at least: the label's lines
@@ -57,30 +55,25 @@ def _named(maps):
     rows = maps if isinstance(maps, dict) else {"rollout": maps}
     rows = {name: np.asarray(shares) for name, shares in rows.items()}
     shapes = [shares.shape for shares in rows.values()]
-    if (
-        not rows
-        or any(len(shape) != 3 for shape in shapes)
-        or len({shape[0] for shape in shapes}) > 1
-    ):
+    alike = all(len(shape) == 3 and shape[0] == shapes[0][0] for shape in shapes)
+    if not rows or not alike:
+        came = ", ".join(map(str, shapes)) or "none"
         raise ValueError(
-            "rollout_figure draws maps (t, h, w) of one length in time; came "
-            f"{', '.join(map(str, shapes)) or 'none'}: leave the class token out and reshape the "
-            "rest to the grid"
+            f"rollout_figure draws maps (t, h, w) of one length in time; came {came}: "
+            "leave the class token out and reshape the rest to the grid"
         )
     for name, shares in rows.items():
         if not (shares.min() >= 0 and shares.max() > 0):
             came = f"{shares.min():.3g} to {shares.max():.3g}"
             raise ValueError(
-                f"shares are at least 0, and some are more; came {came} in {name!r}: use "
-                "numpy.maximum(map, 0)"
+                f"shares are at least 0, and some are more; came {came} in {name!r}: "
+                "use numpy.maximum(map, 0)"
             )
     return rows
 
 
 def _sizes(columns, pictures):
-    """(width, height) of a map in inches: as wide as there is room, in the shape of the widest
-    picture.
-    """
+    """(width, height) of a map in inches: as wide as there is room, shaped as the widest one."""
     width = min((WIDTH - LABELS - BAR - columns * GAP) / columns, CELL)
     return width, width * max(picture.shape[1] / picture.shape[2] for picture in pictures)
 
@@ -94,14 +87,10 @@ def _message(rows):
     names = sorted(part, key=part.get)
     first, last = names[0], names[-1]
     if len(rows) == 1:
-        return (
-            f"{first[0].upper()}{first[1:]}: half of the share lies on {_two_digits(part[first])} "
-            "of the tokens"
-        )
-    return (
-        f"Half of the share: {_two_digits(part[first])} of the tokens ({first}), "
-        f"{_two_digits(part[last])} ({last})"
-    )
+        name, tokens = f"{first[0].upper()}{first[1:]}", _two_digits(part[first])
+        return f"{name}: half of the share lies on {tokens} of the tokens"
+    least, most = _two_digits(part[first]), _two_digits(part[last])
+    return f"Half of the share: {least} of the tokens ({first}), {most} ({last})"
 
 
 def _half(shares):
@@ -132,13 +121,8 @@ def _frames_row(figure, clip, count, shown, bottom, size):
     for column, when in enumerate(shown):
         frame = bright[min(int((when + 0.5) * each), len(clip) - 1)]
         axes = _picture(figure, column, bottom, size)
-        axes.imshow(
-            frame.squeeze(-1) if frame.shape[-1] == 1 else frame,
-            cmap="gray",
-            vmin=0,
-            vmax=1,
-            aspect="auto",
-        )
+        picture = frame.squeeze(-1) if frame.shape[-1] == 1 else frame
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=1, aspect="auto")
     _label(figure, bottom + size[1] / 2, "the clip", "one frame a column")
 
 

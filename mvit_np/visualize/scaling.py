@@ -32,64 +32,43 @@ def scaling_figure(scaling, flops_per_s):
     figure = new_figure(HEIGHT, _message(points), _words(scaling["preset"], flops_per_s))
     rows = []
     for bottom, title, draw in ((HIGH, "seconds", _time), (LOW, "peak memory in GB", _memory)):
-        rows.append(
-            [_panel(figure, PLACES[axis], bottom, title, points[axis], axis) for axis in AXES]
-        )
-        for axes, axis in zip(rows[-1], AXES):
+        row = [_panel(figure, PLACES[axis], bottom, title, points[axis], axis) for axis in AXES]
+        for axes, axis in zip(row, AXES):
             draw(axes, points[axis], axis, flops_per_s)
+        rows.append(row)
     for left, right in rows:
         left.sharey(right)
         left.autoscale(axis="y")
-    style = {
-        "fontsize": SMALL,
-        "frameon": False,
-        "labelcolor": INK,
-        "ncols": 4,
-        "loc": "upper left",
-        "handlelength": 2.5,
-    }
-    figure.legend(
-        handles=rows[0][0].lines, bbox_to_anchor=(0.15 / WIDTH, 1 - 0.85 / HEIGHT), **style
-    )
+    style = {"fontsize": SMALL, "frameon": False, "labelcolor": INK, "handlelength": 2.5}
+    corner = {"loc": "upper left", "bbox_to_anchor": (0.15 / WIDTH, 1 - 0.85 / HEIGHT)}
+    figure.legend(handles=rows[0][0].lines, ncols=4, **corner, **style)
     return figure
 
 
 def _message(points):
     first, last = points["frames"][0], points["frames"][-1]
     mode = "step" if "step" in first else "forward"
-    macs, time, memory = (
-        fold(last_value / first_value)
-        for last_value, first_value in (
-            (last["macs"], first["macs"]),
-            (last[mode]["median_s"], first[mode]["median_s"]),
-            (last[mode]["peak_bytes"], first[mode]["peak_bytes"]),
-        )
-    )
-    return (
-        f"{first['frames']} to {last['frames']} frames: {macs} × the multiply-adds, {time} × the "
-        f"time, {memory} × the memory"
-    )
+    macs = fold(last["macs"] / first["macs"])
+    time = fold(last[mode]["median_s"] / first[mode]["median_s"])
+    memory = fold(last[mode]["peak_bytes"] / first[mode]["peak_bytes"])
+    frames = f"{first['frames']} to {last['frames']} frames"
+    return f"{frames}: {macs} × the multiply-adds, {time} × the time, {memory} × the memory"
 
 
 def _words(preset, flops_per_s):
-    roof = f"{flops_per_s / 1e9:.0f} GFLOP/s"
-    return (
-        f"{preset}, one clip. Dashed is counted: multiply-adds at the {roof} of matrix products, "
-        "and activations kept"
-    )
+    macs = f"multiply-adds at the {flops_per_s / 1e9:.0f} GFLOP/s of matrix products"
+    return f"{preset}, one clip. Dashed is counted: {macs}, and activations kept"
 
 
 def _panel(figure, left, bottom, title, points, axis):
     axes = panel(figure, left, bottom, WIDE, TALL, title)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(
-        [p[axis] for p in points], [f"{p[axis]}\n{p['macs'] / 1e9:.3g}" for p in points]
-    )
+    labels = [f"{p[axis]}\n{p['macs'] / 1e9:.3g}" for p in points]
+    axes.set_xticks([p[axis] for p in points], labels)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(
-        f"{AXES[axis]}, and G multiply-adds of a forward pass", fontsize=SMALL, color=INK
-    )
+    below = f"{AXES[axis]}, and G multiply-adds of a forward pass"
+    axes.set_xlabel(below, fontsize=SMALL, color=INK)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

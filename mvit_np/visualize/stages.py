@@ -32,8 +32,7 @@ REACH = 0.4  # stages that a baseline's line goes on to either side: past the ba
 
 
 def stage_figure(plan, baseline, names=None):
-    """A model's pyramid beside a baseline's, and what each stage has in tokens, channels and
-    multiply-adds.
+    """A model's pyramid beside a baseline's: each stage's tokens, channels and multiply-adds.
 
     plan, baseline   what `mvit_np.plan` gives, such as for an MViT and a ViT
     names            of the two in the figure; otherwise those of their families, such as MViT and
@@ -100,9 +99,8 @@ def _family(config):
 
 def _model(name, colour, p):
     account = costs(p.config)
-    stages = tuple(
-        _stage(p, account, stage) for stage in sorted({block.stage for block in p.blocks})
-    )
+    numbers = sorted({block.stage for block in p.blocks})
+    stages = tuple(_stage(p, account, number) for number in numbers)
     return _Model(name, colour, stages, account.params, account.macs, account.lines[0].macs)
 
 
@@ -111,9 +109,8 @@ def _stage(p, account, stage):
     macs = [line.macs for line in account.lines if line.stage == stage]
     # of the whole clip, where its frames are seen apart
     grid = (last.sequences * last.thw_q[0], *last.thw_q[1:])
-    return _Stage(
-        len(macs), grid, last.sequences * last.tokens_q, last.dim_attn, sum(macs) / len(macs)
-    )
+    tokens, mean = last.sequences * last.tokens_q, sum(macs) / len(macs)
+    return _Stage(len(macs), grid, tokens, last.dim_attn, mean)
 
 
 # -- the words -------------------------------------------------------------------------------------
@@ -128,10 +125,8 @@ def _message(model):
     channels = f"channels grow {fold(grows)}×" if grows > 1 else "channels stay"
     range_of_cost = max(macs) / min(macs)
     stays = "stays within" if range_of_cost < LEVEL else "varies by"
-    return (
-        f"Tokens fall {fold(falls)}×, {channels}, the cost per block {stays} a factor of "
-        f"{fold(range_of_cost)}"
-    )
+    cost = f"the cost per block {stays} a factor of {fold(range_of_cost)}"
+    return f"Tokens fall {fold(falls)}×, {channels}, {cost}"
 
 
 def _comparison(model, baseline):
@@ -185,7 +180,7 @@ def _panel(figure, column, title, count):
 
 
 def _lines(axes, models, series, ha):
-    """Tokens or channels, with each number at its mark; the cube embedding's are the first stage's."""
+    """Tokens or channels, each number at its mark; the cube embedding's are the first stage's."""
     (model, baseline), (values, others) = models, series
     values = [values[0], *values]
     low, high = min(*values, *others), max(*values, *others)
@@ -194,9 +189,8 @@ def _lines(axes, models, series, ha):
     axes.set_ylim(low / margin, high * margin**1.6)
     axes.yaxis.set_major_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.plot(
-        range(len(values)), values, "-o", color=model.colour, linewidth=2.5, markersize=7, zorder=3
-    )
+    look = {"color": model.colour, "linewidth": 2.5, "markersize": 7, "zorder": 3}
+    axes.plot(range(len(values)), values, "-o", **look)
     for x, value in enumerate(values[1:], 1):
         _number(axes, x, value, str(value), INK, ha if len(model.stages) > 1 else "center")
     _baseline(axes, baseline, others, len(values) - 1, str(others[-1]))
@@ -207,9 +201,8 @@ def _baseline(axes, model, values, count, last):
     x = [-REACH, *np.linspace(0, count, len(values) + 1), count + REACH]
     axes.plot(x, [values[0], values[0], *values, values[-1]], "--", color=model.colour, linewidth=2)
     style = {"fontsize": SMALL, "weight": "bold", "color": model.colour, "va": "center"}
-    axes.annotate(
-        f"{model.name} {last}", (x[-1], values[-1]), (6, 0), textcoords="offset points", **style
-    )
+    place = (x[-1], values[-1]), (6, 0)
+    axes.annotate(f"{model.name} {last}", *place, textcoords="offset points", **style)
 
 
 def _number(axes, x, y, text, colour, ha):

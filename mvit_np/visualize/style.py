@@ -1,6 +1,4 @@
-"""What the figures share: canvases measured in inches, colours for colour-blind readers too,
-numbers with units.
-"""
+"""What the figures share: canvases in inches, colours for colour-blind readers, units."""
 
 from __future__ import annotations
 
@@ -28,13 +26,13 @@ INK, GREY, PALE = "#222222", "#5F5F5F", "#DDDDDD"
 WIDTH = 12.0  # inches, of every figure: a slide's
 SMALL, BODY, TITLE = 11, 12, 17  # points
 
-# fonts of which one comes with most systems, for letters that Matplotlib's own has not
+# One of these fonts comes with most systems: they have letters that Matplotlib's own has not.
 EAST_ASIAN = (
-    "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "Malgun Gothic",
-    "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Microsoft YaHei", "Malgun Gothic", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
 )  # fmt: skip
 
-# figures made inside theme("dark"); None outside
+# Figures made inside theme("dark"); None outside.
 _dark_ones = ContextVar("dark_ones", default=None)
 
 
@@ -42,9 +40,8 @@ def new_figure(height, title, subtitle=""):
     """A white figure, WIDTH x `height` inches, with its message on top."""
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     FigureCanvasAgg(figure)
-    figure.text(
-        0.3 / WIDTH, 1 - 0.2 / height, title, fontsize=TITLE, weight="bold", color=INK, va="top"
-    )
+    words = {"fontsize": TITLE, "weight": "bold", "color": INK, "va": "top"}
+    figure.text(0.3 / WIDTH, 1 - 0.2 / height, title, **words)
     figure.text(0.3 / WIDTH, 1 - 0.6 / height, subtitle, fontsize=BODY, color=GREY, va="top")
     if _dark_ones.get() is not None:
         _dark_ones.get().append(figure)
@@ -53,8 +50,7 @@ def new_figure(height, title, subtitle=""):
 
 @contextmanager
 def theme(name):
-    """Figures made in the block are "dark" once it ends, and where `save` writes them inside it;
-    "light" is as without it.
+    """Figures made in the block are "dark" at its end, or when `save` writes them; or "light".
 
     Raises ValueError for another name.
     """
@@ -73,10 +69,8 @@ def theme(name):
 def canvas(figure):
     """Axes over the whole figure without a frame, measured in inches from the lower left corner."""
     width, height = figure.get_size_inches()
-    axes = figure.add_axes(
-        (0, 0, 1, 1), xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], frameon=False
-    )
-    return axes
+    limits = {"xlim": (0, width), "ylim": (0, height)}
+    return figure.add_axes((0, 0, 1, 1), xticks=[], yticks=[], frameon=False, **limits)
 
 
 def panel(figure, left, bottom, width, height, title=""):
@@ -102,8 +96,7 @@ def colour_bar(figure, left, bottom, height, cmap, most, **text):
 
 
 def save(figure, path):
-    """Write `figure` as a picture (the format is the path's ending, such as .png; without one PNG);
-    returns its path.
+    """Write `figure` as a picture in the format of the path's ending, or PNG; returns its path.
 
     Makes the folder. A picture that is there is replaced once the new one is whole. Raises
     ValueError where it cannot be written, or in such a format.
@@ -119,9 +112,8 @@ def save(figure, path):
             figure.savefig(file, dpi=150, **_marked(path.suffix[1:].lower()))
     except OSError as problem:
         reason = problem.strerror or problem
-        raise ValueError(
-            f"the figure {path} cannot be written ({reason}): give another folder"
-        ) from None
+        rule = f"the figure {path} cannot be written ({reason})"
+        raise ValueError(f"{rule}: give another folder") from None
     return path
 
 
@@ -134,9 +126,7 @@ def _add_fonts(figure):
 
 @contextmanager
 def _quiet_about_fonts():
-    """Letters that no font has are boxes, and a font that is not bold is thin: no word on each of
-    them.
-    """
+    """No word on each letter that no font has, which is a box, and on bold that stays thin."""
     logger = logging.getLogger("matplotlib.font_manager")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -159,9 +149,7 @@ def _marked(suffix):
 
 
 def spelled(text, length):
-    """What others wrote, such as the name of a class, for a figure: `length` letters at most, none
-    that begins a formula.
-    """
+    """Others' words, such as a class's name, in at most `length` letters, none of a formula."""
     text = plain(text)
     short = text if len(text) <= length else text[: length - 1] + "…"
     return short.replace("$", r"\$")

@@ -12,12 +12,15 @@ from .style import BLUE, BODY, GREEN, GREY, INK, SMALL, VERMILLION, new_figure, 
 
 HEIGHT = 5.6  # inches
 BOTTOM, TALL = 0.8, 3.35  # of every panel
+RINGS = {  # of tests, along a curve of training
+    "color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2,
+    "clip_on": False,
+}  # fmt: skip
 USED = 0.1  # accuracy that shuffling must cost before the title says that the model uses the order
 
 
 def training_figure(rows, summary, x="seconds", chance=0.5):
-    """Loss and accuracy along the training, and what is left of the accuracy when the frames are
-    shuffled.
+    """Loss and accuracy along the training, and what shuffled frames leave of the accuracy.
 
     rows      a dict a step: step, seconds, loss, accuracy, clips_per_s, and where the model was
               tested test_accuracy
@@ -45,10 +48,8 @@ def training_figure(rows, summary, x="seconds", chance=0.5):
 def _message(summary):
     ordered, shuffled = summary["test_accuracy"], summary["shuffled_accuracy"]
     used = "the model uses" if ordered - shuffled > USED else "the model hardly uses"
-    return (
-        f"{_whole_percent(ordered)} in order, {_whole_percent(shuffled)} shuffled: {used} the order "
-        "of frames"
-    )
+    shares = f"{_whole_percent(ordered)} in order, {_whole_percent(shuffled)} shuffled"
+    return f"{shares}: {used} the order of frames"
 
 
 def _effort(rows):
@@ -67,9 +68,8 @@ def _whole_percent(share):
 def _panel(figure, left, width, title, x=None):
     axes = panel(figure, left, BOTTOM, width, TALL, title)
     if x is not None:
-        axes.set_xlabel(
-            "seconds of training" if x == "seconds" else "step", fontsize=SMALL, color=INK
-        )
+        name = "seconds of training" if x == "seconds" else "step"
+        axes.set_xlabel(name, fontsize=SMALL, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(6))
     return axes
 
@@ -87,21 +87,8 @@ def _loss(axes, rows, x, chance):
 def _accuracy(axes, rows, x, chance):
     at, tests = _column(rows, x), [row for row in rows if row.get("test_accuracy") is not None]
     _curve(axes, at, _column(rows, "accuracy"), "training clips")
-    style = {
-        "color": VERMILLION,
-        "markersize": 9,
-        "markerfacecolor": "white",
-        "markeredgewidth": 2.2,
-        "clip_on": False,
-    }
-    axes.plot(
-        _column(tests, x),
-        _column(tests, "test_accuracy"),
-        "o",
-        label="unseen clips",
-        zorder=4,
-        **style,
-    )
+    shares = _column(tests, "test_accuracy")
+    axes.plot(_column(tests, x), shares, "o", label="unseen clips", zorder=4, **RINGS)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     _note(axes, 0.98, chance, f"guessing: {percent(chance)}", GREY)
     _shares(axes)
@@ -121,14 +108,8 @@ def _order(axes, summary, chance):
             "va": "top" if inside else "bottom",
         }
         shift = (0, -6 if inside else 6)
-        axes.annotate(
-            _whole_percent(share),
-            (at, share),
-            shift,
-            textcoords="offset points",
-            ha="center",
-            **style,
-        )
+        style |= {"ha": "center", "textcoords": "offset points"}
+        axes.annotate(_whole_percent(share), (at, share), shift, **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     axes.set_xticks((0, 1), ("frames\nin order", "frames\nshuffled"), fontsize=BODY)
     axes.tick_params(axis="x", length=0)
@@ -149,14 +130,8 @@ def _curve(axes, x, y, label=None):
 def _note(axes, x, y, text, colour):
     """Words on a horizontal line; x is a share of the axes' width."""
     style = {"fontsize": SMALL, "color": colour, "ha": "right", "va": "bottom"}
-    axes.annotate(
-        text,
-        (x, y),
-        (0, 3),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        **style,
-    )
+    place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(text, (x, y), (0, 3), **place, **style)
 
 
 def _column(rows, name):
@@ -164,9 +139,6 @@ def _column(rows, name):
 
 
 def smoothed(y):
-    """A running mean over about a twentieth of the values; at the ends over those that there are.
-
-    (N,) -> (N,)
-    """
+    """A running mean over about a twentieth of the values, at the ends of fewer.   (N,) -> (N,)"""
     window = np.ones(2 * (len(y) // 40) + 1)
     return np.convolve(y, window, "same") / np.convolve(np.ones(len(y)), window, "same")
