@@ -25,7 +25,7 @@ def versions():
 
 
 def torch_module():
-    """PyTorch itself, for `bench.device`. Raises ImportError where it is not installed."""
+    """PyTorch itself. Raises ImportError where it or torchvision is not installed."""
     return _libraries()[0]
 
 
@@ -52,12 +52,10 @@ def torch_call(workload, threads, params=None):
     clips, labels = _channels_first(torch, clips), torch.from_numpy(labels)
     if workload.mode == "forward":
         return _forward(torch, model.eval(), clips)
-    return _step(
-        torch,
-        _checkpointed(torch, model.train()) if workload.checkpoint else model.train(),
-        clips,
-        labels,
-    )
+    model = model.train()
+    if workload.checkpoint:
+        model = _checkpointed(torch, model)
+    return _step(torch, model, clips, labels)
 
 
 def logits_and_gradients(params, clips, labels, config, threads):

@@ -1,4 +1,4 @@
-"""Where the time goes: every op of a call, its calls, its time and how far that is from its floor."""
+"""Where the time goes: every op of a call, its calls, its time and how far it is from its floor."""
 
 from __future__ import annotations
 
@@ -42,10 +42,8 @@ def profile(workload, roof, runs=3):
     ]
     rows.sort(key=lambda row: -row["seconds"])
     rest = max(wall - sum(row["seconds"] for row in rows), 0.0)
-    return {
-        "wall_s": wall,
-        "rows": [*rows, {"op": REST, "phase": "", "calls": None, "seconds": rest, "floor_s": None}],
-    }
+    rows.append({"op": REST, "phase": "", "calls": None, "seconds": rest, "floor_s": None})
+    return {"wall_s": wall, "rows": rows}
 
 
 def _watched(workload, roof, totals):
@@ -60,13 +58,10 @@ def _watched(workload, roof, totals):
         _, grads = gradients()
         start = time.perf_counter()
         update(grads)
+        seconds = time.perf_counter() - start
         # reads p, g and two means, writes all but g
         moved = 7 * sum(g.nbytes for g in trees.leaves(grads))
-        _add(
-            totals["adamw", "update"],
-            time.perf_counter() - start,
-            roofline.floor_s((0, moved), roof),
-        )
+        _add(totals["adamw", "update"], seconds, roofline.floor_s((0, moved), roof))
 
     return step
 
@@ -90,11 +85,10 @@ def watcher(roof, totals, clock=time.perf_counter):
         ended.append((start + seconds / 2, seconds))
 
         forward = phase == "forward"
-        work = (
-            roofline.forward_work(name, args, result[0])
-            if forward
-            else roofline.backward_work(name, args, result)
-        )
+        if forward:
+            work = roofline.forward_work(name, args, result[0])
+        else:
+            work = roofline.backward_work(name, args, result)
         floor = 0.0 if inner else roofline.floor_s(work, roof)  # the ops inside have their own
         _add(totals[name, phase], seconds - inner, floor)
 

@@ -1,4 +1,4 @@
-"""The least that a call of an op could take: its arithmetic at best, or its arrays read once."""
+"""The least that a call of an op could take: its arithmetic at best, or its arrays moved once."""
 
 from __future__ import annotations
 

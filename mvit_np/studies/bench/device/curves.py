@@ -1,4 +1,4 @@
-"""Losses of one training run in each precision, from one start on the same batches: do they agree?"""
+"""Losses of one training run in each precision, from the same start on the same batches."""
 
 from __future__ import annotations
 
