@@ -68,7 +68,7 @@ def test_check_fails_loudly(capsys, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["info", "mvit_z"], "no preset 'mvit_z': the presets are mvit_b_16x4"),
+        (["info", "mvit_z"], "no preset 'mvit_z' among mvit_b_16x4"),
         (["demo", "--device", "cuda:99"], "device 'cuda:99'"),
         (["demo", "--device", "abacus"], "'cpu', 'cuda' or 'cuda:N'"),
         (["demo", "--epochs", "0"], "a whole number >= 1"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from .... import ops
 from ....autodiff.hooks import watching
+from ....autodiff.versions import version_for
 from ....backend import tree as trees
 from ....backend.arrays import device_tools, is_array, plain_ops
 from ....backend.matmul import matmul
@@ -93,8 +94,25 @@ def _ops(calls):
 
 
 def _forward(call):
-    op = getattr(ops, call.name).__wrapped__
-    return lambda: op(*call.args, **call.static)
+    op = getattr(ops, call.name)
+    version = version_for(op.definition, op.versions, call.args)
+    if version is ops.mlp.definition:
+        version = _mlp_by_definitions
+    run = getattr(version, "definition", version)  # of a version that is an op: (value, backward)
+    return lambda: run(*call.args, **call.static)
+
+
+def _mlp_by_definitions(x, w1, b1, w2, b2):
+    """What `ops.mlp` is composed of, as one op's value and backward."""
+    h, first_backward = ops.linear.definition(x, w1, b1)
+    a, gelu_backward = ops.gelu.definition(h)
+    y, second_backward = ops.linear.definition(a, w2, b2)
+
+    def backward(dy):
+        da, *second = second_backward(dy)
+        return *first_backward(*gelu_backward(da)), *second
+
+    return y, backward
 
 
 def _backward(call):
