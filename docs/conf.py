@@ -1,4 +1,6 @@
-"""The site: `sphinx-build -W docs build/site` (pip install -e '.[docs]'). Nothing is fetched, no notebook is run."""
+"""The site: `sphinx-build -W docs build/site` (pip install -e '.[docs]'). Nothing is fetched, no
+notebook is run.
+"""
 
 import re
 import shutil
@@ -38,9 +40,15 @@ mathjax3_config = {"options": {"enableMenu": False}}  # the menu could load more
 
 
 def bring_notebooks():
-    """docs/notebooks/ becomes what notebooks/ holds: Sphinx reads only what lies below it. Git ignores the copy."""
+    """docs/notebooks/ becomes what notebooks/ holds: Sphinx reads only what lies below it. Git
+    ignores the copy.
+    """
     source, target = HERE.parent / "notebooks", HERE / "notebooks"
-    names = {path.relative_to(source) for path in source.rglob("[0-9]*.ipynb") if "checkpoint" not in path.name}
+    names = {
+        path.relative_to(source)
+        for path in source.rglob("[0-9]*.ipynb")
+        if "checkpoint" not in path.name
+    }
     for old in target.rglob("*.ipynb"):
         if old.relative_to(target) not in names:
             old.unlink()
@@ -50,17 +58,22 @@ def bring_notebooks():
 
 
 def as_rest(text):
-    """A plain docstring as reST: aligned columns and indented code keep their shape, sentences are set as sentences."""
+    """A plain docstring as reST: aligned columns and indented code keep their shape, sentences are
+    set as sentences.
+    """
     paragraphs = []
     summary, gap, shapes = text.partition("   ")
-    if gap and "\n" not in summary:  # "what it does.   x: (B, N)   ->   (B, D)": the shapes are a line of their own
+    # "what it does.   x: (B, N)   ->   (B, D)": the shapes are a line of their own
+    if gap and "\n" not in summary:
         first, _, after = shapes.strip().partition("\n")
         text = f"{summary}\n\n   {first}\n\n{after}"
     for part in filter(str.strip, text.split("\n\n")):
         if "   " in part:
             paragraphs.append("::\n\n" + re.sub("^", "   ", part.strip("\n"), flags=re.MULTILINE))
         else:
-            words = re.sub(r"([\\*|_<>])|`+([^`]+)`+", lambda m: f"\\{m[1]}" if m[1] else f"``{m[2]}``", part)
+            words = re.sub(
+                r"([\\*|_<>])|`+([^`]+)`+", lambda m: f"\\{m[1]}" if m[1] else f"``{m[2]}``", part
+            )
             paragraphs.append(words.strip())
     return "\n\n".join(paragraphs)
 
@@ -76,7 +89,9 @@ def plain_aliases(app, what, name, obj, options, signature, result):
 
 
 def drop_backlinks(app, pagename, templatename, context, doctree):
-    """Sources link back by one module name a file, which is wrong where a name is documented under a shorter one."""
+    """Sources link back by one module name a file, which is wrong where a name is documented under
+    a shorter one.
+    """
     if pagename.startswith("_modules/"):
         context["body"] = re.sub(r'<a class="viewcode-back".*?</a>', "", context["body"])
 

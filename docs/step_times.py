@@ -1,8 +1,9 @@
-"""Times of several checkouts of this repository, taking turns: `python docs/step_times.py OLD_FOLDER [NEW_FOLDER ...]`.
+"""Times of several checkouts of this repository, taking turns: `python docs/step_times.py
+OLD_FOLDER [NEW_FOLDER ...]`.
 
-For each workload every checkout has a process of its own, and in every round each makes one turn: the machine's moods are
-shared out evenly. Printed are medians of seconds a call, and the median of the ratios to the first checkout, round by round.
-An idle machine is up to you.
+For each workload every checkout has a process of its own, and in every round each makes one turn:
+the machine's moods are shared out evenly. Printed are medians of seconds a call, and the median of
+the ratios to the first checkout, round by round. An idle machine is up to you.
 """
 
 import os
@@ -46,7 +47,9 @@ def started(folder, workload):
     """A process with the package of that checkout, warmed up."""
     environment = os.environ | {"PYTHONPATH": os.path.abspath(folder)}
     command = [sys.executable, "-c", WORKER, *map(str, workload)]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    )
     process.stdout.readline()
     return process
 
@@ -66,7 +69,11 @@ def main(folders):
         for folder, times in zip(folders, zip(*seconds)):
             ratio = statistics.median(mine / line[0] for mine, line in zip(times, seconds))
             print(
-                f"{' '.join(map(str, workload[:3])):26} {folder:40} {statistics.median(times):8.4f} s {ratio:6.2f}", flush=True
+                (
+                    f"{' '.join(map(str, workload[:3])):26} {folder:40} "
+                    f"{statistics.median(times):8.4f} s {ratio:6.2f}"
+                ),
+                flush=True,
             )
 
 

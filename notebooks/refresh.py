@@ -1,7 +1,9 @@
-"""Run the notebooks and store their outputs: `python notebooks/refresh.py` for all, `... refresh.py 03 exercises/02` for some.
+"""Run the notebooks and store their outputs: `python notebooks/refresh.py` for all, `... refresh.py
+03 exercises/02` for some.
 
-A notebook is written as NAME.py (jupytext's percent format) and stored beside it as NAME.ipynb with outputs, which is made
-here and never edited by hand. Pictures that show frames of other people's films (cells tagged "film") are not stored.
+A notebook is written as NAME.py (jupytext's percent format) and stored beside it as NAME.ipynb with
+outputs, which is made here and never edited by hand. Pictures that show frames of other people's
+films (cells tagged "film") are not stored.
 """
 
 import sys
@@ -14,20 +16,32 @@ from nbformat.v4 import new_output
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 180  # of a notebook's slowest cell
-SHOWN = {"output_type": "stream", "name": "stdout", "text": "(frames of a film: shown when you run this cell)\n"}
+SHOWN = {
+    "output_type": "stream",
+    "name": "stdout",
+    "text": "(frames of a film: shown when you run this cell)\n",
+}
 
 
 def sources(wanted=()):
     """The notebooks' .py files, in order; all, or those whose path begins with one of `wanted`."""
     found = [*sorted(HERE.glob("[0-9]*.py")), *sorted(HERE.glob("exercises/[0-9]*.py"))]
-    return [path for path in found if not wanted or path.relative_to(HERE).as_posix().startswith(tuple(wanted))]
+    return [
+        path
+        for path in found
+        if not wanted or path.relative_to(HERE).as_posix().startswith(tuple(wanted))
+    ]
 
 
 def executed(path):
-    """The notebook of a .py file, run from top to bottom in a fresh kernel; raises where a cell does."""
+    """The notebook of a .py file, run from top to bottom in a fresh kernel; raises where a cell
+    does.
+    """
     notebook = jupytext.read(path)
     where = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", coalesce_streams=True, resources=where).execute()
+    NotebookClient(
+        notebook, timeout=TIMEOUT_S, kernel_name="python3", coalesce_streams=True, resources=where
+    ).execute()
     return notebook
 
 
@@ -40,14 +54,19 @@ def storable(notebook):
             if "text" in output:  # a remedy names the Python that runs
                 output.text = output.text.replace(sys.executable, "python")
         if "film" in cell.metadata.get("tags", ()) and any(map(is_picture, cell.outputs)):
-            cell.outputs = [*(out for out in cell.outputs if not is_picture(out)), new_output(**SHOWN)]
+            cell.outputs = [
+                *(out for out in cell.outputs if not is_picture(out)),
+                new_output(**SHOWN),
+            ]
     notebook.metadata.pop("language_info", None)
     return notebook
 
 
 def is_picture(output):
     """Whether a cell's output is or contains a picture."""
-    return "image/png" in output.get("data", {}) or "<img" in str(output.get("data", {}).get("text/html", ""))
+    return "image/png" in output.get("data", {}) or "<img" in str(
+        output.get("data", {}).get("text/html", "")
+    )
 
 
 if __name__ == "__main__":

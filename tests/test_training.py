@@ -27,28 +27,38 @@ def street(train_clips, test_clips):
 def rows_of(training):
     """What does not depend on the clock."""
     rows = [taken.row for taken in train(training)]
-    return [{name: value for name, value in row.items() if name not in ("seconds", "clips_per_s")} for row in rows]
+    return [
+        {name: value for name, value in row.items() if name not in ("seconds", "clips_per_s")}
+        for row in rows
+    ]
 
 
 def test_a_run_is_a_training_with_a_folder(tmp_path):
     recipe = changed(RECIPES["smoke"], {"epochs": 0.5, "test_every": 0.25})
     ours = rows_of(training_of(recipe, task_of(recipe)))
     theirs = list(run(prepare(recipe, tmp_path)))
-    assert len(ours) == 8 and [row["step"] for row in ours if row["test_accuracy"] is not None] == [4, 8]
+    assert len(ours) == 8 and [row["step"] for row in ours if row["test_accuracy"] is not None] == [
+        4,
+        8,
+    ]
     assert ours == [{name: row[name] for name in ours[0]} for row in theirs]
 
 
 def test_the_demo_trains_alike_from_a_seed_and_is_tested_five_times():
     clips = street(64 * 4, 8)
     recipe = replace(demo.recipe_of(), batch=8, lr_batch=8)  # 32 steps of 8 clips
-    first, again, other = (rows_of(demo.training(clips, replace(recipe, seed=seed))) for seed in (0, 0, 1))
+    first, again, other = (
+        rows_of(demo.training(clips, replace(recipe, seed=seed))) for seed in (0, 0, 1)
+    )
     assert first == again and first != other
     assert [row["step"] for row in first if row["test_accuracy"] is not None] == [7, 14, 21, 28, 32]
 
 
 def test_more_epochs_stretch_the_demos_schedule():
     one, three = demo.recipe_of(), demo.recipe_of(3, seed=5, device="cuda:1")
-    assert (three.epochs, three.warmup, three.test_every) == pytest.approx((3, 0.3, 3 * one.test_every))
+    assert (three.epochs, three.warmup, three.test_every) == pytest.approx(
+        (3, 0.3, 3 * one.test_every)
+    )
     assert (three.seed, three.device) == (5, "cuda:1") and one == RECIPES["demo"]
     names = {"data", "epochs", "warmup", "test_every", "save_minutes"}
     assert replace(one, **{name: getattr(PLAIN, name) for name in names}) == PLAIN
@@ -60,7 +70,10 @@ def test_the_demos_clips_are_the_street_as_a_model_gets_it():
     seen = demo._seen(training, range(8))
     for ours, theirs in zip(seen, clips.test_clips):
         # from its darkest to its brightest pixel in 255 steps
-        assert np.abs(ours - (theirs - theirs.mean()) / theirs.std()).max() < 1.01 * np.ptp(theirs) / 255
+        assert (
+            np.abs(ours - (theirs - theirs.mean()) / theirs.std()).max()
+            < 1.01 * np.ptp(theirs) / 255
+        )
     pixels = training.task.tests.clips[0]
     np.testing.assert_allclose(seen[0], normalise(pixels, "clip"), rtol=1e-6)
 

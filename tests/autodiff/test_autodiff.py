@@ -43,14 +43,20 @@ def test_value_and_gradients_over_a_tree(params, rng):
 
 def test_several_arguments_and_aux(params, rng):
     x = rng.standard_normal((4, 3))
-    (value, aux), (d_params, dx) = value_and_grad(lambda p, x: (quadratic(p, x), {"twice": x}), (0, 1), has_aux=True)(params, x)
-    np.testing.assert_allclose(dx, (x @ params["layer"]["w"] + params["layer"]["b"]) @ params["layer"]["w"].T)
+    (value, aux), (d_params, dx) = value_and_grad(
+        lambda p, x: (quadratic(p, x), {"twice": x}), (0, 1), has_aux=True
+    )(params, x)
+    np.testing.assert_allclose(
+        dx, (x @ params["layer"]["w"] + params["layer"]["b"]) @ params["layer"]["w"].T
+    )
     assert aux["twice"] is x and set(d_params) == {"layer"}
 
 
 def test_an_untouched_leaf_gets_zeros_and_a_shared_one_the_sum(rng):
     x, unused = rng.standard_normal(3), rng.standard_normal((2, 2)).astype("float32")
-    _, grads = value_and_grad(lambda p: half_square(ops.add(p["x"], p["x"])))({"x": x, "unused": unused})
+    _, grads = value_and_grad(lambda p: half_square(ops.add(p["x"], p["x"])))(
+        {"x": x, "unused": unused}
+    )
     np.testing.assert_allclose(grads["x"], 4 * x)
     assert not grads["unused"].any() and grads["unused"].dtype == np.float32
 
@@ -61,7 +67,10 @@ def test_autograd_numpy_may_be_mixed_in_on_the_host(rng):
     expected = 3 * np.cos(3 * x)
     expected[:, 0] = 0
     np.testing.assert_allclose(grad, expected)
-    np.testing.assert_allclose(autograd.grad(lambda x: anp.sum(ops.split_class(ops.gelu(x))[1] ** 2))(x[..., None])[:, 0], 0)
+    np.testing.assert_allclose(
+        autograd.grad(lambda x: anp.sum(ops.split_class(ops.gelu(x))[1] ** 2))(x[..., None])[:, 0],
+        0,
+    )
 
 
 def test_several_results_of_which_one_is_used(rng):
@@ -71,7 +80,7 @@ def test_several_results_of_which_one_is_used(rng):
     assert not grad[..., :4].any() and not grad[..., 8:].any()
 
 
-# -- mistakes ---------------------------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -80,8 +89,16 @@ def test_several_results_of_which_one_is_used(rng):
         (lambda x: value_and_grad(lambda x: ops.scale(x, 2.0))(x), ValueError, "scalar"),
         (lambda x: value_and_grad(lambda x: np.float64(3))(x), ValueError, "depends on no"),
         (lambda x: value_and_grad(half_square)(np.arange(3)), TypeError, "int64"),
-        (lambda x: value_and_grad(lambda p: half_square(p["a"]))({"a": x, "b": None}), TypeError, "0.b"),
-        (lambda x: value_and_grad(lambda x: half_square(ops.add(x, y=x)))(x), TypeError, "positionally"),
+        (
+            lambda x: value_and_grad(lambda p: half_square(p["a"]))({"a": x, "b": None}),
+            TypeError,
+            "0.b",
+        ),
+        (
+            lambda x: value_and_grad(lambda x: half_square(ops.add(x, y=x)))(x),
+            TypeError,
+            "positionally",
+        ),
         (
             lambda x: value_and_grad(lambda r: half_square(ops.residual(x, x, r)))(x),
             TypeError,
@@ -124,7 +141,7 @@ def test_autograd_inside_ours_may_use_the_outer_value(rng):
     np.testing.assert_allclose(value_and_grad(outer)(x)[1], (2 * y) ** 2 * x)
 
 
-# -- robust -----------------------------------------------------------------------------------------------------------
+# -- robust ----------------------------------------------------------------------------------------
 
 
 def test_an_exception_inside_a_trace_leaves_the_next_one_working(params, rng):
@@ -148,7 +165,9 @@ def test_threads_may_differentiate_at_once():
     params = mv.init(config, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     clips = [rng.standard_normal((2, 8, 32, 32, 1)).astype("float32") for _ in range(4)]
-    gradient = value_and_grad(lambda p, clip: mv.cross_entropy(mv.forward(p, clip, config), np.array([0, 1])))
+    gradient = value_and_grad(
+        lambda p, clip: mv.cross_entropy(mv.forward(p, clip, config), np.array([0, 1]))
+    )
     alone = [gradient(params, clip)[1] for clip in clips]
     results, together = [[] for _ in clips], threading.Barrier(len(clips))
 
@@ -164,7 +183,7 @@ def test_threads_may_differentiate_at_once():
             trees.map(np.testing.assert_array_equal, grads, other)
 
 
-# -- memory -----------------------------------------------------------------------------------------------------------
+# -- memory ----------------------------------------------------------------------------------------
 
 
 def megabytes_alive():
@@ -211,7 +230,7 @@ def test_without_a_trace_nothing_is_kept(rng, few_objects):
     assert logits.shape == (4, 2) and alive < 0.05
 
 
-# -- checkpoint -------------------------------------------------------------------------------------------------------
+# -- checkpoint ------------------------------------------------------------------------------------
 
 
 def test_checkpoint_gives_the_same_gradients_and_keeps_less(rng, few_objects):
@@ -222,7 +241,10 @@ def test_checkpoint_gives_the_same_gradients_and_keeps_less(rng, few_objects):
         tracemalloc.start()
         start = megabytes_alive()
         leaves, rebuild = trees.flatten(params)
-        logits, pull = vjp(lambda *p, on=on, rebuild=rebuild: mv.forward(rebuild(p), clip, config, checkpoint=on), leaves)
+        logits, pull = vjp(
+            lambda *p, on=on, rebuild=rebuild: mv.forward(rebuild(p), clip, config, checkpoint=on),
+            leaves,
+        )
         kept[on] = megabytes_alive() - start
         tracemalloc.stop()
         grads[on] = pull(np.ones_like(logits))
@@ -237,7 +259,9 @@ def test_checkpoint_replays_random_masks(rng):
 
     x = np.ones(5)
     _, plain = value_and_grad(lambda x: half_square(noisy(x, rng=np.random.default_rng(7))))(x)
-    _, replayed = value_and_grad(lambda x: half_square(checkpoint(noisy)(x, rng=np.random.default_rng(7))))(x)
+    _, replayed = value_and_grad(
+        lambda x: half_square(checkpoint(noisy)(x, rng=np.random.default_rng(7)))
+    )(x)
     np.testing.assert_array_equal(plain, replayed)
 
 

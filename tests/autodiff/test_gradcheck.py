@@ -1,4 +1,6 @@
-"""The gradient check itself: every op, layer and model passes it, and no op with a term dropped from its backward does."""
+"""The gradient check itself: every op, layer and model passes it, and no op with a term dropped
+from its backward does.
+"""
 
 import ast
 import importlib
@@ -30,7 +32,7 @@ def test_every_op_has_a_case():
     assert cased == set(ops.__all__) - {"attention_weights"} | {"project", "take_seen"}
 
 
-# -- a wrong backward is caught ---------------------------------------------------------------------------------------
+# -- a wrong backward is caught --------------------------------------------------------------------
 
 
 NO_DERIVATIVE = {
@@ -40,15 +42,25 @@ NO_DERIVATIVE = {
 
 
 def terms(module):
-    """Every place in a module's backwards (and in the helpers they call) where two terms are added or subtracted."""
+    """Every place in a module's backwards (and in the helpers they call) where two terms are added
+    or subtracted.
+    """
     source = inspect.getsource(module)
     helpers = {"softmax_backward", "_summed_to"}
-    for function in [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]:
+    for function in [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)
+    ]:
         if function.name == "backward" or function.name in helpers:
             for node in ast.walk(function):
-                summed = isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, (ast.Add, ast.Sub))
+                summed = isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(
+                    node.op, (ast.Add, ast.Sub)
+                )
                 if summed and ast.get_source_segment(source, node) not in NO_DERIVATIVE:
-                    yield node.lineno, node.col_offset, ast.get_source_segment(source, node).replace("\n", " ")
+                    yield (
+                        node.lineno,
+                        node.col_offset,
+                        ast.get_source_segment(source, node).replace("\n", " "),
+                    )
 
 
 class Dropped(ast.NodeTransformer):
@@ -58,7 +70,9 @@ class Dropped(ast.NodeTransformer):
         self.place, self.second = (line, column), second
 
     def _is_it(self, node):
-        return (node.lineno, node.col_offset) == self.place and isinstance(node.op, (ast.Add, ast.Sub))
+        return (node.lineno, node.col_offset) == self.place and isinstance(
+            node.op, (ast.Add, ast.Sub)
+        )
 
     def visit_BinOp(self, node):
         self.generic_visit(node)
@@ -75,7 +89,8 @@ class Dropped(ast.NodeTransformer):
 
 
 OPS = {name: getattr(ops, name) for name in ops.__all__ if name != "attention_weights"}
-OF_FAST_VERSIONS = {"project": checks.project, "take_seen": checks.take_seen}  # ops that only fast versions call
+# ops that only fast versions call
+OF_FAST_VERSIONS = {"project": checks.project, "take_seen": checks.take_seen}
 
 
 def modules_of(function):
@@ -84,22 +99,36 @@ def modules_of(function):
 
 
 def places():
-    for name in sorted(set.union(*(modules_of(function) for function in [*OPS.values(), *OF_FAST_VERSIONS.values()]))):
+    for name in sorted(
+        set.union(
+            *(modules_of(function) for function in [*OPS.values(), *OF_FAST_VERSIONS.values()])
+        )
+    ):
         for line, column, text in sorted(set(terms(importlib.import_module(name)))):
             for second in (True, False):
-                label = f"{name.removeprefix('mvit_np.ops.')}: {'second' if second else 'first'} of {text}"
+                label = (
+                    f"{name.removeprefix('mvit_np.ops.')}: {'second' if second else 'first'} of "
+                    f"{text}"
+                )
                 yield pytest.param(name, line, column, second, id=label)
 
 
 @pytest.mark.parametrize("name, line, column, second", list(places()))
 def test_an_op_with_a_term_dropped_from_its_backward_fails(name, line, column, second, monkeypatch):
     module = importlib.import_module(name)
-    tree = ast.fix_missing_locations(Dropped(line, column, second).visit(ast.parse(inspect.getsource(module))))
+    tree = ast.fix_missing_locations(
+        Dropped(line, column, second).visit(ast.parse(inspect.getsource(module)))
+    )
     broken = {"__name__": name, "__package__": name.rpartition(".")[0]}
-    mine = [public for public, function in (OPS | OF_FAST_VERSIONS).items() if name in modules_of(function)]
+    mine = [
+        public
+        for public, function in (OPS | OF_FAST_VERSIONS).items()
+        if name in modules_of(function)
+    ]
     for function in OPS.values():
         for place, version in function.versions.items():
-            monkeypatch.setitem(function.versions, place, version)  # a broken fast version registers itself
+            # a broken fast version registers itself
+            monkeypatch.setitem(function.versions, place, version)
     exec(compile(tree, module.__file__, "exec"), broken)
     for public in mine:
         if public in OF_FAST_VERSIONS:
@@ -119,19 +148,29 @@ def found_by_the_command(op_name):
     """Whether `mvit-np check` finds one of the op's cases wrong."""
     mine = [case for case in checks.all_cases() if re.split(r"[ ,]", case.name)[0] == op_name]
     with np.errstate(all="ignore"):
-        return not all(case.check(dtype, check=False).passed for case in mine for dtype in ("float64", "float32"))
+        return not all(
+            case.check(dtype, check=False).passed
+            for case in mine
+            for dtype in ("float64", "float32")
+        )
 
 
 SUMS = {"mlp": 4, "attend": 2, "layer_norm": 2, "cube_conv": 2, "depthwise_conv": 1}
 
 
-@pytest.mark.parametrize("name, index", [(name, i) for name, count in SUMS.items() for i in range(count)])
+@pytest.mark.parametrize(
+    "name, index", [(name, i) for name, count in SUMS.items() for i in range(count)]
+)
 @pytest.mark.parametrize("kept", ["the last tile", "all but the last", "all but the first"])
 def test_the_command_finds_a_sum_over_tiles_that_loses_some(name, index, kept, monkeypatch):
     total = tiles.total
 
     def lossy(fun, pieces, *rest):
-        lost = {"the last tile": pieces[:-1], "all but the last": pieces[-1:], "all but the first": pieces[:1]}[kept]
+        lost = {
+            "the last tile": pieces[:-1],
+            "all but the last": pieces[-1:],
+            "all but the first": pieces[:1],
+        }[kept]
 
         def shares(piece):
             made = list(fun(piece))
@@ -186,7 +225,7 @@ def _spoiled(fun, count, position, wrong):
     return spoiled
 
 
-# -- the report and the form ------------------------------------------------------------------------------------------
+# -- the report and the form -----------------------------------------------------------------------
 
 
 @op
@@ -197,11 +236,21 @@ def cube_without_its_two(x):
 def test_the_report_names_the_argument_and_shows_both_numbers(rng):
     x, y = rng.standard_normal((2, 3))
     with pytest.raises(GradientError) as error:
-        gradcheck(lambda tree, z: ops.add(cube_without_its_two(tree["a"]), z), {"a": x}, y, name="sum")
+        gradcheck(
+            lambda tree, z: ops.add(cube_without_its_two(tree["a"]), z), {"a": x}, y, name="sum"
+        )
     text = str(error.value)
-    assert "DISAGREE" in text and "0.a" in text and "analytic" in text and "numeric" in text and "tolerance" in text
+    assert (
+        "DISAGREE" in text
+        and "0.a" in text
+        and "analytic" in text
+        and "numeric" in text
+        and "tolerance" in text
+    )
     wrong = [line for line in text.splitlines() if "wrong" in line]
-    assert any(line.startswith("0.a") for line in wrong) and not any(line.startswith("1 ") for line in wrong)
+    assert any(line.startswith("0.a") for line in wrong) and not any(
+        line.startswith("1 ") for line in wrong
+    )
 
 
 def test_full_moves_every_entry_and_finds_the_wrong_one(rng):
@@ -220,7 +269,9 @@ def test_full_moves_every_entry_and_finds_the_wrong_one(rng):
 
 
 def test_a_right_gradient_gives_a_report_with_small_errors(rng):
-    report = mv.gradcheck(lambda x, w: ops.linear(x, w), rng.standard_normal((3, 4)), rng.standard_normal((4, 2)))
+    report = mv.gradcheck(
+        lambda x, w: ops.linear(x, w), rng.standard_normal((3, 4)), rng.standard_normal((4, 2))
+    )
     assert report.passed and report.worst.error < 1e-9 and "ok" in report.summary()
     assert [check.argument for check in report.checks] == ["0", "1", "all together"]
 
@@ -245,13 +296,16 @@ def test_a_nan_gradient_is_caught():
         gradcheck(nan, np.ones(3))
 
 
-NEAR = np.array([[0.3, 0.31, 0.33], [-1, -1.02, -1.05]])  # so that their norm bends within some hundredths
+# so that their norm bends within some hundredths
+NEAR = np.array([[0.3, 0.31, 0.33], [-1, -1.02, -1.05]])
 GAIN = np.array([1.0, -2, 1])
 
 
 @pytest.mark.parametrize("shift", [0, 1e4, 5e4])
 def test_curvature_is_no_error(shift):
-    """The second-order difference is 1e-5 off; the larger the shift, the less rounding lets smaller steps say about it."""
+    """The second-order difference is 1e-5 off; the larger the shift, the less rounding lets smaller
+    steps say about it.
+    """
     report = gradcheck(lambda x: ops.layer_norm(x, GAIN, np.full(3, float(shift))), NEAR)
     assert report.passed and report.worst.step == 1e-4
 
@@ -277,10 +331,19 @@ def test_a_kink_is_told_from_an_error():
     x = np.array([0.0, 1.0, -1.0])
     with pytest.raises(GradientError, match="has a kink there.*move the inputs away") as error:
         gradcheck(relu, x)
-    assert "wrong" not in str(error.value) and "DISAGREE" not in str(error.value) and "<-- kink" in str(error.value)
-    assert gradcheck(relu, x + 1e-3).passed and gradcheck(relu, x + 2e-6).passed  # a step across it is no error either
+    assert (
+        "wrong" not in str(error.value)
+        and "DISAGREE" not in str(error.value)
+        and "<-- kink" in str(error.value)
+    )
+    # a step across it is no error either
+    assert gradcheck(relu, x + 1e-3).passed and gradcheck(relu, x + 2e-6).passed
     report = gradcheck(relu_that_passes_all, x, full=True, check=False)
-    assert [check.verdict for check in report.checks] == ["kink", "", "wrong"] and "DISAGREE" in str(report)
+    assert [check.verdict for check in report.checks] == [
+        "kink",
+        "",
+        "wrong",
+    ] and "DISAGREE" in str(report)
     report = gradcheck(relu_that_passes_all, x - 1e-3, check=False)
     assert [check.verdict for check in report.checks] == ["wrong"] and not report.passed
 
@@ -288,14 +351,22 @@ def test_a_kink_is_told_from_an_error():
 def test_a_jump_and_a_steep_slope_are_no_kinks():
     jump = op(lambda x: (x + (x > 0), lambda dy: (dy,)))
     assert gradcheck(jump, np.zeros(1), check=False).worst.verdict == "wrong"
-    steep = op(lambda x: (np.tanh(1e4 * x), lambda dy: (dy / np.cosh(1e4 * x) ** 2,)))  # forgets the factor
+    # forgets the factor
+    steep = op(lambda x: (np.tanh(1e4 * x), lambda dy: (dy / np.cosh(1e4 * x) ** 2,)))
     assert gradcheck(steep, np.array([1e-5]), check=False).worst.verdict == "wrong"
 
 
 def test_a_tie_of_max_pooling_is_a_kink():
     tied = np.array([0.0, 5.0, 5.0, 1.0]).reshape(1, 1, 1, 4, 1, 1)
-    report = gradcheck(lambda x: ops.max_pool(x, (1, 1, 4), (1, 1, 4), (0, 0, 0)), tied, full=True, check=False)
-    assert [check.verdict for check in report.checks] == ["", "kink", "kink", ""] and not report.passed
+    report = gradcheck(
+        lambda x: ops.max_pool(x, (1, 1, 4), (1, 1, 4), (0, 0, 0)), tied, full=True, check=False
+    )
+    assert [check.verdict for check in report.checks] == [
+        "",
+        "kink",
+        "kink",
+        "",
+    ] and not report.passed
 
 
 def test_a_random_function_is_called_random():
@@ -318,7 +389,9 @@ def test_a_random_function_is_called_random():
 
     for _ in range(20):
         for size in (3, 4, 100):
-            assert sentence(gradcheck, draws_anew, np.ones(size)).startswith("draws_anew is random: called again with the same")
+            assert sentence(gradcheck, draws_anew, np.ones(size)).startswith(
+                "draws_anew is random: called again with the same"
+            )
     assert sentence(adjointcheck, draws_anew, np.ones(100)).startswith("draws_anew is random")
     assert sentence(gradcheck, draws_backward, np.ones(100)).startswith(
         "the backward of draws_backward is random: called again"
@@ -327,7 +400,11 @@ def test_a_random_function_is_called_random():
 
 @pytest.mark.parametrize(
     "fault, gradient",
-    [("dtype", lambda dy: dy.astype("float64")), ("shape", lambda dy: dy[None]), ("writes", lambda dy: dy.__imul__(2) / 2)],
+    [
+        ("dtype", lambda dy: dy.astype("float64")),
+        ("shape", lambda dy: dy[None]),
+        ("writes", lambda dy: dy.__imul__(2) / 2),
+    ],
 )
 def test_form_faults_are_named(fault, gradient):
     @op
@@ -342,7 +419,9 @@ def test_form_faults_are_named(fault, gradient):
 def test_an_op_that_needs_contiguous_inputs_is_caught():
     @op
     def memory_order(x):
-        y = np.frombuffer(x.base.tobytes() if x.base is not None else x.tobytes(), x.dtype)[: x.size].reshape(x.shape)
+        y = np.frombuffer(x.base.tobytes() if x.base is not None else x.tobytes(), x.dtype)[
+            : x.size
+        ].reshape(x.shape)
         return y * 1, lambda dy: (dy,)
 
     with pytest.raises(GradientError, match="non-contiguous"):

@@ -1,4 +1,6 @@
-"""The same code on a device: whole models, their gradients and optimiser steps on the strict double, no hidden transfer."""
+"""The same code on a device: whole models, their gradients and optimiser steps on the strict
+double, no hidden transfer.
+"""
 
 import copy
 from dataclasses import replace
@@ -20,17 +22,25 @@ device_double.install()
 MICRO = mv.preset("mvit_micro")
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 FLOOR = {"float32": 1e-9, "float64": 1e-18}  # for gradients that are zero in theory
-V2 = dict(positions="relative", pool_q_always=True, residual_pooling="tokens", expand_in="attention")
+V2 = dict(
+    positions="relative", pool_q_always=True, residual_pooling="tokens", expand_in="attention"
+)
 FAMILY = {
     "MViT": MICRO,
     "max pooling, mean of tokens, joint positions": replace(
         MICRO, pool="max", pool_kernel="s+1", cls_token=False, positions="joint"
     ),
-    "average pooling, space positions": replace(MICRO, pool="avg", pool_kernel="2s+1", positions="space"),
+    "average pooling, space positions": replace(
+        MICRO, pool="avg", pool_kernel="2s+1", positions="space"
+    ),
     "MViTv2": replace(MICRO, **V2),
     "ViT": replace(MICRO, depths=(2,), heads=4, stride_kv=None),
-    "ViViT, factorised": replace(MICRO, depths=(2,), time_depth=1, stride_kv=None, positions="joint"),
-    "Rev-MViT": replace(MICRO, reversible=True, expand_in="attention", skip="plain", cls_token=False),
+    "ViViT, factorised": replace(
+        MICRO, depths=(2,), time_depth=1, stride_kv=None, positions="joint"
+    ),
+    "Rev-MViT": replace(
+        MICRO, reversible=True, expand_in="attention", skip="plain", cls_token=False
+    ),
     "Hiera": replace(
         MICRO,
         mask_unit=(1, 4, 4),
@@ -51,7 +61,9 @@ def on_device(tree):
 
 @pytest.fixture
 def no_transfers():
-    """Fails the test where an array crossed between host and device, said or unsaid, since `start()`."""
+    """Fails the test where an array crossed between host and device, said or unsaid, since
+    `start()`.
+    """
     seen = {}
 
     def start():
@@ -70,13 +82,18 @@ def task(config, rng):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("name", FAMILY)
 def test_model_gradients_and_optimiser_agree_with_numpy(name, dtype, rng):
-    """Each tensor relative to its largest entry, against NumPy in float64: its own float32 rounds as much as the device's."""
+    """Each tensor relative to its largest entry, against NumPy in float64: its own float32 rounds
+    as much as the device's.
+    """
     config = FAMILY[name]
     params, clip, labels = task(config, rng)
 
     # a large eps of AdamW: smaller ones blow up gradients that are rounding alone (norm_k.b)
     host = one_step(config, trees.map(np.float64, params), clip.astype(np.float64), labels, eps=1.0)
-    there = (on_device(trees.map(lambda x: x.astype(dtype), [params, clip])), device_double.from_host(labels))
+    there = (
+        on_device(trees.map(lambda x: x.astype(dtype), [params, clip])),
+        device_double.from_host(labels),
+    )
     before = copy.copy(device_double.transfers)
     device = one_step(config, *there[0], there[1], eps=1.0)
     assert device_double.transfers == before
@@ -98,7 +115,9 @@ def test_training_with_masks_drawn_on_the_device_moves_nothing(name, checkpoint,
 
     no_transfers()
     steps = list(fit(loss, params, [(clip, labels)] * 3, lr=lambda step: 1e-3))
-    assert all(isinstance(leaf, device_double.DeviceArray) for leaf in trees.leaves(steps[-1].params))
+    assert all(
+        isinstance(leaf, device_double.DeviceArray) for leaf in trees.leaves(steps[-1].params)
+    )
     assert steps[-1].loss.dtype == np.float32 and steps[-1].loss.shape == ()
 
 
@@ -118,7 +137,10 @@ def test_gradcheck_works_on_device_arrays(rng):
 def test_the_arrays_decide():
     assert array_module(np.ones(2)) is np
     there = device_double.from_host(np.ones(2))
-    assert array_module(there) is device_double.xp and array_module(from_host(np.ones(3), like=there)) is device_double.xp
+    assert (
+        array_module(there) is device_double.xp
+        and array_module(from_host(np.ones(3), like=there)) is device_double.xp
+    )
     with pytest.raises(TypeError, match="expected a NumPy or CuPy array, came list"):
         array_module([1, 2])
 
@@ -132,7 +154,8 @@ def test_mixed_host_and_device_arrays_are_refused(rng):
 
 
 @pytest.mark.parametrize(
-    "device, words", [("cuda:99", "device 'cuda:99'"), ("tpu", "'cpu', 'cuda' or 'cuda:N'"), ("cuda:x", "cuda:N")]
+    "device, words",
+    [("cuda:99", "device 'cuda:99'"), ("tpu", "'cpu', 'cuda' or 'cuda:N'"), ("cuda:x", "cuda:N")],
 )
 def test_a_device_that_is_not_there_is_one_clear_sentence(device, words):
     with pytest.raises(ValueError, match=words) as error:
@@ -157,5 +180,10 @@ def test_a_model_is_resized_where_it_lies(rng):
 
 
 def test_a_models_gradients_are_right_on_the_device(rng):
-    params, clip = trees.map(np.float64, mv.init(TINY, rng)), rng.standard_normal((2, *TINY.thw, TINY.channels))
-    assert mv.gradcheck(lambda p, x: mv.forward(p, x, TINY), on_device(params), device_double.from_host(clip)).passed
+    params, clip = (
+        trees.map(np.float64, mv.init(TINY, rng)),
+        rng.standard_normal((2, *TINY.thw, TINY.channels)),
+    )
+    assert mv.gradcheck(
+        lambda p, x: mv.forward(p, x, TINY), on_device(params), device_double.from_host(clip)
+    ).passed

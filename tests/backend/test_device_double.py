@@ -1,4 +1,6 @@
-"""The device double refuses what CuPy refuses, raises on hidden transfers, and otherwise computes as NumPy does."""
+"""The device double refuses what CuPy refuses, raises on hidden transfers, and otherwise computes
+as NumPy does.
+"""
 
 import copy
 import operator
@@ -42,7 +44,7 @@ def same(device_array, host):
     np.testing.assert_array_equal(to_host(device_array), host)
 
 
-# ------------------------------------------------------------------------------------------------------------- refusals
+# --------------------------------------------------------------------------------------------------
 TYPE_ERRORS = {
     "add": lambda x: x + X,
     "add from the left": lambda x: X + x,
@@ -81,7 +83,9 @@ TYPE_ERRORS = {
     "einsum out=": lambda x: xp.einsum("ij->i", x, out=xp.zeros(3)),
     "iterate 0-d": lambda x: iter(x.sum()),
     "hash": lambda x: hash(x),
-    "add.at int64": lambda x: xp.add.at(xp.zeros(3, dtype=xp.int64), from_host(INDEX), from_host(INDEX)),
+    "add.at int64": lambda x: xp.add.at(
+        xp.zeros(3, dtype=xp.int64), from_host(INDEX), from_host(INDEX)
+    ),
 }
 
 
@@ -161,7 +165,9 @@ def test_hidden_transfers_raise(act, x, i):
     assert transfers.to_host == before.to_host
 
 
-@pytest.mark.parametrize("name", ["block", "insert", "errstate", "rsqrt", "linalg.svd", "random.choice", "lib.mixins"])
+@pytest.mark.parametrize(
+    "name", ["block", "insert", "errstate", "rsqrt", "linalg.svd", "random.choice", "lib.mixins"]
+)
 def test_what_is_not_listed_is_named(name):
     *path, last = name.split(".")
     space = getattr(xp, *path) if path else xp
@@ -169,7 +175,9 @@ def test_what_is_not_listed_is_named(name):
         getattr(space, last)
 
 
-@pytest.mark.parametrize("key", [3, -4, from_host(np.array([0, 3]))], ids=["int", "negative", "array"])
+@pytest.mark.parametrize(
+    "key", [3, -4, from_host(np.array([0, 3]))], ids=["int", "negative", "array"]
+)
 def test_indices_out_of_range_raise_where_cupy_wraps_around(key, x):
     with pytest.raises(IndexError):
         x[key]
@@ -180,7 +188,7 @@ def test_duplicate_indices_in_an_assignment_raise_where_cupy_is_undefined(x):
         x[from_host(np.array([1, 1]))] = x[:2]
 
 
-# ------------------------------------------------------------------------------------------------- the same as NumPy
+# -------------------------------------------------------------------------------------------------
 SAME = {
     "arithmetic": lambda xp, x, y, i: (x + y) * 2 - 1 / y + x**2 // 0.3 % 0.7,
     "reflected": lambda xp, x, y, i: 2.0 - (3 * x) / (1 + 2**y),
@@ -201,7 +209,9 @@ SAME = {
     "clip integers": lambda xp, x, y, i: xp.clip(i, 0, 1),
     "where": lambda xp, x, y, i: xp.where(x > 0, x, 0.0) + xp.where(x > y, y, x),
     "sum": lambda xp, x, y, i: x.sum(),
-    "sum keepdims": lambda xp, x, y, i: xp.sum(x, -1, keepdims=True) + x.sum(axis=(0, 1), dtype=np.float64),
+    "sum keepdims": lambda xp, x, y, i: (
+        xp.sum(x, -1, keepdims=True) + x.sum(axis=(0, 1), dtype=np.float64)
+    ),
     "integer sum": lambda xp, x, y, i: (i > 0).sum() + i.astype(xp.int32).sum(),
     "mean var std": lambda xp, x, y, i: x.mean(0) + xp.var(x, axis=0, ddof=1) + x.std(axis=0),
     "max min prod": lambda xp, x, y, i: x.max(1) * xp.amin(x, axis=1) + y.prod(axis=1),
@@ -211,30 +221,48 @@ SAME = {
     "cumsum": lambda xp, x, y, i: xp.cumsum(x, axis=1),
     "norm": lambda xp, x, y, i: xp.linalg.norm(x),
     "allclose": lambda xp, x, y, i: xp.allclose(x, y),
-    "reshape": lambda xp, x, y, i: xp.reshape(x.reshape(2, -1), (4, 3)) + x.reshape((4, 3)) + x.reshape([4, 3]),
-    "transpose": lambda xp, x, y, i: x.transpose(1, 0) + x.T + xp.transpose(x, (1, 0)) + xp.moveaxis(x, 0, 1),
-    "swap": lambda xp, x, y, i: x.swapaxes(0, 1)[None].squeeze(0) + xp.squeeze(xp.expand_dims(x.T, 0), axis=0),
-    "broadcast": lambda xp, x, y, i: xp.broadcast_arrays(x[:1], y)[0] + xp.broadcast_to(x[0], (3, 4)),
-    "flip roll tile": lambda xp, x, y, i: xp.flip(x, axis=1) + xp.roll(x, 1, axis=0) + xp.tile(x[:1], (3, 1)),
+    "reshape": lambda xp, x, y, i: (
+        xp.reshape(x.reshape(2, -1), (4, 3)) + x.reshape((4, 3)) + x.reshape([4, 3])
+    ),
+    "transpose": lambda xp, x, y, i: (
+        x.transpose(1, 0) + x.T + xp.transpose(x, (1, 0)) + xp.moveaxis(x, 0, 1)
+    ),
+    "swap": lambda xp, x, y, i: (
+        x.swapaxes(0, 1)[None].squeeze(0) + xp.squeeze(xp.expand_dims(x.T, 0), axis=0)
+    ),
+    "broadcast": lambda xp, x, y, i: (
+        xp.broadcast_arrays(x[:1], y)[0] + xp.broadcast_to(x[0], (3, 4))
+    ),
+    "flip roll tile": lambda xp, x, y, i: (
+        xp.flip(x, axis=1) + xp.roll(x, 1, axis=0) + xp.tile(x[:1], (3, 1))
+    ),
     "repeat": lambda xp, x, y, i: xp.repeat(x, 2, axis=0) + x.repeat([2, 2, 2], 0),
     "pad": lambda xp, x, y, i: xp.pad(x, ((1, 0), (0, 2)), constant_values=-np.inf),
     "split": lambda xp, x, y, i: xp.split(x, [1, 3], axis=1)[1],
     "concatenate": lambda xp, x, y, i: xp.concatenate([x, y], axis=1),
     "stack": lambda xp, x, y, i: xp.stack((x, y), axis=-1),
     "take": lambda xp, x, y, i: xp.take(x, i, axis=0) + x.take(1, 0),
-    "take_along_axis": lambda xp, x, y, i: xp.take_along_axis(x, xp.argmax(x, axis=1)[:, None], axis=1),
+    "take_along_axis": lambda xp, x, y, i: xp.take_along_axis(
+        x, xp.argmax(x, axis=1)[:, None], axis=1
+    ),
     "basic index": lambda xp, x, y, i: x[1:, ::2][..., None] * x[-1, 0],
     "array index": lambda xp, x, y, i: x[i] + x[i, :] * x[:, i][0, 0],
     "two array indices": lambda xp, x, y, i: x[i, i],
     "NumPy integer index": lambda xp, x, y, i: x[np.int64(1)],
     "0-d array index": lambda xp, x, y, i: x[i[0]],
     "rows": lambda xp, x, y, i: sum(row * k for k, row in enumerate(x)),
-    "creation": lambda xp, x, y, i: xp.zeros((2, 3)) + xp.ones(3) + xp.full((2, 1), 0.5) + xp.arange(3) + xp.eye(2, 3),
+    "creation": lambda xp, x, y, i: (
+        xp.zeros((2, 3)) + xp.ones(3) + xp.full((2, 1), 0.5) + xp.arange(3) + xp.eye(2, 3)
+    ),
     "linspace": lambda xp, x, y, i: xp.linspace(0, 1, 5, dtype=xp.float32),
-    "like": lambda xp, x, y, i: xp.zeros_like(x) + xp.ones_like(x, dtype=xp.float64) + xp.full_like(x, 2),
+    "like": lambda xp, x, y, i: (
+        xp.zeros_like(x) + xp.ones_like(x, dtype=xp.float64) + xp.full_like(x, 2)
+    ),
     "astype": lambda xp, x, y, i: x.astype(xp.float16) + i[:1].astype(np.float16),
     "contiguous": lambda xp, x, y, i: xp.ascontiguousarray(x.T),
-    "strided view": lambda xp, x, y, i: xp.lib.stride_tricks.as_strided(x, (3, 2, 2), (*x.strides, x.strides[1])),
+    "strided view": lambda xp, x, y, i: xp.lib.stride_tricks.as_strided(
+        x, (3, 2, 2), (*x.strides, x.strides[1])
+    ),
 }
 
 
@@ -271,7 +299,7 @@ def test_dtypes_follow_numpy_2(compute, dtype, x):
     assert xp.result_type(x, 1.0) == np.float32
 
 
-# ------------------------------------------------------------------------------------------------------ views, in place
+# --------------------------------------------------------------------------------------------------
 VIEWS = {
     "slice": lambda x: x[1:, :2],
     "row": lambda x: x[0],
@@ -293,7 +321,9 @@ def test_views_share_memory(view, x):
     assert (to_host(x) > 50).sum() == part.size
 
 
-@pytest.mark.parametrize("part", [lambda x, i: x[i], lambda x, i: x[i[0]], lambda x, i: x.copy(), lambda x, i: +x])
+@pytest.mark.parametrize(
+    "part", [lambda x, i: x[i], lambda x, i: x[i[0]], lambda x, i: x.copy(), lambda x, i: +x]
+)
 def test_copies_do_not(part, x, i):
     part(x, i).fill(100)
     same(x, X)
@@ -333,7 +363,11 @@ def test_storing(x, i):
     same(x, np.where(host < 1, np.float32(0), host))
 
 
-@pytest.mark.parametrize("twice", [lambda i: i, lambda i: (i, slice(None)), lambda i: (i, i)], ids=["one", "slice", "two"])
+@pytest.mark.parametrize(
+    "twice",
+    [lambda i: i, lambda i: (i, slice(None)), lambda i: (i, i)],
+    ids=["one", "slice", "two"],
+)
 def test_add_at_adds_duplicates_under_one_index_or_several(twice, x):
     duplicates, host = np.array([1, 1]), X.copy()
     values = X[:2, :1] if twice(0) != (0, 0) else X[:2, 0]
@@ -342,7 +376,7 @@ def test_add_at_adds_duplicates_under_one_index_or_several(twice, x):
     same(x, host)
 
 
-# ------------------------------------------------------------------------------------------------------------- the rest
+# --------------------------------------------------------------------------------------------------
 def test_attributes_live_on_the_host(x):
     names = ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides")
     assert [getattr(x, name) for name in names] == [getattr(X, name) for name in names]

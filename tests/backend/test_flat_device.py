@@ -1,4 +1,6 @@
-"""Steps of training on a device, in one launch over flat arrays: NumPy's numbers, no copies, ready for a captured graph."""
+"""Steps of training on a device, in one launch over flat arrays: NumPy's numbers, no copies, ready
+for a captured graph.
+"""
 
 import copy
 import ctypes
@@ -14,7 +16,15 @@ import mvit_np as mv
 from mvit_np.backend import tree as trees
 from mvit_np.backend.arrays import plain_ops
 from mvit_np.backend.cuda.kernels import flat
-from mvit_np.train import adamw, adamw_state, clip_by_norm, decays_except, ema_update, sgd, sgd_state
+from mvit_np.train import (
+    adamw,
+    adamw_state,
+    clip_by_norm,
+    decays_except,
+    ema_update,
+    sgd,
+    sgd_state,
+)
 from mvit_np.train.loop import adamw_with
 from mvit_np.train.optimizer import adamw_hyperparameters, sgd_hyperparameters
 
@@ -31,9 +41,16 @@ STEPPERS = {
         {"betas": (0.8, 0.95), "weight_decay": 0.3},
     ),
     "sgd": (sgd, sgd_state, sgd_hyperparameters, {"momentum": 0.8, "weight_decay": 0.3}),
-    "plain sgd": (sgd, sgd_state, sgd_hyperparameters, {"momentum": 0.8, "nesterov": False, "weight_decay": 0.3}),
+    "plain sgd": (
+        sgd,
+        sgd_state,
+        sgd_hyperparameters,
+        {"momentum": 0.8, "nesterov": False, "weight_decay": 0.3},
+    ),
 }
-stepper = pytest.mark.parametrize("step_of, begin, numbers, options", STEPPERS.values(), ids=STEPPERS)
+stepper = pytest.mark.parametrize(
+    "step_of, begin, numbers, options", STEPPERS.values(), ids=STEPPERS
+)
 
 
 def on_device(tree):
@@ -42,9 +59,13 @@ def on_device(tree):
 
 def agree(host, device, tolerance):
     """Each leaf relative to its largest number."""
-    for a, b in zip(map(np.asarray, trees.leaves(host)), trees.leaves(mv.to_host(device)), strict=True):
+    for a, b in zip(
+        map(np.asarray, trees.leaves(host)), trees.leaves(mv.to_host(device)), strict=True
+    ):
         assert a.dtype == b.dtype and a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * float(np.abs(a).max(initial=0.0)))
+        np.testing.assert_allclose(
+            a, b, rtol=tolerance, atol=tolerance * float(np.abs(a).max(initial=0.0))
+        )
 
 
 def same(a, b):
@@ -57,12 +78,16 @@ def rate(step):
 
 @pytest.fixture(params=TOLERANCE)
 def task(request, rng):
-    """Parameters of more leaves than one launch gathers, gradients for some steps, and settings that differ among leaves."""
+    """Parameters of more leaves than one launch gathers, gradients for some steps, and settings
+    that differ among leaves.
+    """
 
     def random(*shape):
         return np.asarray(rng.standard_normal(shape), request.param)
 
-    params = [{"w": random(1 + i % 5, i % 7), "b": random(1 + i % 3)} for i in range(flat.LEAVES // 2)]
+    params = [
+        {"w": random(1 + i % 5, i % 7), "b": random(1 + i % 3)} for i in range(flat.LEAVES // 2)
+    ]
     params += [{"w": random(37, 41), "g": random(), "pos_embed": random(2 * flat.CHUNK)}, random(1)]
     grads = [trees.map(lambda p: random(*p.shape), params) for _ in range(STEPS)]
     factors = {path: 0.5 ** (i % 4) for i, (path, _) in enumerate(trees.paths(params)) if i % 3}
@@ -84,7 +109,9 @@ def launches(monkeypatch):
 
 @pytest.fixture
 def no_transfers():
-    """Fails the test where an array crossed between host and device, said or unsaid, since `start()`."""
+    """Fails the test where an array crossed between host and device, said or unsaid, since
+    `start()`.
+    """
     seen = {}
 
     def start():
@@ -96,7 +123,7 @@ def no_transfers():
     yield start, stop
 
 
-# -- the numbers ----------------------------------------------------------------------------------------------------------
+# -- the numbers -----------------------------------------------------------------------------------
 
 
 @stepper
@@ -126,7 +153,10 @@ def test_clipped_gradients_are_numpys(limit, task, no_transfers, monkeypatch):
     expected, norm = clip_by_norm(grads[0], limit)
     start, stop = no_transfers
     apart = on_device(grads[0])
-    for there in (apart, trees.flatten(apart)[1](trees.views(flat.joined(trees.leaves(apart)), trees.leaves(apart)))):
+    for there in (
+        apart,
+        trees.flatten(apart)[1](trees.views(flat.joined(trees.leaves(apart)), trees.leaves(apart))),
+    ):
         before = copy.deepcopy(there)
         start()
         clipped, norm_there = clip_by_norm(there, limit)
@@ -138,12 +168,19 @@ def test_clipped_gradients_are_numpys(limit, task, no_transfers, monkeypatch):
 
 def test_the_average_is_numpys_whatever_the_order_of_keys(task, no_transfers):
     params, grads, _ = task
-    there = [dict(reversed(part.items())) if isinstance(part, dict) else part for part in on_device(grads[0])]
+    there = [
+        dict(reversed(part.items())) if isinstance(part, dict) else part
+        for part in on_device(grads[0])
+    ]
     average, (start, stop) = on_device(params), no_transfers
     start()
     new = ema_update(ema_update(average, there, 0.75), there, 0.5)
     stop()
-    agree(ema_update(ema_update(params, grads[0], 0.75), grads[0], 0.5), new, TOLERANCE[str(params[0]["w"].dtype)])
+    agree(
+        ema_update(ema_update(params, grads[0], 0.75), grads[0], 0.5),
+        new,
+        TOLERANCE[str(params[0]["w"].dtype)],
+    )
     same(average, params)
 
 
@@ -183,11 +220,13 @@ def test_leaves_of_several_dtypes_go_one_by_one(launches, rng):
     agree(clip_by_norm(grads, 0.5)[0], clipped, 1e-6)
 
 
-# -- what lies flat -------------------------------------------------------------------------------------------------------
+# -- what lies flat --------------------------------------------------------------------------------
 
 
 @stepper
-def test_the_second_step_finds_its_numbers_flat(step_of, begin, numbers, options, task, launches, monkeypatch):
+def test_the_second_step_finds_its_numbers_flat(
+    step_of, begin, numbers, options, task, launches, monkeypatch
+):
     monkeypatch.setattr(flat, "_tables", {})
     params, grads, settings = task
     params, name = on_device(params), step_of.__name__
@@ -201,20 +240,30 @@ def test_the_second_step_finds_its_numbers_flat(step_of, begin, numbers, options
         launches.clear()
         params, state = step_of(params, clipped, state, rate(step), **options, **settings)
         assert [n for n in launches if n != "write_words"] == [*(gather if step == 0 else []), name]
-        assert launches.count("write_words") == (1 if step else 4)  # the rate; the first time a table in three parts
+        # the rate; the first time a table in three parts
+        assert launches.count("write_words") == (1 if step else 4)
         launches.clear()
         average = ema_update(average, params, 0.9)
         assert launches == ["write_words", *([] if step else gather), "towards"]
     for tree in (params, clipped, average):
         whole, leaves = flat.memory_of(trees.leaves(tree)), trees.leaves(tree)
-        np.testing.assert_array_equal(mv.to_host(whole), np.concatenate([mv.to_host(x).reshape(-1) for x in leaves]))
+        np.testing.assert_array_equal(
+            mv.to_host(whole), np.concatenate([mv.to_host(x).reshape(-1) for x in leaves])
+        )
 
 
 def test_views_of_one_array_are_told_from_others():
     x = device_double.from_host(np.arange(24.0))
     a, b, c = x[:6].reshape(2, 3), x[6:6].reshape(0, 2), x[6:8]
-    assert flat.memory_of([a, b, c]).shape == (8,) and flat.memory_of([c, x[8:]]).data.ptr == c.data.ptr
-    assert flat.memory_of([c, b, a]) is None and flat.memory_of([a, x[7:9]]) is None and flat.memory_of([a, a]) is None
+    assert (
+        flat.memory_of([a, b, c]).shape == (8,)
+        and flat.memory_of([c, x[8:]]).data.ptr == c.data.ptr
+    )
+    assert (
+        flat.memory_of([c, b, a]) is None
+        and flat.memory_of([a, x[7:9]]) is None
+        and flat.memory_of([a, a]) is None
+    )
     assert flat.memory_of([a.T, c]) is None and flat.memory_of([x[:6:2], x[6:]]) is None
     assert flat.memory_of([a, c.copy()]) is None
     for leaves in ([a.T, c], [c, b, a], [b], [b, x[::5], b]):
@@ -224,7 +273,9 @@ def test_views_of_one_array_are_told_from_others():
 
 
 def test_neighbours_in_memory_are_not_one_array():
-    """Two allocations that happen to lie side by side, as a pool may hand them out: one may be given back before the other."""
+    """Two allocations that happen to lie side by side, as a pool may hand them out: one may be
+    given back before the other.
+    """
     numbers = np.arange(8.0)
     halves = [(ctypes.c_char * 32).from_address(numbers.ctypes.data + 32 * i) for i in range(2)]
     leaves = [device_double._new(np.frombuffer(half)) for half in halves]
@@ -232,17 +283,22 @@ def test_neighbours_in_memory_are_not_one_array():
     np.testing.assert_array_equal(mv.to_host(flat.joined(leaves)), numbers)
 
 
-@pytest.mark.parametrize("count", [1, flat.LEAVES - 1, flat.LEAVES, flat.LEAVES + 1, 2 * flat.LEAVES + 1])
+@pytest.mark.parametrize(
+    "count", [1, flat.LEAVES - 1, flat.LEAVES, flat.LEAVES + 1, 2 * flat.LEAVES + 1]
+)
 def test_any_number_of_leaves_is_gathered(count, rng):
     sizes = rng.integers(0, 2 * flat.CHUNK if count < 10 else 5, count)
-    leaves = [device_double.from_host(rng.standard_normal(size).astype("float32")) for size in sizes]
+    leaves = [
+        device_double.from_host(rng.standard_normal(size).astype("float32")) for size in sizes
+    ]
     expected = np.concatenate([mv.to_host(leaf) for leaf in leaves])
     np.testing.assert_array_equal(mv.to_host(flat.gathered(leaves)), expected)
 
 
 def test_a_table_is_one_of_its_sizes_and_settings():
     like = device_double.from_host(np.zeros(1, "float32"))
-    sizes, settings = tuple(range(3, 603)), tuple((i / 7, float(i % 2)) for i in range(600))  # more than one launch writes
+    # more than one launch writes
+    sizes, settings = tuple(range(3, 603)), tuple((i / 7, float(i % 2)) for i in range(600))
     ends, rows = flat.table(like, sizes, settings)
     np.testing.assert_array_equal(mv.to_host(ends), np.cumsum(sizes))
     np.testing.assert_array_equal(mv.to_host(rows), settings)
@@ -251,7 +307,7 @@ def test_a_table_is_one_of_its_sizes_and_settings():
     assert flat.table(like, (4, *sizes[1:]), settings)[0] is not ends
 
 
-# -- steps that are not taken ---------------------------------------------------------------------------------------------
+# -- steps that are not taken ----------------------------------------------------------------------
 
 
 @stepper
@@ -266,7 +322,9 @@ def test_a_number_without_a_gradient_stays_as_it_is(step_of, begin, numbers, opt
     index = sum(p.size for p in trees.leaves(params[:-2])) + 3 * 41 + 5
     for name, flat_before in before.items():
         assert (mv.to_host(state[name]) == flat_before).nonzero()[0].tolist() == [index]
-    gone = [(mv.to_host(a) == p).reshape(-1) for a, p in zip(trees.leaves(new), trees.leaves(params))]
+    gone = [
+        (mv.to_host(a) == p).reshape(-1) for a, p in zip(trees.leaves(new), trees.leaves(params))
+    ]
     assert np.concatenate(gone).nonzero()[0].tolist() == [index]
 
 
@@ -280,12 +338,14 @@ def test_a_norm_that_is_not_finite_changes_nothing(value, step_of, begin, number
     bad = copy.deepcopy(grads[1])
     bad[0]["b"][0] = value
     clipped, norm = clip_by_norm(on_device(bad), 1.0)
-    assert not np.isfinite(mv.to_host(norm)) and all(np.isnan(mv.to_host(g)).all() for g in trees.leaves(clipped))
+    assert not np.isfinite(mv.to_host(norm)) and all(
+        np.isnan(mv.to_host(g)).all() for g in trees.leaves(clipped)
+    )
     new, state = step_of(there, clipped, state, 0.1, **options, **settings)
     same(kept, (new, {name: x for name, x in state.items() if name != "step"}))
 
 
-# -- numbers that change from step to step --------------------------------------------------------------------------------
+# -- numbers that change from step to step ---------------------------------------------------------
 
 
 @stepper
@@ -318,15 +378,25 @@ def test_an_optimizer_says_its_hyperparameters(rng):
     params = on_device({"w": rng.standard_normal((3, 2))})
     now = device_double.xp.empty(3, dtype="float64")
     flat.fill(now, optimizer.hyperparameters(0, 0.2))
-    taken = [optimizer.update(params, params, optimizer.init(params), given)[0] for given in (0.2, now)]
+    taken = [
+        optimizer.update(params, params, optimizer.init(params), given)[0] for given in (0.2, now)
+    ]
     same(*taken)
 
 
-@pytest.mark.parametrize("now", [np.ones(2), np.ones(3, "float32"), np.ones(6)[::2]], ids=["two", "float32", "apart"])
+@pytest.mark.parametrize(
+    "now", [np.ones(2), np.ones(3, "float32"), np.ones(6)[::2]], ids=["two", "float32", "apart"]
+)
 def test_other_arrays_than_a_steps_numbers_are_refused(now, rng):
     params = on_device({"w": rng.standard_normal((3, 2))})
-    now = device_double.from_host(now) if now.flags.c_contiguous else device_double.from_host(np.ones(6))[::2]
-    with pytest.raises(ValueError, match=f"are 3 float64 numbers in a row; came {now.dtype}") as error:
+    now = (
+        device_double.from_host(now)
+        if now.flags.c_contiguous
+        else device_double.from_host(np.ones(6))[::2]
+    )
+    with pytest.raises(
+        ValueError, match=f"are 3 float64 numbers in a row; came {now.dtype}"
+    ) as error:
         adamw(params, params, adamw_state(params), now)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="are 1 float64 numbers"):

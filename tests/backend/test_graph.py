@@ -1,4 +1,6 @@
-"""Recorded steps on the device double, which replays in the same arrays what a recording wrote down."""
+"""Recorded steps on the device double, which replays in the same arrays what a recording wrote
+down.
+"""
 
 from dataclasses import replace
 
@@ -21,9 +23,16 @@ FAMILY = {
     "MViT": MICRO,
     "max pooling, mean of tokens": replace(MICRO, pool="max", pool_kernel="s+1", cls_token=False),
     "MViTv2": replace(
-        MICRO, positions="relative", pool_q_always=True, residual_pooling="tokens", expand_in="attention", depths=(1, 2)
+        MICRO,
+        positions="relative",
+        pool_q_always=True,
+        residual_pooling="tokens",
+        expand_in="attention",
+        depths=(1, 2),
     ),
-    "Rev-MViT": replace(MICRO, reversible=True, expand_in="attention", skip="plain", cls_token=False),
+    "Rev-MViT": replace(
+        MICRO, reversible=True, expand_in="attention", skip="plain", cls_token=False
+    ),
 }
 
 
@@ -36,7 +45,9 @@ def descent(config):
 
     def step(params, batch):
         def loss(params):
-            return mv.cross_entropy(mv.forward(params, batch["clips"], config), batch["labels"], 0.1)
+            return mv.cross_entropy(
+                mv.forward(params, batch["clips"], config), batch["labels"], 0.1
+            )
 
         value, grads = mv.value_and_grad(loss)(params)
         return trees.map(lambda p, g: p - 0.02 * g, params, grads), value
@@ -95,7 +106,12 @@ def test_results_are_overwritten_and_a_number_is_the_same_in_all_replays():
 
 @pytest.mark.parametrize(
     "peek",
-    [lambda x: from_host(np.ones(2)), lambda x: x.get(), lambda x: float(x.sum()), lambda x: double_cuda.NULL.synchronize()],
+    [
+        lambda x: from_host(np.ones(2)),
+        lambda x: x.get(),
+        lambda x: float(x.sum()),
+        lambda x: double_cuda.NULL.synchronize(),
+    ],
 )
 def test_who_looks_or_copies_on_the_way_is_told(peek):
     recorded = []
@@ -105,13 +121,15 @@ def test_who_looks_or_copies_on_the_way_is_told(peek):
             recorded.append(peek(x))
         return nothing, x + 1
 
-    with pytest.raises(RuntimeError, match="neither waits for the device nor copies from the host; here: ") as error:
+    with pytest.raises(
+        RuntimeError, match="neither waits for the device nor copies from the host; here: "
+    ) as error:
         Graphed(step, {}, from_host(np.ones(2)))
     assert "\n" not in str(error.value) and not recorded
     assert not double_cuda.device_double.recording  # the recording is over
 
 
-# -- steps of training -------------------------------------------------------------------------------------------------
+# -- steps of training -----------------------------------------------------------------------------
 
 
 def losses(config, graph, steps=6, ema_decay=0.9, bad=None, guard=None):
@@ -122,14 +140,17 @@ def losses(config, graph, steps=6, ema_decay=0.9, bad=None, guard=None):
         data[bad]["clips"][0] = np.nan
 
     def loss(params, batch):
-        return mv.cross_entropy(mv.forward(params, batch["clips"], config, rng=batch["masks"]), batch["labels"]), None
+        return mv.cross_entropy(
+            mv.forward(params, batch["clips"], config, rng=batch["masks"]), batch["labels"]
+        ), None
 
     def given():
         for i, batch in enumerate(data):
             there = on_device(batch)
             yield there | {"masks": default_rng([7, i], like=there["clips"])}
 
-    found, optimizer = [], adamw_with(eps=1e-3)  # a large one: gradients that are rounding alone are not blown up
+    # a large one: gradients that are rounding alone are not blown up
+    found, optimizer = [], adamw_with(eps=1e-3)
     settings = {"optimizer": optimizer, "ema_decay": ema_decay, "graph": graph, "guard": guard}
     for step in fit(loss, params, given(), lr=lambda i: 1e-2 * (i + 1), **settings):
         found.append((float(to_host(step.loss)), float(to_host(step.norm))))
@@ -149,7 +170,11 @@ def test_training_by_graph_is_training(name, ema):
 
 def state_leaves(step):
     flat = [step.state.optimizer[name] for name in ("exp_avg", "exp_avg_sq")]
-    return [*trees.leaves(step.state.params), *flat, *(trees.leaves(step.state.average) if step.state.average else [])]
+    return [
+        *trees.leaves(step.state.params),
+        *flat,
+        *(trees.leaves(step.state.average) if step.state.average else []),
+    ]
 
 
 def test_a_step_that_is_not_finite_changes_nothing_by_graph():
@@ -169,13 +194,34 @@ def test_a_loss_that_is_not_finite_changes_nothing_though_its_gradient_is():
     params = {"w": from_host(np.ones(3, "float32"))}
 
     def loss(params, batch):
-        return mv.ops.reshape(mv.ops.linear(mv.ops.reshape(params["w"], (1, 3)), batch["w"], batch["b"]), ()), None
+        return mv.ops.reshape(
+            mv.ops.linear(mv.ops.reshape(params["w"], (1, 3)), batch["w"], batch["b"]), ()
+        ), None
 
-    batch = {"w": from_host(np.ones((3, 1), "float32")), "b": from_host(np.full(1, np.inf, "float32"))}
-    (step,) = fit(loss, params, [batch], lr=lambda i: 0.1, ema_decay=0.5, graph=True, guard=lambda *given: "infinite")
+    batch = {
+        "w": from_host(np.ones((3, 1), "float32")),
+        "b": from_host(np.full(1, np.inf, "float32")),
+    }
+    (step,) = fit(
+        loss,
+        params,
+        [batch],
+        lr=lambda i: 0.1,
+        ema_decay=0.5,
+        graph=True,
+        guard=lambda *given: "infinite",
+    )
     assert np.isinf(to_host(step.loss)) and np.isfinite(to_host(step.norm))
-    assert to_host(step.state.params["w"]).tolist() == [1, 1, 1] == to_host(step.state.average["w"]).tolist()
-    assert not to_host(step.state.optimizer["exp_avg"]).any() and step.state.optimizer["step"] == 0 and step.state.step == 1
+    assert (
+        to_host(step.state.params["w"]).tolist()
+        == [1, 1, 1]
+        == to_host(step.state.average["w"]).tolist()
+    )
+    assert (
+        not to_host(step.state.optimizer["exp_avg"]).any()
+        and step.state.optimizer["step"] == 0
+        and step.state.step == 1
+    )
 
 
 def test_a_generator_that_has_drawn_is_refused_and_another_precision_is_recorded_anew():
@@ -184,7 +230,9 @@ def test_a_generator_that_has_drawn_is_refused_and_another_precision_is_recorded
     batch = on_device(next(batches(config, np.random.default_rng(1), 1)))
 
     def loss(params, batch):
-        return mv.cross_entropy(mv.forward(params, batch["clips"], config, rng=batch["masks"]), batch["labels"]), None
+        return mv.cross_entropy(
+            mv.forward(params, batch["clips"], config, rng=batch["masks"]), batch["labels"]
+        ), None
 
     def value(steps):
         return float(to_host(next(steps).loss))
@@ -192,7 +240,9 @@ def test_a_generator_that_has_drawn_is_refused_and_another_precision_is_recorded
     masks = default_rng(3, like=batch["clips"])
     steps = fit(loss, params, [batch | {"masks": masks}] * 2, lr=lambda i: 0.0, graph=True)
     value(steps)
-    with pytest.raises(ValueError, match="came a generator that has drawn before: make one for each step"):
+    with pytest.raises(
+        ValueError, match="came a generator that has drawn before: make one for each step"
+    ):
         next(steps)
 
     fresh = (batch | {"masks": default_rng(3, like=batch["clips"])} for _ in range(3))
@@ -211,15 +261,34 @@ def test_several_processes_and_batches_elsewhere_are_refused():
         ({}, TypeError, "lie where the parameters do"),
     ):
         with pytest.raises(kind, match=words):
-            next(fit(lambda p, b: (p["w"], None), params, [batch], lr=lambda i: 0.1, graph=True, **given))
+            next(
+                fit(
+                    lambda p, b: (p["w"], None),
+                    params,
+                    [batch],
+                    lr=lambda i: 0.1,
+                    graph=True,
+                    **given,
+                )
+            )
 
 
 def test_a_graph_takes_arrays_like_its_examples():
     graphed = Graphed(lambda nothing, x: (nothing, x + 1), {}, from_host(np.ones((2, 3))))
-    with pytest.raises(ValueError, match=r"came float64 \(1, 3\) for float64 \(2, 3\): record another"):
+    with pytest.raises(
+        ValueError, match=r"came float64 \(1, 3\) for float64 \(2, 3\): record another"
+    ):
         graphed(from_host(np.ones((1, 3))))
 
 
 def test_a_graph_is_for_a_device():
     with pytest.raises(ValueError, match="CUDA device's; the parameters are on the host"):
-        next(fit(lambda p, b: (p["w"].sum(), None), {"w": np.ones(2)}, [None], lr=lambda i: 0.1, graph=True))
+        next(
+            fit(
+                lambda p, b: (p["w"].sum(), None),
+                {"w": np.ones(2)},
+                [None],
+                lr=lambda i: 0.1,
+                graph=True,
+            )
+        )

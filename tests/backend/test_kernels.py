@@ -1,7 +1,9 @@
-"""Every fused kernel against the plain op, and the comparison against kernels with a mistake in them.
+"""Every fused kernel against the plain op, and the comparison against kernels with a mistake in
+them.
 
-The kernels run with all their lanes, as fibers that take turns, from the first job to the last and the other way round. Each
-array lies between margins that are NaN and stay so: a read beyond an array spoils the result, a write is seen.
+The kernels run with all their lanes, as fibers that take turns, from the first job to the last and
+the other way round. Each array lies between margins that are NaN and stay so: a read beyond an
+array spoils the result, a write is seen.
 """
 
 import ctypes
@@ -23,22 +25,45 @@ from mvit_np.autodiff.tape import vjp
 from mvit_np.backend.arrays import register_library
 from mvit_np.backend.cuda import kernel as kernel_file
 from mvit_np.backend.cuda.kernel import Kernel
-from mvit_np.backend.cuda.kernels import bf16, column_sums, depthwise_conv, gelu, layer_norm, relative_position, softmax
+from mvit_np.backend.cuda.kernels import (
+    bf16,
+    column_sums,
+    depthwise_conv,
+    gelu,
+    layer_norm,
+    relative_position,
+    softmax,
+)
 from mvit_np.ops.cuda import relative_position as fast_relative
 from mvit_np.ops.fast.gelu import gelu_array, gelu_backward
 from mvit_np.ops.softmax import softmax_array
 from mvit_np.studies.gradient_cases import op_cases
 
-pytestmark = pytest.mark.skipif(gcc_tools.GCC is None, reason="kernels are compiled by gcc here, and there is none")
+pytestmark = pytest.mark.skipif(
+    gcc_tools.GCC is None, reason="kernels are compiled by gcc here, and there is none"
+)
 
 NVCC = shutil.which("nvcc")
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}  # of an array's entries, relative to its largest
 MARGIN = 1 << 16  # numbers before and behind each array
 NANS = [0x7F800001, 0x7FC00000, 0x7FFFFFFF, 0xFF800001, 0xFFFFFFFF]  # as bits
-SPECIAL = [0.0, -0.0, np.inf, -np.inf, 1.0, -1.0, 3.4028235e38, -3.4028235e38, 3.39e38, 1e-40, -1e-45, 1.17549435e-38]
+SPECIAL = [
+    0.0,
+    -0.0,
+    np.inf,
+    -np.inf,
+    1.0,
+    -1.0,
+    3.4028235e38,
+    -3.4028235e38,
+    3.39e38,
+    1e-40,
+    -1e-45,
+    1.17549435e-38,
+]
 
 
-# -- tools that look on ------------------------------------------------------------------------------------------------
+# -- tools that look on ----------------------------------------------------------------------------
 
 
 LANES = """
@@ -109,7 +134,9 @@ void {name}(GIVEN, long long given_jobs) {{
 
 
 def template(kernel):
-    """The C in which the kernel has as many lanes as on a device: its parameters are for all fibers to see."""
+    """The C in which the kernel has as many lanes as on a device: its parameters are for all fibers
+    to see.
+    """
     parameters = kernel.parameters.split(", ")
     names = [re.search(r"\w+$", p).group() for p in parameters]
     parts = {
@@ -133,12 +160,16 @@ class Guarded:
 
     def give_back(self):
         for margin in (self.room[:MARGIN], self.room[-MARGIN:]):
-            np.testing.assert_array_equal(margin, self.nan, err_msg="a kernel wrote beyond an array")
+            np.testing.assert_array_equal(
+                margin, self.nan, err_msg="a kernel wrote beyond an array"
+            )
         self.there[...] = self.room[MARGIN:-MARGIN]
 
 
 class GuardedTools(gcc_tools.GccTools):
-    """Launches with arrays between margins; `launched` lists what, `wrong` has kernels to take instead of others."""
+    """Launches with arrays between margins; `launched` lists what, `wrong` has kernels to take
+    instead of others.
+    """
 
     def __init__(self):
         super().__init__(lambda x: x._host)
@@ -148,10 +179,15 @@ class GuardedTools(gcc_tools.GccTools):
         self.launched.append((kernel, names))
         kernel = self.wrong.get(kernel, kernel)
         with mock.patch.object(gcc_tools, "C", template(kernel)):
-            function = gcc_tools._compiled.__wrapped__(kernel, (*names, ("BACKWARDS", int(self.backwards))))
+            function = gcc_tools._compiled.__wrapped__(
+                kernel, (*names, ("BACKWARDS", int(self.backwards)))
+            )
         held = {id(x): Guarded(x._host) for x in args if isinstance(x, device_double.DeviceArray)}
         numbers = {int: ctypes.c_longlong, float: ctypes.c_double}
-        function(*(held[id(x)].pointer if id(x) in held else numbers[type(x)](x) for x in args), ctypes.c_longlong(jobs))
+        function(
+            *(held[id(x)].pointer if id(x) in held else numbers[type(x)](x) for x in args),
+            ctypes.c_longlong(jobs),
+        )
         for array in held.values():
             array.give_back()
 
@@ -160,14 +196,28 @@ class GuardedTools(gcc_tools.GccTools):
 def tools():
     """These tools for device arrays, and few threads, so that each has several jobs."""
     guarded, few = GuardedTools(), mock.patch.object
-    register_library(device_double.DeviceArray, device_double.xp, device_double.special, device_double.from_host, guarded)
-    with few(layer_norm, "WARPS", 4), few(column_sums, "THREADS", 70), few(depthwise_conv, "THREADS", 40):
-        with few(relative_position, "THREADS", 100), few(relative_position, "LONGEST", 10), few(relative_position, "CHUNK", 3):
+    register_library(
+        device_double.DeviceArray,
+        device_double.xp,
+        device_double.special,
+        device_double.from_host,
+        guarded,
+    )
+    with (
+        few(layer_norm, "WARPS", 4),
+        few(column_sums, "THREADS", 70),
+        few(depthwise_conv, "THREADS", 40),
+    ):
+        with (
+            few(relative_position, "THREADS", 100),
+            few(relative_position, "LONGEST", 10),
+            few(relative_position, "CHUNK", 3),
+        ):
             yield guarded
     device_double.install()
 
 
-# -- what each kernel is compared with: pairs of what it gives and what is right ---------------------------------------
+# -- what each kernel is compared with: pairs of what it gives and what is right -------------------
 
 
 def draw(rng, dtype, *shape):
@@ -183,7 +233,9 @@ def exact(*arrays):
 
 
 def halves(x):
-    """Of float32 numbers the upper halves of the nearest that have no lower ones, by looking at both neighbours."""
+    """Of float32 numbers the upper halves of the nearest that have no lower ones, by looking at
+    both neighbours.
+    """
     bits = x.view("uint32")
     down = bits & 0xFFFF0000
     below, above, here = (_wide(b) for b in (down, down + np.uint32(0x10000), bits))
@@ -194,7 +246,9 @@ def halves(x):
 
 
 def _wide(bits):
-    """The float64 that the bits of a float32 mean, the first infinity being the power of two that would come next."""
+    """The float64 that the bits of a float32 mean, the first infinity being the power of two that
+    would come next.
+    """
     with np.errstate(invalid="ignore"):  # beyond infinity there is NaN
         number = bits.view("float32").astype("float64")
     return np.where(np.isinf(number), np.copysign(2.0**128, number), number)
@@ -206,7 +260,11 @@ def numbers(bits):
 
 
 def gelu_pairs(rng, dtype, shape=(7, 33), bias=True):
-    h, b, dy = rng.uniform(-9, 9, shape).astype(dtype), draw(rng, dtype, shape[-1]) if bias else None, draw(rng, dtype, *shape)
+    h, b, dy = (
+        rng.uniform(-9, 9, shape).astype(dtype),
+        draw(rng, dtype, shape[-1]) if bias else None,
+        draw(rng, dtype, *shape),
+    )
     h64, b64, dy64 = exact(h, b, dy)
     y, gradients = gelu.gelu(*on_device(h, b)), gelu.gelu_backward(*on_device(h, b, dy))
     yield y, gelu_array(h64.copy(), b64)
@@ -224,23 +282,33 @@ def layer_norm_pairs(rng, dtype, count=9, width=37, large=False):
     g, b, eps = draw(rng, dtype, width), draw(rng, dtype, width), 0.1
     y, pull = vjp(lambda *arrays: ops.layer_norm(*arrays, eps), exact(x, g, b))
     yield layer_norm.layer_norm(*on_device(x, g, b), eps), y
-    yield from zip(layer_norm.layer_norm_backward(*on_device(x, g, dy), eps), pull(dy.astype("float64")))
+    yield from zip(
+        layer_norm.layer_norm_backward(*on_device(x, g, dy), eps), pull(dy.astype("float64"))
+    )
 
 
 def softmax_pairs(rng, dtype, shape=(2, 3, 33), scale=0.3, large=False):
-    """large: with exponents beyond the range of the dtype, though no further, because their rounding is that of P"""
+    """large: with exponents beyond the range of the dtype, though no further, because their
+    rounding is that of P
+    """
     size = {"float64": 8000, "float32": 100}[dtype] if large else 1
     s, dp = (size * draw(rng, dtype, *shape)).astype(dtype), draw(rng, dtype, *shape)
     (there,) = on_device(s)
     p = softmax.softmax_rows(there, scale)
     assert p is there, "where S was"
     yield p, softmax_array(scale * s.astype("float64"))
-    yield softmax.softmax_rows_backward(*on_device(p.get(), dp), scale), _softmax_backward(*exact(p.get(), dp), scale)
+    yield (
+        softmax.softmax_rows_backward(*on_device(p.get(), dp), scale),
+        _softmax_backward(*exact(p.get(), dp), scale),
+    )
     if dtype == "float32":
         low = softmax.softmax_rows(*on_device(s), scale, out="bf16")
         yield low, halves(p.get())
         got = softmax.softmax_rows_backward(low, *on_device(dp), scale)
-        yield got, halves(softmax.softmax_rows_backward(*on_device(numbers(low.get()), dp), scale).get())
+        yield (
+            got,
+            halves(softmax.softmax_rows_backward(*on_device(numbers(low.get()), dp), scale).get()),
+        )
 
 
 def _softmax_backward(p, dp, scale):
@@ -248,7 +316,16 @@ def _softmax_backward(p, dp, scale):
 
 
 def depthwise_conv_pairs(
-    rng, dtype, clips=2, grid=(3, 5, 4), heads=2, d=3, kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1), cls=1
+    rng,
+    dtype,
+    clips=2,
+    grid=(3, 5, 4),
+    heads=2,
+    d=3,
+    kernel=(3, 3, 3),
+    stride=(1, 2, 2),
+    padding=(1, 1, 1),
+    cls=1,
 ):
     tokens = draw(rng, dtype, clips, cls + int(np.prod(grid)), heads, d)
     tokens[:, :cls] = np.nan
@@ -259,7 +336,10 @@ def depthwise_conv_pairs(
     there, w, dy_there = there[:, cls:].reshape(*x.shape), *on_device(w, dy)
     assert depthwise_conv.lies_well(there)
     yield depthwise_conv.depthwise_conv(there, w, y.shape[1:4], stride, padding), y
-    yield from zip(depthwise_conv.depthwise_conv_backward(there, w, dy_there, stride, padding), pull(dy.astype("float64")))
+    yield from zip(
+        depthwise_conv.depthwise_conv_backward(there, w, dy_there, stride, padding),
+        pull(dy.astype("float64")),
+    )
 
 
 def column_sums_pairs(rng, dtype, count=11, width=33):
@@ -270,9 +350,13 @@ def column_sums_pairs(rng, dtype, count=11, width=33):
 
 
 def bf16_pairs(rng, dtype, count=1000):
-    """Of numbers of all sizes, of some that lie in the middle between two, and of special ones: float32 numbers always."""
+    """Of numbers of all sizes, of some that lie in the middle between two, and of special ones:
+    float32 numbers always.
+    """
     bits = rng.integers(0, 1 << 32, count).astype("uint32")
-    bits[: count // 2] = bits[: count // 2] & 0xFFFF0000 | 0x8000 + rng.integers(-1, 2, count // 2).astype("uint32")
+    bits[: count // 2] = bits[: count // 2] & 0xFFFF0000 | 0x8000 + rng.integers(
+        -1, 2, count // 2
+    ).astype("uint32")
     special = np.array(SPECIAL, "float32"), np.array(NANS, "uint32").view("float32")
     x = np.concatenate([bits.view("float32"), *special])
     (got,), nan = (bf16.to_bf16(y) for y in on_device(x)), np.isnan(x)
@@ -281,7 +365,16 @@ def bf16_pairs(rng, dtype, count=1000):
 
 
 def relative_position_pairs(
-    rng, dtype, clips=2, thw=(2, 3, 5), thw_kv=(2, 11, 3), heads=2, d=9, order=(2, 1, 0), lengths=(3, 21, 11), cls=1
+    rng,
+    dtype,
+    clips=2,
+    thw=(2, 3, 5),
+    thw_kv=(2, 11, 3),
+    heads=2,
+    d=9,
+    order=(2, 1, 0),
+    lengths=(3, 21, 11),
+    cls=1,
 ):
     """The op, whose rows come from tables, and the kernels' rows by themselves."""
     grids = tuple((axis, thw, thw_kv) for axis in order)
@@ -299,11 +392,16 @@ def relative_position_pairs(
     k = draw(rng, dtype, clips, cls + int(np.prod(thw_kv)), heads, d)
     yield ops.relative_key(*on_device(k), grids), ops.relative_key(k.astype("float64"), grids)
     rows = draw(rng, dtype, sum(thw[axis] * thw_kv[axis] for axis in order), d)
-    yield from zip(_on_rows(*on_device(q, rows, dy), grids), _rows_by_loops(*exact(q, rows, dy), thw, thw_kv, order, cls))
+    yield from zip(
+        _on_rows(*on_device(q, rows, dy), grids),
+        _rows_by_loops(*exact(q, rows, dy), thw, thw_kv, order, cls),
+    )
 
 
 def _on_rows(q, rows, dy, grids):
-    return relative_position.relative_query(q, rows, grids), *relative_position.relative_query_backward(q, rows, dy, grids)
+    return relative_position.relative_query(
+        q, rows, grids
+    ), *relative_position.relative_query_backward(q, rows, dy, grids)
 
 
 def _rows_by_loops(q, rows, dy, thw, thw_kv, order, cls):
@@ -323,13 +421,19 @@ def _rows_by_loops(q, rows, dy, thw, thw_kv, order, cls):
 
 
 PAIRS = {  # the first sizes of each are those that find the mistakes further down
-    gelu: (gelu_pairs, [{}, dict(bias=False), dict(shape=(1, 1)), dict(shape=(2, 5, 40)), dict(shape=(70, 3))]),
+    gelu: (
+        gelu_pairs,
+        [{}, dict(bias=False), dict(shape=(1, 1)), dict(shape=(2, 5, 40)), dict(shape=(70, 3))],
+    ),
     layer_norm: (
         layer_norm_pairs,
         [
             {},
             dict(large=True),
-            *(dict(count=n, width=w) for n, w in ((1, 5), (2, 31), (3, 32), (4, 33), (5, 96), (30, 3), (6, 1))),
+            *(
+                dict(count=n, width=w)
+                for n, w in ((1, 5), (2, 31), (3, 32), (4, 33), (5, 96), (30, 3), (6, 1))
+            ),
         ],
     ),
     softmax: (
@@ -337,7 +441,10 @@ PAIRS = {  # the first sizes of each are those that find the mistakes further do
         [
             {},
             dict(large=True),
-            *(dict(shape=s, scale=0.1) for s in ((1, 1), (4, 5), (1, 32), (2, 2, 2, 31), (1, 100), (50, 2))),
+            *(
+                dict(shape=s, scale=0.1)
+                for s in ((1, 1), (4, 5), (1, 32), (2, 2, 2, 31), (1, 100), (50, 2))
+            ),
         ],
     ),
     depthwise_conv: (
@@ -348,9 +455,13 @@ PAIRS = {  # the first sizes of each are those that find the mistakes further do
             dict(grid=(2, 7, 9), heads=1, d=5, cls=0),
             dict(grid=(2, 9, 10), kernel=(1, 3, 3), stride=(1, 4, 4), padding=(0, 1, 1)),
             dict(grid=(4, 6, 6), heads=3, kernel=(2, 4, 2), stride=(2, 2, 2), padding=(0, 1, 1)),
-            dict(grid=(2, 4, 5), heads=1, d=33, kernel=(1, 1, 1), stride=(2, 2, 2), padding=(0, 0, 0)),
+            dict(
+                grid=(2, 4, 5), heads=1, d=33, kernel=(1, 1, 1), stride=(2, 2, 2), padding=(0, 0, 0)
+            ),
             dict(grid=(5, 4, 3), kernel=(3, 1, 2), stride=(1, 1, 1), padding=(1, 0, 0), cls=0),
-            dict(clips=3, grid=(1, 6, 5), d=40, kernel=(1, 3, 3), stride=(1, 1, 1), padding=(0, 1, 1)),
+            dict(
+                clips=3, grid=(1, 6, 5), d=40, kernel=(1, 3, 3), stride=(1, 1, 1), padding=(0, 1, 1)
+            ),
         ],
     ),
     column_sums: (
@@ -365,7 +476,9 @@ PAIRS = {  # the first sizes of each are those that find the mistakes further do
             dict(clips=1, thw=(1, 1, 1), thw_kv=(1, 1, 1), heads=1, d=1, lengths=(1, 1, 1), cls=0),
             dict(order=(0,), d=33, lengths=(5, 1, 1)),
             dict(order=(2, 1), d=8, cls=0),
-            dict(thw=(3, 4, 2), thw_kv=(1, 2, 5), heads=3, d=40, order=(0, 1, 2), lengths=(5, 7, 9)),
+            dict(
+                thw=(3, 4, 2), thw_kv=(1, 2, 5), heads=3, d=40, order=(0, 1, 2), lengths=(5, 7, 9)
+            ),
             dict(clips=4, thw=(1, 5, 5), order=(1, 2), lengths=(1, 9, 9), d=7, heads=1),
         ],
     ),
@@ -378,7 +491,11 @@ def name(module):
 
 
 def case_id(value):
-    return name(value) if hasattr(value, "__name__") else " ".join(f"{k}={v}" for k, v in value.items()) or "default"
+    return (
+        name(value)
+        if hasattr(value, "__name__")
+        else " ".join(f"{k}={v}" for k, v in value.items()) or "default"
+    )
 
 
 def compare(module, sizes, dtype):
@@ -402,7 +519,9 @@ def test_a_kernel_gives_what_the_plain_op_gives(module, sizes, dtype, backwards,
 
 
 def apart(x):
-    """The same numbers in memory that has a gap after each, so that they lie contiguously along no axis."""
+    """The same numbers in memory that has a gap after each, so that they lie contiguously along no
+    axis.
+    """
     wide = np.full((*x.shape, 2), np.nan, x.dtype)
     wide[..., 0] = x
     return device_double.from_host(wide)[..., 0]
@@ -422,9 +541,14 @@ def test_inputs_may_lie_anyhow(case, tools):
 
 
 def test_relative_positions_are_three_launches_and_their_constants_are_kept(rng, tools):
-    """One launch forward and two backward, between products; what depends on sizes alone is made once."""
+    """One launch forward and two backward, between products; what depends on sizes alone is made
+    once.
+    """
     grids = tuple((axis, (2, 3, 4), (2, 3, 3)) for axis in (1, 2, 0))
-    arrays = [draw(rng, "float32", *shape) for shape in ((2, 25, 1, 5), (5, 5), (9, 5), (3, 5), (2, 19, 1, 5))]
+    arrays = [
+        draw(rng, "float32", *shape)
+        for shape in ((2, 25, 1, 5), (5, 5), (9, 5), (3, 5), (2, 19, 1, 5))
+    ]
     made, gemms = [], mock.patch.object(tools, "gemm", wraps=tools.gemm)
     for _ in range(2):
         tools.launched.clear()
@@ -434,21 +558,37 @@ def test_relative_positions_are_three_launches_and_their_constants_are_kept(rng,
             pull(y)
             ops.relative_key(k, grids)
         launched = [kernel for kernel, _ in tools.launched]
-        assert launched == [relative_position.FORWARD, relative_position.QUERIES, relative_position.ROWS]
+        assert launched == [
+            relative_position.FORWARD,
+            relative_position.QUERIES,
+            relative_position.ROWS,
+        ]
         assert calls.call_count == 2
         made.append(fast_relative._kept.cache_info().misses)
     assert made[0] == made[1]
 
 
-# -- a kernel with a mistake in it is noticed --------------------------------------------------------------------------
+# -- a kernel with a mistake in it is noticed ------------------------------------------------------
 
 
 FLIPS = {" + ": " - ", " - ": " + ", " * ": " + ", " += ": " -= ", "continue;": ";"}
-FLIPS |= {" < ": " <= ", " <= ": " < ", " >= ": " > ", " > ": " >= ", " == ": " != ", " != ": " == "}
+FLIPS |= {
+    " < ": " <= ",
+    " <= ": " < ",
+    " >= ": " > ",
+    " > ": " >= ",
+    " == ": " != ",
+    " != ": " == ",
+}
 NO_MISTAKE = {  # where the flipped text does the same
     "< -> <= in own[k] = d < WIDTH ? q[i * WIDTH + d] : 0;",  # one more, which is not used
-    "< -> <= in if (d < WIDTH) to[d] = own[k];",  # one more, in the place of the first column, which comes later
-    "< -> <= in const T* row1 = rows + (START1 + (rest < 0 ? 0 : rest / AFTER1 % PLACES1) * KEYS1) * WIDTH;",  # 0 is at place 0
+    # one more, in the place of the first column, which comes later
+    "< -> <= in if (d < WIDTH) to[d] = own[k];",
+    # 0 is at place 0
+    (
+        "< -> <= in const T* row1 = rows + (START1 + (rest < 0 ? 0 : rest / AFTER1 % PLACES1) * "
+        "KEYS1) * WIDTH;"
+    ),
     "< -> <= in if (from + j < KEYS1) sum[j] += up[j] * x;",  # one more sum, which is not written
     "+ -> - in if (from + j < KEYS1) sum[j] += up[j] * x;",  # several more
 }
@@ -463,7 +603,9 @@ def kernels(module):
 
 
 def left_alone(text):
-    """The spans of a text in which nothing is flipped: of what is there for each axis, all but the second."""
+    """The spans of a text in which nothing is flipped: of what is there for each axis, all but the
+    second.
+    """
     spans = [m.span() for m in re.finditer(r"//.*|^#if [02](?s:.*?)^#endif|^#.*", text, re.M)]
     for found in re.finditer("|".join(LEFT_ALONE), text):
         opening, depth, end = text[found.end() - 1], 1, found.end()
@@ -483,7 +625,10 @@ def mutants(text):
             start, end = found.span()
             if not any(a < end and start < b for a, b in spans):
                 line = text[text.rfind("\n", 0, start) + 1 : text.find("\n", end) % (len(text) + 1)]
-                yield f"{old.strip()} -> {new.strip()} in {line.strip()}", text[:start] + new + text[end:]
+                yield (
+                    f"{old.strip()} -> {new.strip()} in {line.strip()}",
+                    text[:start] + new + text[end:],
+                )
 
 
 def noticed(module, tools):
@@ -498,7 +643,9 @@ def noticed(module, tools):
 
 
 @pytest.mark.parametrize(
-    "module, key", [(m, key) for m in PAIRS for key in kernels(m)], ids=lambda x: x if isinstance(x, str) else name(x)
+    "module, key",
+    [(m, key) for m in PAIRS for key in kernels(m)],
+    ids=lambda x: x if isinstance(x, str) else name(x),
 )
 def test_a_kernel_with_a_mistake_is_noticed(module, key, tools):
     kernel, unnoticed = getattr(module, key), []
@@ -511,7 +658,8 @@ def test_a_kernel_with_a_mistake_is_noticed(module, key, tools):
 
 
 @pytest.mark.parametrize(
-    "right, wrong", [("+ 0x7fff", "+ 0x8000"), (" + (bits >> 16 & 1)", ""), ("value != value ? 0x7fff : ", "")]
+    "right, wrong",
+    [("+ 0x7fff", "+ 0x8000"), (" + (bits >> 16 & 1)", ""), ("value != value ? 0x7fff : ", "")],
 )
 def test_a_mistake_in_rounding_is_noticed(right, wrong, tools):
     assert right in kernel_file.COMMON
@@ -519,7 +667,7 @@ def test_a_mistake_in_rounding_is_noticed(right, wrong, tools):
         assert noticed(bf16, tools)
 
 
-# -- the text is CUDA --------------------------------------------------------------------------------------------------
+# -- the text is CUDA ------------------------------------------------------------------------------
 
 
 def in_one_file(launches):
@@ -536,11 +684,27 @@ def test_the_text_is_cuda(tools, tmp_path):
     for module, dtype in itertools.product(PAIRS, TOLERANCE):
         compare(module, PAIRS[module][1][0], dtype)
     launches = list(dict.fromkeys(tools.launched))
-    assert {kernel for kernel, _ in launches} == {k for module in PAIRS for k in kernels(module).values()}
+    assert {kernel for kernel, _ in launches} == {
+        k for module in PAIRS for k in kernels(module).values()
+    }
     variants = {value for _, names in launches for _, value in names}
     assert {"float", "double", "bf16"} <= variants
     (tmp_path / "kernels.cu").write_text("\n".join(in_one_file(launches)))
-    flags = ["-arch=sm_80", "-std=c++17", "-Werror", "all-warnings", "-diag-suppress", "177", "-ptx"]  # 177: unused
-    done = subprocess.run([NVCC, *flags, "kernels.cu", "-o", "kernels.ptx"], cwd=tmp_path, capture_output=True, text=True)
+    # 177: unused
+    flags = [
+        "-arch=sm_80",
+        "-std=c++17",
+        "-Werror",
+        "all-warnings",
+        "-diag-suppress",
+        "177",
+        "-ptx",
+    ]
+    done = subprocess.run(
+        [NVCC, *flags, "kernels.cu", "-o", "kernels.ptx"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "kernels.ptx").read_text().count(".entry") == len(launches)

@@ -1,4 +1,6 @@
-"""Masks on a device: Philox's published numbers, a few lines of Python that count alike, and what training relies on."""
+"""Masks on a device: Philox's published numbers, a few lines of Python that count alike, and what
+training relies on.
+"""
 
 import copy
 
@@ -19,9 +21,21 @@ HERE = device_double.from_host(np.zeros(1, np.float32))
 
 # Random123's known answers for philox4x32-10 (kat_vectors): counter, key, result
 KNOWN = [
-    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+    (
+        "00000000 00000000 00000000 00000000",
+        "00000000 00000000",
+        "6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+    ),
+    (
+        "ffffffff ffffffff ffffffff ffffffff",
+        "ffffffff ffffffff",
+        "408f276d 41c83b0e a20bc7c6 6d5451fd",
+    ),
+    (
+        "243f6a88 85a308d3 13198a2e 03707344",
+        "a4093822 299f31d0",
+        "d16cfe09 94fdcceb 5001e420 24126ea1",
+    ),
 ]
 WORDS = Kernel("philox_words", "const unsigned* key, const unsigned* counter, unsigned* y, T* like", """
     for (int k = 0; k < 4; k++) y[k] = counter[k];
@@ -56,7 +70,9 @@ def test_pythons_philox_gives_the_published_numbers(counter, key, result):
 @needs_gcc
 @pytest.mark.parametrize("counter, key, result", KNOWN)
 def test_the_kernels_philox_gives_the_published_numbers(counter, key, result):
-    there = [device_double.from_host(np.array(words(text), np.uint32)) for text in (key, counter, result)]
+    there = [
+        device_double.from_host(np.array(words(text), np.uint32)) for text in (key, counter, result)
+    ]
     WORDS(HERE, 1, *there[:2], (y := device_double.xp.zeros(4, dtype="uint32")), HERE)
     assert to_host(y).tolist() == words(result)
 
@@ -68,7 +84,9 @@ def test_a_draw_is_the_counters_numbers(seed, shape):
     key, rng = np.random.SeedSequence(seed).generate_state(2).tolist(), masks(seed)
     for draw in range(3):
         found, size = to_host(rng.random(shape)), int(np.prod(shape))
-        expected = [word for job in range(-(-size // 4)) for word in philox([job, 0, draw, 0], key)][:size]
+        expected = [
+            word for job in range(-(-size // 4)) for word in philox([job, 0, draw, 0], key)
+        ][:size]
         assert found.shape == shape and found.dtype == np.float32
         assert found.ravel().tolist() == [(word >> 8) / 2**24 for word in expected]
 
@@ -98,7 +116,9 @@ def test_the_same_key_draws_the_same():
 
 @needs_gcc
 def test_a_key_that_is_written_into_the_place_of_another_counts_from_then_on():
-    """As a captured graph needs it: it holds the place of the key, and each replay begins with the first draw."""
+    """As a captured graph needs it: it holds the place of the key, and each replay begins with the
+    first draw.
+    """
     place = key_of(1, HERE)
     place[...] = key_of(2, HERE)
     assert to_host(Masks(place).random(9)).tolist() == to_host(masks(2).random(9)).tolist()
@@ -125,7 +145,9 @@ def test_elsewhere_a_generator_is_the_librarys_own():
     assert isinstance(default_rng(0, np.zeros(1)), np.random.Generator)
     with plain_ops():
         drawn = default_rng(5, HERE).random(4, dtype="float32")
-    np.testing.assert_array_equal(to_host(drawn), np.random.default_rng(5).random(4, dtype="float32"))
+    np.testing.assert_array_equal(
+        to_host(drawn), np.random.default_rng(5).random(4, dtype="float32")
+    )
 
 
 def test_numpy_does_not_count_its_memory():

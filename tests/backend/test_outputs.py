@@ -5,7 +5,16 @@ import os
 
 import pytest
 
-from mvit_np.backend.outputs import LEDGER, carries, check_free, check_not_read, check_own, claim, make_folder, own
+from mvit_np.backend.outputs import (
+    LEDGER,
+    carries,
+    check_free,
+    check_not_read,
+    check_own,
+    claim,
+    make_folder,
+    own,
+)
 from mvit_np.backend.plain_text import plain
 
 
@@ -13,7 +22,12 @@ def test_a_file_that_is_read_is_not_written(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"film")
     (tmp_path / "link.csv").symlink_to(tmp_path / "a.mp4")
     os.link(tmp_path / "a.mp4", tmp_path / "twin.csv")
-    for output in (tmp_path / "a.mp4", tmp_path / "." / "a.mp4", tmp_path / "link.csv", tmp_path / "twin.csv"):
+    for output in (
+        tmp_path / "a.mp4",
+        tmp_path / "." / "a.mp4",
+        tmp_path / "link.csv",
+        tmp_path / "twin.csv",
+    ):
         with pytest.raises(ValueError, match="is read"):
             check_not_read([tmp_path / "other.csv", output], [tmp_path / "a.mp4"])
     check_not_read([tmp_path / "b.csv"], [tmp_path / "a.mp4"])
@@ -33,12 +47,15 @@ def test_a_command_writes_over_its_own_files_alone(tmp_path):
     own(tmp_path / "new", "demo", ["metrics.csv", "model.npz"])
     (tmp_path / "new" / "metrics.csv").write_text("1")
     own(tmp_path / "new", "demo", ["metrics.csv", "curves.png"])  # again
-    with pytest.raises(ValueError, match=r"new holds metrics.csv, which `mvit-np train` did not write"):
+    with pytest.raises(
+        ValueError, match=r"new holds metrics.csv, which `mvit-np train` did not write"
+    ):
         own(tmp_path / "new", "train", ["metrics.csv"])
     (tmp_path / "recipe.toml").write_text("mine")
     with pytest.raises(ValueError, match="holds recipe.toml"):
         own(tmp_path, "train", ["recipe.toml"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "recipe.toml"]  # nothing was noted
+    # nothing was noted
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "recipe.toml"]
     claim(tmp_path, "train", ["recipe.toml"])
     check_own(tmp_path, "train", ["recipe.toml"])
 
@@ -49,7 +66,10 @@ def test_a_dangling_link_is_somebodys(tmp_path):
         own(tmp_path, "train", ["model.npz"])
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"train": "model.npz"}), json.dumps({"train": [1]}), "[" * 10**5])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", json.dumps({"train": "model.npz"}), json.dumps({"train": [1]}), "[" * 10**5],
+)
 def test_a_damaged_ledger_vouches_for_nothing(tmp_path, text):
     (tmp_path / LEDGER).write_text(text)
     (tmp_path / "model.npz").write_text("mine")
@@ -58,7 +78,9 @@ def test_a_damaged_ledger_vouches_for_nothing(tmp_path, text):
 
 
 def test_a_file_is_ours_by_what_it_carries_near_either_end(tmp_path):
-    for place, data in enumerate([b"mark" + bytes(9000), bytes(9000) + b"mark", b"mark", bytes(4090) + b"mark" + bytes(4090)]):
+    for place, data in enumerate(
+        [b"mark" + bytes(9000), bytes(9000) + b"mark", b"mark", bytes(4090) + b"mark" + bytes(4090)]
+    ):
         (tmp_path / str(place)).write_bytes(data)
         assert carries(tmp_path / str(place), b"no", b"mark")
         check_free(tmp_path / str(place), lambda path: carries(path, b"mark"))

@@ -1,4 +1,6 @@
-"""Strided-batched products against NumPy: any shapes and strides, as few calls as there can be, and nothing copied."""
+"""Strided-batched products against NumPy: any shapes and strides, as few calls as there can be, and
+nothing copied.
+"""
 
 from unittest import mock
 
@@ -46,7 +48,10 @@ def calls():
     def refuse(self):
         raise AssertionError(f"copied {self.shape} with strides {self.strides}")
 
-    with mock.patch.object(tools, "gemm", gemm), mock.patch.object(device_double.DeviceArray, "copy", refuse):
+    with (
+        mock.patch.object(tools, "gemm", gemm),
+        mock.patch.object(device_double.DeviceArray, "copy", refuse),
+    ):
         yield made
 
 
@@ -55,22 +60,30 @@ def agree(a, b, out=None, add=False):
     expected = numbers(a) @ numbers(b) + (out if add else 0)
     got = matmul(there(a), there(b), out=None if out is None else there(out), add=add).get()
     assert got.shape == expected.shape and got.dtype == expected.dtype
-    np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[str(got.dtype)] * (a.shape[-1] + 1) * 10)
+    np.testing.assert_allclose(
+        got, expected, rtol=0, atol=TOLERANCE[str(got.dtype)] * (a.shape[-1] + 1) * 10
+    )
 
 
-# -- anything --------------------------------------------------------------------------------------------------------------
+# -- anything --------------------------------------------------------------------------------------
 
 
 def laid_out(rng, leading, rows, columns, dtype, for_result=False):
     """An array of that shape, lying in memory in one of many ways."""
-    kinds = ["plain", "slice", "heads first"] + ([] if for_result else ["swapped", "swapped slice", "every other", "backwards"])
+    kinds = ["plain", "slice", "heads first"] + (
+        [] if for_result else ["swapped", "swapped slice", "every other", "backwards"]
+    )
     kind = kinds[rng.integers(len(kinds))]
     if kind == "swapped":
         return drawn(rng, (*leading, columns, rows), dtype).swapaxes(-1, -2)
     if kind == "slice":
-        return drawn(rng, (*leading, rows + 2, columns + 5), dtype)[..., 1 : rows + 1, 3 : columns + 3]
+        return drawn(rng, (*leading, rows + 2, columns + 5), dtype)[
+            ..., 1 : rows + 1, 3 : columns + 3
+        ]
     if kind == "swapped slice":
-        return drawn(rng, (*leading, columns + 2, rows + 5), dtype)[..., 1 : columns + 1, 3 : rows + 3].swapaxes(-1, -2)
+        return drawn(rng, (*leading, columns + 2, rows + 5), dtype)[
+            ..., 1 : columns + 1, 3 : rows + 3
+        ].swapaxes(-1, -2)
     if kind == "every other":
         return drawn(rng, (*leading, 2 * rows, 3 * columns), dtype)[..., ::2, ::3]
     if kind == "backwards":
@@ -83,7 +96,9 @@ def laid_out(rng, leading, rows, columns, dtype, for_result=False):
 def factor(rng, leading, rows, columns, dtype):
     """The same, with some of the leading axes repeated: left away, of length 1, or of no stride."""
     own = [1 if rng.random() < 0.2 else n for n in leading]
-    x = laid_out(rng, own[rng.integers(len(own) + 1) if rng.random() < 0.2 else 0 :], rows, columns, dtype)
+    x = laid_out(
+        rng, own[rng.integers(len(own) + 1) if rng.random() < 0.2 else 0 :], rows, columns, dtype
+    )
     return np.broadcast_to(x, (*leading, rows, columns)) if rng.random() < 0.2 else x
 
 
@@ -102,18 +117,25 @@ def test_a_product_of_whatever_lies_anyhow_is_numpys(seed, dtype):
 
 def test_only_the_view_is_written(rng):
     whole = np.zeros((2, 5, 9))
-    matmul(there(rng.standard_normal((2, 3, 4))), there(rng.standard_normal((2, 4, 5))), out=there(whole[:, 1:4, 2:7]))
+    matmul(
+        there(rng.standard_normal((2, 3, 4))),
+        there(rng.standard_normal((2, 4, 5))),
+        out=there(whole[:, 1:4, 2:7]),
+    )
     assert np.count_nonzero(whole[:, 1:4, 2:7]) == 30 and np.count_nonzero(whole) == 30
 
 
-@pytest.mark.parametrize("i, j, k, leading", [(0, 3, 2, ()), (3, 2, 0, (2,)), (3, 2, 4, (0,)), (3, 0, 2, ()), (2, 0, 3, (4,))])
+@pytest.mark.parametrize(
+    "i, j, k, leading",
+    [(0, 3, 2, ()), (3, 2, 0, (2,)), (3, 2, 4, (0,)), (3, 0, 2, ()), (2, 0, 3, (4,))],
+)
 def test_empty_factors(i, j, k, leading, rng):
     a, b = rng.standard_normal((*leading, i, j)), rng.standard_normal((*leading, j, k))
     agree(a, b)
     agree(a, b, out=rng.standard_normal((*leading, i, k)), add=True)
 
 
-# -- as few calls as there can be, and no copies ------------------------------------------------------------------------
+# -- as few calls as there can be, and no copies ---------------------------------------------------
 
 
 def test_a_product_of_matrices_is_one_call(rng, calls):
@@ -126,7 +148,9 @@ def test_a_product_of_matrices_is_one_call(rng, calls):
     assert len(calls) == 5 and all(count == 1 for *_, count in calls)
 
 
-@pytest.mark.parametrize("shape", [(3, 7, 1, 4), (1, 7, 3, 4), (1, 7, 1, 4), (3, 1, 2, 4), (1, 1, 1, 1)])
+@pytest.mark.parametrize(
+    "shape", [(3, 7, 1, 4), (1, 7, 3, 4), (1, 7, 1, 4), (3, 1, 2, 4), (1, 1, 1, 1)]
+)
 def test_heads_are_one_call_where_they_lie_evenly(shape, rng, calls):
     """Where there is one head, or one clip, or one token: (B, N, h, d) as (B, h, N, d)."""
     q, k = (drawn(rng, shape).swapaxes(1, 2) for _ in range(2))
@@ -141,7 +165,9 @@ def test_heads_are_else_as_many_calls_as_the_shorter_axis_is_long(clips, heads, 
     z = drawn(rng, (clips, 7, heads, 4)).swapaxes(1, 2)
     agree(drawn(rng, (clips, heads, 7, 6)), k, out=z)  # what is attended to
     agree(drawn(rng, (clips, heads, 7, 6)).swapaxes(-1, -2), q)  # a gradient of keys
-    assert len(calls) == 3 * min(clips, heads) and {call[-1] for call in calls} == {max(clips, heads)}
+    assert len(calls) == 3 * min(clips, heads) and {call[-1] for call in calls} == {
+        max(clips, heads)
+    }
 
 
 def test_leading_axes_that_lie_evenly_are_one(rng, calls):
@@ -168,15 +194,19 @@ def test_bf16_factors_give_float32(rng, calls):
     assert out.array.dtype == "float32"
 
 
-@pytest.mark.parametrize("chosen, exact, tf32", [("tf32", False, True), ("tf32", True, False), ("bf16", False, False)])
-def test_tf32_is_asked_for_where_it_is_chosen_unless_numbers_are_only_picked(chosen, exact, tf32, rng):
+@pytest.mark.parametrize(
+    "chosen, exact, tf32", [("tf32", False, True), ("tf32", True, False), ("bf16", False, False)]
+)
+def test_tf32_is_asked_for_where_it_is_chosen_unless_numbers_are_only_picked(
+    chosen, exact, tf32, rng
+):
     tools, a = device_tools(there(np.ones(1))), drawn(rng, (3, 3), "float32")
     with use_precision(chosen), mock.patch.object(tools, "gemm") as gemm:
         matmul(there(a), there(a), exact=exact)
     assert [call.kwargs["tf32"] for call in gemm.mock_calls] == [tf32]
 
 
-# -- mistakes ----------------------------------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Tiles: they cover everything once, run on the threads asked for, and no result depends on how the work was cut."""
+"""Tiles: they cover everything once, run on the threads asked for, and no result depends on how the
+work was cut.
+"""
 
 import contextvars
 import importlib
@@ -26,7 +28,9 @@ from mvit_np.backend import blas, tiles, tree
 from mvit_np.studies.gradient_cases import TINY, TINY_V2, Case, normals
 from mvit_np.train import adamw, adamw_state, clip_by_norm
 
-needs_blas = pytest.mark.skipif(not blas.libraries(), reason="threadpoolctl knows no BLAS here, so one thread runs all tiles")
+needs_blas = pytest.mark.skipif(
+    not blas.libraries(), reason="threadpoolctl knows no BLAS here, so one thread runs all tiles"
+)
 
 
 @pytest.fixture
@@ -36,7 +40,9 @@ def cut(monkeypatch):
     monkeypatch.setattr(tiles, "NUMBERS", 16)
 
 
-@pytest.mark.parametrize("shape", [(1,), (2,), (7,), (97,), (1, 1), (3, 5), (5, 41), (1, 3, 50), (5, 4, 7), (2, 1, 33)])
+@pytest.mark.parametrize(
+    "shape", [(1,), (2,), (7,), (97,), (1, 1), (3, 5), (5, 41), (1, 3, 50), (5, 4, 7), (2, 1, 33)]
+)
 def test_blocks_cover_each_index_once_and_are_small(shape, cut, monkeypatch):
     for width, asked in itertools.product([1, 3, 5, 9, 10, 16, 99], [1, 2, 3, 7]):
         monkeypatch.setattr(tiles, "SHARE", asked)
@@ -47,7 +53,11 @@ def test_blocks_cover_each_index_once_and_are_small(shape, cut, monkeypatch):
         assert (seen == 1).all() and len(blocks) >= min(asked, seen.size)
         assert len(shape) > 1 or len(blocks) % asked == 0 or len(blocks) == shape[0]
         sizes = [seen[block].size for block in blocks]
-        assert min(sizes) > 0 and max(sizes) * width <= max(width, tiles.NUMBERS), (width, asked, sizes)
+        assert min(sizes) > 0 and max(sizes) * width <= max(width, tiles.NUMBERS), (
+            width,
+            asked,
+            sizes,
+        )
 
 
 def test_little_work_and_a_device_array_are_one_block(monkeypatch):
@@ -59,11 +69,15 @@ def test_little_work_and_a_device_array_are_one_block(monkeypatch):
     assert len(tiles.rows(x, 3, work=4)) >= 10 and len(tiles.blocks(x, (33, 4))) >= 4
     assert tiles.rows(there, 5, 1e9) == [slice(0, 97)]
     assert tiles.blocks(there, (97, 5), 1e9) == [(slice(0, 97), slice(0, 5))]
-    assert (device_double.to_host(tiles.elementwise(device_double.xp.add, there, there)[0]) == 2).all()
+    assert (
+        device_double.to_host(tiles.elementwise(device_double.xp.add, there, there)[0]) == 2
+    ).all()
 
 
 def pieces_and_threads(count, pieces=50, wait=0):
-    """What a run took, and the threads it was on; `wait` pieces wait for each other, so they need as many threads."""
+    """What a run took, and the threads it was on; `wait` pieces wait for each other, so they need
+    as many threads.
+    """
     done, together = [], threading.Barrier(wait or 1)
 
     def tile(i):
@@ -113,7 +127,16 @@ def test_within_a_tile_settings_hold_and_a_run_stays_in_its_thread(two_blas_thre
     def tile(_):
         together.wait(20)
         alone = pieces_and_threads(4) == (list(range(50)), {threading.get_ident()})
-        found.append((alone, tiles.threads(), blas_threads(), tiles._chosen.get(), np.geterr()["divide"], mine.get()))
+        found.append(
+            (
+                alone,
+                tiles.threads(),
+                blas_threads(),
+                tiles._chosen.get(),
+                np.geterr()["divide"],
+                mine.get(),
+            )
+        )
 
     mine.set("word")
     with tiles.use_threads(3), np.errstate(divide="raise"):
@@ -154,7 +177,9 @@ def test_total_puts_shares_in_their_places_and_raises_what_a_piece_raises(rng, c
 
     with tiles.use_threads(3):
         pieces = tiles.blocks(x, x.shape)
-        assert len(pieces) == 4 and (tiles.total(negative, pieces, (x,), lambda at: at)[0] == -x).all()
+        assert (
+            len(pieces) == 4 and (tiles.total(negative, pieces, (x,), lambda at: at)[0] == -x).all()
+        )
         x[1, 1] = 1e9
         with pytest.raises(OverflowError, match="this one"):
             tiles.total(negative, pieces, (x,), lambda at: at)
@@ -162,15 +187,21 @@ def test_total_puts_shares_in_their_places_and_raises_what_a_piece_raises(rng, c
 
 @pytest.mark.parametrize("shape", [(), (1,), (7, 5), (3, 1, 11), (0, 4)])
 def test_elementwise_is_the_plain_function(shape, rng, cut):
-    x, y = np.asarray(rng.standard_normal(shape)), rng.standard_normal((*shape[::-1], 2))[..., 0].T  # y: not contiguous
+    # y: not contiguous
+    x, y = np.asarray(rng.standard_normal(shape)), rng.standard_normal((*shape[::-1], 2))[..., 0].T
     with tiles.use_threads(3):
-        plus, times = tiles.elementwise(lambda x, y, a, b: (np.add(x, y, out=a), np.multiply(x, y, out=b)), x, y, outputs=2)
+        plus, times = tiles.elementwise(
+            lambda x, y, a, b: (np.add(x, y, out=a), np.multiply(x, y, out=b)), x, y, outputs=2
+        )
     assert plus.shape == shape and np.array_equal(plus, x + y) and np.array_equal(times, x * y)
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True, "2", None])
 def test_use_threads_refuses(count):
-    with pytest.raises(ValueError, match="^threads are a whole number of at least 1; use_threads says .+: give 1, 2"):
+    with pytest.raises(
+        ValueError,
+        match="^threads are a whole number of at least 1; use_threads says .+: give 1, 2",
+    ):
         tiles.use_threads(count).__enter__()
 
 
@@ -188,15 +219,22 @@ def test_use_threads_nests_is_put_back_and_is_this_threads_alone():
 def python(code, **environment):
     """A process of its own, that can import this file; one that hangs raises TimeoutExpired."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30
+    )
 
 
 @needs_blas
 @pytest.mark.parametrize("said", ["5", "0", "many", "1.5", "-2"])
 def test_the_environment_says_how_many(said):
-    ended = python("from mvit_np.backend import tiles; print(tiles.threads())", MVIT_NP_THREADS=said)
+    ended = python(
+        "from mvit_np.backend import tiles; print(tiles.threads())", MVIT_NP_THREADS=said
+    )
     problem = ended.stderr.strip().split("\n")[-1].replace("'", "")
-    sentence = f"ValueError: threads are a whole number of at least 1; the environments MVIT_NP_THREADS says {said}: give 1"
+    sentence = (
+        "ValueError: threads are a whole number of at least 1; the environments MVIT_NP_THREADS "
+        f"says {said}: give 1"
+    )
     assert ended.stdout == "5\n" if said == "5" else problem.startswith(sentence)
 
 
@@ -205,8 +243,12 @@ def blas_threads():
 
 
 def set_blas(counts):
-    """As nobody in particular: from 3.8 on threadpoolctl obeys only the first thread to set OpenBLAS, until that is cleared."""
-    forget = getattr(threadpoolctl.OpenBLASController, "clear_controlling_thread", lambda force: None)
+    """As nobody in particular: from 3.8 on threadpoolctl obeys only the first thread to set
+    OpenBLAS, until that is cleared.
+    """
+    forget = getattr(
+        threadpoolctl.OpenBLASController, "clear_controlling_thread", lambda force: None
+    )
     forget(force=True)
     for library, count in zip(blas.libraries(), counts):
         library.set_num_threads(count)
@@ -222,7 +264,9 @@ def two_blas_threads():
 
 
 def blas_is_held():
-    """Whether BLAS has one thread inside blocks, also nested ones, and what it had, which was 2, after an exception."""
+    """Whether BLAS has one thread inside blocks, also nested ones, and what it had, which was 2,
+    after an exception.
+    """
     with pytest.raises(KeyError), blas.one_blas_thread():
         with blas.one_blas_thread():
             inside = blas_threads()
@@ -241,14 +285,27 @@ def test_one_blas_thread_in_whichever_thread(two_blas_threads):
 def test_one_blas_thread_overlaps_in_two_threads(two_blas_threads):
     first, second = blas.one_blas_thread(), blas.one_blas_thread()
     with ThreadPoolExecutor(1) as a, ThreadPoolExecutor(1) as b:
-        steps = (a, first.__enter__), (b, second.__enter__), (a, first.__exit__, *[None] * 3), (b, second.__exit__, *[None] * 3)
-        assert [(thread.submit(*step).result(), blas_threads())[1] for thread, *step in steps] == [{1}, {1}, {1}, {2}]
+        steps = (
+            (a, first.__enter__),
+            (b, second.__enter__),
+            (a, first.__exit__, *[None] * 3),
+            (b, second.__exit__, *[None] * 3),
+        )
+        assert [(thread.submit(*step).result(), blas_threads())[1] for thread, *step in steps] == [
+            {1},
+            {1},
+            {1},
+            {2},
+        ]
 
 
 def test_without_a_known_blas_one_thread_does_it(monkeypatch, cut):
     monkeypatch.setattr(blas, "libraries", lambda: [])
     with tiles.use_threads(3), blas.one_blas_thread():
-        assert tiles.threads() == 1 and Case("linear", ops.linear, normals((7, 5), (5, 3), (3,))).check().passed
+        assert (
+            tiles.threads() == 1
+            and Case("linear", ops.linear, normals((7, 5), (5, 3), (3,))).check().passed
+        )
 
 
 def product_on_three_threads():
@@ -260,12 +317,22 @@ def product_on_three_threads():
 
 def child_is_well(expected):
     signal.alarm(25)  # a deadlock ends the child, too
-    return blas_threads() == {2} and blas_is_held() and np.array_equal(product_on_three_threads(), expected)
+    return (
+        blas_threads() == {2}
+        and blas_is_held()
+        and np.array_equal(product_on_three_threads(), expected)
+    )
 
 
 def fork(holder, how):
-    """In a process of its own: forks with the pool in use and BLAS held by nobody, by this thread or by another."""
-    expected, block, other = product_on_three_threads(), blas.one_blas_thread(), ThreadPoolExecutor(1)
+    """In a process of its own: forks with the pool in use and BLAS held by nobody, by this thread
+    or by another.
+    """
+    expected, block, other = (
+        product_on_three_threads(),
+        blas.one_blas_thread(),
+        ThreadPoolExecutor(1),
+    )
     set_blas([2] * len(blas.libraries()))
     if holder != "nobody":
         block.__enter__() if holder == "this thread" else other.submit(block.__enter__).result()
@@ -291,9 +358,15 @@ def test_a_forked_child_computes_the_same(holder, how):
 
 
 def test_a_thread_may_outlive_the_main_thread():
-    late = "(time.sleep(0.5), tiles.use_threads(3).__enter__(), print(ops.gelu(numpy.zeros(2**18)).sum()))"
+    late = (
+        "(time.sleep(0.5), tiles.use_threads(3).__enter__(), "
+        "print(ops.gelu(numpy.zeros(2**18)).sum()))"
+    )
     start = f"threading.Thread(target=lambda: {late}).start()"
-    code = f"import numpy, threading, time\nfrom mvit_np import ops\nfrom mvit_np.backend import tiles\n{start}"
+    code = (
+        "import numpy, threading, time\nfrom mvit_np import ops\nfrom mvit_np.backend import "
+        f"tiles\n{start}"
+    )
     ended = python(code)
     assert ended.stdout == "0.0\n", ended.stderr
 
@@ -304,7 +377,9 @@ def test_user_threads_at_once_get_what_one_gets_alone(rng):
 
     def forward(times):
         with tiles.use_threads(3):
-            return [array for _ in range(times) for array in (ops.linear(x, w), ops.attend(*qkv, 0.125))]
+            return [
+                array for _ in range(times) for array in (ops.linear(x, w), ops.attend(*qkv, 0.125))
+            ]
 
     alone = forward(1)
     with ThreadPoolExecutor(4) as users:
@@ -320,13 +395,19 @@ MODELS = {
 
 
 def three_steps(config, count):
-    """The parameters after three steps on so many threads, and then the scores of a batch larger than that of training."""
+    """The parameters after three steps on so many threads, and then the scores of a batch larger
+    than that of training.
+    """
     rng = np.random.default_rng(0)
     clips = rng.standard_normal((7, *config.thw, config.channels), np.float32)
     params, labels = init(config, rng), np.arange(4) % config.num_classes
     with tiles.use_threads(count):
         state = adamw_state(params)
-        loss = value_and_grad(lambda p, masks: ops.cross_entropy(forward(p, clips[:4], config, rng=masks), labels, 0.1))
+        loss = value_and_grad(
+            lambda p, masks: ops.cross_entropy(
+                forward(p, clips[:4], config, rng=masks), labels, 0.1
+            )
+        )
         for step in range(3):
             grads, norm = clip_by_norm(loss(params, np.random.default_rng(step))[1], 1.0)
             params, state = adamw(params, grads, state, 1e-2)
@@ -335,12 +416,15 @@ def three_steps(config, count):
 
 @needs_blas
 @pytest.mark.parametrize("config, sizes", MODELS.values(), ids=MODELS)
-def test_training_has_the_same_bits_on_any_number_of_threads(config, sizes, monkeypatch, two_blas_threads):
+def test_training_has_the_same_bits_on_any_number_of_threads(
+    config, sizes, monkeypatch, two_blas_threads
+):
     monkeypatch.setattr(tiles, "run", watched := mock.Mock(side_effect=tiles.run))
     for name, value in sizes.items():
         monkeypatch.setattr(tiles, name, value)
     alone, *others = [three_steps(config, count) for count in (1, 2, 3)]
-    assert max(len(pieces) for (_, pieces), _ in watched.call_args_list) > 4  # there was something to share out
+    # there was something to share out
+    assert max(len(pieces) for (_, pieces), _ in watched.call_args_list) > 4
     for other in others:
         assert all(np.array_equal(a, b) for a, b in zip(alone, other))
 
@@ -356,18 +440,27 @@ def test_attend_with_huge_logits_is_the_loop_and_ignores_what_they_share(shift, 
         expected[b, i, h] = p @ v[b, :, h] / p.sum()
     y, dq, dk, dv = results(lambda *x: ops.attend(*x, scale), moved)
     assert_near([y], [expected], 1e-11)
-    assert_near([y, dq[..., :4], dk[..., :4], dv], results(lambda *x: ops.attend(*x, scale), [q, k, v]), 1e-11)
+    assert_near(
+        [y, dq[..., :4], dk[..., :4], dv],
+        results(lambda *x: ops.attend(*x, scale), [q, k, v]),
+        1e-11,
+    )
     single = results(lambda *x: ops.attend(*x, scale), [x.astype(np.float32) for x in moved])
     assert_near(single[:1], [expected], 2e-3)
     assert all(np.isfinite(x).all() for x in single)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
-@pytest.mark.parametrize("share, other_limit", [(0.999, 0), (1.001, math.inf)], ids=["just under", "just above"])
-def test_both_ways_of_attend_agree_at_the_limit(share, other_limit, dtype, tolerance, rng, monkeypatch):
+@pytest.mark.parametrize(
+    "share, other_limit", [(0.999, 0), (1.001, math.inf)], ids=["just under", "just above"]
+)
+def test_both_ways_of_attend_agree_at_the_limit(
+    share, other_limit, dtype, tolerance, rng, monkeypatch
+):
     module = importlib.import_module("mvit_np.ops.fast.attend")
     q, k, v = rng.standard_normal((3, 2, 7, 3, 4)).astype(dtype)
-    q[0, 0, 0], k[0, 0, 0], k[0, 1, 0] = 9, 9, -9  # the longest: the bound is reached, on both sides
+    # the longest: the bound is reached, on both sides
+    q[0, 0, 0], k[0, 0, 0], k[0, 1, 0] = 9, 9, -9
     scale = module.SAFE * share * math.log(2) / (81 * 4)
     one = results(lambda *x: ops.attend(*x, scale), [q, k, v])
     monkeypatch.setattr(module, "SAFE", other_limit)

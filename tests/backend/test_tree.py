@@ -1,4 +1,6 @@
-"""Trees of dicts, lists and tuples: visited in one order, rebuilt in the same shape, refused where they differ."""
+"""Trees of dicts, lists and tuples: visited in one order, rebuilt in the same shape, refused where
+they differ.
+"""
 
 import pytest
 
@@ -29,7 +31,11 @@ def test_a_leaf_is_a_tree():
 
 def test_map_keeps_the_shape_and_the_kinds():
     doubled = tree.map(lambda x: 2 * x, NESTED)
-    assert doubled == {"blocks": [{"w": 2, "b": 4}, {"w": 6, "b": 8}], "pair": (10, [12]), "head": {"w": 14}}
+    assert doubled == {
+        "blocks": [{"w": 2, "b": 4}, {"w": 6, "b": 8}],
+        "pair": (10, [12]),
+        "head": {"w": 14},
+    }
     assert NESTED["pair"] == (5, [6])
 
 
@@ -40,7 +46,10 @@ def test_map_pairs_leaves_by_key_in_the_order_of_the_first_tree():
 
 
 def test_map_of_three_trees():
-    assert tree.map(lambda x, y, z: x + y * z, [1, {"a": 2}], [3, {"a": 4}], [5, {"a": 6}]) == [16, {"a": 26}]
+    assert tree.map(lambda x, y, z: x + y * z, [1, {"a": 2}], [3, {"a": 4}], [5, {"a": 6}]) == [
+        16,
+        {"a": 26},
+    ]
 
 
 def test_flatten_rebuilds_the_tree_from_other_leaves():

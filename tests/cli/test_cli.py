@@ -19,7 +19,15 @@ from mvit_np.train import demo as demo_command
 from mvit_np.train.metrics import FIELDS
 from mvit_np.weights.load import open_model
 
-FILES = {"metrics.csv", "model.npz", "config.json", "stages.png", "training.png", "attention.png", "pooling_attention.png"}
+FILES = {
+    "metrics.csv",
+    "model.npz",
+    "config.json",
+    "stages.png",
+    "training.png",
+    "attention.png",
+    "pooling_attention.png",
+}
 FILES |= {LEDGER}
 
 
@@ -31,7 +39,16 @@ def run(*arguments, timeout=170, **options):
 def test_info_prints_the_stage_table_and_the_totals(capsys):
     assert main(["info", "mvit_b_16x4"]) == 0
     text = capsys.readouterr().out
-    for word in ("36,610,672 parameters", "70.60 G multiply-adds", "8x56x56", "25089", "6273", "1569", "393", "70.599"):
+    for word in (
+        "36,610,672 parameters",
+        "70.60 G multiply-adds",
+        "8x56x56",
+        "25089",
+        "6273",
+        "1569",
+        "393",
+        "70.599",
+    ):
         assert word in text
 
 
@@ -43,7 +60,9 @@ def test_info_draws_figures_when_asked(capsys, tmp_path):
 
 @pytest.mark.parametrize("count", [3, pytest.param(None, marks=pytest.mark.slow)])
 def test_check_prints_a_line_for_every_case(count, capsys, monkeypatch):
-    """Of a few cases here; test_gradcheck.py looks at each of them, and the slow one at all by the command."""
+    """Of a few cases here; test_gradcheck.py looks at each of them, and the slow one at all by the
+    command.
+    """
     from mvit_np.studies import gradient_cases
 
     cases = gradient_cases.all_cases()[:count]
@@ -59,7 +78,9 @@ def test_check_fails_loudly(capsys, monkeypatch):
     from mvit_np.studies import gradient_cases as checks
 
     wrong = op(lambda x: (x * x, lambda dy: (x * dy,)))
-    monkeypatch.setattr(checks, "all_cases", lambda: [checks.Case("square", wrong, checks.normals((3,)))])
+    monkeypatch.setattr(
+        checks, "all_cases", lambda: [checks.Case("square", wrong, checks.normals((3,)))]
+    )
     assert main(["check"]) == 1
     text = capsys.readouterr().out
     assert "DISAGREE" in text and "<-- wrong" in text and "2 FAILED" in text
@@ -91,7 +112,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys):
 
 def test_the_exit_code_and_the_sentence_leave_the_process():
     done = run("info", "mvit_z")
-    assert done.returncode == 2 and done.stderr.startswith("mvit-np") and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 2 and done.stderr.startswith("mvit-np") and done.stderr.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize("name", demo_command.WRITTEN)
@@ -99,12 +122,16 @@ def test_the_demo_writes_over_nobodys_files(name, capsys, tmp_path):
     (tmp_path / name).write_text("mine")
     assert main(["demo", "--out", str(tmp_path)]) == 2
     assert f"holds {name}, which `mvit-np demo` did not write there" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (
+        tmp_path / name
+    ).read_text() == "mine"
 
 
 def test_the_demo_goes_on_in_a_folder_of_an_earlier_version(tmp_path):
     for name in demo_command.WRITTEN:
-        (tmp_path / name).write_text("step,seconds,loss,accuracy,learning_rate,clips_per_s,test_accuracy\r\n1,2,3,4,5,6,\r\n")
+        (tmp_path / name).write_text(
+            "step,seconds,loss,accuracy,learning_rate,clips_per_s,test_accuracy\r\n1,2,3,4,5,6,\r\n"
+        )
     (tmp_path / ".made_by_mvit_np").write_text('{"train": ["metrics.csv", "model.npz"]}')
     with pytest.raises(ValueError, match="did not write there"):
         demo_command.Folder(tmp_path)
@@ -133,7 +160,10 @@ def test_the_demo_goes_twice_into_one_folder(tmp_path):
         ["convert", "m.npz", ""],
         ["classify", "a.mp4", "--weights", ""],
         ["classify", "", "--weights", "m.npz"],
-        *(["classify", "a.mp4", "--weights", "m.npz", option, ""] for option in ("--out", "--csv", "--labels")),
+        *(
+            ["classify", "a.mp4", "--weights", "m.npz", option, ""]
+            for option in ("--out", "--csv", "--labels")
+        ),
         *(["info", "mvit_micro", option, ""] for option in ("--tables", "--figures")),
     ],
 )
@@ -141,20 +171,29 @@ def test_an_empty_place_is_no_place(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
-    assert "a file or a folder, came an empty text" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert "a file or a folder, came an empty text" in capsys.readouterr().err and not list(
+        tmp_path.iterdir()
+    )
 
 
 def test_convert_writes_over_its_own_files_alone(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     for seed, name in enumerate(("in.npz", "run/model.npz", "run/best.npz")):
-        mv.save(name, mv.init(mv.preset("mvit_micro"), np.random.default_rng(seed)), mv.preset("mvit_micro"))
+        mv.save(
+            name,
+            mv.init(mv.preset("mvit_micro"), np.random.default_rng(seed)),
+            mv.preset("mvit_micro"),
+        )
     os.link("in.npz", "twin.npz")
     (tmp_path / "old.pth").write_text("mine")
     for _ in range(2):
         assert main(["convert", "in.npz", "out.safetensors"]) == 0
     assert main(["convert", "run", "out.safetensors", "--best"]) == 0
-    assert mv.load("out.safetensors")[0]["head"]["w"].tolist() == mv.load("run/best.npz")[0]["head"]["w"].tolist()
+    assert (
+        mv.load("out.safetensors")[0]["head"]["w"].tolist()
+        == mv.load("run/best.npz")[0]["head"]["w"].tolist()
+    )
     capsys.readouterr()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     foreign = "which `mvit-np convert` did not write there"
@@ -171,7 +210,10 @@ def test_convert_writes_over_its_own_files_alone(capsys, tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("command", ["convert hostile.safetensors out.npz", "classify a.mp4 --weights hostile.safetensors"])
+@pytest.mark.parametrize(
+    "command",
+    ["convert hostile.safetensors out.npz", "classify a.mp4 --weights hostile.safetensors"],
+)
 def test_names_of_tensors_command_no_terminal(command, capsys, tmp_path, monkeypatch):
     from safetensors.numpy import save_file
 
@@ -182,11 +224,16 @@ def test_names_of_tensors_command_no_terminal(command, capsys, tmp_path, monkeyp
     assert r"\x1b[2J" in err and "\x1b" not in err and "\nmvit-np: fine" not in err
 
 
-# -- streams ----------------------------------------------------------------------------------------------------------
+# -- streams ---------------------------------------------------------------------------------------
 
 
 def shell(line):
-    return subprocess.run(["sh", "-c", f"{sys.executable} -m mvit_np {line}"], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m mvit_np {line}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_standard_output_may_be_closed():
@@ -211,16 +258,23 @@ def test_who_has_read_enough_ends_a_command_without_a_word(arguments, buffered):
     os.close(reader)
     options = {"stdout": writer, "stderr": subprocess.PIPE, "timeout": 60}
     unbuffered = {} if buffered else {"PYTHONUNBUFFERED": "1"}
-    done = subprocess.run([sys.executable, "-m", "mvit_np", *arguments], env=environment | unbuffered, **options)
+    done = subprocess.run(
+        [sys.executable, "-m", "mvit_np", *arguments], env=environment | unbuffered, **options
+    )
     os.close(writer)
-    quiet = {0, 141} if "--help" in arguments else {141}  # argparse swallows what its own print raises
+    # argparse swallows what its own print raises
+    quiet = {0, 141} if "--help" in arguments else {141}
     assert done.returncode in quiet and done.stderr == b""
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
 def test_a_full_disk_behind_what_is_printed_is_one_sentence():
     done = shell("info > /dev/full")
-    assert done.returncode == 2 and done.stderr.startswith("mvit-np: ") and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith("mvit-np: ")
+        and done.stderr.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nmvit-np:fine", "d\udce9j"])
@@ -234,7 +288,10 @@ def test_no_name_commands_the_terminal(name, capsys):
 
 
 def test_warnings_are_told_in_one_sentence(capsys, monkeypatch):
-    monkeypatch.setattr("mvit_np.cli.info.run", lambda arguments: warnings.warn("a\x1b[2J.pth: assumed", stacklevel=1))
+    monkeypatch.setattr(
+        "mvit_np.cli.info.run",
+        lambda arguments: warnings.warn("a\x1b[2J.pth: assumed", stacklevel=1),
+    )
     main(["info"])
     assert capsys.readouterr().err == "mvit-np: a\\x1b[2J.pth: assumed\n"
 
@@ -263,7 +320,11 @@ def test_a_demo_of_few_clips_keeps_what_there_is_at_ctrl_c(street, monkeypatch, 
     assert "stopped: keeping what there is" in err and "unseen shots" in out
     assert "agree with finite differences" in out
     assert {path.name for path in tmp_path.iterdir()} == FILES
-    assert [row["step"] for row in csv.DictReader(open(tmp_path / "metrics.csv"))] == ["1", "2", "3"]
+    assert [row["step"] for row in csv.DictReader(open(tmp_path / "metrics.csv"))] == [
+        "1",
+        "2",
+        "3",
+    ]
     found = open_model(tmp_path / "model.npz")
     assert found.config == mv.preset("mvit_micro") and found.about.classes == ("left", "right")
 
@@ -281,7 +342,9 @@ def test_the_demo_learns_motion_and_needs_the_order_of_frames(demo):
     """At least 85 % on shots it never saw; shuffled, a coin's 50 % (Table 9's lesson)."""
     text = demo[0].stdout
     test, shuffled = (
-        float(line.split("%")[0].split()[-1]) for line in text.splitlines() if "unseen shots" in line or "shuffled" in line
+        float(line.split("%")[0].split()[-1])
+        for line in text.splitlines()
+        if "unseen shots" in line or "shuffled" in line
     )
     assert test >= 85 and abs(shuffled - 50) <= 5
     assert "agree with finite differences" in text and "tokens" in text and "M mult-adds" in text
@@ -293,11 +356,17 @@ def test_the_demo_writes_its_folder(demo):
     assert {path.name for path in out.iterdir()} == FILES
     rows = list(csv.DictReader(open(out / "metrics.csv")))
     assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
-    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) and float(rows[-1]["test_accuracy"]) > 0.85
+    assert (
+        float(rows[-1]["loss"]) < float(rows[0]["loss"]) and float(rows[-1]["test_accuracy"]) > 0.85
+    )
     found = open_model(out / "model.npz")
     params, config = found.params, found.config
     assert config == mv.preset("mvit_micro")
-    assert found.about.classes == ("left", "right") and found.about.normalise == "clip" and 1.2 <= found.about.tau <= 2.4
+    assert (
+        found.about.classes == ("left", "right")
+        and found.about.normalise == "clip"
+        and 1.2 <= found.about.tau <= 2.4
+    )
     assert mv.forward(params, np.zeros((1, 8, 32, 32, 1), np.float32), config).shape == (1, 2)
 
 
@@ -314,14 +383,21 @@ def test_ctrl_c_keeps_what_there_is(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored where a shell runs tests behind
+        # ignored where a shell runs tests behind
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     metrics = tmp_path / "metrics.csv"
     deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") > 5):
+    while time.monotonic() < deadline and not (
+        metrics.exists() and metrics.read_text().count("\n") > 5
+    ):
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=90)
-    assert process.returncode == 0 and "stopped: keeping what there is" in err and "Traceback" not in err
+    assert (
+        process.returncode == 0
+        and "stopped: keeping what there is" in err
+        and "Traceback" not in err
+    )
     assert {path.name for path in tmp_path.iterdir()} == FILES and "unseen shots" in out
     mv.load(tmp_path / "model.npz")

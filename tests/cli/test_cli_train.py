@@ -26,7 +26,12 @@ SHORT = ["--recipe", "smoke", "--epochs", "0.5"]  # 8 steps of 8 clips
 
 
 def command(*arguments):
-    return subprocess.run([sys.executable, "-m", "mvit_np", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "mvit_np", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +45,24 @@ def finished(tmp_path_factory):
 def test_training_shows_a_live_line_and_says_what_it_wrote(finished):
     done, folder = finished
     bar = done.stderr.replace("\r", "\n").splitlines()[-1]
-    assert all(word in bar for word in ("100%", "clips/s", "00:00 left", "loss=", "acc=", "test=")), bar
-    assert "64 examples to learn from, 16 to test on" in done.stdout and "8 steps of 8 clips" in done.stdout
-    assert "metrics.csv" in done.stdout and "curves.png" in done.stdout and "model.npz" in done.stdout
-    assert re.search(r"^[\d.]+ clips/s, [\d.]+% of 16 clips to test on right$", done.stdout, re.MULTILINE), done.stdout
+    assert all(
+        word in bar for word in ("100%", "clips/s", "00:00 left", "loss=", "acc=", "test=")
+    ), bar
+    assert (
+        "64 examples to learn from, 16 to test on" in done.stdout
+        and "8 steps of 8 clips" in done.stdout
+    )
+    assert (
+        "metrics.csv" in done.stdout and "curves.png" in done.stdout and "model.npz" in done.stdout
+    )
+    assert re.search(
+        r"^[\d.]+ clips/s, [\d.]+% of 16 clips to test on right$", done.stdout, re.MULTILINE
+    ), done.stdout
     rows = read_rows(folder / "metrics.csv")
-    assert len(rows) == 8 and [row["step"] for row in rows if row["test_accuracy"] is not None] == [4, 8]
+    assert len(rows) == 8 and [row["step"] for row in rows if row["test_accuracy"] is not None] == [
+        4,
+        8,
+    ]
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -63,12 +80,17 @@ def test_a_finished_run_is_not_begun_again(finished, capsys):
     assert (folder / "metrics.csv").read_bytes() == before
 
 
-def test_how_many_clips_a_run_made_is_not_asked_of_other_data(finished, tmp_path, capsys, monkeypatch, street):
+def test_how_many_clips_a_run_made_is_not_asked_of_other_data(
+    finished, tmp_path, capsys, monkeypatch, street
+):
     """The street comes in one size; a few of its clips do here."""
     demo, _ = street
     few = replace(demo, test_clips=demo.test_clips[::50], test_labels=demo.test_labels[::50])
     monkeypatch.setattr("mvit_np.data.sets.motion.load_motion", lambda: few)
-    assert main(["evaluate", str(finished[1]), "--data", "street", "--out", str(tmp_path / "tested")]) == 0
+    assert (
+        main(["evaluate", str(finished[1]), "--data", "street", "--out", str(tmp_path / "tested")])
+        == 0
+    )
     assert re.search(r"^\d+ examples of 8 classes", capsys.readouterr().out, re.MULTILINE)
 
 
@@ -77,7 +99,9 @@ def test_a_run_is_evaluated_from_its_folder_and_from_its_weights(finished, capsy
     last = read_rows(folder / "metrics.csv")[-1]["test_accuracy"]
     assert main(["evaluate", str(folder)]) == 0
     shown = capsys.readouterr()
-    assert "16 examples of 8 classes, 1 x 1 views" in shown.out and f"top-1 {last:7.2%}" in shown.out
+    assert (
+        "16 examples of 8 classes, 1 x 1 views" in shown.out and f"top-1 {last:7.2%}" in shown.out
+    )
     assert "loss=" in shown.err and "acc=" in shown.err and "left" in shown.err
     with open(folder / "evaluation" / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
@@ -93,10 +117,26 @@ def test_a_run_is_evaluated_from_its_folder_and_from_its_weights(finished, capsy
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(number, code, tmp_path):
     out = tmp_path / "run"
-    arguments = ["train", "--recipe", "smoke", "--epochs", "500", "--save_steps", "0", "--out", str(out)]
-    process = subprocess.Popen([sys.executable, "-m", "mvit_np", *arguments], stderr=subprocess.PIPE, text=True)
+    arguments = [
+        "train",
+        "--recipe",
+        "smoke",
+        "--epochs",
+        "500",
+        "--save_steps",
+        "0",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mvit_np", *arguments], stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
-    while len(read_rows(out / "metrics.csv")) < 3 and process.poll() is None and time.monotonic() < deadline:
+    while (
+        len(read_rows(out / "metrics.csv")) < 3
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
@@ -136,18 +176,44 @@ def shown(arguments, capsys, folder):
 
 
 def test_fields_are_read_in_either_spelling(capsys, tmp_path):
-    words = ["--lr", "2e-3", "--checkpoint", "--seed=1", "--model.depths", "1,2", "--train-clips", "64", "--test_clips", "8"]
+    words = [
+        "--lr",
+        "2e-3",
+        "--checkpoint",
+        "--seed=1",
+        "--model.depths",
+        "1,2",
+        "--train-clips",
+        "64",
+        "--test_clips",
+        "8",
+    ]
     recipe, said = shown([*words, "--nesterov", "false", "--model.drop-path=0.2"], capsys, tmp_path)
-    assert (recipe.lr, recipe.checkpoint, recipe.seed, recipe.nesterov) == (2e-3, True, 1, False) and not said
-    assert (recipe.train_clips, recipe.test_clips, recipe.model_fields) == (64, 8, {"depths": (1, 2), "drop_path": 0.2})
+    assert (recipe.lr, recipe.checkpoint, recipe.seed, recipe.nesterov) == (
+        2e-3,
+        True,
+        1,
+        False,
+    ) and not said
+    assert (recipe.train_clips, recipe.test_clips, recipe.model_fields) == (
+        64,
+        8,
+        {"depths": (1, 2), "drop_path": 0.2},
+    )
     assert main(["train", "--recipe", "small", "--train-clips", "-5"]) == 2
     assert "train_clips is a whole number >= 0, came -5" in capsys.readouterr().err
 
 
 def test_the_earlier_names_of_the_learning_rate_are_read_and_said_once(capsys, tmp_path):
-    recipe, said = shown(["--rate", "2e-3", "--rate-batch", "16", "--end_rate=1e-6"], capsys, tmp_path)
+    recipe, said = shown(
+        ["--rate", "2e-3", "--rate-batch", "16", "--end_rate=1e-6"], capsys, tmp_path
+    )
     assert (recipe.lr, recipe.lr_batch, recipe.end_lr) == (2e-3, 16, 1e-6)
-    assert said.count("--rate is called --lr now") == said.count("--end_rate is called --end_lr now") == 1
+    assert (
+        said.count("--rate is called --lr now")
+        == said.count("--end_rate is called --end_lr now")
+        == 1
+    )
     assert main(["train", "--recipe", "small", "--rate", "1", "--lr", "1", "--show"]) == 2
     assert "both came: give lr alone" in capsys.readouterr().err
 
@@ -158,12 +224,24 @@ def test_the_earlier_names_of_the_learning_rate_are_read_and_said_once(capsys, t
         (["train"], "a run needs a recipe: give --config FILE.toml, or --recipe"),
         (["train", "--device", "cuda:99"], "device 'cuda:99'"),
         (["train", "--device", "cuda:99", "--out", "x", "--resume"], "device 'cuda:99'"),
-        (["train", "--recipe", "gpu", "--device", "cpu", "--out", "x"], "graph = true for device cpu: give graph = false"),
+        (
+            ["train", "--recipe", "gpu", "--device", "cpu", "--out", "x"],
+            "graph = true for device cpu: give graph = false",
+        ),
         (["train", "--recipe", "smoke"], "give --out FOLDER"),
         (["train", "--recipe", "smal"], "did you mean 'small'"),
-        (["train", "--recipe", "smoke", "--weigth-decay", "0.1", "--out", "x"], "did you mean 'weight_decay'"),
-        (["train", "--recipe", "smoke", "--model.drop_pth", "0.1", "--out", "x"], "did you mean 'model.drop_path'"),
-        (["train", "--recipe", "smoke", "--lr", "fast", "--out", "x"], "lr is a number above 0, came 'fast'"),
+        (
+            ["train", "--recipe", "smoke", "--weigth-decay", "0.1", "--out", "x"],
+            "did you mean 'weight_decay'",
+        ),
+        (
+            ["train", "--recipe", "smoke", "--model.drop_pth", "0.1", "--out", "x"],
+            "did you mean 'model.drop_path'",
+        ),
+        (
+            ["train", "--recipe", "smoke", "--lr", "fast", "--out", "x"],
+            "lr is a number above 0, came 'fast'",
+        ),
         (["train", "--recipe", "smoke", "fast"], "fields are given as --field VALUE; came 'fast'"),
         (
             ["train", "--recipe", "smoke", "--out", "x", "--data", "--lr", "1"],
@@ -185,14 +263,20 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys, mon
     except SystemExit as ended:
         code = ended.code
     error = capsys.readouterr().err
-    assert code == 2 and words in error and len([line for line in error.splitlines() if line.startswith("mvit-np")]) == 1
+    assert (
+        code == 2
+        and words in error
+        and len([line for line in error.splitlines() if line.startswith("mvit-np")]) == 1
+    )
     assert not list(tmp_path.iterdir())
 
 
 def test_a_device_alone_is_the_recipe_that_was_made_for_one(capsys, tmp_path):
     assert main(["train", "--device", "cuda:1", "--lr", "2e-3", "--show"]) == 0
     (tmp_path / "shown.toml").write_text(capsys.readouterr().out)
-    assert Recipe.from_toml(tmp_path / "shown.toml") == replace(RECIPES["gpu"], device="cuda:1", lr=2e-3)
+    assert Recipe.from_toml(tmp_path / "shown.toml") == replace(
+        RECIPES["gpu"], device="cuda:1", lr=2e-3
+    )
 
 
 def test_a_loss_that_is_not_finite_ends_with_code_1(capsys, tmp_path):
@@ -204,10 +288,16 @@ def test_a_loss_that_is_not_finite_ends_with_code_1(capsys, tmp_path):
 
 def test_weights_can_be_tested_on_other_data_only_with_their_classes(finished, tmp_path, capsys):
     assert main(["evaluate", str(finished[1] / "model.npz"), "--data", "digits"]) == 2
-    assert "a test has the model's 8 classes; digits has 10, and 0 is none of the model's" in capsys.readouterr().err
+    assert (
+        "a test has the model's 8 classes; digits has 10, and 0 is none of the model's"
+        in capsys.readouterr().err
+    )
     mv.save(tmp_path / "m.npz", *mv.load(finished[1]))  # without the names
     assert main(["evaluate", str(tmp_path / "m.npz"), "--data", "digits"]) == 2
-    assert "a test has the model's 8 classes; digits has 10: give the data that" in capsys.readouterr().err
+    assert (
+        "a test has the model's 8 classes; digits has 10: give the data that"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +320,9 @@ def films(tmp_path_factory):
 def recipe_of(folder, films, *lines):
     """The path of a recipe that learns from films and is tested on them."""
     common = ['recipe = "smoke"', f"data = '{films}'", f"tests = '{films}'", 'normalise = "video"']
-    (folder / "mine.toml").write_text("\n".join([*common, "tau = 1", "epochs = 4", "batch = 4", *lines]))
+    (folder / "mine.toml").write_text(
+        "\n".join([*common, "tau = 1", "epochs = 4", "batch = 4", *lines])
+    )
     return str(folder / "mine.toml")
 
 
@@ -238,14 +330,18 @@ def test_a_folder_of_films_is_trained_and_tested_on_without_the_broken_one(films
     recipe = recipe_of(tmp_path, films, "views = [2, 3]", "[model]", "channels = 3", "frames = 8")
     assert main(["train", "--config", recipe, "--out", str(tmp_path / "run"), "--lr=5e-3"]) == 0
     shown = capsys.readouterr()
-    assert "8 examples to learn from, 8 to test on" in shown.out and "clips of 8x32x32x3, 2 classes" in shown.out
-    assert shown.err.count("2.mp4 is left out") == 2, shown.err  # once in training, once in the tests
+    assert (
+        "8 examples to learn from, 8 to test on" in shown.out
+        and "clips of 8x32x32x3, 2 classes" in shown.out
+    )
+    # once in training, once in the tests
+    assert shown.err.count("2.mp4 is left out") == 2, shown.err
     assert main(["evaluate", str(tmp_path / "run"), "--workers", "0"]) == 0
     shown = capsys.readouterr()
     assert "7 examples of 2 classes, 2 x 3 views" in shown.out and "2.mp4 is left out" in shown.err
 
 
-# -- a model outside its run ------------------------------------------------------------------------------------------
+# -- a model outside its run -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -274,10 +370,16 @@ def test_a_model_outside_its_run_is_tested_as_within_it(of_films, films, capsys,
         assert outside == within and "assumed" not in error
     assert said([tmp_path, *options], capsys)[0] == within  # a folder with a model, but of no run
     about = mv.weights.open_model(of_films / "best.npz").about
-    assert about == mv.weights.About(("dark", "light"), 1.0, "video") == mv.weights.open_model(of_films / "model.npz").about
+    assert (
+        about
+        == mv.weights.About(("dark", "light"), 1.0, "video")
+        == mv.weights.open_model(of_films / "model.npz").about
+    )
     assert said([of_films / "model.npz", *options, "--normalise", "clip"], capsys)[0] != within
     found = runs.trained(of_films / "model.npz")
-    assert runs.test_of(found, films).data.tau == 1 and runs.test_of(found, films, tau=2).data.tau == 2
+    assert (
+        runs.test_of(found, films).data.tau == 1 and runs.test_of(found, films, tau=2).data.tau == 2
+    )
 
 
 def test_what_a_file_does_not_say_is_assumed_and_said(of_films, films, capsys, tmp_path):
@@ -285,8 +387,18 @@ def test_what_a_file_does_not_say_is_assumed_and_said(of_films, films, capsys, t
     mv.save(tmp_path / "m.npz", params, config)
     options = [tmp_path / "m.npz", "--data", films, "--views", "1x1"]
     guessed, error = said(options, capsys)
-    assert error.count("the file does not say how pixels were normalised: 'clip' is assumed; give --normalise") == 1
-    assert error.count("the file does not say how far apart a clip's frames are: tau 4 is assumed; give --tau") == 1
+    assert (
+        error.count(
+            "the file does not say how pixels were normalised: 'clip' is assumed; give --normalise"
+        )
+        == 1
+    )
+    assert (
+        error.count(
+            "the file does not say how far apart a clip's frames are: tau 4 is assumed; give --tau"
+        )
+        == 1
+    )
     told, error = said([*options, "--normalise", "video", "--tau", "1"], capsys)
     assert "assumed" not in error and told == said([of_films, *options[1:]], capsys)[0] != guessed
     mv.save(tmp_path / "m.npz", params, config, mv.weights.About(normalise=(0.45, 0.225), tau=1))
@@ -312,10 +424,14 @@ def test_labels_of_a_test_go_by_the_names_of_classes(of_films, films, capsys, tm
 
 
 def test_a_set_in_memory_is_counted_in_the_models_classes(rng):
-    clips = ArrayClips(rng.integers(0, 255, (4, 1, 2, 2, 1)).astype(np.uint8), np.array([0, 1, 1, 0]), ("b", "a"))
+    clips = ArrayClips(
+        rng.integers(0, 255, (4, 1, 2, 2, 1)).astype(np.uint8), np.array([0, 1, 1, 0]), ("b", "a")
+    )
     counted = counted_in(("a", "b", "c"), clips, "mine")
     assert counted.labels.tolist() == [1, 0, 0, 1] and counted.classes == ("a", "b", "c")
-    with pytest.raises(ValueError, match=r"2 classes; mine has 2, and b is none of the model's \(a, c\)"):
+    with pytest.raises(
+        ValueError, match=r"2 classes; mine has 2, and b is none of the model's \(a, c\)"
+    ):
         counted_in(("a", "c"), clips, "mine")
 
 
@@ -332,5 +448,8 @@ def test_an_error_of_a_decoder_leaves_one_film_out(of_films, films, tmp_path, mo
 
     monkeypatch.setattr(video_table, "frames_at", decode)
     assert "1.mp4 is left out" in said([of_films], capsys)[1]
-    assert main(["train", "--config", str(of_films / "recipe.toml"), "--out", str(tmp_path / "run")]) == 0
+    assert (
+        main(["train", "--config", str(of_films / "recipe.toml"), "--out", str(tmp_path / "run")])
+        == 0
+    )
     assert "1.mp4 is left out" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""The exercises: solutions pass, every known mistake is called by its name, and whatever else is handed in is told well."""
+"""The exercises: solutions pass, every known mistake is called by its name, and whatever else is
+handed in is told well.
+"""
 
 import inspect
 import runpy
@@ -31,7 +33,7 @@ def arrays_of(result):
     return result if isinstance(result, tuple) else (result,)
 
 
-# -- the exercises themselves -----------------------------------------------------------------------------------------
+# -- the exercises themselves ----------------------------------------------------------------------
 
 
 def test_there_are_three_or_more_for_each_notebook():
@@ -51,7 +53,12 @@ def test_the_solution_passes_as_it_is_printed(name):
 
 def test_what_a_solution_calls_of_the_package_is_shown_with_it():
     shown = {name: exercise.shown for name, exercise in _ALL.items() if exercise.shown}
-    assert set(shown) == {"01.grid_size", "03.softmax", "06.linear_backward", "06.layer_norm_backward"}
+    assert set(shown) == {
+        "01.grid_size",
+        "03.softmax",
+        "06.linear_backward",
+        "06.layer_norm_backward",
+    }
     for name, functions in shown.items():
         text = exercises.solution(name)
         for function in functions:
@@ -69,9 +76,13 @@ def test_statements_give_signature_shapes_and_a_hint(name):
 def test_solutions_agree_with_the_package_on_other_inputs(name):
     exercise = _ALL[name]
     for args in exercise.cases(np.random.default_rng(7)):
-        pairs = zip(arrays_of(exercise.solution(*args)), arrays_of(exercise.reference(*args)), strict=True)
+        pairs = zip(
+            arrays_of(exercise.solution(*args)), arrays_of(exercise.reference(*args)), strict=True
+        )
         for ours, theirs in pairs:
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=exercise.tolerance * max(1, np.abs(theirs).max()))
+            np.testing.assert_allclose(
+                ours, theirs, rtol=0, atol=exercise.tolerance * max(1, np.abs(theirs).max())
+            )
 
 
 @pytest.mark.parametrize("name, message, wrong", MISTAKES)
@@ -84,10 +95,12 @@ def test_every_known_mistake_is_called_by_its_name(name, message, wrong):
 
 
 def test_there_are_five_known_mistakes_or_more_to_each():
-    assert all(len({message for message, _ in exercise.mistakes}) >= 5 for exercise in _ALL.values())
+    assert all(
+        len({message for message, _ in exercise.mistakes}) >= 5 for exercise in _ALL.values()
+    )
 
 
-# -- against truths that the package has no part in -------------------------------------------------------------------
+# -- against truths that the package has no part in ------------------------------------------------
 
 
 def slope(f, x, dy, h=1e-5):
@@ -111,9 +124,14 @@ def normed(x, g, b, eps):
 
 def test_backward_solutions_agree_with_finite_differences():
     rng = np.random.default_rng(3)
-    x, w, dy, dx = (rng.standard_normal(shape) for shape in ((2, 3, 4), (4, 5), (2, 3, 5), (2, 3, 4)))
+    x, w, dy, dx = (
+        rng.standard_normal(shape) for shape in ((2, 3, 4), (4, 5), (2, 3, 5), (2, 3, 4))
+    )
     g, zero = rng.standard_normal(4), np.zeros(4)
-    softmax, solve = scipy.special.softmax, {name[3:]: _ALL[name].solution for name in exercises.names("06")}
+    softmax, solve = (
+        scipy.special.softmax,
+        {name[3:]: _ALL[name].solution for name in exercises.names("06")},
+    )
     near = dict(rtol=0, atol=1e-8)
 
     found = solve["linear_backward"](x, w, dy)
@@ -133,7 +151,9 @@ def test_backward_solutions_agree_with_finite_differences():
 
     tokens, d_windows = rng.standard_normal((9, 3)), rng.standard_normal((4, 3))
     expected = slope(lambda x: windows_max(x, 3, 2), tokens, d_windows)
-    np.testing.assert_allclose(solve["max_pool_backward"](tokens, d_windows, 3, 2), expected, **near)
+    np.testing.assert_allclose(
+        solve["max_pool_backward"](tokens, d_windows, 3, 2), expected, **near
+    )
 
     found = solve["finite_difference"](lambda x: float((x**3).sum()), x, 1e-4)
     np.testing.assert_allclose(found, 3 * x**2, rtol=0, atol=1e-7)
@@ -154,7 +174,10 @@ def test_the_counts_add_up_to_the_model_s():
     from dataclasses import replace
 
     config = replace(mv.preset("mvit_b_16x4"), pool="max")
-    sizes = [(s.tokens_in, s.tokens_q, s.tokens_kv, s.dim_attn, s.dim_out) for s in mv.plan(config).blocks]
+    sizes = [
+        (s.tokens_in, s.tokens_q, s.tokens_kv, s.dim_attn, s.dim_out)
+        for s in mv.plan(config).blocks
+    ]
     counted = sum(_ALL["05.block_macs"].solution(*each) for each in sizes)
     lines = mv.costs(config).lines
     assert counted == sum(line.macs for line in lines[1:-1])
@@ -168,7 +191,7 @@ def test_following_next_stage_gives_mvit_b():
     assert stage == ((8, 7, 7), 768, 8, (1, 1, 1))
 
 
-# -- what else students hand in ---------------------------------------------------------------------------------------
+# -- what else students hand in --------------------------------------------------------------------
 
 
 def said(name, answer):
@@ -183,36 +206,59 @@ def right_softmax(x):
 
 def test_a_right_answer_written_otherwise():
     assert exercises.check("03.softmax", right_softmax)
-    assert exercises.check("01.grid_size", lambda *sizes: list(_ALL["01.grid_size"].solution(*sizes)))
-    assert exercises.check("02.pool_length", lambda n, k, s: np.int64(-(-n // s)))  # with padding k // 2 the grid is rounded up
+    assert exercises.check(
+        "01.grid_size", lambda *sizes: list(_ALL["01.grid_size"].solution(*sizes))
+    )
+    # with padding k // 2 the grid is rounded up
+    assert exercises.check("02.pool_length", lambda n, k, s: np.int64(-(-n // s)))
 
 
 def test_wrong_shape():
     said_shape = said("03.softmax", lambda x: right_softmax(x)[..., :-1])
-    assert "has shape (4, 3) where (4, 4) is right" in said_shape and "x.shape=(4, 4) (float64)" in said_shape
-    flipped = said("03.attention", lambda q, k, v: _ALL["03.attention"].solution(q, k, v).swapaxes(1, 2))
+    assert (
+        "has shape (4, 3) where (4, 4) is right" in said_shape
+        and "x.shape=(4, 4) (float64)" in said_shape
+    )
+    flipped = said(
+        "03.attention", lambda q, k, v: _ALL["03.attention"].solution(q, k, v).swapaxes(1, 2)
+    )
     assert "has shape (2, 4, 5) where (2, 5, 4) is right: its last two axes are swapped" in flipped
 
 
 def test_wrong_kind():
-    assert "is a list of 4: return a NumPy array of shape (4, 4)" in said("03.softmax", lambda x: right_softmax(x).tolist())
+    assert "is a list of 4: return a NumPy array of shape (4, 4)" in said(
+        "03.softmax", lambda x: right_softmax(x).tolist()
+    )
     assert "is a single number, 1.5" in said("03.softmax", lambda x: 1.5)
     assert "is of type str" in said("02.pool_length", lambda n, k, s: "7")
     assert "is 7 where (3, 12, 11) is right" in said("01.grid_size", lambda *sizes: 7)
-    assert "has dtype int64 where float64 is right" in said("03.softmax", lambda x: np.zeros(x.shape, np.int64))
+    assert "has dtype int64 where float64 is right" in said(
+        "03.softmax", lambda x: np.zeros(x.shape, np.int64)
+    )
     floats = said("02.pool_length", lambda n, k, s: float(-(-n // s)))
     assert "the right number but not a whole one (int)" in floats
 
 
 def test_wrong_dtype():
-    message = said("03.attention", lambda q, k, v: right_softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])) @ v)
-    assert "has dtype float64 where float32 went in" in message and "np.sqrt" in message and "(float32)" in message
+    message = said(
+        "03.attention",
+        lambda q, k, v: right_softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])) @ v,
+    )
+    assert (
+        "has dtype float64 where float32 went in" in message
+        and "np.sqrt" in message
+        and "(float32)" in message
+    )
 
 
 def test_wrong_numbers_that_no_list_foresees():
     assert "(the sign, everywhere)" in said("03.softmax", lambda x: -right_softmax(x))
-    assert "(1.5 times the right number, everywhere)" in said("03.softmax", lambda x: 1.5 * right_softmax(x))
-    assert "(the last two axes are swapped)" in said("03.softmax", lambda x: right_softmax(x).swapaxes(-1, -2))
+    assert "(1.5 times the right number, everywhere)" in said(
+        "03.softmax", lambda x: 1.5 * right_softmax(x)
+    )
+    assert "(the last two axes are swapped)" in said(
+        "03.softmax", lambda x: right_softmax(x).swapaxes(-1, -2)
+    )
     assert "does exp overflow" in said("03.softmax", lambda x: right_softmax(x) / np.zeros_like(x))
 
     def one_wrong(x):
@@ -239,7 +285,10 @@ def test_an_exception_that_is_a_known_mistake_is_called_by_its_name():
 
 def test_a_lost_axis_that_broadcasting_refuses():
     def from_3_tokens_on(x):
-        return np.exp(x - x.max(-1, keepdims=True)) / np.exp(x - x.max(-1, keepdims=True)).sum(-1)[: x.shape[0] - 1]
+        return (
+            np.exp(x - x.max(-1, keepdims=True))
+            / np.exp(x - x.max(-1, keepdims=True)).sum(-1)[: x.shape[0] - 1]
+        )
 
     assert "(is a keepdims=True missing?)" in said("03.softmax", from_3_tokens_on)
 
@@ -252,9 +301,39 @@ def test_no_exception_but_the_user_s_own_interrupt_escapes():
         exercises.check("03.softmax", interrupted)
 
 
-ODD = [0, -1.5, True, "text", b"", {}, [], (), [[1], [1, 2]], object(), np.exp, np.array(3.0), np.array([None]), np.zeros(0)]
-ODD += [np.ma.masked_all((4, 4)), np.full((4, 4), np.nan), np.ones((4, 4), complex), np.ones((4, 4), bool), 10**400]
-ODD += [(np.ones(1),) * 3, (1, "2", 3), (float("nan"),) * 3, np.float32(1), range(3), (..., 1), np.array("x"), 1j]
+ODD = [
+    0,
+    -1.5,
+    True,
+    "text",
+    b"",
+    {},
+    [],
+    (),
+    [[1], [1, 2]],
+    object(),
+    np.exp,
+    np.array(3.0),
+    np.array([None]),
+    np.zeros(0),
+]
+ODD += [
+    np.ma.masked_all((4, 4)),
+    np.full((4, 4), np.nan),
+    np.ones((4, 4), complex),
+    np.ones((4, 4), bool),
+    10**400,
+]
+ODD += [
+    (np.ones(1),) * 3,
+    (1, "2", 3),
+    (float("nan"),) * 3,
+    np.float32(1),
+    range(3),
+    (..., 1),
+    np.array("x"),
+    1j,
+]
 
 
 # The cases of these are large, and one checker looks at the answers to all exercises.
@@ -263,7 +342,10 @@ LARGE = {"01.cube_embed", "02.depthwise_conv", "04.pooling_attention", "06.max_p
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in exercises.names()],
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        for name in exercises.names()
+    ],
 )
 def test_whatever_comes_back_is_told_and_raises_nothing(name):
     for odd in ODD:
@@ -298,7 +380,9 @@ def test_the_first_of_several_mistakes_is_named():
         rows, d_rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
         return dy @ w.T, rows.T @ d_rows / len(rows), d_rows.sum()
 
-    assert "likely: dW is a sum over rows; yours is their mean\n  dw is off" in said("06.linear_backward", wrong)
+    assert "likely: dW is a sum over rows; yours is their mean\n  dw is off" in said(
+        "06.linear_backward", wrong
+    )
 
 
 def test_two_mistakes_at_once_are_named_by_one_of_them():
@@ -350,7 +434,11 @@ def test_no_function_and_the_wrong_arguments():
     ],
 )
 def test_an_unknown_name(name, told):
-    for ask in (exercises.statement, exercises.solution, lambda name: exercises.check(name, np.exp)):
+    for ask in (
+        exercises.statement,
+        exercises.solution,
+        lambda name: exercises.check(name, np.exp),
+    ):
         with pytest.raises(ValueError, match="there is no exercise") as refused:
             ask(name)
         assert told in str(refused.value) and "names() lists all" in str(refused.value)
@@ -358,17 +446,25 @@ def test_an_unknown_name(name, told):
 
 def test_the_package_does_not_load_its_exercises():
     code = "import mvit_np, sys; print('mvit_np.course' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "False"
+    )
 
 
-# -- the notebooks ----------------------------------------------------------------------------------------------------
+# -- the notebooks ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_begin_every_exercise_and_solve_none(path):
     stubs, text = runpy.run_path(str(path)), path.read_text()
     for name in exercises.names(path.stem[:2]):
-        assert f'exercises.check("{name}", {name[3:]})' in text and f'print(exercises.solution("{name}"))' in text
+        assert (
+            f'exercises.check("{name}", {name[3:]})' in text
+            and f'print(exercises.solution("{name}"))' in text
+        )
         assert "nothing yet" in str(exercises.check(name, stubs[name[3:]]))
 
 

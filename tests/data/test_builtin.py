@@ -1,4 +1,6 @@
-"""The built-in sets: labels against brute force and another library's warps, sources apart, single frames at a loss."""
+"""The built-in sets: labels against brute force and another library's warps, sources apart, single
+frames at a loss.
+"""
 
 import functools
 import gzip
@@ -15,11 +17,16 @@ from mvit_np.data import normalise
 from mvit_np.data.sets import camera, fashion, motion, pedestrians, samples
 from mvit_np.data.sets.builtin import BUILTIN, as_pixels, builtin
 
-needs_sklearn = pytest.mark.skipif(find_spec("sklearn") is None, reason="the pictures come with scikit-learn")
+needs_sklearn = pytest.mark.skipif(
+    find_spec("sklearn") is None, reason="the pictures come with scikit-learn"
+)
 needs_av = pytest.mark.skipif(find_spec("av") is None, reason="video is read with PyAV")
-needs_fashion = pytest.mark.skipif(not Path(fashion.FOLDER).is_dir(), reason="Fashion-MNIST is a Debian package")
+needs_fashion = pytest.mark.skipif(
+    not Path(fashion.FOLDER).is_dir(), reason="Fashion-MNIST is a Debian package"
+)
 needs_pedestrians = pytest.mark.skipif(
-    not any((Path(folder) / pedestrians.FILE).is_file() for folder in pedestrians.FOLDERS), reason="vtest.avi is not here"
+    not any((Path(folder) / pedestrians.FILE).is_file() for folder in pedestrians.FOLDERS),
+    reason="vtest.avi is not here",
 )
 COMPASS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 
@@ -32,7 +39,9 @@ def by_ridge(train, train_labels, test, strength=100.0):
     x, y = (part.reshape(len(part), -1) / 255.0 for part in (train, test))
     x, y = x - x.mean(0), y - x.mean(0)
     onehot = np.eye(train_labels.max() + 1)[train_labels]
-    weights = np.linalg.solve(x.T @ x + strength * np.eye(x.shape[1]), x.T @ (onehot - onehot.mean(0)))
+    weights = np.linalg.solve(
+        x.T @ x + strength * np.eye(x.shape[1]), x.T @ (onehot - onehot.mean(0))
+    )
     return (y @ weights).argmax(1)
 
 
@@ -43,27 +52,41 @@ def by_neighbour(train, train_labels, test):
 
 
 def around_the_torus(clip, reach):
-    """(F, S, S) -> the (down, right) pixels a frame that, taken back, lay all frames best upon each other, tried one by one"""
+    """(F, S, S) -> the (down, right) pixels a frame that, taken back, lay all frames best upon each
+    other, tried one by one
+    """
     x = clip.astype(float) - clip.mean((1, 2), keepdims=True)
     steps = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
-    back = lambda step: sum(np.roll(frame, (-t * step[0], -t * step[1]), (0, 1)) for t, frame in enumerate(x))  # noqa: E731
+    back = lambda step: sum(
+        np.roll(frame, (-t * step[0], -t * step[1]), (0, 1)) for t, frame in enumerate(x)
+    )  # noqa: E731
     return max(steps, key=lambda step: np.square(back(step)).sum())
 
 
 def right_by_brute_force(clip, reach=5):
-    """(F, S, S) -> the pixels that it goes right, by the least square difference at each step, tried one by one"""
+    """(F, S, S) -> the pixels that it goes right, by the least square difference at each step,
+    tried one by one
+    """
     core, total = np.s_[4:-4, reach:-reach], 0
     for here, after in zip(clip[:-1], clip[1:]):
         steps = [(dy, dx) for dy in (-1, 0, 1) for dx in sorted(range(-reach, reach + 1), key=abs)]
-        total += min(steps, key=lambda step: np.square(np.roll(here, step, (0, 1)) - after)[core].sum())[1]
+        total += min(
+            steps, key=lambda step: np.square(np.roll(here, step, (0, 1)) - after)[core].sum()
+        )[1]
     return total
 
 
 def warp(picture, turn=0.0, scale=1.0, move=(0.0, 0.0)):
-    """By SciPy: turned clockwise by `turn` radians, `scale` times as large, moved (down, right).   (S, S) -> (S, S)"""
+    """By SciPy: turned clockwise by `turn` radians, `scale` times as large, moved (down, right).
+
+    (S, S) -> (S, S)
+    """
     centre = (np.array(picture.shape) - 1) / 2
-    back = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / scale  # for (down, right)
-    return ndimage.affine_transform(picture, back, centre - back @ (centre + move), order=1, mode="nearest")
+    # for (down, right)
+    back = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / scale
+    return ndimage.affine_transform(
+        picture, back, centre - back @ (centre + move), order=1, mode="nearest"
+    )
 
 
 WARPS = {
@@ -81,18 +104,27 @@ def likeliest_warp(clip):
 
     def error(name):
         pairs = zip(clip[:-1], clip[1:])
-        return sum(np.square(warp(here, **WARPS[name])[core] - after[core]).mean() for here, after in pairs)
+        return sum(
+            np.square(warp(here, **WARPS[name])[core] - after[core]).mean() for here, after in pairs
+        )
 
     return min(WARPS, key=error)
 
 
 def idx_bytes(values):
-    return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
+    return (
+        bytes([0, 0, 8, values.ndim])
+        + struct.pack(f">{values.ndim}I", *values.shape)
+        + values.tobytes()
+    )
 
 
 @pytest.fixture
 def clothes(tmp_path):
-    """A folder like the package's, with pictures that tell their label and their place.   -> path"""
+    """A folder like the package's, with pictures that tell their label and their place.
+
+    -> path
+    """
     for name, count in (("train", 60), ("t10k", 30)):
         labels = np.arange(count, dtype=np.uint8) * 3 % 10
         images = np.zeros((count, 28, 28), np.uint8)
@@ -104,7 +136,10 @@ def clothes(tmp_path):
 
 @pytest.fixture
 def walk(tmp_path):
-    """A film of 80 frames, 768 x 576, in which a bright block goes right by 8 pixels a frame.   -> path"""
+    """A film of 80 frames, 768 x 576, in which a bright block goes right by 8 pixels a frame.
+
+    -> path
+    """
     av = pytest.importorskip("av")
     path = tmp_path / "walk.avi"
     with av.open(str(path), "w") as container:
@@ -117,16 +152,21 @@ def walk(tmp_path):
     return path
 
 
-# -- every set --------------------------------------------------------------------------------------------------------
+# -- every set -------------------------------------------------------------------------------------
 
 SMALL = [
     pytest.param("moving_digits", {"train": 64, "test": 32}, (8, 32, 32, 1), marks=needs_sklearn),
-    pytest.param("moving_digits_64", {"train": 64, "test": 32}, (8, 64, 64, 1), marks=needs_sklearn),
+    pytest.param(
+        "moving_digits_64", {"train": 64, "test": 32}, (8, 64, 64, 1), marks=needs_sklearn
+    ),
     pytest.param("camera", {"train": 64, "test": 32}, (8, 32, 32, 3), marks=needs_sklearn),
     pytest.param("digits", {}, (1, 8, 8, 1), marks=needs_sklearn),
     pytest.param("fashion", {"train": 600, "test": 100}, (1, 28, 28, 1), marks=needs_fashion),
     pytest.param(
-        "pedestrians", {"train": 64, "test": 32}, (8, 32, 32, 1), marks=[needs_pedestrians, needs_av, pytest.mark.slow]
+        "pedestrians",
+        {"train": 64, "test": 32},
+        (8, 32, 32, 1),
+        marks=[needs_pedestrians, needs_av, pytest.mark.slow],
     ),
 ]
 
@@ -159,14 +199,19 @@ def test_another_seed_gives_other_clips(name):
 def test_a_single_frame_does_not_tell_the_class(name, frame):
     train, test = built(name, train=2048, test=512)
     half, channels = train.clips.shape[2] // 2, train.clips.shape[-1]
-    small = [part.clips[:, frame].reshape(-1, half, 2, half, 2, channels).mean((2, 4)) for part in (train, test)]
+    small = [
+        part.clips[:, frame].reshape(-1, half, 2, half, 2, channels).mean((2, 4))
+        for part in (train, test)
+    ]
 
     for guess in (by_ridge, by_neighbour):
         hit = (guess(small[0], train.labels, small[1]) == test.labels).mean()
-        assert hit < 1 / 8 + 4 * np.sqrt(1 / 8 * 7 / 8 / len(test)), f"{guess.__name__} is right for {hit:.1%}"
+        assert hit < 1 / 8 + 4 * np.sqrt(1 / 8 * 7 / 8 / len(test)), (
+            f"{guess.__name__} is right for {hit:.1%}"
+        )
 
 
-# -- each set ---------------------------------------------------------------------------------------------------------
+# -- each set --------------------------------------------------------------------------------------
 
 
 @needs_sklearn
@@ -202,7 +247,9 @@ def test_the_camera_moves_as_its_label_says():
 
     for part in (train, test):
         found = [likeliest_warp(clip) for clip in part.clips.mean(-1)]
-        assert np.mean([name == part.classes[label] for name, label in zip(found, part.labels)]) > 0.95
+        assert (
+            np.mean([name == part.classes[label] for name, label in zip(found, part.labels)]) > 0.95
+        )
 
 
 def test_the_camera_sees_one_side_of_each_photo_in_training_and_the_other_in_the_test(monkeypatch):
@@ -216,7 +263,9 @@ def test_the_camera_sees_one_side_of_each_photo_in_training_and_the_other_in_the
 
 def test_an_even_sky_and_a_straight_edge_have_no_texture(rng):
     sky = np.full((16, 16, 3), 200, np.uint8)
-    slope = np.broadcast_to(np.arange(16)[:, None, None] * 9 + np.arange(16)[:, None] * 5, (16, 16, 3)).astype(np.uint8)
+    slope = np.broadcast_to(
+        np.arange(16)[:, None, None] * 9 + np.arange(16)[:, None] * 5, (16, 16, 3)
+    ).astype(np.uint8)
     leaves = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
     found = camera.texture(np.stack([sky, slope, leaves]))
 
@@ -236,7 +285,10 @@ def test_the_street_is_the_demos(monkeypatch, street):
     monkeypatch.setattr(motion, "load_motion", lambda: demo)
     train, test = builtin("street")
 
-    for part, clips, labels in ((train, demo.train_clips, demo.train_labels), (test, demo.test_clips, demo.test_labels)):
+    for part, clips, labels in (
+        (train, demo.train_clips, demo.train_labels),
+        (test, demo.test_clips, demo.test_labels),
+    ):
         assert part.direction_sensitive and np.ptp(np.bincount(part.labels)) == 0
         np.testing.assert_array_equal(part.labels, labels)
         again = np.stack([normalise(clip, "clip") for clip in part.clips[::50]])
@@ -262,8 +314,12 @@ def test_fashion_is_learnt_from_its_pictures():
 def test_pedestrians_go_where_their_label_says(walk):
     for part in builtin("pedestrians", train=64, test=16, path=walk):
         bright = part.clips[..., 0] > 130
-        columns = (bright * np.arange(32)).sum((2, 3)) / bright.sum((2, 3))  # (N, F): the middle of the block
-        np.testing.assert_array_equal([part.classes[label] == "right" for label in part.labels], columns[:, -1] > columns[:, 0])
+        # (N, F): the middle of the block
+        columns = (bright * np.arange(32)).sum((2, 3)) / bright.sum((2, 3))
+        np.testing.assert_array_equal(
+            [part.classes[label] == "right" for label in part.labels],
+            columns[:, -1] > columns[:, 0],
+        )
         np.testing.assert_array_equal(part.clips[::2], part.clips[1::2, ::-1])
 
 
@@ -276,7 +332,10 @@ def test_pedestrians_of_the_film_go_where_their_label_says():
     for part in (train, test):
         clips = part.clips[::16, ..., 0].astype(float)
         people = np.abs(clips - np.median(clips, axis=1, keepdims=True))
-        assert np.mean([right_by_brute_force(clip) > 0 for clip in people] == (part.labels[::16] == 1)) > 0.95
+        assert (
+            np.mean([right_by_brute_force(clip) > 0 for clip in people] == (part.labels[::16] == 1))
+            > 0.95
+        )
 
 
 @needs_av
@@ -288,11 +347,15 @@ def test_pedestrians_are_only_where_somebody_walks_sideways(rng):
 
     places, labels = pedestrians.walking(frames)
 
-    assert len(places) and set(labels) == {1} and places[:, 1].max() <= 16 and places[:, 2].max() <= 32
-    assert not len(pedestrians.walking(frames[:7])[0]) and not len(pedestrians.walking(frames[:, :20])[0])
+    assert (
+        len(places) and set(labels) == {1} and places[:, 1].max() <= 16 and places[:, 2].max() <= 32
+    )
+    assert not len(pedestrians.walking(frames[:7])[0]) and not len(
+        pedestrians.walking(frames[:, :20])[0]
+    )
 
 
-# -- what is absent or wrong ------------------------------------------------------------------------------------------
+# -- what is absent or wrong -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -304,8 +367,16 @@ def test_pedestrians_are_only_where_somebody_walks_sideways(rng):
         ("camera", {"frames": 16}, "camera takes train, test; came 'frames'"),
         ("camera", {"train": 100}, "train of camera is a multiple of its 8 classes; came 100"),
         ("fashion", {"test": 0}, "test of fashion is a multiple of its 10 classes; came 0"),
-        ("pedestrians", {"test": 2.0}, "test of pedestrians is a multiple of its 2 classes; came 2.0"),
-        ("moving_digits", {"train": "8"}, "train of moving_digits is a multiple of its 8 classes; came '8'"),
+        (
+            "pedestrians",
+            {"test": 2.0},
+            "test of pedestrians is a multiple of its 2 classes; came 2.0",
+        ),
+        (
+            "moving_digits",
+            {"train": "8"},
+            "train of moving_digits is a multiple of its 8 classes; came '8'",
+        ),
     ],
 )
 def test_a_wrong_name_or_size_is_a_sentence(name, sizes, said):
@@ -320,12 +391,21 @@ def test_an_absent_package_or_file_is_named_with_the_command(monkeypatch, tmp_pa
         builtin("pedestrians", path=tmp_path / "none.avi")
     monkeypatch.setitem(sys.modules, "sklearn", None)
     for name in ("digits", "moving_digits", "camera"):
-        with pytest.raises(ImportError, match="scikit-learn, which is not installed: .* -m pip install 'scikit-learn>="):
+        with pytest.raises(
+            ImportError,
+            match="scikit-learn, which is not installed: .* -m pip install 'scikit-learn>=",
+        ):
             builtin(name)
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda b: b[:30], lambda b: b"PK" + b, lambda b: b[:40] + b"??" + b[42:], lambda b: gzip.compress(b"none")]
+    "damage",
+    [
+        lambda b: b[:30],
+        lambda b: b"PK" + b,
+        lambda b: b[:40] + b"??" + b[42:],
+        lambda b: gzip.compress(b"none"),
+    ],
 )
 def test_a_damaged_file_of_fashion_is_named(clothes, damage):
     path = clothes / "train-images-idx3-ubyte.gz"
@@ -335,7 +415,9 @@ def test_a_damaged_file_of_fashion_is_named(clothes, damage):
 
 
 def test_pictures_without_labels_are_a_sentence(clothes):
-    (clothes / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(29, np.uint8))))
+    (clothes / "t10k-labels-idx1-ubyte.gz").write_bytes(
+        gzip.compress(idx_bytes(np.zeros(29, np.uint8)))
+    )
     with pytest.raises(ValueError, match=r"t10k of .* has \(30, 28, 28\), \(29,\)"):
         builtin("fashion", train=10, test=10, folder=clothes)
 
@@ -351,13 +433,21 @@ def test_importing_the_sets_imports_no_scikit_learn():
     import subprocess
 
     code = "import mvit_np.data.sets.builtin, sys; print('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "False"
+    )
 
 
 def test_the_street_keeps_all_but_mean_and_contrast(rng):
     clips = rng.standard_normal((3, 2, 4, 4, 1)).astype(np.float32)
     pixels = as_pixels(clips)
 
-    assert pixels.min((1, 2, 3, 4)).tolist() == [0] * 3 and pixels.max((1, 2, 3, 4)).tolist() == [255] * 3
+    assert (
+        pixels.min((1, 2, 3, 4)).tolist() == [0] * 3
+        and pixels.max((1, 2, 3, 4)).tolist() == [255] * 3
+    )
     for clip, shown in zip(clips, pixels):
         assert np.corrcoef(clip.ravel(), shown.ravel())[0, 1] > 0.999

@@ -1,4 +1,6 @@
-"""What to sample and how it comes out of files, against loops and films in which frame k is as bright as k says."""
+"""What to sample and how it comes out of files, against loops and films in which frame k is as
+bright as k says.
+"""
 
 import json
 import struct
@@ -32,10 +34,14 @@ STEP = 4  # levels of grey from one frame to the next
 LOSSLESS = {"qp": "0", "g": "12", "keyint_min": "12", "sc_threshold": "0"}
 
 
-def write_film(path, frames, *, rate=10, pts=None, options=(), aspect=None, turn=None, container=()):
+def write_film(
+    path, frames, *, rate=10, pts=None, options=(), aspect=None, turn=None, container=()
+):
     """Encode (F, H, W, 3) uint8, without loss but for colour; `pts` in ms."""
     with av.open(str(path), "w", options=dict(container)) as file:
-        stream = file.add_stream("libx264", rate=rate, height=frames.shape[1], width=frames.shape[2], pix_fmt="yuv444p")
+        stream = file.add_stream(
+            "libx264", rate=rate, height=frames.shape[1], width=frames.shape[2], pix_fmt="yuv444p"
+        )
         stream.options = LOSSLESS | dict(options)
         if pts is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
@@ -54,7 +60,9 @@ def write_film(path, frames, *, rate=10, pts=None, options=(), aspect=None, turn
 
 def counting(count, height=32, width=48):
     """A film whose frame k has the level STEP k."""
-    return np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None] * STEP, (count, height, width, 3))
+    return np.broadcast_to(
+        np.arange(count, dtype=np.uint8)[:, None, None, None] * STEP, (count, height, width, 3)
+    )
 
 
 def numbers(frames):
@@ -65,13 +73,19 @@ def numbers(frames):
 
 def shown_at(seconds, times):
     """The definition: the last frame that began by then."""
-    return [max([k for k, time in enumerate(times) if time <= moment + 1e-3], default=0) for moment in seconds]
+    return [
+        max([k for k, time in enumerate(times) if time <= moment + 1e-3], default=0)
+        for moment in seconds
+    ]
 
 
-# -- which moments, which crops ---------------------------------------------------------------------------------------
+# -- which moments, which crops --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("duration, frames, tau, clips", [(10, 16, 4, 5), (10, 32, 3, 1), (3.3, 8, 1, 4), (60, 64, 3, 10)])
+@pytest.mark.parametrize(
+    "duration, frames, tau, clips",
+    [(10, 16, 4, 5), (10, 32, 3, 1), (3.3, 8, 1, 4), (60, 64, 3, 10)],
+)
 def test_clips_are_uniform_over_the_film(duration, frames, tau, clips):
     times = clip_times(duration, frames, tau, clips)
     room = duration - frames * tau / 30
@@ -114,7 +128,11 @@ def test_the_short_side_is_256_for_224_and_every_crop_fits():
     for size in [(224, 320), (320, 224), (32, 32), (312, 312)]:
         for shape in [(720, 1280), (1280, 720), (33, 35)]:
             h, w = clips.covering_size(*shape, cover_of(size))
-            assert h >= size[0] and w >= size[1] and h / w == pytest.approx(shape[0] / shape[1], rel=0.03)
+            assert (
+                h >= size[0]
+                and w >= size[1]
+                and h / w == pytest.approx(shape[0] / shape[1], rel=0.03)
+            )
     assert clips.covering_size(720, 1280) == (720, 1280)
 
 
@@ -125,28 +143,44 @@ def test_cut_takes_what_the_corner_says(rng):
 
 def test_normalisations(rng):
     frames = rng.integers(0, 256, (2, 5, 6, 3), dtype=np.uint8)
-    np.testing.assert_allclose(normalise(frames), (frames / 255 - 0.45) / 0.225, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        normalise(frames), (frames / 255 - 0.45) / 0.225, rtol=1e-5, atol=1e-6
+    )
     truth = (frames / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    np.testing.assert_allclose(normalise(frames, "imagenet", "float64"), truth, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        normalise(frames, "imagenet", "float64"), truth, rtol=1e-5, atol=1e-6
+    )
     own = normalise(frames, "clip")
-    assert abs(own.mean()) < 1e-5 and own.std() == pytest.approx(1, abs=1e-4) and own.dtype == np.float32
+    assert (
+        abs(own.mean()) < 1e-5
+        and own.std() == pytest.approx(1, abs=1e-4)
+        and own.dtype == np.float32
+    )
     assert np.isfinite(normalise(np.zeros((1, 2, 2, 1), np.uint8), "clip")).all()
     assert normalise(frames[..., :1], "imagenet").shape == (2, 5, 6, 1)
     with pytest.raises(ValueError, match="one of video, imagenet, clip.*; came 'none'"):
         normalise(frames, "none")
 
 
-# -- films ------------------------------------------------------------------------------------------------------------
+# -- films -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("b_frames", ["0", "2"])
-@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts", "film.mov", "film.avi", "film.h264", "film.flv"])
+@pytest.mark.parametrize(
+    "name", ["film.mp4", "film.mkv", "film.ts", "film.mov", "film.avi", "film.h264", "film.flv"]
+)
 def test_the_frames_shown_come_out_of_every_container(tmp_path, rng, name, b_frames):
-    """Raw .h264 has no time stamps and AVI lacks some; five seconds with a key frame every 1.2 are long enough for seeks."""
+    """Raw .h264 has no time stamps and AVI lacks some; five seconds with a key frame every 1.2 are
+    long enough for seeks.
+    """
     path = write_film(tmp_path / name, counting(50), options={"bf": b_frames})
     track = track_of(path)
     assert len(track.times) == 50 and track.duration == pytest.approx(5, abs=0.11)
-    for seconds in (rng.uniform(0, 5, 12), np.array([4.83]), np.array([2.31, 4.99, -1.0, 0.0, 77.0])):
+    for seconds in (
+        rng.uniform(0, 5, 12),
+        np.array([4.83]),
+        np.array([2.31, 4.99, -1.0, 0.0, 77.0]),
+    ):
         assert numbers(frames_at(path, seconds)) == shown_at(seconds, np.arange(50) / 10)
 
 
@@ -183,11 +217,15 @@ def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
 def test_a_seek_that_leads_too_far_is_made_good(tmp_path):
     path = write_film(tmp_path / "film.mp4", counting(60))
     track = track_of(path)
-    track = replace(track, keys=np.column_stack([track.keys[:, 0], np.full(len(track.keys), track.keys[-1, 1])]))
+    track = replace(
+        track, keys=np.column_stack([track.keys[:, 0], np.full(len(track.keys), track.keys[-1, 1])])
+    )
     assert numbers(frames_at(path, [0.2, 1.9, 3.1], track=track)) == [2, 19, 31]
 
 
-@pytest.mark.parametrize("name, container", [("cut.mkv", {}), ("cut.mp4", {"movflags": "faststart"}), ("cut.ts", {})])
+@pytest.mark.parametrize(
+    "name, container", [("cut.mkv", {}), ("cut.mp4", {"movflags": "faststart"}), ("cut.ts", {})]
+)
 def test_a_film_cut_off_is_used_as_far_as_it_goes(tmp_path, rng, name, container):
     noise = rng.integers(0, 30, (40, 32, 48, 3), dtype=np.uint8)  # so that each frame has its bytes
     path = write_film(tmp_path / name, noise, container=container)
@@ -223,14 +261,21 @@ def test_packets_that_raise_are_passed_over(tmp_path, monkeypatch):
 
     track = track_of(path)
     monkeypatch.setattr(video, "packets", damaged)
-    assert numbers(frames_at(path, np.arange(20) / 10, track=track)) == [*range(7), 6, *range(8, 20)]
+    assert numbers(frames_at(path, np.arange(20) / 10, track=track)) == [
+        *range(7),
+        6,
+        *range(8, 20),
+    ]
 
 
 @pytest.mark.parametrize(
-    "error", [av.error.InvalidDataError(1, "the disk is scratched"), IndexError("list index out of range")]
+    "error",
+    [av.error.InvalidDataError(1, "the disk is scratched"), IndexError("list index out of range")],
 )
 @pytest.mark.parametrize("b_frames", ["0", "2"])
-def test_a_file_that_fails_in_the_middle_is_used_up_to_there(tmp_path, monkeypatch, b_frames, error):
+def test_a_file_that_fails_in_the_middle_is_used_up_to_there(
+    tmp_path, monkeypatch, b_frames, error
+):
     path = write_film(tmp_path / "film.mkv", counting(20), options={"bf": b_frames})
     original = video_file.opened
 
@@ -251,14 +296,25 @@ def test_a_file_that_fails_in_the_middle_is_used_up_to_there(tmp_path, monkeypat
 
 
 def test_frames_before_an_edit_lists_start_are_not_shown(tmp_path):
-    """As a phone trims a film: the first half second stays in the file, for the decoder's sake only."""
+    """As a phone trims a film: the first half second stays in the file, for the decoder's sake
+    only.
+    """
     container = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
-    path = write_film(tmp_path / "trimmed.mp4", counting(20), pts=list(range(-500, 1500, 100)), container=container)
-    assert len(track_of(path).times) == 15 and track_of(path).duration == pytest.approx(1.5, abs=1e-3)
+    path = write_film(
+        tmp_path / "trimmed.mp4",
+        counting(20),
+        pts=list(range(-500, 1500, 100)),
+        container=container,
+    )
+    assert len(track_of(path).times) == 15 and track_of(path).duration == pytest.approx(
+        1.5, abs=1e-3
+    )
     assert numbers(frames_at(path, [0, 0.25, 1.4])) == [5, 7, 19]
 
 
-@pytest.mark.skipif(not hasattr(av.VideoStream, "set_display_rotation"), reason="this PyAV cannot write rotations")
+@pytest.mark.skipif(
+    not hasattr(av.VideoStream, "set_display_rotation"), reason="this PyAV cannot write rotations"
+)
 @pytest.mark.parametrize("quarters", [0, 1, 2, -1])
 def test_films_of_turned_phones_stand_upright(tmp_path, rng, quarters):
     """The tag says how far to turn the picture counter-clockwise."""
@@ -272,13 +328,22 @@ def test_films_of_turned_phones_stand_upright(tmp_path, rng, quarters):
     assert shape == ((1, 24, 16, 3) if quarters % 2 else (1, 16, 24, 3))
 
 
-@pytest.mark.parametrize("a, b, c, d", [s for x in (1, -1) for y in (1, -1) for s in ((x, 0, 0, y), (0, x, y, 0))])
+@pytest.mark.parametrize(
+    "a, b, c, d", [s for x in (1, -1) for y in (1, -1) for s in ((x, 0, 0, y), (0, x, y, 0))]
+)
 def test_all_eight_display_matrices(rng, a, b, c, d):
-    """x' = a x + c y, y' = b x + d y, pixel by pixel; the frame is one of PyAV's as far as it is used."""
+    """x' = a x + c y, y' = b x + d y, pixel by pixel; the frame is one of PyAV's as far as it is
+    used.
+    """
     pixels = rng.integers(0, 256, (3, 5, 3), dtype=np.uint8)
     matrix = (np.array([a, b, 0, c, d, 0, 0, 0, 1 << 14]) << 16).astype(np.int32)
     kept = SimpleNamespace(to_ndarray=lambda: pixels)
-    frame = SimpleNamespace(height=3, width=5, side_data={"DISPLAYMATRIX": matrix.tobytes()}, reformat=lambda *_, **__: kept)
+    frame = SimpleNamespace(
+        height=3,
+        width=5,
+        side_data={"DISPLAYMATRIX": matrix.tobytes()},
+        reformat=lambda *_, **__: kept,
+    )
     wanted = SimpleNamespace(cover=None, grey=False, count=1, path="a picture")
     form = video._form(frame, SimpleNamespace(sample_aspect_ratio=None), wanted)
     found = video._picture(frame, form, grey=False)
@@ -299,7 +364,9 @@ def test_sizes_colours_and_grey(tmp_path):
     red = np.zeros((2, 32, 48, 3), np.uint8)
     red[..., 0] = 255
     path = write_film(tmp_path / "red.mp4", red)
-    np.testing.assert_allclose(frames_at(path, [0], cover=(20, 20))[0].mean((0, 1)), [255, 0, 0], atol=4)
+    np.testing.assert_allclose(
+        frames_at(path, [0], cover=(20, 20))[0].mean((0, 1)), [255, 0, 0], atol=4
+    )
     grey = frames_at(path, [0, 0], cover=(20, 20), grey=True)
     assert grey.shape == (2, 20, 30, 1) and grey.mean() == pytest.approx(0.299 * 255, abs=3)
 
@@ -333,25 +400,39 @@ def test_time_stamps_that_cannot_be_used_are_recognised():
         return tracks._useless(*np.array(stamps, dtype=float).T)
 
     steady = [(k, k) for k in range(10)]
-    assert not useless(steady) and not useless([(0, 0), (4, 1), (2, 2), (6, 3)]) and not useless([(0, None)])
+    assert (
+        not useless(steady)
+        and not useless([(0, 0), (4, 1), (2, 2), (6, 3)])
+        and not useless([(0, None)])
+    )
     assert useless([(None, k) for k in range(10)])
     assert useless([(0, 0)] * 10)
     assert useless(steady + steady)  # the clock starts again
     assert not useless([(None, 0), *steady])
 
 
-@pytest.mark.parametrize("rates, rate", [((None, None), 30), ((Fraction(90000), Fraction(25)), 25), ((Fraction(10), None), 10)])
+@pytest.mark.parametrize(
+    "rates, rate",
+    [((None, None), 30), ((Fraction(90000), Fraction(25)), 25), ((Fraction(10), None), 10)],
+)
 def test_incredible_rates_are_not_believed(rates, rate):
     assert video_file.rate_of(SimpleNamespace(guessed_rate=rates[0], average_rate=rates[1])) == rate
 
 
-PICTURES = {"png": ("png", "rgb24"), "jpg": ("mjpeg", "yuvj444p"), "bmp": ("bmp", "bgr24"), "webp": ("libwebp", "yuv420p")}
+PICTURES = {
+    "png": ("png", "rgb24"),
+    "jpg": ("mjpeg", "yuvj444p"),
+    "bmp": ("bmp", "bgr24"),
+    "webp": ("libwebp", "yuv420p"),
+}
 
 
 def write_picture(path, pixels):
     codec, pixel_format = PICTURES[path.suffix[1:]]
     with av.open(str(path), "w", format="image2") as file:
-        stream = file.add_stream(codec, rate=1, height=pixels.shape[0], width=pixels.shape[1], pix_fmt=pixel_format)
+        stream = file.add_stream(
+            codec, rate=1, height=pixels.shape[0], width=pixels.shape[1], pix_fmt=pixel_format
+        )
         file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         file.mux(stream.encode())
     return path
@@ -366,40 +447,56 @@ def test_a_picture_is_a_film_of_one_frame(tmp_path, suffix):
     frames = frames_at(path, [0, 3])
     assert frames.shape == (2, 30, 40, 3)
     for corner in (np.s_[:, 4:11, 4:16], np.s_[:, 19:26, 4:16], np.s_[:, 19:26, 24:36]):
-        np.testing.assert_allclose(frames[corner].mean((0, 1, 2)), pixels[corner[1:]].mean((0, 1)), atol=6)
+        np.testing.assert_allclose(
+            frames[corner].mean((0, 1, 2)), pixels[corner[1:]].mean((0, 1)), atol=6
+        )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photos_of_turned_phones_stand_upright(tmp_path, orientation):
-    """EXIF's orientations as Pillow lays them down; 6 is a phone held upright, 2, 4, 5 and 7 are mirrored."""
+    """EXIF's orientations as Pillow lays them down; 6 is a phone held upright, 2, 4, 5 and 7 are
+    mirrored.
+    """
     pixels = np.zeros((32, 48, 3), np.uint8)
     pixels[:16, :24] = 255
     path = write_picture(tmp_path / "photo.jpg", pixels)
     plain, content = frames_at(path, [0])[0], path.read_bytes()
     entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)  # the tag, a short, one of them
     exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
-    path.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+    path.write_bytes(
+        content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+    )
     picture = Image.fromarray(plain)
     picture.getexif().update(Image.open(path).getexif())
-    np.testing.assert_array_equal(frames_at(path, [0])[0], np.asarray(ImageOps.exif_transpose(picture)))
+    np.testing.assert_array_equal(
+        frames_at(path, [0])[0], np.asarray(ImageOps.exif_transpose(picture))
+    )
 
 
 def test_files_that_hold_no_pictures(tmp_path):
     with pytest.raises(FileNotFoundError, match="none at .*nowhere.mp4: check the path"):
         track_of(tmp_path / "nowhere.mp4")
-    for name, content in {"empty.mp4": b"", "text.mkv": b"hello\n" * 99, "text.png": b"hello\n"}.items():
+    for name, content in {
+        "empty.mp4": b"",
+        "text.mkv": b"hello\n" * 99,
+        "text.png": b"hello\n",
+    }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name}.*: check or re-encode it"):
             frames_at(tmp_path / name, [0])
 
 
-# -- labels -----------------------------------------------------------------------------------------------------------
+# -- labels ----------------------------------------------------------------------------------------
 
 
 def test_the_labels_in_the_package():
     kinetics, imagenet = labels_for(400), labels_for(1000)
     assert len(set(kinetics)) == 400 and len(set(imagenet)) == 1000
-    assert list(kinetics) == sorted(kinetics) and kinetics[0] == "abseiling" and kinetics[-1] == "zumba"
+    assert (
+        list(kinetics) == sorted(kinetics)
+        and kinetics[0] == "abseiling"
+        and kinetics[-1] == "zumba"
+    )
     assert imagenet[0] == "tench" and imagenet[1] == "goldfish" and imagenet[-1] == "toilet tissue"
     assert labels_for(3) == ("class 0", "class 1", "class 2")
 
@@ -429,7 +526,9 @@ def test_two_classes_may_have_one_name(tmp_path):
 
 def test_names_that_are_not_utf_8_come_back_as_they_were_written(tmp_path):
     names = ("d\udce9j\udce0", "猫", "c")
-    (tmp_path / "classes.txt").write_text("\n".join(names), encoding="utf-8", errors="surrogateescape")
+    (tmp_path / "classes.txt").write_text(
+        "\n".join(names), encoding="utf-8", errors="surrogateescape"
+    )
     assert labels_for(3, tmp_path / "classes.txt") == names
 
 
@@ -439,19 +538,51 @@ def test_names_that_are_not_utf_8_come_back_as_they_were_written(tmp_path):
         ("names.txt", "a\nb\n", "each of the model's 3 classes; .*names.txt names 2"),
         ("names.txt", "a\n\nb\n", "entry 2 of .*names.txt is: fill it in"),
         ("names.json", "{", "a class a line, a JSON list"),
-        ("names.json", "7", "a JSON list or .*names.json is not .*neither a list nor names with their indices"),
+        (
+            "names.json",
+            "7",
+            "a JSON list or .*names.json is not .*neither a list nor names with their indices",
+        ),
         ("names.json", '{"a": 0, "b": 0, "c": 1}', "two names have one index"),
-        ("names.json", '{"a": 1, "b": 2, "c": 3}', "names.json is not .*without gaps, and 0 is missing"),
-        ("names.json", '{"0": "a", "1": "b", "3": "c"}', "names.json is not .*without gaps, and 2 is missing"),
-        ("names.json", '{"a": "0", "b": "1", "c": "2"}', "names.json is not .*without gaps, and 0 is missing"),
-        ("names.json", '{"0": ["n1", "a"], "1": [], "2": "c"}', "a JSON list or .*names.json is not .*no name"),
-        ("names.json", '{"0": "a", "1": [{"b": 1}], "2": "c"}', "a JSON list or .*names.json is not .*no name"),
+        (
+            "names.json",
+            '{"a": 1, "b": 2, "c": 3}',
+            "names.json is not .*without gaps, and 0 is missing",
+        ),
+        (
+            "names.json",
+            '{"0": "a", "1": "b", "3": "c"}',
+            "names.json is not .*without gaps, and 2 is missing",
+        ),
+        (
+            "names.json",
+            '{"a": "0", "b": "1", "c": "2"}',
+            "names.json is not .*without gaps, and 0 is missing",
+        ),
+        (
+            "names.json",
+            '{"0": ["n1", "a"], "1": [], "2": "c"}',
+            "a JSON list or .*names.json is not .*no name",
+        ),
+        (
+            "names.json",
+            '{"0": "a", "1": [{"b": 1}], "2": "c"}',
+            "a JSON list or .*names.json is not .*no name",
+        ),
         ("names.json", '["a", ["b"], []]', "a JSON list or .*names.json is not .*no name"),
         ("names.json", '["a", null, "c"]', "a JSON list or .*names.json is not .*None is no name"),
         ("names.json", "[" * 100_000, "a JSON list or .*names.json is not .*recursion"),
         ("names.json", '{"0":' * 100_000, "a JSON list or .*names.json is not .*recursion"),
-        ("names.json", r'["a", "b\nc", "d"]', r"one line of text; entry 2 of .*names.json is 'b\\nc': correct it"),
-        ("names.json", r'["a", "b", "\u001b[2J"]', r"one line of text; entry 3 of .*names.json is '\\x1b\[2J'"),
+        (
+            "names.json",
+            r'["a", "b\nc", "d"]',
+            r"one line of text; entry 2 of .*names.json is 'b\\nc': correct it",
+        ),
+        (
+            "names.json",
+            r'["a", "b", "\u001b[2J"]',
+            r"one line of text; entry 3 of .*names.json is '\\x1b\[2J'",
+        ),
         ("names.txt", "a\nb\x1b]0;x\x07\nc\n", "one line of text; entry 2 of .*names.txt"),
     ],
 )

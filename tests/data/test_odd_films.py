@@ -1,4 +1,6 @@
-"""Films on which readers stumble: palettes, damage, names, sizes that no memory holds; and that each is read through once."""
+"""Films on which readers stumble: palettes, damage, names, sizes that no memory holds; and that
+each is read through once.
+"""
 
 import os
 import struct
@@ -20,7 +22,7 @@ av = pytest.importorskip("av")
 SIZES = {"frames": 4, "tau": 3, "cover_hw": (16, 16)}
 
 
-# -- versions of PyAV -------------------------------------------------------------------------------------------------
+# -- versions of PyAV ------------------------------------------------------------------------------
 
 
 def test_pyav_is_asked_for_what_its_version_takes(tmp_path, monkeypatch):
@@ -41,17 +43,21 @@ def test_pyav_is_asked_for_what_its_version_takes(tmp_path, monkeypatch):
     assert set(asked) == {"replace", None}
 
 
-# -- what a seek leads past -------------------------------------------------------------------------------------------
+# -- what a seek leads past ------------------------------------------------------------------------
 
 
 def write_palette(path, codec, shift=0):
-    """6 s of 10 frames; frame k has the index k, whose grey in its palette is 4 k + shift x (k // 20)."""
+    """6 s of 10 frames; frame k has the index k, whose grey in its palette is 4 k + shift x (k //
+    20).
+    """
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=10, width=64, height=48, pix_fmt="pal8")
         for k in range(60):
             palette = np.full((256, 4), 255, np.uint8)
             palette[:, 1:] = (np.arange(256) * 4 + shift * (k // 20))[:, None].astype(np.uint8)
-            picture = av.VideoFrame.from_ndarray((np.full((48, 64), k, np.uint8), palette), format="pal8")
+            picture = av.VideoFrame.from_ndarray(
+                (np.full((48, 64), k, np.uint8), palette), format="pal8"
+            )
             file.mux(stream.encode(picture))
         file.mux(stream.encode())
     return path
@@ -87,7 +93,8 @@ def test_a_palette_that_changes_on_the_way_is_not_led_past(tmp_path):
 def test_no_clip_of_a_film_with_a_palette_is_black(tmp_path):
     table = VideoTable([(write_palette(tmp_path / "film.avi", "rawvideo"), "x")], **SIZES)
     clips = [table.clip(0, np.random.default_rng(seed)) for seed in range(20)]
-    assert min(clip[-1].mean() for clip in clips) >= 4  # the last frame of a clip is at least the film's second
+    # the last frame of a clip is at least the film's second
+    assert min(clip[-1].mean() for clip in clips) >= 4
 
 
 def test_films_without_anything_to_seek_by_are_read_from_the_start(tmp_path):
@@ -103,11 +110,13 @@ def test_films_without_anything_to_seek_by_are_read_from_the_start(tmp_path):
         assert numbers(frames_at(path, [track.times[frame]])) == [frame]
 
 
-# -- damage -----------------------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------
 
 
 def test_a_packet_of_a_ts_that_changes_its_stream_costs_that_packet(tmp_path, rng):
-    """One byte of its number: from there on the film has a stream more than PyAV knows of, on which PyAV 17 and 18 stumble."""
+    """One byte of its number: from there on the film has a stream more than PyAV knows of, on which
+    PyAV 17 and 18 stumble.
+    """
     path = write_film(tmp_path / "film.ts", np.repeat(counting(50), 4, axis=0), options={"bf": "0"})
     content, packet = bytearray(path.read_bytes()), 188
     starts = [k for k in range(0, len(content), packet) if content[k + 1 : k + 3] == b"\x41\x00"]
@@ -118,7 +127,10 @@ def test_a_packet_of_a_ts_that_changes_its_stream_costs_that_packet(tmp_path, rn
     assert VideoTable([(path, "x")], **SIZES).clip(0, rng).shape == (4, 16, 24, 3)
 
 
-@pytest.mark.parametrize("error", [IndexError("list index out of range"), RuntimeError("?"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize(
+    "error",
+    [IndexError("list index out of range"), RuntimeError("?"), OSError(5, "Input/output error")],
+)
 def test_whatever_a_reader_raises_is_told_of_the_one_file(tmp_path, monkeypatch, rng, error):
     path = write_film(tmp_path / "film.mkv", counting(3))
     table = VideoTable([(path, "x")], **SIZES)
@@ -127,13 +139,18 @@ def test_whatever_a_reader_raises_is_told_of_the_one_file(tmp_path, monkeypatch,
         raise error
 
     monkeypatch.setattr(av, "open", fails)
-    with pytest.raises(BrokenExample, match="film.mkv cannot be read: it is not a video FFmpeg can read .*: check or"):
+    with pytest.raises(
+        BrokenExample,
+        match="film.mkv cannot be read: it is not a video FFmpeg can read .*: check or",
+    ):
         table.clip(0, rng)
     with pytest.raises(ValueError, match="film.mkv is not a video FFmpeg can read"):
         frames_at(path, [0])
 
 
-@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), OSError(24, "Too many open files")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), KeyboardInterrupt(), OSError(24, "Too many open files")]
+)
 def test_what_is_not_the_files_fault_is_not_told_of_it(tmp_path, monkeypatch, rng, error):
     def fails(*_, **__):
         raise error
@@ -149,7 +166,9 @@ def test_a_list_of_other_files_is_no_film(tmp_path):
     """FFmpeg would open whatever a file of this kind names, a pipe too, on which it waits for ever."""
     write_film(tmp_path / "film.mkv", counting(3))
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile film.mkv\n")
-    with pytest.raises(ValueError, match="list.mp4 is a list of other files: give these themselves"):
+    with pytest.raises(
+        ValueError, match="list.mp4 is a list of other files: give these themselves"
+    ):
         frames_at(tmp_path / "list.mp4", [0])
 
 
@@ -166,13 +185,22 @@ def test_a_name_that_is_not_utf_8(tmp_path, rng):
     assert caught.value.name == str(bad)
 
 
-# -- sizes ------------------------------------------------------------------------------------------------------------
+# -- sizes -----------------------------------------------------------------------------------------
 
 
 def write_gif(path, width, height, frames):
     """A screen of any size in 23 bytes a frame, as each frame changes one pixel of it."""
-    header = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes([0, 0, 0, 255, 255, 255])
-    frame = b"\x21\xf9\x04\x04\x05\0\0\0" + b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    header = (
+        b"GIF89a"
+        + struct.pack("<HHBBB", width, height, 0x80, 0, 0)
+        + bytes([0, 0, 0, 255, 255, 255])
+    )
+    frame = (
+        b"\x21\xf9\x04\x04\x05\0\0\0"
+        + b"\x2c"
+        + struct.pack("<HHHHB", 0, 0, 1, 1, 0)
+        + b"\x02\x02\x44\x01\0"
+    )
     path.write_bytes(header + frames * frame + b";")
     return path
 
@@ -192,9 +220,14 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 def test_a_small_file_with_huge_pictures_is_refused_before_they_are_made(tmp_path):
     path = write_gif(tmp_path / "bomb.gif", 15_000, 15_000, 50)
-    run = subprocess.run([sys.executable, "-c", MEMORY, path], capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY, path], capture_output=True, text=True, check=True, timeout=60
+    )
     told, megabytes = run.stdout.splitlines()
-    assert "of at most 134 million pixels, and" in told and "bomb.gif holds none: check or re-encode it" in told
+    assert (
+        "of at most 134 million pixels, and" in told
+        and "bomb.gif holds none: check or re-encode it" in told
+    )
     assert int(megabytes) < 200  # a single one of these pictures has 900
 
 
@@ -218,7 +251,9 @@ def test_the_memory_of_frames_is_bounded(tmp_path, monkeypatch, cover):
     size = 32 * 48 * 3 if cover is None else 64 * 96 * 3
     monkeypatch.setattr(video_file, "MOST_BYTES", 10 * size)
     assert len(frames_at(path, np.arange(10) / 10, cover=cover)) == 10
-    with pytest.raises(ValueError, match="GiB at once; 11 of .*film.mkv with .* take more: ask for smaller or for"):
+    with pytest.raises(
+        ValueError, match="GiB at once; 11 of .*film.mkv with .* take more: ask for smaller or for"
+    ):
         frames_at(path, np.zeros(11), cover=cover)
     if cover is None:
         assert len(decode(path, height=16)) == 30
@@ -229,11 +264,14 @@ def test_the_memory_of_frames_is_bounded(tmp_path, monkeypatch, cover):
 def test_a_picture_that_a_cover_would_blow_up_is_refused(tmp_path):
     path = write_picture(tmp_path / "line.png", np.zeros((2, 9000, 3), np.uint8))
     assert frames_at(path, [0]).shape == (1, 2, 9000, 3)
-    with pytest.raises(ValueError, match="at most 134 million pixels; .*line.png has one of 1152000 x 256: make it smaller"):
+    with pytest.raises(
+        ValueError,
+        match="at most 134 million pixels; .*line.png has one of 1152000 x 256: make it smaller",
+    ):
         frames_at(path, [0], cover=(256, 256))
 
 
-# -- a film is read through once --------------------------------------------------------------------------------------
+# -- a film is read through once -------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -312,6 +350,10 @@ def test_no_packet_is_kept(tmp_path, monkeypatch):
         def __del__(self):
             alive[0] -= 1
 
-    monkeypatch.setattr(tracks, "packets", lambda *arguments: (Packet(p) for p in original(*arguments) if p is not None))
+    monkeypatch.setattr(
+        tracks,
+        "packets",
+        lambda *arguments: (Packet(p) for p in original(*arguments) if p is not None),
+    )
     assert len(track_of(write_film(tmp_path / "film.mkv", counting(50))).times) == 50
     assert 0 < most[0] <= 3 and alive[0] == 0

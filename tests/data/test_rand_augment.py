@@ -317,15 +317,20 @@ def test_levels_are_normal_and_cut_off(rng, monkeypatch):
 
 
 def test_without_geometry_everything_stays_in_its_place():
-    """Of a picture that is dark at the left and light at the right, all rows stay alike, and each side of one colour."""
+    """Of a picture that is dark at the left and light at the right, all rows stay alike, and each
+    side of one colour.
+    """
     clip = np.full((2, 12, 20, 3), 60, np.uint8)
     clip[:, :, 10:] = 190
     kept, moves = [], []
     for seed in range(60):
         for geometric, found in ((False, kept), (True, moves)):
             changed = rand_augment(clip, np.random.default_rng(seed), p=1, geometric=geometric)
-            inner = changed[:, 4:-4]  # sharpening leaves the outermost rows alone, and blurs the middle
-            sides = (inner[:, :, :6] == inner[:, :1, :1]).all() and (inner[:, :, -6:] == inner[:, :1, -1:]).all()
+            # sharpening leaves the outermost rows alone, and blurs the middle
+            inner = changed[:, 4:-4]
+            sides = (inner[:, :, :6] == inner[:, :1, :1]).all() and (
+                inner[:, :, -6:] == inner[:, :1, -1:]
+            ).all()
             found.append(sides and (inner == inner[:, :1]).all())
     assert all(kept) and not all(moves)
 
@@ -339,13 +344,37 @@ def test_switched_off(rng, how):
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda clip, rng: rand_augment(clip / 255, rng), TypeError, "array of uint8; came float64"),
-        (lambda clip, rng: rand_augment(clip[0], rng), ValueError, r"give a picture as picture\[None\]"),
-        (lambda clip, rng: rand_augment(clip[..., :2], rng), ValueError, "C = 3 or 1; came 2 channels"),
-        (lambda clip, rng: rand_augment(clip, rng, layers=-1), ValueError, "layers is a whole number"),
+        (
+            lambda clip, rng: rand_augment(clip / 255, rng),
+            TypeError,
+            "array of uint8; came float64",
+        ),
+        (
+            lambda clip, rng: rand_augment(clip[0], rng),
+            ValueError,
+            r"give a picture as picture\[None\]",
+        ),
+        (
+            lambda clip, rng: rand_augment(clip[..., :2], rng),
+            ValueError,
+            "C = 3 or 1; came 2 channels",
+        ),
+        (
+            lambda clip, rng: rand_augment(clip, rng, layers=-1),
+            ValueError,
+            "layers is a whole number",
+        ),
         (lambda clip, rng: rand_augment(clip, rng, layers=1.5), ValueError, "came 1.5"),
-        (lambda clip, rng: rand_augment(clip, rng, magnitude=11), ValueError, r"magnitude is a number in \[0, 10\]; came 11"),
-        (lambda clip, rng: rand_augment(clip, rng, deviation=-0.5), ValueError, "deviation is a number, 0 or more"),
+        (
+            lambda clip, rng: rand_augment(clip, rng, magnitude=11),
+            ValueError,
+            r"magnitude is a number in \[0, 10\]; came 11",
+        ),
+        (
+            lambda clip, rng: rand_augment(clip, rng, deviation=-0.5),
+            ValueError,
+            "deviation is a number, 0 or more",
+        ),
         (lambda clip, rng: rand_augment(clip, rng, p=1.5), ValueError, "p is a probability"),
     ],
 )

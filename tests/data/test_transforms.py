@@ -1,4 +1,6 @@
-"""Crops, sizes, mirrors and erased rectangles against Pillow, torchvision, integer arithmetic and short loops."""
+"""Crops, sizes, mirrors and erased rectangles against Pillow, torchvision, integer arithmetic and
+short loops.
+"""
 
 import math
 from itertools import pairwise
@@ -8,9 +10,23 @@ import pytest
 from PIL import Image
 
 from mvit_np.data import normalise
-from mvit_np.data.transforms import centre_crop, crop_box, flip, random_erasing, random_flip, random_resized_crop, resize
+from mvit_np.data.transforms import (
+    centre_crop,
+    crop_box,
+    flip,
+    random_erasing,
+    random_flip,
+    random_resized_crop,
+    resize,
+)
 
-SIZES = [((32, 40), (16, 20)), ((31, 17), (13, 29)), ((20, 20), (47, 33)), ((64, 48), (7, 48)), ((5, 9), (5, 9))]
+SIZES = [
+    ((32, 40), (16, 20)),
+    ((31, 17), (13, 29)),
+    ((20, 20), (47, 33)),
+    ((64, 48), (7, 48)),
+    ((5, 9), (5, 9)),
+]
 SIZES += [((40, 3), (1, 2))]
 
 
@@ -45,7 +61,7 @@ def assert_near(ours, theirs, most=1):
     assert np.abs(ours.astype(int) - theirs).max() <= most
 
 
-# -- resize -----------------------------------------------------------------------------------------------------------
+# -- resize ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("old, new", SIZES)
@@ -64,7 +80,10 @@ def test_resize_is_pillows(rng, old, new, channels):
 @pytest.mark.parametrize("old, new", SIZES)
 def test_resize_is_torchvisions(rng, torchvision_functional, old, new):
     clip = clip_of(rng, 2, *old)
-    assert_near(resize(clip, new), as_clip(torchvision_functional.resize(as_torch(clip), new, antialias=True)))
+    assert_near(
+        resize(clip, new),
+        as_clip(torchvision_functional.resize(as_torch(clip), new, antialias=True)),
+    )
 
 
 @pytest.mark.parametrize("old, new", SIZES)
@@ -73,15 +92,21 @@ def test_resize_is_the_sum_over_a_triangle(rng, old, new):
     exact = clip.astype(float)
     for axis, (length, count) in enumerate(zip(old, new), 1):
         reach = max(length / count, 1)
-        rows = [[max(0, 1 - abs((i + 0.5) * length / count - j - 0.5) / reach) for j in range(length)] for i in range(count)]
+        rows = [
+            [max(0, 1 - abs((i + 0.5) * length / count - j - 0.5) / reach) for j in range(length)]
+            for i in range(count)
+        ]
         rows = np.array([np.divide(row, sum(row)) for row in rows])
         exact = np.moveaxis(np.tensordot(rows, exact, (1, axis)), 0, axis)
-    assert np.abs(resize(clip, new) - exact).max() < 1.01  # half a level is lost twice, once an axis
+    # half a level is lost twice, once an axis
+    assert np.abs(resize(clip, new) - exact).max() < 1.01
 
 
 def test_one_colour_stays_that_colour():
     levels = np.tile(np.arange(256, dtype=np.uint8), (31, 17, 1))[None]
-    assert np.array_equal(resize(levels, (9, 40)), np.tile(np.arange(256, dtype=np.uint8), (1, 9, 40, 1)))
+    assert np.array_equal(
+        resize(levels, (9, 40)), np.tile(np.arange(256, dtype=np.uint8), (1, 9, 40, 1))
+    )
 
 
 def test_resize_to_the_same_size_changes_nothing(rng):
@@ -94,14 +119,16 @@ def test_mirrored_pictures_resize_to_mirrored_pictures(rng):
     assert_near(resize(flip(clip), (13, 17)), flip(resize(clip, (13, 17))))
 
 
-# -- crops ------------------------------------------------------------------------------------------------------------
+# -- crops -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_resized_crop_is_torchvisions_of_the_same_box(rng, torchvision_functional, seed):
     clip = clip_of(rng, 2, 33, 47)
     (top, left), (h, w) = crop_box((33, 47), np.random.default_rng(seed))
-    theirs = torchvision_functional.resized_crop(as_torch(clip), top, left, h, w, (24, 28), antialias=True)
+    theirs = torchvision_functional.resized_crop(
+        as_torch(clip), top, left, h, w, (24, 28), antialias=True
+    )
     assert_near(random_resized_crop(clip, (24, 28), np.random.default_rng(seed)), as_clip(theirs))
 
 
@@ -109,8 +136,14 @@ def test_random_resized_crop_is_torchvisions_of_the_same_box(rng, torchvision_fu
 def test_random_resized_crop_is_pillows_of_the_same_box(rng, seed):
     clip = clip_of(rng, 1, 33, 47)
     (top, left), (h, w) = crop_box((33, 47), np.random.default_rng(seed))
-    cropped = Image.fromarray(clip[0]).crop((left, top, left + w, top + h)).resize((28, 24), Image.Resampling.BILINEAR)
-    assert_near(random_resized_crop(clip, (24, 28), np.random.default_rng(seed))[0], np.asarray(cropped))
+    cropped = (
+        Image.fromarray(clip[0])
+        .crop((left, top, left + w, top + h))
+        .resize((28, 24), Image.Resampling.BILINEAR)
+    )
+    assert_near(
+        random_resized_crop(clip, (24, 28), np.random.default_rng(seed))[0], np.asarray(cropped)
+    )
 
 
 def test_boxes_lie_in_the_picture_and_in_their_ranges(rng):
@@ -135,13 +168,17 @@ def test_boxes_fall_as_torchvisions_do(torchvision_functional):
     torch.manual_seed(1)
     ours = np.array([np.ravel(crop_box((60, 90), rng)) for _ in range(3000)])
     picture = torch.empty(1, 60, 90)
-    theirs = np.array([RandomResizedCrop.get_params(picture, (0.08, 1.0), (3 / 4, 4 / 3)) for _ in range(3000)])
-    assert ours.mean(axis=0) == pytest.approx(theirs.mean(axis=0), abs=1.5)  # deviations are up to 24: 3.4 standard errors
+    theirs = np.array(
+        [RandomResizedCrop.get_params(picture, (0.08, 1.0), (3 / 4, 4 / 3)) for _ in range(3000)]
+    )
+    # deviations are up to 24: 3.4 standard errors
+    assert ours.mean(axis=0) == pytest.approx(theirs.mean(axis=0), abs=1.5)
     assert ours.std(axis=0) == pytest.approx(theirs.std(axis=0), abs=1.2)
 
 
 @pytest.mark.parametrize(
-    "picture, box", [((4, 400), ((0, 197), (4, 5))), ((400, 4), ((197, 0), (5, 4))), ((1, 1), ((0, 0), (1, 1)))]
+    "picture, box",
+    [((4, 400), ((0, 197), (4, 5))), ((400, 4), ((197, 0), (5, 4))), ((1, 1), ((0, 0), (1, 1)))],
 )
 def test_where_no_box_fits_the_middle_is_taken(rng, picture, box):
     assert crop_box(picture, rng) == box
@@ -152,12 +189,16 @@ def test_where_no_box_fits_the_middle_is_taken(rng, picture, box):
 def test_centre_crop_is_torchvisions(rng, torchvision_functional, size):
     size = (size[0] - size[0] % 2 or 2, size[1])  # an even margin has one middle
     clip = clip_of(rng)
-    assert np.array_equal(centre_crop(clip, size), as_clip(torchvision_functional.center_crop(as_torch(clip), size)))
+    assert np.array_equal(
+        centre_crop(clip, size), as_clip(torchvision_functional.center_crop(as_torch(clip), size))
+    )
 
 
 @pytest.mark.parametrize("size", [(19, 30), (7, 11), (1, 1)])
 def test_centre_crop_leaves_margins_that_differ_by_a_pixel(rng, size):
-    clip = np.stack(np.meshgrid(np.arange(20), np.arange(30), indexing="ij"), axis=-1)[None].astype(np.uint8)
+    clip = np.stack(np.meshgrid(np.arange(20), np.arange(30), indexing="ij"), axis=-1)[None].astype(
+        np.uint8
+    )
     cropped = centre_crop(clip, size)
     assert cropped.shape == (1, *size, 2)
     for side, axis in ((20, 0), (30, 1)):
@@ -165,13 +206,15 @@ def test_centre_crop_leaves_margins_that_differ_by_a_pixel(rng, size):
         assert abs(int(before) - int(after)) <= 1
 
 
-# -- mirrors ----------------------------------------------------------------------------------------------------------
+# -- mirrors ---------------------------------------------------------------------------------------
 
 
 def test_flip_is_pillows(rng):
     clip = clip_of(rng)
     for frame, flipped in zip(clip, flip(clip)):
-        assert np.array_equal(flipped, Image.fromarray(frame).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+        assert np.array_equal(
+            flipped, Image.fromarray(frame).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        )
 
 
 @pytest.mark.parametrize("p", [0, 0.3, 1])
@@ -181,7 +224,7 @@ def test_random_flip_flips_that_often(rng, p):
     assert np.mean(flips) == pytest.approx(p, abs=0.05)
 
 
-# -- erasing ----------------------------------------------------------------------------------------------------------
+# -- erasing ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(4, 40, 50, 3), (1, 41, 33, 1)])
@@ -193,8 +236,10 @@ def test_the_same_rectangle_in_all_frames_and_nothing_else(rng, shape):
     assert (changed == changed[0]).all()
     rows, columns = np.flatnonzero(changed[0].any(axis=1)), np.flatnonzero(changed[0].any(axis=0))
     inside = erased[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    assert changed[0].sum() == len(rows) * len(columns) == inside[0, ..., 0].size  # a full rectangle
-    assert len(np.unique(inside[0])) == inside[0].size  # each pixel and channel has noise of its own
+    # a full rectangle
+    assert changed[0].sum() == len(rows) * len(columns) == inside[0, ..., 0].size
+    # each pixel and channel has noise of its own
+    assert len(np.unique(inside[0])) == inside[0].size
     for frame, after in pairwise(inside):  # and each frame, as in SlowFast
         assert (frame != after).mean() > 0.999
 
@@ -210,14 +255,24 @@ def test_the_noise_is_normal_and_the_rectangle_in_range(rng):
         shapes.append(len(columns) / len(rows))
     noise = np.concatenate(noise)
     assert abs(noise.mean()) < 0.01 and noise.std() == pytest.approx(1, abs=0.01)
-    assert 0.018 < min(shares) and max(shares) < 0.35 and np.mean(shares) == pytest.approx(0.53 / 3, abs=0.02)
-    assert 0.27 < min(shapes) and max(shapes) < 3.7 and np.mean(np.log(shapes)) == pytest.approx(0, abs=0.15)
+    assert (
+        0.018 < min(shares)
+        and max(shares) < 0.35
+        and np.mean(shares) == pytest.approx(0.53 / 3, abs=0.02)
+    )
+    assert (
+        0.27 < min(shapes)
+        and max(shapes) < 3.7
+        and np.mean(np.log(shapes)) == pytest.approx(0, abs=0.15)
+    )
 
 
 @pytest.mark.parametrize("p", [0, 0.25, 1])
 def test_erasing_happens_that_often(rng, p):
     clip = np.zeros((1, 20, 20, 1), np.float32)
-    assert np.mean([random_erasing(clip, rng, p).any() for _ in range(1000)]) == pytest.approx(p, abs=0.05)
+    assert np.mean([random_erasing(clip, rng, p).any() for _ in range(1000)]) == pytest.approx(
+        p, abs=0.05
+    )
 
 
 def test_too_small_to_erase(rng):
@@ -225,7 +280,7 @@ def test_too_small_to_erase(rng):
     assert np.array_equal(random_erasing(clip, rng, p=1), clip)
 
 
-# -- all of them ------------------------------------------------------------------------------------------------------
+# -- all of them -----------------------------------------------------------------------------------
 
 
 def all_of_them(clip, rng):
@@ -239,7 +294,8 @@ def test_equal_frames_stay_equal_but_for_noise_and_equal_generators_give_equal_c
     first, again, other = (all_of_them(clip, np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert first.shape == (shape[0], 16, 18, shape[3]) and first.dtype == np.float32
     noisy = (first != first[0]).any(axis=(0, 3))
-    assert noisy.sum() == noisy.any(axis=0).sum() * noisy.any(axis=1).sum() < noisy.size / 2  # a rectangle
+    # a rectangle
+    assert noisy.sum() == noisy.any(axis=0).sum() * noisy.any(axis=1).sum() < noisy.size / 2
     assert noisy.any() == (shape[0] > 1)
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
@@ -252,22 +308,54 @@ def test_a_view_is_as_good_as_an_array(rng):
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda clip, rng: resize(clip.astype(np.float32), (4, 4)), TypeError, "array of uint8; came float32"),
+        (
+            lambda clip, rng: resize(clip.astype(np.float32), (4, 4)),
+            TypeError,
+            "array of uint8; came float32",
+        ),
         (lambda clip, rng: resize(clip.tolist(), (4, 4)), TypeError, "array of uint8; came list"),
-        (lambda clip, rng: resize(clip[0], (4, 4)), ValueError, r"came \(20, 30, 3\): give a picture as picture\[None\]"),
+        (
+            lambda clip, rng: resize(clip[0], (4, 4)),
+            ValueError,
+            r"came \(20, 30, 3\): give a picture as picture\[None\]",
+        ),
         (lambda clip, rng: resize(clip[:0], (4, 4)), ValueError, "none of them 0"),
         (lambda clip, rng: resize(clip, 4), ValueError, "size_hw is .* came 4"),
         (lambda clip, rng: resize(clip, (4, 0)), ValueError, r"at least 1; came \(4, 0\)"),
         (lambda clip, rng: resize(clip, (4.5, 4)), ValueError, r"came \(4.5, 4\)"),
         (lambda clip, rng: centre_crop(clip, (21, 30)), ValueError, "a crop fits into its picture"),
-        (lambda clip, rng: random_resized_crop(clip, (4, 4), rng, area=(0, 1)), ValueError, "area is .* at most 1"),
-        (lambda clip, rng: random_resized_crop(clip, (4, 4), rng, area=(0.5, 1.2)), ValueError, r"came \(0.5, 1.2\)"),
-        (lambda clip, rng: random_resized_crop(clip, (4, 4), rng, aspect=(2, 1)), ValueError, "aspect is .*above 0; came"),
+        (
+            lambda clip, rng: random_resized_crop(clip, (4, 4), rng, area=(0, 1)),
+            ValueError,
+            "area is .* at most 1",
+        ),
+        (
+            lambda clip, rng: random_resized_crop(clip, (4, 4), rng, area=(0.5, 1.2)),
+            ValueError,
+            r"came \(0.5, 1.2\)",
+        ),
+        (
+            lambda clip, rng: random_resized_crop(clip, (4, 4), rng, aspect=(2, 1)),
+            ValueError,
+            "aspect is .*above 0; came",
+        ),
         (lambda clip, rng: random_flip(clip, rng, 1.5), ValueError, "p is a probability"),
         (lambda clip, rng: random_flip(clip, rng, math.nan), ValueError, "p is a probability"),
-        (lambda clip, rng: random_erasing(clip, rng), TypeError, "came uint8 .*: call it after normalise"),
-        (lambda clip, rng: random_erasing(normalise(clip), rng, p=-1), ValueError, "p is a probability"),
-        (lambda clip, rng: random_erasing(normalise(clip), rng, p=1, area=(0.1, 2)), ValueError, "area is"),
+        (
+            lambda clip, rng: random_erasing(clip, rng),
+            TypeError,
+            "came uint8 .*: call it after normalise",
+        ),
+        (
+            lambda clip, rng: random_erasing(normalise(clip), rng, p=-1),
+            ValueError,
+            "p is a probability",
+        ),
+        (
+            lambda clip, rng: random_erasing(normalise(clip), rng, p=1, area=(0.1, 2)),
+            ValueError,
+            "area is",
+        ),
     ],
 )
 def test_bad_input_is_named(rng, call, error, message):

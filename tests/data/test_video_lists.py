@@ -1,4 +1,6 @@
-"""Folders and CSV files as people have them: what is taken, what is left out and said, what is refused in a sentence."""
+"""Folders and CSV files as people have them: what is taken, what is left out and said, what is
+refused in a sentence.
+"""
 
 import os
 import sys
@@ -14,7 +16,10 @@ from mvit_np.data.video_table import VideoTable
 
 def rows_of(table, folder):
     """{name inside the folder: class}"""
-    return {str(path.relative_to(folder)): table.classes[label] for (path, _), label in zip(table.rows, table.labels)}
+    return {
+        str(path.relative_to(folder)): table.classes[label]
+        for (path, _), label in zip(table.rows, table.labels)
+    }
 
 
 def csv_table(folder, *lines, **also):
@@ -22,13 +27,26 @@ def csv_table(folder, *lines, **also):
     return VideoTable.from_csv(folder / "table.csv", **SIZES, **also)
 
 
-# -- folders ----------------------------------------------------------------------------------------------------------
+# -- folders ---------------------------------------------------------------------------------------
 
 
 def test_folders_inside_a_class_are_looked_into(tmp_path):
-    touch(tmp_path, "a/0.mp4", "a/day 2/1.mp4", "a/day 2/cut/2.avi", "a/.thumbs/3.mp4", "a/__MACOSX/4.mp4", "b/x/5.mov")
+    touch(
+        tmp_path,
+        "a/0.mp4",
+        "a/day 2/1.mp4",
+        "a/day 2/cut/2.avi",
+        "a/.thumbs/3.mp4",
+        "a/__MACOSX/4.mp4",
+        "b/x/5.mov",
+    )
     table = VideoTable.from_folder(tmp_path, **SIZES)
-    assert rows_of(table, tmp_path) == {"a/0.mp4": "a", "a/day 2/1.mp4": "a", "a/day 2/cut/2.avi": "a", "b/x/5.mov": "b"}
+    assert rows_of(table, tmp_path) == {
+        "a/0.mp4": "a",
+        "a/day 2/1.mp4": "a",
+        "a/day 2/cut/2.avi": "a",
+        "b/x/5.mov": "b",
+    }
     assert table.notes == ()
 
 
@@ -55,19 +73,42 @@ def test_films_by_any_usual_ending(tmp_path, ending):
 
 
 def test_what_is_left_out_is_counted_and_said(tmp_path):
-    touch(tmp_path, "a/0.mp4", "a/readme.txt", "a/in/sub.srt", "b/1.mp4", "b/1.json", "labels.csv", "loose.mp4")
+    touch(
+        tmp_path,
+        "a/0.mp4",
+        "a/readme.txt",
+        "a/in/sub.srt",
+        "b/1.mp4",
+        "b/1.json",
+        "labels.csv",
+        "loose.mp4",
+    )
     assert VideoTable.from_folder(tmp_path, **SIZES).notes == (
         f"1 film or picture of {tmp_path} is in no class's folder and left out, such as loose.mp4",
-        f"4 files in 4 folders of {tmp_path} are neither film nor picture by the ending and left out, such as labels.csv",
+        (
+            f"4 files in 4 folders of {tmp_path} are neither film nor picture by the ending and "
+            "left out, such as labels.csv"
+        ),
     )
 
 
 def test_a_folder_without_films_stops_nothing_and_moves_no_class(tmp_path):
-    touch(tmp_path, "b/1.mp4", "c/2.mp4", "__pycache__/x.pyc", "__MACOSX/a/0.mp4", ".git/y", "notes/todo.txt")
+    touch(
+        tmp_path,
+        "b/1.mp4",
+        "c/2.mp4",
+        "__pycache__/x.pyc",
+        "__MACOSX/a/0.mp4",
+        ".git/y",
+        "notes/todo.txt",
+    )
     (tmp_path / "a").mkdir()
     table = VideoTable.from_folder(tmp_path, **SIZES)
     assert table.classes == ("b", "c") and table.labels.tolist() == [0, 1]
-    assert table.notes[0] == f"2 folders of {tmp_path} are no class, as no film or picture is there: a, notes"
+    assert (
+        table.notes[0]
+        == f"2 folders of {tmp_path} are no class, as no film or picture is there: a, notes"
+    )
     assert "such as notes/todo.txt" in table.notes[1] and len(table.notes) == 2
 
 
@@ -77,7 +118,9 @@ def test_an_empty_folder_among_numbers(tmp_path):
     assert VideoTable.from_folder(tmp_path, **SIZES).classes == ("2", "10")
 
 
-@pytest.mark.parametrize("names", [("train", "val"), ("Training", "Testing"), ("train", "valid", "test"), ("train",)])
+@pytest.mark.parametrize(
+    "names", [("train", "val"), ("Training", "Testing"), ("train", "valid", "test"), ("train",)]
+)
 def test_the_parts_of_a_data_set_are_not_its_classes(tmp_path, names):
     touch(tmp_path, *(f"{part}/{label}/0.mp4" for part, label in product(names, ("ape", "bee"))))
     with pytest.raises(ValueError, match="a data set's folders are its classes") as caught:
@@ -123,16 +166,23 @@ def test_pipes_are_no_films_and_links_to_nothing_are_told_of(tmp_path, rng):
     (tmp_path / "b/gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
     table = VideoTable.from_folder(tmp_path, **SIZES)
     assert list(rows_of(table, tmp_path)) == ["a/0.mp4", "b/1.mp4", "b/gone.mp4"]
-    with pytest.raises(BrokenExample, match="gone.mp4 cannot be read: .*there is none at it: check the path"):
+    with pytest.raises(
+        BrokenExample, match="gone.mp4 cannot be read: .*there is none at it: check the path"
+    ):
         table.clip(2, rng)
 
 
 def test_files_come_sorted(tmp_path):
     touch(tmp_path, "b/2", "a", "b/1", "c/d/0")
-    assert [str(path.relative_to(tmp_path)) for path in files_in(tmp_path)] == ["a", "b/1", "b/2", "c/d/0"]
+    assert [str(path.relative_to(tmp_path)) for path in files_in(tmp_path)] == [
+        "a",
+        "b/1",
+        "b/2",
+        "c/d/0",
+    ]
 
 
-# -- tables -----------------------------------------------------------------------------------------------------------
+# -- tables ----------------------------------------------------------------------------------------
 
 
 def test_files_that_are_not_there_are_left_out_and_counted(tmp_path):
@@ -148,7 +198,10 @@ def test_files_that_are_not_there_are_left_out_and_counted(tmp_path):
 
 def test_a_table_with_a_nul_is_no_text(tmp_path):
     touch(tmp_path, "a.mp4")
-    with pytest.raises(ValueError, match=r"table.csv is not text in UTF-8 with commas \(line contains NUL\): save it as such"):
+    with pytest.raises(
+        ValueError,
+        match=r"table.csv is not text in UTF-8 with commas \(line contains NUL\): save it as such",
+    ):
         csv_table(tmp_path, "a.mp4,x", "b\0.mp4,x")
 
 
@@ -168,8 +221,14 @@ def test_rows_without_letters_are_no_rows(tmp_path):
 
 def test_numbers_count_whatever_their_zeros(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
-    assert content(csv_table(tmp_path, "a.mp4,00", "b.mp4,01", "c.mp4,2"))[1:] == (("0", "1", "2"), [0, 1, 2])
-    assert content(csv_table(tmp_path, "a.mp4,02", "b.mp4,0", classes=("x", "y", "z")))[1:] == (("x", "y", "z"), [2, 0])
+    assert content(csv_table(tmp_path, "a.mp4,00", "b.mp4,01", "c.mp4,2"))[1:] == (
+        ("0", "1", "2"),
+        [0, 1, 2],
+    )
+    assert content(csv_table(tmp_path, "a.mp4,02", "b.mp4,0", classes=("x", "y", "z")))[1:] == (
+        ("x", "y", "z"),
+        [2, 0],
+    )
     touch(tmp_path, "set/00/a.mp4", "set/01/b.mp4")
     assert content(VideoTable.from_folder(tmp_path / "set", **SIZES))[1:] == (("00", "01"), [0, 1])
     assert content(csv_table(tmp_path, "a.mp4,1", classes=("00", "01")))[1:] == (("00", "01"), [1])
@@ -178,7 +237,10 @@ def test_numbers_count_whatever_their_zeros(tmp_path):
 @pytest.mark.parametrize("label", ["20240101", "1609459200", "099999999999999999", "5000"])
 def test_dates_and_the_like_do_not_count_classes(tmp_path, label):
     touch(tmp_path, "x.mp4", "y.mp4")
-    with pytest.raises(ValueError, match=f"count the classes from 0; .*y.mp4 has {label} in a table of 2 rows: number"):
+    with pytest.raises(
+        ValueError,
+        match=f"count the classes from 0; .*y.mp4 has {label} in a table of 2 rows: number",
+    ):
         csv_table(tmp_path, "x.mp4,0", f"y.mp4,{label}")
     assert csv_table(tmp_path, "x.mp4,d0", f"y.mp4,d{label}").classes == ("d0", f"d{label}")
 
@@ -195,12 +257,18 @@ def test_few_films_of_many_classes(tmp_path):
     assert len(table.classes) == 1000 and table.labels.tolist() == [999]
 
 
-@pytest.mark.parametrize("label", ["two\nlines", "re\rturn", "esc\x1b[2J", "nul\0", "line\u2028end"])
+@pytest.mark.parametrize(
+    "label", ["two\nlines", "re\rturn", "esc\x1b[2J", "nul\0", "line\u2028end"]
+)
 def test_a_name_of_several_lines_is_refused(tmp_path, label):
     touch(tmp_path, "x.mp4")
-    with pytest.raises(ValueError, match="name of a class is one line of text; the label of .*x.mp4 is '.*': correct it"):
+    with pytest.raises(
+        ValueError,
+        match="name of a class is one line of text; the label of .*x.mp4 is '.*': correct it",
+    ):
         VideoTable([(tmp_path / "x.mp4", label)], **SIZES)
-    with pytest.raises(ValueError, match="one line of text|is not text in UTF-8"):  # Python 3.10 takes no NUL in a table
+    # Python 3.10 takes no NUL in a table
+    with pytest.raises(ValueError, match="one line of text|is not text in UTF-8"):
         csv_table(tmp_path, f'x.mp4,"{label}"')
 
 
@@ -211,7 +279,10 @@ def test_names_that_are_unusual_are_kept(name):
 
 def test_a_file_of_two_classes_is_refused(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4")
-    with pytest.raises(ValueError, match="a file is of one class; .*a.mp4 is labelled 'x' and 'y': leave one of them out"):
+    with pytest.raises(
+        ValueError,
+        match="a file is of one class; .*a.mp4 is labelled 'x' and 'y': leave one of them out",
+    ):
         csv_table(tmp_path, "a.mp4,x", "b.mp4,y", "../" + tmp_path.name + "/a.mp4,y")
     assert len(csv_table(tmp_path, "a.mp4,1", "b.mp4,0", "a.mp4,01")) == 3  # twice the same
 
@@ -221,11 +292,15 @@ def test_one_class_alone_and_classes_without_examples_are_said(tmp_path):
     assert VideoTable([("a.mp4", "x"), ("b.mp4", "x")], **SIZES).notes == (alone,)
     touch(tmp_path, "set/x/0.mp4", "set/x/1.mp4")
     assert VideoTable.from_folder(tmp_path / "set", **SIZES).notes == (alone,)
-    assert VideoTable([("a.mp4", 1), ("b.mp4", 3)], **SIZES).notes == ("2 of the 4 classes have no example, such as 0",)
-    assert VideoTable([("a.mp4", "x"), ("b.mp4", "y")], **SIZES, classes=("w", "x", "y")).notes == ()
+    assert VideoTable([("a.mp4", 1), ("b.mp4", 3)], **SIZES).notes == (
+        "2 of the 4 classes have no example, such as 0",
+    )
+    assert (
+        VideoTable([("a.mp4", "x"), ("b.mp4", "y")], **SIZES, classes=("w", "x", "y")).notes == ()
+    )
 
 
-# -- a test set -------------------------------------------------------------------------------------------------------
+# -- a test set ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", [("ape", "bee", "cow"), ("0", "1", "2"), ("3", "7", "11")])
@@ -236,6 +311,12 @@ def test_a_test_set_may_have_some_of_the_classes(tmp_path, names):
     assert train.classes == names
     table = VideoTable.from_folder(tmp_path / "test", **SIZES, classes=train.classes)
     assert table.classes == names and table.labels.tolist() == [2]
-    assert content(csv_table(tmp_path, f"test/{names[2]}/1.mp4,{names[2]}", classes=names))[1:] == (names, [2])
-    with pytest.raises(ValueError, match=rf"labelled '99', which is none of the 3 classes \({', '.join(names)}\): correct"):
+    assert content(csv_table(tmp_path, f"test/{names[2]}/1.mp4,{names[2]}", classes=names))[1:] == (
+        names,
+        [2],
+    )
+    with pytest.raises(
+        ValueError,
+        match=rf"labelled '99', which is none of the 3 classes \({', '.join(names)}\): correct",
+    ):
         csv_table(tmp_path, f"test/{names[2]}/1.mp4,99", classes=names)

@@ -1,4 +1,6 @@
-"""The checks of test_device.py on a real device: CuPy agrees with NumPy, and a training step waits for nothing."""
+"""The checks of test_device.py on a real device: CuPy agrees with NumPy, and a training step waits
+for nothing.
+"""
 
 from dataclasses import replace
 
@@ -16,7 +18,9 @@ from mvit_np.train import fit
 MICRO = mv.preset("mvit_micro")
 FAMILY = {
     "MViT": MICRO,
-    "max pooling": replace(MICRO, pool="max", pool_kernel="s+1", cls_token=False, positions="joint"),
+    "max pooling": replace(
+        MICRO, pool="max", pool_kernel="s+1", cls_token=False, positions="joint"
+    ),
     "average pooling": replace(MICRO, pool="avg", pool_kernel="2s+1", positions="space"),
     "tiny MViT": TINY,
     "MViTv2": TINY_V2,
@@ -29,7 +33,9 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 
 
 def agree(host, device, dtype):
-    """Each tensor relative to its largest entry, gradients that are zero in theory to the largest of all."""
+    """Each tensor relative to its largest entry, gradients that are zero in theory to the largest
+    of all.
+    """
     everything = max(float(np.abs(leaf).max()) for leaf in trees.leaves(host))
     for a, b in zip(trees.leaves(host), trees.leaves(mv.to_host(device))):
         assert a.dtype == b.dtype == dtype
@@ -39,7 +45,9 @@ def agree(host, device, dtype):
 
 def task(config, dtype="float32"):
     rng = np.random.default_rng(0)
-    params = trees.map(lambda p: (p + 0.1 * rng.standard_normal(p.shape)).astype(dtype), mv.init(config, rng))
+    params = trees.map(
+        lambda p: (p + 0.1 * rng.standard_normal(p.shape)).astype(dtype), mv.init(config, rng)
+    )
     clip = rng.standard_normal((2, *config.thw, config.channels)).astype(dtype)
     return params, clip, np.array([0, 1])
 
@@ -54,7 +62,9 @@ def test_every_op(case, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_model_gradients_and_optimiser(name, dtype):
-    """Against NumPy in float64: in float32 its own rounding is as large as the device's, and they may differ by the sum."""
+    """Against NumPy in float64: in float32 its own rounding is as large as the device's, and they
+    may differ by the sum.
+    """
     config = FAMILY[name]
     arrays = task(config, dtype)
 
@@ -63,7 +73,9 @@ def test_model_gradients_and_optimiser(name, dtype):
         return {"grads": done["grads"], "params": done["params"]}
 
     exact = step(*trees.map(np.float64, list(arrays[:2])), arrays[2])
-    agree(trees.map(lambda leaf: leaf.astype(dtype), exact), step(*mv.to_device(list(arrays))), dtype)
+    agree(
+        trees.map(lambda leaf: leaf.astype(dtype), exact), step(*mv.to_device(list(arrays))), dtype
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])

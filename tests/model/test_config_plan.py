@@ -1,4 +1,6 @@
-"""What follows from a config: the paper's stage tables, where strides and widths change, and what is refused and how."""
+"""What follows from a config: the paper's stage tables, where strides and widths change, and what
+is refused and how.
+"""
 
 from dataclasses import replace
 
@@ -9,7 +11,15 @@ from mvit_np import MViTConfig, forward, init, plan, preset
 from mvit_np.model.specs import PoolSpec
 
 B = MViTConfig()  # MViT-B 16x4 (Table 3b)
-SMALL = MViTConfig(frames=4, size=32, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=8, depths=(2, 2), stride_kv=(1, 4, 4))
+SMALL = MViTConfig(
+    frames=4,
+    size=32,
+    cube_kernel=(3, 3, 3),
+    cube_stride=(2, 2, 2),
+    dim=8,
+    depths=(2, 2),
+    stride_kv=(1, 4, 4),
+)
 
 
 def stages(config):
@@ -22,7 +32,7 @@ def column(config, name):
     return [getattr(b, name) for b in plan(config).blocks]
 
 
-# -- the paper's instances ------------------------------------------------------------------------------------------------
+# -- the paper's instances -------------------------------------------------------------------------
 
 STAGES = {  # grid, tokens, channels, heads, kv stride of each stage (Tables 3 and 4)
     "mvit_b_16x4": [
@@ -48,7 +58,10 @@ def test_stage_table_of_the_paper(name):
             assert b.head_dim == row[2] // row[3] and b.dim_mlp == 4 * b.dim_attn
 
 
-@pytest.mark.parametrize(("name", "depths"), [("mvit_b_16x4", [1, 2, 11, 2]), ("mvit_s_16x4", [3, 7, 6]), ("vit_b_8f", [12])])
+@pytest.mark.parametrize(
+    ("name", "depths"),
+    [("mvit_b_16x4", [1, 2, 11, 2]), ("mvit_s_16x4", [3, 7, 6]), ("vit_b_8f", [12])],
+)
 def test_depths_of_the_paper(name, depths):
     assert [len(blocks) for blocks in stages(preset(name))] == depths
     assert column(preset(name), "index") == list(range(sum(depths)))
@@ -56,19 +69,26 @@ def test_depths_of_the_paper(name, depths):
 
 @pytest.mark.parametrize("name", ["mvit_b_16x4", "mvit_s_16x4"])
 def test_keys_keep_one_resolution_except_where_the_queries_shrink(name):
-    """The first block of a stage divides its stride before its grid shrinks: 8 x 14 x 14 there, 8 x 7 x 7 elsewhere."""
+    """The first block of a stage divides its stride before its grid shrinks: 8 x 14 x 14 there, 8 x
+    7 x 7 elsewhere.
+    """
     for b in plan(preset(name)).blocks:
         assert b.thw_kv == ((8, 14, 14) if b.stride_q != (1, 1, 1) else (8, 7, 7))
 
 
 def test_vit_pools_nothing():
-    assert all(b.pool_q is b.pool_kv is b.pool_skip is None for b in plan(preset("vit_b_8f")).blocks)
+    assert all(
+        b.pool_q is b.pool_kv is b.pool_skip is None for b in plan(preset("vit_b_8f")).blocks
+    )
     assert {b.tokens_kv for b in plan(preset("vit_b_8f")).blocks} == {1569}
 
 
 def test_cube_embedding_pads_by_half_a_kernel_but_not_cubes_side_by_side():
     assert (plan(B).embed.padding, plan(B).embed.thw) == ((1, 3, 3), (8, 56, 56))
-    assert (plan(preset("vit_b_8f")).embed.padding, plan(preset("vit_b_8f")).embed.thw) == ((0, 0, 0), (8, 14, 14))
+    assert (plan(preset("vit_b_8f")).embed.padding, plan(preset("vit_b_8f")).embed.thw) == (
+        (0, 0, 0),
+        (8, 14, 14),
+    )
     assert plan(preset("mvit_s_16x4")).embed.padding == (1, 0, 0)
 
 
@@ -79,20 +99,29 @@ def test_images_and_oblong_frames(size):
     assert (p.embed.thw, p.blocks[-1].thw_q) == ((1, 56, wide), (1, 7, wide // 8))
 
 
-# -- transitions ----------------------------------------------------------------------------------------------------------
+# -- transitions -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [B, SMALL, replace(B, expand_in="attention"), replace(B, pool="max", pool_kernel="s+1")])
+@pytest.mark.parametrize(
+    "config",
+    [B, SMALL, replace(B, expand_in="attention"), replace(B, pool="max", pool_kernel="s+1")],
+)
 def test_only_the_first_block_of_a_later_stage_pools_queries_and_skip(config):
     for stage, blocks in enumerate(stages(config)):
         for place, b in enumerate(blocks):
             pools = stage > 0 and place == 0
             assert b.stride_q == ((1, 2, 2) if pools else (1, 1, 1))
             assert (b.pool_q is not None) == (b.pool_skip is not None) == pools
-    assert all(b.pool_skip.kernel == (1, 3, 3) and b.pool_skip.kind == "max" for b in plan(config).blocks if b.pool_skip)
+    assert all(
+        b.pool_skip.kernel == (1, 3, 3) and b.pool_skip.kind == "max"
+        for b in plan(config).blocks
+        if b.pool_skip
+    )
 
 
-@pytest.mark.parametrize("config", [B, replace(B, uneven=True, size=232), replace(SMALL, pool="max", pool_kernel="s")])
+@pytest.mark.parametrize(
+    "config", [B, replace(B, uneven=True, size=232), replace(SMALL, pool="max", pool_kernel="s")]
+)
 def test_each_block_takes_what_the_last_one_gives(config):
     p = plan(config)
     assert (p.blocks[0].thw, p.blocks[0].dim_in) == (p.embed.thw, p.embed.dim)
@@ -104,12 +133,27 @@ def test_each_block_takes_what_the_last_one_gives(config):
 
 def test_width_doubles_in_the_mlp_of_a_stages_last_block():
     widths = [(b.dim_in, b.dim_attn, b.dim_out) for b in plan(replace(B, depths=(1, 2, 2))).blocks]
-    assert widths == [(96, 96, 192), (192, 192, 192), (192, 192, 384), (384, 384, 384), (384, 384, 384)]
+    assert widths == [
+        (96, 96, 192),
+        (192, 192, 192),
+        (192, 192, 384),
+        (384, 384, 384),
+        (384, 384, 384),
+    ]
 
 
 def test_width_doubles_in_the_attention_of_a_stages_first_block():
-    widths = [(b.dim_in, b.dim_attn, b.dim_out) for b in plan(replace(B, depths=(1, 2, 2), expand_in="attention")).blocks]
-    assert widths == [(96, 96, 96), (96, 192, 192), (192, 192, 192), (192, 384, 384), (384, 384, 384)]
+    widths = [
+        (b.dim_in, b.dim_attn, b.dim_out)
+        for b in plan(replace(B, depths=(1, 2, 2), expand_in="attention")).blocks
+    ]
+    assert widths == [
+        (96, 96, 96),
+        (96, 192, 192),
+        (192, 192, 192),
+        (192, 384, 384),
+        (384, 384, 384),
+    ]
 
 
 def test_without_expansion_width_and_heads_stay():
@@ -118,7 +162,9 @@ def test_without_expansion_width_and_heads_stay():
 
 
 def test_each_transition_may_have_its_own_stride():
-    config = replace(SMALL, frames=8, depths=(1, 1, 1), stride_q=((2, 1, 1), (1, 2, 4)), stride_kv=(2, 4, 4))
+    config = replace(
+        SMALL, frames=8, depths=(1, 1, 1), stride_q=((2, 1, 1), (1, 2, 4)), stride_kv=(2, 4, 4)
+    )
     assert column(config, "thw_q") == [(4, 16, 16), (2, 16, 16), (2, 8, 4)]
     assert column(config, "stride_kv") == [(2, 4, 4), (1, 4, 4), (1, 2, 1)]
 
@@ -126,7 +172,12 @@ def test_each_transition_may_have_its_own_stride():
 def test_fixed_key_value_stride():
     config = replace(B, stride_kv=(1, 4, 4), adaptive_kv=False)
     assert set(column(config, "stride_kv")) == {(1, 4, 4)}
-    assert [blocks[-1].thw_kv for blocks in stages(config)] == [(8, 14, 14), (8, 7, 7), (8, 4, 4), (8, 2, 2)]
+    assert [blocks[-1].thw_kv for blocks in stages(config)] == [
+        (8, 14, 14),
+        (8, 7, 7),
+        (8, 4, 4),
+        (8, 2, 2),
+    ]
 
 
 def test_no_key_value_pooling():
@@ -136,10 +187,13 @@ def test_no_key_value_pooling():
 
 
 def test_adaptive_stride_stops_at_one():
-    assert [blocks[-1].stride_kv for blocks in stages(replace(B, stride_kv=(1, 2, 2)))] == [(1, 2, 2), *[(1, 1, 1)] * 3]
+    assert [blocks[-1].stride_kv for blocks in stages(replace(B, stride_kv=(1, 2, 2)))] == [
+        (1, 2, 2),
+        *[(1, 1, 1)] * 3,
+    ]
 
 
-# -- pools ----------------------------------------------------------------------------------------------------------------
+# -- pools -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -158,7 +212,9 @@ def test_kernel_rules_and_pools_that_would_do_nothing(kind, rule, kernels):
     pools = [blocks[-1].pool_kv for blocks in stages(config)]
     assert [pool and pool.kernel for pool in pools] == kernels
     assert {pool.kind for pool in pools if pool} == {kind}
-    assert column(config, "thw_kv") == column(B, "thw_kv") and column(config, "thw_q") == column(B, "thw_q")
+    assert column(config, "thw_kv") == column(B, "thw_kv") and column(config, "thw_q") == column(
+        B, "thw_q"
+    )
 
 
 @pytest.mark.parametrize("rule", ["s", "s+1", "2s+1", (3, 3, 3), (5, 1, 3)])
@@ -183,22 +239,39 @@ def test_pools_divide_the_grid_by_their_stride(rule, stride):
 def test_pool_grids_follow_the_papers_formula(kernel, stride, padding, out):
     pool = PoolSpec("max", kernel, stride, (8, 14, 10))
     assert pool.padding == padding
-    assert pool.thw_out == out == tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip((8, 14, 10), padding, kernel, stride))
+    assert (
+        pool.thw_out
+        == out
+        == tuple(
+            (n + 2 * p - k) // s + 1 for n, p, k, s in zip((8, 14, 10), padding, kernel, stride)
+        )
+    )
 
 
 def test_queries_are_pooled_in_every_block_of_mvitv2():
     config = replace(B, pool_q_always=True)
     assert None not in column(config, "pool_q")
-    assert column(config, "stride_q") == column(B, "stride_q") and column(config, "thw_q") == column(B, "thw_q")
-    assert set(column(replace(config, pool="max", pool_kernel="s+1", depths=(2,)), "pool_q")) == {None}
+    assert column(config, "stride_q") == column(B, "stride_q") and column(
+        config, "thw_q"
+    ) == column(B, "thw_q")
+    assert set(column(replace(config, pool="max", pool_kernel="s+1", depths=(2,)), "pool_q")) == {
+        None
+    }
 
 
 def test_uneven_grids_round_up():
     config = replace(B, frames=40, size=312, uneven=True)
-    assert [blocks[-1].thw_q for blocks in stages(config)] == [(20, 78, 78), (20, 39, 39), (20, 20, 20), (20, 10, 10)]
+    assert [blocks[-1].thw_q for blocks in stages(config)] == [
+        (20, 78, 78),
+        (20, 39, 39),
+        (20, 20, 20),
+        (20, 10, 10),
+    ]
 
 
-@pytest.mark.parametrize(("rate", "depths"), [(0.2, (1, 2, 11, 2)), (0.3, (2, 2)), (0.0, (1, 2)), (0.4, (1,))])
+@pytest.mark.parametrize(
+    ("rate", "depths"), [(0.2, (1, 2, 11, 2)), (0.3, (2, 2)), (0.0, (1, 2)), (0.4, (1,))]
+)
 def test_stochastic_depth_grows_linearly_from_0(rate, depths):
     rates = column(replace(B, drop_path=rate, depths=depths), "drop_path")
     last = max(sum(depths) - 1, 1)
@@ -218,15 +291,20 @@ def test_plan_prints_the_stage_table():
     table = str(plan(B)).splitlines()
     cells = [line.replace(" x ", "x").split() for line in table]
     rows = [row for row in cells if row and row[0] in "1234"]
-    assert [row[2:4] for row in rows] == [["8x56x56", "25089"], ["8x28x28", "6273"], ["8x14x14", "1569"], ["8x7x7", "393"]]
+    assert [row[2:4] for row in rows] == [
+        ["8x56x56", "25089"],
+        ["8x28x28", "6273"],
+        ["8x14x14", "1569"],
+        ["8x7x7", "393"],
+    ]
     assert cells[-1] == ["total", "16", "36.611", "70.599"]
 
 
-# -- what is refused ------------------------------------------------------------------------------------------------------
+# -- what is refused -------------------------------------------------------------------------------
 
 IMPOSSIBLE = [
-    # (changes, what the message must contain)
-    # One rule holds for each of these groups of fields: all values are tried at the first, one at each of the others.
+    # (changes, what the message must contain) One rule holds for each of these groups of fields: all
+    # values are tried at the first, one at each of the others.
     *[({name: value}, [name, repr(value)])
       for name in ("frames", "size") for value in (0, -1, 2.0, True, None, "3", [3])],
     *[({name: 0}, [name, "0"]) for name in ("channels", "num_classes", "dim", "heads")],
@@ -274,7 +352,9 @@ def told(changes):
     return ", ".join(f"{name}={value!r}" for name, value in changes.items())
 
 
-@pytest.mark.parametrize(("changes", "named"), IMPOSSIBLE, ids=[told(changes) for changes, _ in IMPOSSIBLE])
+@pytest.mark.parametrize(
+    ("changes", "named"), IMPOSSIBLE, ids=[told(changes) for changes, _ in IMPOSSIBLE]
+)
 def test_impossible_configs_are_refused_with_name_number_and_remedy(changes, named):
     with pytest.raises(ValueError) as error:
         MViTConfig(**changes)
@@ -289,18 +369,26 @@ def test_impossible_configs_are_refused_with_name_number_and_remedy(changes, nam
     ("changes", "came"),
     [
         ({"stride_kv": (1, 64, 64)}, r"\(1, 64, 64\) for grid \(2, 16, 16\)"),
-        ({"depths": (1, 1, 1), "size": (8, 16), "adaptive_kv": False}, r"\(1, 4, 4\) for grid \(2, 2, 4\)"),
+        (
+            {"depths": (1, 1, 1), "size": (8, 16), "adaptive_kv": False},
+            r"\(1, 4, 4\) for grid \(2, 2, 4\)",
+        ),
     ],
 )
 def test_a_window_larger_than_its_grid_is_refused(changes, came):
-    with pytest.raises(ValueError, match=f"^a pool's window fits its grid, came {came}: give a smaller stride or pool_kernel$"):
+    with pytest.raises(
+        ValueError,
+        match=f"^a pool's window fits its grid, came {came}: give a smaller stride or pool_kernel$",
+    ):
         replace(SMALL, **{"pool": "max", "pool_kernel": "s"} | changes)
 
 
 def test_a_mask_unit_divides_the_grid_that_is_rounded_up():
     units = replace(preset("hiera_b_image"), depths=(2,), uneven=True, cube_kernel=(1, 7, 7))
     assert plan(replace(units, size=253)).embed.thw == (1, 64, 64)
-    with pytest.raises(ValueError, match=r"^mask_unit divides the grid of tokens \(1, 57, 57\), came \(1, 8, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"^mask_unit divides the grid of tokens \(1, 57, 57\), came \(1, 8, 8\)"
+    ):
         replace(units, size=226)
 
 
@@ -325,7 +413,9 @@ def test_every_config_that_is_accepted_has_a_plan_and_runs():
         draw = np.random.default_rng(seed)
         try:
             config = MViTConfig(
-                num_classes=2, channels=1, **some_config(lambda values, draw=draw: values[draw.integers(len(values))])
+                num_classes=2,
+                channels=1,
+                **some_config(lambda values, draw=draw: values[draw.integers(len(values))]),
             )
         except ValueError:
             continue

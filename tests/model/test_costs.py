@@ -1,4 +1,6 @@
-"""What a model costs: the paper's numbers, parameters that init makes, products counted in a forward pass, memory measured."""
+"""What a model costs: the paper's numbers, parameters that init makes, products counted in a
+forward pass, memory measured.
+"""
 
 import gc
 import math
@@ -17,11 +19,18 @@ from mvit_np.model.costs import skipped_macs
 
 B, VIT, MICRO = (preset(name) for name in ("mvit_b_16x4", "vit_b_8f", "mvit_micro"))
 MAX = {"pool": "max", "pool_kernel": "s+1"}  # the paper's max pooling (Table 15)
-V2 = {"positions": "relative", "pool_q_always": True, "residual_pooling": "tokens", "expand_in": "attention"}
+V2 = {
+    "positions": "relative",
+    "pool_q_always": True,
+    "residual_pooling": "tokens",
+    "expand_in": "attention",
+}
 
-# -- the paper's numbers --------------------------------------------------------------------------------------------------
+# -- the paper's numbers ---------------------------------------------------------------------------
 
-PUBLISHED = {  # parameters counted in the released implementations, 1e9 multiply-adds; presets have a test of their own
+# parameters counted in the released implementations, 1e9 multiply-adds; presets have a test of
+# their own
+PUBLISHED = {
     "MViT-B 16x4, max": (replace(B, **MAX), 36_513_232, 70.33),
     "MViT-B 16x4, conv s+1": (replace(B, pool_kernel="s+1"), 36_565_936, None),
     "MViT-B 16x4, conv, last stage unpooled": (replace(B, unpooled_kv=(14, 15)), 36_599_536, None),
@@ -36,7 +45,12 @@ def test_published_models(config, params, gmacs):
 
 @pytest.mark.parametrize(
     ("positions", "rows"),
-    [("none", 0), ("space", 56 * 56 + 1), ("separate", 56 * 56 + 8 + 1), ("joint", 8 * 56 * 56 + 1)],
+    [
+        ("none", 0),
+        ("space", 56 * 56 + 1),
+        ("separate", 56 * 56 + 8 + 1),
+        ("joint", 8 * 56 * 56 + 1),
+    ],
 )
 def test_positions_of_table_11_add_one_row_a_place(positions, rows):
     none = costs(replace(B, positions="none"))
@@ -45,7 +59,7 @@ def test_positions_of_table_11_add_one_row_a_place(positions, rows):
     assert some.macs == none.macs
 
 
-# -- against real arrays --------------------------------------------------------------------------------------------------
+# -- against real arrays ---------------------------------------------------------------------------
 
 TINY = MViTConfig(
     frames=4, size=(16, 32), channels=2, num_classes=5, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=8, heads=2,
@@ -81,13 +95,17 @@ every_variant = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIAN
 
 
 def clips(config, batch):
-    return np.random.default_rng(0).standard_normal((batch, *config.thw, config.channels), dtype="float32")
+    return np.random.default_rng(0).standard_normal(
+        (batch, *config.thw, config.channels), dtype="float32"
+    )
 
 
 @every_variant
 def test_parameters_are_those_that_init_makes(changes):
     config = replace(TINY, **changes)
-    assert costs(config).params == sum(leaf.size for leaf in tree.leaves(init(config, np.random.default_rng(0))))
+    assert costs(config).params == sum(
+        leaf.size for leaf in tree.leaves(init(config, np.random.default_rng(0)))
+    )
 
 
 COUNTED = {  # multiply-adds of one call, from the shapes of its arrays
@@ -98,7 +116,8 @@ COUNTED = {  # multiply-adds of one call, from the shapes of its arrays
     "depthwise_conv": lambda y, x, w, *_: y.size * math.prod(w.shape[:3]),
     "attend": lambda y, q, k, v, *_: 2 * math.prod(q.shape[:3]) * k.shape[1] * v.shape[3],
     "relative_query": lambda y, q, scale, grids, *tables: sum(
-        q.shape[0] * math.prod(thw_q) * q.shape[2] * thw_kv[axis] * q.shape[3] for axis, thw_q, thw_kv in grids
+        q.shape[0] * math.prod(thw_q) * q.shape[2] * thw_kv[axis] * q.shape[3]
+        for axis, thw_q, thw_kv in grids
     ),
 }
 
@@ -126,7 +145,12 @@ def test_multiply_adds_are_those_of_the_arrays_in_a_forward_pass(changes):
 def test_attention_bytes_are_those_of_the_largest_attention_array(changes):
     config, sizes = replace(TINY, **changes), []
     params = init(config, np.random.default_rng(0))
-    forward(params, clips(config, 1), config, hook=lambda name, x: sizes.append(x.nbytes) if "attention" in name else None)
+    forward(
+        params,
+        clips(config, 1),
+        config,
+        hook=lambda name, x: sizes.append(x.nbytes) if "attention" in name else None,
+    )
     assert costs(config).attention_bytes == max(sizes)
 
 
@@ -144,7 +168,15 @@ def kept_bytes(config, batch):
     return kept if pull else None  # `pull` holds the tape until here
 
 
-MEASURED = ["MViT", "max pooling", "average pooling", "no class token", "joint positions", "no skip", "one stage"]
+MEASURED = [
+    "MViT",
+    "max pooling",
+    "average pooling",
+    "no class token",
+    "joint positions",
+    "no skip",
+    "one stage",
+]
 MEASURED += ["no skip, attention", "MViTv2", "MViTv2, no class token", "MViTv2, keys not pooled"]
 
 
@@ -152,7 +184,8 @@ MEASURED += ["no skip, attention", "MViTv2", "MViTv2, no class token", "MViTv2, 
 def test_activation_bytes_are_those_that_a_traced_forward_pass_keeps(changes, few_objects):
     """By the difference of two batches, so that what does not grow with the batch drops out."""
     config = replace(MICRO, **changes)
-    forward(init(config, np.random.default_rng(0)), clips(config, 1), config)  # fills the caches of plans and shapes
+    # fills the caches of plans and shapes
+    forward(init(config, np.random.default_rng(0)), clips(config, 1), config)
     kept = (kept_bytes(config, 12) - kept_bytes(config, 4)) / 8
     assert costs(config).activation_bytes == pytest.approx(kept, rel=0.05)
 
@@ -164,13 +197,17 @@ def test_a_batch_of_8_keeps_what_costs_says(few_objects):
 
 def test_the_account_has_a_line_for_each_part_that_adds_up():
     account = costs(MICRO)
-    assert [line.name for line in account.lines] == ["embedding", *(f"block {i}" for i in range(sum(MICRO.depths))), "head"]
+    assert [line.name for line in account.lines] == [
+        "embedding",
+        *(f"block {i}" for i in range(sum(MICRO.depths))),
+        "head",
+    ]
     assert [line.stage for line in account.lines[1:-1]] == [b.stage for b in plan(MICRO).blocks]
     assert account.params == sum(line.params for line in account.lines)
     assert account.macs == sum(line.macs for line in account.lines)
 
 
-# -- Sec. 3.1's complexity ------------------------------------------------------------------------------------------------
+# -- Sec. 3.1's complexity -------------------------------------------------------------------------
 
 PLAIN = MAX | {"cls_token": False, "expand": False}
 SIZES = {
@@ -181,13 +218,17 @@ SIZES = {
     "narrow": replace(B, **PLAIN, dim=8),
     "keys pooled 128-fold": replace(B, **PLAIN, stride_kv=(2, 8, 8), adaptive_kv=False, size=256),
     "nothing pooled": replace(B, **PLAIN, stride_kv=None, size=64),
-    "mask units": replace(B, **PLAIN | {"pool_kernel": "s"}, stride_kv=None, mask_unit=(1, 8, 8), skip_kernel="s"),
+    "mask units": replace(
+        B, **PLAIN | {"pool_kernel": "s"}, stride_kv=None, mask_unit=(1, 8, 8), skip_kernel="s"
+    ),
 }
 
 
 @pytest.mark.parametrize("config", SIZES.values(), ids=SIZES)
 def test_multiply_adds_grow_as_the_papers_formula(config):
-    """By hand (no class token, no widening, no convolution): 2 to 4 times it, the 3 + 1 / f_Q and the 2 of its two terms."""
+    """By hand (no class token, no widening, no convolution): 2 to 4 times it, the 3 + 1 / f_Q and
+    the 2 of its two terms.
+    """
     for spec in plan(config).blocks:
         f_q = math.prod(spec.stride_q)
         length, d = math.prod(spec.thw), spec.dim_attn

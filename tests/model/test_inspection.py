@@ -1,4 +1,6 @@
-"""Inspection against loops over single tokens, and against what must come out of uniform and identity attention."""
+"""Inspection against loops over single tokens, and against what must come out of uniform and
+identity attention.
+"""
 
 import itertools
 from dataclasses import replace
@@ -18,7 +20,12 @@ from mvit_np.model.inspection import (
 
 MICRO = replace(mv.preset("mvit_micro"), frames=4, size=(16, 32))  # a grid of 2 x 4 x 8
 V2 = replace(
-    MICRO, expand_in="attention", pool_q_always=True, positions="relative", residual_pooling="tokens", stride_kv=(1, 2, 2)
+    MICRO,
+    expand_in="attention",
+    pool_q_always=True,
+    positions="relative",
+    residual_pooling="tokens",
+    stride_kv=(1, 2, 2),
 )
 HIERA = replace(
     MICRO, mask_unit=(1, 4, 4), pool="max", pool_kernel="s", skip_kernel="s", stride_kv=None, cls_token=False,
@@ -31,7 +38,9 @@ REVERSIBLE = replace(MICRO, reversible=True, expand_in="attention", skip="plain"
 
 def model(config, batch=2):
     rng = np.random.default_rng(0)
-    params = mv.tree.map(lambda x: x + 0.2 * rng.standard_normal(x.shape).astype(x.dtype), mv.init(config, rng))
+    params = mv.tree.map(
+        lambda x: x + 0.2 * rng.standard_normal(x.shape).astype(x.dtype), mv.init(config, rng)
+    )
     return params, rng.standard_normal((batch, *config.thw, config.channels)).astype(np.float32)
 
 
@@ -43,10 +52,12 @@ def drawn_weights(config, batch=2):
         yield weights / weights.sum(-1, keepdims=True)
 
 
-# -- weights ----------------------------------------------------------------------------------------------------------
+# -- weights ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [MICRO, V2, HIERA, VIVIT, REVERSIBLE], ids=["MViT", "v2", "Hiera", "ViViT", "Rev"])
+@pytest.mark.parametrize(
+    "config", [MICRO, V2, HIERA, VIVIT, REVERSIBLE], ids=["MViT", "v2", "Hiera", "ViViT", "Rev"]
+)
 def test_weights_of_every_block(config):
     params, clip = model(config)
     taken, found = {}, attention_weights_of(params, clip, config)
@@ -66,7 +77,7 @@ def test_weights_refuse_what_forward_refuses():
         attention_weights_of(params, clip[0], MICRO)
 
 
-# -- rollout ----------------------------------------------------------------------------------------------------------
+# -- rollout ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cls", [True, False])
@@ -95,7 +106,9 @@ def pooling_by_loops(pool, thw, cls):
     return matrix / matrix.sum(1, keepdims=True)
 
 
-@pytest.mark.parametrize("config", [MICRO, V2, replace(MICRO, cls_token=False)], ids=["MViT", "v2", "mean token"])
+@pytest.mark.parametrize(
+    "config", [MICRO, V2, replace(MICRO, cls_token=False)], ids=["MViT", "v2", "mean token"]
+)
 def test_rollout_with_pooling_agrees_with_loops_over_windows(config):
     weights, p = list(drawn_weights(config)), mv.plan(config)
     for b, shares in enumerate(attention_rollout(weights, p)):
@@ -104,7 +117,9 @@ def test_rollout_with_pooling_agrees_with_loops_over_windows(config):
             keys = pooling_by_loops(block.pool_kv, block.thw, block.cls)
             skip = pooling_by_loops(block.pool_skip, block.thw, block.cls)
             product = (0.5 * layer[b].mean(0) @ keys + 0.5 * skip) @ product
-        np.testing.assert_allclose(shares, product[0] if config.cls_token else product.mean(0), atol=1e-12)
+        np.testing.assert_allclose(
+            shares, product[0] if config.cls_token else product.mean(0), atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("config", [MICRO, V2, HIERA, PLAIN, mv.preset("mvit_micro")])
@@ -121,7 +136,8 @@ def test_rollout_of_identity_and_of_uniform_attention():
     p = mv.plan(config)
     n = p.blocks[0].tokens_in
     identity = [np.broadcast_to(np.eye(n), (batch, config.heads, n, n))] * 3
-    np.testing.assert_allclose(attention_rollout(identity, p), np.eye(n)[[0] * batch])  # the class token keeps all
+    # the class token keeps all
+    np.testing.assert_allclose(attention_rollout(identity, p), np.eye(n)[[0] * batch])
     uniform = [np.full((batch, config.heads, n, n), 1 / n)] * 3
     expected = np.full(n, (1 - 0.5**3) / n)
     expected[0] += 0.5**3  # what came by the skip connections alone
@@ -129,7 +145,9 @@ def test_rollout_of_identity_and_of_uniform_attention():
 
 
 def test_rollout_keeps_inside_mask_units():
-    """One block; every query of unit 5 attends to that unit's token 3, all others to their own unit alike."""
+    """One block; every query of unit 5 attends to that unit's token 3, all others to their own unit
+    alike.
+    """
     config = replace(HIERA, depths=(1,), frames=8)
     p = mv.plan(config)
     (block,) = p.blocks
@@ -149,7 +167,9 @@ def test_rollout_without_a_skip_follows_attention_alone():
     assert second.dim_in != second.dim_attn
     keys = [pooling_by_loops(block.pool_kv, block.thw, 1) for block in p.blocks]
     below = 0.5 * weights[0][0].mean(0) @ keys[0] + 0.5 * np.eye(first.tokens_in)
-    np.testing.assert_allclose(attention_rollout(weights, p)[0], weights[1][0, :, 0].mean(0) @ keys[1] @ below)
+    np.testing.assert_allclose(
+        attention_rollout(weights, p)[0], weights[1][0, :, 0].mean(0) @ keys[1] @ below
+    )
 
 
 def test_rollout_of_a_model_that_classifies_the_mean_token_though_it_has_a_class_token():
@@ -170,21 +190,27 @@ def test_rollout_refuses():
     with pytest.raises(ValueError, match="frames seen apart"):
         attention_rollout(weights, mv.plan(VIVIT))
     with pytest.raises(ValueError, match=r"\(B, 1, 16, 16\)"):
-        attention_rollout([np.ones((3, 1, 16, 16))], mv.plan(replace(HIERA, depths=(1,))))  # 4 units a clip
+        # 4 units a clip
+        attention_rollout([np.ones((3, 1, 16, 16))], mv.plan(replace(HIERA, depths=(1,))))
 
 
-# -- distance ---------------------------------------------------------------------------------------------------------
+# -- distance --------------------------------------------------------------------------------------
 
 
 def centre(place, pool):
     """The centre of a window in cells of the block's input, as the mean over the cells it looks at."""
     if pool is None:
         return np.array(place, float)
-    cells = [[s * i - p + tap for tap in range(k)] for i, s, p, k in zip(place, pool.stride, pool.padding, pool.kernel)]
+    cells = [
+        [s * i - p + tap for tap in range(k)]
+        for i, s, p, k in zip(place, pool.stride, pool.padding, pool.kernel)
+    ]
     return np.array([np.mean(axis) for axis in cells])
 
 
-@pytest.mark.parametrize("config", [MICRO, V2, replace(MICRO, cls_token=False, pool="max", pool_kernel="s")])
+@pytest.mark.parametrize(
+    "config", [MICRO, V2, replace(MICRO, cls_token=False, pool="max", pool_kernel="s")]
+)
 @pytest.mark.parametrize("index", [0, 1, 3])
 def test_distance_agrees_with_loops_over_queries_and_keys(config, index):
     spec, weights = mv.plan(config).blocks[index], list(drawn_weights(config))[index]
@@ -206,14 +232,17 @@ def test_distance_of_identity_and_of_uniform_attention():
     identity = np.broadcast_to(np.eye(n), (1, 2, n, n)) + 1e-300
     np.testing.assert_allclose(mean_attention_distance(identity, spec), 0, atol=1e-12)
     uniform = np.full((3, 2, n, n), 1 / n)
-    everywhere = np.mean([np.hypot(a - c, b - d) for (a, b), (c, d) in itertools.product(cells, cells)])
+    everywhere = np.mean(
+        [np.hypot(a - c, b - d) for (a, b), (c, d) in itertools.product(cells, cells)]
+    )
     np.testing.assert_allclose(mean_attention_distance(uniform, spec), everywhere)
     np.testing.assert_allclose(mean_attention_distance(uniform, spec, (9, 4, 4)), 4 * everywhere)
 
 
 def test_distance_leaves_time_and_the_class_token_out():
     spec = mv.plan(PLAIN).blocks[0]
-    other_frame = np.roll(np.eye(64), 32, axis=1)  # each query looks at its own place in the other frame
+    # each query looks at its own place in the other frame
+    other_frame = np.roll(np.eye(64), 32, axis=1)
     weights = np.full((1, 2, 65, 65), 0.9)
     weights[..., 1:, 1:] = 0.1 * other_frame
     np.testing.assert_allclose(mean_attention_distance(weights, spec), 0, atol=1e-12)
@@ -222,25 +251,38 @@ def test_distance_leaves_time_and_the_class_token_out():
     right[:, 1, 1:, 1:] = 0.5 * other_frame
     right[:, 0, 1:, 8] = 0.5  # the last place of the upper row
     places = [np.hypot(y, 7 - x) for y, x in itertools.product(range(4), range(8))]
-    np.testing.assert_allclose(mean_attention_distance(right, spec), [np.mean(places), 0], atol=1e-12)
+    np.testing.assert_allclose(
+        mean_attention_distance(right, spec), [np.mean(places), 0], atol=1e-12
+    )
 
 
 def test_distance_inside_mask_units():
     first, second = mv.plan(HIERA).blocks[:2]
     unit = list(itertools.product(range(4), range(4)))
     alike = np.mean([np.hypot(a - c, b - d) for (a, b), (c, d) in itertools.product(unit, unit)])
-    np.testing.assert_allclose(mean_attention_distance(np.full((8, 1, 16, 16), 1 / 16), first), alike)
-    pooled = itertools.product([0.5, 2.5], repeat=2)  # queries lie between the four tokens that they are pooled from
+    np.testing.assert_allclose(
+        mean_attention_distance(np.full((8, 1, 16, 16), 1 / 16), first), alike
+    )
+    # queries lie between the four tokens that they are pooled from
+    pooled = itertools.product([0.5, 2.5], repeat=2)
     alike = np.mean([np.hypot(a - c, b - d) for (a, b), (c, d) in itertools.product(pooled, unit)])
-    np.testing.assert_allclose(mean_attention_distance(np.full((4, 2, 4, 16), 1 / 16), second), alike)
+    np.testing.assert_allclose(
+        mean_attention_distance(np.full((4, 2, 4, 16), 1 / 16), second), alike
+    )
 
 
 def test_distance_of_every_block_of_the_family():
     for config in (MICRO, V2, HIERA, REVERSIBLE, VIVIT):
         params, clip = model(config)
-        for weights, spec in zip(attention_weights_of(params, clip, config), mv.plan(config).blocks):
+        for weights, spec in zip(
+            attention_weights_of(params, clip, config), mv.plan(config).blocks
+        ):
             far = mean_attention_distance(weights, spec)
-            assert far.shape == (spec.heads,) and (far >= 0).all() and (far < np.hypot(*spec.thw[1:])).all()
+            assert (
+                far.shape == (spec.heads,)
+                and (far >= 0).all()
+                and (far < np.hypot(*spec.thw[1:])).all()
+            )
 
 
 def test_distance_refuses():
@@ -260,7 +302,9 @@ def test_pixels_from_token_to_token():
         (2, 4, 4), (2, 4, 4), (2, 8, 8), (2, 8, 8), (2, 16, 16), (2, 16, 16), (2, 32, 32),
     ]  # fmt: skip
     for block in p.blocks:
-        assert tuple(n // c for n, c in zip((16, 224, 224), block.thw)) == token_pixels(p, block.index)
+        assert tuple(n // c for n, c in zip((16, 224, 224), block.thw)) == token_pixels(
+            p, block.index
+        )
     for index in (-1, 16):
         with pytest.raises(ValueError, match="0 to 15"):
             token_pixels(p, index)
@@ -268,7 +312,7 @@ def test_pixels_from_token_to_token():
         token_pixels(mv.plan(VIVIT), 2)
 
 
-# -- positions --------------------------------------------------------------------------------------------------------
+# -- positions -------------------------------------------------------------------------------------
 
 
 def cosine(a, b):
@@ -283,7 +327,9 @@ def assert_cosines(found, rows):
 def test_separate_positions():
     params, _ = model(MICRO)
     space, time = position_similarity(params, MICRO)
-    assert space.shape == (32, 32) and time.shape == (2, 2) and space.dtype == time.dtype == np.float64
+    assert (
+        space.shape == (32, 32) and time.shape == (2, 2) and space.dtype == time.dtype == np.float64
+    )
     assert_cosines(space, params["pos_embed_spatial"])
     assert_cosines(time, params["pos_embed_temporal"])
 
@@ -327,6 +373,11 @@ def test_positions_that_are_not_there(positions):
 
 
 def test_every_public_name_gives_its_shapes():
-    for name in ("attention_weights_of", "attention_rollout", "mean_attention_distance", "position_similarity"):
+    for name in (
+        "attention_weights_of",
+        "attention_rollout",
+        "mean_attention_distance",
+        "position_similarity",
+    ):
         doc = getattr(inspection, name).__doc__
         assert "->" in doc and "Raises" in doc

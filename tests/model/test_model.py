@@ -1,10 +1,20 @@
-"""The whole model: what it returns, what it must ignore, what training changes, and what it says of bad input."""
+"""The whole model: what it returns, what it must ignore, what training changes, and what it says of
+bad input.
+"""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_ops import bias_loop, cube_conv_loop, depthwise_conv_loop, gelu_loop, layer_norm_loop, max_pool_loop, softmax_loop
+from test_ops import (
+    bias_loop,
+    cube_conv_loop,
+    depthwise_conv_loop,
+    gelu_loop,
+    layer_norm_loop,
+    max_pool_loop,
+    softmax_loop,
+)
 
 import mvit_np as mv
 from mvit_np import MViTConfig, cross_entropy, forward, init, plan, predict, preset, value_and_grad
@@ -20,7 +30,12 @@ TINY = MViTConfig(
     depths=(1, 2, 1), stride_kv=(1, 4, 4), mlp_ratio=2, drop_path=0.3,
 )  # fmt: skip
 MAX = {"pool": "max", "pool_kernel": "s+1"}
-V2 = {"positions": "relative", "pool_q_always": True, "residual_pooling": "tokens", "expand_in": "attention"}
+V2 = {
+    "positions": "relative",
+    "pool_q_always": True,
+    "residual_pooling": "tokens",
+    "expand_in": "attention",
+}
 VARIANTS = {
     "MViT": {},
     "max pooling": MAX,
@@ -67,7 +82,7 @@ def model(changes=None, dtype="float32"):
     return config, cast(roughened(config), dtype)
 
 
-# -- the paper read aloud: Sec. 3 from the config alone, with the loops of test_ops ---------------------------------------
+# -- the paper read aloud: Sec. 3 from the config alone, with the loops of test_ops ----------------
 
 
 def model_loop(params, clip, c):
@@ -76,7 +91,9 @@ def model_loop(params, clip, c):
     blocks = iter(params["blocks"])
     for stage, depth in enumerate(c.depths):
         for place in range(depth):
-            x, thw = block_loop(next(blocks), x, thw, c, stage, (1, 2, 2) if stage > 0 and place == 0 else (1, 1, 1))
+            x, thw = block_loop(
+                next(blocks), x, thw, c, stage, (1, 2, 2) if stage > 0 and place == 0 else (1, 1, 1)
+            )
     x = layer_norm_loop(x, **params["norm"], eps=c.eps)
     return dense(x[:, 0] if c.cls_token else x.mean(axis=1), params["head"])
 
@@ -86,8 +103,12 @@ def dense(x, p):
 
 
 def embedding_loop(params, clip, c):
-    """Cubes, each with a position of its own or one of its frame and one of its place; the class token before them."""
-    x = cube_conv_loop(clip, **params["patch_embed"], stride=c.cube_stride, padding=[k // 2 for k in c.cube_kernel])
+    """Cubes, each with a position of its own or one of its frame and one of its place; the class
+    token before them.
+    """
+    x = cube_conv_loop(
+        clip, **params["patch_embed"], stride=c.cube_stride, padding=[k // 2 for k in c.cube_kernel]
+    )
     batch, *thw, d = x.shape
     x = x.reshape(batch, thw[0], -1, d) + params.get("pos_embed_spatial", 0)
     x = (x + params.get("pos_embed_temporal", np.zeros((thw[0], d)))[:, None]).reshape(batch, -1, d)
@@ -98,7 +119,9 @@ def embedding_loop(params, clip, c):
 
 
 def block_loop(p, x, thw, c, stage, stride_q):
-    """norm, attention, plus skip; norm, MLP, plus skip. The skip widens and shrinks with its branch."""
+    """norm, attention, plus skip; norm, MLP, plus skip. The skip widens and shrinks with its
+    branch.
+    """
     y = layer_norm_loop(x, **p["norm1"], eps=c.eps)
     z, thw_q = attention_loop(p["attn"], y, thw, c, stage, stride_q)
     skip = skip_loop(p, x, y, z.shape[-1], c)
@@ -119,11 +142,17 @@ def skip_loop(p, x, normed, width, c):
 
 
 def pool_loop(x, thw, stride, c, w=None):
-    """Pool the tokens (B, N, ...) as a grid by a convolution, or without weights by the maximum; the class token aside."""
+    """Pool the tokens (B, N, ...) as a grid by a convolution, or without weights by the maximum;
+    the class token aside.
+    """
     grid = x[:, c.cls_token :].reshape(len(x), *thw, *x.shape[2:])
     kernel = [s + 1 if s > 1 else 1 for s in stride]
     padding = [k // 2 for k in kernel]
-    grid = max_pool_loop(grid, kernel, stride, padding) if w is None else depthwise_conv_loop(grid, w, stride, (1, 1, 1))
+    grid = (
+        max_pool_loop(grid, kernel, stride, padding)
+        if w is None
+        else depthwise_conv_loop(grid, w, stride, (1, 1, 1))
+    )
     return np.concatenate([x[:, : c.cls_token], grid.reshape(len(x), -1, *x.shape[2:])], axis=1)
 
 
@@ -134,15 +163,21 @@ def attention_loop(p, x, thw, c, stage, stride_q):
     for i, (name, stride) in enumerate([("q", stride_q), ("k", stride_kv), ("v", stride_kv)]):
         y = qkv[:, :, i]
         if f"pool_{name}" in p:
-            y = layer_norm_loop(pool_loop(y, thw, stride, c, p[f"pool_{name}"]["w"]), **p[f"norm_{name}"], eps=c.eps)
+            y = layer_norm_loop(
+                pool_loop(y, thw, stride, c, p[f"pool_{name}"]["w"]), **p[f"norm_{name}"], eps=c.eps
+            )
         elif c.pool == "max" and max(stride) > 1:
             y = pool_loop(y, thw, stride, c)
         pooled.append(y)
     q, k, v = pooled
 
     thw_q, thw_kv = (tuple(n // s for n, s in zip(thw, stride)) for stride in (stride_q, stride_kv))
-    tables = {axis: p[f"rel_pos_{name}"] for axis, name in enumerate("thw") if f"rel_pos_{name}" in p}
-    logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[-1]) + bias_loop(q, tables, thw_q, thw_kv, c.cls_token)
+    tables = {
+        axis: p[f"rel_pos_{name}"] for axis, name in enumerate("thw") if f"rel_pos_{name}" in p
+    }
+    logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[-1]) + bias_loop(
+        q, tables, thw_q, thw_kv, c.cls_token
+    )
     z = np.einsum("bhqk,bkhd->bqhd", softmax_loop(logits), v)
     if c.residual_pooling:
         first = 1 if c.cls_token and c.residual_pooling == "tokens" else 0
@@ -150,8 +185,23 @@ def attention_loop(p, x, thw, c, stage, stride_q):
     return dense(z.reshape(*z.shape[:2], -1), p["proj"]), thw_q
 
 
-READ_ALOUD = ["MViT", "max pooling", "joint positions", "space positions", "no positions", "plain skip", "no skip"]
-READ_ALOUD += ["no skip, attention", "no class token", "no qkv bias", "oblong", "MViTv2", "MViTv2, no class token"]
+READ_ALOUD = [
+    "MViT",
+    "max pooling",
+    "joint positions",
+    "space positions",
+    "no positions",
+    "plain skip",
+    "no skip",
+]
+READ_ALOUD += [
+    "no skip, attention",
+    "no class token",
+    "no qkv bias",
+    "oblong",
+    "MViTv2",
+    "MViTv2, no class token",
+]
 READ_ALOUD += ["MViTv2, no time", "widening in attention"]
 
 
@@ -160,21 +210,27 @@ def test_forward_is_the_paper_read_aloud(name):
     changes = {"size": (8, 16), "depths": (1, 2)} | VARIANTS[name]
     config, params = model(changes, "float64")
     x = clips(config, dtype="float64")
-    np.testing.assert_allclose(forward(params, x, config), model_loop(params, x, config), rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(
+        forward(params, x, config), model_loop(params, x, config), rtol=1e-9, atol=1e-10
+    )
 
 
-# -- values ---------------------------------------------------------------------------------------------------------------
+# -- values ----------------------------------------------------------------------------------------
 
 
 @every_variant
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_forward_gives_finite_logits_in_the_dtype_of_its_input_and_the_same_ones_again(changes, dtype):
+def test_forward_gives_finite_logits_in_the_dtype_of_its_input_and_the_same_ones_again(
+    changes, dtype
+):
     config, params = model(changes, dtype)
     x = clips(config, 3, dtype)
     logits = forward(params, x, config)
     assert (logits.shape, logits.dtype) == ((3, 5), dtype)
     assert np.isfinite(logits).all() and np.ptp(logits, axis=0).min() > 0
-    assert np.array_equal(forward(params, x, config), logits) and np.array_equal(x, clips(config, 3, dtype))
+    assert np.array_equal(forward(params, x, config), logits) and np.array_equal(
+        x, clips(config, 3, dtype)
+    )
 
 
 @every_variant
@@ -195,14 +251,21 @@ def test_clips_of_a_batch_do_not_see_each_other(changes):
 def test_predict_is_forward_in_parts():
     config, params = model(dtype="float64")
     x = clips(config, 5, "float64")
-    np.testing.assert_allclose(predict(params, x, config, batch=2), forward(params, x, config), atol=1e-11)
+    np.testing.assert_allclose(
+        predict(params, x, config, batch=2), forward(params, x, config), atol=1e-11
+    )
 
 
 @every_variant
 def test_the_order_of_heads_means_nothing(changes):
-    """Heads are blocks of channels of q, k and v and of the rows of proj; moved alike they compute the same."""
+    """Heads are blocks of channels of q, k and v and of the rows of proj; moved alike they compute
+    the same.
+    """
     config, params = model(changes, "float64")
-    x, expected = clips(config, dtype="float64"), forward(params, clips(config, dtype="float64"), config)
+    x, expected = (
+        clips(config, dtype="float64"),
+        forward(params, clips(config, dtype="float64"), config),
+    )
     for spec, part in zip(plan(config).blocks, params["blocks"]):
         order = rng().permutation(spec.heads)[::-1]
         for leaf, value in part["attn"]["qkv"].items():
@@ -233,21 +296,28 @@ def test_only_time_positions_and_time_kernels_see_the_order_of_frames(changes, s
     """Table 9's shuffling: attention itself is blind to order, and so is pooling within frames."""
     config, params = model(BLIND | changes, "float64")
     x = clips(config, dtype="float64")
-    shuffled = x.reshape(2, 4, 2, *x.shape[2:])[:, [2, 0, 3, 1]].reshape(x.shape)  # whole cubes of two frames
+    # whole cubes of two frames
+    shuffled = x.reshape(2, 4, 2, *x.shape[2:])[:, [2, 0, 3, 1]].reshape(x.shape)
     same = np.allclose(forward(params, shuffled, config), forward(params, x, config), atol=1e-10)
     assert same != sees_order
 
 
 def test_with_silent_branches_the_class_token_goes_straight_to_the_head():
-    """Every branch ends in a linear layer; where these are 0, logits = head(norm(class token + its position))."""
+    """Every branch ends in a linear layer; where these are 0, logits = head(norm(class token + its
+    position)).
+    """
     config, params = model({"depths": (3,), "stride_kv": (1, 2, 2)}, "float64")
     for part in params["blocks"]:
         for last in (part["attn"]["proj"], part["mlp"]["fc2"]):
             last.update({name: 0 * value for name, value in last.items()})
     token = params["cls_token"] + params["pos_embed_class"]
-    normed = (token - token.mean()) / np.sqrt(token.var() + config.eps) * params["norm"]["g"] + params["norm"]["b"]
+    normed = (token - token.mean()) / np.sqrt(token.var() + config.eps) * params["norm"][
+        "g"
+    ] + params["norm"]["b"]
     expected = normed @ params["head"]["w"] + params["head"]["b"]
-    np.testing.assert_allclose(forward(params, clips(config, dtype="float64"), config), [expected] * 2, atol=1e-12)
+    np.testing.assert_allclose(
+        forward(params, clips(config, dtype="float64"), config), [expected] * 2, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", ["conv", "max", "avg"])
@@ -272,16 +342,23 @@ def test_fresh_parameters_are_float32_cut_normals_and_neutral_norms():
             assert (leaf == 0).all()
         else:
             assert 0 < np.abs(leaf).max() <= 0.04
-    assert params["head"]["w"].std() == pytest.approx(0.02 * 0.88, rel=0.05)  # 0.88: of a normal cut at 2 deviations
+    # 0.88: of a normal cut at 2 deviations
+    assert params["head"]["w"].std() == pytest.approx(0.02 * 0.88, rel=0.05)
     assert all(
-        np.array_equal(a, b) for a, b in zip(tree.leaves(params), tree.leaves(init(replace(TINY, dim=64, heads=1), rng())))
+        np.array_equal(a, b)
+        for a, b in zip(
+            tree.leaves(params), tree.leaves(init(replace(TINY, dim=64, heads=1), rng()))
+        )
     )
 
 
-# -- training -------------------------------------------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{"drop_path": 0.5, "dropout": 0}, {"drop_path": 0, "dropout": 0.5}, {"skip": "none"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"drop_path": 0.5, "dropout": 0}, {"drop_path": 0, "dropout": 0.5}, {"skip": "none"}],
+)
 def test_training_draws_and_evaluation_does_not(changes):
     config, params = model(changes)
     x = clips(config, 4)
@@ -292,7 +369,9 @@ def test_training_draws_and_evaluation_does_not(changes):
 
 def test_without_rates_training_is_evaluation():
     config, params = model({"drop_path": 0, "dropout": 0})
-    assert np.array_equal(forward(params, clips(config), config, rng=rng()), forward(params, clips(config), config))
+    assert np.array_equal(
+        forward(params, clips(config), config, rng=rng()), forward(params, clips(config), config)
+    )
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
@@ -325,7 +404,9 @@ def test_checkpoints_change_neither_logits_nor_gradients(changes, seed):
     results = []
     for checkpoint in (False, True):
         options = {"rng": None if seed is None else rng(seed), "checkpoint": checkpoint}
-        results.append(value_and_grad(loss_fn)(params, clips(config), np.array([0, 3]), config, **options))
+        results.append(
+            value_and_grad(loss_fn)(params, clips(config), np.array([0, 3]), config, **options)
+        )
     (loss, gradients), (again, recomputed) = results
     assert loss == again
     for (path, g), h in zip(tree.paths(gradients), tree.leaves(recomputed)):
@@ -335,8 +416,9 @@ def test_checkpoints_change_neither_logits_nor_gradients(changes, seed):
 def zero_in_theory(config, path):
     """Whether the loss cannot depend on this parameter at all.
 
-    A shift of all keys moves each row of logits by a constant, which softmax ignores. In the last block the head reads the
-    class token alone, whose query is not pooled and has no relative position.
+    A shift of all keys moves each row of logits by a constant, which softmax ignores. In the last
+    block the head reads the class token alone, whose query is not pooled and has no relative
+    position.
     """
     last = f"blocks.{sum(config.depths) - 1}.attn."
     of_places = config.cls_token and path.startswith((last + "pool_q", last + "rel_pos"))
@@ -353,7 +435,7 @@ def test_every_parameter_gets_a_float32_gradient(changes):
         assert (np.abs(g).max() > 1e-5) != zero_in_theory(config, path), (path, np.abs(g).max())
 
 
-# -- looking inside -------------------------------------------------------------------------------------------------------
+# -- looking inside --------------------------------------------------------------------------------
 
 
 @every_variant
@@ -361,7 +443,9 @@ def test_every_parameter_gets_a_float32_gradient(changes):
 def test_hook_shows_attention_and_outputs_and_changes_nothing(changes, checkpoint):
     config, params = model(changes)
     seen = []
-    logits = forward(params, clips(config), config, hook=lambda *pair: seen.append(pair), checkpoint=checkpoint)
+    logits = forward(
+        params, clips(config), config, hook=lambda *pair: seen.append(pair), checkpoint=checkpoint
+    )
     blocks = plan(config).blocks
     shapes = [("embedding", (2, blocks[0].tokens_in, config.dim))]
     for b in blocks:
@@ -377,11 +461,13 @@ def test_hook_shows_attention_and_outputs_and_changes_nothing(changes, checkpoin
 def test_hook_gets_plain_ops_while_gradients_are_taken():
     config, params = model()
     seen = []
-    value_and_grad(loss_fn)(params, clips(config), np.array([0, 3]), config, hook=lambda name, x: seen.append(type(x)))
+    value_and_grad(loss_fn)(
+        params, clips(config), np.array([0, 3]), config, hook=lambda name, x: seen.append(type(x))
+    )
     assert set(seen) == {np.ndarray} and len(seen) == 1 + 2 * sum(config.depths)
 
 
-# -- bad input ------------------------------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------------------
 
 CONFIG, PARAMS = model({"channels": 3})
 CLIP = clips(CONFIG)
@@ -473,7 +559,10 @@ def test_an_unknown_preset_lists_the_known_ones():
         (lambda p, x, c: mv.predict(p, x[:0], c), "at least one clip"),
         (lambda p, x, c: mv.forward(p, x, c, rng=0), "rng is a random generator; came int"),
         (lambda p, x, c: mv.init(c, 0), "rng is a random generator; came int"),
-        (lambda p, x, c: mv.init(c, None), "parameters are drawn by a random generator; came None: use"),
+        (
+            lambda p, x, c: mv.init(c, None),
+            "parameters are drawn by a random generator; came None: use",
+        ),
         (lambda p, x, c: mv.forward(p, x, "mvit_micro"), "MViTConfig; came str"),
         (lambda p, x, c: mv.cross_entropy(mv.forward(p, x, c), np.array([0]), 1.5), "smoothing"),
     ],
@@ -491,16 +580,27 @@ def test_a_seeds_draws_go_in_the_order_of_the_clips_way():
     from mvit_np.model.layers import initial
 
     config = mv.preset("mvit_micro")
-    first = initial.normal(np.random.default_rng(0), *config.cube_kernel, config.channels, config.dim)
-    np.testing.assert_array_equal(mv.init(config, np.random.default_rng(0))["patch_embed"]["w"], first)
+    first = initial.normal(
+        np.random.default_rng(0), *config.cube_kernel, config.channels, config.dim
+    )
+    np.testing.assert_array_equal(
+        mv.init(config, np.random.default_rng(0))["patch_embed"]["w"], first
+    )
 
 
 def test_clips_of_a_batch_taken_one_by_one_give_what_the_batch_gives(monkeypatch):
-    """In evaluation a large model takes them so: two threads for five clips, four of them side by side."""
+    """In evaluation a large model takes them so: two threads for five clips, four of them side by
+    side.
+    """
     params = init(TINY, np.random.default_rng(0))
-    clips = np.random.default_rng(1).standard_normal((5, *TINY.thw, TINY.channels)).astype("float32")
+    clips = (
+        np.random.default_rng(1).standard_normal((5, *TINY.thw, TINY.channels)).astype("float32")
+    )
     whole, seen = forward(params, clips, TINY), []
-    monkeypatch.setattr("mvit_np.model.forward.embed", lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec))
+    monkeypatch.setattr(
+        "mvit_np.model.forward.embed",
+        lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec),
+    )
     monkeypatch.setattr(tiles, "NUMBERS", 64)
     with tiles.use_threads(2):
         np.testing.assert_allclose(forward(params, clips, TINY), whole, rtol=1e-5, atol=1e-6)

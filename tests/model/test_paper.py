@@ -1,4 +1,6 @@
-"""docs/costs.md: as the package writes it today; every count within 1 % of the paper or explained; what it says is true."""
+"""docs/costs.md: as the package writes it today; every count within 1 % of the paper or explained;
+what it says is true.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +14,19 @@ from mvit_np.model.text_table import markdown
 from mvit_np.studies.cost_page import deviations, off, page, training_gb
 
 PAGE = Path(__file__).parents[2] / "docs" / "costs.md"
-ROWS = {f"{table.name}: {row.label} {row.top1}": row for table in TABLES + BEYOND for row in table.rows if row.config}
+ROWS = {
+    f"{table.name}: {row.label} {row.top1}": row
+    for table in TABLES + BEYOND
+    for row in table.rows
+    if row.config
+}
 BY_NAME = {table.name: {row.label: row for row in table.rows} for table in TABLES + BEYOND}
 
 
 def test_the_page_is_up_to_date():
-    assert PAGE.read_text() == page(), "docs/costs.md is out of date: run mvit-np info --tables docs/costs.md"
+    assert PAGE.read_text() == page(), (
+        "docs/costs.md is out of date: run mvit-np info --tables docs/costs.md"
+    )
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
@@ -48,14 +57,16 @@ def test_the_page_shows_what_was_printed_and_what_is_counted():
 
 
 def test_every_markdown_table_is_well_formed():
-    blocks = [block.splitlines() for block in PAGE.read_text().split("\n\n") if block.startswith("|")]
+    blocks = [
+        block.splitlines() for block in PAGE.read_text().split("\n\n") if block.startswith("|")
+    ]
     assert len(blocks) == len(TABLES) + len(BEYOND) + 4
     for lines in blocks:
         assert len({line.count("|") for line in lines}) == 1 and len(lines) > 3
     assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |"
 
 
-# -- what the page says in words ------------------------------------------------------------------------------------------
+# -- what the page says in words -------------------------------------------------------------------
 
 
 def gmacs(config):
@@ -70,7 +81,11 @@ def test_the_70_5_of_the_paper_is_convolution_with_the_last_stage_unpooled():
 
 def test_without_the_unpooled_last_stage_tables_13_and_14_are_too_low():
     rows = [*BY_NAME["Table 13"].values(), *BY_NAME["Table 14"].values()]
-    bare = {row.label: off(row.gmacs, gmacs(replace(row.config, unpooled_kv=()))) for row in rows if row.label != "none"}
+    bare = {
+        row.label: off(row.gmacs, gmacs(replace(row.config, unpooled_kv=())))
+        for row in rows
+        if row.label != "none"
+    }
     assert bare.pop("1x8x8, adaptive") == pytest.approx(-0.2, abs=0.1)
     assert -1.9 < min(bare.values()) < max(bare.values()) < -0.65
     for row in rows:
@@ -94,7 +109,9 @@ def test_parameters_of_the_deeper_model_against_its_classes():
 
 def test_the_longer_cubes_of_table_12():
     rows = BY_NAME["Table 12"]
-    more = gmacs(rows["32x2, cube 7x7x7, stride 4x4x4"].config) - gmacs(rows["32x2, cube 3x7x7, stride 4x4x4"].config)
+    more = gmacs(rows["32x2, cube 7x7x7, stride 4x4x4"].config) - gmacs(
+        rows["32x2, cube 3x7x7, stride 4x4x4"].config
+    )
     assert more == pytest.approx(25_088 * 4 * 49 * 3 * 96 / 1e9)
 
 
@@ -106,11 +123,16 @@ def test_mvitv2_l_is_printed_with_the_other_widening():
 
 
 def test_the_5_to_10_fold_claim_for_whole_videos():
-    """The supplement: ViViT-L with 4 clips against MViT-B 32x3 with 5, 6.8 times the cost at equal accuracy."""
+    """The supplement: ViViT-L with 4 clips against MViT-B 32x3 with 5, 6.8 times the cost at equal
+    accuracy.
+    """
     vivit = replace(preset("vivit_l"), size=224)
     assert gmacs(vivit) * 4 / (gmacs(preset("mvit_b_32x3")) * 5) == pytest.approx(6.8, abs=0.05)
     text = PAGE.read_text()
-    assert "- ViViT-L/16x2 (80.3) to MViT-B 32x3 (80.2): 6.8 x the multiply-adds, 8.4 x the parameters" in text
+    assert (
+        "- ViViT-L/16x2 (80.3) to MViT-B 32x3 (80.2): 6.8 x the multiply-adds, 8.4 x the parameters"
+        in text
+    )
     assert f"| 3 x 4 | {gmacs(preset('vivit_l')) * 12:,.0f} |" in text
 
 
@@ -122,17 +144,28 @@ def test_the_rule_for_training_memory_is_right_for_most():
 
 def test_a_block_takes_about_as_long_in_every_stage():
     blocks = plan(preset("mvit_b_16x4")).blocks
-    assert blocks[0].thw[1] ** 2 == 64 * blocks[-1].thw[1] ** 2 and blocks[-1].dim_attn == 8 * blocks[0].dim_attn
-    times = [[attention_complexity(block)[0] / 1e9 for block in blocks if block.stage == stage] for stage in range(4)]
+    assert (
+        blocks[0].thw[1] ** 2 == 64 * blocks[-1].thw[1] ** 2
+        and blocks[-1].dim_attn == 8 * blocks[0].dim_attn
+    )
+    times = [
+        [attention_complexity(block)[0] / 1e9 for block in blocks if block.stage == stage]
+        for stage in range(4)
+    ]
     assert all(0.5 < sum(stage) / len(stage) < 2 for stage in times)
 
 
 def test_reversible_activations_do_not_grow_with_depth():
     rev = preset("rev_mvit_b_16x4")
     kept = {costs(replace(rev, depths=(1, 2, n, 2))).activation_bytes for n in (2, 11, 44)}
-    assert len(kept) == 1 and f"{kept.pop() / 1e6:.0f} |" in PAGE.read_text().split("Depth for free")[1]
+    assert (
+        len(kept) == 1
+        and f"{kept.pop() / 1e6:.0f} |" in PAGE.read_text().split("Depth for free")[1]
+    )
     deep = replace(rev, depths=(1, 2, 44, 2))
-    assert costs(replace(deep, reversible=False)).activation_bytes > 4 * costs(deep).activation_bytes
+    assert (
+        costs(replace(deep, reversible=False)).activation_bytes > 4 * costs(deep).activation_bytes
+    )
 
 
 def test_a_row_takes_any_config():

@@ -1,4 +1,6 @@
-"""The presets: the released models' counts to the last parameter, their grids, kernels and widths, and that each runs."""
+"""The presets: the released models' counts to the last parameter, their grids, kernels and widths,
+and that each runs.
+"""
 
 import math
 from dataclasses import replace
@@ -12,7 +14,9 @@ from mvit_np.model.presets import PRESETS
 
 every_preset = pytest.mark.parametrize("name", PRESETS)
 
-COUNTED = {  # parameters and 1e9 multiply-adds of other implementations: SlowFast, torchvision, timm, instantiated and counted
+# parameters and 1e9 multiply-adds of other implementations: SlowFast, torchvision, timm,
+# instantiated and counted
+COUNTED = {
     "mvit_b_16x4": (36_610_672, 70.60),
     "mvit_b_32x3": (36_611_440, 169.96),
     "mvit_b_64x3": (36_612_976, 455.06),
@@ -62,13 +66,21 @@ def test_no_preset_is_left_uncounted():
 
 @every_preset
 def test_parameters_are_those_of_the_shapes_that_init_makes(name):
-    assert costs(preset(name)).params == sum(map(math.prod, parameter_shapes(preset(name)).values()))
+    assert costs(preset(name)).params == sum(
+        map(math.prod, parameter_shapes(preset(name)).values())
+    )
 
 
 def small(config):
     """The same model with few frames, pixels, channels and blocks."""
     depths = tuple(min(depth, 2) for depth in config.depths)
-    changes = {"frames": min(config.frames, 4), "size": 64, "dim": 8 * config.heads, "num_classes": 3, "depths": depths}
+    changes = {
+        "frames": min(config.frames, 4),
+        "size": 64,
+        "dim": 8 * config.heads,
+        "num_classes": 3,
+        "depths": depths,
+    }
     return replace(config, **changes, time_depth=min(config.time_depth, 1))
 
 
@@ -81,7 +93,10 @@ def test_each_runs_when_made_small(name):
 
 
 def block_sizes(name):
-    return [(b.dim_in, b.dim_attn, b.dim_out, b.heads, b.thw_q[1], b.thw_kv[1]) for b in plan(preset(name)).blocks]
+    return [
+        (b.dim_in, b.dim_attn, b.dim_out, b.heads, b.thw_q[1], b.thw_kv[1])
+        for b in plan(preset(name)).blocks
+    ]
 
 
 def test_blocks_of_mvit_b_as_in_the_released_model():
@@ -89,12 +104,22 @@ def test_blocks_of_mvit_b_as_in_the_released_model():
         [(384, 384, 384, 4, 14, 7)] * 9,
         [(384, 384, 768, 4, 14, 7), (768, 768, 768, 8, 7, 14), (768, 768, 768, 8, 7, 7)],
     )
-    first = [(96, 96, 192, 1, 56, 7), (192, 192, 192, 2, 28, 14), (192, 192, 384, 2, 28, 7), (384, 384, 384, 4, 14, 14)]
+    first = [
+        (96, 96, 192, 1, 56, 7),
+        (192, 192, 192, 2, 28, 14),
+        (192, 192, 384, 2, 28, 7),
+        (384, 384, 384, 4, 14, 14),
+    ]
     assert block_sizes("mvit_b_16x4") == first + middle + last
 
 
 def test_blocks_of_mvitv2_s_as_in_the_released_model():
-    first = [(96, 96, 96, 1, 56, 7), (96, 192, 192, 2, 28, 14), (192, 192, 192, 2, 28, 7), (192, 384, 384, 4, 14, 14)]
+    first = [
+        (96, 96, 96, 1, 56, 7),
+        (96, 192, 192, 2, 28, 14),
+        (192, 192, 192, 2, 28, 7),
+        (192, 384, 384, 4, 14, 14),
+    ]
     last = [(384, 768, 768, 8, 7, 14), (768, 768, 768, 8, 7, 7)]
     assert block_sizes("mvitv2_s_16x4") == first + [(384, 384, 384, 4, 14, 7)] * 10 + last
 
@@ -108,7 +133,9 @@ def test_grids_of_mvitv2_l_at_312_pixels_are_rounded_up_but_its_tables_down():
 
 
 def test_the_deeper_video_model_pools_with_kernels_of_stride_plus_one():
-    kernels = [b.pool_kv.kernel if b.pool_kv else None for b in plan(preset("mvit_b_24_32x3")).blocks]
+    kernels = [
+        b.pool_kv.kernel if b.pool_kv else None for b in plan(preset("mvit_b_24_32x3")).blocks
+    ]
     middle = [(1, 5, 5)] * 3 + [(1, 3, 3)] * 16
     assert kernels == [(1, 9, 9)] * 2 + middle + [None] * 3
 
@@ -116,7 +143,12 @@ def test_the_deeper_video_model_pools_with_kernels_of_stride_plus_one():
 @pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith("_image")])
 def test_image_models_have_no_axis_of_time(name):
     p = plan(preset(name))
-    assert p.embed.thw[0] == 1 and p.embed.kernel[0] == 1 and p.config.num_classes == 1000 and p.config.dropout == 0
+    assert (
+        p.embed.thw[0] == 1
+        and p.embed.kernel[0] == 1
+        and p.config.num_classes == 1000
+        and p.config.dropout == 0
+    )
     pools = [pool for b in p.blocks for pool in (b.pool_q, b.pool_kv) if pool]
     assert {pool.kernel[0] for pool in pools} == {1}
     assert not any(axis == "t" for b in p.blocks for axis, _ in b.relative)

@@ -21,7 +21,9 @@ every_model = pytest.mark.parametrize("name", MODELS)
 
 
 @every_model
-@pytest.mark.parametrize("frames, size", [(8, 16), (2, 16), (4, 32), (4, (16, 24)), (12, (40, 24)), (4, 20)])
+@pytest.mark.parametrize(
+    "frames, size", [(8, 16), (2, 16), (4, 32), (4, (16, 24)), (12, (40, 24)), (4, 20)]
+)
 def test_one_model_runs_at_any_length_and_size(name, frames, size):
     config = MODELS[name]
     params, resized = mv.resize(roughened(config), config, frames=frames, size=size)
@@ -40,15 +42,21 @@ def test_its_own_size_changes_no_bit(name):
 
 
 def test_tables_that_say_the_same_everywhere_go_on_saying_so():
-    """Interpolation weights sum to 1, so a clip twice as long of a model without positions to speak of sees no edge."""
+    """Interpolation weights sum to 1, so a clip twice as long of a model without positions to speak
+    of sees no edge.
+    """
     params = roughened(TINY)
     for name in ("pos_embed_spatial", "pos_embed_temporal"):
         params[name] = np.broadcast_to(params[name][:1], params[name].shape)
     bigger, config = mv.resize(params, TINY, frames=10, size=(24, 40))
     t, h, w = mv.plan(config).embed.thw
-    assert bigger["pos_embed_temporal"].shape[0] == t and bigger["pos_embed_spatial"].shape[0] == h * w
+    assert (
+        bigger["pos_embed_temporal"].shape[0] == t and bigger["pos_embed_spatial"].shape[0] == h * w
+    )
     for name in ("pos_embed_spatial", "pos_embed_temporal"):
-        np.testing.assert_allclose(bigger[name], np.broadcast_to(params[name][:1], bigger[name].shape), rtol=1e-12)
+        np.testing.assert_allclose(
+            bigger[name], np.broadcast_to(params[name][:1], bigger[name].shape), rtol=1e-12
+        )
 
 
 def test_a_ramp_in_time_stays_a_ramp_between_the_old_ends():
@@ -76,7 +84,9 @@ def test_the_class_row_is_left_alone_and_joint_tables_are_separable():
     apart, _ = mv.resize(both, split, frames=8, size=32)
     summed = apart["pos_embed_temporal"][:, None] + apart["pos_embed_spatial"][None]
     np.testing.assert_array_equal(bigger["pos_embed"][0], params["pos_embed"][0])
-    np.testing.assert_allclose(bigger["pos_embed"][1:], summed.reshape(-1, config.dim), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        bigger["pos_embed"][1:], summed.reshape(-1, config.dim), rtol=1e-9, atol=1e-12
+    )
 
 
 def test_grids_that_no_stride_divides_are_rounded_up():
@@ -89,7 +99,9 @@ def test_what_cannot_be_is_said():
         mv.resize(roughened(TINY), TINY, size=0)
     with pytest.raises(ValueError, match="this config has no parameters"):
         mv.resize(roughened(TINY), replace(TINY, positions="none"), size=32)
-    with pytest.raises(ValueError, match=r"use params, config = mv.resize\(params, config, frames=6\)"):
+    with pytest.raises(
+        ValueError, match=r"use params, config = mv.resize\(params, config, frames=6\)"
+    ):
         mv.forward(roughened(TINY), np.zeros((1, 6, 16, 16, 2)), TINY)
     with pytest.raises(ValueError, match=r"mv.resize\(params, config, size=\(16, 24\)\)"):
         mv.forward(roughened(TINY), np.zeros((1, 4, 16, 24, 2)), TINY)

@@ -1,4 +1,5 @@
-"""Every op against a loop that is written without it: value, gradient, dtypes, and the identities it must obey.
+"""Every op against a loop that is written without it: value, gradient, dtypes, and the identities
+it must obey.
 
 All tests here run twice, on the fast versions and on the definitions.
 """
@@ -32,7 +33,7 @@ SHARES = np.array([[0.7, 0, 0.3, 0], [1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4]])
 MASK = np.array([0.0, 2.0]).reshape(2, 1, 1)
 GRID = (2, 3, 5, 4)  # (B, T, H, W)
 
-# -- the truth: plain loops ---------------------------------------------------------------------------------------------
+# -- the truth: plain loops ------------------------------------------------------------------------
 
 
 def rows(x):
@@ -79,7 +80,9 @@ def attend_loop(q, k, v, scale):
 
 
 def window_loop(reduce, shape, x, kernel, stride, padding):
-    """y[clip, place] = reduce({position in the kernel: cell of x}), with L_out = floor((L + 2p - k) / s) + 1 (Sec. 3.1)."""
+    """y[clip, place] = reduce({position in the kernel: cell of x}), with L_out = floor((L + 2p - k)
+    / s) + 1 (Sec. 3.1).
+    """
     grid = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(x.shape[1:4], padding, kernel, stride)]
     y = np.zeros((x.shape[0], *grid, *shape))
     for n, *place in np.ndindex(y.shape[:4]):
@@ -101,16 +104,25 @@ def cube_conv_loop(x, w, b, stride, padding):
 
 def depthwise_conv_loop(x, w, stride, padding):
     return window_loop(
-        lambda window: sum(cell * w[tap] for tap, cell in window.items()), x.shape[4:], x, w.shape[:3], stride, padding
+        lambda window: sum(cell * w[tap] for tap, cell in window.items()),
+        x.shape[4:],
+        x,
+        w.shape[:3],
+        stride,
+        padding,
     )
 
 
 def max_pool_loop(x, *geometry):
-    return window_loop(lambda window: np.max(list(window.values()), axis=0), x.shape[4:], x, *geometry)
+    return window_loop(
+        lambda window: np.max(list(window.values()), axis=0), x.shape[4:], x, *geometry
+    )
 
 
 def avg_pool_loop(x, kernel, *geometry):
-    return window_loop(lambda window: sum(window.values()) / math.prod(kernel), x.shape[4:], x, kernel, *geometry)
+    return window_loop(
+        lambda window: sum(window.values()) / math.prod(kernel), x.shape[4:], x, kernel, *geometry
+    )
 
 
 def cross_entropy_loop(logits, smoothing=0.0, shares=None):
@@ -133,7 +145,9 @@ def project_loop(x, w, b, part):
 
 
 def join_class_loop(cls, x):
-    return np.stack([np.concatenate([cls[n] if cls.ndim > 1 else cls[None], x[n]]) for n in range(len(x))])
+    return np.stack(
+        [np.concatenate([cls[n] if cls.ndim > 1 else cls[None], x[n]]) for n in range(len(x))]
+    )
 
 
 def units_loop(x, thw, unit):
@@ -152,27 +166,35 @@ def mean_loop(x):
 
 
 def bias_loop(q, tables, thw_q, thw_kv, cls_k):
-    """The summand of each logit (MViTv2, Sec. 4.1): q_i . (R_t[..] + R_h[..] + R_w[..]), none to or from a class token.
+    """The summand of each logit (MViTv2, Sec. 4.1): q_i . (R_t[..] + R_h[..] + R_w[..]), none to or
+    from a class token.
 
-    Distances count in the finer of the two grids; a table of another length is read by linear interpolation.
+    Distances count in the finer of the two grids; a table of another length is read by linear
+    interpolation.
     """
     places_q, places_k = (list(np.ndindex(*thw)) for thw in (thw_q, thw_kv))
     cls_q = q.shape[1] - len(places_q)
     bias = np.zeros((q.shape[0], q.shape[2], q.shape[1], len(places_k) + cls_k))
-    for (i, at), (j, to), (axis, table) in itertools.product(enumerate(places_q), enumerate(places_k), tables.items()):
+    for (i, at), (j, to), (axis, table) in itertools.product(
+        enumerate(places_q), enumerate(places_k), tables.items()
+    ):
         n, m = thw_q[axis], thw_kv[axis]
         row = at[axis] * max(m / n, 1) - to[axis] * max(n / m, 1) + (m - 1) * max(n / m, 1)
-        bias[:, :, cls_q + i, cls_k + j] += q[:, cls_q + i] @ resized(table, 2 * max(n, m) - 1)[int(row)]
+        bias[:, :, cls_q + i, cls_k + j] += (
+            q[:, cls_q + i] @ resized(table, 2 * max(n, m) - 1)[int(row)]
+        )
     return bias
 
 
 def resized(table, length):
     """Linear interpolation with half-pixel centres, constant beyond the ends."""
     centres = [(i + 0.5) * len(table) / length - 0.5 for i in range(length)]
-    return np.array([[np.interp(c, range(len(table)), column) for column in table.T] for c in centres])
+    return np.array(
+        [[np.interp(c, range(len(table)), column) for column in table.T] for c in centres]
+    )
 
 
-# -- all ops alike --------------------------------------------------------------------------------------------------------
+# -- all ops alike ---------------------------------------------------------------------------------
 
 SIMPLE = {
     "linear": (ops.linear, linear_loop, [(2, 3, 5), (5, 4), (4,)]),
@@ -237,7 +259,9 @@ SIMPLE |= {
 }
 SIMPLE["project, the others of other tokens"] = (
     lambda x, w, b, rest: ops.join_channels(*project(x, w, b, 3, rest)[1:]),
-    lambda x, w, b, rest: np.concatenate([project_loop(rest, w, b, 1), project_loop(rest, w, b, 2)], axis=-1),
+    lambda x, w, b, rest: np.concatenate(
+        [project_loop(rest, w, b, 1), project_loop(rest, w, b, 2)], axis=-1
+    ),
     [(2, 3, 5), (5, 12), (12,), (2, 4, 5)],
 )
 
@@ -275,7 +299,9 @@ def draw(shapes, dtype="float64"):
 
 @every_op
 def test_value_and_gradient_are_the_loops(op, loop, shapes):
-    """Along a random direction of each argument: (loop(x + h u) - loop(x - h u)) / 2h, against <gradient, u>."""
+    """Along a random direction of each argument: (loop(x + h u) - loop(x - h u)) / 2h, against
+    <gradient, u>.
+    """
     rng, h = np.random.default_rng(1), 1e-6
     arrays = draw(shapes)
     np.testing.assert_allclose(op(*arrays), loop(*arrays), rtol=1e-12, atol=1e-13)
@@ -283,7 +309,9 @@ def test_value_and_gradient_are_the_loops(op, loop, shapes):
     dy = rng.standard_normal(value.shape)
     for i, gradient in enumerate(pull(dy)):
         u = rng.standard_normal(arrays[i].shape)
-        up, down = (loop(*arrays[:i], arrays[i] + sign * h * u, *arrays[i + 1 :]) for sign in (1, -1))
+        up, down = (
+            loop(*arrays[:i], arrays[i] + sign * h * u, *arrays[i + 1 :]) for sign in (1, -1)
+        )
         slope = (dy * (up - down)).sum() / (2 * h)
         assert (gradient * u).sum() == pytest.approx(slope, rel=1e-6, abs=1e-7)
 
@@ -297,15 +325,27 @@ def test_dtype_and_shape_go_through_both_ways_and_nothing_is_written_to(op, loop
         gradients = pull(dy)
         assert value.dtype == dtype
         assert [(g.dtype, g.shape) for g in gradients] == [(a.dtype, a.shape) for a in arrays]
-        assert all(np.array_equal(a, b) for a, b in zip(arrays, draw(shapes, dtype))) and (dy == 1).all()
+        assert (
+            all(np.array_equal(a, b) for a, b in zip(arrays, draw(shapes, dtype)))
+            and (dy == 1).all()
+        )
         np.testing.assert_allclose(value, loop(*draw(shapes)), rtol=1e-4, atol=1e-5)
 
 
 LINEAR = {
     "linear": (lambda x: ops.linear(x, W), (3, 5)),
-    "cube_conv": (lambda x: ops.cube_conv(x, np.ones((3, 3, 2, 2, 3)), np.zeros(3), (1, 2, 2), (1, 1, 0)), (*GRID, 2)),
-    "depthwise_conv": (lambda x: ops.depthwise_conv(x, np.ones((3, 3, 2, 3)), (1, 2, 3), (1, 1, 0)), (*GRID, 2, 3)),
-    "depthwise_conv, filter": (lambda w: ops.depthwise_conv(X, w, (1, 2, 2), (1, 1, 1)), (3, 3, 3, 3)),
+    "cube_conv": (
+        lambda x: ops.cube_conv(x, np.ones((3, 3, 2, 2, 3)), np.zeros(3), (1, 2, 2), (1, 1, 0)),
+        (*GRID, 2),
+    ),
+    "depthwise_conv": (
+        lambda x: ops.depthwise_conv(x, np.ones((3, 3, 2, 3)), (1, 2, 3), (1, 1, 0)),
+        (*GRID, 2, 3),
+    ),
+    "depthwise_conv, filter": (
+        lambda w: ops.depthwise_conv(X, w, (1, 2, 2), (1, 1, 1)),
+        (3, 3, 3, 3),
+    ),
     "avg_pool": (lambda x: ops.avg_pool(x, (2, 3, 3), (1, 2, 2), (1, 1, 1)), (*GRID, 2)),
     "relative_query": (lambda q: ops.relative_query(q, 0.5, GRIDS, W), (2, 13, 2, 5)),
     "reshape": (lambda x: ops.reshape(x, (2, 6)), (3, 4)),
@@ -338,13 +378,17 @@ def test_an_op_refuses_numbers_of_another_range_or_rounding_in_one_line(case):
     name = case.name.split(",")[0].split()[0]
     for dtype in ("float16", "longdouble", "complex64", "complex128"):
         arrays = [x.astype(dtype) for x in case.make(np.random.default_rng(0))]
-        with pytest.raises(TypeError, match=f"^({name}|linear) computes in float32 or float64; came .*: convert it"):
+        with pytest.raises(
+            TypeError, match=f"^({name}|linear) computes in float32 or float64; came .*: convert it"
+        ):
             case.fun(*arrays)
-        with pytest.raises(TypeError, match="^gradients are taken by float32 and float64 arrays; came"):
+        with pytest.raises(
+            TypeError, match="^gradients are taken by float32 and float64 arrays; came"
+        ):
             value_and_grad(case.fun, tuple(range(len(arrays))))(*arrays)
 
 
-# -- identities -----------------------------------------------------------------------------------------------------------
+# -- identities ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1.0, 1e4])
@@ -355,11 +399,15 @@ def test_softmax_rows_sum_to_one_and_ignore_a_shift(size, dtype):
     tolerance = 1e-6 if dtype == "float32" else 1e-12
     np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=tolerance)
     assert np.isfinite(p).all() and (p >= 0).all()
-    np.testing.assert_allclose(ops.softmax(np.round(x) + 64), ops.softmax(np.round(x)), rtol=tolerance)
+    np.testing.assert_allclose(
+        ops.softmax(np.round(x) + 64), ops.softmax(np.round(x)), rtol=tolerance
+    )
 
 
 def test_softmax_of_extreme_logits_picks_the_largest():
-    np.testing.assert_array_equal(ops.softmax(np.array([[-1e4, 0, 1e4], [1e4, 1e4, -1e4]])), [[0, 0, 1], [0.5, 0.5, 0]])
+    np.testing.assert_array_equal(
+        ops.softmax(np.array([[-1e4, 0, 1e4], [1e4, 1e4, -1e4]])), [[0, 0, 1], [0.5, 0.5, 0]]
+    )
 
 
 def test_layer_norm_has_mean_0_and_variance_1():
@@ -370,16 +418,22 @@ def test_layer_norm_has_mean_0_and_variance_1():
 
 
 def test_layer_norm_of_a_constant_row_is_its_shift():
-    np.testing.assert_array_equal(ops.layer_norm(np.full((2, 4), 7.0), np.ones(4), np.arange(4.0)), [np.arange(4.0)] * 2)
+    np.testing.assert_array_equal(
+        ops.layer_norm(np.full((2, 4), 7.0), np.ones(4), np.arange(4.0)), [np.arange(4.0)] * 2
+    )
 
 
-@pytest.mark.parametrize("mean, spread", [(0, 1), (100, 0), (1000, 0), (1e6, 0), (1000, 1e-3), (-1000, 1e-2), (1e4, 1)])
+@pytest.mark.parametrize(
+    "mean, spread", [(0, 1), (100, 0), (1000, 0), (1e6, 0), (1000, 1e-3), (-1000, 1e-2), (1e4, 1)]
+)
 @pytest.mark.parametrize("width", [5, 96, 771])
 def test_layer_norm_in_float32_is_that_of_float64_whatever_the_mean(mean, spread, width):
     x, dy = draw([(64, width), (64, width)])
     x, dy = (mean + spread * x).astype("float32"), dy.astype("float32")
     g, b = np.linspace(0.5, 2, width, dtype="float32"), np.ones(width, "float32")
-    (y, pull), (exact, exact_pull) = (vjp(ops.layer_norm, [a.astype(t) for a in (x, g, b)]) for t in ("float32", "float64"))
+    (y, pull), (exact, exact_pull) = (
+        vjp(ops.layer_norm, [a.astype(t) for a in (x, g, b)]) for t in ("float32", "float64")
+    )
     tolerance = 2e-6 + 3e-10 * abs(mean)
     assert abs(y - exact).max() < tolerance
     for found, expected in zip(pull(dy), exact_pull(dy.astype("float64"))):
@@ -393,14 +447,21 @@ def test_gelu_in_float32_is_as_near_as_float32_is():
         ends = ops.gelu(x[-2:])
     exact, wide = scipy.special.ndtr(x[:-2].astype(float)), x[:-2].astype(float)
     slope = exact + wide * np.exp(-(wide**2) / 2) / np.sqrt(2 * np.pi)
-    assert (abs(y - wide * exact) <= 2e-7 * np.maximum(1, abs(wide))).all() and ends.tolist() == [0, x[-1]]
+    assert (abs(y - wide * exact) <= 2e-7 * np.maximum(1, abs(wide))).all() and ends.tolist() == [
+        0,
+        x[-1],
+    ]
     assert abs(pull(np.ones_like(y))[0] - slope).max() < 3e-7
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 8), (3, 5, 8), (3, 7, 4), (1, 2, 4), (5, 8, 8), (2, 9, 3)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 8), (3, 5, 8), (3, 7, 4), (1, 2, 4), (5, 8, 8), (2, 9, 3)], ids=str
+)
 @pytest.mark.parametrize("cls", [0, 1])
 def test_a_pool_of_the_tokens_it_looks_at_is_that_of_all(rng, sizes, cls):
-    """The windows that a stride leaves apart, laid side by side: the same cells, the same padding, the same result."""
+    """The windows that a stride leaves apart, laid side by side: the same cells, the same padding,
+    the same result.
+    """
     (kt, kh, kw), grid = sizes, (2, 17, 24)
     for kernel, stride in [
         ((1, 3, 3), (1, kh, kw)),
@@ -412,7 +473,10 @@ def test_a_pool_of_the_tokens_it_looks_at_is_that_of_all(rng, sizes, cls):
         x = rng.standard_normal((2, cls + math.prod(grid), 3))
         left = take_seen(x, grid, kernel, stride, pool.padding)
         thin = on_seen(pool)
-        assert left.shape[1] == cls + math.prod(thin.thw_in) <= x.shape[1] and thin.thw_out == pool.thw_out
+        assert (
+            left.shape[1] == cls + math.prod(thin.thw_in) <= x.shape[1]
+            and thin.thw_out == pool.thw_out
+        )
         for op in (ops.max_pool, ops.avg_pool):  # even kernels may start inside the grid
             some = op(left[:, cls:].reshape(2, *thin.thw_in, 3), kernel, thin.stride, thin.padding)
             every = op(x[:, cls:].reshape(2, *grid, 3), kernel, stride, pool.padding)
@@ -429,28 +493,36 @@ def test_gelu_of_x_less_that_of_minus_x_is_x():
 def test_attention_to_equal_keys_is_the_mean_of_the_values():
     q, key, v = draw([(2, 5, 3, 4), (2, 1, 3, 4), (2, 6, 3, 2)])
     z = ops.attend(q, np.repeat(key, 6, axis=1), v, 0.5)
-    np.testing.assert_allclose(z, np.broadcast_to(v.mean(axis=1, keepdims=True), z.shape), atol=1e-14)
+    np.testing.assert_allclose(
+        z, np.broadcast_to(v.mean(axis=1, keepdims=True), z.shape), atol=1e-14
+    )
 
 
 def test_attention_ignores_the_order_of_keys_and_keeps_heads_and_clips_apart():
     q, k, v = draw([(2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2)])
     z, order = ops.attend(q, k, v, 0.5), np.random.default_rng(0).permutation(6)
     np.testing.assert_allclose(ops.attend(q, k[:, order], v[:, order], 0.5), z, atol=1e-14)
-    np.testing.assert_allclose(ops.attend(q[1:, :, 2:], k[1:, :, 2:], v[1:, :, 2:], 0.5), z[1:, :, 2:], atol=1e-14)
+    np.testing.assert_allclose(
+        ops.attend(q[1:, :, 2:], k[1:, :, 2:], v[1:, :, 2:], 0.5), z[1:, :, 2:], atol=1e-14
+    )
 
 
 def test_attention_weights_are_those_that_attend_uses():
     q, k, v = draw([(2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 2)])
     p = ops.attention_weights(q, k, 0.5)
     assert p.shape == (2, 3, 5, 6)
-    np.testing.assert_allclose(np.einsum("bhqk,bkhe->bqhe", p, v), ops.attend(q, k, v, 0.5), atol=1e-14)
+    np.testing.assert_allclose(
+        np.einsum("bhqk,bkhe->bqhe", p, v), ops.attend(q, k, v, 0.5), atol=1e-14
+    )
 
 
 def test_max_pool_ties_go_to_the_first_cell_and_no_gradient_is_lost():
     x = np.zeros((1, 1, 4, 4, 1))
     _, pull = vjp(lambda x: ops.max_pool(x, (1, 2, 2), (1, 2, 2), (0, 0, 0)), [x])
     dx = pull(np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 2, 2, 1))[0]
-    np.testing.assert_array_equal(dx[0, 0, ..., 0], [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(
+        dx[0, 0, ..., 0], [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
+    )
 
 
 @pytest.mark.parametrize("geometry", WINDOWS)
@@ -473,7 +545,9 @@ def test_avg_pool_of_ones_is_one_inside_and_less_where_padding_counts():
 
 def test_cross_entropy_of_uniform_logits_is_log_of_the_classes():
     for smoothing in (0.0, 0.1):
-        assert ops.cross_entropy(np.full((3, 7), 1.5), LABELS, smoothing) == pytest.approx(math.log(7), rel=1e-14)
+        assert ops.cross_entropy(np.full((3, 7), 1.5), LABELS, smoothing) == pytest.approx(
+            math.log(7), rel=1e-14
+        )
 
 
 def test_cross_entropy_smoothed_mixes_the_plain_one_with_the_mean_over_classes():
@@ -489,7 +563,9 @@ def test_cross_entropy_of_extreme_logits_is_finite(dtype):
     loss, pull = vjp(lambda x: ops.cross_entropy(x, LABELS), [logits])
     gradient = pull(np.ones_like(loss))[0]
     assert loss == pytest.approx((1e4 + 0 + 2e4) / 3)  # labels 2, 0, 1
-    np.testing.assert_allclose(gradient, np.array([[1, 0, -1], [0, 0, 0], [1, -1, 0]]) / 3, rtol=1e-6)
+    np.testing.assert_allclose(
+        gradient, np.array([[1, 0, -1], [0, 0, 0], [1, -1, 0]]) / 3, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -499,24 +575,37 @@ def test_cross_entropy_of_a_class_that_is_ruled_out_is_that_of_the_others(soft, 
     logits = draw([(3, 4)])[0].astype(dtype)
     wider = np.insert(logits, 1, -np.inf, axis=1)
     labels, wider_labels = (
-        (SHARES.astype(dtype), np.insert(SHARES, 1, 0, axis=1).astype(dtype)) if soft else (LABELS, [3, 0, 2])
+        (SHARES.astype(dtype), np.insert(SHARES, 1, 0, axis=1).astype(dtype))
+        if soft
+        else (LABELS, [3, 0, 2])
     )
     with np.errstate(all="raise"):
-        loss, pull = vjp(lambda x: ops.cross_entropy(x, np.asarray(wider_labels), smoothing), [wider])
+        loss, pull = vjp(
+            lambda x: ops.cross_entropy(x, np.asarray(wider_labels), smoothing), [wider]
+        )
         gradient = pull(np.ones_like(loss))[0]
     if smoothing:  # which asks for a share of every class
         assert loss == np.inf and np.isfinite(gradient).all() and (gradient[:, 1] < 0).all()
         return
     expected, pull_expected = vjp(lambda x: ops.cross_entropy(x, labels), [logits])
     assert loss.dtype == dtype and loss == pytest.approx(float(expected), rel=1e-6)
-    np.testing.assert_allclose(gradient, np.insert(pull_expected(np.ones_like(loss))[0], 1, 0, axis=1), rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(
+        gradient,
+        np.insert(pull_expected(np.ones_like(loss))[0], 1, 0, axis=1),
+        rtol=1e-5,
+        atol=1e-8,
+    )
 
 
 def test_cross_entropy_of_a_true_class_that_is_ruled_out_is_infinite_and_of_no_clips_is_refused():
     assert ops.cross_entropy(np.array([[-np.inf, 0, 1], [0, 0, 0]]), np.array([0, 1])) == np.inf
     for labels in (np.zeros(0, int), np.zeros((0, 3))):
         with pytest.raises(
-            ValueError, match=r"^a loss is the mean over at least one clip; came none, logits \(0, 3\): pass clips$"
+            ValueError,
+            match=(
+                r"^a loss is the mean over at least one clip; came none, logits \(0, 3\): pass "
+                r"clips$"
+            ),
         ):
             ops.cross_entropy(np.zeros((0, 3)), labels)
 
@@ -546,11 +635,15 @@ def test_cross_entropy_of_soft_targets_is_pytorchs(smoothing):
     rng = np.random.default_rng(0)
     logits, shares = 5 * rng.standard_normal((6, 7)), rng.dirichlet(np.ones(7), 6)
     theirs = torch.tensor(logits, requires_grad=True)
-    expected = torch.nn.functional.cross_entropy(theirs, torch.tensor(shares), label_smoothing=smoothing)
+    expected = torch.nn.functional.cross_entropy(
+        theirs, torch.tensor(shares), label_smoothing=smoothing
+    )
     expected.backward()
     loss, pull = vjp(lambda x: ops.cross_entropy(x, shares, smoothing), [logits])
     assert float(loss) == pytest.approx(expected.item(), rel=1e-13)
-    np.testing.assert_allclose(pull(np.ones_like(loss))[0], theirs.grad.numpy(), rtol=1e-11, atol=1e-15)
+    np.testing.assert_allclose(
+        pull(np.ones_like(loss))[0], theirs.grad.numpy(), rtol=1e-11, atol=1e-15
+    )
 
 
 @pytest.mark.parametrize(
@@ -564,7 +657,15 @@ def test_cross_entropy_of_soft_targets_is_pytorchs(smoothing):
         (np.eye(5)[:3], r"\(3, 5\) for float64 logits \(3, 4\)"),
         (np.eye(4)[:1], r"\(1, 4\) for"),
     ],
-    ids=["sums of 2", "a negative share", "not a number", "another dtype", "integers", "a class too many", "one for all"],
+    ids=[
+        "sums of 2",
+        "a negative share",
+        "not a number",
+        "another dtype",
+        "integers",
+        "a class too many",
+        "one for all",
+    ],
 )
 def test_soft_targets_that_are_none_are_named_in_one_line(targets, words):
     with pytest.raises(ValueError, match=words) as error:
@@ -572,7 +673,7 @@ def test_soft_targets_that_are_none_are_named_in_one_line(targets, words):
     assert "\n" not in str(error.value)
 
 
-# -- relative positions -----------------------------------------------------------------------------------------------------
+# -- relative positions ----------------------------------------------------------------------------
 
 RELATIVE = {
     "same grid": ((2, 3, 2), (2, 3, 2), {1: 5, 2: 3, 0: 3}),

@@ -1,4 +1,6 @@
-"""The fast version of every op is its definition to rounding, in however many tiles, and whole models are too."""
+"""The fast version of every op is its definition to rounding, in however many tiles, and whole
+models are too.
+"""
 
 from dataclasses import replace
 
@@ -33,21 +35,47 @@ def cut(monkeypatch):
     monkeypatch.setattr(tiles, "NUMBERS", 16)
 
 
-TILED = "linear", "project", "gelu", "mlp", "attend", "layer_norm", "cube_conv", "depthwise_conv", "max_pool", "residual"
+TILED = (
+    "linear",
+    "project",
+    "gelu",
+    "mlp",
+    "attend",
+    "layer_norm",
+    "cube_conv",
+    "depthwise_conv",
+    "max_pool",
+    "residual",
+)
 
 
 def window_cases():
     for kernel, *at in WINDOWS[1:]:
-        x, filters, cubes = (3, 3, 7, 5, 2, 3), (*kernel, 3), normals((3, 3, 7, 5, 3), (*kernel, 3, 5), (5,))
-        yield Case(f"max_pool {kernel, *at}", lambda x, k=kernel, at=at: ops.max_pool(x, k, *at), distinct(*x))
+        x, filters, cubes = (
+            (3, 3, 7, 5, 2, 3),
+            (*kernel, 3),
+            normals((3, 3, 7, 5, 3), (*kernel, 3, 5), (5,)),
+        )
+        yield Case(
+            f"max_pool {kernel, *at}",
+            lambda x, k=kernel, at=at: ops.max_pool(x, k, *at),
+            distinct(*x),
+        )
         yield Case(f"cube_conv {kernel, *at}", lambda *x, at=at: ops.cube_conv(*x, *at), cubes)
-        yield Case(f"depthwise_conv {kernel, *at}", lambda *x, at=at: ops.depthwise_conv(*x, *at), normals(x, filters))
+        yield Case(
+            f"depthwise_conv {kernel, *at}",
+            lambda *x, at=at: ops.depthwise_conv(*x, *at),
+            normals(x, filters),
+        )
 
 
 @pytest.mark.parametrize("case", [*op_cases(), *window_cases()], ids=lambda case: case.name)
 def test_every_version_gives_the_same_and_passes_its_check(case, monkeypatch, request):
     arrays, longest, run = case.make(np.random.default_rng(0)), [0], tiles.run
-    strided = [np.stack([x, x], axis=-1)[..., 0] for x in arrays], [np.pad(x, 1)[(slice(1, -1),) * x.ndim] for x in arrays]
+    strided = (
+        [np.stack([x, x], axis=-1)[..., 0] for x in arrays],
+        [np.pad(x, 1)[(slice(1, -1),) * x.ndim] for x in arrays],
+    )
     with plain_ops():
         plainly = results(case.fun, arrays)
         assert case.check().passed
@@ -55,7 +83,11 @@ def test_every_version_gives_the_same_and_passes_its_check(case, monkeypatch, re
         whole = results(case.fun, arrays)
     assert_near(whole, plainly)
     request.getfixturevalue("cut")
-    monkeypatch.setattr(tiles, "run", lambda fun, pieces, *work: (longest.append(len(pieces)), run(fun, pieces, *work)))
+    monkeypatch.setattr(
+        tiles,
+        "run",
+        lambda fun, pieces, *work: (longest.append(len(pieces)), run(fun, pieces, *work)),
+    )
     for count in (1, 2, 3):
         with tiles.use_threads(count):
             found, again, *others = (results(case.fun, x) for x in (arrays, arrays, *strided))
@@ -66,7 +98,13 @@ def test_every_version_gives_the_same_and_passes_its_check(case, monkeypatch, re
     assert max(longest) > 1 or not case.name.startswith(TILED)  # they were cut
 
 
-FAMILY = {"MViT": TINY, "MViTv2": TINY_V2, "Rev-MViT": TINY_REV, "Hiera": TINY_HIERA, "ViViT": TINY_VIVIT}
+FAMILY = {
+    "MViT": TINY,
+    "MViTv2": TINY_V2,
+    "Rev-MViT": TINY_REV,
+    "Hiera": TINY_HIERA,
+    "ViViT": TINY_VIVIT,
+}
 FAMILY["MViT, strides beyond the kernels"] = replace(TINY, size=32, stride_kv=(1, 8, 8))
 FAMILY["mean, max pooling"] = replace(TINY, cls_token=False, pool="max", pool_kernel="s+1")
 FAMILY["average pooling"] = replace(TINY, pool="avg")
@@ -86,14 +124,17 @@ def test_a_model_plain_and_fast_is_the_same(config, dtype, tolerance, cut):
 
     for context in (tiles.use_threads(2), plain_ops()):
         with context:
-            (value, grads), logits = value_and_grad(loss, (0, 1))(params, clip), mv.forward(params, clip, config)
+            (value, grads), logits = (
+                value_and_grad(loss, (0, 1))(params, clip),
+                mv.forward(params, clip, config),
+            )
         found.append([logits, value, *tree.leaves(list(grads))])
     for a, b in zip(*found, strict=True):
         assert a.dtype == b.dtype == dtype
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1, np.abs(b).max()))
 
 
-# -- the switch -------------------------------------------------------------------------------------------------------
+# -- the switch ------------------------------------------------------------------------------------
 
 
 def doubled(name):
@@ -128,7 +169,9 @@ def doubled(name):
     ("twice", ["fast"], ["definition"], 2),
     ("four_times", ["at once"], ["composition", "definition", "definition"], 4),
 ])  # fmt: skip
-def test_a_version_runs_where_it_is_registered_but_not_within_plain_ops(name, sooner, plainly, factor):
+def test_a_version_runs_where_it_is_registered_but_not_within_plain_ops(
+    name, sooner, plainly, factor
+):
     function, ran = doubled(name)
     for expected in (sooner, plainly, sooner):
         ran.clear()
@@ -154,6 +197,10 @@ def test_plain_ops_end_with_their_block_and_are_this_threads_alone():
 def test_the_environment_asks_for_plain_ops_and_a_word_it_does_not_know_is_an_error(run_python):
     asked = "from mvit_np.backend.arrays import plain; print(plain())"
     assert run_python(asked, MVIT_NP_OPS="plain").stdout == "True\n"
-    assert run_python(asked, MVIT_NP_OPS="fast").stdout == run_python(asked, MVIT_NP_OPS="").stdout == "False\n"
+    assert (
+        run_python(asked, MVIT_NP_OPS="fast").stdout
+        == run_python(asked, MVIT_NP_OPS="").stdout
+        == "False\n"
+    )
     sentence = "MVIT_NP_OPS is 'plain', 'fast' or nothing; the environment says 'quick'"
     assert sentence in run_python(asked, MVIT_NP_OPS="quick").stderr

@@ -1,10 +1,12 @@
-"""Writes the golden files: what torchvision computes, so that parity is checked where there is no torch.
+"""Writes the golden files: what torchvision computes, so that parity is checked where there is no
+torch.
 
 Run `PYTHONPATH=tests/support python tests/parity/goldens.py` after a change of `GOLDEN` or of how
 `draws` draws, and only then.
 
-A file holds the seed of the weights and the clip, torchvision's logits, the gradient of the first clip whole, and of
-every parameter's gradient one number: its product with a random array of its shape.
+A file holds the seed of the weights and the clip, torchvision's logits, the gradient of the first
+clip whole, and of every parameter's gradient one number: its product with a random array of its
+shape.
 """
 
 from pathlib import Path
@@ -20,7 +22,11 @@ _SMALL = dict(frames=4, size=(16, 24), num_classes=5, dim=8, depths=(1, 2), stri
 GOLDEN = {
     "mvit": mv.MViTConfig(**_SMALL, heads=2),
     "mvitv2": mv.MViTConfig(
-        **_SMALL, pool_q_always=True, positions="relative", residual_pooling="tokens", expand_in="attention"
+        **_SMALL,
+        pool_q_always=True,
+        positions="relative",
+        residual_pooling="tokens",
+        expand_in="attention",
     ),
 }
 
@@ -32,7 +38,9 @@ def drawn(config, seed):
 
 def projections(gradients, seed):
     """{path: <gradient, random array>}, one number for each parameter."""
-    every = {path: (g * draw(seed, f"along {path}", g.shape)).sum() for path, g in gradients.items()}
+    every = {
+        path: (g * draw(seed, f"along {path}", g.shape)).sum() for path, g in gradients.items()
+    }
     return {path: number for path, number in every.items() if path != "clip"}
 
 

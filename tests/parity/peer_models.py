@@ -1,6 +1,8 @@
-"""PyTorchVideo's and timm's models with the sizes of one of our configs, in float64 with weights of which none is trivial.
+"""PyTorchVideo's and timm's models with the sizes of one of our configs, in float64 with weights of
+which none is trivial.
 
-It shares no code with the package's own layouts: what a model computes is compared, not how its weights are named.
+It shares no code with the package's own layouts: what a model computes is compared, not how its
+weights are named.
 """
 
 import numpy as np
@@ -20,7 +22,11 @@ def pytorchvideo(config):
     p = mv.plan(config)
     flat = config.frames == 1
     axes = slice(1, 3) if flat else slice(0, 3)  # an image model has 2-D cubes
-    starts = [spec.index for spec in p.blocks if spec.index and p.blocks[spec.index - 1].stage != spec.stage]
+    starts = [
+        spec.index
+        for spec in p.blocks
+        if spec.index and p.blocks[spec.index - 1].stage != spec.stage
+    ]
     kernel = None if config.pool_kernel == "s+1" else list(config.pool_kernel)
     model = create_multiscale_vision_transformers(
         spatial_size=config.size_hw,
@@ -44,7 +50,8 @@ def pytorchvideo(config):
         pool_kvq_kernel=kernel,
         head_num_classes=config.num_classes,
     )
-    for module in model.modules():  # the release leaves the pools' norms at torch's 1e-5; its main branch has 1e-6, as SlowFast
+    # the release leaves the pools' norms at torch's 1e-5; its main branch has 1e-6, as SlowFast
+    for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = config.eps
     return rough(model)
@@ -65,7 +72,9 @@ def timm_mvit(config):
         stride_q=((1, 1), *[stride[1:] for stride in config.transitions]),
         stride_kv_adaptive=config.stride_kv[1:],
     )
-    model = MultiScaleVit(settings, img_size=config.size_hw, in_chans=config.channels, num_classes=config.num_classes)
+    model = MultiScaleVit(
+        settings, img_size=config.size_hw, in_chans=config.channels, num_classes=config.num_classes
+    )
     return rough(model)
 
 
@@ -101,7 +110,10 @@ def state_of(model):
 
 
 def logits_and_input_gradient(model, clip, cotangent):
-    """(B, K), and the gradient of sum(logits cotangent) by the clip.   clip: (B, T, H, W, C), of one frame for image models"""
+    """(B, K), and the gradient of sum(logits cotangent) by the clip.
+
+    clip: (B, T, H, W, C), of one frame for image models
+    """
     flat = clip.shape[1] == 1
     x = torch.from_numpy(np.moveaxis(clip[:, 0] if flat else clip, -1, 1).copy()).requires_grad_()
     logits = model(x)
@@ -111,7 +123,9 @@ def logits_and_input_gradient(model, clip, cotangent):
 
 
 def rough(model):
-    """Every bias, norm, token and table away from its neutral start; weights such that logits are of order 1."""
+    """Every bias, norm, token and table away from its neutral start; weights such that logits are
+    of order 1.
+    """
     model = model.double().eval()
     for name, tensor in model.state_dict().items():
         x = draw(SEED, name, tuple(tensor.shape))

@@ -1,4 +1,5 @@
-"""Checkpoints of PyTorchVideo, timm and torchvision, read by the package, are the same functions here as there.
+"""Checkpoints of PyTorchVideo, timm and torchvision, read by the package, are the same functions
+here as there.
 
 What each test measures it prints: `python -m pytest tests/parity -rP`.
 """
@@ -14,7 +15,9 @@ from mvit_np.backend import tree
 from mvit_np.weights.configs import from_shapes as infer
 from mvit_np.weights.layouts import state_dicts as layouts
 
-torch_models = pytest.importorskip("torch_models", reason="parity needs them: pip install torch torchvision")
+torch_models = pytest.importorskip(
+    "torch_models", reason="parity needs them: pip install torch torchvision"
+)
 import peer_models  # noqa: E402
 
 SEED = 2
@@ -28,7 +31,9 @@ HIERA = mv.MViTConfig(
     frames=4, size=32, num_classes=5, dim=8, depths=(1, 2, 2), stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s",
     cls_token=False, mean_before_norm=True, mask_unit=(1, 4, 4), expand_in="attention", heads=1,
 )  # fmt: skip
-HIERA_IMAGE = replace(HIERA, frames=1, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), positions="joint")
+HIERA_IMAGE = replace(
+    HIERA, frames=1, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), positions="joint"
+)
 
 PYTORCHVIDEO = {
     "convolutions": V1,
@@ -38,10 +43,20 @@ PYTORCHVIDEO = {
     "no class token": replace(V1, cls_token=False),
     "joint positions": replace(V1, positions="joint"),
     "max pooling": replace(V1, pool="max"),
-    "max pooling, kernel s + 1": replace(V1, pool="max", pool_kernel="s+1", cls_token=False, positions="joint"),
-    "mean pooling": replace(V1, pool="avg", frames=8),  # torch's AvgPool3d wants no window longer than its grid
+    "max pooling, kernel s + 1": replace(
+        V1, pool="max", pool_kernel="s+1", cls_token=False, positions="joint"
+    ),
+    # torch's AvgPool3d wants no window longer than its grid
+    "mean pooling": replace(V1, pool="avg", frames=8),
     "whole keys in the last block": replace(V1, unpooled_kv=(3,)),
-    "pictures": replace(V1, frames=1, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), pool_kernel=(1, 3, 3), stride_kv=(1, 2, 2)),
+    "pictures": replace(
+        V1,
+        frames=1,
+        cube_kernel=(1, 7, 7),
+        cube_stride=(1, 4, 4),
+        pool_kernel=(1, 3, 3),
+        stride_kv=(1, 2, 2),
+    ),
 }
 TIMM = {
     "widening in attention": V2_IMAGE,
@@ -49,11 +64,21 @@ TIMM = {
     "class token": replace(V2_IMAGE, cls_token=True, residual_pooling="all"),
     "more keys than queries": replace(V2_IMAGE, stride_kv=(1, 2, 2)),
 }
-HIERAS = {"clips": HIERA, "clips, joint positions": replace(HIERA, positions="joint"), "pictures": HIERA_IMAGE}
+HIERAS = {
+    "clips": HIERA,
+    "clips, joint positions": replace(HIERA, positions="joint"),
+    "pictures": HIERA_IMAGE,
+}
 PEERS = {
     f"{title}, {name}": (module, build, layout, config)
     for title, module, build, layout, models in (
-        ("PyTorchVideo", "pytorchvideo.models.vision_transformers", peer_models.pytorchvideo, "pytorchvideo", PYTORCHVIDEO),
+        (
+            "PyTorchVideo",
+            "pytorchvideo.models.vision_transformers",
+            peer_models.pytorchvideo,
+            "pytorchvideo",
+            PYTORCHVIDEO,
+        ),
         ("timm", "timm", peer_models.timm_mvit, "timm", TIMM),
         ("timm's Hiera", "timm", peer_models.timm_hiera, "timm_hiera", HIERAS),
     )
@@ -62,7 +87,9 @@ PEERS = {
 
 
 def assert_same_function(model, tensors, config, like, batch=2):
-    """Logits and the gradient of the input, of their model and of ours with its weights and the config inferred."""
+    """Logits and the gradient of the input, of their model and of ours with its weights and the
+    config inferred.
+    """
     clip, cotangent = draw_clip(config, SEED, batch), draw_cotangent(config, SEED, batch)
     layout = layouts.recognise(tensors)
     params = layouts.to_params(tensors, layout)
@@ -103,7 +130,9 @@ def test_pytorchvideo_of_today_fuses_qkv_and_registers_pools_twice():
     pytest.importorskip("pytorchvideo.models.vision_transformers")
     model = peer_models.pytorchvideo(V1)
     tensors = peer_models.state_of(model)
-    packed = {name: x for name, x in tensors.items() if ".attn.q." not in name and ".attn.k." not in name}
+    packed = {
+        name: x for name, x in tensors.items() if ".attn.q." not in name and ".attn.k." not in name
+    }
     packed = {name: x for name, x in packed.items() if ".attn.v." not in name}
     for i in range(V1.depth):
         for leaf in ("weight", "bias"):
@@ -119,13 +148,16 @@ def test_pytorchvideo_of_today_fuses_qkv_and_registers_pools_twice():
         for which in "qkv"
         if f".attn.{part}_{which}." in name
     }
-    assert len(aliases) == 3 * 4 + 2 * 4 * 3 - 6  # every block pools k and v, two blocks q; a weight, and a norm's two
+    # every block pools k and v, two blocks q; a weight, and a norm's two
+    assert len(aliases) == 3 * 4 + 2 * 4 * 3 - 6
     again = layouts.to_params(packed | aliases, "pytorchvideo")
     tree.map(np.testing.assert_array_equal, params, again)
 
 
 def test_timms_class_row_gets_the_query_where_slowfasts_does_not():
-    """The one difference between the two on the same weights: with SlowFast's convention logits are far off."""
+    """The one difference between the two on the same weights: with SlowFast's convention logits are
+    far off.
+    """
     pytest.importorskip("timm")
     config = TIMM["class token"]
     model = peer_models.timm_mvit(config)
@@ -160,17 +192,24 @@ def test_timms_tiny_at_full_size_by_name_and_shape():
 
     with torch.device("meta"):
         model = timm.create_model("mvitv2_tiny")
-    theirs = {name: np.broadcast_to(np.float32(0), tuple(x.shape)) for name, x in model.state_dict().items()}
+    theirs = {
+        name: np.broadcast_to(np.float32(0), tuple(x.shape))
+        for name, x in model.state_dict().items()
+    }
     config = mv.preset("mvitv2_t_image")
     ours = layouts.from_params(hollow_params(config), config, "timm")
-    assert {name: x.shape for name, x in ours.items()} == {name: x.shape for name, x in theirs.items()}
+    assert {name: x.shape for name, x in ours.items()} == {
+        name: x.shape for name, x in theirs.items()
+    }
     assert sum(x.size for x in ours.values()) == 24_173_320
     params = layouts.to_params(theirs, "timm")
     found, notes = infer.config(params, hints=layouts.hints(theirs, "timm"))
     assert found == config and not any(note.assumed for note in notes)
 
 
-TORCHVISION = [name for name in CONFIGS if CONFIGS[name].positions != "space" and CONFIGS[name].qkv_bias]
+TORCHVISION = [
+    name for name in CONFIGS if CONFIGS[name].positions != "space" and CONFIGS[name].qkv_bias
+]
 TORCHVISION = [name for name in TORCHVISION if CONFIGS[name].relative_time]
 
 
@@ -191,11 +230,18 @@ def test_torchvision(name):
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("name", ["v1", "v1, two heads", "v2", "v2, wider after the MLP"])
 def test_slowfast_by_way_of_torchvision(name, split):
-    """SlowFast cannot be installed here. Its names, written by hand below, make torchvision's model compute what we do."""
+    """SlowFast cannot be installed here. Its names, written by hand below, make torchvision's model
+    compute what we do.
+    """
     config = CONFIGS[name]
     model = torchvision_model(config)
     written = {slowfast_name(name): x for name, x in peer_models.state_of(model).items()}
-    for name in written.keys() & {"cls_token", "pos_embed_class", "pos_embed_spatial", "pos_embed_temporal"}:
+    for name in written.keys() & {
+        "cls_token",
+        "pos_embed_class",
+        "pos_embed_spatial",
+        "pos_embed_temporal",
+    }:
         written[name] = written[name].reshape(1, -1, config.dim)
     if split:
         for name in [name for name in written if ".qkv." in name]:
@@ -230,11 +276,18 @@ def slowfast_name(name):
     return name
 
 
-@pytest.mark.parametrize("factory, name", [("mvit_v1_b", "mvit_b_16x4"), ("mvit_v2_s", "mvitv2_s_16x4")])
+@pytest.mark.parametrize(
+    "factory, name", [("mvit_v1_b", "mvit_b_16x4"), ("mvit_v2_s", "mvitv2_s_16x4")]
+)
 def test_torchvisions_own_models_by_name_and_shape(factory, name):
     model, config = torch_models.named(factory), mv.preset(name)
-    theirs = {name: np.broadcast_to(np.float32(0), tuple(x.shape)) for name, x in model.state_dict().items()}
+    theirs = {
+        name: np.broadcast_to(np.float32(0), tuple(x.shape))
+        for name, x in model.state_dict().items()
+    }
     ours = layouts.from_params(hollow_params(config), config, "torchvision")
-    assert {name: x.shape for name, x in ours.items()} == {name: x.shape for name, x in theirs.items()}
+    assert {name: x.shape for name, x in ours.items()} == {
+        name: x.shape for name, x in theirs.items()
+    }
     found, notes = infer.config(layouts.to_params(theirs, "torchvision"))
     assert found == config and not any(note.assumed for note in notes)

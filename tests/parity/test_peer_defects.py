@@ -1,4 +1,6 @@
-"""Where the public implementations fail or surprise, this one is held to do better: one test a defect."""
+"""Where the public implementations fail or surprise, this one is held to do better: one test a
+defect.
+"""
 
 from dataclasses import replace
 
@@ -10,7 +12,9 @@ import mvit_np as mv
 from mvit_np.backend import tree
 from mvit_np.train import decays
 
-torch_models = pytest.importorskip("torch_models", reason="parity needs them: pip install torch torchvision")
+torch_models = pytest.importorskip(
+    "torch_models", reason="parity needs them: pip install torch torchvision"
+)
 torch = torch_models.torch
 V1, V2 = CONFIGS["v1"], CONFIGS["v2"]
 IMAGE = mv.MViTConfig(
@@ -27,7 +31,9 @@ def test_torchvision_runs_at_the_size_it_was_built_for_alone(config, frames, siz
     clip = draw(3, "clip", (1, frames, size, size, 3))
     with pytest.raises((RuntimeError, ValueError)):
         torch_models.logits_of(torch_models.load_params(torch_models.build(config), params), clip)
-    assert np.isfinite(mv.forward(*swapped(mv.resize(params, config, frames=frames, size=size), clip))).all()
+    assert np.isfinite(
+        mv.forward(*swapped(mv.resize(params, config, frames=frames, size=size), clip))
+    ).all()
 
 
 def swapped(model, clip):
@@ -45,7 +51,9 @@ def test_torchvisions_models_have_a_class_token_and_ours_may_not():
 def test_timm_has_tables_for_one_size_and_no_other():
     """256 pixels into a model of 224, in small: 96 into one of 64."""
     timm = pytest.importorskip("timm.models.mvitv2")
-    cfg = timm.MultiScaleVitCfg(depths=(1, 2, 1), embed_dim=8, num_heads=1, stride_q=((1, 1), (2, 2), (2, 2)))
+    cfg = timm.MultiScaleVitCfg(
+        depths=(1, 2, 1), embed_dim=8, num_heads=1, stride_q=((1, 1), (2, 2), (2, 2))
+    )
     model = timm.MultiScaleVit(cfg, img_size=64, num_classes=5).eval()
     with pytest.raises((IndexError, RuntimeError)):
         model(torch.zeros(1, 3, 96, 96))
@@ -54,9 +62,13 @@ def test_timm_has_tables_for_one_size_and_no_other():
 
 
 def test_timm_pools_first_by_a_product_of_shapes_that_do_not_fit():
-    """Its `pool_first` raises at the first picture; it is no option here, and the config says so before anything runs."""
+    """Its `pool_first` raises at the first picture; it is no option here, and the config says so
+    before anything runs.
+    """
     timm = pytest.importorskip("timm.models.mvitv2")
-    cfg = timm.MultiScaleVitCfg(depths=(1, 1), embed_dim=8, num_heads=1, stride_q=((1, 1), (2, 2)), pool_first=True)
+    cfg = timm.MultiScaleVitCfg(
+        depths=(1, 1), embed_dim=8, num_heads=1, stride_q=((1, 1), (2, 2)), pool_first=True
+    )
     with pytest.raises(RuntimeError):
         timm.MultiScaleVit(cfg, img_size=64, num_classes=5).eval()(torch.zeros(1, 3, 64, 64))
     with pytest.raises(ValueError, match="pool is one of 'conv', 'max', 'avg'"):
@@ -75,7 +87,9 @@ def test_slowfast_starts_its_biases_at_0_02_and_ours_are_0():
     assert all(np.all(x == 1) for path, x in params.items() if path.endswith(".g"))
 
 
-@pytest.mark.parametrize("config", [V1, V2, replace(V1, positions="joint")], ids=["v1", "v2", "joint"])
+@pytest.mark.parametrize(
+    "config", [V1, V2, replace(V1, positions="joint")], ids=["v1", "v2", "joint"]
+)
 def test_facebooks_list_of_what_does_not_decay_matches_nothing_and_ours_does(config):
     decayed = {path for path, x in tree.paths(hollow_params(config)) if decays(path, x)}
     assert decayed and all(path.endswith(".w") for path in decayed)
@@ -87,7 +101,9 @@ def test_slowfast_and_torchvision_disagree_on_the_row_of_a_relative_table_and_ou
 
     q, k = 78, 10
     slowfast = (
-        torch.arange(q)[:, None] * max(k / q, 1.0) - torch.arange(k)[None, :] * max(q / k, 1.0) + (k - 1) * (q / k)
+        torch.arange(q)[:, None] * max(k / q, 1.0)
+        - torch.arange(k)[None, :] * max(q / k, 1.0)
+        + (k - 1) * (q / k)
     ).long()
     exact = np.trunc(np.arange(q)[:, None] - np.arange(k) * (q / k) + (k - 1) * (q / k))
     ours = relative_index(np, q, k)

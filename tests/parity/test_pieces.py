@@ -24,7 +24,9 @@ WINDOWS = [  # kernel, stride
 
 
 def compare(ours, theirs, *arrays):
-    """`ours` on NumPy arrays and `theirs` on the same as tensors: value, and gradients for a random cotangent."""
+    """`ours` on NumPy arrays and `theirs` on the same as tensors: value, and gradients for a random
+    cotangent.
+    """
     value, pull = vjp(ours, arrays)
     tensors = [torch.from_numpy(x).requires_grad_() for x in arrays]
     expected = theirs(*tensors)
@@ -61,7 +63,11 @@ def heads_back(x, batch):
 
 @pytest.mark.parametrize(
     "kernel, stride, padding",
-    [((3, 7, 7), (2, 4, 4), (1, 3, 3)), ((1, 4, 4), (1, 4, 4), (0, 0, 0)), ((2, 3, 4), (1, 2, 3), (0, 1, 2))],
+    [
+        ((3, 7, 7), (2, 4, 4), (1, 3, 3)),
+        ((1, 4, 4), (1, 4, 4), (0, 0, 0)),
+        ((2, 3, 4), (1, 2, 3), (0, 1, 2)),
+    ],
 )
 def test_cube_conv(kernel, stride, padding):
     x, w, b = draw(1, "x", (2, 4, 13, 12, 3)), draw(1, "w", (*kernel, 3, 5)), draw(1, "b", 5)
@@ -77,7 +83,9 @@ def test_depthwise_conv(kernel, stride):
     heads, width, padding = 2, 4, half(kernel)
 
     def theirs(x, w):
-        y = F.conv3d(heads_as_batch(x), w.permute(3, 0, 1, 2)[:, None], None, stride, padding, groups=width)
+        y = F.conv3d(
+            heads_as_batch(x), w.permute(3, 0, 1, 2)[:, None], None, stride, padding, groups=width
+        )
         return heads_back(y, len(x))
 
     x, w = draw(2, "x", (2, *THW, heads, width)), draw(2, "w", (*kernel, width))
@@ -142,20 +150,33 @@ def test_cross_entropy(smoothing):
 
 
 def test_relative_index_is_the_released_one():
-    """Where sizes are no multiples of each other, the rounding of float32 decides the row: of all pairs of sizes below
-    40, and of MViTv2-L's at 312 pixels."""
+    """Where sizes are no multiples of each other, the rounding of float32 decides the row: of all
+    pairs of sizes below 40, and of MViTv2-L's at 312 pixels.
+    """
     below_40 = [(q + 1, k + 1) for q, k in np.ndindex(39, 39)]
     for q, k in [*below_40, (78, 10), (39, 20), (39, 10), (10, 78)]:
-        distance = torch.arange(q)[:, None] * max(k / q, 1.0) - torch.arange(k)[None, :] * max(q / k, 1.0)
+        distance = torch.arange(q)[:, None] * max(k / q, 1.0) - torch.arange(k)[None, :] * max(
+            q / k, 1.0
+        )
         distance += (k - 1) * max(q / k, 1.0)
-        np.testing.assert_array_equal(relative_index(np, q, k), distance.long().numpy(), err_msg=f"{q} x {k}")
+        np.testing.assert_array_equal(
+            relative_index(np, q, k), distance.long().numpy(), err_msg=f"{q} x {k}"
+        )
 
 
-@pytest.mark.parametrize("length, new_length", [(37, 39), (17, 19), (13, 27), (27, 13), (1, 3), (5, 1), (7, 7)])
+@pytest.mark.parametrize(
+    "length, new_length", [(37, 39), (17, 19), (13, 27), (27, 13), (1, 3), (5, 1), (7, 7)]
+)
 def test_tables_are_interpolated_as_torch_does(length, new_length):
     table = torch.from_numpy(draw(10, "table", (length, 4)))
     linear = F.interpolate(table.T[None], size=new_length, mode="linear")[0].T
-    assert relative_error(linear_matrix(np, length, new_length) @ table.numpy(), linear.numpy()) <= 1e-14
-    grid = table.T[None, :, :, None].expand(1, 4, length, 2)  # two equal columns, which stay as they are
+    assert (
+        relative_error(linear_matrix(np, length, new_length) @ table.numpy(), linear.numpy())
+        <= 1e-14
+    )
+    # two equal columns, which stay as they are
+    grid = table.T[None, :, :, None].expand(1, 4, length, 2)
     cubic = F.interpolate(grid, size=(new_length, 2), mode="bicubic")[0, :, :, 0].T
-    assert relative_error(cubic_matrix(np, length, new_length) @ table.numpy(), cubic.numpy()) <= 1e-14
+    assert (
+        relative_error(cubic_matrix(np, length, new_length) @ table.numpy(), cubic.numpy()) <= 1e-14
+    )

@@ -1,4 +1,6 @@
-"""Checkpoints that SlowFast and facebookresearch/mvit wrote themselves: the config inside makes the same function of them."""
+"""Checkpoints that SlowFast and facebookresearch/mvit wrote themselves: the config inside makes the
+same function of them.
+"""
 
 import tarfile
 import warnings
@@ -41,7 +43,8 @@ def test_they_say_how_clips_are_made(golden):
     folder, _ = golden
     for name, about in {
         "mvit_conv": mv.About(tau=3.0, normalise="video"),
-        "mvitv2_flat_time": mv.About(tau=None, normalise="video"),  # Something-Something: frames spread over the film
+        # Something-Something: frames spread over the film
+        "mvitv2_flat_time": mv.About(tau=None, normalise="video"),
         "mvitv2_picture": mv.About(tau=1.0, normalise="imagenet"),
         "fb": mv.About(tau=1.0, normalise="imagenet"),
     }.items():

@@ -1,7 +1,7 @@
 """mvit_np is the same function as torchvision's MViT, and has the same gradients.
 
-What each test measures it prints: `python -m pytest tests/parity -rP` (add `-m full_size` for gradients at
-full size).
+What each test measures it prints: `python -m pytest tests/parity -rP` (add `-m full_size` for
+gradients at full size).
 """
 
 import numpy as np
@@ -18,10 +18,14 @@ from draws import (
 
 import mvit_np as mv
 
-torch_models = pytest.importorskip("torch_models", reason="parity needs them: pip install torch torchvision")
+torch_models = pytest.importorskip(
+    "torch_models", reason="parity needs them: pip install torch torchvision"
+)
 
 V1_B = mv.preset("mvit_b_16x4")
-V2_S = mv.MViTConfig(pool_q_always=True, positions="relative", residual_pooling="tokens", expand_in="attention")
+V2_S = mv.MViTConfig(
+    pool_q_always=True, positions="relative", residual_pooling="tokens", expand_in="attention"
+)
 SEED = 1
 
 
@@ -53,8 +57,9 @@ def test_full_size_logits_agree_in_float32(factory, config, bound):
 @pytest.mark.full_size
 @pytest.mark.parametrize("config", [V1_B, V2_S], ids=["v1_b", "v2_s"])
 def test_full_size_gradients_agree_in_float64(config):
-    """In float64, because in float32 the skip's max pooling picks other cells among near equals: torch is then 1e-3 off
-    from itself in float64."""
+    """In float64, because in float32 the skip's max pooling picks other cells among near equals:
+    torch is then 1e-3 off from itself in float64.
+    """
     clip, cotangent = draw_clip(config, SEED, batch=1), draw_cotangent(config, SEED, batch=1)
     assert_same_in_float64(draw_params(config, SEED), clip, config, cotangent)
 
@@ -72,8 +77,10 @@ def test_our_plan_makes_their_model(factory, config, params):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_small_models_have_no_trivial_gradient(name):
-    """So the comparison above says something about every tensor, but those with gradient 0 in theory: a shift of all
-    keys, and what moves only the last block's grid tokens, of which none is read."""
+    """So the comparison above says something about every tensor, but those with gradient 0 in
+    theory: a shift of all keys, and what moves only the last block's grid tokens, of which none is
+    read.
+    """
     config = CONFIGS[name]
     clip, cotangent = draw_clip(config, SEED), draw_cotangent(config, SEED)
     _, grads = logits_and_gradients(draw_params(config, SEED), clip, config, cotangent)
@@ -81,7 +88,10 @@ def test_small_models_have_no_trivial_gradient(name):
     last = f"blocks.{sum(config.depths) - 1}.attn."
     largest = max(np.abs(g).max() for g in grads.values())
     silent = {path for path, g in grads.items() if np.abs(g).max() < 1e-5 * largest}
-    assert all(path.endswith("norm_k.b") or path.startswith((last + "pool_q", last + "rel_pos")) for path in silent)
+    assert all(
+        path.endswith("norm_k.b") or path.startswith((last + "pool_q", last + "rel_pos"))
+        for path in silent
+    )
 
 
 def assert_same_in_float64(params, clip, config, cotangent):
@@ -91,6 +101,11 @@ def assert_same_in_float64(params, clip, config, cotangent):
 
     errors = gradient_errors(our_grads, their_grads)
     worst = max(errors, key=errors.get)
-    print(f"float64: logits {relative_error(ours, theirs):.1e} apart, gradients at most {errors[worst]:.1e} ({worst})")
+    print(
+        f"float64: logits {relative_error(ours, theirs):.1e} apart, gradients at most "
+        f"{errors[worst]:.1e} ({worst})"
+    )
     assert relative_error(ours, theirs) <= 1e-9
-    assert errors[worst] <= 1e-9, f"the gradient of {worst} differs by {errors[worst]:.1e} of its largest entry"
+    assert errors[worst] <= 1e-9, (
+        f"the gradient of {worst} differs by {errors[worst]:.1e} of its largest entry"
+    )

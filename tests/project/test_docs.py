@@ -1,4 +1,6 @@
-"""The site of docs/: it builds without a warning, its links lead somewhere, and it needs nothing from the network."""
+"""The site of docs/: it builds without a warning, its links lead somewhere, and it needs nothing
+from the network.
+"""
 
 import re
 import subprocess
@@ -35,23 +37,49 @@ class Page(HTMLParser):
         self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
-        if tag == "link" and given.get("rel") in ("stylesheet", "icon", "preload", "modulepreload", "preconnect"):
+        if tag == "link" and given.get("rel") in (
+            "stylesheet",
+            "icon",
+            "preload",
+            "modulepreload",
+            "preconnect",
+        ):
             self.fetched.append(given.get("href", ""))
         elif tag not in ("a", "link"):
-            self.fetched += [given[name] for name in ("src", "data", "poster", "srcset") if given.get(name)]
+            self.fetched += [
+                given[name] for name in ("src", "data", "poster", "srcset") if given.get(name)
+            ]
 
     def file(self, link):
-        return (self.path.parent / unquote(urlsplit(link).path)).resolve() if urlsplit(link).path else self.path
+        return (
+            (self.path.parent / unquote(urlsplit(link).path)).resolve()
+            if urlsplit(link).path
+            else self.path
+        )
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """{path of a page: the page}, built as `sphinx-build -W` does it."""
     out = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(out / "doctrees")]
-    done = subprocess.run([*command, str(ROOT / "docs"), str(out / "html")], capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-d",
+        str(out / "doctrees"),
+    ]
+    done = subprocess.run(
+        [*command, str(ROOT / "docs"), str(out / "html")], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    return {path.relative_to(out / "html").as_posix(): Page(path) for path in (out / "html").rglob("*.html")}
+    return {
+        path.relative_to(out / "html").as_posix(): Page(path)
+        for path in (out / "html").rglob("*.html")
+    }
 
 
 def from_afar(link):
@@ -67,7 +95,10 @@ def test_every_link_leads_to_a_file_and_every_anchor_to_a_place(site):
                 continue
             target = page.file(link)
             # explorer.html reads its choice from the fragment
-            known = place in ("", *getattr(pages.get(target), "anchors", ())) or target.name == "explorer.html"
+            known = (
+                place in ("", *getattr(pages.get(target), "anchors", ()))
+                or target.name == "explorer.html"
+            )
             if not target.exists() or not known:
                 lost.append(f"{name}: {link}")
     assert not lost
@@ -77,17 +108,23 @@ def test_nothing_is_fetched_from_elsewhere_and_all_that_is_fetched_is_there(site
     for name, page in site.items():
         for link in page.fetched:
             assert not from_afar(link), f"{name} fetches {link}"
-            assert urlsplit(link).scheme == "data" or page.file(link).is_file(), f"{name} fetches {link}, which is not there"
+            assert urlsplit(link).scheme == "data" or page.file(link).is_file(), (
+                f"{name} fetches {link}, which is not there"
+            )
     html = site["index.html"].path.parent
     for sheet in html.rglob("*.css"):
-        used = re.findall(r"@import\s+[\"']([^\"']+)|url\([\"']?([^\"')]+)", sheet.read_text(encoding="utf-8"))
+        used = re.findall(
+            r"@import\s+[\"']([^\"']+)|url\([\"']?([^\"')]+)", sheet.read_text(encoding="utf-8")
+        )
         assert not any(from_afar(link) for pair in used for link in pair), sheet.name
 
 
 def test_formulas_are_set_by_the_file_that_lies_here(site):
     for name, page in site.items():
         if 'class="math' in page.text:
-            assert sum("mathjax" in link.lower() and MATHJAX in link for link in page.fetched) == 1, name
+            assert (
+                sum("mathjax" in link.lower() and MATHJAX in link for link in page.fetched) == 1
+            ), name
     assert MATHJAX in " ".join(site["ops/layer_norm.html"].fetched)
     here = ROOT / "docs" / MATHJAX
     assert (site["index.html"].path.parent / MATHJAX).read_bytes() == here.read_bytes()
@@ -96,11 +133,22 @@ def test_formulas_are_set_by_the_file_that_lies_here(site):
 
 @pytest.mark.parametrize("name", ops.__all__)
 def test_every_op_has_a_page_with_its_derivation(name, site):
-    pages = [page for path, page in site.items() if path.startswith("ops/") and f"mvit_np.ops.{name}" in page.anchors]
+    pages = [
+        page
+        for path, page in site.items()
+        if path.startswith("ops/") and f"mvit_np.ops.{name}" in page.anchors
+    ]
     assert len(pages) == 1
-    for part in ("what-it-computes|what-they-compute", "the-backward-pass", "what-is-kept", "how-it-is-made-fast"):
+    for part in (
+        "what-it-computes|what-they-compute",
+        "the-backward-pass",
+        "what-is-kept",
+        "how-it-is-made-fast",
+    ):
         assert pages[0].anchors & set(part.split("|")), part
-    assert any("notebooks/" in link for link in pages[0].links) and any("_modules/" in link for link in pages[0].links)
+    assert any("notebooks/" in link for link in pages[0].links) and any(
+        "_modules/" in link for link in pages[0].links
+    )
 
 
 def test_docstrings_keep_their_columns_and_their_signs(site):
@@ -111,7 +159,13 @@ def test_docstrings_keep_their_columns_and_their_signs(site):
 
 def test_every_notebook_is_on_the_site_and_the_start_page_leads_to_it(site):
     stored = (ROOT / "notebooks").rglob("[0-9]*.ipynb")
-    wanted = {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in stored if "checkpoint" not in path.name}
+    wanted = {
+        path.relative_to(ROOT).with_suffix(".html").as_posix()
+        for path in stored
+        if "checkpoint" not in path.name
+    }
     assert wanted <= set(site) and wanted <= set(site["index.html"].links)
     assert "explorer.html" in site["index.html"].links
-    assert (site["explorer.html"].path).read_bytes() == (ROOT / "docs" / "explorer.html").read_bytes()
+    assert (site["explorer.html"].path).read_bytes() == (
+        ROOT / "docs" / "explorer.html"
+    ).read_bytes()

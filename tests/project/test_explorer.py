@@ -1,4 +1,6 @@
-"""docs/explorer.html in headless Chromium: its numbers are those of `costs`, and it needs nothing but itself."""
+"""docs/explorer.html in headless Chromium: its numbers are those of `costs`, and it needs nothing
+but itself.
+"""
 
 import html
 import itertools
@@ -18,9 +20,24 @@ import pytest
 from mvit_np import MViTConfig, costs, plan, preset
 
 PAGE = Path(__file__).parents[2] / "docs" / "explorer.html"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-B = {"frames": 16, "size": 224, "cube_t": 2, "cube_s": 4, "dim": 96, "heads": 1, "d1": 1, "d2": 2, "d3": 11, "d4": 2}
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs Chromium: apt-get install chromium"
+)
+B = {
+    "frames": 16,
+    "size": 224,
+    "cube_t": 2,
+    "cube_s": 4,
+    "dim": 96,
+    "heads": 1,
+    "d1": 1,
+    "d2": 2,
+    "d3": 11,
+    "d4": 2,
+}
 B |= {"q_t": 1, "q_s": 2, "kv_t": 1, "kv_s": 8}
 CHOICES = {
     "frames": [4, 8, 16, 32, 64], "size": [96, 160, 224, 288, 320, 448], "cube_t": [1, 2, 4], "cube_s": [2, 4, 8, 16],
@@ -43,7 +60,15 @@ def drawn(count):
 def shown(choice):
     """The page's document after its script has run."""
     address = f"{PAGE.as_uri()}#{urlencode(choice)}"
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom", address]
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=2000",
+        "--dump-dom",
+        address,
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
@@ -73,13 +98,23 @@ def test_its_numbers_are_those_of_costs(models):
         assert page["config"] == choice
         for config, said in zip(configs(choice), (page["mvit"], page["vit"])):
             account, p = costs(config), plan(config)
-            assert (said["total"]["macs"], said["total"]["params"]) == (account.macs, account.params)
+            assert (said["total"]["macs"], said["total"]["params"]) == (
+                account.macs,
+                account.params,
+            )
             assert said["total"]["attention"] == account.attention_bytes
             for index, stage in enumerate(said["stages"]):
                 lines = [line for line in account.lines if line.stage == index]
                 last = [b for b in p.blocks if b.stage == index][-1]
-                assert (stage["macs"], stage["params"]) == (sum(s.macs for s in lines), sum(s.params for s in lines))
-                assert (tuple(stage["thw"]), stage["tokens"], stage["keys"]) == (last.thw_q, last.tokens_q, last.tokens_kv)
+                assert (stage["macs"], stage["params"]) == (
+                    sum(s.macs for s in lines),
+                    sum(s.params for s in lines),
+                )
+                assert (tuple(stage["thw"]), stage["tokens"], stage["keys"]) == (
+                    last.thw_q,
+                    last.tokens_q,
+                    last.tokens_kv,
+                )
                 assert (stage["channels"], stage["heads"]) == (last.dim_attn, last.heads)
 
 

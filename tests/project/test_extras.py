@@ -1,4 +1,6 @@
-"""A remedy that is printed works as it stands: it names packages that an index has, and the Python that runs."""
+"""A remedy that is printed works as it stands: it names packages that an index has, and the Python
+that runs.
+"""
 
 import importlib.metadata
 import re
@@ -16,7 +18,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     "extra, packages",
-    [("video", ["av", "scikit-video"]), ("data", ["scikit-learn"]), ("gpu", ["cupy-cuda12x"]), ("mpi", ["mpi4py", "mpich"])],
+    [
+        ("video", ["av", "scikit-video"]),
+        ("data", ["scikit-learn"]),
+        ("gpu", ["cupy-cuda12x"]),
+        ("mpi", ["mpi4py", "mpich"]),
+    ],
 )
 def test_the_command_names_what_pyproject_lists(extra, packages):
     python, *rest = shlex.split(install(extra))
@@ -38,7 +45,9 @@ def test_in_a_clone_that_is_not_installed(monkeypatch):
 def test_nobody_is_sent_to_an_index_that_has_no_such_package():
     kinds = ("*.md", "docs/**/*.md", "docs/*.py", "mvit_np/**/*.py", "notebooks/**/*.py")
     texts = {path: path.read_text() for kind in kinds for path in ROOT.glob(kind)}
-    assert not [path for path, text in texts.items() if re.search(r"install [-\w ]*'?mvit[-_]np", text)]
+    assert not [
+        path for path, text in texts.items() if re.search(r"install [-\w ]*'?mvit[-_]np", text)
+    ]
     printed = re.findall(r"install [-\w ]*'\.\[([\w,]+)\]'", "\n".join(texts.values()))
     extras = set(importlib.metadata.metadata("mvit-np").get_all("Provides-Extra"))
     assert {"video", "dev", "gpu", "mpi"} <= set(",".join(printed).split(",")) <= extras

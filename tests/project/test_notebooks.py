@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-jupytext = pytest.importorskip("jupytext", reason="needs jupytext, nbclient and ipykernel: pip install '.[notebooks]'")
-pytest.importorskip("nbclient", reason="needs jupytext, nbclient and ipykernel: pip install '.[notebooks]'")
+jupytext = pytest.importorskip(
+    "jupytext", reason="needs jupytext, nbclient and ipykernel: pip install '.[notebooks]'"
+)
+pytest.importorskip(
+    "nbclient", reason="needs jupytext, nbclient and ipykernel: pip install '.[notebooks]'"
+)
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS))
@@ -34,20 +38,35 @@ def text(path, kind="markdown"):
     return "\n".join(cell.source for cell in cells(path, kind))
 
 
-SHORT = {"00_arrays", "01_tokens", "03_attention", "05_blocks_and_stages", "07_why_cheaper", "10_v1_to_v2"}
-RUNS = [pytest.param(path, marks=[] if named(path) in SHORT else [pytest.mark.slow]) for path in ALL]
+SHORT = {
+    "00_arrays",
+    "01_tokens",
+    "03_attention",
+    "05_blocks_and_stages",
+    "07_why_cheaper",
+    "10_v1_to_v2",
+}
+RUNS = [
+    pytest.param(path, marks=[] if named(path) in SHORT else [pytest.mark.slow]) for path in ALL
+]
 
 
 @pytest.mark.parametrize("path", RUNS, ids=named)
 def test_it_runs_from_top_to_bottom(path):
-    assert all(cell.execution_count for cell in refresh.executed(path).cells if cell.cell_type == "code" and cell.source)
+    assert all(
+        cell.execution_count
+        for cell in refresh.executed(path).cells
+        if cell.cell_type == "code" and cell.source
+    )
 
 
 @every
 def test_what_is_stored_is_what_is_written(path):
     """python notebooks/refresh.py makes it so."""
     written, stored = (jupytext.read(p).cells for p in (path, path.with_suffix(".ipynb")))
-    assert [(cell.cell_type, cell.source) for cell in written] == [(cell.cell_type, cell.source) for cell in stored]
+    assert [(cell.cell_type, cell.source) for cell in written] == [
+        (cell.cell_type, cell.source) for cell in stored
+    ]
     outputs = [out for cell in stored for out in cell.get("outputs", ())]
     assert outputs and not any(out.output_type == "error" for out in outputs)
     assert path.with_suffix(".ipynb").stat().st_size < 1_000_000

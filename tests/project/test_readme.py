@@ -20,11 +20,14 @@ def test_the_example_runs_and_ends_with_a_passed_gradient_check():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "gradients agree with finite differences" in done.stdout and "stage" in done.stdout
-    assert len([line for line in code.splitlines() if line and not line.startswith(("import", "#"))]) <= 8
+    assert (
+        len([line for line in code.splitlines() if line and not line.startswith(("import", "#"))])
+        <= 8
+    )
 
 
 # -- what to read
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 # Of model/ and ops/: what a mistake is answered, what is printed, data, counts, and what is faster.
 BESIDE_THE_LESSON = """
@@ -83,7 +86,7 @@ def test_the_core_is_small_enough_to_read_and_nothing_of_the_lesson_is_left_out(
 
 
 # -- what it shows
-# ----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def preset_rows():
@@ -117,7 +120,9 @@ def test_its_links_and_commands_exist():
     for file in re.findall(r"`((?:docs|tests)/[\w./]+)`", README):
         assert (ROOT / file).exists(), file
     for command in set(re.findall(r"mvit-np (\w+)", README)):
-        done = subprocess.run([sys.executable, "-m", "mvit_np", command, "--help"], capture_output=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-m", "mvit_np", command, "--help"], capture_output=True, timeout=60
+        )
         assert done.returncode == 0, command
 
 

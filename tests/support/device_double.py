@@ -1,12 +1,15 @@
-"""A strict device double: NumPy arrays behind the manners of `cupy.ndarray`, so that CI can prove things about a GPU.
+"""A strict device double: NumPy arrays behind the manners of `cupy.ndarray`, so that CI can prove
+things about a GPU.
 
-CuPy refuses some operations, accepts others, and a third kind it accepts but pays for in silence: a copy between host
-and device, or a wait for the device. Here the first kind raises what CuPy raises, the second works, the third raises
-`HiddenTransfer`. A training step that runs on `DeviceArray`s and leaves `transfers` unchanged would run on CuPy without
-one hidden copy. Where CuPy is merely lax the double is strict: an index out of range raises (CuPy wraps around), so do
-duplicate indices in an assignment (undefined there), `empty` is full of NaN, and `np.exp(device_array)` raises.
+CuPy refuses some operations, accepts others, and a third kind it accepts but pays for in silence: a
+copy between host and device, or a wait for the device. Here the first kind raises what CuPy raises,
+the second works, the third raises `HiddenTransfer`. A training step that runs on `DeviceArray`s and
+leaves `transfers` unchanged would run on CuPy without one hidden copy. Where CuPy is merely lax the
+double is strict: an index out of range raises (CuPy wraps around), so do duplicate indices in an
+assignment (undefined there), `empty` is full of NaN, and `np.exp(device_array)` raises.
 
-A name that is in no table below is an AttributeError; it is added after a look at what CuPy (14.2 here) makes of it.
+A name that is in no table below is an AttributeError; it is added after a look at what CuPy (14.2
+here) makes of it.
 """
 
 from functools import partial
@@ -16,15 +19,21 @@ from types import SimpleNamespace
 import numpy as np
 import scipy.special
 
-SCALARS = (bool, int, float, complex, np.number, np.bool_)  # Python's are weak, NumPy's strong, as in NumPy 2
-POINTER_TABLE = 8  # beyond so many arrays CuPy's concatenate builds a table of pointers on the host and copies it
-SCATTER_DTYPES = ("int32", "uint32", "uint64", "float16", "float32", "float64")  # what CUDA's atomicAdd knows: no int64
+# Python's are weak, NumPy's strong, as in NumPy 2
+SCALARS = (bool, int, float, complex, np.number, np.bool_)
+# beyond so many arrays CuPy's concatenate builds a table of pointers on the host and copies it
+POINTER_TABLE = 8
+# what CUDA's atomicAdd knows: no int64
+SCATTER_DTYPES = ("int32", "uint32", "uint64", "float16", "float32", "float64")
 
-transfers = SimpleNamespace(to_device=0, to_host=0)  # how many arrays went each way through the two explicit doors
+# how many arrays went each way through the two explicit doors
+transfers = SimpleNamespace(to_device=0, to_host=0)
 
 
 class HiddenTransfer(AssertionError):
-    """Something would have copied between host and device, or waited for the device, without saying so."""
+    """Something would have copied between host and device, or waited for the device, without saying
+    so.
+    """
 
 
 def from_host(array):
@@ -43,9 +52,12 @@ def to_host(array):
     return _device(array)._host.copy()
 
 
-# -------------------------------------------------------------------------------------------------- in and out of NumPy
+# --------------------------------------------------------------------------------------------------
 def _refuse(what, *args, **keywords):
-    raise HiddenTransfer(f"{what} copies to the device or waits for it; stay there, or say so with from_host or to_host")
+    raise HiddenTransfer(
+        f"{what} copies to the device or waits for it; stay there, or say so with from_host or "
+        "to_host"
+    )
 
 
 def _new(host):
@@ -56,25 +68,35 @@ def _new(host):
 
 def _device(value):
     if not isinstance(value, DeviceArray):
-        raise TypeError(f"Unsupported type {type(value)}: CuPy takes device arrays only; move it there once, at the edge")
+        raise TypeError(
+            f"Unsupported type {type(value)}: CuPy takes device arrays only; move it there once, at "
+            "the edge"
+        )
     return value
 
 
 def _operand(value):
-    """What arithmetic may meet: a device array or a scalar, never a NumPy array (not even a 0-d one) or a list."""
+    """What arithmetic may meet: a device array or a scalar, never a NumPy array (not even a 0-d
+    one) or a list.
+    """
     return value if isinstance(value, SCALARS) else _device(value)._host
 
 
 def _wrap(result, known):
-    """Device arrays for NumPy results; an operand that comes back (`out=`, `asarray`) is the very same object."""
+    """Device arrays for NumPy results; an operand that comes back (`out=`, `asarray`) is the very
+    same object.
+    """
     if isinstance(result, (list, tuple)):
         return type(result)(_wrap(part, known) for part in result)
     same = [array for array in known if array._host is result]
-    return same[0] if same else _new(np.asarray(result))  # a NumPy scalar becomes 0-d, which CuPy's reductions return
+    # a NumPy scalar becomes 0-d, which CuPy's reductions return
+    return same[0] if same else _new(np.asarray(result))
 
 
 def _call(function, operands, *args, **keywords):
-    """Run a NumPy function on device operands; other arguments stay wrapped, so an axis on the device raises."""
+    """Run a NumPy function on device operands; other arguments stay wrapped, so an axis on the
+    device raises.
+    """
     known = [value for value in (*operands, keywords.get("out")) if isinstance(value, DeviceArray)]
     if keywords.get("out") is not None:
         keywords["out"] = _device(keywords["out"])._host
@@ -88,31 +110,48 @@ def _call(function, operands, *args, **keywords):
     return result
 
 
-recording = []  # while a graph is captured: a list of (work, where its results are); see double_cuda.py
+# while a graph is captured: a list of (work, where its results are); see double_cuda.py
+recording = []
 
 
 def queued(work, result=None):
-    """Something a graph would record: `work()` does it again, and what it returns belongs into `result`."""
+    """Something a graph would record: `work()` does it again, and what it returns belongs into
+    `result`.
+    """
     if recording:
         recording[-1].append((work, result))
 
 
-# ------------------------------------------------------------------------------------------------------------- indexing
+# --------------------------------------------------------------------------------------------------
 def _index_part(part):
-    kind = part.dtype.kind if isinstance(part, DeviceArray) else "b" if isinstance(part, (bool, np.bool_)) else None
+    kind = (
+        part.dtype.kind
+        if isinstance(part, DeviceArray)
+        else "b"
+        if isinstance(part, (bool, np.bool_))
+        else None
+    )
     if kind == "b":
-        raise HiddenTransfer("a boolean mask waits for the device to count its True values; use where(mask, a, b)")
+        raise HiddenTransfer(
+            "a boolean mask waits for the device to count its True values; use where(mask, a, b)"
+        )
     if isinstance(part, (list, tuple, np.ndarray)):
-        raise HiddenTransfer("a host index is copied to the device at every use; make it a device array once")
+        raise HiddenTransfer(
+            "a host index is copied to the device at every use; make it a device array once"
+        )
     if kind in ("i", "u"):
         return part._host
     if part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)):
         return part
-    raise IndexError(f"{type(part)} is no index: use integers, slices, None, Ellipsis or an integer device array")
+    raise IndexError(
+        f"{type(part)} is no index: use integers, slices, None, Ellipsis or an integer device array"
+    )
 
 
 def _index(key):
-    """NumPy's index for `key`; with an Ellipsis, because then `x[0]` of a 1-d array is a 0-d view and not a scalar."""
+    """NumPy's index for `key`; with an Ellipsis, because then `x[0]` of a 1-d array is a 0-d view
+    and not a scalar.
+    """
     parts = tuple(map(_index_part, key if isinstance(key, tuple) else (key,)))
     return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
 
@@ -125,28 +164,41 @@ def _stored(index, value):
     """What may be stored under an index; CuPy makes an array of a scalar first if the index is one."""
     on_device = isinstance(value, DeviceArray)
     if not (on_device or isinstance(value, SCALARS)):
-        raise ValueError(f"non-scalar {type(value)} cannot be stored in a device array: move it to the device first")
+        raise ValueError(
+            f"non-scalar {type(value)} cannot be stored in a device array: move it to the device "
+            "first"
+        )
     if _is_advanced(index) and not on_device:
-        raise HiddenTransfer("a scalar stored under an index array is copied to the device; store xp.full((), value)")
+        raise HiddenTransfer(
+            "a scalar stored under an index array is copied to the device; store xp.full((), value)"
+        )
     return _operand(value)
 
 
 def _refuse_duplicates(array, index):
     places = np.arange(array.size).reshape(array.shape)[index]
     if np.unique(places).size != places.size:
-        raise ValueError("duplicate indices in an assignment: which value stays is undefined in CuPy")
+        raise ValueError(
+            "duplicate indices in an assignment: which value stays is undefined in CuPy"
+        )
 
 
-# ------------------------------------------------------------------------------------------------------------ the array
+# --------------------------------------------------------------------------------------------------
 class DeviceArray:
-    """Wraps a NumPy array (it does not subclass it) and lets nothing out but through `get` and `to_host`."""
+    """Wraps a NumPy array (it does not subclass it) and lets nothing out but through `get` and
+    `to_host`.
+    """
 
     __slots__ = ("__weakref__", "_host")
-    __array_ufunc__ = None  # so NumPy's operators step back, and `np_array + device_array` raises in `__radd__`
+    # so NumPy's operators step back, and `np_array + device_array` raises in `__radd__`
+    __array_ufunc__ = None
     __hash__ = None
 
     def __array__(self, dtype=None, copy=None):
-        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` to make it explicit.")
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to make it "
+            "explicit."
+        )
 
     def __len__(self):
         return len(self._host)
@@ -156,7 +208,11 @@ class DeviceArray:
 
     def __getitem__(self, key):
         index = _index(key)
-        return _call(lambda host: host[index], (self,)) if _is_advanced(index) else _new(self._host[index])
+        return (
+            _call(lambda host: host[index], (self,))
+            if _is_advanced(index)
+            else _new(self._host[index])
+        )
 
     def __setitem__(self, key, value):
         index = _index(key)
@@ -177,7 +233,9 @@ class DeviceArray:
     @property
     def flags(self):
         flags = self._host.flags
-        return SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=flags.owndata)
+        return SimpleNamespace(
+            c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=flags.owndata
+        )
 
     @property
     def data(self):
@@ -185,7 +243,9 @@ class DeviceArray:
         owner = self._host
         while getattr(owner, "base", None) is not None:
             owner = owner.base
-        return SimpleNamespace(ptr=self._host.__array_interface__["data"][0], mem=owner, device_id=0)
+        return SimpleNamespace(
+            ptr=self._host.__array_interface__["data"][0], mem=owner, device_id=0
+        )
 
     def reshape(self, *shape, order="C"):
         return xp.reshape(self, shape[0] if len(shape) == 1 else shape, order)
@@ -211,7 +271,11 @@ class DeviceArray:
 
 def _operator(ufunc, swap=False, in_place=False):
     def method(self, other):
-        if not in_place and not isinstance(other, DeviceArray) and getattr(other, "__array_ufunc__", ufunc) is None:
+        if (
+            not in_place
+            and not isinstance(other, DeviceArray)
+            and getattr(other, "__array_ufunc__", ufunc) is None
+        ):
             return NotImplemented  # a box that asks to go first, such as a traced array
         operands = (other, self) if swap else (self, other)
         return _call(ufunc, operands, **({"out": self} if in_place else {}))
@@ -219,8 +283,20 @@ def _operator(ufunc, swap=False, in_place=False):
     return method
 
 
-BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "floordiv": np.floor_divide}
-BINARY |= {"pow": np.power, "mod": np.remainder, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
+BINARY = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.divide,
+    "floordiv": np.floor_divide,
+}
+BINARY |= {
+    "pow": np.power,
+    "mod": np.remainder,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+}
 COMPARE = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}
 COMPARE |= {"eq": np.equal, "ne": np.not_equal}
 UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
@@ -229,12 +305,27 @@ for _name, _ufunc in BINARY.items():
     setattr(DeviceArray, f"__{_name}__", _operator(_ufunc))
     setattr(DeviceArray, f"__r{_name}__", _operator(_ufunc, swap=True))
     setattr(DeviceArray, f"__i{_name}__", _operator(_ufunc, in_place=True))
-DeviceArray.__matmul__, DeviceArray.__rmatmul__ = _operator(np.matmul), _operator(np.matmul, swap=True)
+DeviceArray.__matmul__, DeviceArray.__rmatmul__ = (
+    _operator(np.matmul),
+    _operator(np.matmul, swap=True),
+)
 for _name, _ufunc in COMPARE.items():
     setattr(DeviceArray, f"__{_name}__", _operator(_ufunc))
 for _name, _ufunc in UNARY.items():
     setattr(DeviceArray, f"__{_name}__", lambda self, ufunc=_ufunc: _call(ufunc, (self,)))
-for _name in ("float", "int", "bool", "complex", "index", "bytes", "repr", "str", "format", "contains", "reduce"):
+for _name in (
+    "float",
+    "int",
+    "bool",
+    "complex",
+    "index",
+    "bytes",
+    "repr",
+    "str",
+    "format",
+    "contains",
+    "reduce",
+):
     setattr(DeviceArray, f"__{_name}__", partial(_refuse, f"{_name}() of a device array"))
 for _name in ("item", "tolist", "tobytes", "dump", "dumps", "nonzero", "compress"):
     setattr(DeviceArray, _name, partial(_refuse, f".{_name}()"))
@@ -242,7 +333,7 @@ for _name in ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides")
     setattr(DeviceArray, _name, property(attrgetter(f"_host.{_name}")))
 
 
-# ------------------------------------------------------------------------------ functions that need a word of their own
+# ------------------------------------------------------------------------------ functions that need
 def _reshape(a, shape, order="C"):
     if order is None:
         raise TypeError("reshape: CuPy has no order=None; leave it out")
@@ -287,7 +378,9 @@ def _join(function, arrays, axis=0, out=None, dtype=None, casting="same_kind"):
 def _einsum(subscripts, *operands, dtype=None, optimize=False):
     if any(isinstance(operand, np.ndarray) for operand in operands):
         _refuse("einsum with a NumPy operand")
-    return _call(lambda *hosts: np.einsum(subscripts, *hosts, dtype=dtype, optimize=optimize), operands)
+    return _call(
+        lambda *hosts: np.einsum(subscripts, *hosts, dtype=dtype, optimize=optimize), operands
+    )
 
 
 def _take(a, indices, axis=None, function=np.take, **out):
@@ -312,7 +405,9 @@ def _copyto(dst, src, casting="same_kind", where=None):
 
 
 def _add_at(a, indices, b):
-    """Adds at duplicates too, unlike assignment. (`np.add.at` refuses device arrays; this one takes tuples as well.)"""
+    """Adds at duplicates too, unlike assignment. (`np.add.at` refuses device arrays; this one takes
+    tuples as well.)
+    """
     if str(_device(a).dtype) not in SCATTER_DTYPES:
         raise TypeError(f"add.at: CuPy adds into {', '.join(SCATTER_DTYPES)} only, not {a.dtype}")
     index = _index(indices)
@@ -325,9 +420,11 @@ def _add_at(a, indices, b):
     queued(work)
 
 
-# ------------------------------------------------------------------------------------------------------- the namespaces
+# --------------------------------------------------------------------------------------------------
 class Namespace:
-    """An explicit list of names: what CuPy lacks, or nobody has looked at, is an AttributeError that names it."""
+    """An explicit list of names: what CuPy lacks, or nobody has looked at, is an AttributeError
+    that names it.
+    """
 
     def __init__(self, name, **members):
         vars(self).update(members, __name__=name)
@@ -337,7 +434,9 @@ class Namespace:
         raise AttributeError(f"{owner}.{name}: CuPy lacks it, or device_double.py does not list it")
 
 
-ALL = None  # every positional argument is an operand, scalars included; otherwise that many device arrays come first
+# every positional argument is an operand, scalars included; otherwise that many device arrays come
+# first
+ALL = None
 ELEMENTWISE = """add subtract multiply divide true_divide floor_divide remainder mod power maximum minimum fmax fmin
     exp exp2 expm1 log log2 log10 log1p logaddexp sqrt cbrt square reciprocal negative positive abs absolute fabs sign
     sin cos tan tanh sinh cosh arctan arctan2 hypot copysign floor ceil trunc rint signbit isfinite isnan isinf
@@ -345,8 +444,12 @@ ELEMENTWISE = """add subtract multiply divide true_divide floor_divide remainder
     bitwise_and bitwise_or bitwise_xor invert left_shift right_shift"""
 RESHAPING = """transpose moveaxis swapaxes squeeze expand_dims broadcast_to ravel flip rot90 roll tile pad split
     array_split tril triu diag diagonal trace round around sort argsort partition argpartition ascontiguousarray copy"""
-PLACES = "axis axes axis1 axis2 source destination shape order shift reps mode constant_values k kth decimals"
-FUNCTIONS = (  # names, how many arrays come first, keywords CuPy takes (of a row's, NumPy refuses the wrong ones)
+PLACES = (
+    "axis axes axis1 axis2 source destination shape order shift reps mode constant_values k kth "
+    "decimals"
+)
+# names, how many arrays come first, keywords CuPy takes (of a row's, NumPy refuses the wrong ones)
+FUNCTIONS = (
     (ELEMENTWISE, ALL, "out dtype casting"),
     ("isclose allclose array_equal broadcast_arrays", ALL, "rtol atol equal_nan"),
     ("sum prod mean var std cumsum cumprod", 1, "axis dtype out keepdims ddof"),
@@ -358,7 +461,10 @@ FUNCTIONS = (  # names, how many arrays come first, keywords CuPy takes (of a ro
 )
 HOST = """pi e inf nan newaxis dtype finfo iinfo issubdtype can_cast promote_types isscalar broadcast_shapes generic number
     integer floating bool_ uint8 int8 int16 int32 int64 uint32 uint64 float16 float32 float64 complex64 inexact"""
-WAITING = "nonzero flatnonzero argwhere unique bincount histogram extract compress trim_zeros array_repr array_str"
+WAITING = (
+    "nonzero flatnonzero argwhere unique bincount histogram extract compress trim_zeros array_repr "
+    "array_str"
+)
 SPECIAL = "erf erfc erfinv ndtr ndtri expit xlogy"
 METHODS = """sum prod mean var std max min any all argmax argmin cumsum cumprod argsort argpartition dot squeeze
     swapaxes ravel round diagonal trace take repeat"""
@@ -367,7 +473,10 @@ METHODS = """sum prod mean var std max min any all argmax argmin cumsum cumprod 
 def _function(name, arrays, keywords, module=np):
     def call(*args, **given):
         if given.keys() - set(keywords.split()):
-            raise TypeError(f"{name}: CuPy takes no more keywords than {keywords or 'none'}; came {', '.join(given)}")
+            raise TypeError(
+                f"{name}: CuPy takes no more keywords than {keywords or 'none'}; came "
+                f"{', '.join(given)}"
+            )
         operands = args if arrays is ALL else [_device(operand) for operand in args[:arrays]]
         return _call(getattr(module, name), operands, *args[len(operands) :], **given)
 
@@ -375,18 +484,40 @@ def _function(name, arrays, keywords, module=np):
 
 
 def _default_rng(seed=None):
-    """Numbers are made on the device, also a single one; CuPy's generator has these methods and few more."""
+    """Numbers are made on the device, also a single one; CuPy's generator has these methods and few
+    more.
+    """
     host = np.random.default_rng(seed)
-    methods = {name: getattr(host, name) for name in ("random", "standard_normal", "integers", "uniform")}
-    return Namespace("Generator", **{name: partial(_call, method, ()) for name, method in methods.items()})
+    methods = {
+        name: getattr(host, name) for name in ("random", "standard_normal", "integers", "uniform")
+    }
+    return Namespace(
+        "Generator", **{name: partial(_call, method, ()) for name, method in methods.items()}
+    )
 
 
-_members = {name: _function(name, arrays, words) for names, arrays, words in FUNCTIONS for name in names.split()}
+_members = {
+    name: _function(name, arrays, words)
+    for names, arrays, words in FUNCTIONS
+    for name in names.split()
+}
 _members |= {name: getattr(np, name) for name in HOST.split()}
 _members |= {name: partial(_refuse, f"{name}()") for name in WAITING.split()}
 _members |= {name: attrgetter(name) for name in ("ndim", "shape", "size")}
-_members |= {"ndarray": DeviceArray, "array": _array, "asnumpy": to_host, "full": _full, "reshape": _reshape}
-_members |= {"where": _where, "clip": _clip, "einsum": _einsum, "repeat": _repeat, "copyto": _copyto}
+_members |= {
+    "ndarray": DeviceArray,
+    "array": _array,
+    "asnumpy": to_host,
+    "full": _full,
+    "reshape": _reshape,
+}
+_members |= {
+    "where": _where,
+    "clip": _clip,
+    "einsum": _einsum,
+    "repeat": _repeat,
+    "copyto": _copyto,
+}
 _members |= {"concatenate": partial(_join, np.concatenate), "stack": partial(_join, np.stack)}
 _members |= {"take": _take, "take_along_axis": partial(_take, function=np.take_along_axis)}
 _members["add"].at = _add_at
@@ -396,16 +527,22 @@ for _name in METHODS.split():
 _strides = Namespace(
     "lib.stride_tricks",
     as_strided=_function("as_strided", 1, "shape strides", np.lib.stride_tricks),
-    sliding_window_view=partial(_refuse, "sliding_window_view (compute the strides and use as_strided)"),
+    sliding_window_view=partial(
+        _refuse, "sliding_window_view (compute the strides and use as_strided)"
+    ),
 )
 xp = Namespace(
     "device_double",
     **_members,
     asarray=lambda a, dtype=None, order="K": _array(a, dtype, copy=False, order=order or "K"),
-    full_like=lambda a, fill_value, dtype=None: _full(a.shape, fill_value, dtype or _device(a).dtype),
+    full_like=lambda a, fill_value, dtype=None: _full(
+        a.shape, fill_value, dtype or _device(a).dtype
+    ),
     empty=lambda *args, **given: _uninitialised(xp.zeros(*args, **given)),
     empty_like=lambda *args, **given: _uninitialised(xp.zeros_like(*args, **given)),
-    result_type=lambda *args: np.result_type(*(a._host if isinstance(a, DeviceArray) else a for a in args)),
+    result_type=lambda *args: np.result_type(
+        *(a._host if isinstance(a, DeviceArray) else a for a in args)
+    ),
     linalg=Namespace("linalg", norm=_function("norm", 1, "ord axis keepdims", np.linalg)),
     lib=Namespace("lib", stride_tricks=_strides),
     random=Namespace("random", default_rng=_default_rng),
@@ -420,9 +557,13 @@ special = Namespace(
 
 
 def install():
-    """Make the package take `DeviceArray`s for the arrays of a library of their own, with kernels where there is a gcc."""
+    """Make the package take `DeviceArray`s for the arrays of a library of their own, with kernels
+    where there is a gcc.
+    """
     from gcc_tools import GCC, GccTools
 
     from mvit_np.backend.arrays import register_library
 
-    register_library(DeviceArray, xp, special, from_host, GccTools(attrgetter("_host")) if GCC else None)
+    register_library(
+        DeviceArray, xp, special, from_host, GccTools(attrgetter("_host")) if GCC else None
+    )

@@ -1,7 +1,9 @@
-"""What the package uses of `cupy.cuda`, on the device double: streams, pools, and graphs that are recorded and replayed.
+"""What the package uses of `cupy.cuda`, on the device double: streams, pools, and graphs that are
+recorded and replayed.
 
-While a stream captures, everything that the double does is written down, and done too (CUDA would not: whoever relies on the
-numbers that a recording leaves behind sees them change at the first replay). A replay does it all again in the same arrays.
+While a stream captures, everything that the double does is written down, and done too (CUDA would
+not: whoever relies on the numbers that a recording leaves behind sees them change at the first
+replay). A replay does it all again in the same arrays.
 """
 
 from contextlib import contextmanager
@@ -50,7 +52,10 @@ class Stream:
 
     def synchronize(self):
         if device_double.recording:
-            raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+            raise RuntimeError(
+                "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is "
+                "capturing"
+            )
 
     def begin_capture(self, mode=None):
         if not self.ptr:

@@ -1,4 +1,6 @@
-"""The tools of a device (`mvit_np/backend/cuda/tools.py`) on the double: kernels compiled by gcc, cuBLAS as it reads memory."""
+"""The tools of a device (`mvit_np/backend/cuda/tools.py`) on the double: kernels compiled by gcc,
+cuBLAS as it reads memory.
+"""
 
 import ctypes
 import functools
@@ -28,10 +30,16 @@ class GccTools:
         """As a launch on a device, one job after the other."""
         arrays = {id(x): self._host(x) for x in args if not isinstance(x, (int, float, np.ndarray))}
         given = [arrays.get(id(x), x) for x in args]
-        for array in arrays.values():  # or its parts are, where the kernel is told how far they lie apart
+        # or its parts are, where the kernel is told how far they lie apart
+        for array in arrays.values():
             parts = array[0] if kernel.clip_stride and array.ndim > 1 and array.shape[0] else array
-            assert parts.flags.c_contiguous, f"{kernel.name}: strides {array.strides} of {array.shape}"
-        passed = [x.ctypes.data_as(ctypes.c_void_p) if id(a) in arrays else _by_value(x) for a, x in zip(args, given)]
+            assert parts.flags.c_contiguous, (
+                f"{kernel.name}: strides {array.strides} of {array.shape}"
+            )
+        passed = [
+            x.ctypes.data_as(ctypes.c_void_p) if id(a) in arrays else _by_value(x)
+            for a, x in zip(args, given)
+        ]
         compiled = _compiled(kernel, names)
 
         def work():
@@ -42,7 +50,9 @@ class GccTools:
         device_double.queued(work)
 
     def gemm(self, b, a, out, sizes, count, *, add, tf32):
-        """cublasGemmStridedBatchedEx: column-major matrices found by pointer, leading dimension and distance alone."""
+        """cublasGemmStridedBatchedEx: column-major matrices found by pointer, leading dimension and
+        distance alone.
+        """
         k, i, j = sizes
         left, right = self._matrices(b, k, j, count), self._matrices(a, j, i, count)
         result = self._matrices(out, k, i, count)
@@ -61,7 +71,9 @@ class GccTools:
         """(count, rows, columns) of op(X) as cuBLAS sees it, a view."""
         host = self._host(side.array)
         stored = (columns, rows) if side.flip else (rows, columns)
-        assert side.leading >= max(1, stored[0]), "cuBLAS: the leading dimension is at least the number of rows"
+        assert side.leading >= max(1, stored[0]), (
+            "cuBLAS: the leading dimension is at least the number of rows"
+        )
         size = host.itemsize
         strides = (side.batch_stride * size, size, side.leading * size)
         view = np.lib.stride_tricks.as_strided(_at(host, side.start), (count, *stored), strides)
@@ -81,9 +93,18 @@ def _number(x):
 
 def _by_value(x):
     if isinstance(x, np.ndarray):
-        assert x.size == 1, "CuPy passes only NumPy arrays of size one by value: view it as one number of many bytes"
-        assert 16 < x.nbytes <= 4000 and x.nbytes % 8 == 0, "C takes smaller structs otherwise, a launch no larger ones"
-        kind = type("Numbers", (ctypes.Structure,), {"_fields_": [("at", ctypes.c_longlong * (x.nbytes // 8))]})
+        assert x.size == 1, (
+            "CuPy passes only NumPy arrays of size one by value: view it as one number of many "
+            "bytes"
+        )
+        assert 16 < x.nbytes <= 4000 and x.nbytes % 8 == 0, (
+            "C takes smaller structs otherwise, a launch no larger ones"
+        )
+        kind = type(
+            "Numbers",
+            (ctypes.Structure,),
+            {"_fields_": [("at", ctypes.c_longlong * (x.nbytes // 8))]},
+        )
         return kind.from_buffer_copy(x.tobytes())
     if isinstance(x, float):
         return ctypes.c_double(x)

@@ -4,7 +4,8 @@ import numpy as np
 
 from mvit_np.autodiff.tape import vjp
 
-# (kernel, stride, padding): plain, the model's, even kernels, overlapping in part, gaps, one window, stride beyond the grid
+# (kernel, stride, padding): plain, the model's, even kernels, overlapping in part, gaps, one window,
+# stride beyond the grid
 WINDOWS = [
     ((1, 1, 1), (1, 1, 1), (0, 0, 0)),
     ((3, 3, 3), (1, 2, 2), (1, 1, 1)),
@@ -22,7 +23,11 @@ def results(fun, arrays):
     """Values and, for random but fixed cotangents, the gradients by all arrays."""
     value, found = fun(*arrays), []
     for i, y in enumerate(value if isinstance(value, tuple) else [value]):
-        dy = np.random.default_rng(i).standard_normal(y.shape, y.dtype) if y.ndim else np.ones_like(y)
+        dy = (
+            np.random.default_rng(i).standard_normal(y.shape, y.dtype)
+            if y.ndim
+            else np.ones_like(y)
+        )
         _, pull = vjp(lambda *x, i=i: fun(*x)[i] if isinstance(value, tuple) else fun(*x), arrays)
         found += [y, *pull(dy)]
     return found

@@ -30,9 +30,11 @@ RENAMED = [
 
 
 def _import_mvit():
-    """torchvision's module `mvit`, also where torchvision lacks its compiled part (which MViT does without).
+    """torchvision's module `mvit`, also where torchvision lacks its compiled part (which MViT does
+    without).
 
-    Such a torchvision fails to import over two operators it expects there: declared by hand, they satisfy it.
+    Such a torchvision fails to import over two operators it expects there: declared by hand, they
+    satisfy it.
     """
     try:
         from torchvision.models.video import mvit
@@ -49,11 +51,13 @@ def _import_mvit():
 
 
 mvit = _import_mvit()
-torch.set_num_threads(1)  # small models on shared cores: threads that wait for each other cost a hundredfold
+# small models on shared cores: threads that wait for each other cost a hundredfold
+torch.set_num_threads(1)
 
 
 def build(config):
-    """torchvision's MViT of `config` in evaluation mode, its parameters without memory until `load_params`.
+    """torchvision's MViT of `config` in evaluation mode, its parameters without memory until
+    `load_params`.
 
     Raises ValueError for what torchvision has no code for.
     """
@@ -85,7 +89,13 @@ def named(factory):
 
 
 def _check_known(c):
-    known = c.pool == "conv" and c.cls_token and c.skip == "normalised" and c.mlp_ratio == 4 and c.eps == 1e-6
+    known = (
+        c.pool == "conv"
+        and c.cls_token
+        and c.skip == "normalised"
+        and c.mlp_ratio == 4
+        and c.eps == 1e-6
+    )
     if not known or c.channels != 3 or c.positions == "joint":
         raise ValueError(f"torchvision's MViT has no such model: {c}")
 
@@ -105,10 +115,14 @@ def _block_setting(spec):
 
 
 def load_params(model, params):
-    """Our parameters, in their dtype, become the model's. What ours lack by choice (a bias, positions in time) is 0."""
+    """Our parameters, in their dtype, become the model's. What ours lack by choice (a bias,
+    positions in time) is 0.
+    """
     given, wanted = params_to_state(params), model.state_dict()
     lacking = wanted.keys() - given.keys()
-    assert given.keys() <= wanted.keys(), f"torchvision lacks {sorted(given.keys() - wanted.keys())}"
+    assert given.keys() <= wanted.keys(), (
+        f"torchvision lacks {sorted(given.keys() - wanted.keys())}"
+    )
     assert all(map(_may_lack, lacking)), f"we lack {sorted(lacking)}"
 
     dtype = next(iter(given.values())).dtype
@@ -123,7 +137,9 @@ def _may_lack(name):
 
 def params_to_state(params):
     """Our parameters (nested dicts) as a torchvision state dict: {name: tensor}."""
-    return {_name(path): torch.from_numpy(_to_torch(path, leaf)) for path, leaf in tree.paths(params)}
+    return {
+        _name(path): torch.from_numpy(_to_torch(path, leaf)) for path, leaf in tree.paths(params)
+    }
 
 
 def named_gradients(model, config):
@@ -140,7 +156,9 @@ def _name(path):
 
 
 def _to_torch(path, x):
-    """(in, out) -> (out, in); pools (kt, kh, kw, d) -> (d, 1, kt, kh, kw); cubes (.., C, D) -> (D, C, ..)"""
+    """(in, out) -> (out, in); pools (kt, kh, kw, d) -> (d, 1, kt, kh, kw); cubes (.., C, D) -> (D,
+    C, ..)
+    """
     if path.endswith(".w"):
         x = x.transpose({2: (1, 0), 4: (3, 0, 1, 2), 5: (4, 3, 0, 1, 2)}[x.ndim])
         x = x[:, None] if x.ndim == 4 else x
@@ -163,7 +181,9 @@ def logits_of(model, clip):
 
 
 def logits_and_gradients(params, clip, config, cotangent):
-    """Of torchvision: logits (B, K), and {our path: gradient of sum(logits cotangent)} with the "clip"'s."""
+    """Of torchvision: logits (B, K), and {our path: gradient of sum(logits cotangent)} with the
+    "clip"'s.
+    """
     model = load_params(build(config), params)
     x = _channels_first(clip).requires_grad_()
     logits = model(x)

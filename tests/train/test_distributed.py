@@ -28,7 +28,9 @@ START_S = 60  # for starting Python so many times on a busy machine
 
 
 def slow(*values):
-    """A case that starts many processes, and shows what one beside it shows with fewer or by the same end."""
+    """A case that starts many processes, and shows what one beside it shows with fewer or by the
+    same end.
+    """
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
@@ -36,8 +38,13 @@ def reason_to_skip():
     """mpi4py is imported in a process of its own: importing it starts MPI."""
     if MPIEXEC is None:
         return "no mpiexec here: pip install mpich"
-    found = subprocess.run([sys.executable, "-c", "from mpi4py import MPI"], capture_output=True, text=True)
-    return found.returncode and f"no mpi4py here ({found.stderr.strip().splitlines()[-1]}): pip install mpi4py mpich"
+    found = subprocess.run(
+        [sys.executable, "-c", "from mpi4py import MPI"], capture_output=True, text=True
+    )
+    return (
+        found.returncode
+        and f"no mpi4py here ({found.stderr.strip().splitlines()[-1]}): pip install mpi4py mpich"
+    )
 
 
 SKIP = reason_to_skip()
@@ -49,23 +56,37 @@ def command(ranks, code, *arguments):
 
 
 def environment():
-    """Without what an outer mpiexec may have set; root and more ranks than cores are allowed where Open MPI asks."""
-    outer = {name: value for name, value in os.environ.items() if not name.startswith(("PMI", "OMPI_COMM", "MPI_LOCAL"))}
+    """Without what an outer mpiexec may have set; root and more ranks than cores are allowed where
+    Open MPI asks.
+    """
+    outer = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PMI", "OMPI_COMM", "MPI_LOCAL"))
+    }
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    allowed |= {"OMPI_MCA_rmaps_base_oversubscribe": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
+    allowed |= {
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    }
     threads = {"OPENBLAS_NUM_THREADS": "1", "MVIT_NP_THREADS": "1"}
     return outer | allowed | threads | {"PYTHONPATH": str(ROOT)}
 
 
 def run(ranks, code, *arguments):
     done = subprocess.run(
-        command(ranks, code, *arguments), capture_output=True, text=True, timeout=START_S, env=environment(), cwd="/"
+        command(ranks, code, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        env=environment(),
+        cwd="/",
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-# -- the proof --------------------------------------------------------------------------------------------------------
+# -- the proof -------------------------------------------------------------------------------------
 
 BATCH = 8
 TRAINING = f"""
@@ -100,7 +121,9 @@ np.savez(f"{{sys.argv[1]}}/{{comm.rank}}.npz", **kept)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What each of so many ranks saw in two steps, and with 0 one process without MPI: ranks -> [arrays by name]"""
+    """What each of so many ranks saw in two steps, and with 0 one process without MPI: ranks ->
+    [arrays by name]
+    """
 
     @cache
     def seen(ranks):
@@ -108,7 +131,12 @@ def trained(tmp_path_factory):
         if ranks:
             run(ranks, TRAINING, folder)
         else:
-            subprocess.run([sys.executable, "-c", TRAINING, str(folder)], check=True, env=environment(), cwd="/")
+            subprocess.run(
+                [sys.executable, "-c", TRAINING, str(folder)],
+                check=True,
+                env=environment(),
+                cwd="/",
+            )
         return [dict(np.load(folder / f"{rank}.npz")) for rank in range(ranks or 1)]
 
     return seen
@@ -132,12 +160,22 @@ def test_gradients_are_the_whole_batchs(trained, ranks, dtype):
 
 
 def test_a_share_left_out_would_be_noticed():
-    """What the tolerance of 1e-6 means: half the batch has gradients that differ ten thousand times as much."""
-    rng, config = np.random.default_rng(0), replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0)
-    clips, labels = rng.standard_normal((BATCH, *config.thw, config.channels), dtype="float32"), np.arange(BATCH) % 2
+    """What the tolerance of 1e-6 means: half the batch has gradients that differ ten thousand times
+    as much.
+    """
+    rng, config = (
+        np.random.default_rng(0),
+        replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0),
+    )
+    clips, labels = (
+        rng.standard_normal((BATCH, *config.thw, config.channels), dtype="float32"),
+        np.arange(BATCH) % 2,
+    )
     params = mv.init(config, rng)
     whole, half = (
-        mv.value_and_grad(lambda p, n=n: mv.cross_entropy(mv.forward(p, clips[:n], config), labels[:n]))(params)[1]
+        mv.value_and_grad(
+            lambda p, n=n: mv.cross_entropy(mv.forward(p, clips[:n], config), labels[:n])
+        )(params)[1]
         for n in (BATCH, BATCH // 2)
     )
     assert max(np.abs(a - b).max() for a, b in zip(trees.leaves(whole), trees.leaves(half))) > 1e-2
@@ -148,7 +186,9 @@ def test_a_share_left_out_would_be_noticed():
 def test_all_ranks_hold_the_same_bits(trained, ranks):
     """Parameters after the broadcast and after a step, and the gradients: nothing may drift apart."""
     first, *others = trained(ranks)
-    expected = mv.init(replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0), np.random.default_rng(0))
+    expected = mv.init(
+        replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0), np.random.default_rng(0)
+    )
     for path, leaf in trees.paths(expected):
         np.testing.assert_array_equal(first[f"float32/0/params/{path}"], leaf)
     for one in others:
@@ -158,7 +198,9 @@ def test_all_ranks_hold_the_same_bits(trained, ranks):
 
 @needs_mpi
 def test_every_rank_gets_rank_0s_whole_tree():
-    """Arrays of any dtype and layout, and what is no array; three ranks, so that the mean is no power of two."""
+    """Arrays of any dtype and layout, and what is no array; three ranks, so that the mean is no
+    power of two.
+    """
     code = """
 import numpy as np
 from mvit_np.train.distributed import communicator
@@ -188,7 +230,7 @@ if comm.rank == 2:
     assert run(3, code).split() == ["fine", "3", "3"]
 
 
-# -- one rank dies ----------------------------------------------------------------------------------------------------
+# -- one rank dies ---------------------------------------------------------------------------------
 
 DYING = """
 import os, signal, sys, time
@@ -209,9 +251,16 @@ CRASHES = "if comm.rank == 2: os.abort()"
 
 
 def death(how, ranks=4):
-    """(the exit code, stdout, stderr, seconds from the last rank's first words to the end of the job)."""
+    """(the exit code, stdout, stderr, seconds from the last rank's first words to the end of the
+    job).
+    """
     job = subprocess.run(
-        command(ranks, DYING.replace("HOW", how)), capture_output=True, text=True, timeout=START_S, env=environment(), cwd="/"
+        command(ranks, DYING.replace("HOW", how)),
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        env=environment(),
+        cwd="/",
     )
     begun = max(float(seconds) for seconds in re.findall(r"at ([\d.]+)\n", job.stdout))
     return job.returncode, job.stdout, job.stderr, time.time() - begun
@@ -236,24 +285,38 @@ def test_a_users_mistake_is_a_sentence_on_many_ranks_too(kinds, traced):
 
 
 @needs_mpi
-@pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll here: mpiexec alone says which process was killed")
+@pytest.mark.skipif(
+    not hasattr(select, "epoll"),
+    reason="no epoll here: mpiexec alone says which process was killed",
+)
 @pytest.mark.parametrize("how", [KILLED, slow(CRASHES)])
 def test_a_rank_that_is_killed_ends_the_job_by_name(how):
     code, out, said, seconds = death(how)
     process = re.search(r"rank 2 is process (\d+)", out)[1]
     assert code != 0 and seconds < LIMIT_S
-    assert f"rank 2 (process {process} on" in said and said.count("died without a word") == 1  # mpiexec names any of the four
+    # mpiexec names any of the four
+    assert f"rank 2 (process {process} on" in said and said.count("died without a word") == 1
 
 
 @needs_mpi
 def test_a_rank_may_leave_early_on_purpose():
     """sys.exit() without a code ends a rank as it should, without a word, when all do so."""
-    code = "import sys\nfrom mvit_np.train.distributed import communicator\nwith communicator().guarding(): sys.exit()"
-    done = subprocess.run(command(2, code), capture_output=True, text=True, timeout=START_S, env=environment(), cwd="/")
+    code = (
+        "import sys\nfrom mvit_np.train.distributed import communicator\nwith "
+        "communicator().guarding(): sys.exit()"
+    )
+    done = subprocess.run(
+        command(2, code),
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        env=environment(),
+        cwd="/",
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-# -- without others ---------------------------------------------------------------------------------------------------
+# -- without others --------------------------------------------------------------------------------
 
 
 def test_alone_is_the_same_code_without_mpi(monkeypatch):
@@ -264,15 +327,27 @@ def test_alone_is_the_same_code_without_mpi(monkeypatch):
     assert comm.broadcast(tree) is tree and comm.mean(tree) is tree and comm.barrier() is None
     with pytest.raises(KeyError), comm.guarding():
         raise KeyError
-    public = {name for name in dir(Mpi) if not name.startswith("_")} | {"rank", "size", "local_size"}
+    public = {name for name in dir(Mpi) if not name.startswith("_")} | {
+        "rank",
+        "size",
+        "local_size",
+    }
     assert public == {name for name in dir(Alone) if not name.startswith("_")}
 
 
 def test_mpi4py_is_imported_only_when_asked_for():
     code = (
-        "import sys, mvit_np.train.distributed as d; d.communicator(); print('mpi4py' in sys.modules, 'cupyx' in sys.modules)"
+        "import sys, mvit_np.train.distributed as d; d.communicator(); print('mpi4py' in "
+        "sys.modules, 'cupyx' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True, cwd="/")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=True,
+        cwd="/",
+    )
     assert done.stdout.split() == ["False", "False"]
 
 
@@ -281,7 +356,8 @@ def test_what_cannot_be_is_said(monkeypatch):
         communicator("smoke signals")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     monkeypatch.setenv("PMI_RANK", "3")
-    with pytest.raises(ImportError, match="-m pip install 'mpi4py>="):  # not four models, each trained alone
+    # not four models, each trained alone
+    with pytest.raises(ImportError, match="-m pip install 'mpi4py>="):
         communicator()
 
 
@@ -296,7 +372,7 @@ def test_ranks_that_do_not_see_each_other_are_refused(monkeypatch):
         distributed._check_size(1)
 
 
-# -- on a device ------------------------------------------------------------------------------------------------------
+# -- on a device -----------------------------------------------------------------------------------
 
 
 class Twin:
@@ -311,7 +387,10 @@ class Twin:
 
 def test_gradients_on_a_device_go_through_the_host_in_one_piece(rng):
     device_double.install()
-    host = {"w": rng.standard_normal((2, 3)).astype("float32"), "b": [rng.standard_normal(3).astype("float32")]}
+    host = {
+        "w": rng.standard_normal((2, 3)).astype("float32"),
+        "b": [rng.standard_normal(3).astype("float32")],
+    }
     comm = object.__new__(Mpi)  # without the start, which needs mpiexec
     comm.size, comm._mpi, comm._world, comm._flats = 2, Twin, Twin(), {}
     before = vars(device_double.transfers).copy()
@@ -325,24 +404,31 @@ def test_gradients_on_a_device_go_through_the_host_in_one_piece(rng):
 
 def test_mpi_does_not_broadcast_device_arrays():
     device_double.install()
-    with pytest.raises(TypeError, match="MPI sends NumPy arrays; came device_double: send mv.to_host of them"):
+    with pytest.raises(
+        TypeError, match="MPI sends NumPy arrays; came device_double: send mv.to_host of them"
+    ):
         distributed._described(device_double.from_host(np.ones(3)))
 
 
-# -- docs/scaling_ranks.py --------------------------------------------------------------------------------------------
+# -- docs/scaling_ranks.py -------------------------------------------------------------------------
 
 
 def script(*arguments):
     whole = [sys.executable, str(ROOT / "docs/scaling_ranks.py"), *arguments]
-    return subprocess.run(whole, capture_output=True, text=True, env=environment(), check=True, timeout=START_S).stdout
+    return subprocess.run(
+        whole, capture_output=True, text=True, env=environment(), check=True, timeout=START_S
+    ).stdout
 
 
 def test_the_model_of_many_gpus():
-    """A line by hand: 512 clips on 128 GPUs are 4 each, at 2 clips/s 2 s; 2 x 127/128 x 104,152,128 bytes at 10 GB/s are
-    20.7 ms, and 254 hops of 10 us are 2.5 ms."""
+    """A line by hand: 512 clips on 128 GPUs are 4 each, at 2 clips/s 2 s; 2 x 127/128 x 104,152,128
+    bytes at 10 GB/s are 20.7 ms, and 254 hops of 10 us are 2.5 ms.
+    """
     text = script("--model", "--clips-per-s", "2", "--bandwidth", "10e9", "--latency", "10e-6")
     line = next(line for line in text.splitlines() if line.startswith("| 128 |"))
-    gpus, clips, compute, communicated, share, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+    gpus, clips, compute, communicated, share, *_ = (
+        cell.strip() for cell in line.strip("|").split("|")
+    )
     assert (gpus, clips, compute) == ("128", "4", "2.000 s")
     seconds = 2 * 127 / 128 * 26_038_032 * 4 / 10e9 + 2 * 127 * 10e-6
     assert communicated == f"{seconds * 1e3:.1f} ms"
@@ -351,7 +437,15 @@ def test_the_model_of_many_gpus():
 
 @needs_mpi
 def test_the_table_of_few_ranks():
-    whole = [MPIEXEC, "-n", "2", sys.executable, str(ROOT / "docs/scaling_ranks.py"), "--steps", "2"]
+    whole = [
+        MPIEXEC,
+        "-n",
+        "2",
+        sys.executable,
+        str(ROOT / "docs/scaling_ranks.py"),
+        "--steps",
+        "2",
+    ]
     whole += ["--batch", "4", "--preset", "mvit_micro"]
     done = subprocess.run(whole, capture_output=True, text=True, env=environment(), timeout=START_S)
     assert done.returncode == 0, done.stderr

@@ -36,7 +36,9 @@ def probe_of(params, clip, config=CONFIG, step=5):
 
 def step_of(params, clip, labels):
     def loss(params):
-        return mv.cross_entropy(mv.forward(params, clip, CONFIG, rng=rng_for(0, MASKS, 5, 0)), labels)
+        return mv.cross_entropy(
+            mv.forward(params, clip, CONFIG, rng=rng_for(0, MASKS, 5, 0)), labels
+        )
 
     with np.errstate(all="ignore"):
         return value_and_grad(loss)(params)
@@ -45,11 +47,16 @@ def step_of(params, clip, labels):
 def checked(params, clip, labels):
     """The error of a step with poisoned parameters or clips."""
     with pytest.raises(NotFinite) as caught:
-        check_step(*step_of(params, clip, labels), step=5, names=lambda: NAMES, probe=probe_of(params, clip))
+        check_step(
+            *step_of(params, clip, labels),
+            step=5,
+            names=lambda: NAMES,
+            probe=probe_of(params, clip),
+        )
     return caught.value
 
 
-# -- all is well ------------------------------------------------------------------------------------------------------
+# -- all is well -----------------------------------------------------------------------------------
 
 
 def test_a_good_step_gives_its_loss_and_asks_nobody(model):
@@ -67,11 +74,13 @@ def test_a_device_is_asked_for_two_numbers_and_nothing_else(model):
     loss, grads = step_of(*model)
     loss, grads = device_double.from_host(loss), trees.map(device_double.from_host, grads)
     before = device_double.transfers.to_host
-    assert check_step(loss, grads, step=5, names=never, probe=never) == float(device_double.to_host(loss))
+    assert check_step(loss, grads, step=5, names=never, probe=never) == float(
+        device_double.to_host(loss)
+    )
     assert device_double.transfers.to_host - before == 2 + 1  # the last is this test's own
 
 
-# -- where it began ---------------------------------------------------------------------------------------------------
+# -- where it began --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("index", range(sum(CONFIG.depths)))
@@ -83,7 +92,9 @@ def test_the_first_layer_is_named(index, part, layer, poison, model):
     problem = checked(params, clip, labels)
     assert problem.layer == f"blocks.{index}.{layer}" and problem.parameter is None
     assert problem.step == 5 and problem.names == NAMES
-    assert str(problem).startswith(f"step 5 is not finite (loss nan): blocks.{index}.{layer} is the first output")
+    assert str(problem).startswith(
+        f"step 5 is not finite (loss nan): blocks.{index}.{layer} is the first output"
+    )
     assert "with a.mp4, b.mp4, c.mp4;" in str(problem) and "\n" not in str(problem)
 
 
@@ -109,7 +120,10 @@ def test_only_the_examples_that_are_not_finite_are_named(model):
     params["patch_embed"]["w"] *= 100
     clip[1] = 3e38
     problem = checked(params, clip, labels)
-    assert (problem.layer, problem.names) == ("embedding", ("b.mp4",)) and "in a batch with b.mp4;" in str(problem)
+    assert (problem.layer, problem.names) == (
+        "embedding",
+        ("b.mp4",),
+    ) and "in a batch with b.mp4;" in str(problem)
 
 
 def test_a_long_batch_is_shortened_in_the_sentence_alone():
@@ -125,7 +139,10 @@ def breaking(x):
 
 
 def test_of_gradients_the_one_nearest_to_the_loss_is_named(rng):
-    params = {"blocks": [{"w": rng.standard_normal((4, 4))} for _ in range(4)], "head": {"b": rng.standard_normal(4)}}
+    params = {
+        "blocks": [{"w": rng.standard_normal((4, 4))} for _ in range(4)],
+        "head": {"b": rng.standard_normal(4)},
+    }
     x = rng.standard_normal((2, 4))
 
     def forward(params, hook=None):
@@ -136,15 +153,26 @@ def test_of_gradients_the_one_nearest_to_the_loss_is_named(rng):
                 hook(f"blocks.{index}", y)
         return mv.ops.linear(y, np.eye(4), params["head"]["b"])
 
-    loss, grads = value_and_grad(lambda params: mv.cross_entropy(forward(params), np.array([0, 1])))(params)
-    with pytest.raises(NotFinite, match=r"blocks.2.w is nearest to the loss of the parameters .* \(2 in all\)") as caught:
+    loss, grads = value_and_grad(
+        lambda params: mv.cross_entropy(forward(params), np.array([0, 1]))
+    )(params)
+    with pytest.raises(
+        NotFinite, match=r"blocks.2.w is nearest to the loss of the parameters .* \(2 in all\)"
+    ) as caught:
         check_step(loss, grads, step=3, probe=lambda hook: forward(params, hook))
-    assert (caught.value.layer, caught.value.parameter, caught.value.names) == (None, "blocks.2.w", ())
+    assert (caught.value.layer, caught.value.parameter, caught.value.names) == (
+        None,
+        "blocks.2.w",
+        (),
+    )
 
 
 def test_without_a_probe_the_gradient_is_named():
     grads = {"a": np.ones(3), "b": np.array([1, np.nan]), "c": np.ones(())}
-    with pytest.raises(NotFinite, match=r"step 2 is not finite \(loss 0.5\): b is nearest to the loss .* \(1 in all\)"):
+    with pytest.raises(
+        NotFinite,
+        match=r"step 2 is not finite \(loss 0.5\): b is nearest to the loss .* \(1 in all\)",
+    ):
         check_step(np.float64(0.5), grads, step=2)
 
 
@@ -152,7 +180,9 @@ def test_a_loss_that_alone_is_not_finite_and_a_norm_that_overflows_are_told_apar
     fine = {"w": np.ones((2, 3), np.float32)}
     with pytest.raises(NotFinite, match=r"\(loss inf\): all gradients are finite;"):
         check_step(np.float32("inf"), fine, step=0, probe=lambda hook: np.ones((2, 2)))
-    with pytest.raises(NotFinite, match=r"\(loss 1\): all gradients are finite, but not their norm;"):
+    with pytest.raises(
+        NotFinite, match=r"\(loss 1\): all gradients are finite, but not their norm;"
+    ):
         check_step(np.float32(1), trees.map(lambda w: w * np.float32(1e20), fine), step=0)
 
 
@@ -160,14 +190,16 @@ def test_on_a_device_too(model):
     params, clip, labels = model
     params["blocks"][1]["mlp"]["fc1"]["w"][:] = np.nan
     there = trees.map(device_double.from_host, params)
-    loss, grads = (trees.map(device_double.from_host, part) for part in step_of(params, clip, labels))
+    loss, grads = (
+        trees.map(device_double.from_host, part) for part in step_of(params, clip, labels)
+    )
     with pytest.raises(NotFinite) as caught:
         probe = lambda hook: mv.forward(there, device_double.from_host(clip), CONFIG, hook=hook)  # noqa: E731
         check_step(loss, grads, step=5, names=lambda: NAMES, probe=probe)
     assert caught.value.layer == "blocks.1.output" and caught.value.names == NAMES
 
 
-# -- never trained on -------------------------------------------------------------------------------------------------
+# -- never trained on ------------------------------------------------------------------------------
 
 
 def test_a_loop_that_skips_ends_as_if_the_bad_batch_had_not_been_there(model):

@@ -1,4 +1,6 @@
-"""Optimisers, decay by layer and by path, averages and accumulated gradients against PyTorch, and against loops."""
+"""Optimisers, decay by layer and by path, averages and accumulated gradients against PyTorch, and
+against loops.
+"""
 
 import copy
 import math
@@ -30,14 +32,24 @@ def on_device(tree):
 
 @pytest.fixture
 def task(rng):
-    """Parameters of several shapes, gradients for some steps, and factors for some of the parameters."""
+    """Parameters of several shapes, gradients for some steps, and factors for some of the
+    parameters.
+    """
     params = {
         "embed": {"w": rng.standard_normal((2, 3, 4)), "b": rng.standard_normal(4)},
         "pos_embed": rng.standard_normal((5, 2)),
     }
-    params["blocks"] = [{"w": rng.standard_normal((6, 5)), "g": rng.standard_normal(())} for _ in range(2)]
-    grads = [trees.map(lambda p: np.asarray(rng.standard_normal(p.shape)), params) for _ in range(STEPS)]
-    return trees.map(np.asarray, params), grads, {"embed.w": 0.25, "blocks.0.w": 0.5, "blocks.0.g": 0.5}
+    params["blocks"] = [
+        {"w": rng.standard_normal((6, 5)), "g": rng.standard_normal(())} for _ in range(2)
+    ]
+    grads = [
+        trees.map(lambda p: np.asarray(rng.standard_normal(p.shape)), params) for _ in range(STEPS)
+    ]
+    return (
+        trees.map(np.asarray, params),
+        grads,
+        {"embed.w": 0.25, "blocks.0.w": 0.5, "blocks.0.g": 0.5},
+    )
 
 
 def rate(step):
@@ -55,7 +67,11 @@ def theirs(optimizer, params, grads, decay, factors, mask):
     torch = pytest.importorskip("torch")
     tensors = {path: torch.nn.Parameter(torch.tensor(p)) for path, p in trees.paths(params)}
     groups = [
-        {"params": [tensors[path]], "weight_decay": decay if mask(path, p) else 0.0, "factor": factors.get(path, 1.0)}
+        {
+            "params": [tensors[path]],
+            "weight_decay": decay if mask(path, p) else 0.0,
+            "factor": factors.get(path, 1.0),
+        }
         for path, p in trees.paths(params)
     ]
     run = optimizer(torch.optim)(groups)
@@ -79,9 +95,13 @@ def joined_below(request, monkeypatch):
     monkeypatch.setattr(flat, "SMALL", request.param)
 
 
-# -- optimisers -----------------------------------------------------------------------------------------------------------
+# -- optimisers ------------------------------------------------------------------------------------
 
-MASKS = {"usual": decays, "less": decays_except("blocks.1.*", "embed.?"), "all": lambda path, p: True}
+MASKS = {
+    "usual": decays,
+    "less": decays_except("blocks.1.*", "embed.?"),
+    "all": lambda path, p: True,
+}
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
@@ -89,14 +109,30 @@ def test_adamw_is_pytorchs_with_parameter_groups(mask, task, joined_below):
     params, grads, factors = task
     options = {"betas": (0.8, 0.95), "weight_decay": 0.3, "factors": factors, "decay_mask": mask}
     new, _ = ours(adamw, adamw_state(params), params, grads, **options)
-    same_as(theirs(lambda optim: lambda groups: optim.AdamW(groups, betas=(0.8, 0.95)), params, grads, 0.3, factors, mask), new)
+    same_as(
+        theirs(
+            lambda optim: lambda groups: optim.AdamW(groups, betas=(0.8, 0.95)),
+            params,
+            grads,
+            0.3,
+            factors,
+            mask,
+        ),
+        new,
+    )
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("nesterov", [True, False], ids=["nesterov", "plain"])
 def test_sgd_is_pytorchs_with_parameter_groups(nesterov, mask, task, joined_below):
     params, grads, factors = task
-    options = {"momentum": 0.8, "nesterov": nesterov, "weight_decay": 0.3, "factors": factors, "decay_mask": mask}
+    options = {
+        "momentum": 0.8,
+        "nesterov": nesterov,
+        "weight_decay": 0.3,
+        "factors": factors,
+        "decay_mask": mask,
+    }
     new, _ = ours(sgd, sgd_state(params), params, grads, **options)
 
     def peer(optim):
@@ -112,7 +148,9 @@ def test_gradient_descent_by_hand():
     for _ in range(3):
         new, state = sgd(new, grads, state, 0.1, momentum=0.5, nesterov=False)
     assert new["x"][0] == pytest.approx(1 - 0.1 * (1 + 1.5 + 1.75)) and state["velocity"][0] == 1.75
-    assert sgd(params, grads, sgd_state(params), 0.1, momentum=0.5)[0]["x"][0] == pytest.approx(1 - 0.1 * (1 + 0.5))
+    assert sgd(params, grads, sgd_state(params), 0.1, momentum=0.5)[0]["x"][0] == pytest.approx(
+        1 - 0.1 * (1 + 0.5)
+    )
 
 
 STEPPERS = {"adamw": (adamw, adamw_state), "sgd": (sgd, sgd_state)}
@@ -121,11 +159,15 @@ STEPPERS = {"adamw": (adamw, adamw_state), "sgd": (sgd, sgd_state)}
 @pytest.mark.parametrize("step_of, begin", STEPPERS.values(), ids=STEPPERS)
 def test_steps_keep_their_hands_off_and_their_dtype(step_of, begin, task, joined_below):
     params, grads, factors = trees.map(np.float32, task[:2]) + task[2:]
-    params, grads = (trees.map(lambda x: np.asarray(x, "float32"), tree) for tree in (params, grads))
+    params, grads = (
+        trees.map(lambda x: np.asarray(x, "float32"), tree) for tree in (params, grads)
+    )
     before = copy.deepcopy((params, grads))
     new, state = ours(step_of, begin(params), params, grads, factors=factors)
     trees.map(np.testing.assert_array_equal, before, (params, grads))
-    assert {str(x.dtype) for x in trees.leaves([new, state]) if isinstance(x, np.ndarray)} == {"float32"}
+    assert {str(x.dtype) for x in trees.leaves([new, state]) if isinstance(x, np.ndarray)} == {
+        "float32"
+    }
     assert trees.map(np.shape, new) == trees.map(np.shape, params) and state["step"] == STEPS
 
 
@@ -136,9 +178,25 @@ def test_the_state_lies_in_the_trees_order_whatever_decays_and_wherever(mask, ta
     expected = np.concatenate([np.ravel(g) for g in trees.leaves(grads[0])])
     for place in (lambda tree: tree, on_device):
         here = place(params)
-        _, state = sgd(here, place(grads[0]), sgd_state(here), 0.1, weight_decay=0.0, factors=factors, decay_mask=mask)
+        _, state = sgd(
+            here,
+            place(grads[0]),
+            sgd_state(here),
+            0.1,
+            weight_decay=0.0,
+            factors=factors,
+            decay_mask=mask,
+        )
         np.testing.assert_array_equal(mv.to_host(state["velocity"]), expected)
-        _, state = adamw(here, place(grads[0]), adamw_state(here), 0.1, betas=(0.0, 0.0), factors=factors, decay_mask=mask)
+        _, state = adamw(
+            here,
+            place(grads[0]),
+            adamw_state(here),
+            0.1,
+            betas=(0.0, 0.0),
+            factors=factors,
+            decay_mask=mask,
+        )
         np.testing.assert_array_equal(mv.to_host(state["exp_avg"]), expected)
 
 
@@ -159,9 +217,22 @@ def test_steps_on_a_device_give_the_hosts_numbers_and_move_nothing(step_of, begi
     [
         (lambda p, g, s: (p, g | {"pos_embed": g["pos_embed"].T}, s), r"\(2, 5\) for \(5, 2\)"),
         (lambda p, g, s: (p, {"embed": g["embed"]}, s), "only one of the two has .blocks.0.g"),
-        (lambda p, g, s: (p, g, {"rate": 0, "speed": s}), "the state has no step and no .*only rate, speed: begin with"),
-        (lambda p, g, s: (p, g, {k: v if k == "step" else v[1:] for k, v in s.items()}), "is of 99 numbers, the.*are 100"),
-        (lambda p, g, s: (p, g, {k: v if k == "step" else v.astype("float32") for k, v in s.items()}), "state is float32"),
+        (
+            lambda p, g, s: (p, g, {"rate": 0, "speed": s}),
+            "the state has no step and no .*only rate, speed: begin with",
+        ),
+        (
+            lambda p, g, s: (p, g, {k: v if k == "step" else v[1:] for k, v in s.items()}),
+            "is of 99 numbers, the.*are 100",
+        ),
+        (
+            lambda p, g, s: (
+                p,
+                g,
+                {k: v if k == "step" else v.astype("float32") for k, v in s.items()},
+            ),
+            "state is float32",
+        ),
     ],
     ids=["a shape", "a part", "another optimiser's state", "a number too few", "a dtype"],
 )
@@ -177,7 +248,7 @@ def test_a_factor_of_no_parameter_is_refused(task):
         adamw(task[0], task[1][0], adamw_state(task[0]), 0.1, factors={"head.w": 0.5})
 
 
-# -- rates by layer, masks by path ----------------------------------------------------------------------------------------
+# -- rates by layer, masks by path -----------------------------------------------------------------
 
 
 def test_rates_fall_from_block_to_block_towards_the_input():
@@ -185,10 +256,22 @@ def test_rates_fall_from_block_to_block_towards_the_input():
     params = mv.init(config, np.random.default_rng(0))
     factors = layer_factors(params, 0.5)
     assert list(factors) == [path for path, _ in trees.paths(params)] and sum(config.depths) == 4
-    by_part = {"head": 1.0, "norm": 1.0, "blocks.3": 1 / 2, "blocks.2": 1 / 4, "blocks.1": 1 / 8, "blocks.0": 1 / 16}
-    by_part |= dict.fromkeys(("patch_embed", "cls_token", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_class"), 1 / 32)
+    by_part = {
+        "head": 1.0,
+        "norm": 1.0,
+        "blocks.3": 1 / 2,
+        "blocks.2": 1 / 4,
+        "blocks.1": 1 / 8,
+        "blocks.0": 1 / 16,
+    }
+    by_part |= dict.fromkeys(
+        ("patch_embed", "cls_token", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_class"),
+        1 / 32,
+    )
     for path, factor in factors.items():
-        assert [factor] == [share for part, share in by_part.items() if f"{path}.".startswith(f"{part}.")]
+        assert [factor] == [
+            share for part, share in by_part.items() if f"{path}.".startswith(f"{part}.")
+        ]
     assert set(layer_factors(params, 1.0).values()) == {1.0}
 
 
@@ -200,7 +283,8 @@ def test_the_bridge_between_space_and_time_learns_at_the_full_rate():
 
 
 @pytest.mark.parametrize(
-    "params, decay, words", [({"blocks": []}, 0.0, r"\(0, 1\]"), ({"w": 1}, 0.5, "came w: pass a model's")]
+    "params, decay, words",
+    [({"blocks": []}, 0.0, r"\(0, 1\]"), ({"w": 1}, 0.5, "came w: pass a model's")],
 )
 def test_layers_that_cannot_be_counted(params, decay, words):
     with pytest.raises(ValueError, match=words):
@@ -216,7 +300,7 @@ def test_a_mask_spares_what_a_pattern_says():
     assert not any(mask(path, p) for path, p in trees.paths(params) if not decays(path, p))
 
 
-# -- the rate over a run --------------------------------------------------------------------------------------------------
+# -- the rate over a run ---------------------------------------------------------------------------
 
 CASES = {
     "1. first step": (0, 0.1 + 0.9 / 4),
@@ -231,10 +315,12 @@ CASES = {
 
 @pytest.mark.parametrize("step, expected", CASES.values(), ids=CASES)
 def test_warmup_cosine_case(step, expected):
-    assert warmup_cosine(step, 12, peak=1.0, warmup=4, start=0.1, end=0.01) == pytest.approx(expected, rel=1e-14)
+    assert warmup_cosine(step, 12, peak=1.0, warmup=4, start=0.1, end=0.01) == pytest.approx(
+        expected, rel=1e-14
+    )
 
 
-# -- averages of parameters -----------------------------------------------------------------------------------------------
+# -- averages of parameters ------------------------------------------------------------------------
 
 
 def test_the_average_is_the_weighted_sum_of_all_that_was(task):
@@ -246,7 +332,10 @@ def test_the_average_is_the_weighted_sum_of_all_that_was(task):
         average = ema_update(average, params, decay)
     n = len(path) - 1
     for index, leaf in enumerate(trees.leaves(average)):
-        terms = [decay ** (n - i) * (1 - decay if i else 1) * trees.leaves(p)[index] for i, p in enumerate(path)]
+        terms = [
+            decay ** (n - i) * (1 - decay if i else 1) * trees.leaves(p)[index]
+            for i, p in enumerate(path)
+        ]
         np.testing.assert_allclose(leaf, sum(terms), rtol=1e-12)
     trees.map(np.testing.assert_array_equal, path, kept)
 
@@ -265,7 +354,8 @@ def test_a_warm_start_forgets_the_first_parameters():
     first, others = 1.0, 0.0
     for share in shares[:100]:
         first, others = first * share, others * share + 1 - share
-    assert first == pytest.approx(1 / math.comb(109, 9)) and others == pytest.approx(1)  # without the warm start: 0.37
+    # without the warm start: 0.37
+    assert first == pytest.approx(1 / math.comb(109, 9)) and others == pytest.approx(1)
 
 
 def test_an_average_on_a_device(task):
@@ -276,24 +366,35 @@ def test_an_average_on_a_device(task):
     trees.map(np.testing.assert_array_equal, mv.to_host(new), ema_update(task[0], task[1][0], 0.9))
 
 
-@pytest.mark.parametrize("decay, shape, words", [(1.5, 3, r"share in \[0, 1\]"), (0.9, 1, r"\(3,\) for \(1,\)")])
+@pytest.mark.parametrize(
+    "decay, shape, words", [(1.5, 3, r"share in \[0, 1\]"), (0.9, 1, r"\(3,\) for \(1,\)")]
+)
 def test_averages_that_make_no_sense(decay, shape, words):
     with pytest.raises(ValueError, match=words):
         ema_update({"w": np.ones(3)}, {"w": np.ones(shape)}, decay)
 
 
-# -- accumulated gradients ------------------------------------------------------------------------------------------------
+# -- accumulated gradients -------------------------------------------------------------------------
 
 
 def model_loss(params, batch):
     clips, targets = batch["clips"], batch["targets"]
     logits = mv.forward(params, clips, checks.TINY)
     loss = ops.cross_entropy(logits, targets, 0.1)
-    return loss, {"logits": logits, "labels": targets, "clips": clips.shape[0], "names": batch["names"], "none": None}
+    return loss, {
+        "logits": logits,
+        "labels": targets,
+        "clips": clips.shape[0],
+        "names": batch["names"],
+        "none": None,
+    }
 
 
 def model_task(rng, clips):
-    batch = {"clips": rng.standard_normal((clips, 4, 16, 16, 2)), "targets": rng.dirichlet(np.ones(3), clips)}
+    batch = {
+        "clips": rng.standard_normal((clips, 4, 16, 16, 2)),
+        "targets": rng.dirichlet(np.ones(3), clips),
+    }
     return checks.roughened(checks.TINY), batch | {"names": ("a", "b")}
 
 
@@ -306,18 +407,26 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(clips, parts, rng):
     (value_of_parts, aux_of_parts), grads_of_parts = accumulated(gradient, parts)(params, batch)
     assert float(value_of_parts) == pytest.approx(float(value), rel=1e-13)
     largest = max(np.abs(g).max() for g in trees.leaves(grads))
-    trees.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13 * largest), grads_of_parts, grads)
+    trees.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13 * largest),
+        grads_of_parts,
+        grads,
+    )
     np.testing.assert_allclose(aux_of_parts["logits"], aux["logits"], rtol=1e-11)
     np.testing.assert_array_equal(aux_of_parts["labels"], batch["targets"])
     sizes = [clips * (i + 1) // parts - clips * i // parts for i in range(parts)]
-    assert aux_of_parts["clips"] == pytest.approx(sum(n * n for n in sizes) / clips)  # a number is averaged as the loss is
+    # a number is averaged as the loss is
+    assert aux_of_parts["clips"] == pytest.approx(sum(n * n for n in sizes) / clips)
     assert aux_of_parts["names"] == ("a", "b") and aux_of_parts["none"] is None
 
 
 def test_without_aux_the_value_is_the_loss(rng):
     params, batch = model_task(rng, 4)
     gradient = mv.value_and_grad(lambda p, b: model_loss(p, b)[0])
-    (value, grads), (expected, others) = accumulated(gradient, 2)(params, batch), gradient(params, batch)
+    (value, grads), (expected, others) = (
+        accumulated(gradient, 2)(params, batch),
+        gradient(params, batch),
+    )
     assert float(value) == pytest.approx(float(expected), rel=1e-13)
     trees.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13), grads, others)
 
@@ -349,20 +458,29 @@ def test_accumulation_needs_a_parts_memory_and_one_gradient():
         return most / mebibyte
 
     assert peak(gradient) > 8
-    assert peak(accumulated(gradient, 8)) < 3.6  # one clip's activations or a temporary array, its gradient, and the sum
+    # one clip's activations or a temporary array, its gradient, and the sum
+    assert peak(accumulated(gradient, 8)) < 3.6
 
 
 def test_accumulation_on_a_device_moves_nothing(rng):
     params, batch = model_task(rng, 9)
-    gradient = accumulated(mv.value_and_grad(model_loss, has_aux=True), 9)  # more than CuPy joins without a table
-    there = on_device(params), batch | on_device({"clips": batch["clips"], "targets": batch["targets"]})
+    # more than CuPy joins without a table
+    gradient = accumulated(mv.value_and_grad(model_loss, has_aux=True), 9)
+    there = (
+        on_device(params),
+        batch | on_device({"clips": batch["clips"], "targets": batch["targets"]}),
+    )
     before = copy.copy(device_double.transfers)
     (value, aux), grads = gradient(*there)
     assert device_double.transfers == before
     (expected, expected_aux), expected_grads = gradient(params, batch)
     assert float(mv.to_host(value)) == pytest.approx(float(expected), rel=1e-12)
     np.testing.assert_allclose(mv.to_host(aux["logits"]), expected_aux["logits"], rtol=1e-9)
-    trees.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), expected_grads, mv.to_host(grads))
+    trees.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
+        expected_grads,
+        mv.to_host(grads),
+    )
 
 
 @pytest.mark.parametrize("parts", [0, -1, 2.0, True, "2"])

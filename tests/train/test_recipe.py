@@ -1,4 +1,6 @@
-"""Recipes: the paper's numbers, the way from a file and a command line and back, and what is said about mistakes."""
+"""Recipes: the paper's numbers, the way from a file and a command line and back, and what is said
+about mistakes.
+"""
 
 import dataclasses
 import json
@@ -61,25 +63,37 @@ def test_every_field_can_be_given_on_the_command_line_and_in_a_file(tmp_path):
     assert set(OTHERS) == names
     for left_out in ("graph", "accumulate"):  # they exclude each other
         others = {name: value for name, value in OTHERS.items() if name != left_out}
-        recipe = changed(RECIPES["paper"], {name.replace("_", "-"): spelled(value) for name, value in others.items()})
+        recipe = changed(
+            RECIPES["paper"],
+            {name.replace("_", "-"): spelled(value) for name, value in others.items()},
+        )
         for name, value in others.items():
-            assert getattr(recipe, name) == value and type(getattr(recipe, name)) is type(value), name
+            assert getattr(recipe, name) == value and type(getattr(recipe, name)) is type(value), (
+                name
+            )
             assert value != getattr(RECIPES["paper"], name), f"{name}: the test changes nothing"
         (tmp_path / "r.toml").write_text(to_toml(recipe))
         assert Recipe.from_toml(tmp_path / "r.toml") == recipe
 
 
-@pytest.mark.parametrize("text, value", [("5x3", (5, 3)), ("5", (5, 1)), ("5,3", (5, 3)), ("(2, 3)", (2, 3))])
+@pytest.mark.parametrize(
+    "text, value", [("5x3", (5, 3)), ("5", (5, 1)), ("5,3", (5, 3)), ("(2, 3)", (2, 3))]
+)
 def test_views_as_people_write_them(text, value):
     assert changed(Recipe(), {"views": text}).views == value
 
 
 def test_a_file_builds_on_a_recipe_and_the_command_line_has_the_last_word(tmp_path):
     file = tmp_path / "r.toml"
-    file.write_text('recipe = "small"\nlr = 1e-4\nbatch = 64\n[model]\ndrop_path = 0.3\ndepths = [1, 1]\n')
+    file.write_text(
+        'recipe = "small"\nlr = 1e-4\nbatch = 64\n[model]\ndrop_path = 0.3\ndepths = [1, 1]\n'
+    )
     recipe = Recipe.from_toml(file, {"batch": "16", "model.drop_path": "0.25"})
     assert (recipe.data, recipe.lr, recipe.batch) == (RECIPES["small"].data, 1e-4, 16)
-    assert recipe.model == "mvit_micro" and recipe.model_fields == {"drop_path": 0.25, "depths": (1, 1)}
+    assert recipe.model == "mvit_micro" and recipe.model_fields == {
+        "drop_path": 0.25,
+        "depths": (1, 1),
+    }
 
 
 def test_another_preset_comes_without_the_fields_of_the_one_before():
@@ -114,8 +128,14 @@ def test_another_preset_comes_without_the_fields_of_the_one_before():
         ({"batch": "8", "accumulate": "9"}, "a part holds a clip, came 9 parts of 8"),
         ({"lr": "1e-9"}, "lr is the peak, came 1e-09"),
         ({"precision": "fp16"}, "precision is one of float32, tf32, bf16, came 'fp16'"),
-        ({"graph": "true"}, "a graph is replayed by a GPU, came graph = true for device cpu: give graph = false"),
-        ({"graph": "true", "device": "cuda", "accumulate": "4"}, "a graph holds a batch in one part, came 4"),
+        (
+            {"graph": "true"},
+            "a graph is replayed by a GPU, came graph = true for device cpu: give graph = false",
+        ),
+        (
+            {"graph": "true", "device": "cuda", "accumulate": "4"},
+            "a graph holds a batch in one part, came 4",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(changes, words):
@@ -151,7 +171,11 @@ def test_a_mistake_in_a_file_names_the_file(text, words, tmp_path):
     (tmp_path / "r.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=words) as mistake:
         Recipe.from_toml(tmp_path / "r.toml")
-    assert "r.toml" in str(mistake.value) and len(str(mistake.value)) < 500 and str(mistake.value).isprintable()
+    assert (
+        "r.toml" in str(mistake.value)
+        and len(str(mistake.value)) < 500
+        and str(mistake.value).isprintable()
+    )
     with pytest.raises(FileNotFoundError, match="none at"):
         Recipe.from_toml(tmp_path / "other.toml")
 
@@ -188,16 +212,26 @@ def test_whole_paths_start_from_a_folder_or_from_here(tmp_path, monkeypatch):
     for folder in (there / "a", here / "a", here / "b"):
         folder.mkdir(parents=True)
     monkeypatch.chdir(here)
-    recipe = located(Recipe(data="a", tests="b", weights=str(tmp_path / "w.npz")), there, said.append)
-    assert (recipe.data, recipe.tests, recipe.weights) == (str(there / "a"), str(here / "b"), str(tmp_path / "w.npz"))
+    recipe = located(
+        Recipe(data="a", tests="b", weights=str(tmp_path / "w.npz")), there, said.append
+    )
+    assert (recipe.data, recipe.tests, recipe.weights) == (
+        str(there / "a"),
+        str(here / "b"),
+        str(tmp_path / "w.npz"),
+    )
     assert len(said) == 1 and "there is no b" in said[0]
     assert located(Recipe(data="digits", tests="c"), there).tests == str(there / "c")
-    assert located(Recipe(data="digits"), there).data == "digits" and located(Recipe(data="a")).data == str(here / "a")
+    assert located(Recipe(data="digits"), there).data == "digits" and located(
+        Recipe(data="a")
+    ).data == str(here / "a")
 
 
 def test_what_may_differ_when_a_run_goes_on():
     recipe = RECIPES["small"]
-    assert differing(recipe, changed(recipe, {"workers": "7", "keep": "1", "save_steps": "3"})) == []
+    assert (
+        differing(recipe, changed(recipe, {"workers": "7", "keep": "1", "save_steps": "3"})) == []
+    )
     assert differing(recipe, changed(recipe, {"workers": "7", "lr": "1e-4"})) == ["lr"]
     assert differing(recipe, changed(recipe, {"device": "cuda", "graph": "true"})) == []
     assert differing(recipe, changed(recipe, {"precision": "bf16"})) == ["precision"]
@@ -230,6 +264,9 @@ def test_a_file_and_a_command_line_may_use_the_earlier_names_of_the_learning_rat
     recipe = Recipe.from_toml(tmp_path / "r.toml", {"rate-batch": "16"})
     assert (recipe.lr, recipe.end_lr, recipe.lr_batch) == (1e-4, 1e-6, 16)
     fields = dataclasses.asdict(RECIPES["small"])
-    assert from_plain({"rate" if name == "lr" else name: value for name, value in fields.items()}) == RECIPES["small"]
+    assert (
+        from_plain({"rate" if name == "lr" else name: value for name, value in fields.items()})
+        == RECIPES["small"]
+    )
     with pytest.raises(ValueError, match="rate is called lr now, and both came: give lr alone"):
         changed(recipe, {"rate": "1e-3", "lr": "1e-4"})

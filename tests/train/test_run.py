@@ -1,4 +1,6 @@
-"""A run from its recipe to its model: stopped or killed whenever one likes, it comes out as if it had not been."""
+"""A run from its recipe to its model: stopped or killed whenever one likes, it comes out as if it
+had not been.
+"""
 
 import importlib.util
 import os
@@ -42,7 +44,11 @@ def trained(folder):
     state, said = snapshot.latest(Path(folder) / "snapshots")
     assert not said
     numbers = [state[name] for name in ("params", "average", "optimizer")]
-    return state["step"], np.concatenate([flat(part) for part in numbers]), flat(mv.load(Path(folder) / "model.npz")[0])
+    return (
+        state["step"],
+        np.concatenate([flat(part) for part in numbers]),
+        flat(mv.load(Path(folder) / "model.npz")[0]),
+    )
 
 
 def same(a, b):
@@ -67,7 +73,9 @@ def test_a_run_writes_a_row_a_step_and_a_model_that_loads(undisturbed):
     assert [row["step"] for row in rows if row["test_accuracy"] is not None] == [6, 12]
     kept = read_rows(folder / "metrics.csv")
     assert [row["step"] for row in kept] == [row["step"] for row in rows]
-    np.testing.assert_allclose([row["loss"] for row in kept], [row["loss"] for row in rows], rtol=1e-8)
+    np.testing.assert_allclose(
+        [row["loss"] for row in kept], [row["loss"] for row in rows], rtol=1e-8
+    )
     names = {path.name for path in folder.iterdir()}
     assert names == {*WRITTEN, LEDGER}
     params, config = mv.load(folder / "model.npz")
@@ -77,7 +85,9 @@ def test_a_run_writes_a_row_a_step_and_a_model_that_loads(undisturbed):
 
 def test_what_is_tested_and_kept_is_the_running_mean(undisturbed):
     state, _ = snapshot.latest(undisturbed[0] / "snapshots")
-    np.testing.assert_array_equal(flat(mv.load(undisturbed[0] / "model.npz")[0]), flat(state["average"]))
+    np.testing.assert_array_equal(
+        flat(mv.load(undisturbed[0] / "model.npz")[0]), flat(state["average"])
+    )
     assert not np.array_equal(flat(state["average"]), flat(state["params"]))
 
 
@@ -91,7 +101,9 @@ def test_the_same_seed_gives_the_same_run_and_workers_change_nothing(undisturbed
 
 def test_blocks_that_are_run_a_second_time_change_nothing(undisturbed, tmp_path):
     rows = finish(changed(SMOKE, {"checkpoint": True}), tmp_path)
-    np.testing.assert_allclose([row["loss"] for row in rows], [row["loss"] for row in undisturbed[1]], rtol=1e-5)
+    np.testing.assert_allclose(
+        [row["loss"] for row in rows], [row["loss"] for row in undisturbed[1]], rtol=1e-5
+    )
 
 
 def slow(*values):
@@ -100,7 +112,9 @@ def slow(*values):
 
 @pytest.mark.parametrize("at, last", [slow(1, 1), (5, 5), slow(6, 6), (7, 6), slow(8, 7), (14, 12)])
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(at, last, undisturbed, tmp_path):
-    """It is asked in each step and once in each test: the 7th and the 14th time is in the tests after steps 6 and 12."""
+    """It is asked in each step and once in each test: the 7th and the 14th time is in the tests
+    after steps 6 and 12.
+    """
     recipe = changed(SMOKE, {"save_steps": 0})  # what is there was saved because of the stop
     asked = iter(range(1, 100))
     first = finish(recipe, tmp_path, stop=lambda: next(asked) == at)
@@ -114,12 +128,16 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(at, last, undisturb
     for name in ("step", "loss", "accuracy", "learning_rate", "gradient_norm", "test_accuracy"):
         assert [row[name] for row in rows] == [row[name] for row in expected]
     assert [row["seconds"] for row in rows] == sorted(row["seconds"] for row in rows)
-    assert finish(None, tmp_path, resume=True) == [] and same(undisturbed[0], tmp_path)  # done is done
+    # done is done
+    assert finish(None, tmp_path, resume=True) == [] and same(undisturbed[0], tmp_path)
 
 
 def test_a_run_goes_on_with_another_number_of_threads_and_ends_with_the_same_bits(tmp_path):
     """With batches large enough to be cut into tiles, which the threads share."""
-    recipe = changed(RECIPES["small"], {"epochs": 0.2, "train_clips": 320, "test_clips": 8, "mixup": 0, "rand_layers": 0})
+    recipe = changed(
+        RECIPES["small"],
+        {"epochs": 0.2, "train_clips": 320, "test_clips": 8, "mixup": 0, "rand_layers": 0},
+    )
     asked = iter(range(1, 100))
     with use_threads(1):
         finish(recipe, tmp_path / "one")
@@ -132,7 +150,8 @@ def test_a_run_goes_on_with_another_number_of_threads_and_ends_with_the_same_bit
 
 def test_a_damaged_snapshot_is_said_and_the_one_before_it_taken(undisturbed, tmp_path):
     asked = iter(range(1, 100))
-    finish(SMOKE, tmp_path, stop=lambda: next(asked) == 8)  # after step 7, and the test after step 6
+    # after step 7, and the test after step 6
+    finish(SMOKE, tmp_path, stop=lambda: next(asked) == 8)
     newest = max((tmp_path / "snapshots").iterdir(), key=lambda path: path.name)
     newest.write_bytes(newest.read_bytes()[:-1000])
     said = []
@@ -164,7 +183,9 @@ def test_a_test_that_is_stopped_twice_is_done_at_last(undisturbed, tmp_path):
     np.testing.assert_array_equal(flat(best[0]), flat(best[1]))
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("fcntl"), reason="needs a system with file locks as Unix has them")
+@pytest.mark.skipif(
+    not importlib.util.find_spec("fcntl"), reason="needs a system with file locks as Unix has them"
+)
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
     job = prepare(SMOKE, tmp_path)
     with pytest.raises(ValueError, match="another process trains in .*: wait for its end"):
@@ -178,11 +199,16 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_disk_that_is_full_of_metrics_is_a_sentence_and_loses_nothing(undisturbed, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_of_metrics_is_a_sentence_and_loses_nothing(
+    undisturbed, tmp_path, monkeypatch
+):
     steps = run(prepare(changed(SMOKE, {"save_steps": 2}), tmp_path))
     assert [next(steps)["step"] for _ in range(3)] == [1, 2, 3]
     steps.gi_frame.f_locals["metrics"]._file = open("/dev/full", "a")
-    with pytest.raises(OSError, match="metrics.csv cannot be written to .* .No space left on device., and what is there"):
+    with pytest.raises(
+        OSError,
+        match="metrics.csv cannot be written to .* .No space left on device., and what is there",
+    ):
         next(steps)
     finish(None, tmp_path, resume=True)
     assert same(undisturbed[0], tmp_path)
@@ -198,8 +224,10 @@ def test_a_run_is_not_overwritten_and_goes_on_as_it_began(undisturbed, tmp_path)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with pytest.raises(ValueError, match="no run to go on with"):
         prepare(None, tmp_path, resume=True)
-    assert prepare(SMOKE, tmp_path, resume=True).state.step == 0  # for queues: the same command begins and goes on
-    assert prepare(changed(SMOKE, {"lr": 1e-4}), tmp_path).state.step == 0  # nothing was learned there yet
+    # for queues: the same command begins and goes on
+    assert prepare(SMOKE, tmp_path, resume=True).state.step == 0
+    # nothing was learned there yet
+    assert prepare(changed(SMOKE, {"lr": 1e-4}), tmp_path).state.step == 0
 
 
 @pytest.mark.parametrize(
@@ -235,20 +263,35 @@ def test_a_run_may_begin_with_the_weights_of_another(undisturbed):
 
 
 def test_the_rate_of_the_papers_recipe():
-    """1.6e-3 for 512 clips after 30 of 200 epochs, then half a cosine to a hundredth; in proportion for other batches."""
+    """1.6e-3 for 512 clips after 30 of 200 epochs, then half a cosine to a hundredth; in proportion
+    for other batches.
+    """
     rate = tasks.lr_of(RECIPES["paper"], steps=2000, steps_per_epoch=10)
     half = tasks.lr_of(changed(RECIPES["paper"], {"batch": 256}), steps=2000, steps_per_epoch=10)
     assert rate(300) == pytest.approx(1.6e-3) and rate(2000) == pytest.approx(1.6e-5)
     assert rate(0) < 2.5e-5 and rate(1150) == pytest.approx((1.6e-3 + 1.6e-5) / 2)
-    assert [half(step) for step in (0, 300, 1000)] == pytest.approx([rate(step) / 2 for step in (0, 300, 1000)])
+    assert [half(step) for step in (0, 300, 1000)] == pytest.approx(
+        [rate(step) / 2 for step in (0, 300, 1000)]
+    )
 
 
-# -- killed -----------------------------------------------------------------------------------------------------------
+# -- killed ----------------------------------------------------------------------------------------
 
 
 def killed_and_resumed(folder, kills, rng):
-    """Start the run again and again, kill it without warning each time but the last; (times killed, steps found saved)."""
-    command = [sys.executable, "-m", "mvit_np", "train", "--out", str(folder), "--resume", *arguments(KILLED)]
+    """Start the run again and again, kill it without warning each time but the last; (times killed,
+    steps found saved).
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "mvit_np",
+        "train",
+        "--out",
+        str(folder),
+        "--resume",
+        *arguments(KILLED),
+    ]
     found = []
     for _ in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -269,7 +312,12 @@ def wait_for_rows(process, folder, more):
     start, deadline = rows_in(metrics), time.monotonic() + 60
     if more == 0:
         time.sleep(1)
-    while more and process.poll() is None and time.monotonic() < deadline and abs(rows_in(metrics) - start) < more:
+    while (
+        more
+        and process.poll() is None
+        and time.monotonic() < deadline
+        and abs(rows_in(metrics) - start) < more
+    ):
         time.sleep(0.005)
 
 
@@ -281,7 +329,11 @@ KILLED = {"epochs": 3, "test_every": 1, "save_steps": 2}  # 48 steps
 
 
 def arguments(changes):
-    return ["--recipe", "smoke", *(word for name, value in changes.items() for word in (f"--{name}", str(value)))]
+    return [
+        "--recipe",
+        "smoke",
+        *(word for name, value in changes.items() for word in (f"--{name}", str(value))),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -293,9 +345,17 @@ def never_killed(tmp_path_factory):
 
 @pytest.mark.parametrize("kills", [2, slow(20)])
 def test_a_run_killed_at_random_moments_ends_bit_identically(kills, never_killed, tmp_path):
-    """With a running mean, mixed clips, stochastic depth, accumulation and rate decay by layer, all switched on."""
+    """With a running mean, mixed clips, stochastic depth, accumulation and rate decay by layer, all
+    switched on.
+    """
     recipe = RECIPES["smoke"]
-    assert recipe.ema and recipe.mixup and recipe.cutmix and recipe.accumulate > 1 and recipe.layer_decay < 1
+    assert (
+        recipe.ema
+        and recipe.mixup
+        and recipe.cutmix
+        and recipe.accumulate > 1
+        and recipe.layer_decay < 1
+    )
     assert mv.preset(recipe.model).drop_path and mv.preset(recipe.model).dropout
     found = killed_and_resumed(tmp_path, kills, random.Random(kills))
     assert found == sorted(found)
@@ -305,7 +365,7 @@ def test_a_run_killed_at_random_moments_ends_bit_identically(kills, never_killed
     assert [row["test_accuracy"] for row in rows] == [row["test_accuracy"] for row in expected]
 
 
-# -- not finite -------------------------------------------------------------------------------------------------------
+# -- not finite ------------------------------------------------------------------------------------
 
 
 class Marked:
@@ -338,23 +398,36 @@ def test_a_step_that_is_not_finite_stops_the_run_or_is_skipped(tmp_path, monkeyp
         monkeypatch.setattr(module, "forward", poisoned)
     recipe = changed(SMOKE, {"save_steps": 1})
     for again in (False, True):  # begun, and taken up again: it does not go away by itself
-        with np.errstate(all="ignore"), pytest.raises(NotFinite, match="step 5 is not finite .* first output") as stopped:
+        with (
+            np.errstate(all="ignore"),
+            pytest.raises(NotFinite, match="step 5 is not finite .* first output") as stopped,
+        ):
             finish(recipe, tmp_path, resume=again)
-        assert stopped.value.step == 5 and stopped.value.layer == "blocks.0.attention" and stopped.value.names
+        assert (
+            stopped.value.step == 5
+            and stopped.value.layer == "blocks.0.attention"
+            and stopped.value.names
+        )
     before, _ = snapshot.latest(tmp_path / "snapshots")
     said = []
     with np.errstate(all="ignore"):
-        job = prepare(changed(recipe, {"non_finite": "skip"}), tmp_path, resume=True, say=said.append)
+        job = prepare(
+            changed(recipe, {"non_finite": "skip"}), tmp_path, resume=True, say=said.append
+        )
         rows = list(run(job, stop=lambda: True))
     after, _ = snapshot.latest(tmp_path / "snapshots")
-    assert [row["step"] for row in rows] == [5] and len(said) == 1 and said[0].startswith("skipped: step 5 is not finite")
+    assert (
+        [row["step"] for row in rows] == [5]
+        and len(said) == 1
+        and said[0].startswith("skipped: step 5 is not finite")
+    )
     assert (before["step"], after["step"]) == (4, 5)
     for name in ("params", "average", "optimizer"):
         np.testing.assert_array_equal(flat(before[name]), flat(after[name]))
     assert [row["step"] for row in finish(None, tmp_path, resume=True)] == list(range(6, STEPS + 1))
 
 
-# -- the loop, without a model ----------------------------------------------------------------------------------------
+# -- the loop, without a model ---------------------------------------------------------------------
 
 
 @mv.op
@@ -384,7 +457,11 @@ def test_fit_goes_on_from_a_state(rng):
     means = {name: half.optimizer[name].copy() for name in ("exp_avg", "exp_avg_sq")}
     half = replace(half, optimizer=half.optimizer | means)
     rest = list(fit(loss, None, batches[3:], lr=rate, ema_decay=0.9, state=half))
-    assert [step.index for step in rest] == [3, 4, 5] and [step.lr for step in rest] == [rate(3), rate(4), rate(5)]
+    assert [step.index for step in rest] == [3, 4, 5] and [step.lr for step in rest] == [
+        rate(3),
+        rate(4),
+        rate(5),
+    ]
     np.testing.assert_array_equal(rest[-1].params["w"], whole[-1].params["w"])
     np.testing.assert_array_equal(rest[-1].state.average["w"], whole[-1].state.average["w"])
 
@@ -407,35 +484,62 @@ def test_fit_keeps_a_running_mean(rng):
 
 def test_fit_takes_any_optimizer(rng):
     loss, params, batches = line(rng)
-    plain = Optimizer(lambda params: 0, lambda p, g, count, rate: (trees.map(lambda p, g: p - rate * g, p, g), count + 1))
+    plain = Optimizer(
+        lambda params: 0,
+        lambda p, g, count, rate: (trees.map(lambda p, g: p - rate * g, p, g), count + 1),
+    )
     last = list(fit(loss, params, batches, lr=rate, optimizer=plain, clip_norm=1e9))[-1]
     expected = params["w"]
     for index, batch in enumerate(batches):
-        expected = expected - rate(index) * mv.value_and_grad(lambda p, b: loss(p, b)[0])({"w": expected}, batch)[1]["w"]
-    np.testing.assert_allclose(last.params["w"], expected, rtol=1e-6)  # clipping adds 1e-6 to the norm
+        expected = (
+            expected
+            - rate(index)
+            * mv.value_and_grad(lambda p, b: loss(p, b)[0])({"w": expected}, batch)[1]["w"]
+        )
+    # clipping adds 1e-6 to the norm
+    np.testing.assert_allclose(last.params["w"], expected, rtol=1e-6)
     assert last.state.optimizer == len(batches)
 
 
 def test_fit_learns_nothing_from_a_step_that_is_refused(rng):
     loss, params, batches = line(rng)
-    steps = list(fit(loss, params, batches, lr=rate, guard=lambda index, *rest: "no" if index in (1, 2) else ""))
-    assert [step.skipped for step in steps] == ["", "no", "no", "", "", ""] and steps[-1].state.step == 6
+    steps = list(
+        fit(
+            loss,
+            params,
+            batches,
+            lr=rate,
+            guard=lambda index, *rest: "no" if index in (1, 2) else "",
+        )
+    )
+    assert [step.skipped for step in steps] == ["", "no", "no", "", "", ""] and steps[
+        -1
+    ].state.step == 6
     assert steps[2].params is steps[0].params and steps[3].params is not steps[0].params
-    expected = list(fit(loss, params, batches[[0, 3, 4, 5]], lr=lambda step: rate((0, 3, 4, 5)[step])))[-1]
+    expected = list(
+        fit(loss, params, batches[[0, 3, 4, 5]], lr=lambda step: rate((0, 3, 4, 5)[step]))
+    )[-1]
     np.testing.assert_array_equal(steps[-1].params["w"], expected.params["w"])
 
 
 def test_fit_shares_gradients_with_other_ranks(rng):
-    """Two ranks with half a batch each, played one after the other, take the step of the whole batch."""
+    """Two ranks with half a batch each, played one after the other, take the step of the whole
+    batch.
+    """
     loss, params, batches = line(rng)
-    halves = [mv.value_and_grad(loss, has_aux=True)(params, half) for half in (batches[0, :4], batches[0, 4:])]
+    halves = [
+        mv.value_and_grad(loss, has_aux=True)(params, half)
+        for half in (batches[0, :4], batches[0, 4:])
+    ]
 
     class Other:
         rank, size = 0, 2
 
         def mean(self, tree):
             (value, _), grads = halves[1]
-            return trees.map(lambda ours, theirs: (ours + theirs) / 2, tree, [value, grads, np.array([0.0, 1.0])])
+            return trees.map(
+                lambda ours, theirs: (ours + theirs) / 2, tree, [value, grads, np.array([0.0, 1.0])]
+            )
 
     shared = {"extra_metrics": lambda value, aux: np.array([1.0, 0.0]), "comm": Other()}
     ours = next(fit(loss, params, [batches[0, :4]], lr=rate, **shared))
@@ -458,7 +562,7 @@ def test_a_step_of_a_run_takes_one_sum_over_the_ranks(tmp_path):
     assert comm.means == STEPS + 1  # and one for the test after the last step
 
 
-# -- tests from several views -----------------------------------------------------------------------------------------
+# -- tests from several views ----------------------------------------------------------------------
 
 
 class Films(ArrayClips):
@@ -484,7 +588,14 @@ def test_evaluation_averages_the_probabilities_of_all_views(rng):
         return clips.reshape(len(clips), -1) @ weights * 0.05
 
     views = Views((16, 16), clips=2, crops=3)
-    result = evaluate(scores, data, views, batch=4, workers=2, on_broken=lambda name, reason: broken.append((name, reason)))
+    result = evaluate(
+        scores,
+        data,
+        views,
+        batch=4,
+        workers=2,
+        on_broken=lambda name, reason: broken.append((name, reason)),
+    )
     right = loss = top = 0
     for index in (0, 1, 3, 4, 5, 6):
         p = 0
@@ -500,7 +611,9 @@ def test_evaluation_averages_the_probabilities_of_all_views(rng):
     assert broken == [("clip 2", "cut off")] and result.examples == 6 and sum(seen) == 36
     assert result.top1 == pytest.approx(right / 6) and result.top5 == pytest.approx(top / 6)
     assert result.loss == pytest.approx(loss / 6, rel=1e-4)
-    assert result.confusion.sum(axis=1).tolist() == [np.sum(np.delete(data.labels, 2) == k) for k in range(6)]
+    assert result.confusion.sum(axis=1).tolist() == [
+        np.sum(np.delete(data.labels, 2) == k) for k in range(6)
+    ]
 
 
 def test_evaluation_is_the_same_with_any_threads_batches_and_ranks(rng):
@@ -540,22 +653,31 @@ def test_evaluation_says_what_it_cannot_do(rng):
         evaluate(lambda clips: clips, only, Views((16, 16)))
 
 
-# -- several processes ------------------------------------------------------------------------------------------------
+# -- several processes -----------------------------------------------------------------------------
 
 
-MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+MPIEXEC = shutil.which(
+    "mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+)
 
 
 @pytest.mark.slow  # test_run_data.py takes up a run with two ranks, too
-@pytest.mark.skipif(not (MPIEXEC and importlib.util.find_spec("mpi4py")), reason="needs pip install mpi4py mpich")
+@pytest.mark.skipif(
+    not (MPIEXEC and importlib.util.find_spec("mpi4py")), reason="needs pip install mpi4py mpich"
+)
 def test_two_ranks_go_on_where_one_stopped_and_only_one_writes(tmp_path):
-    """Without masks, which each rank draws for its own clips, a step is that of one process up to rounding."""
+    """Without masks, which each rank draws for its own clips, a step is that of one process up to
+    rounding.
+    """
     quiet = {**KILLED, "epochs": 1, "model.dropout": 0, "model.drop_path": 0}
     recipe, asked = changed(RECIPES["smoke"], quiet), iter(range(1, 100))
     finish(recipe, tmp_path / "one")
-    finish(recipe, tmp_path / "two", stop=lambda: next(asked) == 4)  # begun by one rank, ended by two
+    # begun by one rank, ended by two
+    finish(recipe, tmp_path / "two", stop=lambda: next(asked) == 4)
     command = [sys.executable, "-m", "mvit_np", "train", "--out", str(tmp_path / "two"), "--resume"]
-    done = subprocess.run([MPIEXEC, "-n", "2", *command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [MPIEXEC, "-n", "2", *command], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     rows, expected = (read_rows(tmp_path / name / "metrics.csv") for name in ("two", "one"))
     assert [row["step"] for row in rows] == [row["step"] for row in expected]

@@ -1,4 +1,6 @@
-"""The data of a run: where they are found again, what is said of files left out, and what happens when they change."""
+"""The data of a run: where they are found again, what is said of files left out, and what happens
+when they change.
+"""
 
 import csv
 import os
@@ -20,8 +22,12 @@ from mvit_np.train.run.toml_text import to_toml
 
 pytest.importorskip("av")
 
-FILMS = changed(RECIPES["smoke"], {"tau": 1, "normalise": "video", "epochs": 3, "batch": 4, "repeats": 1, "workers": 0})
-FILMS = changed(FILMS, {"model.channels": 3, "test_every": 2, "train_clips": 0, "test_clips": 0})  # 2 steps an epoch, 6 in all
+FILMS = changed(
+    RECIPES["smoke"],
+    {"tau": 1, "normalise": "video", "epochs": 3, "batch": 4, "repeats": 1, "workers": 0},
+)
+# 2 steps an epoch, 6 in all
+FILMS = changed(FILMS, {"model.channels": 3, "test_every": 2, "train_clips": 0, "test_clips": 0})
 LEVELS = {"dark": 40, "light": 200}
 
 
@@ -55,7 +61,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# -- other classes ----------------------------------------------------------------------------------------------------
+# -- other classes ---------------------------------------------------------------------------------
 
 
 def rename_a_class(films):
@@ -79,7 +85,9 @@ def lose_a_class(films):
     ],
 )
 @pytest.mark.parametrize("version", ["now", "earlier"])
-def test_other_classes_are_refused_by_name_before_anything_is_written(change, words, version, films, tmp_path, capsys):
+def test_other_classes_are_refused_by_name_before_anything_is_written(
+    change, words, version, films, tmp_path, capsys
+):
     folder = begun(films, tmp_path / "run")
     if version == "earlier":
         make_it_older(folder)
@@ -111,7 +119,7 @@ def test_a_run_of_an_earlier_version_goes_on(films, tmp_path):
     assert (folder / "examples.csv").read_text() == (whole / "examples.csv").read_text()
 
 
-# -- other examples ---------------------------------------------------------------------------------------------------
+# -- other examples --------------------------------------------------------------------------------
 
 
 def lose_two(films):
@@ -137,7 +145,13 @@ def change_one(films):
     [
         (lose_two, "of 8 examples to learn from, 2 are gone, such as dark/0.mp4"),
         (add_one, "of 8 examples to learn from, 1 is new, such as dark/9.mp4"),
-        (move_one, "of 8 examples to learn from, 1 is gone, such as dark/0.mp4, 1 is new, such as light/9.mp4"),
+        (
+            move_one,
+            (
+                "of 8 examples to learn from, 1 is gone, such as dark/0.mp4, 1 is new, such as "
+                "light/9.mp4"
+            ),
+        ),
         (change_one, "of 8 examples to learn from, 1 is of another content, such as dark/2.mp4"),
     ],
 )
@@ -149,7 +163,8 @@ def test_other_examples_are_named_and_need_a_word(change, words, films, tmp_path
     said = capsys.readouterr().err
     assert words in said and "--data-changed" in said and contents(folder) == before
     said = []
-    next(run(prepare(None, folder, resume=True, data_changed=True, say=said.append)), None)  # and unplugged
+    # and unplugged
+    next(run(prepare(None, folder, resume=True, data_changed=True, say=said.append)), None)
     assert len(said) == 1 and words in said[0]
     assert main(["train", "--out", str(folder), "--resume"]) == 0  # it has them now
     assert "examples" not in capsys.readouterr().err
@@ -172,7 +187,10 @@ def test_another_class_or_order_in_a_table_and_other_tests_are_named_too(films, 
     assert int(noted[0]["bytes_or_sha256"]) == (films / "dark" / "0.mp4").stat().st_size
     for other, words in {
         (rows[1], rows[0], *rows[2:]): "of 8 examples to learn from, the order is another",
-        ((rows[0][0], "light"), *rows[1:]): "of 8 examples to learn from, 1 is of another class, such as dark/0.mp4",
+        (
+            (rows[0][0], "light"),
+            *rows[1:],
+        ): "of 8 examples to learn from, 1 is of another class, such as dark/0.mp4",
     }.items():
         table(films, other)
         with pytest.raises(ValueError, match=words):
@@ -202,24 +220,42 @@ def test_a_clip_in_memory_that_is_another_one_is_named(tmp_path, monkeypatch):
         return train, tests
 
     monkeypatch.setattr("mvit_np.train.run.task.builtin", other)
-    with pytest.raises(ValueError, match="of 64 examples to learn from, 1 is of another content, such as moving_digits 17"):
+    with pytest.raises(
+        ValueError,
+        match="of 64 examples to learn from, 1 is of another content, such as moving_digits 17",
+    ):
         prepare(None, tmp_path, resume=True)
 
 
-@pytest.mark.skipif(not (MPIEXEC and importlib.util.find_spec("mpi4py")), reason="needs pip install mpi4py mpich")
+@pytest.mark.skipif(
+    not (MPIEXEC and importlib.util.find_spec("mpi4py")), reason="needs pip install mpi4py mpich"
+)
 def test_several_ranks_are_told_once_and_end(films, tmp_path):
     folder = begun(films, tmp_path / "run")
     lose_two(films)
     before = contents(folder)
-    command = [MPIEXEC, "-n", "2", sys.executable, "-m", "mvit_np", "train", "--out", str(folder), "--resume"]
+    command = [
+        MPIEXEC,
+        "-n",
+        "2",
+        sys.executable,
+        "-m",
+        "mvit_np",
+        "train",
+        "--out",
+        str(folder),
+        "--resume",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode and done.stderr.count("2 are gone, such as dark/0.mp4") == 1, done.stderr
     assert "Traceback" not in done.stderr and contents(folder) == before
     done = subprocess.run([*command, "--data-changed"], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and done.stderr.count("2 are gone, such as dark/0.mp4") == 1, done.stderr
+    assert done.returncode == 0 and done.stderr.count("2 are gone, such as dark/0.mp4") == 1, (
+        done.stderr
+    )
 
 
-# -- where the data are -----------------------------------------------------------------------------------------------
+# -- where the data are ----------------------------------------------------------------------------
 
 
 def test_relative_paths_start_where_the_run_was_begun(films, tmp_path, monkeypatch, capsys):
@@ -231,7 +267,10 @@ def test_relative_paths_start_where_the_run_was_begun(films, tmp_path, monkeypat
     shared = Recipe.from_toml(folder / "recipe.toml")
     assert (shared.data, shared.tests) == ("films", "films")
     assert main(["train", "--out", str(folder), "--resume", "--save_steps", "1"]) == 0
-    assert main(["evaluate", str(folder)]) == 0 and "8 examples of 2 classes" in capsys.readouterr().out
+    assert (
+        main(["evaluate", str(folder)]) == 0
+        and "8 examples of 2 classes" in capsys.readouterr().out
+    )
     films.rename(tmp_path / "moved")
     for command in (["train", "--resume", "--out"], ["evaluate"]):
         assert main([*command, str(folder)]) == 2
@@ -239,12 +278,20 @@ def test_relative_paths_start_where_the_run_was_begun(films, tmp_path, monkeypat
     (tmp_path / "moved").rename(elsewhere / "films")  # with the folder that one works in
     for command in (["train", "--resume", "--out"], ["evaluate"]):
         assert main([*command, str(folder)]) == 0
-        assert "there is no films now: the one in the current folder is taken" in capsys.readouterr().err
+        assert (
+            "there is no films now: the one in the current folder is taken"
+            in capsys.readouterr().err
+        )
     assert main(["evaluate", str(folder), "--data", "films", "--out", "films/tested"]) == 2
-    assert "nothing is written among the data" in capsys.readouterr().err and not (elsewhere / "films" / "tested").exists()
+    assert (
+        "nothing is written among the data" in capsys.readouterr().err
+        and not (elsewhere / "films" / "tested").exists()
+    )
 
 
-def test_a_recipe_that_asks_for_other_data_of_the_same_name_is_another_run(films, tmp_path, monkeypatch):
+def test_a_recipe_that_asks_for_other_data_of_the_same_name_is_another_run(
+    films, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     begun("films", tmp_path / "run")
     shutil.copytree(films, tmp_path / "elsewhere" / "films")
@@ -252,7 +299,10 @@ def test_a_recipe_that_asks_for_other_data_of_the_same_name_is_another_run(films
     recipe = changed(FILMS, {"data": "films"})
     with pytest.raises(ValueError, match="has data = .*, you ask for .*elsewhere.films"):
         prepare(recipe, tmp_path / "run", resume=True)
-    assert prepare(changed(recipe, {"data": "../films"}), tmp_path / "run", resume=True).recipe.data == "films"
+    assert (
+        prepare(changed(recipe, {"data": "../films"}), tmp_path / "run", resume=True).recipe.data
+        == "films"
+    )
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are UTF-8 there")
@@ -270,7 +320,9 @@ def test_names_that_are_not_utf_8_and_such_that_clear_the_screen(films, tmp_path
     assert main(["train", "--out", str(folder), "--resume"]) == 0
     assert main(["evaluate", str(folder)]) == 0
     shown = capsys.readouterr()
-    assert "\x1b[2J" not in shown.err + shown.out and r"bad\udcfe\x1b[2J.mp4 is left out" in shown.err
+    assert (
+        "\x1b[2J" not in shown.err + shown.out and r"bad\udcfe\x1b[2J.mp4 is left out" in shown.err
+    )
     assert "8 examples of 2 classes" in shown.out and r"f\udceflms" in shown.err
     assert (folder / "classes.txt").read_bytes() == b"d\xe9j\xe0 vu\nlight\n"
     assert mv.weights.open_model(folder).about.classes == (odd, "light")
@@ -279,7 +331,7 @@ def test_names_that_are_not_utf_8_and_such_that_clear_the_screen(films, tmp_path
         prepare(None, folder, resume=True)
 
 
-# -- files that are left out ------------------------------------------------------------------------------------------
+# -- files that are left out -----------------------------------------------------------------------
 
 
 def test_what_data_sets_say_of_files_left_out_is_said_once(films, tmp_path, capsys):

@@ -1,4 +1,6 @@
-"""Snapshots: what comes back is what went in, or a sentence, whatever happens to the process, the file or the disk."""
+"""Snapshots: what comes back is what went in, or a sentence, whatever happens to the process, the
+file or the disk.
+"""
 
 import errno
 import hashlib
@@ -20,13 +22,25 @@ from mvit_np.train.run.snapshot import latest, read, save
 
 device_double.install()
 
-ENTRIES = {"HOME": os.environ.get("HOME", ""), "PATH": os.environ.get("PATH", ""), "OPENBLAS_NUM_THREADS": "1"}
+ENTRIES = {
+    "HOME": os.environ.get("HOME", ""),
+    "PATH": os.environ.get("PATH", ""),
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 
 def state_at(step, size=40):
     """A state in which every number tells the step."""
-    params = {"head": {"w": np.full((size, 3), step, np.float32)}, "blocks": [{"g": np.full(5, step, np.float64)}]}
-    return {"step": step, "params": params, "optimizer": {"step": step, "mean": np.full(9, step)}, "ema": None}
+    params = {
+        "head": {"w": np.full((size, 3), step, np.float32)},
+        "blocks": [{"g": np.full(5, step, np.float64)}],
+    }
+    return {
+        "step": step,
+        "params": params,
+        "optimizer": {"step": step, "mean": np.full(9, step)},
+        "ema": None,
+    }
 
 
 def same(a, b):
@@ -46,33 +60,64 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-# -- what comes back --------------------------------------------------------------------------------------------------
+# -- what comes back -------------------------------------------------------------------------------
 
 
 def test_a_state_comes_back_bit_for_bit(rng, tmp_path):
     wild = np.array([np.nan, -np.nan, np.inf, -0.0, 5e-324, 0.1])
     state = {
         "step": 7,
-        "params": {"blocks": [{"w": rng.standard_normal((3, 4)), "b": np.float32([1e-45, -0.0])}, {}], "none": []},
-        "optimizer": [{"step": 7, "mean": wild, "square": wild.astype(np.float32)}, (), (1, (2.5, None))],
-        "kinds": {name: np.arange(3).astype(name) for name in ("bool", "int8", "uint64", "float16", "int64")},
-        "odd": {"0-d": np.array(3.5), "empty": np.zeros((0, 3), np.float32), "turned": np.arange(6).reshape(2, 3).T},
+        "params": {
+            "blocks": [{"w": rng.standard_normal((3, 4)), "b": np.float32([1e-45, -0.0])}, {}],
+            "none": [],
+        },
+        "optimizer": [
+            {"step": 7, "mean": wild, "square": wild.astype(np.float32)},
+            (),
+            (1, (2.5, None)),
+        ],
+        "kinds": {
+            name: np.arange(3).astype(name)
+            for name in ("bool", "int8", "uint64", "float16", "int64")
+        },
+        "odd": {
+            "0-d": np.array(3.5),
+            "empty": np.zeros((0, 3), np.float32),
+            "turned": np.arange(6).reshape(2, 3).T,
+        },
         "scalars": [np.float32(0.1), np.float64(0.1), np.int64(-3), np.bool_(True)],
         "ema": None,
         "best": float("nan"),
-        "recipe": {"rate": 0.1 + 0.2, "big": 2**70, "name": "Größe ∞\n", "on": True, "least": -float("inf"), "": "empty key"},
+        "recipe": {
+            "rate": 0.1 + 0.2,
+            "big": 2**70,
+            "name": "Größe ∞\n",
+            "on": True,
+            "least": -float("inf"),
+            "": "empty key",
+        },
     }
     path = save(tmp_path, state)
     found, said = latest(tmp_path)
     assert same(found, state) and said == [] and same(read(path), state)
-    assert all(x.flags.c_contiguous and x.flags.writeable for x in (found["odd"]["turned"], found["kinds"]["bool"]))
+    assert all(
+        x.flags.c_contiguous and x.flags.writeable
+        for x in (found["odd"]["turned"], found["kinds"]["bool"])
+    )
 
 
 def test_a_file_tells_what_it_is_to_anyone_with_numpy(tmp_path):
-    with np.load(save(tmp_path, {**state_at(3), "config": {"dim": 96}}), allow_pickle=False) as file:
+    with np.load(
+        save(tmp_path, {**state_at(3), "config": {"dim": 96}}), allow_pickle=False
+    ) as file:
         text = json.loads(str(file["$snapshot"]))
         assert np.array_equal(file["params.blocks.0.g"], np.full(5, 3.0))
-    assert text["version"] == 1 and text["package"] and text["state"]["config"] == {"dim": 96} and text["state"]["step"] == 3
+    assert (
+        text["version"] == 1
+        and text["package"]
+        and text["state"]["config"] == {"dim": 96}
+        and text["state"]["step"] == 3
+    )
     assert text["state"]["params"]["head"] == {"w": {"$array": "params.head.w"}}
 
 
@@ -97,13 +142,15 @@ def test_device_arrays_come_back_on_the_host(tmp_path):
         ({"step": 1}, 0, ValueError, "came keep=0"),
     ],
 )
-def test_what_a_snapshot_cannot_hold_is_refused_and_nothing_is_left(state, keep, error, words, tmp_path):
+def test_what_a_snapshot_cannot_hold_is_refused_and_nothing_is_left(
+    state, keep, error, words, tmp_path
+):
     with pytest.raises(error, match=words):
         save(tmp_path / "run", state, keep=keep)
     assert not (tmp_path / "run").exists()
 
 
-# -- which are kept ---------------------------------------------------------------------------------------------------
+# -- which are kept --------------------------------------------------------------------------------
 
 
 def test_the_last_ones_are_kept_and_what_an_earlier_version_marked_as_best(tmp_path):
@@ -125,14 +172,21 @@ def test_other_files_are_left_alone_and_half_written_ones_are_not(tmp_path):
     (tmp_path / f".{'0f' * 8}.part").write_bytes(b"half")
     assert latest(tmp_path) == (None, [])
     save(tmp_path, state_at(1), keep=1)
-    assert names(tmp_path) == sorted([".notes.part", "metrics.csv", "step_12.npz", "step_00000009.txt", "step_00000001.npz"])
+    assert names(tmp_path) == sorted(
+        [".notes.part", "metrics.csv", "step_12.npz", "step_00000009.txt", "step_00000001.npz"]
+    )
 
 
 def test_a_folder_without_snapshots_is_a_run_that_begins(tmp_path):
-    assert latest(tmp_path / "not there") == latest(tmp_path) == latest(tmp_path, best=True) == (None, [])
+    assert (
+        latest(tmp_path / "not there")
+        == latest(tmp_path)
+        == latest(tmp_path, best=True)
+        == (None, [])
+    )
 
 
-# -- damage -----------------------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -143,12 +197,26 @@ def two(tmp_path):
 
 def falls_back(path):
     found, said = latest(path.parent)
-    return same(found, state_at(1)) and len(said) == 1 and path.name in said[0] and "the snapshot before it is taken" in said[0]
+    return (
+        same(found, state_at(1))
+        and len(said) == 1
+        and path.name in said[0]
+        and "the snapshot before it is taken" in said[0]
+    )
 
 
 def test_a_file_cut_short_anywhere_falls_back_and_says_so(two, rng):
     whole = two.read_bytes()
-    for size in {0, 1, 3, 72, 73, len(whole) - 73, len(whole) - 1, *rng.integers(0, len(whole), 60)}:
+    for size in {
+        0,
+        1,
+        3,
+        72,
+        73,
+        len(whole) - 73,
+        len(whole) - 1,
+        *rng.integers(0, len(whole), 60),
+    }:
         two.write_bytes(whole[:size])
         assert falls_back(two), size
     two.write_bytes(whole)
@@ -213,7 +281,10 @@ def test_a_later_version_is_refused_in_a_sentence(two, monkeypatch):
     monkeypatch.undo()
     for reading in (lambda: read(future), lambda: latest(two.parent)):
         with pytest.raises(
-            ValueError, match=r"step_00000003.npz is a snapshot of version 99 by mvit_np .* up to version 1: upgr"
+            ValueError,
+            match=(
+                r"step_00000003.npz is a snapshot of version 99 by mvit_np .* up to version 1: upgr"
+            ),
         ):
             reading()
 
@@ -237,7 +308,10 @@ HEADER = {"version": 1, "package": "0", "state": GOOD}
         (HEADER | {"state": GOOD | {"params": [1]}}, "its params is a list"),
         (HEADER | {"state": GOOD | {"best": "0.5"}}, "its best is a str"),
         (HEADER | {"state": {"params": {}, "best": 0.5}}, "its step is missing"),
-        (HEADER | {"state": GOOD | {"params": {"w": {"$array": "params.b"}}}}, "names 'params.b', which it does not hold"),
+        (
+            HEADER | {"state": GOOD | {"params": {"w": {"$array": "params.b"}}}},
+            "names 'params.b', which it does not hold",
+        ),
         (HEADER | {"state": GOOD | {"params": {"w": {"$array": ["params.w"]}}}}, "is not whole"),
         (HEADER | {"state": GOOD | {"params": {"w": {"$tuple": 3}}}}, "is not whole"),
         (HEADER | {"state": {"$array": "params.w"}}, "is not whole"),
@@ -250,12 +324,22 @@ HEADER = {"version": 1, "package": "0", "state": GOOD}
     ],
     ids=str,
 )
-def test_a_sealed_file_that_lacks_something_is_a_sentence_and_the_one_before_it_is_taken(header, words, two):
+def test_a_sealed_file_that_lacks_something_is_a_sentence_and_the_one_before_it_is_taken(
+    header, words, two
+):
     first = {"step": 1, "params": {}, "best": None}
     save(two.parent, first)
-    sealed(two, header if isinstance(header, str) else json.dumps(header), **{"params.w": np.ones(3)})
+    sealed(
+        two, header if isinstance(header, str) else json.dumps(header), **{"params.w": np.ones(3)}
+    )
     found, said = latest(two.parent, needs=KINDS)
-    assert same(found, first) and len(said) == 1 and words in said[0] and two.name in said[0] and "\n" not in said[0]
+    assert (
+        same(found, first)
+        and len(said) == 1
+        and words in said[0]
+        and two.name in said[0]
+        and "\n" not in said[0]
+    )
     with pytest.raises(ValueError, match=re.escape(words)):
         read(two, KINDS)
 
@@ -272,7 +356,7 @@ def test_the_checksum_is_sha256_of_all_before_it(two):
     assert seal == hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
-# -- a full disk ------------------------------------------------------------------------------------------------------
+# -- a full disk -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["write", "fsync", "replace"])
@@ -289,7 +373,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_what_was(place, two, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, half if place == "write" else full)
         with pytest.raises(
-            OSError, match=r"^step_00000003.npz cannot be written to .*No space left on device.*: make room"
+            OSError,
+            match=r"^step_00000003.npz cannot be written to .*No space left on device.*: make room",
         ) as e:
             save(two.parent, state_at(3), keep=1)
     assert e.value.errno == errno.ENOSPC
@@ -298,7 +383,9 @@ def test_a_full_disk_is_a_sentence_and_leaves_what_was(place, two, monkeypatch):
     assert same(latest(two.parent)[0], state_at(3))
 
 
-def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_older_ones_go(two, monkeypatch):
+def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_older_ones_go(
+    two, monkeypatch
+):
     seen = []
     fsync, replace, unlink = os.fsync, os.replace, type(two).unlink
 
@@ -308,12 +395,17 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_older_one
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", lambda *names: (seen.append("name"), replace(*names)))
-    monkeypatch.setattr(type(two), "unlink", lambda path, **keywords: (seen.append("gone"), unlink(path, **keywords)))
+    monkeypatch.setattr(
+        type(two),
+        "unlink",
+        lambda path, **keywords: (seen.append("gone"), unlink(path, **keywords)),
+    )
     save(two.parent, state_at(3), keep=1)
     assert seen == ["bytes", "name", "folder", "gone", "gone"]
     seen.clear()
     save(two.parent / "new" / "run", state_at(1))
-    assert seen == ["folder", "folder", "bytes", "name", "folder"]  # the names of the new folders too
+    # the names of the new folders too
+    assert seen == ["folder", "folder", "bytes", "name", "folder"]
 
 
 TELL = """
@@ -330,14 +422,22 @@ TELL = """
 
 def run(code, *arguments, before=()):
     """A script's output, in a process of its own."""
-    command = [*before, sys.executable, "-c", textwrap.dedent(TELL) + textwrap.dedent(code), *map(str, arguments)]
+    command = [
+        *before,
+        sys.executable,
+        "-c",
+        textwrap.dedent(TELL) + textwrap.dedent(code),
+        *map(str, arguments),
+    ]
     environment = {**os.environ, **ENTRIES, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX has limits")
 def test_a_real_limit_met_at_any_byte(tmp_path):
-    """The kernel refuses to let a file grow: at every 97th byte of the file, so within headers, arrays and the last records."""
+    """The kernel refuses to let a file grow: at every 97th byte of the file, so within headers,
+    arrays and the last records.
+    """
     code = """
         import resource
         save(sys.argv[1], {"step": 1, "w": np.full(300, 1)})
@@ -351,27 +451,44 @@ def test_a_real_limit_met_at_any_byte(tmp_path):
     """
     result = run(code, tmp_path)
     refused, saved = result.stdout.splitlines()
-    assert refused.startswith("step_00000002.npz cannot be written to") and "File too large" in refused and saved == "saved"
+    assert (
+        refused.startswith("step_00000002.npz cannot be written to")
+        and "File too large" in refused
+        and saved == "saved"
+    )
     assert names(tmp_path) == ["step_00000001.npz", "step_00000003.npz"]
 
 
 def test_a_real_full_disk(tmp_path):
     """A file system of 256 KiB, mounted where nobody else sees it."""
-    before = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=256k t "$0" && exec "$@"']
-    if not shutil.which("unshare") or subprocess.run([*before, tmp_path, "true"], capture_output=True).returncode:
+    before = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=256k t "$0" && exec "$@"',
+    ]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*before, tmp_path, "true"], capture_output=True).returncode
+    ):
         pytest.skip("no file system can be mounted here")
     code = """
         import os
         print(attempt(1, 4000), attempt(2, 100_000), attempt(3, 30_000), *sorted(os.listdir(sys.argv[1])), sep="\\n")
         print(latest(sys.argv[1])[0]["w"].sum(), attempt(4, 4000))
     """
-    saved, full, too, *files, after = run(code, tmp_path, before=[*before, tmp_path]).stdout.splitlines()
+    saved, full, too, *files, after = run(
+        code, tmp_path, before=[*before, tmp_path]
+    ).stdout.splitlines()
     assert saved == "saved" and after == "4000 saved" and files == ["step_00000001.npz"]
     assert "step_00000002.npz cannot be written" in full and "No space left on device" in full
     assert too.replace("step_00000003", "step_00000002") == full
 
 
-# -- a process that is killed -----------------------------------------------------------------------------------------
+# -- a process that is killed ----------------------------------------------------------------------
 
 KILLED = """
     import os, random, signal, struct, time
@@ -412,5 +529,7 @@ def test_killed_at_20_moments_nothing_that_was_saved_is_lost(tmp_path):
     assert len(lines) == 20
     for line in lines:
         told, found, whole, skipped, files, half = line.split()
-        assert int(found) - int(told) in (0, 1), "never older than what was reported, and at most the one that was not yet"
+        assert int(found) - int(told) in (0, 1), (
+            "never older than what was reported, and at most the one that was not yet"
+        )
         assert whole == "True" and skipped == "0" and int(half) <= 1 and int(files) <= 2 + 2

@@ -39,7 +39,9 @@ def test_adamw_keeps_its_hands_off_and_its_dtype(rng):
     new, state = adamw(params, grads, adamw_state(params), 0.1)
     np.testing.assert_array_equal(params["w"], copies[0])
     np.testing.assert_array_equal(grads["w"], copies[1])
-    assert {leaf.dtype for leaf in trees.leaves([new, state["exp_avg"], state["exp_avg_sq"]])} == {np.dtype("float32")}
+    assert {leaf.dtype for leaf in trees.leaves([new, state["exp_avg"], state["exp_avg_sq"]])} == {
+        np.dtype("float32")
+    }
 
 
 def test_adamw_refuses_the_state_of_other_parameters(rng):
@@ -54,12 +56,22 @@ def test_weights_decay_and_vectors_and_positions_do_not():
     params = mv.init(mv.preset("mvit_micro"), np.random.default_rng(0))
     decayed = {path for path, leaf in trees.paths(params) if decays(path, leaf)}
     assert {"patch_embed.w", "blocks.0.attn.qkv.w", "blocks.0.attn.pool_k.w", "head.w"} <= decayed
-    left_alone = {"cls_token", "pos_embed_spatial", "pos_embed_temporal", "norm.g", "head.b", "blocks.0.attn.norm_k.g"}
+    left_alone = {
+        "cls_token",
+        "pos_embed_spatial",
+        "pos_embed_temporal",
+        "norm.g",
+        "head.b",
+        "blocks.0.attn.norm_k.g",
+    }
     assert not left_alone & decayed
 
 
 def test_clipping_by_norm(rng):
-    grads = {"a": rng.standard_normal(5).astype("float32"), "b": [rng.standard_normal((2, 2)).astype("float32")]}
+    grads = {
+        "a": rng.standard_normal(5).astype("float32"),
+        "b": [rng.standard_normal((2, 2)).astype("float32")],
+    }
     flat = np.concatenate([leaf.ravel() for leaf in trees.leaves(grads)])
     clipped, norm = clip_by_norm(grads, 0.5)
     assert float(norm) == pytest.approx(np.linalg.norm(flat), rel=1e-6)
@@ -90,7 +102,9 @@ def test_fit_minimises_whatever_it_is_given(rng):
     def square(x):
         return (x * x).sum(), lambda dy: (2 * x * dy,)
 
-    steps = list(fit(loss, {"w": np.zeros((3, 2))}, [x] * 400, lr=lambda step: 0.03, weight_decay=0.0))
+    steps = list(
+        fit(loss, {"w": np.zeros((3, 2))}, [x] * 400, lr=lambda step: 0.03, weight_decay=0.0)
+    )
     assert [step.index for step in steps] == list(range(400))
     np.testing.assert_allclose(steps[-1].params["w"], truth, atol=1e-3)
     assert float(steps[-1].loss) < 1e-5 < float(steps[0].loss)
@@ -118,10 +132,21 @@ def test_a_batch_taken_in_parts_gives_the_same_steps(rng):
         logits = mv.forward(params, batch[0], config)
         return mv.cross_entropy(logits, batch[1], 0.1), logits
 
-    whole, parts = (list(fit(loss, start, [batch] * 2, lr=lambda step: 1e-3, accumulate=n))[-1] for n in (1, 3))
-    assert float(parts.loss) == pytest.approx(float(whole.loss), rel=1e-9) and parts.aux.shape == (10, 2)
+    whole, parts = (
+        list(fit(loss, start, [batch] * 2, lr=lambda step: 1e-3, accumulate=n))[-1] for n in (1, 3)
+    )
+    assert float(parts.loss) == pytest.approx(float(whole.loss), rel=1e-9) and parts.aux.shape == (
+        10,
+        2,
+    )
     norm, difference = (
-        np.sqrt(sum(np.sum(change(a, b) ** 2) for a, b in zip(*map(trees.leaves, (whole.params, parts.params)))))
+        np.sqrt(
+            sum(
+                np.sum(change(a, b) ** 2)
+                for a, b in zip(*map(trees.leaves, (whole.params, parts.params)))
+            )
+        )
         for change in (lambda a, b: a, lambda a, b: a - b)
     )
-    assert difference < 1e-7 * norm  # AdamW's first steps have the size of the rate, also where a gradient is rounding alone
+    # AdamW's first steps have the size of the rate, also where a gradient is rounding alone
+    assert difference < 1e-7 * norm

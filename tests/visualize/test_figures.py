@@ -4,10 +4,10 @@ After a wanted change of a figure, store it anew with
 
     MVIT_NP_REFRESH_FIGURES=1 python -m pytest tests/visualize/test_figures.py
 
-and look at what changed in tests/visualize/figures before it is kept.
-Fonts and frames are drawn a little differently from machine to
-machine and from one matplotlib to the next. So pictures are compared as blurred grey values, and only what differs from all
-that lies within a few pixels counts: words that have moved by so much do not, a word that is missing does.
+and look at what changed in tests/visualize/figures before it is kept. Fonts and frames are drawn a
+little differently from machine to machine and from one matplotlib to the next. So pictures are
+compared as blurred grey values, and only what differs from all that lies within a few pixels
+counts: words that have moved by so much do not, a word that is missing does.
 """
 
 import functools
@@ -25,7 +25,12 @@ from test_visualize import all_words, check_layout, training_rows, words
 import mvit_np as mv
 from mvit_np import visualize
 from mvit_np.model import paper
-from mvit_np.model.inspection import attention_rollout, attention_weights_of, mean_attention_distance, position_similarity
+from mvit_np.model.inspection import (
+    attention_rollout,
+    attention_weights_of,
+    mean_attention_distance,
+    position_similarity,
+)
 from mvit_np.model.specs import PoolSpec
 from mvit_np.studies.ablations.findings import Line
 from mvit_np.train.evaluate import Evaluation
@@ -37,14 +42,15 @@ REFRESH = bool(os.environ.get("MVIT_NP_REFRESH_FIGURES"))
 DPI = 50
 BLUR, SHIFT = 4, 3  # pixels a side that make one grey value, and by which it may have moved
 TILE = 48  # pixels a side of the parts that are compared: about an inch
-# Root mean square differences of grey values (white is 1): of the figure, of its worst part. From matplotlib 3.11 to 3.8 and
-# 3.10 they are below 0.010 and 0.033; a word of five letters that is missing makes 0.04 to 0.17 of a part.
+# Root mean square differences of grey values (white is 1): of the figure, of its worst part. From
+# matplotlib 3.11 to 3.8 and 3.10 they are below 0.010 and 0.033; a word of five letters that is
+# missing makes 0.04 to 0.17 of a part.
 WHOLE, PART = 0.015, 0.04
 
 MICRO = mv.preset("mvit_micro")
 
 
-# -- synthetic inputs, the same in every run --------------------------------------------------------------------------
+# -- synthetic inputs, the same in every run -------------------------------------------------------
 
 
 def blob(h, w, y, x, wide):
@@ -54,7 +60,9 @@ def blob(h, w, y, x, wide):
 
 def moving_clip(frames=8, side=32):
     """A bright blob that crosses a dark frame.   -> (T, H, W, 1)"""
-    return np.stack([blob(side, side, 0.5, (t + 1) / (frames + 1), 0.12) for t in range(frames)])[..., None]
+    return np.stack([blob(side, side, 0.5, (t + 1) / (frames + 1), 0.12) for t in range(frames)])[
+        ..., None
+    ]
 
 
 def shares(t, h, w, wide=0.15):
@@ -90,7 +98,9 @@ def filters(config):
         angle, drift = np.pi * k / d, k % 3 - 1
         wave = np.cos(1.1 * (np.cos(angle) * x + np.sin(angle) * y) + 1.5 * drift * t)
         colour = 1 + 0.5 * np.cos(2 * np.pi * (np.arange(c) / 3 + k / d))
-        params["patch_embed"]["w"][..., k] = (wave[..., None] * colour * (1 - k / (2 * d))).astype(np.float32)
+        params["patch_embed"]["w"][..., k] = (wave[..., None] * colour * (1 - k / (2 * d))).astype(
+            np.float32
+        )
     return params
 
 
@@ -101,7 +111,17 @@ def classified():
     chances = np.array([0.62, 0.2, 0.1, 0.05, 0.03])
     labels = ("moving to the right", "standing still", "moving to the left", "growing", "shrinking")
     seconds = 1.2 + np.arange(8) * 4 / 30
-    return Result(Path("blob.mp4"), labels, chances, chances[None], (5, 1), 5.0, seconds, frames, frames[None] / 255)
+    return Result(
+        Path("blob.mp4"),
+        labels,
+        chances,
+        chances[None],
+        (5, 1),
+        5.0,
+        seconds,
+        frames,
+        frames[None] / 255,
+    )
 
 
 def scaling_points():
@@ -109,7 +129,13 @@ def scaling_points():
         for size in sizes:
             frames, pixels = (size, 224) if axis == "frames" else (16, size)
             macs = 4.4e9 * frames * (pixels / 224) ** 2
-            point = {"axis": axis, "frames": frames, "size": pixels, "macs": macs, "kept_bytes": macs / 40}
+            point = {
+                "axis": axis,
+                "frames": frames,
+                "size": pixels,
+                "macs": macs,
+                "kept_bytes": macs / 40,
+            }
             point["forward"] = {"median_s": macs / 1e11, "peak_bytes": macs / 150}
             yield point | {"step": {"median_s": 4 * macs / 1e11, "peak_bytes": macs / 30 + 3e8}}
 
@@ -119,8 +145,16 @@ def run_rows(steps):
     rng = np.random.default_rng(0)
     for step in range(1, steps + 1):
         learned = 1 - np.exp(-3 * step / steps)
-        row = {"step": step, "seconds": 0.15 * step, "clips_per_s": 212.0, "learning_rate": 1e-3 * np.sin(np.pi * step / steps)}
-        row |= {"loss": 2.1 - 1.2 * learned + 0.1 * rng.standard_normal(), "accuracy": 0.7 * learned + rng.uniform(0, 0.25)}
+        row = {
+            "step": step,
+            "seconds": 0.15 * step,
+            "clips_per_s": 212.0,
+            "learning_rate": 1e-3 * np.sin(np.pi * step / steps),
+        }
+        row |= {
+            "loss": 2.1 - 1.2 * learned + 0.1 * rng.standard_normal(),
+            "accuracy": 0.7 * learned + rng.uniform(0, 0.25),
+        }
         yield row | {"test_accuracy": 0.125 + 0.8 * learned if step % 20 == 0 else None}
 
 
@@ -133,7 +167,9 @@ def confused():
 def experiment_lines():
     for index, name in enumerate(("convolution", "max", "average", "1 x 1 x 1: none")):
         shares = tuple(0.93 - 0.06 * index + 0.01 * seed for seed in range(3))
-        yield Line(name, shares, 90_000, 3_000_000 * (index + 1), 20.0, 78.4 - index if index < 3 else None)
+        yield Line(
+            name, shares, 90_000, 3_000_000 * (index + 1), 20.0, 78.4 - index if index < 3 else None
+        )
 
 
 def pool(kernel, stride, thw=(8, 56, 56), kind="conv"):
@@ -145,7 +181,11 @@ def plan_of(name):
 
 
 def some_costs():
-    return {"MViT-B": mv.preset("mvit_b_16x4"), "MViTv2-S": mv.preset("mvitv2_s_16x4"), "ViT-B": mv.preset("vit_b_8f")}
+    return {
+        "MViT-B": mv.preset("mvit_b_16x4"),
+        "MViTv2-S": mv.preset("mvitv2_s_16x4"),
+        "ViT-B": mv.preset("vit_b_8f"),
+    }
 
 
 def position_figure(h, w, time):
@@ -154,7 +194,9 @@ def position_figure(h, w, time):
 
 
 def distance_figure(name="mvit_b_16x4"):
-    return visualize.attention_distance_figure(list(distances(plan_of(name), 4)), list(distances(plan_of(name), 8)))
+    return visualize.attention_distance_figure(
+        list(distances(plan_of(name), 4)), list(distances(plan_of(name), 8))
+    )
 
 
 def stages():
@@ -172,30 +214,48 @@ FIGURES = {
     "stages": stages,
     "stages_dark": lambda: dark(stages),
     "pooling_attention": lambda: V.pooling_attention_figure(plan_of("mvit_b_16x4").blocks[1]),
-    "pooling_attention_dark": lambda: dark(lambda: V.pooling_attention_figure(plan_of("mvit_b_16x4").blocks[1])),
-    "attention": lambda: V.attention_figure(moving_clip(), class_maps(MICRO), mv.plan(MICRO), title="a blob"),
-    "contact_sheet": lambda: V.contact_sheet_figure(classified(), class_maps(MICRO), mv.plan(MICRO)),
-    "training": lambda: V.training_figure(list(training_rows(60)), {"test_accuracy": 0.97, "shuffled_accuracy": 0.5}),
-    "scaling": lambda: V.scaling_figure({"preset": "a preset", "points": list(scaling_points())}, 4e11),
+    "pooling_attention_dark": lambda: dark(
+        lambda: V.pooling_attention_figure(plan_of("mvit_b_16x4").blocks[1])
+    ),
+    "attention": lambda: V.attention_figure(
+        moving_clip(), class_maps(MICRO), mv.plan(MICRO), title="a blob"
+    ),
+    "contact_sheet": lambda: V.contact_sheet_figure(
+        classified(), class_maps(MICRO), mv.plan(MICRO)
+    ),
+    "training": lambda: V.training_figure(
+        list(training_rows(60)), {"test_accuracy": 0.97, "shuffled_accuracy": 0.5}
+    ),
+    "scaling": lambda: V.scaling_figure(
+        {"preset": "a preset", "points": list(scaling_points())}, 4e11
+    ),
     "pooling_windows_overlap": lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 2, 2))),
     "pooling_windows_apart": lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 8, 8))),
-    "pooling_windows_dark": lambda: dark(lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 2, 2), (8, 7, 7)))),
+    "pooling_windows_dark": lambda: dark(
+        lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 2, 2), (8, 7, 7)))
+    ),
     "curves": lambda: V.curves_figure(list(run_rows(120)), 1 / 8),
     "confusion": lambda: V.confusion_figure(confused()),
-    "experiment": lambda: V.experiment_figure(list(experiment_lines()), "Which pool?", "Table 99 at small scale", 0.125),
+    "experiment": lambda: V.experiment_figure(
+        list(experiment_lines()), "Which pool?", "Table 99 at small scale", 0.125
+    ),
     "layer_table": lambda: V.layer_table_figure(plan_of("mvit_b_16x4")),
-    "rollout": lambda: V.rollout_figure({"rollout": shares(4, 8, 8), "last block alone": shares(4, 4, 4, 0.3)}, moving_clip()),
+    "rollout": lambda: V.rollout_figure(
+        {"rollout": shares(4, 8, 8), "last block alone": shares(4, 4, 4, 0.3)}, moving_clip()
+    ),
     "attention_distance": distance_figure,
     "position_similarity": lambda: position_figure(14, 14, 8),
     "cost_bars": lambda: V.cost_bars_figure(some_costs()),
     "accuracy_cost": V.accuracy_cost_figure,
     "accuracy_cost_dark": lambda: dark(V.accuracy_cost_figure),
-    "cube_filters": lambda: V.cube_filters_figure(filters(mv.preset("mvit_b_16x4")), mv.preset("mvit_b_16x4")),
+    "cube_filters": lambda: V.cube_filters_figure(
+        filters(mv.preset("mvit_b_16x4")), mv.preset("mvit_b_16x4")
+    ),
     "cube_filters_grey": lambda: V.cube_filters_figure(filters(MICRO), MICRO),
 }
 
 
-# -- beside the stored pictures ---------------------------------------------------------------------------------------
+# -- beside the stored pictures --------------------------------------------------------------------
 
 
 def drawn(figure):
@@ -223,14 +283,18 @@ def along_both(grey, length, ufunc):
 
 
 def outside(one, other):
-    """How far each grey value of one lies from all those of the other that are at most SHIFT pixels away."""
+    """How far each grey value of one lies from all those of the other that are at most SHIFT pixels
+    away.
+    """
     wide = np.pad(other, SHIFT, mode="edge")
     low, high = (along_both(wide, 2 * SHIFT + 1, ufunc) for ufunc in (np.minimum, np.maximum))
     return np.maximum(0, np.maximum(low - one, one - high))
 
 
 def differences(one, other):
-    """Root mean square difference of the grey values: of all, and of the part of TILE x TILE where it is largest."""
+    """Root mean square difference of the grey values: of all, and of the part of TILE x TILE where
+    it is largest.
+    """
     one, other = blurred(one), blurred(other)
     square = np.maximum(outside(one, other), outside(other, one)) ** 2
     steps = [range(0, max(n - TILE, 0) + 1, TILE // 2) for n in square.shape]
@@ -239,9 +303,13 @@ def differences(one, other):
 
 
 def assert_alike(picture, stored):
-    assert picture.shape == stored.shape, f"the figure is {picture.shape[:2]} pixels, the stored one {stored.shape[:2]}"
+    assert picture.shape == stored.shape, (
+        f"the figure is {picture.shape[:2]} pixels, the stored one {stored.shape[:2]}"
+    )
     whole, part = differences(picture, stored)
-    assert whole < WHOLE and part < PART, f"grey values differ by {whole:.3f} (worst part {part:.3f}) from the stored picture"
+    assert whole < WHOLE and part < PART, (
+        f"grey values differ by {whole:.3f} (worst part {part:.3f}) from the stored picture"
+    )
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -271,7 +339,9 @@ def test_the_comparison_sees_a_missing_word_and_a_moved_panel():
 
 
 def test_the_comparison_allows_for_fonts():
-    """Letters that are shifted by a third of a pixel, as another version of the font's renderer may draw them."""
+    """Letters that are shifted by a third of a pixel, as another version of the font's renderer may
+    draw them.
+    """
     figure = stages()
     picture = drawn(figure)
     width, height = figure.get_size_inches() * DPI
@@ -286,16 +356,23 @@ def test_stored_pictures_are_small_and_all_in_use():
     assert set(stored) == set(FIGURES)
     assert max(stored.values()) < 60_000
     made = {public for public in visualize.__all__ if public.endswith("_figure")}
-    assert not [name for name in made if not any(key.startswith(name.removesuffix("_figure")) for key in stored)]
+    assert not [
+        name
+        for name in made
+        if not any(key.startswith(name.removesuffix("_figure")) for key in stored)
+    ]
 
 
-# -- the windows of a pool --------------------------------------------------------------------------------------------
+# -- the windows of a pool -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "spec, words",
     [
-        (pool((3, 3, 3), (1, 2, 2)), "Windows of 3 × 3 tokens, 2 × 2 apart: a token lies in up to 4 of them"),
+        (
+            pool((3, 3, 3), (1, 2, 2)),
+            "Windows of 3 × 3 tokens, 2 × 2 apart: a token lies in up to 4 of them",
+        ),
         (pool((3, 3, 3), (1, 8, 8)), "8 × 8 apart: 87 % of the tokens lie in none"),
         (pool((1, 2, 2), (1, 2, 2)), "each token lies in exactly one"),
         (pool((3, 3, 3), (1, 1, 1)), "up to 9 of them"),
@@ -324,7 +401,7 @@ def test_pooling_windows_of_every_pool_of_some_presets():
         check_layout(visualize.pooling_windows_figure(spec))
 
 
-# -- the table --------------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 
 
 def test_layer_table_has_the_papers_table():
@@ -335,11 +412,21 @@ def test_layer_table_has_the_papers_table():
         (384, 1536, 11, "384 × 8 × 14 × 14"), (768, 3072, 2, "768 × 8 × 7 × 7"),
     ):  # fmt: skip
         assert {f"MHPA({width})", f"MLP({hidden})", f"× {count}", output} <= set(lines)
-    assert {"3 × 7 × 7, 96 channels", "stride 2 × 4 × 4", "3 × 16 × 224 × 224", "K, V 1 × 8 × 8", "25089", "393"} <= set(lines)
+    assert {
+        "3 × 7 × 7, 96 channels",
+        "stride 2 × 4 × 4",
+        "3 × 16 × 224 × 224",
+        "K, V 1 × 8 × 8",
+        "25089",
+        "393",
+    } <= set(lines)
     assert "From 25089 tokens of 96 channels to 393 of 768, in 16 blocks" in lines
 
 
-KINDS = "mvit_b_24_32x3 mvit_s_16x4 mvit_b_24_wide_320_image mvitv2_l_40x3 vivit_l vivit_b_fe rev_mvit_b_16x4 hiera_b_16x224"
+KINDS = (
+    "mvit_b_24_32x3 mvit_s_16x4 mvit_b_24_wide_320_image mvitv2_l_40x3 vivit_l vivit_b_fe "
+    "rev_mvit_b_16x4 hiera_b_16x224"
+)
 
 
 @pytest.mark.parametrize("name", KINDS.split())
@@ -347,11 +434,13 @@ def test_layer_table_of_every_kind(name):
     figure = visualize.layer_table_figure(plan_of(name))
     check_layout(figure)
     text = all_words(figure)
-    assert ("over time" in text) == name.endswith("_fe") and ("MHPA(" in text) != name.startswith("vi")
+    assert ("over time" in text) == name.endswith("_fe") and ("MHPA(" in text) != name.startswith(
+        "vi"
+    )
     assert ("units 1 × 8 × 8, then 1 × 4 × 4" in text) == name.startswith("hiera")
 
 
-# -- rollout ----------------------------------------------------------------------------------------------------------
+# -- rollout ---------------------------------------------------------------------------------------
 
 
 def test_rollout_figure_of_a_model():
@@ -362,14 +451,20 @@ def test_rollout_figure_of_a_model():
     figure = visualize.rollout_figure(grid, clip[0], title="a blob")
     check_layout(figure)
     assert "4 × 8 × 8" in all_words(figure) and "a blob" in all_words(figure)
-    tiles = [axes.images[0].get_array() for axes in figure.axes if axes.images and axes.images[0].get_array().shape == (8, 8)]
+    tiles = [
+        axes.images[0].get_array()
+        for axes in figure.axes
+        if axes.images and axes.images[0].get_array().shape == (8, 8)
+    ]
     np.testing.assert_array_equal(tiles, grid)
 
 
 def test_rollout_figure_says_how_sharp_a_map_is():
     even, one = np.ones((2, 5, 10)), np.zeros((2, 5, 10))
     one[1, 2, 3] = 1
-    assert "half of the share lies on 50 % of the tokens" in all_words(visualize.rollout_figure(even))
+    assert "half of the share lies on 50 % of the tokens" in all_words(
+        visualize.rollout_figure(even)
+    )
     text = all_words(visualize.rollout_figure({"sharp": one, "even": even}))
     assert "Half of the share: 1.0 % of the tokens (sharp), 50 % (even)" in text
     assert "max 100× an even share" in text and "max 1× an even share" in text
@@ -377,7 +472,9 @@ def test_rollout_figure_says_how_sharp_a_map_is():
 
 @pytest.mark.parametrize("t, h, w", [(1, 14, 14), (20, 8, 24), (8, 24, 8)])
 def test_rollout_figure_of_other_grids(t, h, w):
-    figure = visualize.rollout_figure({"one": shares(t, h, w), "another": shares(t, h, w)}, title="a clip")
+    figure = visualize.rollout_figure(
+        {"one": shares(t, h, w), "another": shares(t, h, w)}, title="a clip"
+    )
     check_layout(figure)
     assert ("every 3. of 20 times" in all_words(figure)) == (t == 20)
 
@@ -391,11 +488,14 @@ def test_rollout_figure_refuses():
             visualize.rollout_figure(change * shares(4, 8, 8))
 
 
-# -- distances, positions ---------------------------------------------------------------------------------------------
+# -- distances, positions --------------------------------------------------------------------------
 
 
 def test_attention_distance_figure_has_a_dot_a_head():
-    before, after = ([np.array([10.0]), np.array([20.0, 30.0])], [np.array([5.0]), np.array([8.0, 60.0])])
+    before, after = (
+        [np.array([10.0]), np.array([20.0, 30.0])],
+        [np.array([5.0]), np.array([8.0, 60.0])],
+    )
     figure = visualize.attention_distance_figure(before, after)
     check_layout(figure)
     text = all_words(figure)
@@ -403,7 +503,9 @@ def test_attention_distance_figure_has_a_dot_a_head():
     assert "differ by 10.0 pixels on average at the start, by 52.0 after" in text
     for axes, blocks in zip(figure.axes, (before, after)):
         dots = next(line for line in axes.lines if line.get_label() == "a head")
-        np.testing.assert_array_equal(dots.get_xydata(), [(1, blocks[0][0]), (2, blocks[1][0]), (2, blocks[1][1])])
+        np.testing.assert_array_equal(
+            dots.get_xydata(), [(1, blocks[0][0]), (2, blocks[1][0]), (2, blocks[1][1])]
+        )
     check_layout(visualize.attention_distance_figure([[1.5]], [[0.5]], unit="tokens"))
     with pytest.raises(ValueError, match=r"\[1, 2\] and \[1\] heads"):
         visualize.attention_distance_figure(before, after[:1])
@@ -415,7 +517,12 @@ def test_attention_distance_figure_of_a_model():
     blocks, both = mv.plan(MICRO).blocks, []
     for scale in (1, 8):
         params = mv.tree.map(lambda x: x * np.float32(scale), mv.init(MICRO, rng))  # noqa: B023
-        both.append([mean_attention_distance(*pair) for pair in zip(attention_weights_of(params, clip, MICRO), blocks)])
+        both.append(
+            [
+                mean_attention_distance(*pair)
+                for pair in zip(attention_weights_of(params, clip, MICRO), blocks)
+            ]
+        )
     check_layout(visualize.attention_distance_figure(*both, unit="tokens"))
 
 
@@ -431,7 +538,9 @@ def test_position_similarity_figure_says_whether_neighbours_are_alike():
     assert "no more alike than others" in all_words(figure)
 
 
-@pytest.mark.parametrize("h, w, time", [(16, 8, 4), (3, 3, 1), (28, 28, 2), (4, 64, 40), (40, 3, 5)])
+@pytest.mark.parametrize(
+    "h, w, time", [(16, 8, 4), (3, 3, 1), (28, 28, 2), (4, 64, 40), (40, 3, 5)]
+)
 def test_position_similarity_figure_of_other_grids(h, w, time):
     check_layout(position_figure(h, w, time))
 
@@ -445,7 +554,7 @@ def test_position_similarity_figure_without_time_and_of_another_grid():
         visualize.position_similarity_figure(np.ones((16, 16)), None, (4, 5))
 
 
-# -- costs ------------------------------------------------------------------------------------------------------------
+# -- costs -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(mv.PRESETS))
@@ -459,7 +568,10 @@ def test_the_parts_of_every_block_add_up(name):
         tokens, d = block.sequences * block.tokens_q, block.dim_attn
         assert shares["MLP"] == tokens * block.dim_mlp * (d + block.dim_out)
         assert shares["attention (Q K' and P V)"] >= 2 * tokens * block.tokens_seen * d
-        assert block.relative or shares["attention (Q K' and P V)"] == 2 * tokens * block.tokens_seen * d
+        assert (
+            block.relative
+            or shares["attention (Q K' and P V)"] == 2 * tokens * block.tokens_seen * d
+        )
 
 
 def test_cost_bars_figure_draws_every_multiply_add():
@@ -498,7 +610,7 @@ def test_the_published_points_are_the_papers():
     assert all(f"{label}  ({gmacs:g} × {views})" in text for label, gmacs, views in rows)
 
 
-# -- cubes ------------------------------------------------------------------------------------------------------------
+# -- cubes -----------------------------------------------------------------------------------------
 
 
 def test_cube_filters_figure_tells_what_changes_from_what_stands_still():
@@ -509,7 +621,9 @@ def test_cube_filters_figure_tells_what_changes_from_what_stands_still():
         visualize.cube_filters_figure(params, MICRO)
     )
     w[0], w[2], w[1] = -w[1], w[1], 0
-    assert "100 % of the cube filters' energy" in all_words(visualize.cube_filters_figure(params, MICRO))
+    assert "100 % of the cube filters' energy" in all_words(
+        visualize.cube_filters_figure(params, MICRO)
+    )
 
 
 @pytest.mark.parametrize("name", ["mvit_b_16_image", "vit_b_8f", "vivit_b_fe", "mvit_s_16x4"])
@@ -518,7 +632,9 @@ def test_cube_filters_figure_of_other_cubes(name):
     figure = visualize.cube_filters_figure(mv.init(config, np.random.default_rng(0)), config)
     check_layout(figure)
     kt = config.cube_kernel[0]
-    assert ("see one frame each" in all_words(figure)) == (kt == 1) and f"slice {kt}" in all_words(figure)
+    assert ("see one frame each" in all_words(figure)) == (kt == 1) and f"slice {kt}" in all_words(
+        figure
+    )
 
 
 def test_cube_filters_figure_shows_the_largest_first():
@@ -531,7 +647,7 @@ def test_cube_filters_figure_shows_the_largest_first():
         visualize.cube_filters_figure(filters(MICRO), replace(MICRO, cube_kernel=(3, 5, 5)))
 
 
-# -- themes -----------------------------------------------------------------------------------------------------------
+# -- themes ----------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -554,11 +670,15 @@ def test_the_dark_theme_is_dark_everywhere_and_ends_with_its_block(tmp_path):
         inside = imread(visualize.save(figure, tmp_path / "inside.png"))
     after = imread(visualize.save(figure, tmp_path / "after.png"))
     np.testing.assert_array_equal(inside, after)
-    assert (after[..., :3].max(-1) < 0.2).mean() > 0.7 and (after[..., :3].min(-1) > 0.99).mean() < 0.001
+    assert (after[..., :3].max(-1) < 0.2).mean() > 0.7 and (
+        after[..., :3].min(-1) > 0.99
+    ).mean() < 0.001
     np.testing.assert_array_equal(drawn(stages()), light_page())
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if not name.endswith(("dark", "apart", "grey"))])
+@pytest.mark.parametrize(
+    "name", [name for name in FIGURES if not name.endswith(("dark", "apart", "grey"))]
+)
 def test_every_word_stands_out_in_the_dark(name):
     for text in words(dark(FIGURES[name])):
         if text.get_color() != "white":  # white words lie in coloured bars
@@ -576,7 +696,9 @@ def contrast(colour):
 
 
 def luminance(rgb):
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in rgb]
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in rgb
+    ]
     return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
 

@@ -1,4 +1,6 @@
-"""The figures: the numbers that must be there are there, every word is inside the figure and none covers another."""
+"""The figures: the numbers that must be there are there, every word is inside the figure and none
+covers another.
+"""
 
 from dataclasses import replace
 from itertools import combinations
@@ -24,7 +26,9 @@ PRESETS = ("mvit_b_16x4", "mvit_s_16x4", "vit_b_8f", "mvit_micro")
 def words(figure):
     """The texts that are drawn: not empty, visible, and no tick's outside the view."""
     outside = {label for axes in figure.axes for label in unseen_ticks(axes)}
-    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    texts = [
+        text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()
+    ]
     return [text for text in texts if text not in outside]
 
 
@@ -41,14 +45,18 @@ def all_words(figure):
 
 
 def check_layout(figure):
-    """Every text lies in the figure, no two overlap by more than a sliver, and none is too small for a slide."""
+    """Every text lies in the figure, no two overlap by more than a sliver, and none is too small
+    for a slide.
+    """
     assert isinstance(figure, Figure)
     figure.canvas.draw()
     renderer, texts = figure.canvas.get_renderer(), words(figure)
     boxes = [text.get_window_extent(renderer) for text in texts]
     for text, box in zip(texts, boxes):
         assert text.get_fontsize() >= 10 and figure.get_figwidth() <= 12
-        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        inside = (
+            box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        )
         assert inside, f"{text.get_text()!r} is cut off"
     for (one, a), (other, b) in combinations(zip(texts, boxes), 2):
         across, up = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
@@ -62,10 +70,12 @@ def plan_of(name):
 
 def micro_vit():
     config = mv.preset("mvit_micro")
-    return mv.plan(replace(config, cube_stride=(2, 8, 8), dim=64, heads=4, depths=(4,), stride_kv=None))
+    return mv.plan(
+        replace(config, cube_stride=(2, 8, 8), dim=64, heads=4, depths=(4,), stride_kv=None)
+    )
 
 
-# -- stages -----------------------------------------------------------------------------------------------------------
+# -- stages ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("baseline", ["vit_b_8f", "mvit_b_16x4"])
@@ -102,7 +112,9 @@ def test_stage_figure_of_mvit_b_has_the_papers_numbers():
 
 
 def test_stage_figure_names_and_equal_models():
-    figure = visualize.stage_figure(plan_of("vit_b_8f"), plan_of("vit_b_8f"), names=("one", "other"))
+    figure = visualize.stage_figure(
+        plan_of("vit_b_8f"), plan_of("vit_b_8f"), names=("one", "other")
+    )
     check_layout(figure)
     assert "one against other: as many multiply-adds and as many parameters" in all_words(figure)
 
@@ -113,7 +125,7 @@ def test_stage_figure_refuses_what_does_not_fit():
         visualize.stage_figure(deep, deep)
 
 
-# -- pooling attention ------------------------------------------------------------------------------------------------
+# -- pooling attention -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -130,7 +142,11 @@ def test_pooling_attention_figure_has_the_sizes_of_block_1():
     text = all_words(visualize.pooling_attention_figure(plan_of("mvit_b_16x4").blocks[1]))
     for grid in ("8 × 56 × 56", "8 × 28 × 28", "8 × 14 × 14"):
         assert grid in text
-    for size in ("25089 tokens, 192 channels", "6273 tokens, 192 channels", "1569 tokens, 192 channels"):
+    for size in (
+        "25089 tokens, 192 channels",
+        "6273 tokens, 192 channels",
+        "1569 tokens, 192 channels",
+    ):
         assert size in text
     for pool in ("conv 3×3×3, stride 1×2×2", "conv 3×3×3, stride 1×4×4", "max 1×3×3, stride 1×2×2"):
         assert pool in text
@@ -143,7 +159,12 @@ def test_pooling_attention_figure_without_pools():
     assert text.count("none") == 4 and "without pooling" in text and "stride" not in text
 
 
-V2 = {"expand_in": "attention", "pool_q_always": True, "positions": "relative", "residual_pooling": "tokens"}
+V2 = {
+    "expand_in": "attention",
+    "pool_q_always": True,
+    "positions": "relative",
+    "residual_pooling": "tokens",
+}
 
 
 @pytest.mark.parametrize("skip", ["normalised", "plain", "none"])
@@ -157,7 +178,7 @@ def test_pooling_attention_figure_widens_where_the_block_does(skip):
     assert ("of the normed X" in text) == (skip == "normalised")
 
 
-# -- attention --------------------------------------------------------------------------------------------------------
+# -- attention -------------------------------------------------------------------------------------
 
 
 def micro_attention(**changes):
@@ -197,11 +218,18 @@ def test_class_attention_recomputed_from_queries_and_keys():
     """One block without any pooling, by hand: norm, project, split, softmax."""
     config, params, clip, maps = micro_attention(depths=(1,), stride_kv=None, heads=2)
     embedded = []
-    forward(params, clip, config, hook=lambda name, x: embedded.append(x) if name == "embedding" else None)
+    forward(
+        params,
+        clip,
+        config,
+        hook=lambda name, x: embedded.append(x) if name == "embedding" else None,
+    )
     x, block = embedded[0][0].astype(np.float64), params["blocks"][0]
     x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config.eps)
     x = x * block["norm1"]["g"] + block["norm1"]["b"]
-    qkv = (x @ block["attn"]["qkv"]["w"] + block["attn"]["qkv"]["b"]).reshape(len(x), 3, config.heads, -1)
+    qkv = (x @ block["attn"]["qkv"]["w"] + block["attn"]["qkv"]["b"]).reshape(
+        len(x), 3, config.heads, -1
+    )
     scores = np.einsum("hd,nhd->hn", qkv[0, 0], qkv[:, 1]) * qkv.shape[-1] ** -0.5
     shares = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
     ((stage, found),) = maps
@@ -210,17 +238,33 @@ def test_class_attention_recomputed_from_queries_and_keys():
 
 
 def family():
-    hiera = dict(mask_unit=(1, 4, 4), pool="max", pool_kernel="s", skip_kernel="s", stride_kv=None, cls_token=False)
+    hiera = dict(
+        mask_unit=(1, 4, 4),
+        pool="max",
+        pool_kernel="s",
+        skip_kernel="s",
+        stride_kv=None,
+        cls_token=False,
+    )
     micro = mv.preset("mvit_micro")
     yield "Hiera", replace(micro, expand_in="attention", **hiera), [(4, 8, 8), (4, 4, 4), (4, 4, 4)]
-    yield "ViViT", replace(micro, depths=(2,), time_depth=1, stride_kv=None, positions="joint"), [(4, 8, 8), (4, 1, 1)]
+    yield (
+        "ViViT",
+        replace(micro, depths=(2,), time_depth=1, stride_kv=None, positions="joint"),
+        [(4, 8, 8), (4, 1, 1)],
+    )
     reversible = dict(reversible=True, expand_in="attention", skip="plain", cls_token=False)
     yield "Rev-MViT", replace(micro, **reversible), [(4, 2, 2), (4, 2, 2), (4, 4, 4)]
 
 
-@pytest.mark.parametrize("name, config, grids", list(family()), ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(
+    "name, config, grids", list(family()), ids=lambda x: x if isinstance(x, str) else ""
+)
 def test_mask_units_and_frames_apart_stand_in_their_places(name, config, grids):
-    params, clip = mv.init(config, np.random.default_rng(0)), np.random.default_rng(1).random((1, *config.thw, 1))
+    params, clip = (
+        mv.init(config, np.random.default_rng(0)),
+        np.random.default_rng(1).random((1, *config.thw, 1)),
+    )
     maps = visualize.class_attention(params, clip.astype("float32"), config)
     assert [shares.shape for _, shares in maps] == grids
     for _, shares in maps:
@@ -232,7 +276,9 @@ def test_mask_units_and_frames_apart_stand_in_their_places(name, config, grids):
 
 
 def test_a_unit_that_keys_attract_shows_in_its_place():
-    """Keys of one unit are all alike but one, which draws all attention: its share is the unit's, 1 / 16."""
+    """Keys of one unit are all alike but one, which draws all attention: its share is the unit's, 1
+    / 16.
+    """
     from mvit_np.model.inspection import class_shares
 
     spec = mv.plan(next(family())[1]).blocks[0]
@@ -251,7 +297,9 @@ def test_class_attention_takes_one_clip():
 
 def test_attention_figure_of_the_micro_model():
     config, _, clip, maps = micro_attention()
-    figure = visualize.attention_figure(clip[0] * 90 + 1000, maps, mv.plan(config), title="a clip that moves left")
+    figure = visualize.attention_figure(
+        clip[0] * 90 + 1000, maps, mv.plan(config), title="a clip that moves left"
+    )
     check_layout(figure)
     text = all_words(figure)
     for number, (stage, shares) in enumerate(maps, 1):
@@ -271,7 +319,9 @@ def test_attention_figure_repeats_a_map_over_the_frames_that_it_covers():
         assert image.norm.vmin == 0 and image.norm.vmax == maps[0][1].max()
 
 
-@pytest.mark.parametrize("frames, size, channels", [(32, (32, 96), 3), (2, 64, 3), (8, (96, 32), 1)])
+@pytest.mark.parametrize(
+    "frames, size, channels", [(32, (32, 96), 3), (2, 64, 3), (8, (96, 32), 1)]
+)
 def test_attention_figure_of_other_clips(frames, size, channels):
     config, _, clip, maps = micro_attention(frames=frames, size=size, channels=channels)
     check_layout(visualize.attention_figure(clip[0], maps, mv.plan(config)))
@@ -280,7 +330,9 @@ def test_attention_figure_of_other_clips(frames, size, channels):
 def test_attention_figure_of_images_of_mvit_b_and_of_a_model_without_class_token():
     config = mv.preset("mvit_b_16x4")
     last = last_blocks(config).items()
-    maps = [(stage, f"stage {stage + 1}", np.ones(spec.thw_kv) / spec.tokens_kv) for stage, spec in last]
+    maps = [
+        (stage, f"stage {stage + 1}", np.ones(spec.thw_kv) / spec.tokens_kv) for stage, spec in last
+    ]
     figure = visualize.attention_figure(np.zeros((*config.thw, 3)), maps, mv.plan(config))
     check_layout(figure)
     assert "max 1.0× uniform" in all_words(figure) and "class token" in all_words(figure)
@@ -294,13 +346,18 @@ def test_attention_figure_refuses_maps_of_another_model():
         visualize.attention_figure(clip[0], [(0, np.ones((4, 2, 3)))], mv.plan(config))
 
 
-# -- training ---------------------------------------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------
 
 
 def training_rows(count):
     rng = np.random.default_rng(0)
     for step in range(1, count + 1):
-        row = {"step": step, "seconds": 0.2 * step, "loss": 0.7 / step, "accuracy": rng.uniform(0.4, 1)}
+        row = {
+            "step": step,
+            "seconds": 0.2 * step,
+            "loss": 0.7 / step,
+            "accuracy": rng.uniform(0.4, 1),
+        }
         row |= {"learning_rate": 1e-3, "clips_per_s": 160.0}
         yield row | ({"test_accuracy": 0.9 if step % 10 == 0 else None} if step % 2 == 0 else {})
 
@@ -318,9 +375,13 @@ def test_training_figure(count, x):
 
 def test_training_figure_marks_the_tests_and_claims_no_more_than_they_show():
     rows = list(training_rows(30))
-    figure = visualize.training_figure(rows, {"test_accuracy": 0.52, "shuffled_accuracy": 0.03}, x="step")
+    figure = visualize.training_figure(
+        rows, {"test_accuracy": 0.52, "shuffled_accuracy": 0.03}, x="step"
+    )
     check_layout(figure)
-    rings = next(line for axes in figure.axes for line in axes.lines if line.get_label() == "unseen clips")
+    rings = next(
+        line for axes in figure.axes for line in axes.lines if line.get_label() == "unseen clips"
+    )
     np.testing.assert_array_equal(rings.get_xdata(), [10, 20, 30])
     figure = visualize.training_figure(rows, {"test_accuracy": 0.55, "shuffled_accuracy": 0.5})
     assert "hardly uses the order" in all_words(figure)
@@ -336,7 +397,7 @@ def test_smoothed_keeps_constants_and_means():
     assert len(smoothed(y[:1])) == 1
 
 
-# -- what they share --------------------------------------------------------------------------------------------------
+# -- what they share -------------------------------------------------------------------------------
 
 
 def test_numbers_are_written_with_their_units():
@@ -376,7 +437,9 @@ def confusion():
     """Of classes with names that a terminal or a formula could take amiss, or no font has."""
     names = "白鶴", "a$b$c", "d\udce9j", "esc\x1b[2J", "two\nlines", "\U000f0000"
     confusion = 2 * np.eye(6, dtype=int)
-    return visualize.confusion_figure(SimpleNamespace(confusion=confusion, classes=names, examples=12, top1=1.0, top5=1.0))
+    return visualize.confusion_figure(
+        SimpleNamespace(confusion=confusion, classes=names, examples=12, top1=1.0, top5=1.0)
+    )
 
 
 @pytest.fixture
@@ -388,7 +451,9 @@ def figure():
 def test_our_pictures_are_known_again(ending, figure, tmp_path):
     assert is_drawn_here(visualize.save(figure, tmp_path / f"a.{ending}"))
     figure.savefig(tmp_path / f"b.{ending}")
-    assert not is_drawn_here(tmp_path / f"b.{ending}") and not is_drawn_here(tmp_path / "nowhere.png")
+    assert not is_drawn_here(tmp_path / f"b.{ending}") and not is_drawn_here(
+        tmp_path / "nowhere.png"
+    )
     figure.savefig(tmp_path / "x_attention.png")  # as earlier versions wrote them
     assert is_drawn_here(tmp_path / "x_attention.png")
 
@@ -420,8 +485,11 @@ def test_names_of_classes_are_words_without_a_warning(confusion, tmp_path, recwa
         visualize.save(confusion, tmp_path / f"a.{ending}")
     assert not [warning for warning in recwarn if issubclass(warning.category, UserWarning)]
     words = [text.get_text() for text in confusion.findobj(Text)]
-    assert {"白鶴", r"a\$b\$c", r"d\udce9j", r"esc\x1b[2J", r"two\nlines", r"\U000f0000"} <= set(words)
-    assert "a$b$c" in (tmp_path / "a.svg").read_text(encoding="utf-8")  # beside the outlines of letters, and no formula
+    assert {"白鶴", r"a\$b\$c", r"d\udce9j", r"esc\x1b[2J", r"two\nlines", r"\U000f0000"} <= set(
+        words
+    )
+    # beside the outlines of letters, and no formula
+    assert "a$b$c" in (tmp_path / "a.svg").read_text(encoding="utf-8")
     ElementTree.parse(tmp_path / "a.svg")
 
 
@@ -432,12 +500,16 @@ def test_every_public_name_says_how_to_read_its_figure():
         assert not name.endswith("_figure") or "How to read it" in public.__doc__
 
 
-@pytest.mark.parametrize("name", ["hiera_b_16x224", "rev_mvit_b_16x4", "mvitv2_l_40x3", "vivit_b_fe", "mvit_b_16_image"])
+@pytest.mark.parametrize(
+    "name", ["hiera_b_16x224", "rev_mvit_b_16x4", "mvitv2_l_40x3", "vivit_b_fe", "mvit_b_16_image"]
+)
 def test_the_figures_of_the_family(name):
     p = plan_of(name)
     stages = visualize.stage_figure(p, plan_of("vit_b_8f"))
     check_layout(stages)
-    assert ("varies by a factor" if name == "vivit_b_fe" else "stays within a factor") in all_words(stages)
+    assert ("varies by a factor" if name == "vivit_b_fe" else "stays within a factor") in all_words(
+        stages
+    )
     for block in [block for block in p.blocks if block.pool_q][:1]:
         figure = visualize.pooling_attention_figure(block)
         check_layout(figure)

@@ -1,4 +1,6 @@
-"""What a file says of its model besides the config: names of classes, tau, normalisation; and the folder of a run as a file."""
+"""What a file says of its model besides the config: names of classes, tau, normalisation; and the
+folder of a run as a file.
+"""
 
 import json
 import warnings
@@ -36,17 +38,27 @@ def test_a_file_keeps_what_is_said_about_its_model(about, suffix, rng, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "to, suffix", [("npz", ".npz"), ("safetensors", ".safetensors"), ("slowfast", ".pyth"), ("pytorchvideo", ".safetensors")]
+    "to, suffix",
+    [
+        ("npz", ".npz"),
+        ("safetensors", ".safetensors"),
+        ("slowfast", ".pyth"),
+        ("pytorchvideo", ".safetensors"),
+    ],
 )
 def test_convert_takes_it_along_and_back(to, suffix, rng, tmp_path):
     about = ABOUTS[1]
     mv.save(tmp_path / "a.npz", mv.init(MICRO, rng), MICRO, about)
     mv.convert(tmp_path / "a.npz", tmp_path / f"b{suffix}", to=to)
     mv.convert(tmp_path / f"b{suffix}", tmp_path / "c.npz")
-    assert open_model(tmp_path / f"b{suffix}").about == open_model(tmp_path / "c.npz").about == about
+    assert (
+        open_model(tmp_path / f"b{suffix}").about == open_model(tmp_path / "c.npz").about == about
+    )
 
 
-def test_a_video_model_has_the_tau_of_its_preset_and_the_rest_of_its_image_model(rng, tmp_path, monkeypatch):
+def test_a_video_model_has_the_tau_of_its_preset_and_the_rest_of_its_image_model(
+    rng, tmp_path, monkeypatch
+):
     video = replace(MICRO, positions="joint", pool_kernel=(1, 3, 3))
     image = replace(video, frames=1, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4))
     monkeypatch.setitem(PRESETS, "tiny", Preset("tiny", "", video, tau=3.0))
@@ -85,7 +97,9 @@ def test_nonsense_is_refused_and_so_is_a_file_that_says_it(fields, words, rng, t
     tensors, metadata = files.read(tmp_path / "a.npz")
     for text in (json.dumps(fields), "{", "[1]", '{"colour": 1}', "[" * 100_000):
         files.write(tmp_path / "b.npz", tensors, {"config": metadata["config"], "about": text})
-        with pytest.raises(ValueError, match="b.npz: what it says about its classes and clips is damaged"):
+        with pytest.raises(
+            ValueError, match="b.npz: what it says about its classes and clips is damaged"
+        ):
             mv.load(tmp_path / "b.npz")
 
 
@@ -106,20 +120,38 @@ def test_tau_of_a_public_checkpoint_is_that_of_its_preset(rng, tmp_path, monkeyp
     for frames, tau in ((32, 3.0), (16, 4.0)):
         name, config = f"micro_{frames}x{tau:.0f}", replace(MICRO, frames=frames)
         monkeypatch.setitem(PRESETS, name, Preset(name, "", config, tau=tau))
-        files.write(tmp_path / "a.pth", layouts.from_params(mv.init(config, rng), config, "slowfast"))
-        assert open_model(tmp_path / "a.pth").about == open_model(tmp_path / "a.pth", like=name).about == mv.About(tau=tau)
-        assert open_model(tmp_path / "a.pth", like=config).about == mv.About()  # nobody said which it is
+        files.write(
+            tmp_path / "a.pth", layouts.from_params(mv.init(config, rng), config, "slowfast")
+        )
+        assert (
+            open_model(tmp_path / "a.pth").about
+            == open_model(tmp_path / "a.pth", like=name).about
+            == mv.About(tau=tau)
+        )
+        # nobody said which it is
+        assert open_model(tmp_path / "a.pth", like=config).about == mv.About()
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_tau_of_presets_is_in_their_names(name):
-    """The `x3` of `32x3`; ViT-B is 8x8 (Table 3a), ViViT has every second frame (its Sec. 4.1), a picture has no next frame."""
+    """The `x3` of `32x3`; ViT-B is 8x8 (Table 3a), ViViT has every second frame (its Sec. 4.1), a
+    picture has no next frame.
+    """
     after = name.partition("x")[2].partition("_")[0]
-    known = {"vit_b_8f": 8, "vivit_l": 2, "vivit_l_fe": 2, "vivit_b_fe": 2, "mvit_micro": 4, "hiera_b_16x224": 4}
-    assert PRESETS[name].tau == (1 if PRESETS[name].config.frames == 1 else known.get(name) or float(after))
+    known = {
+        "vit_b_8f": 8,
+        "vivit_l": 2,
+        "vivit_l_fe": 2,
+        "vivit_b_fe": 2,
+        "mvit_micro": 4,
+        "hiera_b_16x224": 4,
+    }
+    assert PRESETS[name].tau == (
+        1 if PRESETS[name].config.frames == 1 else known.get(name) or float(after)
+    )
 
 
-# -- the folder of a run ----------------------------------------------------------------------------------------------
+# -- the folder of a run ---------------------------------------------------------------------------
 
 
 def head(params):
@@ -139,11 +171,16 @@ def test_a_folder_of_a_run_is_its_model(rng, tmp_path):
     assert head(mv.load(tmp_path)[0]) == [2, 2]  # the run has not come to its end
     saved(tmp_path / MODEL, 1, rng)
     assert head(mv.load(tmp_path)[0]) == head(mv.load(str(tmp_path))[0]) == [1, 1]
-    assert head(mv.load(tmp_path, best=True)[0]) == [2, 2] and open_model(tmp_path, best=True).about.tau == 2
+    assert (
+        head(mv.load(tmp_path, best=True)[0]) == [2, 2]
+        and open_model(tmp_path, best=True).about.tau == 2
+    )
     (tmp_path / BEST).unlink()
     with pytest.raises(FileNotFoundError, match="has no best.npz: give the folder of a run"):
         mv.load(tmp_path, best=True)
-    with pytest.raises(ValueError, match="best model is one of a run's folder, and .*model.npz is no folder"):
+    with pytest.raises(
+        ValueError, match="best model is one of a run's folder, and .*model.npz is no folder"
+    ):
         mv.load(tmp_path / MODEL, best=True)
 
 
@@ -151,14 +188,18 @@ def test_a_folder_is_converted_too(rng, tmp_path):
     saved(tmp_path / MODEL, 1, rng)
     saved(tmp_path / BEST, 2, rng)
     assert mv.convert(tmp_path, tmp_path / "a.safetensors").source.about == mv.About(tau=1)
-    assert mv.convert(tmp_path, tmp_path / "b.safetensors", best=True).source.about == mv.About(tau=2)
+    assert mv.convert(tmp_path, tmp_path / "b.safetensors", best=True).source.about == mv.About(
+        tau=2
+    )
     with pytest.raises(ValueError, match="not converted into itself"):
         mv.convert(tmp_path, tmp_path / MODEL)
 
 
 def test_a_snapshot_is_called_one(rng, tmp_path):
     path = snapshot.save(tmp_path, {"step": 3, "params": mv.init(MICRO, rng)})
-    with pytest.raises(ValueError, match="it is a snapshot of a run, .* give the folder of the run"):
+    with pytest.raises(
+        ValueError, match="it is a snapshot of a run, .* give the folder of the run"
+    ):
         mv.load(path)
 
 

@@ -1,4 +1,6 @@
-"""Checkpoints of five code bases: names, axes, quirks, what each can hold, and files from one to the other bit by bit."""
+"""Checkpoints of five code bases: names, axes, quirks, what each can hold, and files from one to
+the other bit by bit.
+"""
 
 import json
 import warnings
@@ -11,22 +13,54 @@ import mvit_np as mv
 from mvit_np.backend import tree
 from mvit_np.cli import convert as command
 from mvit_np.model.parameters import parameter_shapes
-from mvit_np.studies.gradient_cases import TINY, TINY_HIERA, TINY_REV, TINY_V2, TINY_VIVIT, roughened
+from mvit_np.studies.gradient_cases import (
+    TINY,
+    TINY_HIERA,
+    TINY_REV,
+    TINY_V2,
+    TINY_VIVIT,
+    roughened,
+)
 from mvit_np.weights.convert import convert
 from mvit_np.weights.formats import files
 from mvit_np.weights.layouts import state_dicts as layouts
 from mvit_np.weights.layouts.renames import nested
 from mvit_np.weights.load import load, load_with_notes, open_model, save
 
-TINY_IMAGE = replace(TINY, frames=1, cube_kernel=(1, 3, 3), cube_stride=(1, 2, 2), pool_kernel=(1, 3, 3), positions="joint")
+TINY_IMAGE = replace(
+    TINY,
+    frames=1,
+    cube_kernel=(1, 3, 3),
+    cube_stride=(1, 2, 2),
+    pool_kernel=(1, 3, 3),
+    positions="joint",
+)
 TINY_V2_IMAGE = replace(
-    TINY_V2, frames=1, cube_kernel=(1, 3, 3), cube_stride=(1, 2, 2), pool_kernel=(1, 3, 3), relative_time=False, cls_token=False
+    TINY_V2,
+    frames=1,
+    cube_kernel=(1, 3, 3),
+    cube_stride=(1, 2, 2),
+    pool_kernel=(1, 3, 3),
+    relative_time=False,
+    cls_token=False,
 )
 TINY_4 = replace(TINY, mlp_ratio=4)
 HOLDS = {
-    "slowfast": [TINY, replace(TINY, qkv_bias=False, unpooled_kv=(1,)), TINY_V2, TINY_IMAGE, TINY_V2_IMAGE, TINY_HIERA],
+    "slowfast": [
+        TINY,
+        replace(TINY, qkv_bias=False, unpooled_kv=(1,)),
+        TINY_V2,
+        TINY_IMAGE,
+        TINY_V2_IMAGE,
+        TINY_HIERA,
+    ],
     "slowfast_rev": [TINY_REV, replace(TINY_REV, positions="joint")],
-    "pytorchvideo": [TINY, TINY_IMAGE, replace(TINY, pool="max", cls_token=False), replace(TINY, positions="joint")],
+    "pytorchvideo": [
+        TINY,
+        TINY_IMAGE,
+        replace(TINY, pool="max", cls_token=False),
+        replace(TINY, positions="joint"),
+    ],
     "torchvision": [TINY_4, replace(TINY_V2, mlp_ratio=4), replace(TINY_4, unpooled_kv=(0,))],
     "timm": [
         TINY_V2_IMAGE,
@@ -36,7 +70,9 @@ HOLDS = {
     "timm_hiera": [TINY_HIERA, replace(TINY_HIERA, positions="joint")],
 }
 CASES = [(layout, config) for layout, configs in HOLDS.items() for config in configs]
-every_case = pytest.mark.parametrize("layout, config", CASES, ids=[f"{layout}-{i}" for i, (layout, _) in enumerate(CASES)])
+every_case = pytest.mark.parametrize(
+    "layout, config", CASES, ids=[f"{layout}-{i}" for i, (layout, _) in enumerate(CASES)]
+)
 
 
 def rough(config):
@@ -63,10 +99,14 @@ def assert_equal(ours, theirs):
 
 
 def assert_same_params(tensors, others, layout):
-    tree.map(np.testing.assert_array_equal, layouts.to_params(tensors, layout), layouts.to_params(others, layout))
+    tree.map(
+        np.testing.assert_array_equal,
+        layouts.to_params(tensors, layout),
+        layouts.to_params(others, layout),
+    )
 
 
-# -- names and axes ---------------------------------------------------------------------------------------------------
+# -- names and axes --------------------------------------------------------------------------------
 
 
 @every_case
@@ -80,26 +120,42 @@ def test_there_and_back_is_exact(layout, config):
     assert_equal(layouts.from_params(back, config, layout), tensors)
 
 
-@pytest.mark.parametrize("name, count", [("mvit_b_16x4", 313), ("mvitv2_s_16x4", 397), ("mvitv2_t_image", 242)])
+@pytest.mark.parametrize(
+    "name, count", [("mvit_b_16x4", 313), ("mvitv2_s_16x4", 397), ("mvitv2_t_image", 242)]
+)
 def test_slowfasts_files_have_so_many_tensors(name, count):
     assert len(shapes_of(name, "slowfast")) == count
 
 
 def test_slowfasts_names_and_axes_at_full_size():
     video, image = shapes_of("mvitv2_s_16x4", "slowfast"), shapes_of("mvitv2_t_image", "slowfast")
-    assert video["patch_embed.proj.weight"] == (96, 3, 3, 7, 7) and image["patch_embed.proj.weight"] == (96, 3, 7, 7)
-    assert video["blocks.1.attn.pool_k.weight"] == (96, 1, 3, 3, 3) and image["blocks.1.attn.pool_k.weight"] == (96, 1, 1, 3, 3)
+    assert video["patch_embed.proj.weight"] == (96, 3, 3, 7, 7) and image[
+        "patch_embed.proj.weight"
+    ] == (96, 3, 7, 7)
+    assert video["blocks.1.attn.pool_k.weight"] == (96, 1, 3, 3, 3) and image[
+        "blocks.1.attn.pool_k.weight"
+    ] == (96, 1, 1, 3, 3)
     assert video["cls_token"] == (1, 1, 96) and "cls_token" not in image
-    assert video["blocks.1.attn.qkv.weight"] == (3 * 192, 96) and video["blocks.1.proj.weight"] == (192, 96)
+    assert video["blocks.1.attn.qkv.weight"] == (3 * 192, 96) and video["blocks.1.proj.weight"] == (
+        192,
+        96,
+    )
     assert video["blocks.0.attn.rel_pos_t"] == (15, 96) and "blocks.0.attn.rel_pos_t" not in image
     assert video["head.projection.weight"] == (400, 768)
     separate = shapes_of("mvit_b_16x4", "slowfast")
-    assert separate["pos_embed_spatial"] == (1, 3136, 96) and separate["pos_embed_class"] == (1, 1, 96)
+    assert separate["pos_embed_spatial"] == (1, 3136, 96) and separate["pos_embed_class"] == (
+        1,
+        1,
+        96,
+    )
 
 
 def test_reversible_names():
     found = shapes_of("rev_mvit_b_16x4", "slowfast")
-    assert found["rev_backbone.layers.1.res_proj.weight"] == (192, 96) and "rev_backbone.layers.0.res_proj.weight" not in found
+    assert (
+        found["rev_backbone.layers.1.res_proj.weight"] == (192, 96)
+        and "rev_backbone.layers.0.res_proj.weight" not in found
+    )
     assert found["rev_backbone.layers.0.F.attn.pool_k.weight"] == (96, 1, 3, 3, 3)
     assert found["rev_backbone.layers.15.G.mlp.fc1.weight"] == (3072, 768)
     assert found["norm.weight"] == (1536,) and found["head.projection.weight"] == (400, 1536)
@@ -111,22 +167,32 @@ def test_arrays_compute_the_same_as_in_their_layout(rng):
     params, tensors = rough(TINY), written(TINY, "slowfast")
     x = rng.standard_normal(4)
     close = np.testing.assert_allclose
-    close(x @ params["blocks"][0]["attn"]["qkv"]["w"], tensors["blocks.0.attn.qkv.weight"] @ x, rtol=1e-5)
+    close(
+        x @ params["blocks"][0]["attn"]["qkv"]["w"],
+        tensors["blocks.0.attn.qkv.weight"] @ x,
+        rtol=1e-5,
+    )
     clip = rng.standard_normal((3, 3, 3, 2))  # t, h, w, channels
     ours = np.einsum("thwc,thwcd->d", clip, params["patch_embed"]["w"])
     close(ours, np.einsum("thwc,dcthw->d", clip, tensors["patch_embed.proj.weight"]), rtol=1e-5)
     heads = rng.standard_normal((3, 3, 3, 4))
     ours = np.einsum("thwd,thwd->d", heads, params["blocks"][0]["attn"]["pool_k"]["w"])
-    close(ours, np.einsum("thwd,dthw->d", heads, tensors["blocks.0.attn.pool_k.weight"][:, 0]), rtol=1e-5)
+    close(
+        ours,
+        np.einsum("thwd,dthw->d", heads, tensors["blocks.0.attn.pool_k.weight"][:, 0]),
+        rtol=1e-5,
+    )
 
 
-# -- quirks -----------------------------------------------------------------------------------------------------------
+# -- quirks ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", ["slowfast", "pytorchvideo"])
 def test_split_and_fused_projections_are_the_same_rows(layout):
     fused, split = written(TINY, layout, split=False), written(TINY, layout, split=True)
-    np.testing.assert_array_equal(split["blocks.1.attn.k.weight"], fused["blocks.1.attn.qkv.weight"][8:16])
+    np.testing.assert_array_equal(
+        split["blocks.1.attn.k.weight"], fused["blocks.1.attn.qkv.weight"][8:16]
+    )
     assert len(split) == len(fused) + 2 * 2 * TINY.depth
     assert_same_params(fused, split, layout)
 
@@ -150,35 +216,52 @@ def test_aliases_are_read_once_and_have_to_agree():
     assert len(with_aliases(shapes_of("mvit_b_16x4", "pytorchvideo", split=False))) == 418
 
     alias = "blocks.0.attn._attention_pool_k.norm.bias"
-    with pytest.raises(ValueError, match=f"{alias} and blocks.0.attn.norm_k.bias name one parameter"):
+    with pytest.raises(
+        ValueError, match=f"{alias} and blocks.0.attn.norm_k.bias name one parameter"
+    ):
         layouts.to_params(both | {alias: both[alias] + 1}, "pytorchvideo")
-    alone = {name: x for name, x in both.items() if ".attn.pool_" not in name and ".attn.norm_" not in name}
+    alone = {
+        name: x
+        for name, x in both.items()
+        if ".attn.pool_" not in name and ".attn.norm_" not in name
+    }
     tree.map(
-        np.testing.assert_array_equal, layouts.to_params(tensors, "pytorchvideo"), layouts.to_params(alone, "pytorchvideo")
+        np.testing.assert_array_equal,
+        layouts.to_params(tensors, "pytorchvideo"),
+        layouts.to_params(alone, "pytorchvideo"),
     )
 
 
 @pytest.mark.parametrize(
-    "prefix", ["model.", "module.", "module.model.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+    "prefix",
+    ["model.", "module.", "module.model.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."],
 )
 @pytest.mark.parametrize("layout, config", [("slowfast", TINY), ("timm", TINY_V2_IMAGE)])
 def test_prefixes_of_wrappers(prefix, layout, config):
     tensors = written(config, layout)
     wrapped = {prefix + name: x for name, x in tensors.items()}
-    assert layouts.recognise(wrapped) == layout and layouts.hints(wrapped, layout) == layouts.hints(tensors, layout)
+    assert layouts.recognise(wrapped) == layout and layouts.hints(wrapped, layout) == layouts.hints(
+        tensors, layout
+    )
     assert_same_params(wrapped, tensors, layout)
 
 
 @pytest.mark.parametrize("flat_cube", [False, True])
 @pytest.mark.parametrize("flat_pool", [False, True])
 def test_image_models_with_and_without_an_axis_of_time(flat_cube, flat_pool):
-    """facebookresearch/mvit has 2-D pools, or 3-D ones of one frame in released files; SlowFast a 2-D stem and 3-D pools."""
+    """facebookresearch/mvit has 2-D pools, or 3-D ones of one frame in released files; SlowFast a
+    2-D stem and 3-D pools.
+    """
     params, tensors = rough(TINY_V2_IMAGE), {}
     for name, x in written(TINY_V2_IMAGE, "slowfast").items():
         if "patch_embed" in name and x.ndim == 4 and not flat_cube:
             x = x[:, :, None]
         tensors[name] = x[:, :, 0] if ".pool_" in name and flat_pool else x
-    tree.map(np.testing.assert_array_equal, params, layouts.to_params(tensors, layouts.recognise(tensors)))
+    tree.map(
+        np.testing.assert_array_equal,
+        params,
+        layouts.to_params(tensors, layouts.recognise(tensors)),
+    )
 
 
 def test_timms_blocks_are_counted_by_stage():
@@ -198,18 +281,23 @@ def test_a_parameter_that_is_there_twice():
         layouts.to_params(both, "slowfast")
     tensors = written(TINY_V2_IMAGE, "timm")
     name = "stages.1.blocks.0.shortcut_proj_{}.weight"
-    with pytest.raises(ValueError, match="two tensors are the one parameter stages.1.blocks.0.proj.weight"):
+    with pytest.raises(
+        ValueError, match="two tensors are the one parameter stages.1.blocks.0.proj.weight"
+    ):
         layouts.to_params(tensors | {name.format("mlp"): tensors[name.format("attn")]}, "timm")
 
 
-# -- what does not fit ------------------------------------------------------------------------------------------------
+# -- what does not fit -----------------------------------------------------------------------------
 
 
 @every_case
 def test_unused_and_missing_tensors_are_named(layout, config):
     tensors = written(config, layout)
     extra = {f"decoder.{i}.weight": np.ones(2, np.float32) for i in range(5)}
-    with pytest.raises(ValueError, match=r"has no decoder.0.weight, decoder.1.weight, decoder.2.weight and 2 more: "):
+    with pytest.raises(
+        ValueError,
+        match=r"has no decoder.0.weight, decoder.1.weight, decoder.2.weight and 2 more: ",
+    ):
         layouts.to_params(tensors | extra, layout)
     for lost in [name for name in tensors if "norm2" in name or "head" in name]:
         with pytest.raises(ValueError, match=f"also has {lost}"):
@@ -219,7 +307,10 @@ def test_unused_and_missing_tensors_are_named(layout, config):
 @pytest.mark.parametrize(
     "lost, named",
     [
-        ("blocks.0.", "blocks.0.norm1.weight, blocks.0.norm1.bias, blocks.0.attn.qkv.weight and 8 more"),
+        (
+            "blocks.0.",
+            "blocks.0.norm1.weight, blocks.0.norm1.bias, blocks.0.attn.qkv.weight and 8 more",
+        ),
         ("blocks.1.attn.norm_q.weight", "blocks.1.attn.norm_q.weight"),
         ("blocks.1.attn.pool_v.weight", "blocks.1.attn.pool_v.weight"),
         ("pos_embed_spatial", "pos_embed_spatial"),
@@ -227,7 +318,9 @@ def test_unused_and_missing_tensors_are_named(layout, config):
     ],
 )
 def test_parts_that_belong_together(lost, named):
-    tensors = {name: x for name, x in written(TINY, "slowfast").items() if not name.startswith(lost)}
+    tensors = {
+        name: x for name, x in written(TINY, "slowfast").items() if not name.startswith(lost)
+    }
     with pytest.raises(ValueError, match=f"SlowFast's layout also has {named}"):
         layouts.to_params(tensors, "slowfast")
 
@@ -244,12 +337,17 @@ def test_parts_that_belong_together(lost, named):
 )
 def test_arrays_of_other_axes_are_named(name, shape, words):
     with pytest.raises(ValueError, match=words):
-        layouts.to_params(written(TINY, "slowfast") | {name: np.ones(shape, np.float32)}, "slowfast")
+        layouts.to_params(
+            written(TINY, "slowfast") | {name: np.ones(shape, np.float32)}, "slowfast"
+        )
 
 
 def test_other_models_are_not_recognised():
     for names in (["conv1.weight", "layer1.0.conv1.weight"], []):
-        with pytest.raises(ValueError, match="no parameters of an MViT as slow.* have them; came (conv1|none at all)"):
+        with pytest.raises(
+            ValueError,
+            match="no parameters of an MViT as slow.* have them; came (conv1|none at all)",
+        ):
             layouts.recognise({name: np.ones(2) for name in names})
 
 
@@ -262,14 +360,22 @@ def test_other_models_are_not_recognised():
         ("torchvision", TINY, "mlp_ratio 4"),
         ("torchvision", TINY_REV, "one stream"),
         ("pytorchvideo", TINY_V2, "positions 'separate' or 'joint'"),
-        ("pytorchvideo", replace(TINY_V2, positions="joint"), "pooled query added to the class row too"),
+        (
+            "pytorchvideo",
+            replace(TINY_V2, positions="joint"),
+            "pooled query added to the class row too",
+        ),
         ("pytorchvideo", TINY_HIERA, "mask_unit=None"),
         ("timm", TINY_V2, "a single frame"),
         ("timm", TINY_IMAGE, "relative positions in space alone"),
         ("timm", replace(TINY_V2_IMAGE, cls_token=True), "added to the class row too"),
         ("timm", replace(TINY_V2_IMAGE, pool_q_always=False), "pool q, k and v in every block"),
         ("slowfast", replace(TINY, positions="space"), "positions"),
-        ("slowfast", replace(TINY_V2, residual_pooling="all"), "no pooled query added to the class row"),
+        (
+            "slowfast",
+            replace(TINY_V2, residual_pooling="all"),
+            "no pooled query added to the class row",
+        ),
         ("slowfast", replace(TINY, skip="plain"), "skips from the normed input"),
         ("slowfast", TINY_VIVIT, "one encoder"),
     ],
@@ -286,10 +392,12 @@ def test_writing_checks_its_arguments():
     with pytest.raises(ValueError, match="q, k and v in one layer, came split=True"):
         layouts.from_params(params, TINY_4, "torchvision", split=True)
     with pytest.raises(ValueError, match="head.w"):
-        layouts.from_params({name: x for name, x in params.items() if name != "head"}, TINY_4, "torchvision")
+        layouts.from_params(
+            {name: x for name, x in params.items() if name != "head"}, TINY_4, "torchvision"
+        )
 
 
-# -- files ------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 SUFFIX = {"npz": ".npz", "safetensors": ".safetensors"}
 
@@ -330,7 +438,9 @@ def test_a_foreign_file_of_ours_says_what_it_is(suffix, tmp_path):
 
 def test_a_bare_file_is_assumed_with_a_warning(tmp_path):
     files.write(tmp_path / "a.pth", written(TINY_4, "torchvision"))
-    with pytest.warns(UserWarning, match=r"a.pth: size 16, cube stride .*key-value stride \(1, 8, 8\).*: assumed"):
+    with pytest.warns(
+        UserWarning, match=r"a.pth: size 16, cube stride .*key-value stride \(1, 8, 8\).*: assumed"
+    ):
         params, config = load(tmp_path / "a.pth")
     assert config == replace(TINY_4, stride_kv=(1, 8, 8))
     with warnings.catch_warnings():
@@ -346,14 +456,22 @@ def test_half_precision_becomes_single_and_the_model_runs(rng, tmp_path):
     params, config = load(tmp_path / "a.pyth", like=TINY)
     assert {leaf.dtype for leaf in tree.leaves(params)} == {np.dtype("float32")}
     np.testing.assert_array_equal(params["head"]["w"], half["head.projection.weight"].T)
-    assert np.isfinite(mv.forward(params, rng.standard_normal((1, *config.thw, 2)).astype("f4"), config)).all()
+    assert np.isfinite(
+        mv.forward(params, rng.standard_normal((1, *config.thw, 2)).astype("f4"), config)
+    ).all()
 
 
 @pytest.mark.parametrize(
     "spoil, words",
     [
-        (lambda x: np.where(x == x.max(), np.nan, x).astype("f4"), "blocks.1.mlp.fc1.bias holds NaN or infinity"),
-        (lambda x: np.where(x == x.max(), -np.inf, x).astype("f4"), "blocks.1.mlp.fc1.bias holds NaN or infinity"),
+        (
+            lambda x: np.where(x == x.max(), np.nan, x).astype("f4"),
+            "blocks.1.mlp.fc1.bias holds NaN or infinity",
+        ),
+        (
+            lambda x: np.where(x == x.max(), -np.inf, x).astype("f4"),
+            "blocks.1.mlp.fc1.bias holds NaN or infinity",
+        ),
         (lambda x: x.astype(np.int32), "blocks.1.mlp.fc1.bias is int32"),
         (lambda x: x[:-1], "blocks.1.mlp.fc1.b has shape"),
     ],
@@ -371,10 +489,16 @@ def test_our_own_files(suffix, tmp_path):
     path, params = tmp_path / f"a{suffix}", rough(TINY_VIVIT)
     save(path, params, TINY_VIVIT)
     loaded, config, notes = load_with_notes(path)
-    assert config == TINY_VIVIT and notes == () and [p for p, _ in tree.paths(loaded)] == [p for p, _ in tree.paths(params)]
+    assert (
+        config == TINY_VIVIT
+        and notes == ()
+        and [p for p, _ in tree.paths(loaded)] == [p for p, _ in tree.paths(params)]
+    )
     tree.map(np.testing.assert_array_equal, params, loaded)
     assert load(path, like=TINY_VIVIT)[1] == TINY_VIVIT
-    with pytest.raises(ValueError, match="its config says frames 4, you say 16: leave that to the file"):
+    with pytest.raises(
+        ValueError, match="its config says frames 4, you say 16: leave that to the file"
+    ):
         load(path, like="mvit_b_16x4")
     with pytest.raises(ValueError, match="its config says num_classes 3, you say 7"):
         load(path, num_classes=7)
@@ -393,7 +517,9 @@ def test_our_own_files(suffix, tmp_path):
 )
 def test_damaged_configs(config, words, tmp_path):
     files.write(tmp_path / "a.npz", dict(tree.paths(rough(TINY))), {"config": config})
-    files.write(tmp_path / "a.pth", written(TINY, "slowfast"), {"mvit_np_config": config}, "model_state")
+    files.write(
+        tmp_path / "a.pth", written(TINY, "slowfast"), {"mvit_np_config": config}, "model_state"
+    )
     for name in ("a.npz", "a.pth"):
         with pytest.raises(ValueError, match=words):
             load(tmp_path / name)
@@ -402,7 +528,11 @@ def test_damaged_configs(config, words, tmp_path):
 def test_paths_that_are_no_tree(tmp_path):
     entries, config = dict(tree.paths(rough(TINY))), json.dumps({"depths": [1, 1]})
     for extra in ("head.w.w", "a" + ".a" * 5000):
-        files.write(tmp_path / "a.safetensors", entries | {extra: np.ones(1, np.float32)}, {"config": config})
+        files.write(
+            tmp_path / "a.safetensors",
+            entries | {extra: np.ones(1, np.float32)},
+            {"config": config},
+        )
         with pytest.raises(ValueError, match="inside another|deeper than any"):
             load(tmp_path / "a.safetensors")
 
@@ -450,11 +580,13 @@ def test_parts_of_other_models_are_refused_by_name(name, tmp_path):
     prefix = "module." if name.startswith("module.") else ""
     tensors = {prefix + key: x for key, x in written(TINY, "slowfast").items()}
     files.write(tmp_path / "a.pth", tensors | {name: np.array(3)})
-    with pytest.raises(ValueError, match=rf"a.pth: it has .*{PARTS[name]}.*mvit_np has no such part"):
+    with pytest.raises(
+        ValueError, match=rf"a.pth: it has .*{PARTS[name]}.*mvit_np has no such part"
+    ):
         load(tmp_path / "a.pth")
 
 
-# -- the command ------------------------------------------------------------------------------------------------------
+# -- the command -----------------------------------------------------------------------------------
 
 
 def run(*arguments):
@@ -484,10 +616,25 @@ def test_the_command_says_what_it_did(tmp_path, capsys):
 def test_the_command_inflates(tmp_path, capsys, monkeypatch):
     from mvit_np.model import presets
 
-    known = {"picture": presets.Preset("picture", "", TINY_V2_IMAGE), "video": presets.Preset("video", "", TINY_V2)}
+    known = {
+        "picture": presets.Preset("picture", "", TINY_V2_IMAGE),
+        "video": presets.Preset("video", "", TINY_V2),
+    }
     monkeypatch.setattr(presets, "PRESETS", known)
     save(tmp_path / "in.npz", rough(TINY_V2_IMAGE), TINY_V2_IMAGE)
-    assert run(tmp_path / "in.npz", tmp_path / "out.npz", "--inflate", "centre", "--into", "video", "--seed", 5) == 0
+    assert (
+        run(
+            tmp_path / "in.npz",
+            tmp_path / "out.npz",
+            "--inflate",
+            "centre",
+            "--into",
+            "video",
+            "--seed",
+            5,
+        )
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert "inflated (centre) into video; drawn with seed 5: cls_token" in lines
     assert open_model(tmp_path / "out.npz").config == TINY_V2

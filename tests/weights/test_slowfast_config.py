@@ -1,4 +1,6 @@
-"""The config inside SlowFast's checkpoints: read field by field, refused by name, never a reason for a traceback."""
+"""The config inside SlowFast's checkpoints: read field by field, refused by name, never a reason
+for a traceback.
+"""
 
 import time
 import warnings
@@ -43,7 +45,9 @@ def with_said(**fields):
 
 def saved(path, cfg, config=SMALL, tensors=None):
     tensors = tensors or layouts.from_params(roughened(config), config, "slowfast")
-    files.write(path, tensors, {"cfg": yaml.safe_dump(cfg) if isinstance(cfg, dict) else cfg}, "model_state")
+    files.write(
+        path, tensors, {"cfg": yaml.safe_dump(cfg) if isinstance(cfg, dict) else cfg}, "model_state"
+    )
     return path
 
 
@@ -67,7 +71,10 @@ def test_the_config_inside_is_the_models(path):
 
 def test_a_config_that_is_a_dict_counts_as_its_text_does(path):
     torch = pytest.importorskip("torch")
-    state = {name: torch.from_numpy(x) for name, x in layouts.from_params(roughened(SMALL), SMALL, "slowfast").items()}
+    state = {
+        name: torch.from_numpy(x)
+        for name, x in layouts.from_params(roughened(SMALL), SMALL, "slowfast").items()
+    }
     torch.save({"model_state": state, "cfg": SAID}, path)
     assert quietly(path)[1] == SMALL
 
@@ -92,7 +99,9 @@ def test_a_preset_written_as_slowfast_writes_it():
 
 def test_strides_and_kernels_in_the_words_of_2021(path):
     """MVIT_B_16x4's first release: a list for each, and no pools of keys in the last stage."""
-    tensors = layouts.from_params(roughened(replace(SMALL, unpooled_kv=(1,))), replace(SMALL, unpooled_kv=(1,)), "slowfast")
+    tensors = layouts.from_params(
+        roughened(replace(SMALL, unpooled_kv=(1,))), replace(SMALL, unpooled_kv=(1,)), "slowfast"
+    )
     said = with_said(MVIT__POOL_KV_STRIDE=[[0, 1, 2, 2], [1, 1, 1, 1]], MVIT__POOL_KV_KERNEL=[[0, 3, 3, 3], [1, 1, 1, 1]],
                      MVIT__POOL_Q_KERNEL=[[1, 3, 3, 3]])  # fmt: skip
     for name in ("POOL_KVQ_KERNEL", "POOL_KV_STRIDE_ADAPTIVE"):
@@ -122,19 +131,32 @@ def test_other_classes_and_channels_than_it_says_are_the_files(path):
         ("MVIT__DIM_MUL", [[1, 3.0]], "widths that do not double"),
         ("MVIT__DIM_MUL", [[2, 2.0]], "widths that do not double"),
         ("MVIT__HEAD_MUL", [], "heads that do not double with the width"),
-        ("MVIT__POOL_Q_STRIDE", [[0, 1, 2, 2]], "queries pooled elsewhere than where a stage begins"),
-        ("MVIT__POOL_Q_STRIDE", [[0, 1, 1, 1]], "queries pooled in some blocks where that shrinks nothing"),
+        (
+            "MVIT__POOL_Q_STRIDE",
+            [[0, 1, 2, 2]],
+            "queries pooled elsewhere than where a stage begins",
+        ),
+        (
+            "MVIT__POOL_Q_STRIDE",
+            [[0, 1, 1, 1]],
+            "queries pooled in some blocks where that shrinks nothing",
+        ),
         ("MVIT__POOL_Q_STRIDE", [[1, 2]], r"something else than \[block, strides\]"),
         ("MVIT__POOL_KV_STRIDE_ADAPTIVE", [0, 0], "something else than strides"),
     ],
 )
 def test_what_mvit_np_has_not_is_refused_by_its_name(name, value, words, path):
-    with pytest.raises(ValueError, match=rf"a.pyth: its config asks for {words}.*\({name.replace('__', '.')} .*does not have"):
+    with pytest.raises(
+        ValueError,
+        match=rf"a.pyth: its config asks for {words}.*\({name.replace('__', '.')} .*does not have",
+    ):
         mv.load(saved(path, with_said(**{name: value})), like=SMALL)  # whatever the caller says
 
 
 def test_key_strides_of_no_rule_are_refused(path):
-    said = with_said(MVIT__POOL_KV_STRIDE_ADAPTIVE=None, MVIT__POOL_KV_STRIDE=[[0, 1, 2, 2], [1, 1, 4, 4]])
+    said = with_said(
+        MVIT__POOL_KV_STRIDE_ADAPTIVE=None, MVIT__POOL_KV_STRIDE=[[0, 1, 2, 2], [1, 1, 4, 4]]
+    )
     with pytest.raises(ValueError, match="key-value strides that follow neither"):
         mv.load(saved(path, said))
 
@@ -164,7 +186,9 @@ DAMAGED = ["MVIT: [", "MVIT: {a: &x [1], b: *x}", "[" * 50_000, "MVIT: {DEPTH: m
 @pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_config_that_cannot_be_read_is_said_and_shapes_decide(text, path):
     start = time.monotonic()
-    with pytest.warns(UserWarning, match="config inside cannot be read .*assumed, as shapes do not tell"):
+    with pytest.warns(
+        UserWarning, match="config inside cannot be read .*assumed, as shapes do not tell"
+    ):
         assert mv.load(saved(path, text))[1].dim == 4
     assert time.monotonic() - start < 3
 
@@ -183,7 +207,10 @@ def test_a_config_of_another_model_than_its_tensors_names_what_differs(path):
         (with_said(MVIT__DEPTH=3), "3 blocks, and there are 2"),
         (with_said(MVIT__NUM_HEADS=3), "heads divide the width"),
     ):
-        with pytest.raises(ValueError, match=rf"config inside and its parameters are of two models .*{words}.*give like="):
+        with pytest.raises(
+            ValueError,
+            match=rf"config inside and its parameters are of two models .*{words}.*give like=",
+        ):
             mv.load(saved(path, said))
         assert load_with_notes(path, like=SMALL)[1] == SMALL
 
@@ -191,10 +218,15 @@ def test_a_config_of_another_model_than_its_tensors_names_what_differs(path):
 def test_the_caller_counts_before_the_file_and_both_are_told(path):
     saved(path, SAID)
     assert quietly(path, like=SMALL)[1] == quietly(path, stride_kv=(1, 2, 2))[1] == SMALL
-    assert quietly(path, dropout=0.1, drop_path=0.0)[1] == replace(SMALL, dropout=0.1, drop_path=0.0)
+    assert quietly(path, dropout=0.1, drop_path=0.0)[1] == replace(
+        SMALL, dropout=0.1, drop_path=0.0
+    )
     other = replace(SMALL, stride_kv=(1, 1, 1))
     for told in ({"like": other}, {"stride_kv": (1, 1, 1)}):
-        with pytest.warns(UserWarning, match=r"config inside says stride_kv \(1, 2, 2\); what you say is taken instead"):
+        with pytest.warns(
+            UserWarning,
+            match=r"config inside says stride_kv \(1, 2, 2\); what you say is taken instead",
+        ):
             assert mv.load(path, **told)[1] == other
 
 
@@ -216,7 +248,7 @@ def test_words_that_nobody_knows_and_classes_that_go_together_are_told(path):
     assert "dropout inside blocks (0.1) is for training" in str(notes[-1]) and not notes[-1].assumed
 
 
-# -- colours ----------------------------------------------------------------------------------------------------------
+# -- colours ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dataset, reverse, turned", [
@@ -224,11 +256,15 @@ def test_words_that_nobody_knows_and_classes_that_go_together_are_told(path):
     ("charades", True, False), ("ptvssv2", False, True), ("imagenet", True, False),
 ])  # fmt: skip
 def test_models_that_were_shown_blue_first_get_red_first(dataset, reverse, turned, path):
-    """Something-Something and Charades are read by OpenCV, blue first, and REVERSE_INPUT_CHANNEL turns that back."""
+    """Something-Something and Charades are read by OpenCV, blue first, and REVERSE_INPUT_CHANNEL
+    turns that back.
+    """
     said = with_said(DATA__REVERSE_INPUT_CHANNEL=reverse, TRAIN__DATASET=dataset)
     params, _ = quietly(saved(path, said))
     wanted = roughened(SMALL)["patch_embed"]["w"]
-    np.testing.assert_array_equal(params["patch_embed"]["w"], wanted[:, :, :, ::-1] if turned else wanted)
+    np.testing.assert_array_equal(
+        params["patch_embed"]["w"], wanted[:, :, :, ::-1] if turned else wanted
+    )
 
 
 def test_normalisation_and_tau_follow_the_data_set(path):
@@ -247,11 +283,14 @@ def test_normalisation_and_tau_follow_the_data_set(path):
     np.testing.assert_allclose(given, (pixels / 255 - [0.1, 0.2, 0.3]) / [0.4, 0.5, 0.6], rtol=1e-6)
 
 
-# -- YAML -------------------------------------------------------------------------------------------------------------
+# -- YAML ------------------------------------------------------------------------------------------
 
 
 def test_yaml_as_it_is_dumped_is_read_as_it_was():
-    assert parsed(yaml.safe_dump(SAID)) == SAID and parsed(yaml.safe_dump(SAID, default_flow_style=True)) == SAID
+    assert (
+        parsed(yaml.safe_dump(SAID)) == SAID
+        and parsed(yaml.safe_dump(SAID, default_flow_style=True)) == SAID
+    )
 
 
 def test_without_its_library_a_sentence_says_which(path, monkeypatch):

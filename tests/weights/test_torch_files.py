@@ -1,4 +1,6 @@
-"""torch's files against torch itself: what torch.save writes is read bit for bit, and torch.load reads what is written."""
+"""torch's files against torch itself: what torch.save writes is read bit for bit, and torch.load
+reads what is written.
+"""
 
 import argparse
 import sys
@@ -79,8 +81,17 @@ def test_a_training_checkpoint_gives_its_model_and_its_scalars(options, tmp_path
         "optimizer_state": optimizer.state_dict(), "scaler_state": {}, "shape": torch.Size([2]), "dtype": torch.float16,
         "device": torch.device("cpu"), "betas": (0.9, 0.999), "acc": np.float64(3.5), "steps": np.int32(-4),
     }  # fmt: skip
-    scalars = {"epoch": 3, "cfg": "MODEL:\n  größe: 1\n", "best": 0.5, "done": False, "none": None, "large": 2**70}
-    torch.save({"model_state": model.state_dict(), **others, **scalars}, tmp_path / "a.pyth", **options)
+    scalars = {
+        "epoch": 3,
+        "cfg": "MODEL:\n  größe: 1\n",
+        "best": 0.5,
+        "done": False,
+        "none": None,
+        "large": 2**70,
+    }
+    torch.save(
+        {"model_state": model.state_dict(), **others, **scalars}, tmp_path / "a.pyth", **options
+    )
     found, metadata = files.read(tmp_path / "a.pyth")
     check_same(found, model.state_dict())
     assert metadata == scalars | {"acc": 3.5, "steps": -4}
@@ -100,14 +111,28 @@ def test_torch_loads_what_is_written(key, tmp_path):
     torch.save(tensors(), tmp_path / "from_torch.pth")
     wanted, _ = files.read(tmp_path / "from_torch.pth")
     metadata = (
-        {"epoch": -3, "large": 2**70, "lr": 1e-300, "cfg": "größe", "done": True, "not": False, "none": None} if key else {}
+        {
+            "epoch": -3,
+            "large": 2**70,
+            "lr": 1e-300,
+            "cfg": "größe",
+            "done": True,
+            "not": False,
+            "none": None,
+        }
+        if key
+        else {}
     )
     files.write(tmp_path / "a.pth", wanted, metadata, key=key)
     for mmap in (False, True):
         loaded = torch.load(tmp_path / "a.pth", weights_only=True, mmap=mmap)
         state = loaded.pop(key) if key else loaded
         check_same(wanted, state)
-        assert all(tensor.is_contiguous() and tensor.data_ptr() % 64 == 0 for tensor in state.values() if tensor.numel())
+        assert all(
+            tensor.is_contiguous() and tensor.data_ptr() % 64 == 0
+            for tensor in state.values()
+            if tensor.numel()
+        )
         assert not key or loaded == metadata
     found, again = files.read(tmp_path / "a.pth")
     check_same(found, state)
@@ -116,7 +141,9 @@ def test_torch_loads_what_is_written(key, tmp_path):
 
 def test_a_model_takes_what_is_written(tmp_path):
     model, other = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
-    files.write(tmp_path / "a.pth", {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+    files.write(
+        tmp_path / "a.pth", {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    )
     other.load_state_dict(torch.load(tmp_path / "a.pth", weights_only=True))
     assert torch.equal(model.weight, other.weight) and torch.equal(model.bias, other.bias)
 
@@ -182,16 +209,22 @@ CfgNode.__module__ = "yacs.config"
 
 @every_format
 def test_what_a_script_was_told_is_left_aside(options, tmp_path, monkeypatch):
-    """argparse.Namespace as DeiT, MAE and Hiera save it, paths in it, objects of the script's own; no class is looked for."""
+    """argparse.Namespace as DeiT, MAE and Hiera save it, paths in it, objects of the script's own;
+    no class is looked for.
+    """
     for name in ("yacs", "yacs.config"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     sys.modules["yacs.config"].CfgNode = CfgNode
     extra = Extra()
     extra.inner = [Extra(), {"a": Extra()}]
-    told = argparse.Namespace(lr=0.1, out=Path("runs"), device=torch.device("cpu"), seen={1, 2}, more=extra)
+    told = argparse.Namespace(
+        lr=0.1, out=Path("runs"), device=torch.device("cpu"), seen={1, 2}, more=extra
+    )
     cfg = CfgNode({"MVIT": CfgNode({"DEPTH": 2})})
     torch.save(
-        {"model": {"w": torch.ones(2)}, "epoch": 3, "args": told, "cfg": cfg, "other": extra}, tmp_path / "a.pth", **options
+        {"model": {"w": torch.ones(2)}, "epoch": 3, "args": told, "cfg": cfg, "other": extra},
+        tmp_path / "a.pth",
+        **options,
     )
     monkeypatch.delattr(argparse, "Namespace")
     monkeypatch.delitem(sys.modules, "yacs.config")
@@ -204,13 +237,19 @@ def test_what_a_script_was_told_is_left_aside(options, tmp_path, monkeypatch):
 def test_a_running_mean_beside_the_weights_is_told_of(name, tmp_path):
     tensors = layouts.from_params(init(TINY, np.random.default_rng(0)), TINY, "slowfast")
     state = {key: torch.from_numpy(x) for key, x in tensors.items()}
-    torch.save({"state_dict": state, name: {key: 0 * x for key, x in state.items()}}, tmp_path / "a.pth")
-    with pytest.warns(UserWarning, match=f"holds a running mean of its weights, under {name}, which is not taken"):
+    torch.save(
+        {"state_dict": state, name: {key: 0 * x for key, x in state.items()}}, tmp_path / "a.pth"
+    )
+    with pytest.warns(
+        UserWarning, match=f"holds a running mean of its weights, under {name}, which is not taken"
+    ):
         params, _ = load(tmp_path / "a.pth", like=TINY)
     np.testing.assert_array_equal(params["head"]["w"], tensors["head.projection.weight"].T)
 
 
 def test_a_whole_model_is_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pth")
-    with pytest.raises(ValueError, match="asks for 'torch.nn.modules.linear.Linear'.*save only the state_dict"):
+    with pytest.raises(
+        ValueError, match="asks for 'torch.nn.modules.linear.Linear'.*save only the state_dict"
+    ):
         files.read(tmp_path / "a.pth")

@@ -1,4 +1,6 @@
-"""Weight files without torch: exact round trips against NumPy's and safetensors' own readers, and hostile files refused."""
+"""Weight files without torch: exact round trips against NumPy's and safetensors' own readers, and
+hostile files refused.
+"""
 
 import math
 import os
@@ -35,7 +37,9 @@ def check_equal(found, wanted):
     assert set(found) == set(wanted)
     for name, array in wanted.items():
         np.testing.assert_array_equal(found[name], array)
-        assert found[name].dtype == array.dtype.newbyteorder("=") and found[name].shape == array.shape
+        assert (
+            found[name].dtype == array.dtype.newbyteorder("=") and found[name].shape == array.shape
+        )
         assert type(found[name]) is np.ndarray and found[name].flags.carray
 
 
@@ -47,7 +51,8 @@ def test_round_trip_is_exact_and_the_name_does_not_matter(suffix, rng, tmp_path)
     found, metadata = files.read(path.rename(tmp_path / "no_suffix"))
     check_equal(found, wanted)
     assert metadata == {"config": "größe: 3\n"}
-    assert suffix == ".safetensors" or list(found) == list(wanted)  # safetensors has an order of its own
+    # safetensors has an order of its own
+    assert suffix == ".safetensors" or list(found) == list(wanted)
 
 
 def test_other_libraries_read_what_is_written_and_the_other_way_round(rng, tmp_path):
@@ -59,12 +64,19 @@ def test_other_libraries_read_what_is_written_and_the_other_way_round(rng, tmp_p
     files.write(tmp_path / "a.safetensors", wanted, {"config": "x"})
     check_equal(safetensors.numpy.load_file(tmp_path / "a.safetensors"), wanted)
 
-    np.savez(tmp_path / "b.npz", **wanted, config=np.array("x"), fortran=np.asfortranarray(wanted["a.float32"]))
+    np.savez(
+        tmp_path / "b.npz",
+        **wanted,
+        config=np.array("x"),
+        fortran=np.asfortranarray(wanted["a.float32"]),
+    )
     found, metadata = files.read(tmp_path / "b.npz")
     check_equal(found, wanted | {"fortran": wanted["a.float32"]})
     assert metadata == {"config": "x"}
     safetensors.numpy.save_file(
-        {k: np.array(v, order="C") for k, v in wanted.items()}, tmp_path / "b.safetensors", {"config": "x"}
+        {k: np.array(v, order="C") for k, v in wanted.items()},
+        tmp_path / "b.safetensors",
+        {"config": "x"},
     )
     found, metadata = files.read(tmp_path / "b.safetensors")
     check_equal(found, wanted)
@@ -109,7 +121,9 @@ def test_bfloat16_is_widened_exactly(tmp_path):
         ("a.pth", {}, {"big": 1 << 3000}, "model", "more than 254 bytes"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused_and_nothing_is_left(name, tensors, metadata, key, words, tmp_path):
+def test_what_a_format_cannot_hold_is_refused_and_nothing_is_left(
+    name, tensors, metadata, key, words, tmp_path
+):
     with pytest.raises(ValueError, match=words):
         files.write(tmp_path / name, tensors, metadata, key=key)
     assert list(tmp_path.iterdir()) == []
@@ -178,7 +192,9 @@ def test_random_damage_is_an_error_or_another_array_and_never_worse(suffix, tmp_
     for _ in range(300):
         spoilt = bytearray(whole)
         for _ in range(draw.choice([1, 2, 4])):
-            spoilt[draw.randrange(len(spoilt))] = draw.choice([0, 1, 0x28, 0x7F, 0xFF, draw.randrange(256)])
+            spoilt[draw.randrange(len(spoilt))] = draw.choice(
+                [0, 1, 0x28, 0x7F, 0xFF, draw.randrange(256)]
+            )
         path.write_bytes(spoilt)
         try:
             files.read(path)
@@ -212,7 +228,10 @@ def zipped(path, entries, compression=zipfile.ZIP_STORED):
 
 
 def npy(shape, data=b"", dtype="<f4"):
-    header = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    header = (
+        f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode()
+        + b"\n"
+    )
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + data
 
 
@@ -240,13 +259,21 @@ def test_a_hostile_zip_is_refused(tmp_path):
     check_refused(zipped(tmp_path / "bomb.npz", bomb, zipfile.ZIP_DEFLATED), "compressed")
     one = npy((2,), bytes(8))
     with pytest.warns(UserWarning, match="Duplicate"):
-        check_refused(zipped(tmp_path / "twice.npz", [("w.npy", one), ("w.npy", one)]), "two entries")
+        check_refused(
+            zipped(tmp_path / "twice.npz", [("w.npy", one), ("w.npy", one)]), "two entries"
+        )
     whole = zipped(tmp_path / "a.npz", [("v.npy", one), ("w.npy", one)]).read_bytes()
     first, second, size = whole.index(b"PK\1\2"), whole.rindex(b"PK\1\2"), len(one)
     spoilt = {
-        "overlaps": whole[: first + 20] + struct.pack("<2L", size + 9, size + 9) + whole[first + 28 :],
-        "is not where": whole[: second + 42] + whole[first + 42 : first + 46] + whole[second + 46 :],
-        "more than the file": whole[: second + 20] + struct.pack("<2L", 2**31, 2**31) + whole[second + 28 :],
+        "overlaps": whole[: first + 20]
+        + struct.pack("<2L", size + 9, size + 9)
+        + whole[first + 28 :],
+        "is not where": whole[: second + 42]
+        + whole[first + 42 : first + 46]
+        + whole[second + 46 :],
+        "more than the file": whole[: second + 20]
+        + struct.pack("<2L", 2**31, 2**31)
+        + whole[second + 28 :],
         "compressed or encrypted": whole[: first + 8] + b"\1" + whole[first + 9 :],
         "checksum": whole.replace(bytes(8), b"\1" + bytes(7), 1),
         "does not fit the file": whole[:-12] + b"\xff\xff" + whole[-10:],
@@ -277,12 +304,16 @@ def tuple_of(*items):
 
 
 def storage(numel=4, kind="torch.FloatStorage", key="0", view=b""):
-    return tuple_of(text("storage"), name_of(kind), text(key), text("cpu"), number(numel), view) + b"Q"
+    return (
+        tuple_of(text("storage"), name_of(kind), text(key), text("cpu"), number(numel), view) + b"Q"
+    )
 
 
 def tensor(size=(4,), stride=(1,), offset=0, of=None):
     dims = [tuple_of(*map(number, numbers)) for numbers in (size, stride)]
-    arguments = tuple_of(of or storage(), number(offset), *dims, b"\x89", name_of("collections.OrderedDict") + b")R")
+    arguments = tuple_of(
+        of or storage(), number(offset), *dims, b"\x89", name_of("collections.OrderedDict") + b")R"
+    )
     return name_of("torch._utils._rebuild_tensor_v2") + arguments + b"R"
 
 
@@ -294,7 +325,10 @@ FOUR = np.arange(4, dtype="<f4").tobytes()
 
 
 def torch_zip(path, pickled, storages={"0": FOUR}, root="archive", more=()):  # noqa: B006
-    entries = [(f"{root}/data.pkl", pickled), *((f"{root}/data/{key}", data) for key, data in storages.items())]
+    entries = [
+        (f"{root}/data.pkl", pickled),
+        *((f"{root}/data/{key}", data) for key, data in storages.items()),
+    ]
     return zipped(path, [*entries, *more])
 
 
@@ -323,10 +357,15 @@ def test_no_function_is_ever_called(tmp_path):
     ]
     for protocol in (2, 4):
         for call, words in calls:
-            for pickled in (pickle.dumps(call, protocol), pickle.dumps({"w": np.float64(1), "epoch": call}, protocol)):
+            for pickled in (
+                pickle.dumps(call, protocol),
+                pickle.dumps({"w": np.float64(1), "epoch": call}, protocol),
+            ):
                 (tmp_path / "legacy.pth").write_bytes(pickled)
                 check_refused(tmp_path / "legacy.pth", f"asks for .*{words}.*nothing was run")
-                check_refused(torch_zip(tmp_path / "a.pth", pickled), f"asks for .*{words}.*nothing was run")
+                check_refused(
+                    torch_zip(tmp_path / "a.pth", pickled), f"asks for .*{words}.*nothing was run"
+                )
     assert not mark.exists()
 
 
@@ -359,14 +398,24 @@ ORDERED = name_of("collections.OrderedDict")
         (b"cos\x20system x\ny\n", "asks for"),
         (b"Q", "a str where a tuple"),
         (tuple_of(text("module"), ORDERED, text("a"), text("b"), number(0)) + b"Q", "no storage"),
-        (tuple_of(text("storage"), text("torch.FloatStorage"), text("0"), text("cpu"), number(4)) + b"Q", "a str where a Name"),
+        (
+            tuple_of(text("storage"), text("torch.FloatStorage"), text("0"), text("cpu"), number(4))
+            + b"Q",
+            "a str where a Name",
+        ),
         (storage(kind="torch.storage.TypedStorage"), "unknown dtype"),
         (storage(kind="torch.StringStorage"), "asks for"),
         (storage(-1), "negative, huge"),
         (storage(), "of type Storage"),
         (storage(view=tuple_of(text("1"), number(2), number(3))), "reaches outside"),
-        (name_of("torch._utils._rebuild_parameter") + tuple_of(b"}", b"\x88", b"}") + b"R", "a dict where"),
-        (name_of("torch._utils._rebuild_tensor_v2") + tuple_of(tensor(), *[b"K\0))"]) + b"R", "a Tensor where a Storage"),
+        (
+            name_of("torch._utils._rebuild_parameter") + tuple_of(b"}", b"\x88", b"}") + b"R",
+            "a dict where",
+        ),
+        (
+            name_of("torch._utils._rebuild_tensor_v2") + tuple_of(tensor(), *[b"K\0))"]) + b"R",
+            "a Tensor where a Storage",
+        ),
         (name_of("torch._utils._rebuild_tensor_v2") + b")R", "calls something with 0 arguments"),
         (tensor((2, 2), (1,)), "2 sizes and 1 strides"),
         (tensor((1,) * 65, (1,) * 65), "at most 64"),
@@ -382,7 +431,10 @@ ORDERED = name_of("collections.OrderedDict")
         (tensor((1,), (1,), offset=4), "reaches element 4 in a storage of 4"),
         (tensor((2, 2), (1, 2**61)), "reaches element"),
         (tensor((5,), (1,), of=storage(5)), "16 bytes, too few for 5 x float32"),
-        (tensor((3,), (1,), of=storage(4, "torch.DoubleStorage")), "16 bytes, too few for 4 x float64"),
+        (
+            tensor((3,), (1,), of=storage(4, "torch.DoubleStorage")),
+            "16 bytes, too few for 4 x float64",
+        ),
         (tensor(of=storage(key="7")), "storage '7' is not in the file"),
         (tensor(of=storage(key="../data.pkl")), "is not in the file"),
         (tensor(of=storage(2, "torch.ComplexFloatStorage")), "complex64"),
@@ -393,9 +445,15 @@ ORDERED = name_of("collections.OrderedDict")
         (b"\x8d" + b"\xff" * 8, "pickle is damaged"),
         (b"}})s", "key of type dict"),
         (name_of("numpy.dtype") + tuple_of(text("O8")) + b"R", "no number"),
-        (name_of("_codecs.encode") + tuple_of(text("x" * 99), text("latin1")) + b"R", "encodes text"),
+        (
+            name_of("_codecs.encode") + tuple_of(text("x" * 99), text("latin1")) + b"R",
+            "encodes text",
+        ),
         (name_of("_codecs.encode") + tuple_of(text("x"), text("zlib")) + b"R", "encodes text"),
-        (name_of("numpy.core.multiarray.scalar") + tuple_of(text("f8"), text("x")) + b"R", "a str where"),
+        (
+            name_of("numpy.core.multiarray.scalar") + tuple_of(text("f8"), text("x")) + b"R",
+            "a str where",
+        ),
     ],
 )
 def test_a_hostile_pickle_is_refused(value, words, tmp_path):
@@ -404,7 +462,8 @@ def test_a_hostile_pickle_is_refused(value, words, tmp_path):
 
 def test_pickles_that_would_explode_stay_small(tmp_path):
     path = tmp_path / "a.pth"
-    laughs = b")" + b"q\0h\0\x86" * 60  # each pair twice the one before: 2 ** 60 leaves to who follows it
+    # each pair twice the one before: 2 ** 60 leaves to who follows it
+    laughs = b")" + b"q\0h\0\x86" * 60
     check_refused(torch_zip(path, state(b"}" + laughs + b"K\1s")), "key of type tuple")
     check_refused(torch_zip(path, state(laughs)), "of type tuple")
     check_refused(torch_zip(path, state(b"}" * 900_000)), "over 800000 opcodes")
@@ -419,7 +478,10 @@ def test_pickles_that_would_explode_stay_small(tmp_path):
         + b"".join(text(f"v{n}") + b"h\0" for n in range(1, 1000))
         + b"u"
     )
-    check_refused(torch_zip(path, b"\x80\2" + shared + b".", {"0": bytes(4 * 4096)}), "more than 4 times the file")
+    check_refused(
+        torch_zip(path, b"\x80\2" + shared + b".", {"0": bytes(4 * 4096)}),
+        "more than 4 times the file",
+    )
     far = b"r\xff\xff\xff\x7f"  # to memo place 2 ** 31, which makes the C unpickler allocate
     tracemalloc.start()
     found, _ = files.read(torch_zip(path, state(tensor() + far)))
@@ -433,7 +495,10 @@ def test_a_torch_zip_of_another_layout_is_refused(tmp_path):
     check_refused(torch_zip(path, right, more=[("other/data.pkl", right)]), "not torch's")
     check_refused(torch_zip(path, right, more=[("archive/constants.pkl", b"x")]), "TorchScript")
     check_refused(torch_zip(path, right, more=[("archive/byteorder", b"big")]), "big-endian")
-    check_refused(zipped(path, [("a/data.pkl", right), ("a/data/0", FOUR)], zipfile.ZIP_DEFLATED), "compressed")
+    check_refused(
+        zipped(path, [("a/data.pkl", right), ("a/data/0", FOUR)], zipfile.ZIP_DEFLATED),
+        "compressed",
+    )
     check_refused(torch_zip(path, b"\x80\2" + tensor() + b"."), "a Tensor where a dict")
     check_refused(torch_zip(path, b"\x80\2}K\3" + tensor() + b"s."), "under '3'")
 
@@ -451,7 +516,10 @@ def legacy(pickled, keys=("0",), numel=4, data=FOUR):
 def test_the_format_of_before_torch_1_6(tmp_path):
     path = tmp_path / "a.pth"
     view = storage(view=tuple_of(text("view"), number(1), number(3)))  # elements 1 to 3 of the four
-    for pickled, wanted in [(state(tensor()), [0, 1, 2, 3]), (state(tensor((2,), (1,), 1, view)), [2, 3])]:
+    for pickled, wanted in [
+        (state(tensor()), [0, 1, 2, 3]),
+        (state(tensor((2,), (1,), 1, view)), [2, 3]),
+    ]:
         path.write_bytes(legacy(pickled))
         np.testing.assert_array_equal(files.read(path)[0]["w"], wanted)
     whole = legacy(state(tensor()))
@@ -474,17 +542,33 @@ def test_the_format_of_before_torch_1_6(tmp_path):
         check_refused(path, words)
 
 
-@pytest.mark.parametrize("keys", [("model_state",), ("state_dict",), ("model",), ("module",), ("state_dict", "model"), ()])
+@pytest.mark.parametrize(
+    "keys",
+    [("model_state",), ("state_dict",), ("model",), ("module",), ("state_dict", "model"), ()],
+)
 def test_where_checkpoints_keep_the_state_dict(keys, tmp_path):
     value = state(tensor())[2:-1]
     for key in reversed(keys):
-        value = b"}" + text("epoch") + b"K\3s" + text(key) + value + b"s" + text("note") + b"Ns" + text("optimizer") + b"]s"
+        value = (
+            b"}"
+            + text("epoch")
+            + b"K\3s"
+            + text(key)
+            + value
+            + b"s"
+            + text("note")
+            + b"Ns"
+            + text("optimizer")
+            + b"]s"
+        )
     found, metadata = files.read(torch_zip(tmp_path / "a.pth", b"\x80\2" + value + b"."))
     assert list(found) == ["w"] and metadata == ({"epoch": 3, "note": None} if keys else {})
 
 
 def test_storages_that_no_tensor_of_the_state_dict_has_are_not_read(tmp_path):
-    pickled = b"\x80\2}" + text("model_state") + state(tensor())[2:-1] + b"s" + text("optimizer_state")
+    pickled = (
+        b"\x80\2}" + text("model_state") + state(tensor())[2:-1] + b"s" + text("optimizer_state")
+    )
     pickled += tensor((2**24,), (1,), of=storage(2**24, key="1")) + b"s."
     path = torch_zip(tmp_path / "a.pth", pickled, {"0": FOUR, "1": bytes(2**26)})
     tracemalloc.start()

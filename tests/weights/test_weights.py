@@ -20,7 +20,17 @@ from mvit_np.weights.layouts import state_dicts as layouts
 
 MICRO = mv.preset("mvit_micro")
 FORMATS = pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-CONFIGS = [MICRO, replace(MICRO, size=(32, 64), stride_q=((1, 2, 2), (2, 2, 2)), pool="max", pool_kernel="s+1", stride_kv=None)]
+CONFIGS = [
+    MICRO,
+    replace(
+        MICRO,
+        size=(32, 64),
+        stride_q=((1, 2, 2), (2, 2, 2)),
+        pool="max",
+        pool_kernel="s+1",
+        stride_kv=None,
+    ),
+]
 
 
 @FORMATS
@@ -32,7 +42,9 @@ def test_round_trip_is_exact(config, suffix, rng, tmp_path):
     assert same_config == config and hash(same_config) == hash(config)
     trees.map(np.testing.assert_array_equal, params, loaded)
     clip = rng.standard_normal((1, *config.thw, 1)).astype("float32")
-    np.testing.assert_array_equal(mv.forward(params, clip, config), mv.forward(loaded, clip, config))
+    np.testing.assert_array_equal(
+        mv.forward(params, clip, config), mv.forward(loaded, clip, config)
+    )
 
 
 def full_disk(descriptor):
@@ -106,7 +118,7 @@ def test_truncated_and_missing_files_and_other_endings(rng, tmp_path):
         mv.save(tmp_path / "model.pth", {}, MICRO)
 
 
-# -- hostile files ----------------------------------------------------------------------------------------------------
+# -- hostile files ---------------------------------------------------------------------------------
 
 
 @FORMATS
@@ -178,11 +190,18 @@ def test_a_zip_that_points_beyond_any_disk_is_one_sentence(place, tmp_path):
         file.writestr("a.npy", npy("<f4", "()", b"\0" * 4))
     data = (tmp_path / "a.npz").read_bytes()
     central, end = data.rindex(b"PK\1\2"), data.rindex(b"PK\5\6")
-    entry = data[central : central + 30] + struct.pack("<H", 12) + data[central + 32 : central + 42] + b"\xff" * 4
+    entry = (
+        data[central : central + 30]
+        + struct.pack("<H", 12)
+        + data[central + 32 : central + 42]
+        + b"\xff" * 4
+    )
     entry += b"a.npy" + struct.pack("<HHQ", 1, 8, place)
     tail = data[end : end + 12] + struct.pack("<L", len(entry)) + data[end + 16 :]
     (tmp_path / "a.npz").write_bytes(data[:central] + entry + tail)
-    with pytest.raises(ValueError, match=f"a.npz cannot be read: its entry 'a.npy' begins at byte {place}, behind"):
+    with pytest.raises(
+        ValueError, match=f"a.npz cannot be read: its entry 'a.npy' begins at byte {place}, behind"
+    ):
         mv.load(tmp_path / "a.npz")
 
 
@@ -192,7 +211,11 @@ def test_names_of_tensors_reach_no_terminal_raw(own, suffix, tmp_path):
     """A file that clears the screen and says all is fine."""
     for name in ("\x1b[2J\x1b[Hmvit-np: all fine\n", "patch_embed.proj.weight", "a" * 60_000):
         tensors = {name: np.ones(3), f"{name}\x1b]0;x\x07": np.ones(2)}
-        files.write(tmp_path / f"a{suffix}", tensors, {"config": json.dumps(dataclasses.asdict(MICRO))} if own else {})
+        files.write(
+            tmp_path / f"a{suffix}",
+            tensors,
+            {"config": json.dumps(dataclasses.asdict(MICRO))} if own else {},
+        )
         with pytest.raises(ValueError, match=f"a{suffix}: ") as problem:
             mv.load(tmp_path / f"a{suffix}")
         assert str(problem.value).isprintable() and len(str(problem.value)) < 1100
@@ -203,7 +226,12 @@ def test_names_of_tensors_reach_no_terminal_raw(own, suffix, tmp_path):
 def test_a_config_that_a_script_put_beside_the_weights_is_not_ours(suffix, config, rng, tmp_path):
     params = mv.init(MICRO, rng)
     tensors = layouts.from_params(params, MICRO, "slowfast")
-    files.write(tmp_path / f"m{suffix}", tensors, {"config": config}, key="model" if suffix == ".pth" else None)
+    files.write(
+        tmp_path / f"m{suffix}",
+        tensors,
+        {"config": config},
+        key="model" if suffix == ".pth" else None,
+    )
     found = mv.load(tmp_path / f"m{suffix}", like=MICRO)
     assert found[1] == MICRO
     trees.map(np.testing.assert_array_equal, found[0], params)
