@@ -40,7 +40,7 @@ ABOUT = About(classes=LABELS, tau=TAU, normalise="clip")
 FIGURES = "stages.png", "training.png", "attention.png", "pooling_attention.png"
 CONFIG = "config.json"
 WRITTEN = METRICS, MODEL, CONFIG, *FIGURES
-# metrics.csv begins
+# How metrics.csv began before it had the columns of any run's.
 EARLIER = b"step,seconds,loss,accuracy,learning_rate,clips_per_s,test_accuracy\r\n"
 
 
