@@ -15,8 +15,7 @@ from .terminal import READER_GONE, let_go, prepare, tell, warnings_told
 
 
 def main(argv=None):
-    """Run one command; the exit code is 0, or 2 for a mistake of the user's (one sentence says
-    which).
+    """Run one command; the exit code is 0, or 2 for a mistake of the user's, told in a sentence.
 
     It is 1 where a check failed or a loss was not finite, and 141 where whoever reads what is
     printed has gone.
@@ -29,13 +28,8 @@ def main(argv=None):
         finally:
             sys.stdout.flush()
     except MISTAKES as mistake:
-        broken = let_go()
-        # of Windows
-        if (
-            isinstance(mistake, BrokenPipeError)
-            or broken
-            and getattr(mistake, "errno", None) == errno.EINVAL
-        ):
+        of_windows = getattr(mistake, "errno", None) == errno.EINVAL  # where a pipe is broken
+        if (let_go() and of_windows) or isinstance(mistake, BrokenPipeError):
             return READER_GONE
         tell(mistake)
         return 2
@@ -65,9 +59,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser():
-    parser = _Parser(
-        prog="mvit-np", description="Multiscale Vision Transformers as explicit array maths."
-    )
+    about = "Multiscale Vision Transformers as explicit array maths."
+    parser = _Parser(prog="mvit-np", description=about)
     parser.add_argument("--version", action="version", version=f"mvit-np {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (demo, train, evaluate, experiment, info, classify, convert, check, bench):

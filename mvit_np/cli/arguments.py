@@ -3,7 +3,7 @@
 import argparse
 import math
 
-# that a user made: answered with their sentence alone
+# Errors that a user made: they are answered with their sentence alone.
 MISTAKES = (ValueError, TypeError, OSError, ImportError)
 
 
@@ -23,6 +23,15 @@ def positive(text):
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"a number above 0, came {text!r}")
     return value
+
+
+def views(text):
+    """5x3 -> (5, 3); 5 -> (5, 1)"""
+    clips, _, crops = (text if "x" in text.lower() else f"{text}x1").lower().partition("x")
+    try:
+        return count(clips), count(crops)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"clips x crops, such as 5x3; came {text!r}") from None
 
 
 def place(text):

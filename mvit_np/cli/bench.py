@@ -1,12 +1,11 @@
-"""`mvit-np bench`: how fast, how large and how exact a model is on this machine, beside PyTorch
-where asked for.
-"""
+"""`mvit-np bench`: how fast, large and exact a model is on this machine, also beside PyTorch."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 from ..backend import tiles
@@ -19,18 +18,7 @@ from .bench_files import check_targets, picture, read, write
 DEFAULT, WIDTH = "mvit_b_16x4", 80  # characters
 ON_DEVICE = ("precision", "only", "go_on")
 NOT_ON_DEVICE = ("threads", "dtype", "checkpoint", "profile", "accuracy", "scaling", "figure")
-OF_ONE = (
-    "preset",
-    "batch",
-    "mode",
-    "dtype",
-    "profile",
-    "accuracy",
-    "scaling",
-    "figure",
-    "json",
-    "checkpoint",
-)
+OF_ONE = "preset batch mode dtype profile accuracy scaling figure json checkpoint".split()
 
 
 def add(commands):
@@ -38,68 +26,31 @@ def add(commands):
     parser = commands.add_parser(
         "bench", help="time, memory and accuracy of a model on this machine, beside PyTorch's"
     )
-    parser.add_argument("preset", metavar="PRESET", nargs="?", help=f"the model ({DEFAULT})")
-    parser.add_argument("--batch", type=count, metavar="N", help="clips in a call (1)")
-    parser.add_argument(
-        "--threads", type=count, metavar="N", help="of ours and of torch's (all cores)"
-    )
-    parser.add_argument(
-        "--mode",
-        choices=("forward", "step", "both"),
-        help="a step: forward, backward, AdamW (both)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=count,
-        metavar="N",
-        default=6,
-        help="turns, of which the median is told (%(default)s)",
-    )
-    parser.add_argument("--dtype", choices=("float32", "float64"), help="(float32)")
-    parser.add_argument(
-        "--checkpoint", action="store_true", help="steps keep only the blocks' inputs"
-    )
-    parser.add_argument(
-        "--against", choices=("torch",), help="also torchvision's MViT, taking turns with ours"
-    )
-    parser.add_argument(
-        "--profile", action="store_true", help="every op: calls, time, share, distance to its floor"
-    )
-    parser.add_argument(
-        "--accuracy", action="store_true", help="logits and gradients against float64"
-    )
-    parser.add_argument(
-        "--scaling", action="store_true", help="time and memory against frames and size (minutes)"
-    )
-    parser.add_argument("--figure", type=place, metavar="FILE", help="draw the scaling run")
-    parser.add_argument("--json", type=place, metavar="FILE", help="also write all numbers there")
-    parser.add_argument(
-        "--page",
-        type=place,
-        metavar="FILE",
-        help="measure all that docs/performance.md shows and write it there",
-    )
-    parser.add_argument(
-        "--from",
-        type=place,
-        dest="source",
-        metavar="JSON",
-        help="write the page of numbers measured before",
-    )
-    parser.add_argument(
-        "--device", metavar="NAME", help="where, such as cuda: a whole plan there, or PRESET"
-    )
-    parser.add_argument("--precision", choices=tuple(PRECISIONS), help="on a device (all three)")
-    parser.add_argument(
-        "--only",
-        choices=("cases", "kernels", "curves"),
-        help="on a device: speed, kernels or losses alone",
-    )
-    parser.add_argument(
-        "--go-on",
-        action="store_true",
-        help="on a device, keep what the file of numbers has already",
-    )
+    option = parser.add_argument
+    number = partial(option, type=count, metavar="N")
+    switch = partial(option, action="store_true")
+    file = partial(option, type=place, metavar="FILE")
+    modes, parts = ("forward", "step", "both"), ("cases", "kernels", "curves")
+
+    option("preset", metavar="PRESET", nargs="?", help=f"the model ({DEFAULT})")
+    number("--batch", help="clips in a call (1)")
+    number("--threads", help="of ours and of torch's (all cores)")
+    option("--mode", choices=modes, help="a step: forward, backward, AdamW (both)")
+    number("--rounds", default=6, help="turns, of which the median is told (%(default)s)")
+    option("--dtype", choices=("float32", "float64"), help="(float32)")
+    switch("--checkpoint", help="steps keep only the blocks' inputs")
+    option("--against", choices=("torch",), help="also torchvision's MViT, taking turns with ours")
+    switch("--profile", help="every op: calls, time, share, distance to its floor")
+    switch("--accuracy", help="logits and gradients against float64")
+    switch("--scaling", help="time and memory against frames and size (minutes)")
+    file("--figure", help="draw the scaling run")
+    file("--json", help="also write all numbers there")
+    file("--page", help="measure all that docs/performance.md shows and write it there")
+    file("--from", dest="source", metavar="JSON", help="write the page of numbers measured before")
+    option("--device", metavar="NAME", help="where, such as cuda: a whole plan there, or PRESET")
+    option("--precision", choices=tuple(PRECISIONS), help="on a device (all three)")
+    option("--only", choices=parts, help="on a device: speed, kernels or losses alone")
+    switch("--go-on", help="on a device, keep what the file of numbers has already")
     parser.set_defaults(run=run)
 
 
@@ -128,9 +79,9 @@ def _check(arguments):
     if extra := [name for name in ON_DEVICE if getattr(arguments, name)]:
         raise ValueError(f"--{_spelled(extra[0])} is for a device: give --device cuda too")
     if arguments.page and (extra := [name for name in OF_ONE if getattr(arguments, name)]):
+        came = ", ".join(extra)
         raise ValueError(
-            f"--page measures what docs/performance.md shows; came with {', '.join(extra)}: give it "
-            "alone"
+            f"--page measures what docs/performance.md shows; came with {came}: give it alone"
         )
     if arguments.source and not arguments.page:
         raise ValueError("--from says what numbers a page is of: give --page FILE too")
@@ -148,15 +99,9 @@ def _plan(arguments):
     from ..studies.bench.workloads import MODES, Workload
 
     modes = MODES if arguments.mode in (None, "both") else (arguments.mode,)
-    name, batch, dtype = (
-        arguments.preset or DEFAULT,
-        arguments.batch or 1,
-        arguments.dtype or "float32",
-    )
-    calls = [
-        Workload(name, mode, batch, dtype, arguments.checkpoint and mode == "step")
-        for mode in modes
-    ]
+    name, batch = arguments.preset or DEFAULT, arguments.batch or 1
+    dtype, checkpoint = arguments.dtype or "float32", arguments.checkpoint
+    calls = [Workload(name, mode, batch, dtype, checkpoint and mode == "step") for mode in modes]
     return Plan(
         tuple(map(Case, calls)),
         accuracy=tuple(calls[-1:]) if arguments.accuracy else (),
@@ -177,22 +122,17 @@ def _lines(results):
     """What is printed."""
     from ..studies.bench import tables
 
-    yield from (
-        wrapped(line, WIDTH) for line in (tables.machine_line(results), tables.roof_line(results))
-    )
+    yield wrapped(tables.machine_line(results), WIDTH)
+    yield wrapped(tables.roof_line(results), WIDTH)
     for case in results["cases"]:
         yield from _table(case["title"], *tables.case_table(case, results["roof"]))
-    if results["accuracy"]:
-        yield from _table(
-            "relative errors against float64", *tables.accuracy_table(results["accuracy"])
-        )
+    if errors := results["accuracy"]:
+        yield from _table("relative errors against float64", *tables.accuracy_table(errors))
     for profile in results["profiles"]:
         yield from _table(f"{profile['title']}, by op", *tables.profile_table(profile))
-    if results["scaling"]:
-        yield from _table(
-            f"{results['scaling']['preset']}, one clip",
-            *tables.scaling_table(results["scaling"]["points"]),
-        )
+    if scaling := results["scaling"]:
+        table = tables.scaling_table(scaling["points"])
+        yield from _table(f"{scaling['preset']}, one clip", *table)
 
 
 def _table(title, head, rows):
@@ -221,22 +161,16 @@ def _page(arguments):
 def _measured(arguments):
     from ..studies.bench import peers, suite
 
-    settings = suite.Settings(
-        arguments.threads or tiles.threads(),
-        arguments.rounds,
-        bool(arguments.against or peers.available()),
-    )
+    against = bool(arguments.against or peers.available())
+    settings = suite.Settings(arguments.threads or tiles.threads(), arguments.rounds, against)
     return suite.run(suite.PAGE, settings, _command(arguments), _tell)
 
 
 def _draw(results, path):
     from .. import visualize
 
-    return plain(
-        visualize.save(
-            visualize.scaling_figure(results["scaling"], results["roof"]["flops_per_s"]), path
-        )
-    )
+    figure = visualize.scaling_figure(results["scaling"], results["roof"]["flops_per_s"])
+    return plain(visualize.save(figure, path))
 
 
 # -- on a device -----------------------------------------------------------------------------------
@@ -250,11 +184,8 @@ def _device(arguments):
     if arguments.source:
         print(write(arguments.page, page.render(read(arguments.source, suite.KIND))))
         return 0
-    files = [
-        Path(file)
-        for file in (arguments.json, arguments.page and Path(arguments.page).with_suffix(".json"))
-        if file
-    ]
+    beside_page = arguments.page and Path(arguments.page).with_suffix(".json")
+    files = [Path(file) for file in (arguments.json, beside_page) if file]
     against = arguments.against is not None
     bench = suite.bench(arguments.device, against)
     there = [file for file in files if file.exists()] if arguments.go_on else []
@@ -288,11 +219,8 @@ def _parts(arguments, against):
     from ..studies.bench.device.plan import whole
     from ..studies.bench.workloads import MODES
 
-    chosen = {
-        "models": arguments.preset,
-        "batches": arguments.batch,
-        "precisions": arguments.precision,
-    }
+    chosen = {"models": arguments.preset, "batches": arguments.batch}
+    chosen["precisions"] = arguments.precision
     chosen["modes"] = arguments.mode if arguments.mode in MODES else None
     chosen = {name: (value,) for name, value in chosen.items() if value}
     return whole(**chosen, against=against, only=arguments.only or ("cases" if chosen else None))
@@ -302,7 +230,6 @@ def _part_lines(results, name, newest):
     from ..studies.bench.device import tables
 
     if sum(len(results[part]) for part in ("cases", "kernels", "curves")) == 1:
-        yield from (
-            wrapped(line, WIDTH) for line in (tables.card_line(results), tables.roof_line(results))
-        )
+        yield wrapped(tables.card_line(results), WIDTH)
+        yield wrapped(tables.roof_line(results), WIDTH)
     yield from _table(newest["title"], *tables.newest(name, newest, results["roofs"]))

@@ -9,20 +9,18 @@ from ..backend import outputs
 from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here, make_folder
 from ..backend.plain_text import plain
 
-# in a page, and in a file of numbers
+# What a page and a file of numbers hold, by which they are known as ours.
 PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'
 
 
 def check_targets(arguments):
-    """Before minutes of measuring: raise ValueError where a file that is to be written is read too,
-    or is somebody else's.
-    """
+    """Raise ValueError, before minutes of measuring, where a target is read too or another's."""
     targets = list(_targets(arguments))
     names = [path for path, _ in targets]
     if twice := [path for path in names if names.count(path) > 1]:
         raise ValueError(
-            f"each file has a name of its own, and two are called {twice[0]}: give one of them "
-            "another name"
+            f"each file has a name of its own, and two are called {twice[0]}: "
+            "give one of them another name"
         )
     check_not_read(names, [arguments.source] if arguments.source else [])
     for path, ours in targets:
@@ -73,8 +71,8 @@ def read(path, kind=None):
         results = None
     if not isinstance(results, dict) or "cases" not in results or results.get("kind") != kind:
         raise ValueError(
-            f"{path} holds no numbers of mvit-np bench: give the file that --page wrote beside its "
-            "page"
+            f"{path} holds no numbers of mvit-np bench: "
+            "give the file that --page wrote beside its page"
         )
     return results
 

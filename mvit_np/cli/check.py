@@ -9,30 +9,24 @@ def add(commands):
     """The command's options."""
     parser = commands.add_parser(
         "check",
-        help=(
-            "check every gradient against finite differences: the definitions, the fast versions, "
-            "these in small tiles"
-        ),
+        help="check every gradient against finite differences: the definitions, the fast versions, "
+        "these in small tiles",
     )
-    parser.add_argument(
-        "--verbose", action="store_true", help="show the whole report of every check"
-    )
+    about = "show the whole report of every check"
+    parser.add_argument("--verbose", action="store_true", help=about)
     parser.set_defaults(run=run)
 
 
 def run(arguments):
-    """A line for each op, layer and model, in either precision, plain and fast; exit code 1 if one
-    disagrees.
-    """
+    """A line for each op, layer and model, in either precision; exit code 1 if one disagrees."""
     from ..studies.gradient_cases import all_cases
 
     start, failed, count = time.perf_counter(), 0, 0
     for case in all_cases():
         for dtype in ("float64", "float32"):
             report = case.check(dtype, check=False)
-            print(
-                report if arguments.verbose or not report.passed else report.summary(), flush=True
-            )
+            short = report.passed and not arguments.verbose
+            print(report.summary() if short else report, flush=True)
             failed, count = failed + (not report.passed), count + len(report.checks)
     verdict = f"{failed} FAILED" if failed else "plain and fast, all agree with finite differences"
     print(f"{count} directional derivatives in {time.perf_counter() - start:.1f} s: {verdict}")

@@ -15,7 +15,7 @@ from ..train.run.training import train
 from .arguments import count, place
 from .terminal import tell
 
-# with loss and accuracies within 80 columns
+# What the live line shows: with loss and accuracies it fits into 80 columns.
 BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
 
 
@@ -24,19 +24,14 @@ def add(commands):
     parser = commands.add_parser(
         "demo", help="train a small MViT on real video: which way does the picture move?"
     )
-    parser.add_argument(
-        "--out",
-        type=place,
-        default="mvit_demo",
-        help="folder for figures, metrics and the model (%(default)s)",
-    )
-    parser.add_argument(
-        "--epochs", type=count, default=1, help="passes over the training clips (%(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the weights and the order of clips (%(default)s)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
+    option = parser.add_argument
+    out = "folder for figures, metrics and the model (%(default)s)"
+    seed = "of the weights and the order of clips (%(default)s)"
+
+    option("--out", type=place, default="mvit_demo", help=out)
+    option("--epochs", type=count, default=1, help="passes over the training clips (%(default)s)")
+    option("--seed", type=int, default=0, help=seed)
+    option("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.set_defaults(run=run)
 
 
@@ -57,18 +52,11 @@ def run(arguments):
     paths = folder.finish(params, training, result)
     report = demo.check_trained(params, training)
     print(f"\n{plan(config)}\n\n{demo.totals(config)}\n")
-    print(
-        f"accuracy on unseen shots        {result['test_accuracy']:6.1%}  after "
-        f"{rows[-1]['seconds']:.0f} s of training"
-    )
-    print(
-        f"the same, frames shuffled       {result['shuffled_accuracy']:6.1%}  where a coin gets 50 "
-        "%"
-    )
-    print(
-        f"gradients of the trained model  {'agree' if report.passed else 'DISAGREE'} with finite "
-        "differences"
-    )
+    seconds, verdict = rows[-1]["seconds"], "agree" if report.passed else "DISAGREE"
+    whole, shuffled = result["test_accuracy"], result["shuffled_accuracy"]
+    print(f"accuracy on unseen shots        {whole:6.1%}  after {seconds:.0f} s of training")
+    print(f"the same, frames shuffled       {shuffled:6.1%}  where a coin gets 50 %")
+    print(f"gradients of the trained model  {verdict} with finite differences")
     print(f"{'':30}  ({len(report.checks)} directions, worst error {report.worst.error:.0e})")
     print(f"\nwrote into {plain(folder.path)}: {', '.join(path.name for path in paths[:3])},")
     print(", ".join(path.name for path in paths[3:]))
@@ -83,14 +71,13 @@ def _clips():
     films = []
     clips = load_motion(progress=films.append)
     train, test = (len(labels) // 4 for labels in (clips.train_labels, clips.test_labels))
-    shots = {
-        kind: len(set(ids.tolist()))
-        for kind, ids in (("train", clips.train_shots), ("test", clips.test_shots))
-    }
+    shots, others = (len(set(ids.tolist())) for ids in (clips.train_shots, clips.test_shots))
     print(
-        f"real video: {', '.join(films)}\n{train} clips from {shots['train']} shots to learn from, "
-        f"{test} from {shots['test']} other shots to test on,\neach four ways: as it is, mirrored, "
-        "reversed in time, both\ntask: does the picture move left or right?"
+        f"real video: {', '.join(films)}\n"
+        f"{train} clips from {shots} shots to learn from, "
+        f"{test} from {others} other shots to test on,\n"
+        "each four ways: as it is, mirrored, reversed in time, both\n"
+        "task: does the picture move left or right?"
     )
     return clips
 
@@ -98,14 +85,9 @@ def _clips():
 def _train(training, folder):
     """All rows and the last parameters; Ctrl-C ends the training early and keeps both."""
     rows, params, batch = [], None, training.recipe.batch
+    drawn = {"unit": " clips", "bar_format": BAR, "smoothing": 0.1, "dynamic_ncols": True}
     try:
-        with tqdm(
-            total=training.steps * batch,
-            unit=" clips",
-            smoothing=0.1,
-            dynamic_ncols=True,
-            bar_format=BAR,
-        ) as bar:
+        with tqdm(total=training.steps * batch, **drawn) as bar:
             for taken in train(training):
                 params = taken.state.params
                 rows.append(taken.row)

@@ -1,4 +1,4 @@
-"""`mvit-np evaluate`: how often a model is right on a data set, from several views of each example."""
+"""`mvit-np evaluate`: how often a model is right on a data set, by several views an example."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from ..backend.tiles import threads, use_threads
 from ..data import NORMALISATIONS
 from ..train import run as runs
 from ..train.distributed import communicator
-from .arguments import MISTAKES, count, place, positive
-from .classify import views
+from .arguments import MISTAKES, count, place, positive, views
 from .terminal import say
 
 METRICS, CONFUSION = WRITTEN = "metrics.csv", "confusion.png"
@@ -28,50 +27,25 @@ def add(commands):
     parser = commands.add_parser(
         "evaluate", help="the accuracy of a model, or of a run, on a data set"
     )
-    parser.add_argument(
-        "model", type=place, metavar="WEIGHTS", help="a file of parameters, or the folder of a run"
-    )
-    parser.add_argument(
-        "--best",
-        action="store_true",
-        help="of a run: the parameters of its best test, not the last ones",
-    )
-    parser.add_argument(
-        "--data",
-        type=place,
-        metavar="DATA",
-        help="a built-in set, a folder of class/video.mp4, a CSV (a run: its tests)",
-    )
-    parser.add_argument(
-        "--views",
-        type=views,
-        metavar="CxS",
-        help="clips in time x crops in space (5x1, or as the run has it)",
-    )
-    parser.add_argument(
-        "--tau",
-        type=positive,
-        help="frames of 1/30 s between a clip's (as the model tells, else 4)",
-    )
-    parser.add_argument(
-        "--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)"
-    )
-    parser.add_argument(
-        "--batch",
-        type=count,
-        default=32,
-        help="views that go through the model together (%(default)s)",
-    )
-    parser.add_argument(
-        "--workers", type=int, default=2, help="threads that read files ahead (%(default)s)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument(
-        "--out",
-        type=place,
-        metavar="FOLDER",
-        help="for metrics.csv and confusion.png (a run's: its folder/evaluation)",
-    )
+    option = parser.add_argument
+    model = "a file of parameters, or the folder of a run"
+    best = "of a run: the parameters of its best test, not the last ones"
+    data = "a built-in set, a folder of class/video.mp4, a CSV (a run: its tests)"
+    shown = "clips in time x crops in space (5x1, or as the run has it)"
+    tau = "frames of 1/30 s between a clip's (as the model tells, else 4)"
+    batch = "views that go through the model together (%(default)s)"
+    out = "for metrics.csv and confusion.png (a run's: its folder/evaluation)"
+
+    option("model", type=place, metavar="WEIGHTS", help=model)
+    option("--best", action="store_true", help=best)
+    option("--data", type=place, metavar="DATA", help=data)
+    option("--views", type=views, metavar="CxS", help=shown)
+    option("--tau", type=positive, help=tau)
+    option("--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)")
+    option("--batch", type=count, default=32, help=batch)
+    option("--workers", type=int, default=2, help="threads that read files ahead (%(default)s)")
+    option("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
+    option("--out", type=place, metavar="FOLDER", help=out)
     parser.set_defaults(run=run)
 
 
@@ -86,10 +60,8 @@ def run(arguments):
         result = _evaluate(found, test, arguments, comm)
     if comm.rank == 0:
         seconds = time.perf_counter() - start
-        print(
-            f"{result.examples} examples of {len(result.classes)} classes, {test.shown}; "
-            f"{seconds:.0f} s"
-        )
+        counted = f"{result.examples} examples of {len(result.classes)} classes"
+        print(f"{counted}, {test.shown}; {seconds:.0f} s")
         print(f"top-1 {result.top1:7.2%}\ntop-5 {result.top5:7.2%}\nloss  {result.loss:7.3f}")
         for path in _written(result, out):
             print(f"wrote {plain(path)}")
@@ -98,19 +70,13 @@ def run(arguments):
 
 def _evaluate(found, test, arguments, comm):
     options = {"batch": arguments.batch, "workers": arguments.workers, "comm": comm}
-    shares = range(comm.rank, len(test.data), comm.size)
-    with tqdm(
-        total=len(shares),
-        unit=" examples",
-        dynamic_ncols=True,
-        bar_format=BAR,
-        disable=comm.rank > 0,
-    ) as bar:
+    share = range(comm.rank, len(test.data), comm.size)
+    drawn = {"unit": " examples", "bar_format": BAR, "dynamic_ncols": True}
+    with tqdm(total=len(share), **drawn, disable=comm.rank > 0) as bar:
 
         def progress(so_far):
-            bar.set_postfix(
-                {"loss": f"{so_far.loss:.3f}", "acc": f"{so_far.top1:.1%}"}, refresh=False
-            )
+            numbers = {"loss": f"{so_far.loss:.3f}", "acc": f"{so_far.top1:.1%}"}
+            bar.set_postfix(numbers, refresh=False)
             bar.update(so_far.examples - bar.n)
 
         return runs.evaluated(found, test, progress=progress, on_broken=_leave_out, **options)
@@ -121,9 +87,7 @@ def _leave_out(name, reason):
 
 
 def _place(out, found, read):
-    """The folder to write into, or None: made, and noted as this command's. Raises ValueError where
-    it is another's.
-    """
+    """The folder to write into, made, or None. Raises ValueError where it is another command's."""
     usual = found.folder and found.folder / "evaluation"
     folder = usual if out is None else Path(out)
     if folder is None:
@@ -146,9 +110,8 @@ def _written(result, folder):
 
     table = io.StringIO()
     lines = csv.writer(table)
-    lines.writerow(
-        ["class", "examples", "right", *(f"taken for {name}" for name in result.classes)]
-    )
+    taken_for = [f"taken for {name}" for name in result.classes]
+    lines.writerow(["class", "examples", "right", *taken_for])
     for name, row, right in zip(result.classes, result.confusion, result.confusion.diagonal()):
         lines.writerow([name, row.sum(), right, *row])
     write(folder / METRICS, table.getvalue())

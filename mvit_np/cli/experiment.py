@@ -1,6 +1,4 @@
-"""`mvit-np experiment`: one of the paper's ablations at small scale, trained here; or the page of
-all of them.
-"""
+"""`mvit-np experiment`: a small ablation like the paper's, trained here; or the page of all."""
 
 from __future__ import annotations
 
@@ -27,25 +25,15 @@ def add(commands):
     parser = commands.add_parser(
         "experiment", help="one of the paper's ablations at small scale, trained here in minutes"
     )
-    parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(EXPERIMENTS)}")
-    parser.add_argument(
-        "--seeds", type=count, default=3, metavar="N", help="runs of each variant (%(default)s)"
-    )
-    parser.add_argument(
-        "--steps", type=count, metavar="N", help="of each run (the experiment's own)"
-    )
-    parser.add_argument(
-        "--out",
-        type=place,
-        metavar="FOLDER",
-        help=f"for results.json, table.md, figure.png ({OUT}/NAME)",
-    )
-    parser.add_argument(
-        "--page",
-        type=place,
-        metavar="FILE",
-        help="run what is left of all of them, and write docs/experiments.md there",
-    )
+    option = parser.add_argument
+    out = f"for results.json, table.md, figure.png ({OUT}/NAME)"
+    everything = "run what is left of all of them, and write docs/experiments.md there"
+
+    option("name", metavar="NAME", nargs="?", help=f"one of {', '.join(EXPERIMENTS)}")
+    option("--seeds", type=count, default=3, metavar="N", help="runs of each variant (%(default)s)")
+    option("--steps", type=count, metavar="N", help="of each run (the experiment's own)")
+    option("--out", type=place, metavar="FOLDER", help=out)
+    option("--page", type=place, metavar="FILE", help=everything)
     parser.set_defaults(run=run)
 
 
@@ -55,14 +43,14 @@ def run(arguments):
         return _page(arguments)
     if not arguments.name:
         raise ValueError(
-            f"there are the experiments {', '.join(EXPERIMENTS)}: name one, or give --page FILE for "
-            "all"
+            f"there are the experiments {', '.join(EXPERIMENTS)}: "
+            "name one, or give --page FILE for all"
         )
     chosen = experiment(arguments.name)
     folder = Path(arguments.out or Path(OUT) / chosen.name)
     make_folder(folder)
     results = _begun(chosen, folder / RESULTS, arguments)
-    # results of an earlier version, which left no note, vouch for what is beside
+    # Results of an earlier version, which left no note, vouch for what is beside them.
     note = claim if results["runs"] else own
     note(folder, "experiment", WRITTEN)
     results = _measured(chosen, results, folder / RESULTS, arguments)
@@ -84,13 +72,8 @@ def _measured(chosen, results, path, arguments):
     """The results of all runs; each is on the disk as soon as it is done."""
     todo, steps = runner.left(chosen, results, arguments.seeds), results["steps"]
     total = len(chosen.variants) * arguments.seeds * steps
-    with tqdm(
-        total=total,
-        initial=total - len(todo) * steps,
-        dynamic_ncols=True,
-        bar_format=BAR,
-        disable=not todo,
-    ) as bar:
+    drawn = {"bar_format": BAR, "dynamic_ncols": True, "disable": not todo}
+    with tqdm(total=total, initial=total - len(todo) * steps, **drawn) as bar:
 
         def show(at):
             bar.set_description_str(f"{chosen.name}: {at.variant}, seed {at.seed}", refresh=False)
@@ -100,12 +83,9 @@ def _measured(chosen, results, path, arguments):
         for longer in runner.run(chosen, results, arguments.seeds, on_step=show):
             results, last = longer, longer["runs"][-1]
             _write(path, json.dumps(results, indent=1) + "\n")
-            accuracies = ", ".join(
-                f"{share:.1%} {test}" for test, share in last["accuracy"].items()
-            )
-            tqdm.write(
-                f"{last['variant']}, seed {last['seed']}: {accuracies}, {last['seconds']:.0f} s"
-            )
+            scores = ", ".join(f"{share:.1%} {test}" for test, share in last["accuracy"].items())
+            which = f"{last['variant']}, seed {last['seed']}"
+            tqdm.write(f"{which}: {scores}, {last['seconds']:.0f} s")
     return results
 
 
@@ -134,13 +114,11 @@ def _page(arguments):
 
 
 def _begun_page(target, names, arguments):
-    """{name: results to go on with}, after what can be wrong with the page's files, which takes no
-    minutes to tell.
-    """
+    """{name: results to go on with}; first, before any training, what is wrong with the files."""
     if not target.suffix:
         raise ValueError(
-            f"--page is a file such as {target}.md, with results in the folder {target}: give its "
-            "ending too"
+            f"--page is a file such as {target}.md, with results in the folder {target}: "
+            "give its ending too"
         )
     check_free(target, _is_page)
     begun = {name: _begun(EXPERIMENTS[name], _kept(target, name), arguments) for name in names}

@@ -21,38 +21,21 @@ def add(commands):
         "info",
         help="the presets; the stage table and the totals of one; the paper's tables, counted",
     )
-    parser.add_argument(
-        "preset",
-        metavar="PRESET",
-        nargs="?",
-        help=f"without one, all of them: {', '.join(PRESETS)}",
-    )
-    parser.add_argument(
-        "--compare",
-        metavar="OTHER",
-        nargs="+",
-        default=[],
-        help="presets whose costs to set beside it",
-    )
-    parser.add_argument(
-        "--figures",
-        type=place,
-        metavar="FOLDER",
-        help="also draw its stages and its pooling attention there",
-    )
-    parser.add_argument(
-        "--tables",
-        type=place,
-        metavar="FILE",
-        nargs="?",
-        const="-",
-        help="the paper's tables as Markdown, into FILE if given",
-    )
+    option = parser.add_argument
+    every = f"without one, all of them: {', '.join(PRESETS)}"
+    others = "presets whose costs to set beside it"
+    figures = "also draw its stages and its pooling attention there"
+    tables = "the paper's tables as Markdown, into FILE if given"
+
+    option("preset", metavar="PRESET", nargs="?", help=every)
+    option("--compare", metavar="OTHER", nargs="+", default=[], help=others)
+    option("--figures", type=place, metavar="FOLDER", help=figures)
+    option("--tables", type=place, metavar="FILE", nargs="?", const="-", help=tables)
     parser.set_defaults(run=run)
 
 
 def run(arguments):
-    """Print the table, draw the figures; or print the list of presets; or write the paper's tables."""
+    """Print a preset's table and draw its figures; or list presets; or write the paper's tables."""
     chosen, extras = arguments.preset, arguments.compare or arguments.figures
     if arguments.tables and (chosen or extras):
         raise ValueError(

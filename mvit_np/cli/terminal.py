@@ -1,6 +1,4 @@
-"""What the command line prints to: streams that are closed or spell few letters, and the one way to
-tell a problem.
-"""
+"""The streams that are printed to, closed or with few letters, and how a problem is told."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ def prepare():
 
 
 def let_go():
-    """Whether a stream takes no more; what it still holds goes nowhere, so that the interpreter
-    ends without a word.
-    """
+    """Whether a stream takes no more; what it holds is dropped, and Python ends without a word."""
     broken = False
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -41,21 +37,16 @@ def let_go():
 
 
 def tell(problem):
-    """A sentence on stderr. Whatever names are in it, no line of it but the first begins at the
-    left.
-    """
+    """A sentence on stderr. No line but the first begins at the left, whatever names are in it."""
+    lines = [plain(line) for line in f"mvit-np: {problem}".split("\n")]
     try:
-        print(
-            "\n  ".join(plain(line) for line in f"mvit-np: {problem}".split("\n")), file=sys.stderr
-        )
+        print("\n  ".join(lines), file=sys.stderr)
     except OSError:  # nobody reads it
         let_go()
 
 
 def say(sentence):
-    """A sentence on stderr about what goes otherwise than one would expect, above a progress bar
-    where there is one.
-    """
+    """A sentence on stderr about what one would not expect, above the progress bar if any."""
     tqdm.write(plain(sentence), file=sys.stderr)
 
 
