@@ -1,6 +1,4 @@
-"""Gradient accumulation: the gradient of a batch that does not fit into memory, from parts of it,
-one after another.
-"""
+"""Gradient accumulation: the gradient of a batch that is too large for memory, from its parts."""
 
 from __future__ import annotations
 
@@ -12,8 +10,9 @@ from ..backend.plain_values import is_whole
 
 
 def accumulated(gradient, parts):
-    """`gradient(params, batch) -> (value, grads)` with the batch cut into so many parts; memory is
-    a part's and one gradient.
+    """`gradient(params, batch) -> (value, grads)` with the batch cut into so many parts.
+
+    Memory is that of one part and of one gradient.
 
     gradient   of a loss that is a mean over the batch, as `value_and_grad(loss)` or
                `value_and_grad(loss, has_aux=True)` make it; a larger part weighs more
@@ -29,8 +28,8 @@ def accumulated(gradient, parts):
     """
     if not is_whole(parts, 1):
         raise ValueError(
-            f"a batch is cut into a whole number of parts, at least 1; came {parts!r}: give 1, 2, "
-            "..."
+            f"a batch is cut into a whole number of parts, at least 1; came {parts!r}: "
+            "give 1, 2, ..."
         )
     if parts == 1:
         return gradient
@@ -48,12 +47,9 @@ def accumulated(gradient, parts):
 
 
 def _one_more(gradient, params, part, share, total):
-    """A part's result, and the sum with its gradients; those are forgotten on return, before the
-    next part needs memory.
-    """
+    """A part's result, and the sum with its gradients, whose own memory is free on return."""
     result, grads = gradient(params, part)
-    if total is None:
-        # new arrays: two leaves may share one gradient
+    if total is None:  # new arrays: two leaves may share one gradient
         return result, trees.map(lambda g: g * share, grads)
 
     def add(sum_, g):
@@ -69,14 +65,14 @@ def _cut(batch, parts):
     if len(lengths) != 1:
         came = ", ".join(map(str, sorted(lengths))) or "none"
         raise ValueError(
-            f"the arrays of a batch have one length, the number of clips; came {came}: pass as many "
-            "of each"
+            f"the arrays of a batch have one length, the number of clips; came {came}: "
+            "pass as many of each"
         )
     (count,) = lengths
     if count < parts:
         raise ValueError(
-            f"a batch of {count} clips cannot be cut into {parts} parts: take fewer parts or more "
-            "clips"
+            f"a batch of {count} clips cannot be cut into {parts} parts: "
+            "take fewer parts or more clips"
         )
     ends = [count * i // parts for i in range(parts + 1)]
     for start, stop in zip(ends, ends[1:]):

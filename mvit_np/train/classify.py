@@ -1,6 +1,4 @@
-"""What is in a video or a picture: decode it, run a model on some views of it, average what the
-views say.
-"""
+"""What is in a video or a picture: what a model says of some views of it, averaged."""
 
 from __future__ import annotations
 
@@ -60,7 +58,7 @@ def classify(
     tau            frames of 1/30 s from one frame of a clip to the next: the 4 of "16 x 4"
     labels         of the classes; None: as `labels_for` names them
     normalisation  as `normalise` has it; None: "imagenet" for models of one frame, "clip" for grey
-    ones, else "video"
+                   ones, else "video"
     progress       called with (views done, views in all) after each
 
     A model of one frame sees single frames of a film; a model of clips sees a picture as a film
@@ -103,11 +101,10 @@ def default_normalisation(config):
 
 
 def media_in(folder, left_out=None):
-    """The videos and pictures in a folder and the folders inside it, by their endings, sorted;
-    hidden ones are left out.
+    """The videos and pictures in a folder and the folders inside it, by their endings, sorted.
 
-    So are the pictures that this package drew, such as the contact sheets of last time: `left_out`,
-    a list, gets those.
+    Hidden ones are left out. So are the pictures that this package drew, such as the contact sheets
+    of last time: `left_out`, a list, gets those.
     """
     shown = [path for path in files_in(folder) if is_media(path)]
     drawn = {path for path in shown if is_picture(path) and is_drawn_here(path)}
@@ -135,15 +132,15 @@ def _check(params, config, views):
         )
     if config.channels not in (1, 3):
         raise ValueError(
-            f"files hold grey or RGB pictures; this model has {config.channels} channels: call "
-            "forward yourself"
+            f"files hold grey or RGB pictures; this model has {config.channels} channels: "
+            "call forward yourself"
         )
 
 
 def _named(labels, config):
     if len(labels) != config.num_classes:
         raise ValueError(
-            f"there is a label for each of the {config.num_classes} classes; came {len(labels)}: "
-            "pass them all"
+            f"there is a label for each of the {config.num_classes} classes; "
+            f"came {len(labels)}: pass them all"
         )
     return labels

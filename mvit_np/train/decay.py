@@ -13,16 +13,12 @@ EMBEDDING = ("patch_embed", "cls_token", "pos_embed")  # what the names of its p
 
 
 def decays(path, param):
-    """Whether weight decay applies: to matrices and filters, not to vectors and tables of
-    positions.
-    """
+    """Whether weight decay applies: to matrices and filters, not to vectors or position tables."""
     return param.ndim > 1 and not path.rpartition(".")[2].startswith(("pos_embed", "rel_pos"))
 
 
 def decays_except(*patterns):
-    """A mask like `decays` that also spares the paths which match a pattern, such as `head.*` or
-    `blocks.*.pool_?.w`.
-    """
+    """A mask like `decays` that also spares paths like a pattern: `head.*`, `blocks.*.pool_?.w`."""
 
     def mask(path, param):
         return decays(path, param) and not any(fnmatchcase(path, pattern) for pattern in patterns)
@@ -31,8 +27,9 @@ def decays_except(*patterns):
 
 
 def layer_factors(params, decay):
-    """{path: factor of the learning rate}: decay^(L - i) in block i of L, decay^(L + 1) in the
-    embedding, and else 1.
+    """{path: factor of the learning rate}, smaller from each block to the one before it.
+
+    It is decay^(L - i) in block i of L, decay^(L + 1) in the embedding, and else 1.
 
     Layer-wise decay of the learning rate (BEiT, Bao et al. 2022): what came first in the network
     moves least. It is for fine-tuning, where the first layers are good already; MViTv2's authors
@@ -45,13 +42,13 @@ def layer_factors(params, decay):
     """
     if not 0 < decay <= 1:
         raise ValueError(
-            f"a layer's rate is a share in (0, 1] of the next one's, came {decay}: 0.75 is usual, 1 "
-            "changes nothing"
+            f"a layer's rate is a share in (0, 1] of the next one's, came {decay}: "
+            "0.75 is usual, 1 changes nothing"
         )
     if "blocks" not in params:
         raise ValueError(
-            f"layers are counted by the list `blocks`; came {', '.join(params)}: pass a model's "
-            "parameters"
+            f"layers are counted by the list `blocks`; came {', '.join(params)}: "
+            "pass a model's parameters"
         )
     depth = len(params["blocks"])
     return {path: decay ** (depth + 1 - _layer(path, depth)) for path, _ in trees.paths(params)}

@@ -1,5 +1,4 @@
-"""The demo: a small MViT learns on real video which way the picture moves, and shows that it needs
-the order of frames.
+"""The demo: a small MViT learns on real video which way the picture moves, by the order of frames.
 
 It is the recipe `demo`, trained by `train/run`. Nothing here prints; `cli` drives it and shows the
 progress.
@@ -34,13 +33,13 @@ from .run.recipe import RECIPES
 from .run.task import Task, model_config
 from .run.training import training_of
 
-# of 1/30 s: between every frame (1.2) and every second frame (2.4) of films of 25 frames a second
+# In 1/30 s: between each frame (1.2) and each second one (2.4) of films of 25 frames a second.
 TAU = 1.8
 ABOUT = About(classes=LABELS, tau=TAU, normalise="clip")
 FIGURES = "stages.png", "training.png", "attention.png", "pooling_attention.png"
 CONFIG = "config.json"
 WRITTEN = METRICS, MODEL, CONFIG, *FIGURES
-# How metrics.csv began before it had the columns of any run's.
+# How the metrics.csv of an earlier demo begins.
 EARLIER = b"step,seconds,loss,accuracy,learning_rate,clips_per_s,test_accuracy\r\n"
 
 
@@ -72,14 +71,14 @@ def frames_shuffled(data):
 
 
 def check_trained(params, training):
-    """The gradient check of the trained model: every parameter and the clip, on two test clips, in
-    float64.
-    """
+    """The gradient check of the trained model, in float64: all parameters, and two test clips."""
     params = trees.map(lambda p: p.astype(np.float64), to_host(params))
     two, config = _seen(training, range(2)).astype(np.float64), training.task.config
-    return gradcheck(
-        lambda p, x: forward(p, x, config), params, two, name="the trained model", check=False
-    )
+
+    def logits(params, clips):
+        return forward(params, clips, config)
+
+    return gradcheck(logits, params, two, name="the trained model", check=False)
 
 
 def _seen(training, indices):
@@ -89,32 +88,19 @@ def _seen(training, indices):
 
 
 def vit_beside(config):
-    """A ViT for the same clips: one stage, no pooling, 8 x 8 patches of single frames, as wide as
-    the MViT ends.
-    """
-    width = plan(config).blocks[-1].dim_attn
-    return replace(
-        config,
-        cube_kernel=(1, 8, 8),
-        cube_stride=(1, 8, 8),
-        dim=width,
-        heads=4,
-        depths=(sum(config.depths),),
-        stride_kv=None,
-    )
+    """A ViT as wide as the MViT ends: 8 x 8 patches of single frames, one stage, no pooling."""
+    width, depths, patch = plan(config).blocks[-1].dim_attn, (sum(config.depths),), (1, 8, 8)
+    one_stage = {"dim": width, "heads": 4, "depths": depths, "stride_kv": None}
+    return replace(config, cube_kernel=patch, cube_stride=patch, **one_stage)
 
 
 def _is_of_an_earlier_version(folder):
-    """Whether a folder has no note of who wrote what, and a table with the columns of an earlier
-    demo.
-    """
+    """Whether a folder has no note of who wrote what, and the table of an earlier demo."""
     return not (folder / LEDGER).exists() and carries(folder / METRICS, EARLIER)
 
 
 class Folder:
-    """The folder that the demo writes into. Raises ValueError at once where it cannot be written,
-    or holds files of others.
-    """
+    """The folder to write into. Raises ValueError at once where it is another's or read-only."""
 
     def __init__(self, path):
         self.path, self._metrics = Path(path), None
@@ -137,17 +123,13 @@ class Folder:
         save(self.path / MODEL, params, config, ABOUT)
         write(self.path / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
         clip, label = _surest(params, training)
-        maps = class_attention(params, clip, config)
+        title = f"the test clip the model is surest of: it moves {label}"
+        p, maps = plan(config), class_attention(params, clip, config)
         figures = (
-            visualize.stage_figure(plan(config), plan(vit_beside(config))),
+            visualize.stage_figure(p, plan(vit_beside(config))),
             visualize.training_figure(rows, result),
-            visualize.attention_figure(
-                clip[0],
-                maps,
-                plan(config),
-                title=f"the test clip the model is surest of: it moves {label}",
-            ),
-            visualize.pooling_attention_figure(_first_pooled(plan(config))),
+            visualize.attention_figure(clip[0], maps, p, title=title),
+            visualize.pooling_attention_figure(_first_pooled(p)),
         )
         for name, figure in zip(FIGURES, figures):
             visualize.save(figure, self.path / name)
@@ -155,9 +137,7 @@ class Folder:
 
 
 def _surest(params, training):
-    """The test clip that the model gets right with the widest margin, as (1, T, H, W, C), and its
-    label in words.
-    """
+    """(clip (1, T, H, W, C), label in words): the test clip that is right by the widest margin."""
     tests = training.task.tests
     clips = _seen(training, range(len(tests)))
     logits = predict(params, clips, training.task.config)
@@ -175,8 +155,9 @@ def totals(config):
     """Parameters, multiply-adds and memory of one clip, two lines."""
     account = costs(config)
     factor, prefix = si_prefix(account.macs)
+    macs = f"{account.macs / factor:.2f} {prefix} multiply-adds"
+    kept, largest = account.activation_bytes / 1e6, account.attention_bytes / 1e6
     return (
-        f"{account.params:,} parameters, {account.macs / factor:.2f} {prefix} multiply-adds a "
-        f"clip\n{account.activation_bytes / 1e6:.2f} MB kept a clip in training, largest attention "
-        f"{account.attention_bytes / 1e6:.2f} MB"
+        f"{account.params:,} parameters, {macs} a clip\n"
+        f"{kept:.2f} MB kept a clip in training, largest attention {largest:.2f} MB"
     )

@@ -1,5 +1,4 @@
-"""Several processes, one model: each takes its share of the batch, and the mean of their gradients
-is the whole batch's.
+"""Several processes, one model: the mean of the gradients of their shares is the whole batch's.
 
     mpiexec -n 4 mvit-np train ...              # after pip install '.[mpi]' in the clone
 
@@ -8,8 +7,7 @@ none:
 
     comm = communicator()                       # Mpi where mpiexec started this process, else Alone
     params = comm.broadcast(params)             # rank 0's, everywhere
-    loss, grads = comm.mean([loss, grads])      # one sum over all ranks of all numbers in one flat
-                                                array (Allreduce)
+    loss, grads = comm.mean([loss, grads])      # one Allreduce: all numbers in one flat array
     comm.barrier()                              # nobody goes on before all are here
 
 Why the mean is enough: the loss is a mean over clips. n ranks with B / n clips each have the
@@ -48,16 +46,15 @@ from ..backend.install import install
 from ..backend.plain_text import plain
 from . import rank_monitor as lookout
 
-# in the environment of what mpiexec started
+# Variables in the environment of what mpiexec started.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
-# until mpiexec has passed on a rank's last words: once it is told to end the job it may drop them
+# For mpiexec to pass on a rank's last words: once it is told to end the job it may drop them.
 HEARD_S = 0.5
 
 
 def communicator(kind="auto"):
-    """`Alone` or `Mpi` by name; "auto" is "mpi" where mpiexec started this process and "alone"
-    elsewhere.
+    """`Alone` or `Mpi` by name; "auto" is "mpi" where mpiexec started this process, else "alone".
 
     mpi4py is imported for "mpi" alone. Raises ValueError for an unknown name, ImportError where
     mpi4py is missing.
@@ -66,10 +63,8 @@ def communicator(kind="auto"):
     if kind == "auto":
         kind = "mpi" if any(name in os.environ for name in RANKS) else "alone"
     if kind not in kinds:
-        raise ValueError(
-            f"a communicator is 'auto', {', '.join(map(repr, kinds))}; came {kind!r}: choose one of "
-            "them"
-        )
+        names = ", ".join(map(repr, ["auto", *kinds]))
+        raise ValueError(f"a communicator is {names}; came {kind!r}: choose one of them")
     return kinds[kind]()
 
 
@@ -95,8 +90,7 @@ class Alone:
 
 
 class Mpi:
-    """Processes that mpiexec started, through mpi4py: `rank` of `size`, and `local_size` of them on
-    this machine.
+    """Processes that mpiexec started, through mpi4py: `rank` of `size`, `local_size` of them here.
 
     An uncaught error in one ends all: see `guarding`. One that is killed cannot say so; a `lookout`
     names it, and mpiexec ends the others. Raises ImportError where mpi4py is missing, ValueError
@@ -115,18 +109,15 @@ class Mpi:
             self._line = lookout.join(here, self.rank)
 
     def broadcast(self, tree=None):
-        """Rank 0's tree, on every rank: NumPy arrays, and what is sent as it is (numbers, words,
-        None).
+        """Rank 0's tree, on every rank: NumPy arrays, and numbers, words and None as they are.
 
         What the others pass is not looked at, so that rank 0 alone may have read it from a file.
         Raises TypeError for arrays on a device: move them once they are there.
         """
         leaves, rebuild = trees.flatten(tree)
-        said = (
-            (rebuild(range(len(leaves))), [_described(leaf) for leaf in leaves])
-            if self.rank == 0
-            else None
-        )
+        said = None
+        if self.rank == 0:
+            said = rebuild(range(len(leaves))), [_described(leaf) for leaf in leaves]
         skeleton, described = self._world.bcast(said)
         if self.rank:
             leaves = [np.empty(*what) if sent else what for sent, what in described]
@@ -145,7 +136,7 @@ class Mpi:
         same_kind(*leaves)
         xp, flat = array_module(leaves[0]), self._kept(leaves[0], sum(leaf.size for leaf in leaves))
         views = trees.views(flat, leaves)
-        # CuPy would copy a table of places to the device to join them at once
+        # One by one: to join them at once CuPy would copy a table of places to the device.
         for view, leaf in zip(views, leaves):
             view[...] = leaf
         self._sum(flat)
@@ -157,8 +148,7 @@ class Mpi:
 
     @contextmanager
     def guarding(self, mistakes=()):
-        """An error within the block is printed with this rank's number and ends the whole job,
-        which exits with 1.
+        """An error within the block is printed with this rank's number and ends the job, with 1.
 
         mistakes   kinds of errors that are the user's: the sentence alone is printed
 
@@ -171,18 +161,16 @@ class Mpi:
         except BaseException as error:
             if isinstance(error, (SystemExit, GeneratorExit)) and not getattr(error, "code", None):
                 raise
-            self._end_all(
-                type(error), error, None if isinstance(error, mistakes) else error.__traceback__
-            )
+            trace = None if isinstance(error, mistakes) else error.__traceback__
+            self._end_all(type(error), error, trace)
 
     def _end_all(self, kind, error, trace):
         """What `sys.excepthook` is while there are other ranks."""
         lines = traceback.format_exception(kind, error, trace)
         where = f"rank {self.rank} of {self.size} (process {os.getpid()} on {platform.node()})"
+        shown = "".join(lines) if trace else ""
         sys.stdout.flush()
-        sys.stderr.write(
-            f"{''.join(lines) if trace else ''}{where} ends the job: {plain(lines[-1].strip())}\n"
-        )
+        sys.stderr.write(f"{shown}{where} ends the job: {plain(lines[-1].strip())}\n")
         sys.stderr.flush()
         if self._line:
             lookout.leave(self._line)
@@ -190,9 +178,7 @@ class Mpi:
         self._world.Abort(1)
 
     def _kept(self, like, size):
-        """A flat array that stays from step to step: fresh memory of that size is slow, and slower
-        to send.
-        """
+        """A flat array that stays from step to step: fresh memory is slow, and slower to send."""
         xp = array_module(like)
         key = xp.__name__, like.dtype
         if key not in self._flats or self._flats[key].size < size:
@@ -235,9 +221,7 @@ def _library():
 
 
 def _check_size(size):
-    """A mpi4py that was built for another MPI sees itself alone, and each rank would train a model
-    of its own.
-    """
+    """An mpi4py built for another MPI sees itself alone: each rank would train its own model."""
     said = next((os.environ[name] for name in SIZES if name in os.environ), str(size))
     if said != str(size):
         raise ValueError(

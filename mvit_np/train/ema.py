@@ -1,6 +1,4 @@
-"""An average of the parameters along the way (exponential moving average), which often scores
-better than the last ones.
-"""
+"""The exponential moving average of the parameters, which often scores better than the last."""
 
 from __future__ import annotations
 
@@ -13,8 +11,7 @@ from .flat_state import in_one_launch, is_given, numbers_there, refuse_given
 
 
 def ema_update(average, params, decay):
-    """decay x average + (1 - decay) x params, as a new tree; begin with the parameters themselves
-    as the average.
+    """decay x average + (1 - decay) x params, as a new tree; the first average is the parameters.
 
     On a device the decay may also be a float64 array of that one number, which the kernel looks
     into whenever it runs.
@@ -56,14 +53,12 @@ def _same_shape(a, p):
     """The two, if they have one shape."""
     if a.shape != p.shape:
         raise ValueError(
-            f"the average has its parameters' shapes; came {a.shape} for {p.shape}: begin with the "
-            "parameters"
+            f"the average has its parameters' shapes; came {a.shape} for {p.shape}: "
+            "begin with the parameters"
         )
     return a, p
 
 
 def ema_decay(step, decay):
-    """The decay of update `step` (from 0): smaller at first, (1 + step) / (10 + step), so that the
-    start is soon forgotten.
-    """
+    """The decay of update `step` (from 0): first (1 + step) / (10 + step), to forget the start."""
     return min(decay, (1 + step) / (10 + step))

@@ -1,6 +1,4 @@
-"""A model's accuracy on a data set: several views of each example, whose probabilities are averaged
-(Sec. D.1).
-"""
+"""A model's accuracy on a data set, from the mean over several views of each example (Sec. D.1)."""
 
 from __future__ import annotations
 
@@ -28,8 +26,7 @@ class Evaluation:
     """How often a model was right."""
 
     classes: tuple[str, ...]
-    # (classes, classes) int64: examples of the row's class that were taken for the column's
-    confusion: np.ndarray
+    confusion: np.ndarray  # (classes, classes) int64: of the row's class, taken for the column's
     among_top: int  # examples whose class was among the TOP most probable
     loss: float  # mean of -log of the class's probability
 
@@ -77,7 +74,7 @@ def evaluate(
     Raises ValueError where no example can be read or a score is not finite.
     """
     comm, classes = comm or Alone(), tuple(dataset.classes)
-    # sums: among the top, loss
+    # `sums` has two: examples whose class was among the top, and their loss.
     confusion, sums, stopped = np.zeros((len(classes), len(classes))), np.zeros(2), np.zeros(1)
     for examples in _gathered(_readable(dataset, views, workers, comm, on_broken), batch):
         for index, probabilities in _averaged(predict, examples, batch):
@@ -94,8 +91,8 @@ def evaluate(
         return None
     if not confusion.any():
         raise ValueError(
-            f"a test needs examples that can be read; of {len(dataset)} none can: check where they "
-            "come from"
+            f"a test needs examples that can be read; of {len(dataset)} none can: "
+            "check where they come from"
         )
     return _evaluation(classes, confusion, sums)
 
@@ -180,9 +177,8 @@ def _gathered(examples, batch):
 def _averaged(predict, examples, batch):
     """(index, mean probabilities of its views) of some examples."""
     clips = np.concatenate([clips for _, clips in examples])
-    of_views = np.concatenate(
-        [probabilities(predict(clips[i : i + batch])) for i in range(0, len(clips), batch)]
-    )
+    batches = [clips[i : i + batch] for i in range(0, len(clips), batch)]
+    of_views = np.concatenate([probabilities(predict(views)) for views in batches])
     start = 0
     for index, clips in examples:
         yield index, of_views[start : start + len(clips)].mean(axis=0)
@@ -191,6 +187,5 @@ def _averaged(predict, examples, batch):
 
 def _evaluation(classes, confusion, sums):
     counts = np.rint(confusion).astype(np.int64)
-    return Evaluation(
-        classes, counts, round(float(sums[0])), float(sums[1]) / max(int(counts.sum()), 1)
-    )
+    among_top, loss = map(float, sums)
+    return Evaluation(classes, counts, round(among_top), loss / max(int(counts.sum()), 1))

@@ -1,5 +1,4 @@
-"""Many small leaves, a few large ones: an optimiser's arithmetic on flat pieces of a parameter
-tree.
+"""Many small leaves, a few large ones: an optimiser's arithmetic on flat pieces of a tree.
 
 What is remembered between steps is flat, one number for each of the parameters' in the tree's
 order. It does not depend on what decays, on the learning rates, or on where the arrays live, so
@@ -24,29 +23,25 @@ SMALL = 1 << 15  # numbers in a leaf that is not worth calls of its own
 
 
 def flat_zeros(params):
-    """A zero for each number of the parameters, in one array. Raises TypeError where the leaves
-    have several dtypes.
-    """
+    """A zero for each number of the parameters, in one array. Raises TypeError for mixed dtypes."""
     leaves = trees.leaves(params)
     same_kind(*leaves)
     return array_module(leaves[0]).zeros(sum(leaf.size for leaf in leaves), dtype=leaves[0].dtype)
 
 
 def remembered(state, names, leaves, fresh):
-    """The state's arrays of those names; raises ValueError where it is another optimiser's or of
-    other parameters.
-    """
+    """The state's arrays of those names. Raises ValueError where they do not fit the leaves."""
     if missing := [name for name in ("step", *names) if name not in state]:
         raise ValueError(
-            f"the state has no {' and no '.join(missing)}, only {', '.join(state)}: begin with "
-            f"{fresh}(params)"
+            f"the state has no {' and no '.join(missing)}, only {', '.join(state)}: "
+            f"begin with {fresh}(params)"
         )
     size, dtype = sum(leaf.size for _, leaf in leaves), leaves[0][1].dtype
     for flat in (state[name] for name in names):
         if flat.shape != (size,):
             raise ValueError(
-                f"the state is of {flat.size} numbers, the parameters are {size}: begin with "
-                f"{fresh}(params)"
+                f"the state is of {flat.size} numbers, the parameters are {size}: "
+                f"begin with {fresh}(params)"
             )
         if flat.dtype != dtype:
             raise ValueError(
@@ -56,9 +51,7 @@ def remembered(state, names, leaves, fresh):
 
 
 def paired(leaves, grads):
-    """(parameter, gradient) of each (path, parameter); raises ValueError where there is not just
-    that, in the same shape.
-    """
+    """(parameter, gradient) of each (path, parameter). Raises ValueError where the trees differ."""
     found = dict(trees.paths(grads))
     if differing := found.keys() ^ {path for path, _ in leaves}:
         raise ValueError(
@@ -67,16 +60,14 @@ def paired(leaves, grads):
     for path, p in leaves:
         if p.shape != found[path].shape:
             raise ValueError(
-                f"gradients have their parameters' shapes; came {found[path].shape} for {p.shape} "
-                f"at {path!r}"
+                f"gradients have their parameters' shapes; "
+                f"came {found[path].shape} for {p.shape} at {path!r}"
             )
     return [(p, found[path]) for path, p in leaves]
 
 
 def in_one_launch(arrays):
-    """Whether kernels may take all these arrays at once: on a device that has them, of one kind and
-    dtype.
-    """
+    """Whether kernels may take all these arrays at once: they lie on a device, and of one dtype."""
     arrays = iter(arrays)
     first = next(arrays)
     if device_tools(first) is None or first.dtype not in ("float32", "float64"):
@@ -85,9 +76,9 @@ def in_one_launch(arrays):
 
 
 def launched(kernel, pairs, flats, settings, now):
-    """New leaves, views of one array: `kernel(p, g, *flats, new, now, table)` fills it and changes
-    the flats in place.
+    """New leaves, views of one array that a kernel fills; it changes the flats in place.
 
+    kernel          takes p, g, *flats, new, now, table
     pairs, flats    as with `updated`, but on a device: see `in_one_launch`
     settings        numbers of each leaf, a tuple a leaf: what the table holds
     now             what changes from step to step, such as `numbers_there` gives
@@ -96,36 +87,24 @@ def launched(kernel, pairs, flats, settings, now):
     p = fused.joined(leaves)
     new, g = array_module(p).empty_like(p), fused.joined(grads)
     sizes = tuple(leaf.size for leaf in leaves)
-    kernel(
-        p,
-        g,
-        *flats,
-        new,
-        now,
-        fused.table(p, sizes, tuple(tuple(map(float, numbers)) for numbers in settings)),
-    )
+    numbers = tuple(tuple(map(float, of_leaf)) for of_leaf in settings)
+    kernel(p, g, *flats, new, now, fused.table(p, sizes, numbers))
     return trees.views(new, leaves)
 
 
 def is_given(number):
-    """Whether an array came where else a number does: a device's array of what changes from step to
-    step.
-    """
+    """Whether an array on a device came for what changes in a step, where else a number does."""
     return getattr(number, "ndim", 0) > 0
 
 
 def numbers_there(given, numbers, like):
-    """What changes from step to step, on the device of `like`: `given`, if it is such an array,
-    else a new one of the numbers.
+    """What changes from step to step, on the device of `like`: `given`, or else the numbers.
 
     Raises ValueError for an array of another shape or dtype.
     """
     if is_given(given):
-        if (
-            given.shape != (len(numbers),)
-            or given.dtype != "float64"
-            or not given.flags.c_contiguous
-        ):
+        fits = given.shape == (len(numbers),) and given.dtype == "float64"
+        if not (fits and given.flags.c_contiguous):
             raise ValueError(
                 f"what changes in a step are {len(numbers)} float64 numbers in a row; came "
                 f"{given.dtype} {given.shape}: make an array of that many and `fill` it"
@@ -137,53 +116,48 @@ def numbers_there(given, numbers, like):
 
 
 def refuse_given(number):
-    """Raise TypeError where an array of a step's numbers came, and no kernel is there to read it."""
+    """Raise TypeError where an array of a step's numbers came, with no kernel there to read it."""
     if is_given(number):
         raise TypeError(
-            f"an array of a step's numbers is for a device's kernels; came shape {number.shape}: "
-            "give a number"
+            f"an array of a step's numbers is for a device's kernels; "
+            f"came shape {number.shape}: give a number"
         )
 
 
 def updated(update, pairs, flats, settings):
-    """New leaves: `update(p, g, *flats, new, scratch, *settings)` fills `new` and changes the flats
-    in place, piece by piece.
+    """New leaves, which `update` fills piece by piece; it changes the flats in place.
 
+    update     takes p, g, *flats, new, scratch, *settings
     pairs      what `paired` gives
     flats      arrays as `flat_zeros` makes them
-    scratch      an array to compute in once g is used up, or None
+    scratch    an array to compute in once g is used up, or None
     settings   numbers of each leaf, a tuple a leaf; in a piece of several leaves that differ,
                arrays of such numbers
     """
     new, pieces, start = [], [], 0
-    for small, members in itertools.groupby(
-        zip(pairs, settings), lambda member: _is_small(member[0][0])
-    ):
-        leaves, numbers = zip(*members)
+    members = zip(pairs, settings)
+    for small, run in itertools.groupby(members, lambda member: _is_small(member[0][0])):
+        leaves, numbers = zip(*run)
         stop = start + sum(p.size for p, _ in leaves)
-        made, work = (_joined if small else _apart)(
-            leaves, numbers, [flat[start:stop] for flat in flats]
-        )
+        cut = [flat[start:stop] for flat in flats]
+        made, work = (_joined if small else _apart)(leaves, numbers, cut)
         new, pieces, start = new + made, pieces + work, stop
     tiles.run(lambda piece: update(*piece), pieces)
     return new
 
 
 def _is_small(p):
-    # a device would copy a table of their places there
+    # On a device none is: joining them would copy a table of their places there.
     return p.size < SMALL and isinstance(p, np.ndarray)
 
 
 def _joined(leaves, numbers, flats):
-    """New arrays, views of one, and the work: as one piece, for calls for each would outlast the
-    arithmetic.
-    """
+    """New arrays, views of one, and the work as one piece: calls for each would take longer."""
     p, g = (np.concatenate(arrays, axis=None) for arrays in zip(*leaves))
     new, sizes = np.empty_like(p), [p.size for p, _ in leaves]
     made = trees.views(new, [p for p, _ in leaves])
-    return made, [
-        (p, g, *flats, new, g, *(_of_each(values, sizes, p.dtype) for values in zip(*numbers)))
-    ]
+    settings = [_of_each(values, sizes, p.dtype) for values in zip(*numbers)]
+    return made, [(p, g, *flats, new, g, *settings)]
 
 
 def _of_each(values, sizes, dtype):

@@ -1,9 +1,9 @@
-"""Training steps as a CUDA graph: forward, backward, clipping, optimiser and running mean, recorded
-once and then replayed.
+"""Training steps as a CUDA graph, recorded once and then replayed.
 
-What changes from step to step lies on the device, in arrays that are written before each replay:
-the clips and targets, the key that masks are drawn by, the numbers of the optimiser. So a replay
-does what a step without a graph does.
+A step is forward, backward, clipping, optimiser and running mean. What changes from step to step
+lies on the device, in arrays that are written before each replay: the clips and targets, the key
+that masks are drawn by, the numbers of the optimiser. So a replay does what a step without a graph
+does.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .optimizer import clip_by_norm
 
 
 class GraphedSteps:
-    """`take(batch, lr)`: a step of training by `gradient(params, batch) -> ((value, aux), grads)`;
-    see `loop.fit`.
+    """`take(batch, lr)`: a step of training, as in `loop.fit`.
 
-    state   where to begin, on a device
+    gradient   gradient(params, batch) -> ((value, aux), grads)
+    state      where to begin, on a device
 
     Raises ValueError where the parameters are on no device, or the optimiser does not say what
     changes from step to step, and at a batch whose generator of masks has drawn before.
@@ -34,13 +34,13 @@ class GraphedSteps:
     def __init__(self, gradient, optimizer, state, *, clip_norm, ema_decay=0.0, extra_metrics=None):
         if device_tools(trees.leaves(state.params)[0]) is None:
             raise ValueError(
-                "a graph is a CUDA device's; the parameters are on the host: move them there, or do "
-                "without a graph"
+                "a graph is a CUDA device's; the parameters are on the host: "
+                "move them there, or do without a graph"
             )
         if optimizer.hyperparameters is None:
             raise ValueError(
-                "a graph needs an Optimizer with `hyperparameters`, which change from step to step: "
-                "make it as adamw_with does"
+                "a graph needs an Optimizer with `hyperparameters`, which change from step to "
+                "step: make it as adamw_with does"
             )
         self._gradient, self._optimizer = gradient, optimizer
         self._clip_norm, self._ema_decay = clip_norm, ema_decay
@@ -48,11 +48,10 @@ class GraphedSteps:
         self.state, self._kind, self._graphed = state, None, None
 
     def take(self, batch, lr):
-        """(state, value, aux, norm, extra metrics) after one more step, in arrays that the next
-        step overwrites.
+        """(state, value, aux, norm, extra metrics) after one more step.
 
-        Where value or norm is not finite, parameters, what the optimiser remembers and the running
-        mean are as before.
+        The next step overwrites their arrays. Where value or norm is not finite, parameters, what
+        the optimiser remembers and the running mean are as before.
         """
         state, arrays = self.state, _arrays(batch)
         kind = precision(), [(x.shape, str(x.dtype)) for x in arrays]
@@ -65,23 +64,18 @@ class GraphedSteps:
         results = self._graphed(given)
         for masks in _masks(batch):
             masks.spend()
-        remembered = (
-            state.optimizer
-            | self._graphed.carried["optimizer"]
-            | {"step": state.optimizer["step"] + 1}
-        )
-        params, average = (
-            self._tree(self._graphed.carried.get(name)) for name in ("params", "average")
-        )
+        carried, taken = self._graphed.carried, state.optimizer["step"] + 1
         self.state = replace(
-            state, step=state.step + 1, params=params, optimizer=remembered, average=average
+            state,
+            step=state.step + 1,
+            params=self._tree(carried["params"]),
+            optimizer=state.optimizer | carried["optimizer"] | {"step": taken},
+            average=self._tree(carried.get("average")),
         )
         return self.state, *results
 
     def skip(self):
-        """The state after a step that was not finite: it changed nothing, and does not count for
-        the optimiser.
-        """
+        """The state after a step that was not finite: the optimiser does not count it."""
         remembered = self.state.optimizer | {"step": self.state.optimizer["step"] - 1}
         self.state = replace(self.state, optimizer=remembered)
         return self.state
@@ -91,8 +85,8 @@ class GraphedSteps:
         xp = array_module(trees.leaves(state.params)[0])
         if any(array_module(x) is not xp for x in arrays):
             raise TypeError(
-                "a graph takes batches that lie where the parameters do: move them there, as with "
-                "mv.to_device"
+                "a graph takes batches that lie where the parameters do: "
+                "move them there, as with mv.to_device"
             )
         carried = {"params": joined(trees.leaves(state.params))}
         carried["optimizer"] = {name: x for name, x in state.optimizer.items() if is_array(x)}
@@ -100,14 +94,13 @@ class GraphedSteps:
             carried["average"] = joined(trees.leaves(state.average))
         numbers = self._optimizer.hyperparameters(0, 1.0)
         self._graphed = None  # its memory is needed
-        given = {
-            "batch": arrays,
-            "now": xp.ones(len(numbers), dtype="float64"),
-            "decay": xp.ones(1, dtype="float64"),
-        }
-        self._graphed = Graphed(
-            lambda carried, given: self._step(carried, given, batch), carried, given
-        )
+        given = {"batch": arrays, "now": xp.ones(len(numbers), dtype="float64")}
+        given["decay"] = xp.ones(1, dtype="float64")
+
+        def step(carried, given):
+            return self._step(carried, given, batch)
+
+        self._graphed = Graphed(step, carried, given)
 
     def _step(self, carried, given, batch):
         """What is recorded: everything that a step computes."""
@@ -119,17 +112,15 @@ class GraphedSteps:
         wrong = (norm - norm) + (value - value)
         gradient = joined(trees.leaves(clipped))
         gradient += wrong
-        params, remembered = self._optimizer.update(
-            params, clipped, {"step": 0, **carried["optimizer"]}, given["now"]
-        )
+        before = {"step": 0, **carried["optimizer"]}
+        params, remembered = self._optimizer.update(params, clipped, before, given["now"])
         after = {"params": joined(trees.leaves(params))}
         after["optimizer"] = {name: remembered[name] for name in carried["optimizer"]}
         if "average" in carried:
             xp = array_module(norm)
             decay = xp.where(xp.isfinite(wrong), given["decay"], 1.0)
-            after["average"] = joined(
-                trees.leaves(ema_update(self._tree(carried["average"]), params, decay))
-            )
+            average = ema_update(self._tree(carried["average"]), params, decay)
+            after["average"] = joined(trees.leaves(average))
         return after, [value, aux, norm, *extra]
 
     def _tree(self, flat):
@@ -144,14 +135,11 @@ def _arrays(batch):
     """What of a batch may differ from step to step: its arrays, and the keys of its masks."""
     if any(masks.spent for masks in _masks(batch)):
         raise ValueError(
-            "a graph draws masks from the key of each step; came a generator that has drawn before: "
-            "make one for each step, such as default_rng([seed, step], like=clips)"
+            "a graph draws masks from the key of each step; came a generator that has drawn "
+            "before: make one for each step, such as default_rng([seed, step], like=clips)"
         )
-    return [
-        leaf.key if isinstance(leaf, Masks) else leaf
-        for leaf in trees.leaves(batch)
-        if _differs(leaf)
-    ]
+    differing = [leaf for leaf in trees.leaves(batch) if _differs(leaf)]
+    return [leaf.key if isinstance(leaf, Masks) else leaf for leaf in differing]
 
 
 def _with_arrays(batch, arrays):

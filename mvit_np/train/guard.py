@@ -1,6 +1,4 @@
-"""A step that is not finite is never trained on: it stops with its number, its examples and the
-layer where it went wrong.
-"""
+"""A step that is not finite is never trained on: an error names the step, the clips, the layer."""
 
 from __future__ import annotations
 
@@ -14,8 +12,8 @@ from ..backend.arrays import array_module, device_tools, to_host
 SHOWN = 8  # names in a sentence
 RESULT = "the result"  # of the forward pass, which no hook sees
 GONE = (
-    "no output of the forward pass has NaN or infinity; which gradient has shows without a graph "
-    "alone"
+    "no output of the forward pass has NaN or infinity; "
+    "which gradient has shows without a graph alone"
 )
 
 
@@ -26,7 +24,7 @@ class NotFinite(RuntimeError):
     names      of the batch's examples; where it is known, only of those that are not finite
     layer      the first output of the forward pass that is not finite, or None
     parameter  without such a layer: where a gradient is not finite, its path, the one nearest to
-    the loss; else None
+               the loss; else None
     """
 
     def __init__(self, sentence, step, names, layer, parameter):
@@ -35,15 +33,17 @@ class NotFinite(RuntimeError):
 
 
 def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
-    """The loss as a float. Raises NotFinite where the loss or a gradient is NaN or infinite: before
-    the parameters change.
+    """The loss as a float. Raises NotFinite where it or a gradient is NaN or infinite.
 
     loss   a 0-d array
     grads  a tree of arrays; None where they are gone, as after the replay of a graph: then `norm`
-    is needed names  a function without arguments that gives the names of the batch's examples probe
-    a function of `hook` that runs the step's forward pass again with it, with the same masks, and
-    returns its result
+           is needed
+    names  a function without arguments that gives the names of the batch's examples
+    probe  a function of `hook` that runs the step's forward pass again with it, with the same
+           masks, and returns its result
     norm   that of the gradients, where it is known, as from `clip_by_norm`
+
+    To be called before the parameters change.
 
     `names` and `probe` are called only where something is not finite. Where all is well the price
     is one reduction of the gradients, and with `norm` none. A device is waited for once: it works
@@ -68,20 +68,18 @@ def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
 
 
 def _sum_of_squares(grads):
-    """A number that is finite only where all gradients are; on NumPy nothing as large as they are
-    is made on the way.
-    """
+    """A number that is finite only where all gradients are."""
     with np.errstate(over="ignore"):
-        return sum(
-            (g * g).sum() if device_tools(g) else array_module(g).vdot(g, g)
-            for g in trees.leaves(grads)
-        )
+        return sum(map(_square, trees.leaves(grads)))
+
+
+def _square(g):
+    """The sum of the squares; on NumPy nothing as large as g is made on the way."""
+    return (g * g).sum() if device_tools(g) else array_module(g).vdot(g, g)
 
 
 def _first_layer(probe, names):
-    """The first output of the forward pass that is not finite and the names of the examples in
-    which; or None and all names.
-    """
+    """(first output of the forward pass that is not finite, names it is of); or (None, all)."""
     found = []
 
     def hook(name, array):
@@ -96,19 +94,16 @@ def _first_layer(probe, names):
 def _finite_rows(array):
     """Whether all is finite in each row of the first axis, on the host."""
     xp = array_module(array)
-    rows = (
-        array.reshape(array.shape[0], math.prod(array.shape[1:]))
-        if array.ndim
-        else array.reshape(1, 1)
-    )
+    shape = (array.shape[0], math.prod(array.shape[1:])) if array.ndim else (1, 1)
+    rows = array.reshape(shape)
     return to_host(xp.all(xp.isfinite(rows), axis=1))
 
 
 def _chosen(names, rows):
     """The names that go with these rows; all where rows are not the batch's examples."""
-    return (
-        tuple(name for name, row in zip(names, rows) if row) if len(names) == len(rows) else names
-    )
+    if len(names) != len(rows):
+        return names
+    return tuple(name for name, row in zip(names, rows) if row)
 
 
 def _last_gradient(grads):
@@ -125,18 +120,16 @@ def _where(value, layer, parameter, count):
         return f"{layer} is the first output of the forward pass with NaN or infinity"
     if parameter:
         return (
-            f"{parameter} is nearest to the loss of the parameters whose gradient has NaN or "
-            f"infinity ({count} in all)"
+            f"{parameter} is nearest to the loss of the parameters "
+            f"whose gradient has NaN or infinity ({count} in all)"
         )
     return "all gradients are finite" + (", but not their norm" if math.isfinite(value) else "")
 
 
 def _sentence(step, value, names, where):
-    shown = ", ".join(map(str, names[:SHOWN])) + (
-        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    )
-    batch = f", in a batch with {shown}" if names else ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    batch = f", in a batch with {', '.join(map(str, names[:SHOWN]))}{more}" if names else ""
     return (
-        f"step {step} is not finite (loss {value:g}): {where}{batch}; look at these clips, lower "
-        "the rate or skip such steps"
+        f"step {step} is not finite (loss {value:g}): {where}{batch}; "
+        "look at these clips, lower the rate or skip such steps"
     )

@@ -71,8 +71,7 @@ def fit(
                    step `state.step`
     accumulate     how many parts a batch is taken in, for memory: see `accumulated`
     ema_decay      decay of a running mean of the parameters, kept in `state.average`; 0: none
-    comm           other ranks that run this loop on other clips of the same batch:
-                   see `distributed`
+    comm           other ranks that run this loop on other clips of the batch: see `distributed`
     extra_metrics  extra_metrics(value, aux) gives an array like `value` of further numbers for all
                    ranks to know, such as a wish to stop: they travel with the gradients, and their
                    mean is in `Step.extra_metrics`
@@ -85,8 +84,8 @@ def fit(
     comm, optimizer = comm or Alone(), optimizer or adamw_with(weight_decay)
     if graph and comm.size > 1:
         raise ValueError(
-            f"a graph holds the step of one process, came {comm.size} processes: do without the "
-            "graph"
+            f"a graph holds the step of one process, came {comm.size} processes: "
+            "do without the graph"
         )
     gradient = accumulated(value_and_grad(loss, has_aux=True), accumulate)
     state = state or begin(params, optimizer, ema_decay)

@@ -10,14 +10,15 @@ from ..backend.outputs import telling, write
 
 METRICS = "metrics.csv"
 FIELDS = (
-    "step", "epoch", "seconds", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_s", "test_accuracy",
-    "test_top5",
+    "step", "epoch", "seconds", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_s",
+    "test_accuracy", "test_top5",
 )  # fmt: skip
 
 
 class Metrics:
-    """metrics.csv: a row a step, handed to the system at once. Raises OSError in one sentence where
-    the disk is full.
+    """metrics.csv: a row a step, handed to the system at once.
+
+    Raises OSError in one sentence where the disk is full.
 
     folder  of the run; None where another rank writes
     steps   of the snapshot that the run goes on from: rows of later steps go, for those steps are
@@ -72,15 +73,13 @@ class Metrics:
 
 
 def read_rows(path):
-    """The rows of a metrics.csv, whole ones, as numbers; None where a cell is empty. [] where there
-    is no file.
-    """
+    """The whole rows of a metrics.csv as numbers, None for an empty cell; [] where no file is."""
     if not Path(path).is_file():
         return []
     text = Path(path).read_text(encoding="utf-8", errors="replace")
-    # the last row may be cut off
+    # The last row may be cut off.
     lines = [line.split(",") for line in text[: text.rfind("\n") + 1].split("\n")]
-    # a power cut may leave NULs anywhere
+    # A power cut may leave NULs anywhere.
     columns = lines[0] if set(FIELDS) <= set(lines[0]) else FIELDS
     return [numbers for cells in lines if (numbers := _numbers(columns, cells))]
 
@@ -99,13 +98,14 @@ def _number(name, text):
 
 
 def _cells(row):
-    return [
-        f"{value:.9g}" if isinstance(value, float) else value
-        for value in (row.get(name) for name in FIELDS)
-    ]
+    return [_cell(row.get(name)) for name in FIELDS]
+
+
+def _cell(value):
+    if value is None:
+        return ""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
 def _lines(rows):
-    return "".join(
-        ",".join("" if cell is None else str(cell) for cell in row) + "\n" for row in rows
-    )
+    return "".join(",".join(row) + "\n" for row in rows)

@@ -1,6 +1,4 @@
-"""AdamW (Loshchilov and Hutter 2019) and gradient descent with momentum on parameter trees, in
-either array library.
-"""
+"""AdamW (Loshchilov and Hutter 2019) and gradient descent with momentum, on parameter trees."""
 
 from __future__ import annotations
 
@@ -30,9 +28,9 @@ RENAMED = {"mean": "exp_avg", "square": "exp_avg_sq"}  # of a state, as an earli
 
 
 def adamw_state(params):
-    """What AdamW remembers: the step count and two running means, each of all leaves in one flat
-    array, in the tree's order.
+    """What AdamW remembers: the step count and two running means.
 
+    Each is of all leaves in one flat array, in the tree's order.
     Raises TypeError where the leaves have several dtypes.
     """
     return {"step": 0, "exp_avg": flat_zeros(params), "exp_avg_sq": flat_zeros(params)}
@@ -44,17 +42,9 @@ def under_new_names(state):
 
 
 def adamw(
-    params,
-    grads,
-    state,
-    lr,
-    betas=BETAS,
-    eps=1e-8,
-    weight_decay=0.05,
-    *,
-    factors=None,
-    decay_mask=decays,
-):
+    params, grads, state, lr, betas=BETAS, eps=1e-8, weight_decay=0.05,
+    *, factors=None, decay_mask=decays,
+):  # fmt: skip
     """One step; returns new parameters and the state.   grads: like params   lr: a number
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= lr (m^ / (sqrt(v^) + eps) + decay p), m^
@@ -63,9 +53,8 @@ def adamw(
 
     factors      {path: factor of the learning rate there}, such as `layer_factors` makes; a path
                  that is not among them has 1
-    decay_mask
-    (path, parameter) -> whether it decays; by default weights do, vectors (biases, norms, tokens)
-    do not
+    decay_mask   (path, parameter) -> whether it decays; by default weights do, vectors (biases,
+                 norms, tokens) do not
 
     On a device a number whose gradient is NaN stays as it is, and its means. There `lr` may also be
     an array, float64, of `adamw_hyperparameters`, which the kernel reads whenever it runs; the
@@ -117,26 +106,18 @@ def adamw_hyperparameters(step, lr, betas=BETAS):
 
 
 def sgd_state(params):
-    """What gradient descent remembers: the step count, and the velocity of all leaves in one flat
-    array, in the tree's order.
+    """What gradient descent remembers: the step count and the velocity.
 
+    That is of all leaves in one flat array, in the tree's order.
     Raises TypeError where the leaves have several dtypes.
     """
     return {"step": 0, "velocity": flat_zeros(params)}
 
 
 def sgd(
-    params,
-    grads,
-    state,
-    lr,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=1e-4,
-    *,
-    factors=None,
-    decay_mask=decays,
-):
+    params, grads, state, lr, momentum=0.9, nesterov=True, weight_decay=1e-4,
+    *, factors=None, decay_mask=decays,
+):  # fmt: skip
     """One step; returns new parameters and the state.   grads: like params   lr: a number
 
     d = g + decay p,  v = momentum v + d,  p -= lr (d + momentum v), or without Nesterov's look
@@ -149,19 +130,10 @@ def sgd(
     shares = _settings(leaves, factors, decay_mask)
     pairs = paired(leaves, grads)
     if in_one_launch(chain(*pairs, velocity)):
-        kernel = partial(
-            kernels.sgd, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
-        )
-        return _launched(
-            kernel,
-            params,
-            pairs,
-            velocity,
-            shares,
-            state,
-            lr,
-            sgd_hyperparameters(state["step"], lr),
-        )
+        numbers = sgd_hyperparameters(state["step"], lr)
+        kernel = partial(kernels.sgd, momentum=momentum, nesterov=nesterov)
+        kernel = partial(kernel, weight_decay=weight_decay)
+        return _launched(kernel, params, pairs, velocity, shares, state, lr, numbers)
     refuse_given(lr)
     settings = [(-lr * factor, weight_decay if decaying else 0.0) for factor, decaying in shares]
 
@@ -188,9 +160,7 @@ def sgd_hyperparameters(step, lr):
 
 
 def _launched(kernel, params, pairs, flats, shares, state, lr, numbers):
-    """A step on a device: new parameters and the state, whose count is the caller's where the
-    learning rate is an array.
-    """
+    """A step on a device: new parameters and the state. If `lr` is an array the caller counts."""
     new = launched(kernel, pairs, flats, shares, numbers_there(lr, numbers, pairs[0][0]))
     return trees.flatten(params)[1](new), {**state, "step": state["step"] + (not is_given(lr))}
 
@@ -200,15 +170,14 @@ def _settings(leaves, factors, decay_mask):
     factors = factors or {}
     if unknown := set(factors).difference(path for path, _ in leaves):
         raise ValueError(
-            f"factors are of parameters; there is no {min(unknown)!r}: take paths as "
-            "mvit_np.backend.tree.paths gives them"
+            f"factors are of parameters; there is no {min(unknown)!r}: "
+            "take paths as mvit_np.backend.tree.paths gives them"
         )
     return [(factors.get(path, 1.0), decay_mask(path, p)) for path, p in leaves]
 
 
 def clip_by_norm(grads, limit):
-    """Gradients scaled down so that their norm over all leaves is at most `limit`; also that norm,
-    a 0-d array.
+    """(gradients scaled down to a norm over all leaves of at most `limit`, norm before, 0-d).
 
     Nothing waits for a device: the norm stays where the gradients are. There all become NaN where
     the norm is not finite, and a step with them changes nothing.

@@ -29,8 +29,7 @@ HIGH = 200  # the lowest number of a line, above those of what mpiexec left open
 
 
 def join(here, rank):
-    """This rank's line to the lookout, which the first rank of this machine starts; None where the
-    system has no way.
+    """This rank's line to the lookout, which the first rank here starts; None on other systems.
 
     here    the mpi4py communicator of the ranks of this machine
     """
@@ -43,7 +42,7 @@ def join(here, rank):
     line = _connected(place)
     line.sendall(f"rank {rank} (process {os.getpid()} on {platform.node()})".encode())
     line.recv(1)  # the name is known: what is sent from now on is no part of it
-    # mpi4py's MPI_Finalize comes after it, and lets nobody go before all are there
+    # mpi4py's MPI_Finalize comes after it, and lets nobody go before all are there.
     atexit.register(leave, line)
     return line
 
@@ -60,7 +59,7 @@ def _start(place, ranks):
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
     process = subprocess.Popen(command, **streams, start_new_session=True)
     process.stdout.read()
-    # kept till then: Python complains of a program that is forgotten while it runs
+    # Python complains of a program that is forgotten while it runs: this keeps it to the end.
     atexit.register(process.poll)
 
 
@@ -76,9 +75,7 @@ def _connected(place):
 
 
 def first_to_die(place, ranks):
-    """Waits for the first of the lines to end, and gives the name that came through it; None where
-    a rank has left.
-    """
+    """The name that came through the first line to end; None where its rank has left."""
     watch, names = select.epoll(), {}
     with socket.socket(socket.AF_UNIX) as door:
         door.bind("\0" + place)
@@ -98,11 +95,8 @@ def main(place, ranks):
     """Writes one line to stderr, in one piece."""
     with suppress(TimeoutError):
         if name := first_to_die(place, int(ranks)):
-            words = (
-                "died without a word, the first on its machine: killed, or out of memory? The job "
-                "ends."
-            )
-            os.write(2, f"{name} {words}\n".encode())
+            words = f"{name} died without a word, the first on its machine"
+            os.write(2, f"{words}: killed, or out of memory? The job ends.\n".encode())
 
 
 if __name__ == "__main__":

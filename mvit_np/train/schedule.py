@@ -4,15 +4,13 @@ import math
 
 
 def warmup_cosine(step, steps, peak, warmup=0, start=0.0, end=0.0):
-    """The rate of `step` (from 0) of `steps`: linear from `start` to `peak` in `warmup` steps, then
-    half a cosine to `end`.
+    """The rate of `step` (from 0) of `steps`: linear up to `peak`, then half a cosine to `end`.
 
     1. first step           0                     start + (peak - start) / warmup
     2. end of the warm-up   warmup - 1            peak
     3. the cosine begins    warmup                peak
     4. middle of it         (warmup + steps) / 2  (peak + end) / 2
-    5. last step            steps - 1             a little above end, for it has yet to move
-                            something
+    5. last step            steps - 1             a little above end: it still has to learn
     6. later ones           steps, ...            end
 
     The paper's (Sec. D.1): peak 1.6e-3 x batch / 512, 30 of 200 epochs of warm-up, end a hundredth

@@ -1,6 +1,4 @@
-"""From a recipe to a trained model and its tests: the one place where training, data and models
-meet.
-"""
+"""From a recipe to a trained model and its tests: where training, data and models meet."""
 
 from .job import Job, prepare
 from .run import run

@@ -1,6 +1,4 @@
-"""Which examples a run learns from and is tested on: noted at its start, and compared before it
-goes on.
-"""
+"""The examples of a run and of its tests: noted at its start, compared before it goes on."""
 
 from __future__ import annotations
 
@@ -23,12 +21,10 @@ DIGITS = 16  # of a clip's SHA-256
 
 @dataclass(frozen=True)
 class Record:
-    """The classes of a run, and its examples: (name, class, bytes of the file or SHA-256 of the
-    clip) by part.
-    """
+    """The classes of a run, and its examples by part."""
 
     classes: tuple[str, ...]
-    rows: dict  # {"train": [...], "tests": [...]}
+    rows: dict  # {"train" and "tests": [(name, class, bytes of the file or SHA-256 of the clip)]}
 
     @property
     def table(self):
@@ -38,10 +34,8 @@ class Record:
     @property
     def summary(self):
         """What a snapshot keeps of it."""
-        return {
-            "classes": list(self.classes),
-            **{part: _summary(rows) for part, rows in self.rows.items()},
-        }
+        parts = {part: _summary(rows) for part, rows in self.rows.items()}
+        return {"classes": list(self.classes), **parts}
 
 
 def record_of(task, recipe):
@@ -51,8 +45,7 @@ def record_of(task, recipe):
 
 
 def check(record, saved, folder, changed_is_meant=False):
-    """A sentence about the examples where they are others than the run had when it was saved, else
-    "".
+    """A sentence about the examples where they are others than when the run was saved, else "".
 
     Raises ValueError where the classes are others, and where the examples are and
     `changed_is_meant` does not say so. Of a run of an earlier version, which noted no examples, the
@@ -66,16 +59,13 @@ def check(record, saved, folder, changed_is_meant=False):
     if not others:
         return ""
     before = _rows_in(Path(folder) / EXAMPLES)
-    changes = "; ".join(
-        _change(part, before[part], noted[part], record.rows[part]) for part in others
-    )
+    changes = [_change(part, before[part], noted[part], record.rows[part]) for part in others]
+    said = "; ".join(changes)
     if changed_is_meant:
-        return (
-            f"the data are others than the run in {folder} had so far, and it goes on with them: "
-            f"{changes}"
-        )
+        had = f"the data are others than the run in {folder} had so far"
+        return f"{had}, and it goes on with them: {said}"
     raise ValueError(
-        f"a run keeps its examples, and the data of the one in {folder} are others now: {changes}. "
+        f"a run keeps its examples, and the data of the one in {folder} are others now: {said}. "
         "Bring them back, or go on with them as they are by --data-changed"
     )
 
@@ -91,16 +81,13 @@ def noted_classes(saved):
 
 
 def _rows(data, place):
-    """[(name, class, bytes or SHA-256)] of a data set, in order; files are named from the set's
-    folder on.
-    """
+    """The rows of a data set, in order; files are named from the set's folder on."""
     if data is None:
         return []
     root = Path(place) if place and os.path.isdir(place) else Path(place or "").parent
-    names = [data.classes[label] for label in data.labels]
     return [
-        (_name(data.name_of(index), root), name, _content(data, index))
-        for index, name in enumerate(names)
+        (_name(data.name_of(index), root), data.classes[label], _content(data, index))
+        for index, label in enumerate(data.labels)
     ]
 
 
@@ -148,41 +135,32 @@ def _rows_in(path):
 def _check_classes(before, now, folder):
     if before == now:
         return
-    gone, new = (
-        [name for name in before if name not in now],
-        [name for name in now if name not in before],
-    )
-    said = [
-        f"{some(names)} {are(names)} {what}"
-        for what, names in {"gone": gone, "new": new}.items()
-        if names
-    ]
+    gone = [name for name in before if name not in now]
+    new = [name for name in now if name not in before]
+    kinds = [(names, what) for names, what in ((gone, "gone"), (new, "new")) if names]
+    said = " and ".join(f"{some(names)} {are(names)} {what}" for names, what in kinds)
     raise ValueError(
-        f"a run keeps its classes, and of those in {folder} "
-        f"{' and '.join(said) or 'the order is another'}: name them as before ({some(before)}), or "
-        "begin another run"
+        f"a run keeps its classes, and of those in {folder} {said or 'the order is another'}: "
+        f"name them as before ({some(before)}), or begin another run"
     )
 
 
 def _change(part, before, noted, now):
-    """In words, with an example of each kind where the table of those before is the one that was
-    noted.
-    """
+    """In words, with an example of each kind where `before` are the examples that were noted."""
     if _summary(before) != noted:
         return f"the {len(now)} examples {PARTS[part]} are not those it had"
     old, new = ({name: rest for name, *rest in rows} for rows in (before, now))
     both = [name for name in old if name in new]
+    same_class = [name for name in both if old[name][0] == new[name][0]]
     kinds = {
         "gone": [name for name in old if name not in new],
         "new": [name for name in new if name not in old],
         "of another class": [name for name in both if old[name][0] != new[name][0]],
-        "of another content": [
-            name for name in both if old[name][0] == new[name][0] and old[name][1] != new[name][1]
-        ],
+        "of another content": [name for name in same_class if old[name][1] != new[name][1]],
     }
-    said = [
+    said = ", ".join(
         f"{len(names)} {are(names)} {kind}, such as {plain(names[0])}"
         for kind, names in kinds.items()
         if names
-    ]
-    return f"of {len(before)} examples {PARTS[part]}, {', '.join(said) or 'the order is another'}"
+    )
+    return f"of {len(before)} examples {PARTS[part]}, {said or 'the order is another'}"

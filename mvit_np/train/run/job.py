@@ -41,9 +41,9 @@ class Job(Training):
 
 
 def prepare(recipe, folder, *, resume=False, data_changed=False, read=(), comm=None, say=None):
-    """The `Job` of a recipe (None: that of the run in `folder`), begun or with `resume` taken up at
-    its newest snapshot.
+    """The `Job` of a recipe, begun or with `resume` taken up at its newest snapshot.
 
+    recipe         None: that of the run in `folder`
     data_changed   go on also where the examples are others than the run had so far
     read           files that the recipe is from, which are not written over
     say            called with a sentence about whatever is left out or goes otherwise than one
@@ -63,32 +63,22 @@ def prepare(recipe, folder, *, resume=False, data_changed=False, read=(), comm=N
     recipe, placed = from_plain(plain), from_plain(plain_placed)
     _check_machine(recipe, comm)
     task = tasks.task_of(placed)
-    record, renewed = (
-        _noted(task, placed, saved, folder, data_changed, say) if comm.rank == 0 else (None, False)
-    )
+    record, renewed, lock = None, False, nullcontext()
+    if comm.rank == 0:
+        record, renewed = _noted(task, placed, saved, folder, data_changed, say)
     state = _taken_up(saved, recipe.device) if saved else None
     training = training_of(placed, task, comm=comm, say=say, state=state)
-    lock = (
-        claim(folder, recipe, begun_in, task.train.classes, record.table)
-        if record
-        else nullcontext()
-    )
-    seconds, best = (saved["seconds"], saved["best"]) if saved else (0.0, None)
-    own = {
-        "recipe": recipe,
-        "seconds": seconds,
-        "best": best,
-        "begun_in": begun_in,
-        "renewed": renewed,
-    }
-    own |= {"folder": Path(folder), "lock": lock, "data": record and record.summary}
+    if record:
+        lock = claim(folder, recipe, begun_in, task.train.classes, record.table)
+    before = saved or {"seconds": 0.0, "best": None}
+    own = {"recipe": recipe, "seconds": before["seconds"], "best": before["best"]}
+    own |= {"folder": Path(folder), "begun_in": begun_in, "lock": lock}
+    own |= {"data": record and record.summary, "renewed": renewed}
     return Job(**vars(training) | own)
 
 
 def _noted(task, placed, saved, folder, data_changed, say):
-    """(record of the examples, whether they are others than before), once it is known that the run
-    may go on with them.
-    """
+    """(record of the examples, whether they are others than before and meant to be)."""
     for sentence in tasks.notes_of(task.train, task.tests):
         say(sentence)
     record = examples.record_of(task, placed)
@@ -110,14 +100,9 @@ def _check_machine(recipe, comm):
 def _taken_up(saved, device):
     """The state in a snapshot, in new arrays: an optimiser works in place."""
 
-    def placed(tree):
-        return trees.map(
-            lambda leaf: to_device(np.array(leaf), device) if is_array(leaf) else leaf, tree
-        )
+    def placed(leaf):
+        return to_device(np.array(leaf), device) if is_array(leaf) else leaf
 
-    return State(
-        saved["step"],
-        placed(saved["params"]),
-        placed(under_new_names(saved["optimizer"])),
-        placed(saved["average"]),
-    )
+    params, average = (trees.map(placed, saved[name]) for name in ("params", "average"))
+    remembered = trees.map(placed, under_new_names(saved["optimizer"]))
+    return State(saved["step"], params, remembered, average)

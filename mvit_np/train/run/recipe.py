@@ -1,5 +1,4 @@
-"""What one chooses for a run: one frozen dataclass of plain values, from a TOML file, the command
-line, or both.
+"""What one chooses for a run: plain values, from a TOML file, the command line, or both.
 
 The defaults are the paper's (Sec. D.1 of arXiv 2104.11227, Kinetics). What D.1 leaves open is as in
 the authors' published config and says so.
@@ -8,10 +7,11 @@ the authors' published config and says so.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ...backend.plain_text import nearest
 from ...model.presets import PRESETS, Preset
+from . import named_recipes as named
+from .recipe_changes import changed, field_of, meant
 from .recipe_fields import (
     ASPECT,
     COUNT,
@@ -31,6 +31,7 @@ from .recipe_fields import (
     TEXT,
     TWO_SHARES,
     VIEWS,
+    check_together,
     one_of,
     option,
     shown,
@@ -41,9 +42,7 @@ from .toml_text import BEGUN_IN, table_in
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides how a run goes. Raises ValueError where a value is impossible, with
-    the rule and what came.
-    """
+    """Everything that decides how a run goes. Raises ValueError where a value is impossible."""
 
     # the model and its data
     model: str = option("mvit_b_16x4", TEXT, "a preset")
@@ -184,10 +183,9 @@ class Recipe:
         if self.tau is None:
             object.__setattr__(self, "tau", _tau_of(self.model))
         for f in dataclasses.fields(self):
-            object.__setattr__(
-                self, f.name, f.metadata["kind"].fitting(f.name, getattr(self, f.name), f.default)
-            )
-        _check_together(self)
+            value = f.metadata["kind"].fitting(f.name, getattr(self, f.name), f.default)
+            object.__setattr__(self, f.name, value)
+        check_together(self)
 
     @classmethod
     def from_toml(cls, path=None, changes=None, base=None):
@@ -202,8 +200,8 @@ class Recipe:
         """
         table = {} if path is None else table_in(path)
         table.pop(BEGUN_IN, None)
-        named = table.pop("recipe", None)
-        name = named if base is None else base
+        in_file = table.pop("recipe", None)
+        name = in_file if base is None else base
         try:
             recipe = changed(cls() if name is None else known(name), table)
         except ValueError as problem:
@@ -221,45 +219,18 @@ def _tau_of(model):
 # What may differ when a run is taken up again: where and how fast it goes, and what to do where it
 # cannot go on as it was.
 MAY_DIFFER = (
-    "non_finite",
-    "device",
-    "graph",
-    "workers",
-    "ahead",
-    "save_steps",
-    "save_minutes",
-    "keep",
-)
+    "non_finite", "device", "graph", "workers", "ahead", "save_steps", "save_minutes", "keep",
+)  # fmt: skip
 
 
 def known(name):
     """One of RECIPES. Raises ValueError for another name, with the nearest."""
     if not isinstance(name, str) or name not in RECIPES:
+        names = ", ".join(RECIPES)
         raise ValueError(
-            f"there is no recipe {shown(name)}: {_nearest(name, RECIPES)}they are "
-            f"{', '.join(RECIPES)}"
+            f"there is no recipe {shown(name)}: {meant(name, RECIPES)}they are {names}"
         )
     return RECIPES[name]
-
-
-def changed(recipe, changes):
-    """The recipe with other values, {name: value or text}; `model.NAME` is a field of the model's
-    config.
-    """
-    new, model_fields = {}, dict(recipe.model_fields)
-    changes = under_new_names({name.replace("-", "_"): value for name, value in changes.items()})
-    for name, value in changes.items():
-        if name.startswith("model.") and name != "model.preset":
-            model_fields[name.removeprefix("model.")] = FIELDS.parsed(value)
-        else:
-            name = "model" if name == "model.preset" else name
-            new[name] = check_field(name).metadata["kind"].parsed(value)
-    if new.get("model", recipe.model) != recipe.model:  # another preset is meant as it is
-        model_fields = {
-            key: value for key, value in model_fields.items() if f"model.{key}" in changes
-        }
-        new.setdefault("tau", None)
-    return replace(recipe, **{"model_fields": model_fields} | new)
 
 
 def differing(ours, theirs):
@@ -282,77 +253,8 @@ def from_plain(fields):
 
 def check_field(name):
     """The field of that name. Raises ValueError where there is none, with the nearest."""
-    fields = {f.name: f for f in dataclasses.fields(Recipe)}
-    if name not in fields:
-        raise ValueError(
-            f"a recipe has no field {name!r}: {_nearest(name, fields)}`mvit-np train --help` lists "
-            "them"
-        )
-    return fields[name]
+    return field_of(Recipe, name)
 
 
-def _nearest(name, names):
-    close = nearest(name, names)
-    return f"did you mean {close[0]!r}? " if close else ""
-
-
-def _check_together(r):
-    if r.end_lr > r.lr or r.start_lr > r.lr:
-        raise ValueError(
-            f"lr is the peak, came {r.lr} under start_lr {r.start_lr} or end_lr {r.end_lr}: raise "
-            "it"
-        )
-    if r.accumulate > r.batch:
-        raise ValueError(
-            f"a part holds a clip, came {r.accumulate} parts of {r.batch} clips: accumulate less"
-        )
-    if r.batch % r.repeats:
-        raise ValueError(
-            f"repeats divide the batch, came {r.repeats} for {r.batch} clips: give a multiple of "
-            f"{r.repeats}"
-        )
-    if (r.mixup or r.cutmix) and r.mix_p and r.batch % 2:
-        raise ValueError(
-            f"clips are mixed in pairs, came a batch of {r.batch}: give an even one, or mix_p = 0"
-        )
-    if r.graph and r.device == "cpu":
-        raise ValueError(
-            "a graph is replayed by a GPU, came graph = true for device cpu: give graph = false, or "
-            "device = cuda"
-        )
-    if r.graph and r.accumulate > 1:
-        raise ValueError(
-            f"a graph holds a batch in one part, came {r.accumulate}: give accumulate = 1, or graph "
-            "= false"
-        )
-
-
-# Nothing is augmented, so that half a minute is enough to learn something.
-PLAIN = Recipe(
-    model="mvit_micro", normalise="clip", crop_area=None, flip=0, rand_layers=0, erasing=0, repeats=1, mixup=0, cutmix=0,
-    mix_p=0, smoothing=0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0, end_lr=1.5e-5, views=(1, 1),
-)  # fmt: skip
-
-RECIPES = {
-    "paper": Recipe(),  # Kinetics-400 on 128 GPUs: give `data` and `tests`
-    "demo": replace(  # which way the picture of a film goes: `mvit-np demo`
-        PLAIN, data="street", epochs=1.0, warmup=0.1, test_every=0.21, save_minutes=1.0
-    ),
-    "small": Recipe(  # eight directions of moving digits: under a minute on two cores
-        model="mvit_micro", data="moving_digits", normalise="clip", crop_area=(0.6, 1.0), rand_layers=2, erasing=0.1,
-        repeats=1, mixup=0.2, epochs=4.0, batch=32, lr=1.5e-3, lr_batch=32, start_lr=0.0, end_lr=1.5e-5, warmup=0.5,
-        ema=0.99, test_every=1.0, views=(1, 1), save_minutes=1.0,
-    ),
-    # the same task in 64 x 64 pixels, 3.0 M parameters: a few minutes on a large GPU
-    "gpu": Recipe(
-        model="mvit_micro", model_fields={"size": 64, "dim": 64, "depths": (1, 2, 3)}, data="moving_digits_64",
-        crop_area=None, rand_layers=0, erasing=0.1, repeats=1, mixup=0.0, cutmix=0.0, epochs=40.0, batch=128, lr=1e-3,
-        lr_batch=128, start_lr=0.0, end_lr=1e-5, warmup=2.0, ema=0.999, test_every=4.0, views=(1, 1), device="cuda",
-        precision="tf32", graph=True, save_minutes=1.0,
-    ),
-    "smoke": Recipe(  # a few steps with everything switched on: seconds, learns nothing
-        model="mvit_micro", model_fields={"dim": 8, "depths": (1, 1)}, data="moving_digits", train_clips=64, test_clips=16,
-        normalise="clip", repeats=2, epochs=1.0, batch=8, accumulate=2, lr=1e-3, lr_batch=8, start_lr=0.0,
-        end_lr=1e-5, warmup=0.25, ema=0.9, layer_decay=0.9, test_every=1.0, views=(1, 1), save_steps=2, workers=1,
-    ),
-}  # fmt: skip
+PLAIN = Recipe(**named.PLAIN)
+RECIPES = {name: Recipe(**fields) for name, fields in named.RECIPES.items()}

@@ -1,6 +1,4 @@
-"""What a field of a recipe may hold: a rule in words, a test of it, and how it is read from a
-command line.
-"""
+"""What a field of a recipe may hold, how it is read from a command line, and what goes together."""
 
 from __future__ import annotations
 
@@ -23,21 +21,17 @@ def under_new_names(fields):
     Raises ValueError where a field comes under both names.
     """
     if twice := [old for old, new in RENAMED.items() if old in fields and new in fields]:
-        raise ValueError(
-            f"{twice[0]} is called {RENAMED[twice[0]]} now, and both came: give {RENAMED[twice[0]]} "
-            "alone"
-        )
+        old, new = twice[0], RENAMED[twice[0]]
+        raise ValueError(f"{old} is called {new} now, and both came: give {new} alone")
     return {RENAMED.get(name, name): value for name, value in fields.items()}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`rule` in words completes "field is ..."; `good` tests a value whose lists are tuples
-    already.
-    """
+    """What a field may hold."""
 
-    rule: str
-    good: Callable
+    rule: str  # in words, after "field is ..."
+    good: Callable  # tests a value whose lists are tuples already
     example: str
     text: bool = False  # words are taken as they are
     read: Callable = lambda value: value  # from another spelling
@@ -49,7 +43,7 @@ class Kind:
         return _plain(value)
 
     def fitting(self, name, value, default):
-        """The value as the field holds it. Raises ValueError with the rule where it is impossible."""
+        """The value as the field holds it. Raises ValueError, with the rule, for a wrong one."""
         value = self.read(tuples(value))
         if isinstance(default, float) and is_whole(value) and abs(value) <= LARGEST:
             value = float(value)
@@ -63,11 +57,9 @@ class Kind:
 def option(default, kind, about):
     """A dataclass field of that kind; `about` says in words what it decides."""
     metadata = {"kind": kind, "about": about}
-    return (
-        field(default_factory=dict, metadata=metadata)
-        if default == {}
-        else field(default=default, metadata=metadata)
-    )
+    if default == {}:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def one_of(*names):
@@ -82,8 +74,8 @@ def _plain(text):
         return named[text.strip().lower()]
     try:
         return ast.literal_eval(text.strip())
-    # the last two: thousands of brackets
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        # The last two are of thousands of brackets.
         return tuple(part.strip() for part in text.split(",")) if "," in text else text.strip()
 
 
@@ -109,9 +101,8 @@ def _views(value):
     if is_whole(value):
         return (value, 1)
     if isinstance(value, str):
-        return tuple(
-            int(part) if part.strip().isdecimal() else part for part in value.lower().split("x")
-        )
+        parts = value.lower().split("x")
+        return tuple(int(part) if part.strip().isdecimal() else part for part in parts)
     return value
 
 
@@ -127,28 +118,27 @@ def _is_words(value):
     return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
 
 
+def _is_word(value):
+    return isinstance(value, str) and value != ""
+
+
+def _float(value):
+    return float(value) if _is_number(value) else value
+
+
 COUNT = Kind("a whole number >= 1", lambda v: is_whole(v, 1), "1")
 NATURAL = Kind("a whole number >= 0", lambda v: is_whole(v, 0), "0")
-TAU = Kind(
-    "a number above 0",
-    lambda v: _is_number(v) and v > 0,
-    "4",
-    read=lambda v: float(v) if _is_number(v) else v,
-)
 POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "1")
+TAU = Kind("a number above 0", POSITIVE.good, "4", read=_float)
 NOT_NEGATIVE = Kind("a number >= 0", lambda v: _is_number(v) and v >= 0, "0")
 SHARE = Kind("a share in [0, 1]", lambda v: _is_number(v) and 0 <= v <= 1, "0.5")
 SHARE_BELOW_1 = Kind("a share in [0, 1)", lambda v: _is_number(v) and 0 <= v < 1, "0")
 SHARE_ABOVE_0 = Kind("a share in (0, 1]", lambda v: _is_number(v) and 0 < v <= 1, "0.75")
 MAGNITUDE = Kind("a number in [0, 10]", lambda v: _is_number(v) and 0 <= v <= 10, "7")
 SWITCH = Kind("true or false", lambda v: isinstance(v, bool), "true")
-TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", "a name", text=True)
+TEXT = Kind("text", _is_word, "a name", text=True)
 MAYBE_TEXT = Kind(
-    "text or none",
-    lambda v: v is None or (isinstance(v, str) and v != ""),
-    "a name",
-    text=True,
-    read=_none,
+    "text or none", lambda v: v is None or _is_word(v), "a name", text=True, read=_none
 )
 FIELDS = Kind("a table", lambda v: isinstance(v, dict), "{ drop_path = 0.1 }")
 PATHS = Kind("paths of parameters", _is_words, "head.w", read=_words)
@@ -165,3 +155,33 @@ MAYBE_AREA = Kind(
     read=_none,
 )
 VIEWS = Kind("clips x crops", lambda v: _is_pair(v, COUNT.good), "5x3", read=_views)
+
+
+def check_together(r):
+    """Raise ValueError where the values of a recipe, each of them possible, do not go together."""
+    if r.end_lr > r.lr or r.start_lr > r.lr:
+        lower = f"start_lr {r.start_lr} or end_lr {r.end_lr}"
+        raise ValueError(f"lr is the peak, came {r.lr} under {lower}: raise it")
+    if r.accumulate > r.batch:
+        raise ValueError(
+            f"a part holds a clip, came {r.accumulate} parts of {r.batch} clips: accumulate less"
+        )
+    if r.batch % r.repeats:
+        raise ValueError(
+            f"repeats divide the batch, came {r.repeats} for {r.batch} clips: "
+            f"give a multiple of {r.repeats}"
+        )
+    if (r.mixup or r.cutmix) and r.mix_p and r.batch % 2:
+        raise ValueError(
+            f"clips are mixed in pairs, came a batch of {r.batch}: give an even one, or mix_p = 0"
+        )
+    if r.graph and r.device == "cpu":
+        raise ValueError(
+            "a graph is replayed by a GPU, came graph = true for device cpu: "
+            "give graph = false, or device = cuda"
+        )
+    if r.graph and r.accumulate > 1:
+        raise ValueError(
+            f"a graph holds a batch in one part, came {r.accumulate}: "
+            "give accumulate = 1, or graph = false"
+        )

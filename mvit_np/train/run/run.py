@@ -1,5 +1,4 @@
-"""A run from its recipe to its last step, which may be stopped at any moment and taken up again
-with the same outcome.
+"""A run from its recipe to its last step; stopped and taken up again it ends the same.
 
 The state of a run is its parameters, what the optimiser remembers, their running mean and the
 number of steps done; whatever is random follows from the seed and the step (`data/draws.py`).
@@ -116,10 +115,8 @@ def _draw(job, rows):
     if job.writes:
         from ... import visualize
 
-        visualize.save(
-            visualize.curves_figure(rows, chance=1 / len(job.task.train.classes)),
-            job.folder / CURVES,
-        )
+        figure = visualize.curves_figure(rows, chance=1 / len(job.task.train.classes))
+        visualize.save(figure, job.folder / CURVES)
 
 
 def _finish(job, state, rows):

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and what is in it. What is written stays, whatever comes after."""
+"""The folder of a run: whose it is, and what is in it. What is written stays there."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .toml_text import BEGUN_IN, table_in, to_toml
 RECIPE, SNAPSHOTS = "recipe.toml", "snapshots"
 CLASSES, EXAMPLES, CURVES = "classes.txt", "examples.csv", "curves.png"
 LOCK = ".lock"
-# all that a run writes into its folder
+# All that a run writes into its folder.
 WRITTEN = (RECIPE, METRICS, SNAPSHOTS, CLASSES, EXAMPLES, CURVES, MODEL, BEST, LOCK)
 STATE = {  # what a snapshot of a run holds; those of earlier versions lack `data` and `begun_in`
-    "seconds": (int, float), "best": (int, float, type(None)), "params": dict, "average": (dict, type(None)),
-    "optimizer": object, "recipe": dict, "config": dict,
+    "seconds": (int, float), "best": (int, float, type(None)), "params": dict,
+    "average": (dict, type(None)), "optimizer": object, "recipe": dict, "config": dict,
 }  # fmt: skip
 
 
@@ -54,8 +54,8 @@ def look_into(path, recipe, resume=False, read=()):
     if state is None and not rows:  # nothing was learned here
         if recipe is None:
             raise ValueError(
-                f"there is no run to go on with in {path}: give its folder, or a recipe to begin "
-                "one"
+                f"there is no run to go on with in {path}: "
+                "give its folder, or a recipe to begin one"
             )
         placed = located(recipe)
         outputs.check_own(path, "train", WRITTEN)
@@ -63,35 +63,31 @@ def look_into(path, recipe, resume=False, read=()):
         return Found(recipe, placed, os.getcwd(), None, said)
     if not resume:
         raise ValueError(
-            f"{path} holds a run already: go on with it by --resume, or give another folder with "
-            "--out"
+            f"{path} holds a run already: "
+            "go on with it by --resume, or give another folder with --out"
         )
     old, begun_in = _of_state(state) if state else recipe_in(path)
     placed = located(old, begun_in, said.append)
     if state is None:
         said.append(f"the run in {path} has no snapshot yet: it begins anew")
-        _check_beginning(path, placed, read, (MODEL, BEST) if _had_snapshots(rows) else (MODEL,))
+        models = (MODEL, BEST) if _had_snapshots(rows) else (MODEL,)
+        _check_beginning(path, placed, read, models)
     return Found(*_same_recipe(old, placed, recipe, path), begun_in or os.getcwd(), state, said)
 
 
 def _had_snapshots(rows):
-    """Whether a run went on after its first test, which it saves. (best.npz is written the moment
-    before.)
-    """
+    """Whether a run went on after its first test, after which it saves best.npz and a snapshot."""
     return any(row["test_accuracy"] is not None for row in rows[:-1])
 
 
 def located(recipe, folder=None, say=None):
-    """The recipe with whole paths: relative ones start from `folder`, or from the current one where
-    they lead nowhere there.
+    """The recipe with whole paths: relative ones start from `folder`, if they lead somewhere there.
 
     folder   None: the current one
     say      called with a sentence for each path that is taken from the current folder instead
     """
-    places = {
-        name: _place(getattr(recipe, name), folder, say) for name in ("weights", "data", "tests")
-    }
-    return replace(recipe, **places)
+    given = {name: getattr(recipe, name) for name in ("weights", "data", "tests")}
+    return replace(recipe, **{name: _place(path, folder, say) for name, path in given.items()})
 
 
 def _place(name, folder, say):
@@ -102,8 +98,8 @@ def _place(name, folder, say):
         return there
     if say:
         say(
-            f"the run was begun in {folder}, where there is no {name} now: the one in the current "
-            "folder is taken"
+            f"the run was begun in {folder}, where there is no {name} now: "
+            "the one in the current folder is taken"
         )
     return here
 
@@ -125,15 +121,13 @@ def _text(value):
 def classes_in(path):
     """The names of the classes of the run in a folder; None where it has no list."""
     file = Path(path) / CLASSES
-    return (
-        tuple(file.read_text(**ENCODING).removesuffix("\n").split("\n")) if file.is_file() else None
-    )
+    if not file.is_file():
+        return None
+    return tuple(file.read_text(**ENCODING).removesuffix("\n").split("\n"))
 
 
 def is_finished(path, recipe):
-    """Whether the run in a folder did its last step, as its metrics.csv tells; true where that
-    tells nothing.
-    """
+    """Whether a run did its last step, by its metrics.csv; true where that tells nothing."""
     rows = read_rows(Path(path) / METRICS)
     if not rows or not (rows[-1]["epoch"] or 0) > 0:
         return True
@@ -142,14 +136,12 @@ def is_finished(path, recipe):
 
 
 def claim(path, recipe, begun_in, classes, examples):
-    """Write the recipe, the names of the classes and the table of examples; the file whose closing
-    gives the folder free.
+    """Write recipe, classes and examples; returns the file whose closing gives the folder free.
 
     Raises ValueError or OSError where it cannot be written, and ValueError where another process
     has claimed it. (Where the system or the disk has no locks, nobody is told of another.)
     """
-    path = Path(path)
-    names = "".join(f"{label}\n" for label in classes)
+    path, names = Path(path), "".join(f"{label}\n" for label in classes)
     outputs.make_folder(path)
     outputs.make_folder(path / SNAPSHOTS)
     ours = (path / LOCK).exists()
@@ -157,12 +149,9 @@ def claim(path, recipe, begun_in, classes, examples):
     lock = _locked(path)
     if ours:
         outputs.sweep(path)
-    for name, text in {
-        RECIPE: to_toml(recipe, begun_in),
-        CLASSES: names,
-        EXAMPLES: examples,
-    }.items():
-        outputs.write(path / name, text)
+    outputs.write(path / RECIPE, to_toml(recipe, begun_in))
+    outputs.write(path / CLASSES, names)
+    outputs.write(path / EXAMPLES, examples)
     return lock
 
 
@@ -171,20 +160,17 @@ def _check_beginning(path, placed, read, models):
     for name in models:
         if (path / name).exists():
             raise ValueError(
-                f"{path} holds the {name} of an earlier run, which this one would write over: move "
-                "it away, or give another folder with --out"
+                f"{path} holds the {name} of an earlier run, which this one would write over: "
+                "move it away, or give another folder with --out"
             )
     tables = [Path(name) for name in (placed.data, placed.tests) if name and os.path.exists(name)]
-    outputs.check_not_read(
-        [path / name for name in WRITTEN], [*read, *tables, *filter(None, [placed.weights])]
-    )
+    weights = [placed.weights] if placed.weights else []
+    outputs.check_not_read([path / name for name in WRITTEN], [*read, *tables, *weights])
     outputs.check_apart(path, tables)
 
 
 def _locked(path):
-    """A file that this process holds a lock on. The system takes the lock away with the process,
-    however it ends.
-    """
+    """A file that this process holds a lock on, until it ends in whatever way."""
     with outputs.telling(path / LOCK):
         lock = open(path / LOCK, "w")
     with suppress(ImportError):  # not on Windows
@@ -201,17 +187,15 @@ def _locked(path):
 
 
 def _same_recipe(old, placed, new, path):
-    """The recipe to go on with, and the same with whole paths: the old one, on the machine of the
-    new one.
-    """
+    """The recipe to go on with, and the same with whole paths: the old on the new one's machine."""
     if new is None:
         return old, placed
     asked = located(new)
     if names := differing(placed, asked):
         name = names[0]
+        had, wanted = getattr(placed, name), getattr(asked, name)
         raise ValueError(
-            f"the run in {path} has {name} = {getattr(placed, name)!r}, you ask for "
-            f"{getattr(asked, name)!r}: a run goes on as it began; leave that out, or give another "
-            "folder with --out"
+            f"the run in {path} has {name} = {had!r}, you ask for {wanted!r}: a run goes on as it "
+            "began; leave that out, or give another folder with --out"
         )
     return replace(new, weights=old.weights, data=old.data, tests=old.tests), asked

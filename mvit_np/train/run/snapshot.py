@@ -17,18 +17,16 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
-
-from ...backend.arrays import is_array, to_host
 from ...backend.outputs import replacing, sweep, telling
 from ...backend.plain_text import plain
 from ...weights.formats import npz_file
 from ...weights.formats.files import SEAL, SEAL_BYTES
 from ...weights.formats.stored_zip import directory
+from .snapshot_values import filled, stripped
 
 VERSION = 1  # of what is written; a file of a later one is refused
 TEXT = "$snapshot"  # the entry with the JSON text; keys of a state do not begin with $
-# best: an earlier version's mark of the best so far, which now is best.npz
+# ".best" marked the best so far in an earlier version; today that is best.npz.
 NAME = re.compile(r"step_(\d{8,})(\.best)?\.npz")
 CHUNK = 1 << 20  # bytes
 
@@ -38,8 +36,9 @@ class _TooNew(ValueError):
 
 
 def save(folder, state, keep=3):
-    """Write a snapshot and return its path; then all go but the `keep` newest (and what an earlier
-    version marked as best).
+    """Write a snapshot and return its path; then all go but the `keep` newest.
+
+    What an earlier version marked as best stays.
 
     folder  for the snapshots of one run alone; made where it is missing
     state   a dict with the whole number "step", nested from dicts with strings as keys, lists and
@@ -87,36 +86,34 @@ def latest(folder, best=False, needs=None):
     if said:
         which = "best snapshot" if best else "snapshot"
         raise ValueError(
-            f"no {which} of the {len(said)} in {folder} can be read: move them away to go on "
-            "without"
+            f"no {which} of the {len(said)} in {folder} can be read: "
+            "move them away to go on without"
         )
     return None, said
 
 
 def read(path, needs=None):
-    """The state in one file. Raises ValueError where it is damaged, no snapshot or of a later
-    version, else OSError.
+    """The state in one file. Raises ValueError where it is damaged or of a later version.
+
+    It raises OSError where the file cannot be opened.
     """
     from ... import __version__
 
     header, arrays = _contents(path)
     if header["version"] > VERSION:
+        writer = f"version {header['version']} by mvit_np {plain(header['package'])}"
         raise _TooNew(
-            f"{path} is a snapshot of version {header['version']} by mvit_np "
-            f"{plain(header['package'])}; mvit_np {__version__} reads up to version {VERSION}: "
-            "upgrade it"
+            f"{path} is a snapshot of {writer}; "
+            f"mvit_np {__version__} reads up to version {VERSION}: upgrade it"
         )
     try:
-        state = _filled(header["state"], arrays)
+        state = filled(header["state"], arrays)
     except (KeyError, TypeError, RecursionError) as problem:
         raise ValueError(
             f"{path} is not whole (its text names {plain(problem)}, which it does not hold)"
         ) from None
     _check_has(path, state, {"step": int, **(needs or {})})
     return state
-
-
-# -- the state as text and arrays ------------------------------------------------------------------
 
 
 def _packed(state):
@@ -126,50 +123,12 @@ def _packed(state):
     step = state.get("step") if isinstance(state, dict) else None
     if type(step) is not int or step < 0:
         raise TypeError(
-            f"a state is a dict with a whole number from 0 on as its 'step'; came {step!r}: say "
-            "which step it is"
+            f"a state is a dict with a whole number from 0 on as its 'step'; came {step!r}: "
+            "say which step it is"
         )
     arrays = {}
-    header = {"version": VERSION, "package": __version__, "state": _stripped(state, "", arrays)}
+    header = {"version": VERSION, "package": __version__, "state": stripped(state, "", arrays)}
     return json.dumps(header, indent=1), arrays
-
-
-def _stripped(value, path, arrays):
-    """The state with {"$array": path} where an array was, which goes to `arrays`."""
-    if isinstance(value, dict):
-        return {
-            _key(key, path): _stripped(child, f"{path}.{key}" if path else key, arrays)
-            for key, child in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        children = [
-            _stripped(child, f"{path}.{index}", arrays) for index, child in enumerate(value)
-        ]
-        return children if isinstance(value, list) else {"$tuple": children}
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if not is_array(value) or value.dtype.name not in npz_file.NUMBERS:
-        came = getattr(value, "dtype", type(value).__name__)
-        raise TypeError(
-            f"a state holds arrays of numbers, int, float, bool, str and None; came {came} at "
-            f"{path}: convert it"
-        )
-    if path in arrays:
-        raise ValueError(
-            f"each array of a state has a path of its own; two are at {path}: take the dots out of "
-            "the keys"
-        )
-    arrays[path] = to_host(value)
-    return {"$scalar" if isinstance(value, np.generic) else "$array": path}
-
-
-def _key(key, path):
-    if not isinstance(key, str) or key.startswith("$") or not key.isprintable():
-        raise TypeError(
-            f"keys of a state are printable strings that do not begin with $; came {key!r} in "
-            f"{path!r}: rename it"
-        )
-    return key
 
 
 def _check_has(path, found, kinds):
@@ -178,21 +137,6 @@ def _check_has(path, found, kinds):
         if name not in found or not isinstance(found[name], kind):
             came = f"is a {type(found[name]).__name__}" if name in found else "is missing"
             raise ValueError(f"{path} is not whole (its {name} {came})")
-
-
-def _filled(value, arrays):
-    if isinstance(value, list):
-        return [_filled(child, arrays) for child in value]
-    if not isinstance(value, dict):
-        return value
-    match list(value.items()):
-        case [("$array", path)]:
-            return arrays[path]
-        case [("$scalar", path)]:
-            return arrays[path][()]
-        case [("$tuple", children)]:
-            return tuple(_filled(child, arrays) for child in children)
-    return {key: _filled(child, arrays) for key, child in value.items()}
 
 
 # -- the file --------------------------------------------------------------------------------------
@@ -223,11 +167,8 @@ def _contents(path):
             header = json.loads(metadata.get(TEXT, "null"))
         except (ValueError, RecursionError) as problem:
             raise ValueError(f"{path} cannot be read ({plain(problem)})") from None
-    _check_has(
-        path,
-        header if isinstance(header, dict) else {},
-        {"version": int, "package": str, "state": dict},
-    )
+    found = header if isinstance(header, dict) else {}
+    _check_has(path, found, {"version": int, "package": str, "state": dict})
     return header, arrays
 
 
@@ -245,11 +186,10 @@ def _seal(path, size):
 
 
 def _snapshots(folder):
-    """(step, whether it was the best, path) of each file with a snapshot's name, the newest first."""
+    """(step, whether it was the best, path) of each file with a snapshot's name, newest first."""
     found = [(NAME.fullmatch(path.name), path) for path in Path(folder).glob("step_*.npz")]
-    return sorted(
-        [(int(match[1]), bool(match[2]), path) for match, path in found if match], reverse=True
-    )
+    named = [(int(match[1]), bool(match[2]), path) for match, path in found if match]
+    return sorted(named, reverse=True)
 
 
 def _make(folder):
@@ -269,7 +209,7 @@ def _sync(folder):
     try:
         os.fsync(handle)
     except OSError as problem:
-        # some network file systems have no such thing
+        # Some network file systems have no such thing.
         if problem.errno not in (errno.EINVAL, errno.EBADF):
             raise
     finally:
@@ -277,9 +217,7 @@ def _sync(folder):
 
 
 def _tidy(folder, step, keep):
-    """Delete what is not kept. Files of later steps stay: they could not be read, or another course
-    of the run wrote them.
-    """
+    """Delete what is not kept. Files of later steps stay: unreadable, or of another course."""
     files = [path for at, marked, path in _snapshots(folder) if at <= step and not marked]
     for path in files[keep:]:
         path.unlink(missing_ok=True)

@@ -1,6 +1,4 @@
-"""The steps of a run. On a device each is queued as a whole; then a few numbers of it are read,
-which is all it waits for.
-"""
+"""The steps of a run. On a device each is queued as a whole, and waited for by a few numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ def steps(training, stop):
     batches, guard = _Batches(training), _Guard(training)
     with closing(batches), closing(_fit(training, batches, guard, stop)) as queued:
         while True:
-            # for as long as the step takes: who drives this has a precision too
+            # For as long as the step takes: who drives this has a precision too.
             with use_precision(training.recipe.precision):
                 if (step := next(queued, None)) is None:
                     return
@@ -51,9 +49,8 @@ def _fit(training, batches, guard, stop):
     def extra_metrics(value, aux):
         numbers = array_module(value).empty(2, dtype=value.dtype)
         numbers[0] = tasks.accuracy(*aux)
-        numbers[1] = float(
-            training.comm.size > 1 and bool(stop())
-        )  # one process is asked later: a graph would record what it says
+        # One process is asked later: a graph would record what it says.
+        numbers[1] = float(training.comm.size > 1 and bool(stop()))
         return numbers
 
     return fit(
@@ -81,18 +78,14 @@ def _read(step):
 
 
 class _Batches:
-    """(clips, targets, generator of the masks) of the steps that are left, where the parameters
-    are.
-    """
+    """(clips, targets, generator of masks) of the steps that are left, where the parameters are."""
 
     def __init__(self, training):
         self._there, self._fetched = training.recipe.device != "cpu", []
         self._made = _made(training)
 
     def fetch(self):
-        """Hand the next batch to the device while that works on the step before. What goes wrong is
-        told by `__next__`.
-        """
+        """Hand the device the next batch while it works; `__next__` tells what goes wrong."""
         if self._there:
             try:
                 self._fetched += islice(self._made, 1)
@@ -117,10 +110,8 @@ def _made(training):
     like, first = training.state.params["head"]["w"], training.state.step
     with closing(training.loader.batches(first, training.steps)) as batches:
         for index, arrays in enumerate(batches, first):
-            yield (
-                *(from_host(array, like) for array in arrays),
-                tasks.masks(training.recipe, index, training.comm.rank, like),
-            )
+            clips, targets = (from_host(array, like) for array in arrays)
+            yield clips, targets, tasks.masks(training.recipe, index, training.comm.rank, like)
 
 
 class _Guard:
@@ -134,10 +125,8 @@ class _Guard:
 
     def __init__(self, training):
         self._training, self._check = training, None
-        self._stops, self._later = (
-            training.recipe.non_finite == "stop",
-            training.recipe.device != "cpu",
-        )
+        self._stops = training.recipe.non_finite == "stop"
+        self._later = training.recipe.device != "cpu"
 
     def __call__(self, index, params, batch, loss, grads, norm):
         """What `fit` asks: why not to learn from this batch, or ""."""
@@ -154,9 +143,7 @@ class _Guard:
         return ""
 
     def look(self, loss, norm):
-        """Raise NotFinite where the step's numbers are not, unless it was skipped. The gradients
-        are let go.
-        """
+        """Raise NotFinite where the step's numbers are not, unless skipped; lets gradients go."""
         check, self._check = self._check, None
         if self._stops and self._later:
             check(loss, norm)
@@ -168,11 +155,5 @@ class _Guard:
             drawn = tasks.masks(training.recipe, index, training.comm.rank, batch[0])
             return forward(params, batch[0], training.task.config, rng=drawn, hook=hook)
 
-        check_step(
-            loss,
-            grads,
-            step=index + 1,
-            names=lambda: training.loader.names_at(index),
-            probe=probe,
-            norm=norm,
-        )
+        names = partial(training.loader.names_at, index)
+        check_step(loss, grads, step=index + 1, names=names, probe=probe, norm=norm)

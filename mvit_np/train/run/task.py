@@ -1,6 +1,4 @@
-"""What a recipe's words stand for: the model's config and parameters, the data sets, the loss, the
-optimiser.
-"""
+"""What a recipe's words stand for: config and parameters, data sets, loss, optimiser."""
 
 from __future__ import annotations
 
@@ -56,20 +54,17 @@ class Task:
 
 
 def task_of(recipe):
-    """The `Task` of a recipe. Raises ValueError or FileNotFoundError for a name, a folder or a
-    config that is none.
-    """
+    """The `Task` of a recipe. Raises ValueError or FileNotFoundError for a name that is none."""
     if recipe.data is None:
         raise ValueError(
-            f"a run learns from data: give {' or '.join(BUILTIN)}, a folder of class/video.mp4, or "
-            "a CSV file"
+            f"a run learns from data: give {' or '.join(BUILTIN)}, "
+            "a folder of class/video.mp4, or a CSV file"
         )
     base = model_config(recipe)
     train, tests = data_sets(recipe.data, base, recipe)
     if recipe.tests is not None:
-        tests = data_sets(recipe.tests, base, recipe, train.classes)[
-            0 if recipe.tests not in BUILTIN else 1
-        ]
+        whole, own_tests = data_sets(recipe.tests, base, recipe, train.classes)
+        tests = own_tests if recipe.tests in BUILTIN else whole
     config = _fitting(base, train, recipe)
     if tests is not None:
         tests = counted_in(train.classes, tests, recipe.tests or recipe.data)
@@ -77,15 +72,13 @@ def task_of(recipe):
 
 
 def counted_in(classes, data, name):
-    """The data set with labels that count these classes; it may have fewer of them. ValueError
-    where it has others.
-    """
+    """The data set with labels that count these classes. Raises ValueError where it has others."""
     classes = tuple(classes)
     if others := [label for label in data.classes if label not in classes]:
         raise ValueError(
             f"a test has the model's {len(classes)} classes; {name} has {len(data.classes)}, and "
-            f"{plain(others[0])} is none of the model's ({some(classes)}): give data that the model "
-            "was trained for"
+            f"{plain(others[0])} is none of the model's ({some(classes)}): "
+            "give data that the model was trained for"
         )
     if tuple(data.classes) == classes:
         return data
@@ -99,9 +92,7 @@ def notes_of(*data):
 
 
 def model_config(recipe, **also):
-    """The preset with the recipe's own fields. Raises ValueError for a field that is none, with the
-    nearest.
-    """
+    """The preset with the recipe's own fields. Raises ValueError for an unknown one."""
     for name in recipe.model_fields:
         check_model_field(name)
     return replace(preset(recipe.model), **recipe.model_fields | also)
@@ -128,31 +119,19 @@ def data_sets(name, config, recipe, classes=None):
         return builtin(name, **{part: count for part, count in sizes.items() if count})
     path = Path(name)
     if not path.exists():
-        near = nearest(path.name, BUILTIN)
-        meant = (
-            f"did you mean {near[0]!r}" if near else f"the built-in ones are {', '.join(BUILTIN)}"
-        )
+        near, every = nearest(path.name, BUILTIN), ", ".join(BUILTIN)
+        meant = f"did you mean {near[0]!r}" if near else f"the built-in ones are {every}"
         raise ValueError(
             f"there is no data set {path.name!r}, and no folder or table {path.absolute()}: "
             f"{meant}, or check the path"
         )
     make = VideoTable.from_folder if path.is_dir() else VideoTable.from_csv
-    cover, grey = cover_of(config.size_hw), config.channels == 1
-    return make(
-        path,
-        config.frames,
-        recipe.tau,
-        cover,
-        grey,
-        classes=classes,
-        direction_sensitive=recipe.directed,
-    ), None
+    how = config.frames, recipe.tau, cover_of(config.size_hw), config.channels == 1
+    return make(path, *how, classes=classes, direction_sensitive=recipe.directed), None
 
 
 def _fitting(base, data, recipe):
-    """The config with as many classes as the data have, and where they are in memory their frames
-    and colours.
-    """
+    """The config with the data's classes, and where they are in memory their frames and colours."""
     found = {"num_classes": len(data.classes)}
     if hasattr(data, "clips"):
         found |= {"frames": data.clips.shape[1], "channels": data.clips.shape[4]}
@@ -166,31 +145,28 @@ def _fitting(base, data, recipe):
 
 
 def parameters(recipe, config):
-    """The parameters to start from: random ones, or those of a file, its head anew where the
-    classes are others.
-    """
+    """Random parameters, or those of a file, with a random head where the classes are others."""
     params = init(config, rng_for(recipe.seed, START))
     if recipe.weights is None:
         return params
     found, theirs = load(recipe.weights)
     if (theirs.frames, theirs.size_hw) != (config.frames, config.size_hw):
         found, theirs = resize(found, theirs, frames=config.frames, size=config.size)
-    heads = {
-        "num_classes": config.num_classes,
-        "dropout": config.dropout,
-        "drop_path": config.drop_path,
-    }
-    if replace(theirs, **heads, size=config.size) != config:
+    free = ("num_classes", "dropout", "drop_path", "size")
+    if replace(theirs, **{name: getattr(config, name) for name in free}) != config:
         raise ValueError(
             f"{recipe.weights} is another model than {recipe.model} with the recipe's fields: "
             "correct `model`"
         )
-    return found | {"head": params["head"]} if theirs.num_classes != config.num_classes else found
+    return found if theirs.num_classes == config.num_classes else found | {"head": params["head"]}
 
 
 def loader_of(recipe, task, comm, on_broken):
     """The batches of a run, this rank's part of each."""
-    mixing = recipe.mix_p and (recipe.mixup or recipe.cutmix)
+    mixed = None
+    if recipe.mix_p and (recipe.mixup or recipe.cutmix):
+        ways = {"mixup": recipe.mixup, "cutmix": recipe.cutmix, "switch": recipe.switch}
+        mixed = partial(mix, **ways, p=recipe.mix_p)
     return Loader(
         task.train,
         batch=recipe.batch,
@@ -200,19 +176,13 @@ def loader_of(recipe, task, comm, on_broken):
         repeats=recipe.repeats,
         shard=(comm.rank, comm.size),
         ahead=recipe.ahead,
-        mix=partial(
-            mix, mixup=recipe.mixup, cutmix=recipe.cutmix, switch=recipe.switch, p=recipe.mix_p
-        )
-        if mixing
-        else None,
+        mix=mixed,
         on_broken=on_broken,
     )
 
 
 def masks(recipe, step, rank, like):
-    """The generator of what stochastic depth and dropout drop in a step, in the array library of
-    `like`.
-    """
+    """The generator of what stochastic depth and dropout drop in a step, for arrays like `like`."""
     return default_rng([recipe.seed, MASKS, step, rank], like)
 
 
@@ -246,13 +216,10 @@ def lr_of(recipe, steps, steps_per_epoch):
     scale = recipe.batch / recipe.lr_batch
     rates = {"peak": recipe.lr, "start": recipe.start_lr, "end": recipe.end_lr}
     rates = {name: rate * scale for name, rate in rates.items()}
-    return lambda step: warmup_cosine(
-        step, steps, warmup=round(recipe.warmup * steps_per_epoch), **rates
-    )
+    warmup = round(recipe.warmup * steps_per_epoch)
+    return lambda step: warmup_cosine(step, steps, warmup=warmup, **rates)
 
 
 def accuracy(logits, targets):
-    """The share of clips whose class (of a mixed clip: the one with the larger share) scores
-    highest; 0-d, where they are.
-    """
+    """The share of clips whose class, or the larger share of two mixed, scores highest; 0-d."""
     return (logits.argmax(-1) == targets.argmax(-1)).mean()

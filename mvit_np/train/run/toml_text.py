@@ -16,26 +16,22 @@ ABOUT_BEGUN_IN = (
 
 
 def to_toml(recipe, begun_in=None):
-    """The recipe as a TOML file that `Recipe.from_toml` reads, each field under a comment on what
-    it is.
+    """The recipe as a TOML file that `Recipe.from_toml` reads, each field under what it is.
 
     begun_in   the folder that relative paths start from, for the file in a run's folder
     """
-    lines = [] if begun_in is None else [f"# {ABOUT_BEGUN_IN}\n{BEGUN_IN} = {_toml(str(begun_in))}"]
+    lines = []
+    if begun_in is not None:
+        lines.append(f"# {ABOUT_BEGUN_IN}\n{BEGUN_IN} = {_toml(str(begun_in))}")
     lines += [f"# {f.metadata['about']}\n{f.name} = {_toml(value)}" for f, value in _filled(recipe)]
-    model = [
-        f"{name} = {_toml(value)}"
-        for name, value in {"preset": recipe.model, **recipe.model_fields}.items()
-    ]
-    return "\n".join(
-        [*lines, "", "[model]  # a preset, and fields of its config where they differ", *model, ""]
-    )
+    lines += ["", "[model]  # a preset, and fields of its config where they differ"]
+    model = {"preset": recipe.model, **recipe.model_fields}
+    lines += [f"{name} = {_toml(value)}" for name, value in model.items()]
+    return "\n".join([*lines, ""])
 
 
 def _filled(recipe):
-    """(field, value) of all but the model. TOML has no word for None: where that is the default the
-    field is left out.
-    """
+    """(field, value) of all but the model, and but None by default: TOML has no word for it."""
     for f in dataclasses.fields(recipe):
         value = getattr(recipe, f.name)
         if f.name not in ("model", "model_fields") and (value is not None or f.default is not None):
@@ -48,7 +44,7 @@ def _toml(value):
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
-        # else TOML escapes alike
+        # TOML escapes as JSON does, but for this one.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return '"none"' if value is None else repr(value)
 

@@ -27,9 +27,7 @@ class Trained:
 
     params: Any
     config: MViTConfig
-    # the run's, or for a file of weights one with the views and pixels that such a model is tested
-    # with
-    recipe: Recipe
+    recipe: Recipe  # the run's, or for a file of weights one that says how to test such a model
     classes: tuple[str, ...] | None  # in the order of the scores
     folder: Path | None  # of the run
     about: About  # what is known of its classes, and of how clips are sampled and normalised
@@ -51,8 +49,7 @@ class Test:
 
 
 def trained(path, device="cpu", best=False, like=None):
-    """The `Trained` of a file of weights or of a run's folder: its last parameters, or while it
-    runs the best so far.
+    """The `Trained` of a file of weights or of a run: its last parameters, or so far its best.
 
     best   of a run's folder: the best so far in any case
     like   a preset's name or a config, where a file does not say what it is (see `load`)
@@ -75,19 +72,14 @@ def _of_file(path, device, best, like):
     if found.assumed:
         warnings.warn(f"{path}: {found.assumed}", stacklevel=3)
     recipe = Recipe(tau=found.about.tau, normalise=default_normalisation(found.config))
-    return Trained(
-        to_device(found.params, device),
-        found.config,
-        recipe,
-        found.about.classes,
-        None,
-        found.about,
-    )
+    params, about = to_device(found.params, device), found.about
+    return Trained(params, found.config, recipe, about.classes, None, about)
 
 
 def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
-    """The `Test` of a `Trained`: of the data named, else of its run's tests; the rest as given, or
-    as the model tells.
+    """The `Test` of a `Trained` on the data named, else on its run's tests.
+
+    What is not given is as the model tells.
 
     say   called with a sentence about what nobody tells and is assumed, and about files that are
           left out
@@ -99,13 +91,13 @@ def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
     recipe = located(found.recipe, found.begun_in, say)
     recipe = replace(recipe, views=views or recipe.views, tau=recipe.tau if tau is None else tau)
     if data not in (None, recipe.data, recipe.tests):
-        # these were said of the run's own data
+        # The two sizes are of the run's own data.
         recipe = replace(recipe, train_clips=0, test_clips=0)
     name = data or recipe.tests or (recipe.data if recipe.data in BUILTIN else None)
     if name is None:
         raise ValueError(
-            f"a test needs data: give --data with {', '.join(BUILTIN)}, a folder of "
-            "class/video.mp4, or a CSV"
+            f"a test needs data: give --data with {', '.join(BUILTIN)}, "
+            "a folder of class/video.mp4, or a CSV"
         )
     _say_assumed(found, tau, normalise, recipe, name in BUILTIN, say)
     chosen = tasks.data_sets(name, found.config, recipe, found.classes)[1 if name in BUILTIN else 0]
@@ -118,26 +110,21 @@ def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
             f"a test has the model's {found.config.num_classes} classes; {name} has "
             f"{len(chosen.classes)}: give the data that the model was trained for"
         )
-    return Test(
-        chosen,
-        name,
-        Views(
-            found.config.size_hw, *recipe.views, normalise or about.normalise or recipe.normalise
-        ),
-    )
+    normalise = normalise or about.normalise or recipe.normalise
+    return Test(chosen, name, Views(found.config.size_hw, *recipe.views, normalise))
 
 
 def _say_assumed(found, tau, normalise, recipe, in_memory, say):
     """What neither the user nor the model tells."""
     if normalise is None and found.about.normalise is None:
         say(
-            f"the file does not say how pixels were normalised: {recipe.normalise!r} is assumed; "
-            "give --normalise"
+            "the file does not say how pixels were normalised: "
+            f"{recipe.normalise!r} is assumed; give --normalise"
         )
     if tau is None and found.about.tau is None and found.config.frames > 1 and not in_memory:
         say(
-            f"the file does not say how far apart a clip's frames are: tau {recipe.tau:g} is "
-            "assumed; give --tau"
+            "the file does not say how far apart a clip's frames are: "
+            f"tau {recipe.tau:g} is assumed; give --tau"
         )
 
 
@@ -147,17 +134,15 @@ def evaluated(found, test, **options):
 
 
 def _of_run(path, best, finished):
-    """(params, config, classes): model.npz, or of a run that is not finished best.npz, else of the
-    newest snapshot.
-    """
+    """(params, config, classes): of a finished run's model.npz, else of its best or last state."""
     names = (MODEL, BEST) if finished and not best else (BEST,)
     for name in names:
         if (path / name).is_file():
             found = open_model(path / name)
             return found.params, found.config, found.about.classes
-    state = _marked_best(path) or (
-        None if best else snapshot.latest(path / SNAPSHOTS, needs=STATE)[0]
-    )
+    state = _marked_best(path)
+    if state is None and not best:
+        state, _ = snapshot.latest(path / SNAPSHOTS, needs=STATE)
     if state is None and best:
         then = "leave out --best" if finished else "wait for one, or leave out --best"
         raise ValueError(

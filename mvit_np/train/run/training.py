@@ -1,5 +1,4 @@
-"""Training by a recipe, in memory: batches, steps, schedule, tests, and a row of numbers for each
-step.
+"""Training by a recipe, in memory: batches, steps, schedule, tests, and a row for each step.
 
 A run with a folder (`run.py`), the demo and the experiments are built on it.
 """
@@ -54,9 +53,11 @@ def training_of(recipe, task, *, comm=None, say=None, state=None):
     state: a `State` to go on from; None: the recipe's own start
     """
     comm, say = comm or Alone(), say or (lambda sentence: None)
-    loader = tasks.loader_of(
-        recipe, task, comm, lambda name, reason: say(f"{name} is left out: {reason}")
-    )
+
+    def leave_out(name, reason):
+        say(f"{name} is left out: {reason}")
+
+    loader = tasks.loader_of(recipe, task, comm, leave_out)
     return Training(
         recipe=recipe,
         task=task,

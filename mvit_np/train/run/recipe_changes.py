@@ -1,0 +1,42 @@
+"""A recipe with other values, and what is said where it has no field of some name."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ...backend.plain_text import nearest
+from .recipe_fields import FIELDS, under_new_names
+
+
+def changed(recipe, changes):
+    """The recipe with other values, {name: value or text}; `model.NAME` is one of MViTConfig's."""
+    new, model_fields = {}, dict(recipe.model_fields)
+    changes = under_new_names({name.replace("-", "_"): value for name, value in changes.items()})
+    for name, value in changes.items():
+        if name.startswith("model.") and name != "model.preset":
+            model_fields[name.removeprefix("model.")] = FIELDS.parsed(value)
+        else:
+            name = "model" if name == "model.preset" else name
+            new[name] = field_of(recipe, name).metadata["kind"].parsed(value)
+    if new.get("model", recipe.model) != recipe.model:  # another preset is meant as it is
+        asked = [name for name in model_fields if f"model.{name}" in changes]
+        model_fields = {name: model_fields[name] for name in asked}
+        new.setdefault("tau", None)
+    return dataclasses.replace(recipe, **{"model_fields": model_fields} | new)
+
+
+def field_of(recipe, name):
+    """The field of that name. Raises ValueError where there is none, with the nearest."""
+    fields = {f.name: f for f in dataclasses.fields(recipe)}
+    if name not in fields:
+        raise ValueError(
+            f"a recipe has no field {name!r}: {meant(name, fields)}"
+            "`mvit-np train --help` lists them"
+        )
+    return fields[name]
+
+
+def meant(name, names):
+    """A question that suggests the nearest of some names; "" where none is near."""
+    close = nearest(name, names)
+    return f"did you mean {close[0]!r}? " if close else ""
