@@ -1,6 +1,4 @@
-"""A figure of where the class token looks: its attention in each stage, laid over the frames of a
-clip.
-"""
+"""A figure of where the class token looks: its attention in each stage, over a clip's frames."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from ..model.inspection import last_blocks
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, new_figure, panel, times
 
 COLUMNS = 8  # frames shown at most
-# inches: row labels, a frame at most, between frames, colour bar
+# Inches: row labels, a frame at most, between frames, colour bar.
 LABELS, CELL, GAP, BAR = 2.35, 1.9, 0.08, 0.95
 PITCH = 0.8  # inches from row to row at least: three lines of text
 TOP, BOTTOM = 1.28, 0.3  # inches above and below the frames
@@ -41,28 +39,19 @@ def attention_figure(clip, maps, plan, title=""):
     lefts, width = _columns(shown, len(clip), rows)
     height = width * clip.shape[1] / clip.shape[2]
     pitch = max(height + GAP, PITCH)
-    figure = new_figure(
-        TOP + height + len(rows) * pitch + BOTTOM, _message(rows, plan), _about(title)
-    )
+    inches = TOP + height + len(rows) * pitch + BOTTOM
+    figure = new_figure(inches, _message(rows, plan), _about(title))
     _frames_row(figure, clip, shown, lefts, width, height)
     for number, row in enumerate(rows, 1):
         bottom = BOTTOM + (len(rows) - number) * pitch
         _map_row(figure, clip, shown, lefts, bottom, width, height, row)
-    colour_bar(
-        figure,
-        lefts[-1] + width + 0.2,
-        BOTTOM,
-        (len(rows) - 1) * pitch + height,
-        CMAP,
-        "row's\nmax",
-    )
+    beside, tall = lefts[-1] + width + 0.2, (len(rows) - 1) * pitch + height
+    colour_bar(figure, beside, BOTTOM, tall, CMAP, "row's\nmax")
     return figure
 
 
 class _Row:
-    """A stage's map and what is said beside it. Raises ValueError for a map on another grid than
-    the stage's keys.
-    """
+    """A stage's map and what is said beside it. Raises ValueError where its grid is another."""
 
     def __init__(self, plan, stage, *name_and_shares):
         *name, shares = name_and_shares
@@ -74,8 +63,8 @@ class _Row:
                 f"{times(self.shares.shape)}: give the plan of the model that the maps are from"
             )
         self.name = name[0] if name else f"stage {stage + 1}"
-        # uniform attention is 1 over this
-        self.peak = self.shares.max() * block.sequences * block.tokens_kv
+        keys = block.sequences * block.tokens_kv  # uniform attention is 1 over this
+        self.peak = self.shares.max() * keys
 
 
 def _message(rows, plan):
@@ -124,42 +113,25 @@ def _map_row(figure, clip, shown, lefts, bottom, width, height, row):
     for left, frame in zip(lefts, shown):
         axes = _picture(figure, left, bottom, width, height, grey[frame])
         cells = row.shares[_key(frame, frames, row.thw[0])]
-        over = {
-            "extent": (-0.5, w - 0.5, h - 0.5, -0.5),
-            "interpolation": "nearest",
-            "alpha": ALPHA,
-            "aspect": "auto",
-        }
-        axes.imshow(cells, cmap=CMAP, vmin=0, vmax=row.shares.max(), **over)
-    _label(
-        figure, bottom + height / 2, row.name, f"keys {times(row.thw)}\nmax {row.peak:.1f}× uniform"
-    )
+        over = {"extent": (-0.5, w - 0.5, h - 0.5, -0.5), "aspect": "auto", "alpha": ALPHA}
+        colours = {"cmap": CMAP, "vmin": 0, "vmax": row.shares.max()}
+        axes.imshow(cells, interpolation="nearest", **over, **colours)
+    about = f"keys {times(row.thw)}\nmax {row.peak:.1f}× uniform"
+    _label(figure, bottom + height / 2, row.name, about)
 
 
 def _picture(figure, left, bottom, width, height, frame):
     axes = panel(figure, left, bottom, width, height)
-    axes.imshow(
-        frame.squeeze(-1) if frame.shape[-1] == 1 else frame,
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        aspect="auto",
-    )
+    pixels = frame.squeeze(-1) if frame.shape[-1] == 1 else frame
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, aspect="auto")
     axes.set_axis_off()
     return axes
 
 
 def _label(figure, y, name, more):
     width, height = figure.get_size_inches()
-    figure.text(
-        0.3 / width,
-        (y + (0.14 if more else 0)) / height,
-        name,
-        fontsize=BODY,
-        weight="bold",
-        color=INK,
-        va="bottom" if more else "center",
-    )
-    figure.text(
-        0.3 / width, (y + 0.1) / height, more, fontsize=SMALL, color=GREY, va="top", linespacing=1.3
-    )
+    left, (above, va) = 0.3 / width, (0.14, "bottom") if more else (0, "center")
+    bold = {"fontsize": BODY, "weight": "bold", "color": INK}
+    small = {"fontsize": SMALL, "color": GREY, "linespacing": 1.3}
+    figure.text(left, (y + above) / height, name, va=va, **bold)
+    figure.text(left, (y + 0.1) / height, more, va="top", **small)

@@ -1,6 +1,4 @@
-"""Trains what an experiment's table asks for, one run after another; what is there already is not
-trained again.
-"""
+"""Trains what an experiment's table asks for and is not there yet, one run after another."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ from .sets import classes_of, sets_of
 from .table import SHUFFLED, WARMUP
 
 RECENT = 20  # steps whose mean loss is kept
-# what is kept of a run
+# What is kept of a run.
 RUN = {"variant", "seed", "params", "macs", "accuracy", "loss", "seconds", "seconds_of_tests"}
 
 
@@ -45,6 +43,7 @@ def begun(experiment, steps=None, found=None):
 
     Raises ValueError where `found` is not of this experiment as it is now, or lacks something.
     """
+    micro = preset("mvit_micro")
     known = {
         "experiment": experiment.name,
         "data": experiment.data,
@@ -52,26 +51,22 @@ def begun(experiment, steps=None, found=None):
         "steps": steps or experiment.steps,
         "chance": 1 / len(classes_of(experiment.data)),
         "recipe": _differing(experiment.recipe, Recipe()),
-        "variants": {
-            variant.label: _differing(variant.config, preset("mvit_micro"))
-            for variant in experiment.variants
-        },
+        "variants": {one.label: _differing(one.config, micro) for one in experiment.variants},
     }
     known = json.loads(json.dumps(known))
     if found is None:
-        # here, so that the command line does not load the benchmark
+        # Imported here, so that the command line does not load the benchmark.
         from ..bench.machine import describe
 
         return {**known, "machine": {**describe(), "threads": threads()}, "runs": []}
     for name, value in known.items():
         if _of_today(name, found.get(name)) != value:
             raise ValueError(
-                f"these results are of another {name!r} than {experiment.name} has now: delete "
-                "them, or give another folder"
+                f"these results are of another {name!r} than {experiment.name} has now: "
+                "delete them, or give another folder"
             )
-    if "machine" not in found or not all(
-        isinstance(run, dict) and RUN <= run.keys() for run in found["runs"]
-    ):
+    whole = all(isinstance(run, dict) and RUN <= run.keys() for run in found["runs"])
+    if "machine" not in found or not whole:
         raise ValueError(
             "these results lack numbers that each run has: delete them, or give another folder"
         )
@@ -84,7 +79,7 @@ def _of_today(name, value):
 
 
 def left(experiment, results, seeds):
-    """What is still to be trained: [(variant, seed), ...], all variants under the first seed first."""
+    """What is still to be trained: [(variant, seed), ...], all variants by the first seed first."""
     done = {(run["variant"], run["seed"]) for run in results["runs"]}
     todo = [(variant, seed) for seed in range(seeds) for variant in experiment.variants]
     return [(variant, seed) for variant, seed in todo if (variant.label, seed) not in done]
@@ -135,15 +130,12 @@ def _training(experiment, variant, seed, steps, clips):
     """A variant's model before its first step."""
     epochs = steps / (len(clips) // experiment.recipe.batch)
     recipe = replace(experiment.recipe, seed=seed, epochs=epochs, warmup=WARMUP * epochs)
-    return training_of(
-        recipe, Task(fitted(variant.config, clips), clips, None, clips.direction_sensitive)
-    )
+    config = fitted(variant.config, clips)
+    return training_of(recipe, Task(config, clips, None, clips.direction_sensitive))
 
 
 def _shown(tests, order):
-    """The test, with its frames as they are or each clip's in an order of its own, the same for all
-    models.
-    """
+    """The test, with its frames as they are or shuffled, each clip's alike for all models."""
     return frames_shuffled(tests) if order == SHUFFLED else tests
 
 
@@ -161,8 +153,5 @@ def fitted(config, data):
 
 def _differing(ours, theirs):
     """The fields of a dataclass that differ from another's."""
-    return {
-        f.name: getattr(ours, f.name)
-        for f in fields(ours)
-        if getattr(ours, f.name) != getattr(theirs, f.name)
-    }
+    names = [f.name for f in fields(ours) if getattr(ours, f.name) != getattr(theirs, f.name)]
+    return {name: getattr(ours, name) for name in names}
