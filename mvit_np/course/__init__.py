@@ -1,5 +1,4 @@
-"""Exercises for the notebooks: write a function yourself, and `check` tells whether it is right,
-and if not what is wrong.
+"""Exercises for the notebooks: write a function, and `check` tells whether it is right, or why not.
 
     from mvit_np import exercises
     print(exercises.statement("03.softmax_backward"))   # what to write
@@ -14,12 +13,25 @@ from __future__ import annotations
 import inspect
 
 from ..backend.plain_text import nearest
-from . import chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06a, chapter_06b
+from . import (
+    chapter_01,
+    chapter_02,
+    chapter_03a,
+    chapter_03b,
+    chapter_04,
+    chapter_05a,
+    chapter_05b,
+    chapter_06a,
+    chapter_06b,
+)
 from .checker import Result, examine
 
 __all__ = ["check", "names", "solution", "statement", "Result"]
 
-_CHAPTERS = (chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06a, chapter_06b)
+_CHAPTERS = (
+    chapter_01, chapter_02, chapter_03a, chapter_03b, chapter_04, chapter_05a, chapter_05b,
+    chapter_06a, chapter_06b,
+)  # fmt: skip
 _ALL = {
     f"{chapter.__name__.partition('chapter_')[2][:2]}.{exercise.solution.__name__}": exercise
     for chapter in _CHAPTERS
@@ -28,28 +40,27 @@ _ALL = {
 
 
 def names(chapter=""):
-    """The names of all exercises in the order of the notebooks, or of one notebook's: names("03")."""
+    """The names of all exercises in the notebooks' order, or of one notebook's: names("03")."""
     return [name for name in _ALL if name.startswith(chapter)]
 
 
 def check(name, function):
-    """Try `function` on small arrays beside the package's own. Returns a Result, whose text says
-    what was found.
+    """Try `function` on small arrays beside the package's own.
 
-    A wrong answer raises nothing, nor does an error inside `function`: both are told. Raises
-    ValueError for an unknown name.
+    Returns a Result, whose text says what was found. A wrong answer raises nothing, nor does an
+    error inside `function`: both are told. Raises ValueError for an unknown name.
     """
     return examine(name, _exercise(name), function)
 
 
 def statement(name):
-    """What to write: the signature, what goes in and out with shapes, a hint. Raises ValueError for
-    an unknown name.
+    """What to write: the signature, what goes in and out with shapes, a hint.
+
+    Raises ValueError for an unknown name.
     """
     function = _exercise(name).solution
-    return (
-        f"{name}\n\n{function.__name__}{inspect.signature(function)}\n\n{inspect.getdoc(function)}"
-    )
+    signature = f"{function.__name__}{inspect.signature(function)}"
+    return f"{name}\n\n{signature}\n\n{inspect.getdoc(function)}"
 
 
 def solution(name):

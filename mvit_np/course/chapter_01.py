@@ -19,8 +19,8 @@ def grid_size(thw, kernel, stride, padding):
     thw, kernel, stride, padding: three whole numbers each   ->   (t, h, w)
 
     On each axis there are n cells and p more on both sides. A window of k cells starts at the first
-    and moves by s. Count the places where it fits. Hint: the last place is n + 2 p - k cells after
-    the first, and the first counts too.
+    and moves by s. Count the places where it fits.
+    Hint: the last place is n + 2 p - k cells after the first, and the first counts too.
     """
     return ops.windows.out_grid(thw, kernel, stride, padding)
 
@@ -41,38 +41,24 @@ GRID_SIZE = Exercise(
     out_grid,
     _sizes,
     (
-        (
-            "the place where the window starts is not counted: add 1",
-            _each_axis(lambda n, k, s, p: (n + 2 * p - k) // s),
-        ),
-        (
-            "the padding is on both sides of an axis: it counts twice",
-            _each_axis(lambda n, k, s, p: (n + p - k) // s + 1),
-        ),
+        ("the place where the window starts is not counted: add 1",
+         _each_axis(lambda n, k, s, p: (n + 2 * p - k) // s)),
+        ("the padding is on both sides of an axis: it counts twice",
+         _each_axis(lambda n, k, s, p: (n + p - k) // s + 1)),
         ("the padding is not counted", _each_axis(lambda n, k, s, p: (n - k) // s + 1)),
-        (
-            "the window's own length is not taken off",
-            _each_axis(lambda n, k, s, p: (n + 2 * p) // s + 1),
-        ),
-        (
-            "n / s alone: kernel and padding do not come into it",
-            _each_axis(lambda n, k, s, p: n // s),
-        ),
-        (
-            "rounded up: a window that does not fit as a whole is none, so round down",
-            _each_axis(lambda n, k, s, p: math.ceil((n + 2 * p - k) / s) + 1),
-        ),
-        (
-            "a grid has whole numbers: divide with //, which rounds down",
-            _each_axis(lambda n, k, s, p: (n + 2 * p - k) / s + 1),
-        ),
-        (
-            "the axes are in the wrong order: time, height, width",
-            lambda *sizes: grid_size(*sizes)[::-1],
-        ),
+        ("the window's own length is not taken off",
+         _each_axis(lambda n, k, s, p: (n + 2 * p) // s + 1)),
+        ("n / s alone: kernel and padding do not come into it",
+         _each_axis(lambda n, k, s, p: n // s)),
+        ("rounded up: a window that does not fit as a whole is none, so round down",
+         _each_axis(lambda n, k, s, p: math.ceil((n + 2 * p - k) / s) + 1)),
+        ("a grid has whole numbers: divide with //, which rounds down",
+         _each_axis(lambda n, k, s, p: (n + 2 * p - k) / s + 1)),
+        ("the axes are in the wrong order: time, height, width",
+         lambda *sizes: grid_size(*sizes)[::-1]),
     ),
     shown=(out_grid,),
-)
+)  # fmt: skip
 
 
 def cube_embed(clip, weight, bias, stride, padding):
@@ -80,35 +66,30 @@ def cube_embed(clip, weight, bias, stride, padding):
 
     clip: (B, T, H, W, C)   weight: (kt, kh, kw, C, D)   bias: (D,)   stride, padding: three numbers
     ->   (B, t h w, D)
-    Pad time, height and width with zeros on both sides. Tokens are listed frame by frame and row by
-    row.
-    Hint: np.pad, then a loop over the places of the cube; np.tensordot(cubes, weight, 4) sums over
-    kt, kh, kw and C.
+    Pad time, height and width with zeros on both sides. Tokens are listed by frame, then by row.
+    Hint: np.pad, then a loop over the places of the cube.
+    np.tensordot(cubes, weight, 4) sums over kt, kh, kw and C.
     """
     kernel, (pt, ph, pw) = weight.shape[:3], padding
     clip = np.pad(clip, ((0, 0), (pt, pt), (ph, ph), (pw, pw), (0, 0)))
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(clip.shape[1:4], kernel, stride))
     tokens = np.empty((clip.shape[0], t, h, w, weight.shape[-1]), clip.dtype)
     for i, j, k in np.ndindex(t, h, w):
-        frames, rows, columns = (
-            slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel)
-        )
+        starts = np.multiply((i, j, k), stride)
+        frames, rows, columns = (slice(at, at + n) for at, n in zip(starts, kernel))
         tokens[:, i, j, k] = np.tensordot(clip[:, frames, rows, columns], weight, 4) + bias
     return tokens.reshape(clip.shape[0], t * h * w, -1)
 
 
 def _reference_cubes(clip, weight, bias, stride, padding):
-    return ops.cube_conv(clip, weight, bias, stride, padding).reshape(
-        clip.shape[0], -1, weight.shape[-1]
-    )
+    grid = ops.cube_conv(clip, weight, bias, stride, padding)
+    return grid.reshape(clip.shape[0], -1, weight.shape[-1])
 
 
 def _clips(rng):
     def case(thw, kernel, stride, padding, channels=2, width=5):
-        clip, weight = (
-            rng.standard_normal((2, *thw, channels)),
-            rng.standard_normal((*kernel, channels, width)),
-        )
+        clip = rng.standard_normal((2, *thw, channels))
+        weight = rng.standard_normal((*kernel, channels, width))
         return clip, weight, rng.standard_normal(width), stride, padding
 
     yield case((5, 7, 9), (3, 3, 3), (2, 2, 2), (1, 1, 1))
@@ -139,7 +120,8 @@ CUBE_EMBED = Exercise(
          lambda clip, w, b, s, p: cube_embed(clip, w, b, w.shape[:3], p)),
         ("the filter is mirrored: its first entry meets the cube's first pixel",
          lambda clip, w, b, s, p: cube_embed(clip, w[::-1, ::-1, ::-1], b, s, p)),
-        ("the tokens are listed width first: list them frame by frame and row by row", _width_first),
+        ("the tokens are listed width first: list them frame by frame and row by row",
+         _width_first),
         ("the cube's mean is taken where its sum is wanted",
          lambda clip, w, b, s, p: cube_embed(clip, w / w[..., 0].size, b, s, p)),
     ),
@@ -149,11 +131,11 @@ CUBE_EMBED = Exercise(
 def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
     """Tell each token where it is, and put the class token before them.
 
-    x: (B, t h w, D), frame by frame   cls, pos_class: (D,)   pos_spatial: (h w, D)
-    pos_temporal: (t, D)
+    x: (B, t h w, D), frame by frame   cls, pos_class: (D,)
+    pos_spatial: (h w, D)   pos_temporal: (t, D)
     ->   (B, 1 + t h w, D)
-    A token's position is the sum of one for its frame and one for its place in the frame; the class
-    token has its own.
+    A token's position is the sum of one for its frame and one for its place in the frame.
+    The class token has its own.
     Hint: pos_temporal[:, None] + pos_spatial is (t, h w, D), in the order of the tokens.
     """
     places = pos_temporal[:, None] + pos_spatial  # (t, h w, D)
@@ -163,9 +145,7 @@ def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
 
 
 def _reference_positions(x, cls, pos_class, pos_spatial, pos_temporal):
-    """The model's own embedding, of a clip whose cubes are single pixels and become tokens
-    unchanged.
-    """
+    """The model's own embedding, of a clip whose single pixels are the tokens."""
     t, hw, d = len(pos_temporal), len(pos_spatial), len(cls)
     spec = EmbedSpec((t, hw, 1), d, (1, 1, 1), (1, 1, 1), d, "separate", True, False)
     identity = {"w": np.eye(d, dtype=x.dtype).reshape(1, 1, 1, d, d), "b": np.zeros_like(cls)}
@@ -176,10 +156,8 @@ def _reference_positions(x, cls, pos_class, pos_spatial, pos_temporal):
 
 def _tokens(rng):
     for batch, t, hw, d in ((2, 3, 4, 5), (1, 2, 6, 3), (3, 1, 5, 2)):
-        yield tuple(
-            rng.standard_normal(shape)
-            for shape in ((batch, t * hw, d), (d,), (d,), (hw, d), (t, d))
-        )
+        shapes = (batch, t * hw, d), (d,), (d,), (hw, d), (t, d)
+        yield tuple(map(rng.standard_normal, shapes))
 
 
 def _frames_innermost(x, cls, pos_class, pos_spatial, pos_temporal):
@@ -193,15 +171,20 @@ ADD_CLASS_AND_POSITIONS = Exercise(
     _reference_positions,
     _tokens,
     (
-        ("the class token comes first, before the others", lambda *args: np.roll(add_class_and_positions(*args), -1, axis=1)),
+        ("the class token comes first, before the others",
+         lambda *args: np.roll(add_class_and_positions(*args), -1, axis=1)),
         ("the class token has a position too, pos_class",
          lambda x, c, pc, ps, pt: add_class_and_positions(x, c, 0 * pc, ps, pt)),
         ("the class token itself is missing: only its position is there",
          lambda x, c, *rest: add_class_and_positions(x, 0 * c, *rest)),
-        ("the positions run through time first: all places of a frame come one after the other", _frames_innermost),
-        ("the positions in time are missing", lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, ps, 0 * pt)),
-        ("the positions in space are missing", lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, 0 * ps, pt)),
-        ("the tokens' positions are missing", lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, 0 * ps, 0 * pt)),
+        ("the positions run through time first: all places of a frame come one after the other",
+         _frames_innermost),
+        ("the positions in time are missing",
+         lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, ps, 0 * pt)),
+        ("the positions in space are missing",
+         lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, 0 * ps, pt)),
+        ("the tokens' positions are missing",
+         lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, 0 * ps, 0 * pt)),
         ("the class token is left out", lambda *args: add_class_and_positions(*args)[:, 1:]),
     ),
 )  # fmt: skip

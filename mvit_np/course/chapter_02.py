@@ -18,8 +18,9 @@ def pool_length(n, kernel, stride):
 
     n, kernel, stride: whole numbers   ->   one
 
-    On both sides kernel // 2 cells are added, as in MViT. Hint: count the places of the window, the
-    first included. Of 56 tokens, kernel 3 and stride 2 leave 28; and of 7?
+    On both sides kernel // 2 cells are added, as in MViT.
+    Hint: count the places of the window, the first included. Of 56 tokens, kernel 3 and stride 2
+    leave 28; and of 7?
     """
     return (n + 2 * (kernel // 2) - kernel) // stride + 1
 
@@ -37,11 +38,15 @@ POOL_LENGTH = Exercise(
     _reference_length,
     _lengths,
     (
-        ("n // stride is right only where the stride divides n: 7 tokens become 4", lambda n, k, s: n // s),
+        ("n // stride is right only where the stride divides n: 7 tokens become 4",
+         lambda n, k, s: n // s),
         ("the padding is not counted", lambda n, k, s: (n - k) // s + 1),
-        ("the padding is on both sides: it counts twice", lambda n, k, s: (n + k // 2 - k) // s + 1),
-        ("the place where the window starts is not counted: add 1", lambda n, k, s: (n + 2 * (k // 2) - k) // s),
-        ("a length is a whole number: divide with //, which rounds down", lambda n, k, s: (n + 2 * (k // 2) - k) / s + 1),
+        ("the padding is on both sides: it counts twice",
+         lambda n, k, s: (n + k // 2 - k) // s + 1),
+        ("the place where the window starts is not counted: add 1",
+         lambda n, k, s: (n + 2 * (k // 2) - k) // s),
+        ("a length is a whole number: divide with //, which rounds down",
+         lambda n, k, s: (n + 2 * (k // 2) - k) / s + 1),
         ("the padding is half of the kernel, rounded down; yours is that of the stride",
          lambda n, k, s: (n + 2 * (s // 2) - k) // s + 1),
     ),
@@ -60,9 +65,8 @@ def max_pool(x, kernel, stride, padding):
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:4], kernel, stride))
     y = np.empty((x.shape[0], t, h, w, x.shape[-1]), x.dtype)
     for i, j, k in np.ndindex(t, h, w):
-        frames, rows, columns = (
-            slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel)
-        )
+        starts = np.multiply((i, j, k), stride)
+        frames, rows, columns = (slice(at, at + n) for at, n in zip(starts, kernel))
         y[:, i, j, k] = x[:, frames, rows, columns].max(axis=(1, 2, 3))
     return y
 
@@ -87,12 +91,16 @@ MAX_POOL = Exercise(
         ("the grid is not padded", lambda x, k, s, p: max_pool(x, k, s, (0, 0, 0))),
         ("the mean of each window is taken, not its largest number", ops.avg_pool),
         ("the smallest number of each window is taken", lambda x, k, s, p: -max_pool(-x, k, s, p)),
-        ("the largest size is taken: the sign counts too", lambda x, k, s, p: max_pool(abs(x), k, s, p)),
-        ("the window moves by 1: it moves by the stride", lambda x, k, s, p: max_pool(x, k, (1, 1, 1), p)),
-        ("the window moves by its own size: it moves by the stride", lambda x, k, s, p: max_pool(x, k, k, p)),
+        ("the largest size is taken: the sign counts too",
+         lambda x, k, s, p: max_pool(abs(x), k, s, p)),
+        ("the window moves by 1: it moves by the stride",
+         lambda x, k, s, p: max_pool(x, k, (1, 1, 1), p)),
+        ("the window moves by its own size: it moves by the stride",
+         lambda x, k, s, p: max_pool(x, k, k, p)),
         ("the maximum runs over the channels too: each channel is pooled alone",
          lambda x, k, s, p: max_pool(x, k, s, p).max(-1, keepdims=True)),
-        ("one cell of each window is taken, not the largest", lambda x, k, s, p: x[:, :: s[0], :: s[1], :: s[2]]),
+        ("one cell of each window is taken, not the largest",
+         lambda x, k, s, p: x[:, :: s[0], :: s[1], :: s[2]]),
     ),
 )  # fmt: skip
 
@@ -102,8 +110,8 @@ def depthwise_conv(x, weight, stride, padding):
 
     x: (B, T, H, W, heads, d)   weight: (kt, kh, kw, d)   stride, padding: three numbers
     ->   (B, t, h, w, heads, d)
-    y[o] is the sum over the filter's places i of weight[i] x[s o + i - p]; beyond the grid x is
-    zero.
+    y[o] is the sum over the filter's places i of weight[i] x[s o + i - p].
+    Beyond the grid x is zero.
     Hint: loop over the places of the window; weight[:, :, :, None] has an axis for the heads.
     """
     kernel = weight.shape[:3]
@@ -111,21 +119,16 @@ def depthwise_conv(x, weight, stride, padding):
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:4], kernel, stride))
     y = np.empty((x.shape[0], t, h, w, *x.shape[4:]), x.dtype)
     for i, j, k in np.ndindex(t, h, w):
-        frames, rows, columns = (
-            slice(s * a, s * a + n) for a, s, n in zip((i, j, k), stride, kernel)
-        )
+        starts = np.multiply((i, j, k), stride)
+        frames, rows, columns = (slice(at, at + n) for at, n in zip(starts, kernel))
         y[:, i, j, k] = (weight[:, :, :, None] * x[:, frames, rows, columns]).sum(axis=(1, 2, 3))
     return y
 
 
 def _heads(rng):
     def case(shape, kernel, stride, padding):
-        return (
-            rng.standard_normal(shape),
-            rng.standard_normal((*kernel, shape[-1])),
-            stride,
-            padding,
-        )
+        x, weight = rng.standard_normal(shape), rng.standard_normal((*kernel, shape[-1]))
+        return x, weight, stride, padding
 
     yield case((2, 3, 5, 6, 2, 4), (3, 3, 3), (1, 2, 2), (1, 1, 1))
     yield case((1, 4, 4, 6, 3, 2), (1, 3, 2), (1, 3, 2), (0, 1, 0))
@@ -148,7 +151,8 @@ DEPTHWISE_CONV = Exercise(
          lambda x, w, s, p: depthwise_conv(x, w / w[..., 0].size, s, p)),
         ("the grid is not padded", lambda x, w, s, p: depthwise_conv(x, w, s, (0, 0, 0))),
         ("the padding repeats the edge: it is zeros", _edges_repeated),
-        ("the window moves by 1: it moves by the stride", lambda x, w, s, p: depthwise_conv(x, w, (1, 1, 1), p)),
+        ("the window moves by 1: it moves by the stride",
+         lambda x, w, s, p: depthwise_conv(x, w, (1, 1, 1), p)),
         ("the channels are summed: depthwise means that each has its own filter and result",
          lambda x, w, s, p: depthwise_conv(x, w, s, p).sum(-1, keepdims=True)),
         ("the filter's axes are in the wrong order: (time, height, width)",
@@ -160,8 +164,7 @@ DEPTHWISE_CONV = Exercise(
 
 
 def pool_tokens(x, thw, pool):
-    """Pool the grid part of a token list; the class token, which has no place in the grid, goes
-    around.
+    """Pool the grid part of a token list; the class token has no place in the grid: it goes around.
 
     x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   ->   (B, 1 + t h w, D)
     pool: a function, (B, T, H, W, D) -> (B, t, h, w, D)
@@ -174,25 +177,17 @@ def pool_tokens(x, thw, pool):
 
 def _reference_tokens(x, thw, pool):
     """The model's own pooling, by the sizes that the ready-made pool of `_lists` carries."""
-    sizes = pool.keywords
-    spec = PoolSpec(
-        "max" if pool.func is ops.max_pool else "avg", sizes["kernel"], sizes["stride"], thw
-    )
+    kind = "max" if pool.func is ops.max_pool else "avg"
+    spec = PoolSpec(kind, pool.keywords["kernel"], pool.keywords["stride"], thw)
     return pool_tokens_of_the_model(x, spec, True)
 
 
 def _lists(rng):
-    same, halved = (
-        dict(kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1)),
-        dict(kernel=(1, 2, 2), stride=(1, 2, 2)),
-    )
-    yield rng.standard_normal((2, 1 + 3 * 5 * 3, 4)), (3, 5, 3), partial(ops.max_pool, **same)
-    yield (
-        rng.standard_normal((1, 1 + 2 * 4 * 6, 3)),
-        (2, 4, 6),
-        partial(ops.avg_pool, **halved, padding=(0, 0, 0)),
-    )
-    yield rng.standard_normal((3, 1 + 4 * 3 * 7, 1)), (4, 3, 7), partial(ops.max_pool, **same)
+    largest = partial(ops.max_pool, kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1))
+    mean = partial(ops.avg_pool, kernel=(1, 2, 2), stride=(1, 2, 2), padding=(0, 0, 0))
+    yield rng.standard_normal((2, 1 + 3 * 5 * 3, 4)), (3, 5, 3), largest
+    yield rng.standard_normal((1, 1 + 2 * 4 * 6, 3)), (2, 4, 6), mean
+    yield rng.standard_normal((3, 1 + 4 * 3 * 7, 1)), (4, 3, 7), largest
 
 
 def _joined(first, grid):

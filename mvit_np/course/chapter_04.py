@@ -18,9 +18,9 @@ def split_heads(x, heads):
 
     x: (B, N, D)   ->   (B, h, N, D / h)
 
-    Head 0 gets the first D / h channels of every token, head 1 the next ones, and so on. Hint:
-    reshape divides the last axis first; an axis is then moved by transpose or swapaxes, never by
-    reshape.
+    Head 0 gets the first D / h channels of every token, head 1 the next ones, and so on.
+    Hint: reshape divides the last axis first; an axis is then moved by transpose or swapaxes, never
+    by reshape.
     """
     batch, tokens, dim = x.shape
     return x.reshape(batch, tokens, heads, dim // heads).transpose(0, 2, 1, 3)
@@ -44,20 +44,28 @@ SPLIT_HEADS = Exercise(
     _reference_heads,
     _tokens_and_heads,
     (
-        ("reshape to (B, h, N, d) mixes tokens and channels: first (B, N, h, d), then swap two axes",
+        ("reshape to (B, h, N, d) mixes tokens and channels: "
+         "first (B, N, h, d), then swap two axes",
          lambda x, h: x.reshape(x.shape[0], h, x.shape[1], -1)),
-        ("the axis of heads is still behind the tokens: swap them", lambda x, h: x.reshape(*x.shape[:2], h, -1)),
-        ("a head gets every h-th channel: it gets D / h neighbours, so the heads come first in (h, d)", _interleaved),
-        ("the channels are before the tokens: (B, h, N, d)", lambda x, h: split_heads(x, h).swapaxes(-1, -2)),
-        ("the heads are before the batch: (B, h, N, d)", lambda x, h: split_heads(x, h).swapaxes(0, 1)),
-        ("D / h heads of h channels: it is h heads of D / h channels", lambda x, h: split_heads(x, x.shape[-1] // h)),
+        ("the axis of heads is still behind the tokens: swap them",
+         lambda x, h: x.reshape(*x.shape[:2], h, -1)),
+        ("a head gets every h-th channel: "
+         "it gets D / h neighbours, so the heads come first in (h, d)",
+         _interleaved),
+        ("the channels are before the tokens: (B, h, N, d)",
+         lambda x, h: split_heads(x, h).swapaxes(-1, -2)),
+        ("the heads are before the batch: (B, h, N, d)",
+         lambda x, h: split_heads(x, h).swapaxes(0, 1)),
+        ("D / h heads of h channels: it is h heads of D / h channels",
+         lambda x, h: split_heads(x, x.shape[-1] // h)),
     ),
 )  # fmt: skip
 
 
 def pooling_attention(q_hat, k_hat, v_hat, pool_q, pool_kv):
-    """Pool, then attend, in each head: softmax(Q K' / sqrt(d)) V with Q = P_Q(Q^), K = P_K(K^), V =
-    P_K(V^).
+    """Pool, then attend, in each head.
+
+    softmax(Q K' / sqrt(d)) V   with   Q = P_Q(Q^), K = P_K(K^), V = P_K(V^)
 
     q_hat, k_hat, v_hat: (B, N, h, d)   ->   (B, Nq, h, d)
     pool_q, pool_kv: functions (B, N, h, d) -> (B, Nq or Nk, h, d), which know of the class token
@@ -109,9 +117,8 @@ def _softmax_over_queries(q_hat, k_hat, v_hat, pool_q, pool_kv):
 
 
 def _heads_mixed(q_hat, k_hat, v_hat, pool_q, pool_kv):
-    joined = [
-        x.reshape(*x.shape[:2], 1, -1) for x in (pool_q(q_hat), pool_kv(k_hat), pool_kv(v_hat))
-    ]
+    pooled = pool_q(q_hat), pool_kv(k_hat), pool_kv(v_hat)
+    joined = [x.reshape(*x.shape[:2], 1, -1) for x in pooled]
     z = ops.attend(*joined, q_hat.shape[-1] ** -0.5)
     return z.reshape(*z.shape[:2], *q_hat.shape[2:])
 
@@ -121,11 +128,14 @@ POOLING_ATTENTION = Exercise(
     _reference_pooling_attention,
     _hats,
     (
-        ("the queries are not pooled: they set the length of the result", _attended(lambda q, k, v, pq, pk: (q, pk(k), pk(v)))),
+        ("the queries are not pooled: they set the length of the result",
+         _attended(lambda q, k, v, pq, pk: (q, pk(k), pk(v)))),
         ("keys and values are not pooled", _attended(lambda q, k, v, pq, pk: (pq(q), k, v))),
         ("nothing is pooled", _attended(lambda q, k, v, pq, pk: (q, k, v))),
-        ("the two pools are exchanged: pool_q is for the queries", _attended(lambda q, k, v, pq, pk: (pk(q), pq(k), pq(v)))),
-        ("keys and values go through pool_q: theirs is pool_kv", _attended(lambda q, k, v, pq, pk: (pq(q), pq(k), pq(v)))),
+        ("the two pools are exchanged: pool_q is for the queries",
+         _attended(lambda q, k, v, pq, pk: (pk(q), pq(k), pq(v)))),
+        ("keys and values go through pool_q: theirs is pool_kv",
+         _attended(lambda q, k, v, pq, pk: (pq(q), pq(k), pq(v)))),
         ("the values are not pooled, and there are more of them than keys: pool both",
          lambda q, k, v, pq, pk: _weights(pq(q), pk(k)) @ heads_first(v)),
         ("the keys are not pooled, and there are more of them than values: pool both",
@@ -136,9 +146,11 @@ POOLING_ATTENTION = Exercise(
         ("the scale is that of all channels: d is the width of one head",
          _scaled(lambda q: (q.shape[-1] * q.shape[-2]) ** -0.5)),
         ("the scores are divided by d: divide by its root", _scaled(lambda q: 1 / q.shape[-1])),
-        ("the softmax runs over the queries: it runs over the keys, the last axis", _softmax_over_queries),
+        ("the softmax runs over the queries: it runs over the keys, the last axis",
+         _softmax_over_queries),
         ("the heads are mixed: each attends with its own channels", _heads_mixed),
-        ("the result has the heads before the tokens: swap them back", lambda *args: heads_first(pooling_attention(*args))),
+        ("the result has the heads before the tokens: swap them back",
+         lambda *args: heads_first(pooling_attention(*args))),
         ("the pooled query is added: that is MViTv2's residual pooling, not asked for here",
          lambda q, k, v, pq, pk: pooling_attention(q, k, v, pq, pk) + pq(q)),
     ),
@@ -150,15 +162,14 @@ def _weights(q, k):
 
 
 def pooled_skip(x, thw, stride):
-    """The skip connection of a block that pools its queries: pooled like them, by the maximum of
-    overlapping windows.
+    """The skip of a block that pools its queries: pooled alike, by maxima of overlapping windows.
 
     x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   stride: three numbers
     ->   (B, 1 + t h w, D)
-    On an axis with stride s > 1 the window is s + 1 long and the padding s // 2; with s = 1 they
-    are 1 and 0.
-    Hint: the class token goes around. ops.max_pool(grid, kernel, stride, padding) pools (B, T, H,
-    W, D).
+    On an axis with stride s > 1 the window is s + 1 long and the padding s // 2.
+    On one with s = 1 they are 1 and 0.
+    Hint: the class token goes around.
+    ops.max_pool(grid, kernel, stride, padding) pools (B, T, H, W, D).
     """
     kernel = tuple(s + 1 if s > 1 else 1 for s in stride)
     padding = tuple(s // 2 for s in stride)
@@ -172,12 +183,12 @@ def _reference_skip(x, thw, stride):
 
 
 def _skips(rng):
-    for batch, thw, stride, d in (
-        (2, (2, 4, 6), (1, 2, 2), 3),
-        (1, (4, 5, 3), (2, 2, 1), 2),
-        (2, (1, 8, 8), (1, 4, 4), 1),
-    ):
-        yield rng.standard_normal((batch, 1 + int(np.prod(thw)), d)), thw, stride
+    def case(batch, thw, stride, d):
+        return rng.standard_normal((batch, 1 + int(np.prod(thw)), d)), thw, stride
+
+    yield case(2, (2, 4, 6), (1, 2, 2), 3)
+    yield case(1, (4, 5, 3), (2, 2, 1), 2)
+    yield case(2, (1, 8, 8), (1, 4, 4), 1)
 
 
 def _pooled_by(pool):
@@ -191,9 +202,8 @@ def _pooled_by(pool):
 
 
 def _average(grid, stride):
-    return ops.avg_pool(
-        grid, tuple(s + (s > 1) for s in stride), stride, tuple(s // 2 for s in stride)
-    )
+    kernel, padding = tuple(s + (s > 1) for s in stride), tuple(s // 2 for s in stride)
+    return ops.avg_pool(grid, kernel, stride, padding)
 
 
 def _wide(grid, stride):
@@ -215,11 +225,14 @@ POOLED_SKIP = Exercise(
          _pooled_by(lambda grid, s: ops.max_pool(grid, s, s, (0, 0, 0)))),
         ("every s-th token is taken: the skip takes the maximum of each window",
          _pooled_by(lambda grid, s: grid[:, :: s[0], :: s[1], :: s[2]])),
-        ("the window is 3 long on every axis: with stride 1 it is 1, and nothing is pooled there", _pooled_by(_wide)),
+        ("the window is 3 long on every axis: with stride 1 it is 1, and nothing is pooled there",
+         _pooled_by(_wide)),
         ("nothing is pooled, so branch and skip do not fit together", lambda x, thw, stride: x),
-        ("the class token is pooled with the grid: it is the first of the list, and goes around", _class_pooled),
+        ("the class token is pooled with the grid: it is the first of the list, and goes around",
+         _class_pooled),
         ("the class token is left out", lambda *args: pooled_skip(*args)[:, 1:]),
-        ("the class token is put last: it stays the first", lambda *args: np.roll(pooled_skip(*args), -1, axis=1)),
+        ("the class token is put last: it stays the first",
+         lambda *args: np.roll(pooled_skip(*args), -1, axis=1)),
     ),
 )  # fmt: skip
 

@@ -1,6 +1,4 @@
-"""Exercises of notebook 06, first part: gradients of linear layer, softmax and norm. References are
-our ops' backwards.
-"""
+"""Exercises of notebook 06, first part: the gradients of linear layer, softmax and norm."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ def linear_backward(x, w, dy):
 
     x: (..., I)   w: (I, O)   dy: (..., O)   ->   dx: (..., I), dw: (I, O), db: (O,)
     Hint: each gradient has the shape of what it belongs to, which leaves few ways to write it.
-    Flatten the leading axes with
-    reshape(-1, I): W and b serve every row, so their gradients are sums over rows.
+    Flatten the leading axes with reshape(-1, I): W and b serve every row, so their gradients are
+    sums over rows.
     """
     y, backward = ops.linear.definition(x, w, np.zeros_like(w[0]))
     dx, dw, db = backward(dy)
@@ -30,9 +28,8 @@ def _reference_linear(x, w, dy):
 
 def _linears(rng):
     for lead, n_in, n_out in (((2, 3), 4, 4), ((5,), 3, 2), ((2, 1, 3), 1, 5)):
-        yield tuple(
-            rng.standard_normal(shape) for shape in ((*lead, n_in), (n_in, n_out), (*lead, n_out))
-        )
+        shapes = (*lead, n_in), (n_in, n_out), (*lead, n_out)
+        yield tuple(map(rng.standard_normal, shapes))
 
 
 def _linear_but(**changes):
@@ -40,9 +37,8 @@ def _linear_but(**changes):
 
     def wrong(x, w, dy):
         right = dict(zip(("dx", "dw", "db"), linear_backward(x, w, dy)))
-        return tuple(
-            (right | {name: change(x, w, dy) for name, change in changes.items()}).values()
-        )
+        right |= {name: change(x, w, dy) for name, change in changes.items()}
+        return tuple(right.values())
 
     return wrong
 
@@ -54,16 +50,20 @@ LINEAR_BACKWARD = Exercise(
     (
         ("dX = dY W' : W is to be transposed", _linear_but(dx=lambda x, w, dy: dy @ w)),
         ("dx is the cotangent itself: multiply it by W'", _linear_but(dx=lambda x, w, dy: dy)),
-        ("dW = X' dY, (I, O) like W; yours is its transpose", _linear_but(dw=lambda x, w, dy: linear_backward(x, w, dy)[1].T)),
+        ("dW = X' dY, (I, O) like W; yours is its transpose",
+         _linear_but(dw=lambda x, w, dy: linear_backward(x, w, dy)[1].T)),
         ("dW is a sum over rows; yours is their mean",
          _linear_but(dw=lambda x, w, dy: linear_backward(x, w, dy)[1] / dy[..., 0].size)),
-        ("dW is a sum over all rows, those of every clip", _linear_but(dw=lambda x, w, dy: np.swapaxes(x, -1, -2) @ dy)),
+        ("dW is a sum over all rows, those of every clip",
+         _linear_but(dw=lambda x, w, dy: np.swapaxes(x, -1, -2) @ dy)),
         ("db is a sum over rows; yours is their mean",
          _linear_but(db=lambda x, w, dy: linear_backward(x, w, dy)[2] / dy[..., 0].size)),
-        ("db is a sum over all rows, those of every clip", _linear_but(db=lambda x, w, dy: dy.sum(axis=0))),
+        ("db is a sum over all rows, those of every clip",
+         _linear_but(db=lambda x, w, dy: dy.sum(axis=0))),
         ("db is a sum over rows, one number a channel; yours runs over the channels",
          _linear_but(db=lambda x, w, dy: dy.sum(axis=-1))),
-        ("db is a sum over rows, one number a channel; yours is one number", _linear_but(db=lambda x, w, dy: dy.sum())),
+        ("db is a sum over rows, one number a channel; yours is one number",
+         _linear_but(db=lambda x, w, dy: dy.sum())),
         ("db has the shape of b: sum dy over the rows", _linear_but(db=lambda x, w, dy: dy)),
     ),
     returns=("dx", "dw", "db"),
@@ -77,8 +77,9 @@ def softmax_backward(x, dp, scale):
     x, dp: (..., N)   scale: a number   ->   (..., N)
 
     This is how the fast version of attention does it: p is not kept, but made again from the
-    scores. Hint: p = softmax(scale x) first; then p (dp - the p-weighted mean of dp); and what does
-    the chain rule say of scale?
+    scores.
+    Hint: p = softmax(scale x) first; then p (dp - the p-weighted mean of dp); and what does the
+    chain rule say of scale?
     """
     p = ops.softmax(scale * x)
     return scale * p * (dp - (p * dp).sum(axis=-1, keepdims=True))
@@ -115,10 +116,13 @@ SOFTMAX_BACKWARD = Exercise(
         ("the gradient is divided by scale: multiply",
          _from_p(lambda p, dp, s: p * (dp - (p * dp).sum(-1, keepdims=True)) / s)),
         ("p is softmax(scale x); yours is softmax(x)",
-         lambda x, dp, scale: _from_p(lambda p, dp, _: scale * p * (dp - (p * dp).sum(-1, keepdims=True)))(x, dp, 1)),
-        ("scale is missing altogether: in p, and in front", lambda x, dp, scale: softmax_backward(x, dp, 1)),
-        ("the mean term is missing: each row of dp loses its p-weighted mean", _from_p(lambda p, dp, s: s * p * dp)),
-        ("the sum is not weighted: it is the sum of p dp", _from_p(lambda p, dp, s: s * p * (dp - dp.sum(-1, keepdims=True)))),
+         lambda x, dp, scale: scale * softmax_backward(x, dp, 1)),
+        ("scale is missing altogether: in p, and in front",
+         lambda x, dp, scale: softmax_backward(x, dp, 1)),
+        ("the mean term is missing: each row of dp loses its p-weighted mean",
+         _from_p(lambda p, dp, s: s * p * dp)),
+        ("the sum is not weighted: it is the sum of p dp",
+         _from_p(lambda p, dp, s: s * p * (dp - dp.sum(-1, keepdims=True)))),
         ("the mean is not weighted: it is the sum of p dp",
          _from_p(lambda p, dp, s: s * p * (dp - dp.mean(-1, keepdims=True)))),
         ("mean where a sum belongs: p already sums to 1",
@@ -127,7 +131,8 @@ SOFTMAX_BACKWARD = Exercise(
          _from_p(lambda p, dp, s: s * p * (dp - (p * dp).sum(0, keepdims=True)))),
         ("the row's sum has lost its axis, so it is taken from the columns: keepdims=True",
          _from_p(lambda p, dp, s: s * p * (dp - (p * dp).sum(-1)))),
-        ("p is missing in front of the bracket", _from_p(lambda p, dp, s: s * (dp - (p * dp).sum(-1, keepdims=True)))),
+        ("p is missing in front of the bracket",
+         _from_p(lambda p, dp, s: s * (dp - (p * dp).sum(-1, keepdims=True)))),
         ("p (1 - p) dp is the diagonal alone: each output depends on every input of its row",
          _from_p(lambda p, dp, s: s * p * (1 - p) * dp)),
     ),
@@ -138,10 +143,10 @@ def layer_norm_backward(x, g, dy, eps):
     """The gradients of g (x - mean) / sqrt(var + eps) + b, from that by the result.
 
     x, dy: (..., D)   g: (D,)   eps: a number   ->   dx: (..., D), dg: (D,), db: (D,)
-    Mean and variance are those of each row. Hint: with r = 1 / sqrt(var + eps), z = (x - mean) r
-    and dz = g dy,
-    dx = r (dz - mean(dz) - z mean(z dz)): what moves the whole row or stretches it cannot change z,
-    and is taken off.
+    Mean and variance are those of each row.
+    Hint: with r = 1 / sqrt(var + eps), z = (x - mean) r and dz = g dy,
+    dx = r (dz - mean(dz) - z mean(z dz)).
+    What moves the whole row or stretches it cannot change z, and is taken off.
     """
     y, backward = ops.layer_norm.definition(x, g, np.zeros_like(g), eps)
     dx, dg, db = backward(dy)
@@ -154,12 +159,7 @@ def _reference_norm(x, g, dy, eps):
 
 def _norms(rng):
     for shape, eps in (((4, 4), 1e-6), ((2, 3, 7), 0.1), ((1, 5, 3), 1e-6)):
-        yield (
-            rng.standard_normal(shape),
-            rng.standard_normal(shape[-1]),
-            rng.standard_normal(shape),
-            eps,
-        )
+        yield *map(rng.standard_normal, (shape, shape[-1], shape)), eps
 
 
 def _norm_but(part, formula):
@@ -169,9 +169,8 @@ def _norm_but(part, formula):
         right = list(layer_norm_backward(x, g, dy, eps))
         r = 1 / np.sqrt(x.var(-1, keepdims=True) + eps)
         z = (x - x.mean(-1, keepdims=True)) * r
-        right[("dx", "dg", "db").index(part)] = formula(
-            z, r, g, dy, lambda a: a.mean(-1, keepdims=True)
-        )
+        changed = formula(z, r, g, dy, lambda a: a.mean(-1, keepdims=True))
+        right[("dx", "dg", "db").index(part)] = changed
         return tuple(right)
 
     return wrong
@@ -186,24 +185,37 @@ LAYER_NORM_BACKWARD = Exercise(
          _norm_but("dx", lambda z, r, g, dy, m: r * (g * dy - z * m(z * g * dy)))),
         ("the term z mean(z dz) is missing: a stretch of the whole row changes nothing",
          _norm_but("dx", lambda z, r, g, dy, m: r * (g * dy - m(g * dy)))),
-        ("both mean terms are missing: mean and variance depend on x too", _norm_but("dx", lambda z, r, g, dy, m: r * g * dy)),
-        ("the gain g is missing: dz = g dy", _norm_but("dx", lambda z, r, g, dy, m: r * (dy - m(dy) - z * m(z * dy)))),
+        ("both mean terms are missing: mean and variance depend on x too",
+         _norm_but("dx", lambda z, r, g, dy, m: r * g * dy)),
+        ("the gain g is missing: dz = g dy",
+         _norm_but("dx", lambda z, r, g, dy, m: r * (dy - m(dy) - z * m(z * dy)))),
         ("the gain g comes last: it belongs inside the means, dz = g dy",
          _norm_but("dx", lambda z, r, g, dy, m: g * r * (dy - m(dy) - z * m(z * dy)))),
-        ("the factor r in front is missing", _norm_but("dx", lambda z, r, g, dy, m: g * dy - m(g * dy) - z * m(z * g * dy))),
+        ("the factor r in front is missing",
+         _norm_but("dx", lambda z, r, g, dy, m: g * dy - m(g * dy) - z * m(z * g * dy))),
         ("sums where means belong",
-         _norm_but("dx", lambda z, r, g, dy, m: r * (g * dy - (m(g * dy) + z * m(z * g * dy)) * g.size))),
+         _norm_but("dx", lambda z, r, g, dy, m: (
+             r * (g * dy - (m(g * dy) + z * m(z * g * dy)) * g.size)))),
         ("z is not normed: z = (x - mean) r",
-         _norm_but("dx", lambda z, r, g, dy, m: r * (g * dy - m(g * dy) - z / r * m(z / r * g * dy)))),
-        ("the last term lacks its factor z", _norm_but("dx", lambda z, r, g, dy, m: r * (g * dy - m(g * dy) - m(z * g * dy)))),
+         _norm_but("dx", lambda z, r, g, dy, m: (
+             r * (g * dy - m(g * dy) - z / r * m(z / r * g * dy))))),
+        ("the last term lacks its factor z",
+         _norm_but("dx", lambda z, r, g, dy, m: r * (g * dy - m(g * dy) - m(z * g * dy)))),
         ("dg lacks z: dg = sum z dy", _norm_but("dg", lambda z, r, g, dy, m: _rows(dy).sum(0))),
-        ("dg is a sum over rows; yours is their mean", _norm_but("dg", lambda z, r, g, dy, m: _rows(z * dy).mean(0))),
-        ("dg has g in it: it multiplies z, dg = sum z dy", _norm_but("dg", lambda z, r, g, dy, m: _rows(z * g * dy).sum(0))),
-        ("dg has x in it where z belongs: x normed", _norm_but("dg", lambda z, r, g, dy, m: _rows(z / r * dy).sum(0))),
-        ("dg has one number a channel: sum over rows", _norm_but("dg", lambda z, r, g, dy, m: (z * dy).sum(-1))),
-        ("db is a sum over rows; yours is their mean", _norm_but("db", lambda z, r, g, dy, m: _rows(dy).mean(0))),
-        ("db has g in it: b is added after g", _norm_but("db", lambda z, r, g, dy, m: _rows(g * dy).sum(0))),
-        ("db has one number a channel: sum over rows", _norm_but("db", lambda z, r, g, dy, m: dy.sum(-1))),
+        ("dg is a sum over rows; yours is their mean",
+         _norm_but("dg", lambda z, r, g, dy, m: _rows(z * dy).mean(0))),
+        ("dg has g in it: it multiplies z, dg = sum z dy",
+         _norm_but("dg", lambda z, r, g, dy, m: _rows(z * g * dy).sum(0))),
+        ("dg has x in it where z belongs: x normed",
+         _norm_but("dg", lambda z, r, g, dy, m: _rows(z / r * dy).sum(0))),
+        ("dg has one number a channel: sum over rows",
+         _norm_but("dg", lambda z, r, g, dy, m: (z * dy).sum(-1))),
+        ("db is a sum over rows; yours is their mean",
+         _norm_but("db", lambda z, r, g, dy, m: _rows(dy).mean(0))),
+        ("db has g in it: b is added after g",
+         _norm_but("db", lambda z, r, g, dy, m: _rows(g * dy).sum(0))),
+        ("db has one number a channel: sum over rows",
+         _norm_but("db", lambda z, r, g, dy, m: dy.sum(-1))),
     ),
     returns=("dx", "dg", "db"),
     shown=(ops.layer_norm,),

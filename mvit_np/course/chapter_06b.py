@@ -14,8 +14,7 @@ def max_pool_backward(x, dy, kernel, stride):
 
     x: (N, D)   dy: (n, D)   kernel, stride: whole numbers, n = (N - kernel) // stride + 1
     ->   dx: (N, D)
-    In each channel the largest of a window gets the window's dy; the first, where several are the
-    largest.
+    In each channel the largest of a window gets the window's dy; of several, the first.
     Hint: x[a:b].argmax(axis=0) counts from a. Windows overlap: a token that wins twice gets both.
     """
     dx, channels = np.zeros_like(x), np.arange(x.shape[1])
@@ -45,9 +44,7 @@ def _lines(rng):
 
 
 def _over_windows(change):
-    """dx after change(dx, x, i, window, d_window) has been called for every window, a slice of
-    tokens.
-    """
+    """dx after change(dx, x, i, at, d_window) for every window; at is its slice of the tokens."""
 
     def wrong(x, dy, kernel, stride):
         dx = np.zeros_like(x)
@@ -81,6 +78,11 @@ def _to_all(share):
     return change
 
 
+def _share_of_equals(cells):
+    largest = cells == cells.max(0)
+    return largest / largest.sum(0)
+
+
 def _last_of_equals(dx, x, i, at, d_window):
     dx[at.stop - 1 - x[at][::-1].argmax(0), np.arange(x.shape[1])] += d_window
 
@@ -94,18 +96,22 @@ MAX_POOL_BACKWARD = Exercise(
     _reference_max_pool,
     _lines,
     (
-        ("a token that wins in two windows gets both: add (+=), do not assign", _over_windows(_assigned)),
+        ("a token that wins in two windows gets both: add (+=), do not assign",
+         _over_windows(_assigned)),
         ("argmax counts from the window's start: add i * stride", _over_windows(_offset_lost)),
         ("the window starts at i * stride, not at i", _over_windows(_offset_unscaled)),
         ("the token of the largest size wins: the sign counts too", _over_windows(_by_size)),
-        ("every token of the window gets dy: only the winner does", _over_windows(_to_all(lambda cells: 1))),
+        ("every token of the window gets dy: only the winner does",
+         _over_windows(_to_all(lambda cells: 1))),
         ("dy is shared among the window's tokens, as for the mean: the winner gets it all",
          _over_windows(_to_all(lambda cells: 1 / len(cells)))),
-        ("among equals each gets dy: only the first does", _over_windows(_to_all(lambda cells: cells == cells.max(0)))),
+        ("among equals each gets dy: only the first does",
+         _over_windows(_to_all(lambda cells: cells == cells.max(0)))),
         ("among equals dy is shared: the first gets it all",
-         _over_windows(_to_all(lambda cells: (cells == cells.max(0)) / (cells == cells.max(0)).sum(0)))),
+         _over_windows(_to_all(_share_of_equals))),
         ("among equals the last gets dy: it is the first", _over_windows(_last_of_equals)),
-        ("one token wins for all channels: each channel has its own winner", _over_windows(_one_for_all_channels)),
+        ("one token wins for all channels: each channel has its own winner",
+         _over_windows(_one_for_all_channels)),
         ("dy is multiplied by the largest number: the derivative of a maximum by its winner is 1",
          _over_windows(_to_all(lambda cells: (cells == cells.max(0)) * cells))),
     ),
@@ -170,13 +176,16 @@ FINITE_DIFFERENCE = Exercise(
     (
         ("a one-sided difference is exact to about h only: step forward and back",
          _moved(lambda f, x, h, u: (f(x + h * u) - f(x)) / h)),
-        ("the points are 2 h apart: divide by 2 h, not by h", _moved(lambda f, x, h, u: (f(x + h * u) - f(x - h * u)) / h)),
+        ("the points are 2 h apart: divide by 2 h, not by h",
+         _moved(lambda f, x, h, u: (f(x + h * u) - f(x - h * u)) / h)),
         ("(f(x + h) - f(x - h)) / 2 * h multiplies by h: put 2 * h in brackets",
          _moved(lambda f, x, h, u: (f(x + h * u) - f(x - h * u)) / 2 * h)),
-        ("the difference is not divided by 2 h", _moved(lambda f, x, h, u: f(x + h * u) - f(x - h * u))),
+        ("the difference is not divided by 2 h",
+         _moved(lambda f, x, h, u: f(x + h * u) - f(x - h * u))),
         ("the points are h apart: divide by h, or take them 2 h apart",
          _moved(lambda f, x, h, u: (f(x + h * u) - f(x)) / (2 * h))),
-        ("all entries move at once: move one at a time", _moved(lambda f, x, h, u: (f(x + h) - f(x - h)) / (2 * h))),
+        ("all entries move at once: move one at a time",
+         _moved(lambda f, x, h, u: (f(x + h) - f(x - h)) / (2 * h))),
         ("the difference is the wrong way round: f(x + h) - f(x - h)",
          _moved(lambda f, x, h, u: (f(x - h * u) - f(x + h * u)) / (2 * h))),
     ),

@@ -60,7 +60,7 @@ def paired(leaves, grads):
     for path, p in leaves:
         if p.shape != found[path].shape:
             raise ValueError(
-                f"gradients have their parameters' shapes; "
+                "gradients have their parameters' shapes; "
                 f"came {found[path].shape} for {p.shape} at {path!r}"
             )
     return [(p, found[path]) for path, p in leaves]
@@ -119,7 +119,7 @@ def refuse_given(number):
     """Raise TypeError where an array of a step's numbers came, with no kernel there to read it."""
     if is_given(number):
         raise TypeError(
-            f"an array of a step's numbers is for a device's kernels; "
+            "an array of a step's numbers is for a device's kernels; "
             f"came shape {number.shape}: give a number"
         )
 
