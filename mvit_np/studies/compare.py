@@ -8,8 +8,7 @@ from ..model.text_table import aligned, grouped
 
 
 def comparison(name, others):
-    """A table of costs for one clip: the preset `name`, then `others`, with their multiply-adds as
-    multiples of its own.
+    """A table of one clip's costs: the preset `name`, then `others` as multiples of its work.
 
     Training: float32 kept for the backward pass; attention: the largest array of weights.
     ValueError for an unknown name.
@@ -26,11 +25,9 @@ def _row(name, one):
     config = preset(name)
     account = costs(config)
     sizes = "x".join(map(str, config.thw)), f"{account.params / 1e6:.2f}"
-    macs, memory = (
-        (account.macs / 1e9, account.macs / one),
-        (account.activation_bytes / 1e6, account.attention_bytes / 1e6),
-    )
-    return (name, *sizes, grouped(macs[0]), f"{macs[1]:.3g}", *map(grouped, memory))
+    macs = grouped(account.macs / 1e9), f"{account.macs / one:.3g}"
+    memory = grouped(account.activation_bytes / 1e6), grouped(account.attention_bytes / 1e6)
+    return (name, *sizes, *macs, *memory)
 
 
 def presets_table():

@@ -119,10 +119,8 @@ def _machines(found):
 def _machine(m):
     cores = f"{m['cores']} core{'s' * (m['cores'] != 1)}"
     threads = f"{m['threads']} thread{'s' * (m['threads'] != 1)}"
-    return (
-        f"{m['cpu']}, {cores}, {m['system']}; Python {m['python']}, NumPy {m['numpy']}, {threads}; "
-        f"{m['date']}"
-    )
+    software = f"Python {m['python']}, NumPy {m['numpy']}, {threads}"
+    return f"{m['cpu']}, {cores}, {m['system']}; {software}; {m['date']}"
 
 
 def _listed(words):

@@ -13,7 +13,7 @@ BOTH = "street and digits"
 SIZE = 32  # pixels a side of the models' clips
 WAYS = ("left", "right")
 CLASSES = tuple(f"{what} to the {way}" for what in ("street", "digit") for way in WAYS)
-# of the street's clips for training and for the test: about as many as there are digits
+# Which of the street's clips train and test: about as many are left as there are digits.
 EVERY = 2, 8
 DIGITS = {"train": 10240, "test": 1024}  # under eight directions, of which two are kept
 
@@ -31,9 +31,7 @@ def sets_of(name, **sizes):
 
 
 def street_and_digits():
-    """Films of streets and digits over noise, each going left or right.
-
-    -> (train, test) of four classes
+    """(train, test) of four classes: films of streets and digits over noise, going left or right.
 
     Which of the two it is can be seen in any frame, as can much of what Kinetics asks for; where it
     goes cannot.
@@ -47,13 +45,9 @@ def _framed(data):
 
     Without it they would be enlarged, and cut in a test but not in training.
     """
-    frame = [
-        (0, 0),
-        (0, 0),
-        *(((SIZE - length) // 2, (SIZE - length + 1) // 2) for length in data.clips.shape[2:4]),
-        (0, 0),
-    ]
-    return replace(data, clips=np.pad(data.clips, frame))
+    missing = [SIZE - length for length in data.clips.shape[2:4]]
+    high, wide = ((pixels // 2, (pixels + 1) // 2) for pixels in missing)
+    return replace(data, clips=np.pad(data.clips, [(0, 0), (0, 0), high, wide, (0, 0)]))
 
 
 def _thinned(street, every):

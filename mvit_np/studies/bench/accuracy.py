@@ -12,8 +12,7 @@ from .workloads import examples, parameters
 
 
 def accuracy(workload, threads, against=False):
-    """{"mvit_np": {"logits": e, "gradients": e}}, in evaluation, and with `against` the same of
-    "torch".
+    """{"mvit_np": {"logits": e, "gradients": e}}; with `against` also that of "torch".
 
     e = ||x32 - x64|| / ||x64||, for gradients over all parameters at once; x64 is ours, of the same
     numbers in float64.

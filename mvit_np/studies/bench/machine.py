@@ -34,11 +34,9 @@ def describe():
 
 def cores():
     """The numbers of the cores that this process may use."""
-    return (
-        sorted(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else list(range(os.cpu_count() or 1))
-    )
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def _cpu_model():
@@ -95,8 +93,7 @@ def _seconds(call):
 
 
 def cpu_times():
-    """Seconds until now: (all work on this process's cores, its own and its ended children's, wall
-    clock).
+    """Seconds until now: (work on our cores, our own and that of children that ended, wall clock).
 
     None where the system keeps no such account (/proc/stat).
     """

@@ -30,10 +30,8 @@ def resident_bytes():
     """(now, at most until now) of this process."""
     try:
         status = Path("/proc/self/status").read_text()
-        now, peak = (
-            int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) << 10 for name in ("VmRSS", "VmHWM")
-        )
-        return now, peak
+        now, peak = (re.search(rf"{name}:\s+(\d+) kB", status)[1] for name in ("VmRSS", "VmHWM"))
+        return int(now) << 10, int(peak) << 10
     except (OSError, TypeError):  # no such file, no such line: then the most is all that is known
         import resource
 

@@ -30,24 +30,16 @@ measured."""
 
 def render(results):
     """The page as Markdown of the results of `suite.PAGE`, with torch or without."""
-    parts = [
-        _intro(results),
-        _speed(results),
-        _memory(results),
-        _accuracy(results),
-        _profiles(results),
-        _scaling(results),
-    ]
+    parts = [_intro(results), _speed(results), _memory(results), _accuracy(results)]
+    parts += [_profiles(results), _scaling(results)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _intro(results):
     facts = (tables.machine_line(results), tables.roof_line(results), _idleness(results))
     listed = "\n".join(wrapped(f"- {fact}", indent="  ") for fact in facts)
-    return (
-        "# How fast, how large, how "
-        f"exact\n\n{wrapped(INTRO.format(command=results['command']))}\n\n{listed}"
-    )
+    words = wrapped(INTRO.format(command=results["command"]))
+    return f"# How fast, how large, how exact\n\n{words}\n\n{listed}"
 
 
 def _section(title, words, *rest):
@@ -55,11 +47,8 @@ def _section(title, words, *rest):
 
 
 def _idleness(results):
-    known = [
-        taken
-        for taken in (results["idle_others"], *(case["others"] for case in results["cases"]))
-        if taken is not None
-    ]
+    taken = [results["idle_others"], *(case["others"] for case in results["cases"])]
+    known = [cores for cores in taken if cores is not None]
     if not known:
         return "whether others used the machine is not known: this system does not say"
     return f"others took at most {max(known):.2f} cores while times were taken"
@@ -68,19 +57,15 @@ def _idleness(results):
 def _speed(results):
     against = "torch" in results["machine"]
     words = TIME.format(turns=tables.count(results["rounds"], "turn"))
-    return _section(
-        "Time", f"{words} {BESIDE if against else ''}", markdown(*_speed_table(results, against))
-    )
+    words += f" {BESIDE}" * against
+    return _section("Time", words, markdown(*_speed_table(results, against)))
 
 
 def _speed_table(results, against):
     aims = against and any(case["time_aim"] for case in results["cases"])
-    head = (
-        ["", "mvit_np", "quartiles"] + ["torch", "quartiles", "ratio"] * against + ["wanted"] * aims
-    )
-    return [*head, "clips/s", "GFLOP/s", "of roof"], [
-        _speed_row(case, results, against, aims) for case in results["cases"]
-    ]
+    head = ["", "mvit_np", "quartiles", *["torch", "quartiles", "ratio"] * against]
+    head += [*["wanted"] * aims, "clips/s", "GFLOP/s", "of roof"]
+    return head, [_speed_row(case, results, against, aims) for case in results["cases"]]
 
 
 def _speed_row(case, results, against, aims):
@@ -89,11 +74,8 @@ def _speed_row(case, results, against, aims):
     cells = [case["title"], median, quartiles]
     if against:
         torch = case["by"]["torch"]
-        cells += [
-            tables.seconds(torch["median_s"]),
-            tables.span(torch),
-            f"**{tables.ratio(case, 'median_s')}**",
-        ]
+        cells += [tables.seconds(torch["median_s"]), tables.span(torch)]
+        cells.append(f"**{tables.ratio(case, 'median_s')}**")
     return [*cells, *[_aim(case["time_aim"])] * aims, *speed]
 
 
@@ -105,20 +87,17 @@ def _memory(results):
     against = "torch" in results["machine"]
     aims = against and any(case["memory_aim"] for case in results["cases"])
     head = ["", "mvit_np", "imports"] + ["torch", "imports", "ratio"] * against + ["wanted"] * aims
-    return _section(
-        "Memory", MEMORY, markdown(head, [_memory_row(case, aims) for case in results["cases"]])
-    )
+    rows = [_memory_row(case, aims) for case in results["cases"]]
+    return _section("Memory", MEMORY, markdown(head, rows))
 
 
 def _memory_row(case, aims):
     cells = [case["title"]]
     for found in case["by"].values():
         cells += [tables.size_of(found["peak_bytes"]), tables.size_of(found["import_bytes"])]
-    return (
-        cells
-        + [f"**{tables.ratio(case, 'peak_bytes')}**"] * ("torch" in case["by"])
-        + [_aim(case["memory_aim"])] * aims
-    )
+    if "torch" in case["by"]:
+        cells.append(f"**{tables.ratio(case, 'peak_bytes')}**")
+    return [*cells, *[_aim(case["memory_aim"])] * aims]
 
 
 def _accuracy(results):
@@ -142,9 +121,5 @@ def _scaling(results):
         return ""
     figure = f"![Time and peak memory against frames and pixels, beside what is counted]({FIGURE})"
     words = SCALING.format(preset=results["scaling"]["preset"])
-    return _section(
-        "Longer and larger clips",
-        words,
-        figure,
-        markdown(*tables.scaling_table(results["scaling"]["points"])),
-    )
+    table = markdown(*tables.scaling_table(results["scaling"]["points"]))
+    return _section("Longer and larger clips", words, figure, table)

@@ -38,8 +38,7 @@ def available():
 
 
 def torch_call(workload, threads, params=None):
-    """The workload's call in PyTorch, eager, on so many threads, as a function of no arguments; see
-    `workloads.mvit_call`.
+    """The workload's call in PyTorch eager, on so many threads, as `workloads.mvit_call` is ours.
 
     params   ours, which the model gets a copy of; None: its own random ones
     Raises ValueError for a model that torchvision has no code for, ImportError where it is not

@@ -14,8 +14,7 @@ REST = "between ops"
 
 
 def profile(workload, roof, runs=3):
-    """{"wall_s", "rows"} of one call, means over `runs`; a row is a dict of op, phase, calls,
-    seconds, floor_s.
+    """{"wall_s", "rows"} of a call, means over `runs`; rows: op, phase, calls, seconds, floor_s.
 
     Longest first; the last row is what passes between ops, and the parts sum to the whole. An op
     inside another (in checkpointed and reversible blocks) counts in its own row alone.
@@ -31,13 +30,8 @@ def profile(workload, roof, runs=3):
         call()
     wall = (time.perf_counter() - start) / runs
     rows = [
-        {
-            "op": op,
-            "phase": phase,
-            "calls": calls / runs,
-            "seconds": seconds / runs,
-            "floor_s": floor / runs,
-        }
+        {"op": op, "phase": phase}
+        | {"calls": calls / runs, "seconds": seconds / runs, "floor_s": floor / runs}
         for (op, phase), (calls, seconds, floor) in totals.items()
     ]
     rows.sort(key=lambda row: -row["seconds"])

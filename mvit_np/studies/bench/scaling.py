@@ -20,8 +20,7 @@ def sweep(preset, frames=FRAMES, sizes=SIZES):
 
 
 def point(axis, workload, threads, modes=MODES, calls=CALLS):
-    """A point of the sweep as a dict: axis, frames, size; counted macs and kept_bytes; {median_s,
-    ...} for each mode.
+    """A point as a dict: axis, frames, size; macs and kept_bytes; {median_s, ...} for each mode.
 
     macs are a forward pass's, kept_bytes what a step keeps for its backward pass; peak_bytes and
     import_bytes, see `memory`.

@@ -12,8 +12,7 @@ ROOT = Path(__file__).parents[3]  # the folder that the package is in
 
 
 def run_in_subprocess(what, task, title):
-    """What `worker.py` answers to a task, both of plain numbers and words; `title` says in errors
-    what was measured.
+    """What `worker.py` answers to a task, in plain numbers and words; `title` is for errors.
 
     Raises ChildProcessError where the process fails, such as for want of memory.
     """

@@ -9,7 +9,8 @@ from . import accuracy, machine, memory, profile, scaling, timing
 from .subprocess_task import run_in_subprocess
 from .workloads import Workload
 
-# that share the turns of a case: where a process's arrays come to lie changes its times by a tenth
+# So many share the turns of a case: where a process's arrays come to lie changes its times by a
+# tenth.
 PROCESSES = 3
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...model.text_table import digits, percent
 
 FLOPS = 2  # to a multiply-add
-# share of the whole from which on an op has a line of its own
-LEAST, SUMMED = 0.005, ("calls", "seconds", "floor_s")
+LEAST = 0.005  # share of the whole from which on an op has a line of its own
+SUMMED = "calls", "seconds", "floor_s"
 
 
 def case_table(case, roof):
@@ -40,31 +40,26 @@ def ratio(case, what):
 def accuracy_table(accuracy):
     """Relative errors in float32."""
     whos = list(accuracy[0]["by"])
-    head = ["", *(f"{part}, {who}" for part in ("logits", "gradients") for who in whos)]
-    rows = [
-        [
-            row["title"],
-            *(f"{row['by'][who][part]:.1e}" for part in ("logits", "gradients") for who in whos),
-        ]
+    columns = [(part, who) for part in ("logits", "gradients") for who in whos]
+    head = ["", *(f"{part}, {who}" for part, who in columns)]
+    return head, [
+        [row["title"], *(f"{row['by'][who][part]:.1e}" for part, who in columns)]
         for row in accuracy
     ]
-    return head, rows
 
 
 def profile_table(profile):
     """An op and phase a line, longest first, the least together; what is between; the whole."""
     wall, (*ops, rest) = profile["wall_s"], profile["rows"]
     small = [row for row in ops if row["seconds"] < LEAST * wall]
-    together = [
-        {"op": f"{len(small)} more", "phase": ""} | {name: _sum(small, name) for name in SUMMED}
-    ] * bool(small)
-    rows = [_profile_row(row, wall) for row in (*ops[: len(ops) - len(small)], *together, rest)]
+    shown = ops[: len(ops) - len(small)]
+    if small:
+        sums = {name: _sum(small, name) for name in SUMMED}
+        shown.append({"op": f"{len(small)} more", "phase": ""} | sums)
+    rows = [_profile_row(row, wall) for row in (*shown, rest)]
     floor = _sum(ops, "floor_s")
-    head = ["op", "calls", "ms", "share", "floor, ms", "times its floor"]
-    return head, [
-        *rows,
-        ["total", "", digits(1e3 * wall), percent(1), digits(1e3 * floor), digits(wall / floor)],
-    ]
+    total = ["total", "", digits(1e3 * wall), percent(1), digits(1e3 * floor), digits(wall / floor)]
+    return ["op", "calls", "ms", "share", "floor, ms", "times its floor"], [*rows, total]
 
 
 def _sum(rows, name):
@@ -72,28 +67,18 @@ def _sum(rows, name):
 
 
 def _profile_row(row, wall):
-    floor, name = (
-        row["floor_s"],
-        f"{row['op']} {row['phase']}" if row["phase"] == "backward" else row["op"],
-    )
-    cells = [
-        name,
-        "" if row["calls"] is None else f"{row['calls']:g}",
-        digits(1e3 * row["seconds"]),
-    ]
-    cells.append(percent(row["seconds"] / wall, 1))
+    floor = row["floor_s"]
+    name = f"{row['op']} {row['phase']}" if row["phase"] == "backward" else row["op"]
+    calls = "" if row["calls"] is None else f"{row['calls']:g}"
+    cells = [name, calls, digits(1e3 * row["seconds"]), percent(row["seconds"] / wall, 1)]
     return cells + ([digits(1e3 * floor), digits(row["seconds"] / floor)] if floor else ["", ""])
 
 
 def scaling_table(points):
     """A point a line: multiply-adds and memory as counted, time and peak memory as measured."""
     modes = [mode for mode in ("forward", "step") if mode in points[0]]
-    head = [
-        "frames",
-        "pixels",
-        "G mult-adds",
-        *(f"{mode}, {what}" for mode in modes for what in ("s", "GFLOP/s", "GB")),
-    ]
+    head = ["frames", "pixels", "G mult-adds"]
+    head += [f"{mode}, {what}" for mode in modes for what in ("s", "GFLOP/s", "GB")]
     return [*head, "GB kept, counted"], [_scaling_row(point, modes) for point in points]
 
 
@@ -101,11 +86,8 @@ def _scaling_row(point, modes):
     cells = [str(point["frames"]), str(point["size"]), digits(point["macs"] / 1e9)]
     for mode in modes:
         found, flops = point[mode], FLOPS * point["macs"] * (3 if mode == "step" else 1)
-        cells += [
-            digits(found["median_s"]),
-            digits(flops / found["median_s"] / 1e9),
-            f"{found['peak_bytes'] / 1e9:.2f}",
-        ]
+        cells += [digits(found["median_s"]), digits(flops / found["median_s"] / 1e9)]
+        cells.append(f"{found['peak_bytes'] / 1e9:.2f}")
     return [*cells, f"{point['kept_bytes'] / 1e9:.2f}"]
 
 
@@ -143,11 +125,9 @@ def seconds(value):
 def span(found):
     """The quartiles in the unit that the median has: 1.230-1.250"""
     low, high = found["low_s"], found["high_s"]
-    return (
-        f"{low:.3f}-{high:.3f}"
-        if found["median_s"] >= 0.9995
-        else f"{digits(1e3 * low)}-{digits(1e3 * high)}"
-    )
+    if found["median_s"] >= 0.9995:
+        return f"{low:.3f}-{high:.3f}"
+    return f"{digits(1e3 * low)}-{digits(1e3 * high)}"
 
 
 def size_of(count):

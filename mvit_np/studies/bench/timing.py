@@ -23,9 +23,10 @@ class Times:
 
 
 def alternate(functions, rounds, turn_s=TURN_S, pause_s=PAUSE_S, clock=time.perf_counter):
-    """{name: seconds a call in each turn} of {name: function of no arguments}: each is called once
-    to warm up and once to see how long it takes, then all have a turn in every round, in order.
+    """{name: seconds a call in each turn} of {name: function of no arguments}.
 
+    Each is called once to warm up and once to see how long it takes; then all have a turn in every
+    round, in order.
     Garbage is collected before each turn, so that nobody pays for another's. Raises ValueError for
     fewer than 1 round.
     """

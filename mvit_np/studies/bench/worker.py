@@ -39,9 +39,10 @@ def _memory(workload, threads, who, calls):
 
         peers.versions()  # imports it
     imported, _ = memory.resident_bytes()
-    call = (
-        workloads.mvit_call(workload) if who == "mvit_np" else peers.torch_call(workload, threads)
-    )
+    if who == "mvit_np":
+        call = workloads.mvit_call(workload)
+    else:
+        call = peers.torch_call(workload, threads)
     seconds = [_timed(call) for _ in range(calls)]
     return {"peak_bytes": memory.resident_bytes()[1], "import_bytes": imported, "seconds": seconds}
 

@@ -33,12 +33,10 @@ class Workload:
 
     @property
     def config(self):
-        # 112 is no multiple of 32
-        given = {"frames": self.frames, "size": self.size, "uneven": True if self.size else None}
-        return replace(
-            preset(self.preset),
-            **{name: value for name, value in given.items() if value is not None},
-        )
+        given = {"frames": self.frames} if self.frames is not None else {}
+        if self.size is not None:
+            given |= {"size": self.size, "uneven": True}  # 112 is no multiple of 32
+        return replace(preset(self.preset), **given)
 
     @property
     def macs(self):
@@ -48,9 +46,8 @@ class Workload:
     @property
     def title(self):
         """mvit_b_16x4 step, batch 4, checkpointed"""
-        sizes = [f"{self.frames} frames"] * bool(self.frames) + [f"{self.size} px"] * bool(
-            self.size
-        )
+        sizes = [f"{self.frames} frames"] * bool(self.frames)
+        sizes += [f"{self.size} px"] * bool(self.size)
         settings = [f"batch {self.batch}"] * (self.batch > 1) + ["checkpointed"] * self.checkpoint
         settings += [self.dtype] * (self.dtype != "float32")
         return ", ".join([f"{self.preset} {self.mode}", *sizes, *settings])
@@ -58,10 +55,8 @@ class Workload:
 
 def parameters(workload):
     """Fresh parameters of the workload's model in its dtype; the same at every call."""
-    return trees.map(
-        lambda p: p.astype(workload.dtype),
-        init(workload.config, np.random.default_rng(workload.seed)),
-    )
+    params = init(workload.config, np.random.default_rng(workload.seed))
+    return trees.map(lambda p: p.astype(workload.dtype), params)
 
 
 def examples(workload):
@@ -96,9 +91,8 @@ def training(workload):
     at = {"params": params, "state": adamw_state(params)}
 
     def loss(params):
-        return cross_entropy(
-            forward(params, clips, config, rng=masks, checkpoint=workload.checkpoint), labels
-        )
+        logits = forward(params, clips, config, rng=masks, checkpoint=workload.checkpoint)
+        return cross_entropy(logits, labels)
 
     def gradients():
         return value_and_grad(loss)(at["params"])

@@ -33,11 +33,8 @@ def measured(part, gpu, torch_losses=None, tell=lambda words: None):
     rates) -> losses.
     """
     case = Case(part.preset, "step", part.batch)
-    start, batches, rates = (
-        parameters(case.workload),
-        examples(case, part.batch),
-        [rate(i, part.steps) for i in range(part.steps)],
-    )
+    start, batches = parameters(case.workload), examples(case, part.batch)
+    rates = [rate(i, part.steps) for i in range(part.steps)]
     runs = {
         name: lambda name=name: _mvit_losses(case, gpu, start, batches, name, rates)
         for name in PRECISIONS

@@ -71,16 +71,14 @@ def _version(number):
 
 
 def roofs(gpu, side, size=None, copied=None):
-    """{"float32", "tf32", "bf16": operations a second of products of two square matrices,
-    "bytes_per_s": of copies}
+    """{"float32", "tf32", "bf16": operations a second of products, "bytes_per_s": of copies}
 
+    Products are of two square matrices.
     The best of some; a multiply-add is two operations, and a copy reads and writes every byte.
     """
     size, copied = size or SIZE, copied or COPIED
-    a, b = (
-        gpu.put(np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32))
-        for seed in (0, 1)
-    )
+    rngs = np.random.default_rng(0), np.random.default_rng(1)
+    a, b = (gpu.put(rng.standard_normal((size, size), dtype=np.float32)) for rng in rngs)
     best = {name: 2 * size**3 / _product_s(gpu, side, name, a, b) for name in PRECISIONS}
     x = gpu.put(np.ones(copied // 4, np.float32))
     y = gpu.xp.empty(x.shape, dtype=x.dtype)

@@ -49,8 +49,7 @@ class Work:
 
 
 def measured(part, gpu, side, tell=lambda words: None):
-    """Rows of plain numbers of a `plan.Kernels`, each a piece of work that launches kernels or
-    products of ours.
+    """Rows of plain numbers of a `plan.Kernels`, each of work that launches something of ours.
 
     op, phase, kernels (names), calls (in a step), shapes; kernels_s and plain_s, seconds a call, or
     None where that failed, and `failed`: why
@@ -146,9 +145,8 @@ def _updates(params):
     shapes, at = [[sum(p.size for p in trees.leaves(params))]], {}
 
     def update():
-        at["params"], at["state"] = adamw(
-            at["params"], params, at["state"], RATE, weight_decay=WEIGHT_DECAY
-        )
+        moved = adamw(at["params"], params, at["state"], RATE, weight_decay=WEIGHT_DECAY)
+        at["params"], at["state"] = moved
 
     def prepare():
         at.update(params=params, state=adamw_state(params))
@@ -168,13 +166,8 @@ def _row(work, side, tools):
         times[way], failed = attempt(lambda context=context: _timed(work, side, context))
         why = why or failed
         side.release()
-    row = {
-        "op": work.name,
-        "phase": work.phase,
-        "kernels": sorted(set(names or ())),
-        "calls": work.count,
-    }
-    return row | {"shapes": work.shapes, **times, "failed": why}
+    row = {"op": work.name, "phase": work.phase, "kernels": sorted(set(names or ()))}
+    return row | {"calls": work.count, "shapes": work.shapes, **times, "failed": why}
 
 
 def _launched(work, tools):

@@ -44,19 +44,16 @@ def attempt(function):
 def words(problem):
     """Why something failed."""
     error, said = type(problem).__name__, " ".join(str(problem).split())
-    if any(
-        sign in f"{error} {said}".lower()
-        for sign in ("outofmemory", "out of memory", "alloc_failed", "memoryallocation")
-    ):
+    signs = ("outofmemory", "out of memory", "alloc_failed", "memoryallocation")
+    if any(sign in f"{error} {said}".lower() for sign in signs):
         return "out of memory"
     return f"{error}: {said[:200]}" if said else error
 
 
 def _weighed(side, build):
     call, sizes = side.weighed(build)
-    return call, sizes | {
-        "size": float(np.sqrt(np.mean(np.square(side.fetch(call()), dtype=np.float64))))
-    }
+    squares = np.square(side.fetch(call()), dtype=np.float64)
+    return call, sizes | {"size": float(np.sqrt(np.mean(squares)))}
 
 
 def _timed(contestants, calls, found, rounds):

@@ -6,8 +6,7 @@ import gc
 
 
 def weighed(xp, build):
-    """(call, {"peak_bytes", "reserved_bytes"}) of `build() -> call`, which is made once before it
-    is weighed.
+    """(call, {"peak_bytes", "reserved_bytes"}) of `build() -> call`; a first call is not weighed.
 
     A graph keeps a pool of its own, which counts as a whole: nobody else can use it.
     """
@@ -18,15 +17,16 @@ def weighed(xp, build):
     with counter:
         call = build()
         call()
-    # by other pools than the common one
-    elsewhere = max(counter.taken - (pool.total_bytes() - held), 0)
+    elsewhere = max(
+        counter.taken - (pool.total_bytes() - held), 0
+    )  # of pools beside the common one
     gc.collect()
     pool.free_all_blocks()
     stays, counter = pool.used_bytes() - used, allocations(xp)
     with counter:
         call()
     peak = stays + counter.most + elsewhere
-    # less than in use where parts of old blocks were taken again
+    # Where parts of old blocks are taken again, less is reserved than is in use.
     reserved = pool.total_bytes() - held + elsewhere
     return call, {"peak_bytes": peak, "reserved_bytes": max(reserved, peak)}
 

@@ -59,26 +59,15 @@ def _step(case, gpu, graph=False):
         clips, labels, masks = batch
         return cross_entropy(forward(params, clips, config, rng=masks), labels), None
 
-    batches = (
-        (clips, labels, default_rng((0, i), clips) if case.masks else None)
-        for i in itertools.count()
-    )
-    steps = fit(
-        loss,
-        params,
-        batches,
-        lr=lambda step: RATE,
-        weight_decay=WEIGHT_DECAY,
-        clip_norm=CLIP_NORM,
-        graph=graph,
-    )
+    numbers = itertools.count()
+    masks = (default_rng((0, i), clips) if case.masks else None for i in numbers)
+    batches = ((clips, labels, mask) for mask in masks)
+    settings = {"weight_decay": WEIGHT_DECAY, "clip_norm": CLIP_NORM, "graph": graph}
+    steps = fit(loss, params, batches, lr=lambda step: RATE, **settings)
     return lambda: next(steps).loss
 
 
 def given(case, gpu):
     """Parameters, (clips, labels) on the device, and the config."""
-    return (
-        gpu.put(parameters(case.workload)),
-        tuple(map(gpu.put, examples(case.workload))),
-        case.config,
-    )
+    params, batch = parameters(case.workload), examples(case.workload)
+    return gpu.put(params), tuple(map(gpu.put, batch)), case.config

@@ -41,10 +41,8 @@ class Case:
     @property
     def title(self):
         """mvit_b_16x4 step, batch 8, bf16"""
-        return (
-            f"{self.preset} {self.mode}, batch {self.batch}, {self.precision}"
-            + ", masks" * self.masks
-        )
+        masks = ", masks" if self.masks else ""
+        return f"{self.preset} {self.mode}, batch {self.batch}, {self.precision}{masks}"
 
 
 @dataclass(frozen=True)
@@ -76,15 +74,10 @@ LISTS = {Case: "cases", Kernels: "kernels", Curves: "curves"}
 
 
 def whole(
-    models=MODELS,
-    batches=BATCHES,
-    modes=MODES,
-    precisions=tuple(PRECISIONS),
-    against=True,
-    only=None,
-):
-    """The parts, in order; of a part of the grid where less is given, of one of `LISTS` with
-    `only`.
+    models=MODELS, batches=BATCHES, modes=MODES, precisions=tuple(PRECISIONS),
+    against=True, only=None,
+):  # fmt: skip
+    """The parts, in order: of the grid that is given; of one of `LISTS` alone with `only`.
 
     Without `against` nobody is compared with, and what would be measured twice is left out.
     """
@@ -96,22 +89,16 @@ def whole(
         for precision in precisions
         if mode in modes
     ]
-    compiled = (
-        [replace(case, whos=BESIDE_COMPILED) for case in sorted(eager, key=lambda case: case.batch)]
-        if against
-        else []
-    )
+    by_batch = sorted(eager, key=lambda case: case.batch) if against else []
+    compiled = [replace(case, whos=BESIDE_COMPILED) for case in by_batch]
     aimed = [case for case in compiled if (case.mode, case.batch) == ("step", 1)]
     masked = [replace(case, masks=True) for case in eager if (case.mode, case.batch) == ("step", 8)]
     if not against:
-        eager, masked = (
-            [replace(case, whos=(MVIT, GRAPH)) for case in cases] for cases in (eager, masked)
-        )
+        eager = [replace(case, whos=(MVIT, GRAPH)) for case in eager]
+        masked = [replace(case, whos=(MVIT, GRAPH)) for case in masked]
     steps = [case for case in eager if case.mode == "step"]
-    forwards, rest = (
-        [case for case in eager if case not in steps],
-        [case for case in compiled if case not in aimed],
-    )
+    forwards = [case for case in eager if case not in steps]
+    rest = [case for case in compiled if case not in aimed]
     model = models[0], batches[len(batches) // 2]
     parts = (*steps, Kernels(*model), *aimed, Curves(*model), *forwards, *rest, *masked)
     return tuple(part for part in parts if only in (None, LISTS[type(part)]))

@@ -51,8 +51,7 @@ def bench(device, against=False):
 
 
 def run(parts: Iterable, with_: Bench, settings: Settings, before=None):
-    """Measure the parts; yields (all results so far, name of their list, the newest of it) after
-    each.
+    """Measure the parts; after each yields (all results, name of their list, the newest of it).
 
     before   results to go on from: what they hold already is not measured again
     Raises ValueError where those are of another card or of other versions, or PyTorch has no model

@@ -114,9 +114,9 @@ def _step(torch, run, optimizer, clips, labels, cast):
 
 def autocast(torch, device, precision):
     """A function that makes the context to compute in."""
-    return (
-        partial(torch.autocast, device.type, torch.bfloat16) if precision == "bf16" else nullcontext
-    )
+    if precision != "bf16":
+        return nullcontext
+    return partial(torch.autocast, device.type, torch.bfloat16)
 
 
 def _precise(torch, precision, run):
@@ -144,11 +144,8 @@ def tf32(torch, allowed):
 def losses(torch, device, params, config, batches, precision, rates):
     """Of a training run as `curves` makes it with ours."""
     model = peers.build(config, params).to(device).train()
-    optimizer, cast, found = (
-        peers.optimizer(torch, model, curves.WEIGHT_DECAY, fused=True),
-        autocast(torch, device, precision),
-        [],
-    )
+    optimizer = peers.optimizer(torch, model, curves.WEIGHT_DECAY, fused=True)
+    cast, found = autocast(torch, device, precision), []
     there = [tuple(torch.from_numpy(x).to(device) for x in batch) for batch in batches]
     with tf32(torch, precision == "tf32"):
         for i, rate in enumerate(rates):
