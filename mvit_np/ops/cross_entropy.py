@@ -7,8 +7,7 @@ from ..backend.arrays import array_module, is_array
 from ..backend.types import Array
 from .softmax import softmax_array
 
-# from 1, of a row of soft targets: far above what rounding does, far below a mistake
-SUM_IS_OFF = 1e-3
+SUM_IS_OFF = 1e-3  # a row of soft targets from 1: far above rounding, far below a mistake
 
 
 @op
@@ -19,27 +18,28 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0):
 
     The target t is 1 at the label, an integer in [0, K); or it is what `labels` say, if they are
     soft: (B, K) of the logits' dtype, shares of the classes with a sum of 1 a clip. With label
-    smoothing e it becomes (1 - e) t + e / K. dlogits = (softmax(logits) - t) / B.  A logit of -inf
-    rules its class out: the loss is finite as long as t is 0 there, else infinite.  Raises
-    ValueError for no clips and for labels that are neither (what labels on a device hold is not
-    looked at: that would wait for the device).
+    smoothing e it becomes (1 - e) t + e / K.
+
+    dlogits = (softmax(logits) - t) / B
+
+    A logit of -inf rules its class out: the loss is finite where t is 0 there, else infinite.
+    Raises ValueError for no clips and for labels that are neither (what labels on a device hold is
+    not looked at: that would wait for the device).
     """
     xp = array_module(logits)
     _check_labels(logits, labels)
     if not 0 <= smoothing < 1:
-        raise ValueError(
-            f"label smoothing is a share in [0, 1), came {smoothing}: the paper's is 0.1"
-        )
+        rule = "label smoothing is a share in [0, 1)"
+        raise ValueError(f"{rule}, came {smoothing}: the paper's is 0.1")
     count, classes = logits.shape
-    target = (
-        labels if labels.ndim == 2 else (labels[:, None] == xp.arange(classes)).astype(logits.dtype)
-    )
+    target = labels
+    if labels.ndim == 1:
+        target = (labels[:, None] == xp.arange(classes)).astype(logits.dtype)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / classes
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
-    # of a class that is not asked for it may be -inf, and 0 x inf is no number
-    log_p = xp.where(target == 0, 0, log_p)
+    log_p = xp.where(target == 0, 0, log_p)  # it may be -inf there, and 0 x inf is no number
     loss = (target * log_p * (-1 / count)).sum()
 
     def backward(dy):
@@ -50,22 +50,18 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0):
 
 def _check_labels(logits, labels):
     if not is_array(labels):
-        raise TypeError(
-            f"labels are an array of integers, or of soft targets; came {type(labels).__name__}: "
-            "use numpy.asarray(labels)"
-        )
+        rule = "labels are an array of integers, or of soft targets"
+        raise TypeError(f"{rule}; came {type(labels).__name__}: use numpy.asarray(labels)")
     if logits.shape[:1] == (0,):
-        raise ValueError(
-            f"a loss is the mean over at least one clip; came none, logits {logits.shape}: pass "
-            "clips"
-        )
+        rule = "a loss is the mean over at least one clip"
+        raise ValueError(f"{rule}; came none, logits {logits.shape}: pass clips")
     hard = labels.dtype.kind in "iu" and labels.shape == logits.shape[:1]
     soft = labels.dtype == logits.dtype and labels.shape == logits.shape
     if logits.ndim != 2 or not (hard or soft):
         raise ValueError(
-            f"labels are one integer a clip, or soft targets like the logits; came {labels.dtype} "
-            f"{labels.shape} for {logits.dtype} logits {logits.shape}: give integers (B,), or "
-            "shares (B, K) of the logits' dtype"
+            "labels are one integer a clip, or soft targets like the logits; "
+            f"came {labels.dtype} {labels.shape} for {logits.dtype} logits {logits.shape}: "
+            "give integers (B,), or shares (B, K) of the logits' dtype"
         )
     if isinstance(labels, np.ndarray) and labels.size:
         (_check_range if hard else _check_shares)(labels, logits.shape[1])
@@ -74,8 +70,9 @@ def _check_labels(logits, labels):
 def _check_range(labels, classes):
     if not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(
-            f"labels lie in [0, {classes}), the model's classes; came {labels.min()} to "
-            f"{labels.max()}: renumber the labels or give the config more num_classes"
+            f"labels lie in [0, {classes}), the model's classes; "
+            f"came {labels.min()} to {labels.max()}: "
+            "renumber the labels or give the config more num_classes"
         )
 
 
@@ -83,7 +80,7 @@ def _check_shares(targets, classes):
     least, off = targets.min(), abs(targets.sum(axis=1) - 1).max()
     if not (least >= 0 and off <= SUM_IS_OFF):
         raise ValueError(
-            f"soft targets are shares of {classes} classes, none below 0 and their sum 1; came "
-            f"shares from {least:.3g} on and a sum {off:.3g} away from 1: divide each row by its "
-            "sum"
+            f"soft targets are shares of {classes} classes, none below 0 and their sum 1; "
+            f"came shares from {least:.3g} on and a sum {off:.3g} away from 1: "
+            "divide each row by its sum"
         )

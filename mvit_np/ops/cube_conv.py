@@ -1,4 +1,4 @@
-"""Cube embedding: a strided convolution that turns a clip into tokens (Sec. 3.2, "initial scale")."""
+"""Cube embedding: a strided convolution makes tokens of a clip (Sec. 3.2, "initial scale")."""
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module
@@ -12,9 +12,10 @@ def cube_conv(x: Array, w: Array, b: Array, stride: Triple, padding: Triple):
 
     x: (B, T, H, W, C)   w: (kt, kh, kw, C, D)   b: (D,)   ->   (B, t, h, w, D)
 
-    y[o] = b + sum over the taps i of x[s o + i - p] W[i], so  dW[i] = sum over o of x[s o + i - p]'
-    dy[o], db = sum over o of dy[o], and each cell of x gets dy[o] W[i]' from every window o that
-    meets it.
+    y[o]  = b + sum over the taps i of x[s o + i - p] W[i],  so
+    dW[i] = sum over o of x[s o + i - p]' dy[o],
+    db    = sum over o of dy[o],
+    and each cell of x gets dy[o] W[i]' from every window o that meets it.
     """
     xp, kernel = array_module(x), w.shape[:3]
     grid = out_grid(x.shape[1:4], kernel, stride, padding)

@@ -1,8 +1,6 @@
-"""Position tables at another length, as matrices: row i holds the weights with which old entries
-make the new entry i.
+"""Position tables at another length, as matrices: row i weighs old entries into the new entry i.
 
-Both are PyTorch's `interpolate` with align_corners=False: entries are cells whose centres lie at i
-+ 1/2.
+Both are PyTorch's `interpolate` with align_corners=False: cells whose centres lie at i + 1/2.
 """
 
 
@@ -13,10 +11,7 @@ def linear_matrix(xp, length, new_length):
 
 
 def cubic_matrix(xp, length, new_length):
-    """Cubic convolution over the four nearest centres; beyond an edge its entry repeats.
-
-    -> (new_length, length)
-    """
+    """(new_length, length): cubic convolution over the four nearest centres; edges repeat."""
     centre = _centres(xp, length, new_length)[:, None]
     taps = xp.floor(centre) + xp.arange(-1, 3)
     places = xp.clip(taps, 0, length - 1)[..., None] == xp.arange(length)

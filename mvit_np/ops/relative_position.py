@@ -1,12 +1,14 @@
 """Decomposed relative positions (MViTv2, Sec. 4.1), folded into the product of queries and keys.
 
-The logit of query i and key j gains  q_i . R_h[h(i) - h(j)] + q_i . R_w[w(i) - w(j)] + q_i .
-R_t[t(i) - t(j)]. On an axis of k key places, q_i . R[i - j] takes only k values a query. So each
-query gets k more columns that hold them, each key a one-hot row that picks its own, and the bias
-comes out of Q K' itself.
+The logit of query i and key j gains
 
-`grids` is ((axis, query thw, key thw), ...) with axis 0, 1, 2 for t, h, w, one entry for each
-table.
+    q_i . R_h[h(i) - h(j)] + q_i . R_w[w(i) - w(j)] + q_i . R_t[t(i) - t(j)]
+
+On an axis of k key places, q_i . R[i - j] takes only k values a query. So each query gets k more
+columns that hold them, each key a one-hot row that picks its own, and the bias comes out of Q K'
+itself.
+
+`grids` is ((axis, query thw, key thw), ...), one for each table, with axis 0, 1, 2 for t, h, w.
 """
 
 import math
@@ -30,13 +32,9 @@ def relative_query(q: Array, scale: float, grids: Grids, *tables: Array):
     xp, d, thw = array_module(q), q.shape[3], grids[0][1]
     cls = q.shape[1] - math.prod(thw)
     on_grid = q[:, cls:].reshape(q.shape[0], *thw, *q.shape[2:])  # (B, T, H, W, h, d)
-    # n is a head, k a place of the keys on the axis
-    letters = ["thw"[axis] for axis, _, _ in grids]
-    sizes = [
-        (len(table), thw_q[axis], thw_kv[axis])
-        for (axis, thw_q, thw_kv), table in zip(grids, tables)
-    ]
-    picks = [selection(xp, q.dtype, *some) for some in sizes]
+    letters = ["thw"[axis] for axis, _, _ in grids]  # n: a head, k: a key's place on the axis
+    sizes = [(thw_q[axis], thw_kv[axis]) for axis, thw_q, thw_kv in grids]
+    picks = [selection(xp, q.dtype, len(table), *some) for table, some in zip(tables, sizes)]
     rows = [xp.tensordot(pick, table, 1) * (1 / scale) for pick, table in zip(picks, tables)]
 
     bias = [xp.einsum(f"bthwnd,{i}kd->bthwnk", on_grid, r) for i, r in zip(letters, rows)]
@@ -64,9 +62,8 @@ def relative_key(k: Array, grids: Grids):
     k: (B, [1 +] T H W, h, d)   ->   (B, N, h, d + M)
     """
     xp, d = array_module(k), k.shape[3]
-    hot = one_hot_rows(
-        xp, str(k.dtype), k.shape[1], grids[0][2], tuple(axis for axis, _, _ in grids)
-    )
+    axes = tuple(axis for axis, _, _ in grids)
+    hot = one_hot_rows(xp, str(k.dtype), k.shape[1], grids[0][2], axes)
     y = xp.empty((*k.shape[:3], d + hot.shape[2]), dtype=k.dtype)
     y[..., :d] = k
     y[..., d:] = hot
@@ -78,8 +75,7 @@ def relative_key(k: Array, grids: Grids):
 
 
 def relative_index(xp, q_size, k_size):
-    """Row of the table for each (query, key) pair of one axis: (q_size, k_size), whole numbers as
-    float32.
+    """Table row of each (query, key) pair of an axis: (q_size, k_size), whole numbers as float32.
 
     Distances count in the finer of the two grids, in float32 and in SlowFast's order of operations:
     where the sizes are no multiples of each other the rounding decides the row, and another order,
@@ -93,9 +89,7 @@ def relative_index(xp, q_size, k_size):
 
 
 def selection(xp, dtype, length, q_size, k_size):
-    """(q_size, k_size, L): picks each pair's table row, interpolated where L is not 2 max(q, k) -
-    1.
-    """
+    """(q_size, k_size, L): picks each pair's row, interpolated where L is not 2 max(q, k) - 1."""
     needed = 2 * max(q_size, k_size) - 1
     same = needed == length
     rows = xp.eye(length, dtype=dtype) if same else linear_matrix(xp, length, needed).astype(dtype)

@@ -6,9 +6,7 @@ from ..backend.types import Array
 
 @op
 def add(x: Array, y: Array):
-    """x + y; an axis of length 1, or a missing leading one, is repeated, its gradient summed over
-    it.
-    """
+    """x + y; an axis of length 1, or a missing leading one, is repeated, its gradient summed."""
     x_shape, y_shape = x.shape, y.shape  # the shapes alone: nothing is kept
 
     def backward(dz):
@@ -39,10 +37,7 @@ def residual(x: Array, y: Array, keep: Array | None = None, first: int = 0):
 
 @op
 def scale(x: Array, factor: Array | float):
-    """x times a number or a random mask, which gets no gradient.
-
-    factor: broadcasts to x's shape
-    """
+    """x times a number or a random mask that broadcasts to x's shape and gets no gradient."""
 
     def backward(dy):
         return dy * factor, None

@@ -133,17 +133,14 @@ def join_units(x: Array, thw: Triple, unit: Triple):
 
 def _split(x, thw, unit):
     counts = [n // u for n, u in zip(thw, unit)]
-    cells = x.reshape(
-        x.shape[0], *(length for pair in zip(counts, unit) for length in pair), *x.shape[2:]
-    )
-    return cells.transpose(0, 1, 3, 5, 2, 4, 6, *range(7, cells.ndim)).reshape(
-        -1, math.prod(unit), *x.shape[2:]
-    )
+    both = (length for pair in zip(counts, unit) for length in pair)
+    cells = x.reshape(x.shape[0], *both, *x.shape[2:])
+    cells = cells.transpose(0, 1, 3, 5, 2, 4, 6, *range(7, cells.ndim))
+    return cells.reshape(-1, math.prod(unit), *x.shape[2:])
 
 
 def _joined(x, thw, unit):
     counts = [n // u for n, u in zip(thw, unit)]
     cells = x.reshape(-1, *counts, *unit, *x.shape[2:])
-    return cells.transpose(0, 1, 4, 2, 5, 3, 6, *range(7, cells.ndim)).reshape(
-        -1, math.prod(thw), *x.shape[2:]
-    )
+    cells = cells.transpose(0, 1, 4, 2, 5, 3, 6, *range(7, cells.ndim))
+    return cells.reshape(-1, math.prod(thw), *x.shape[2:])

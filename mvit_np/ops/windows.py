@@ -32,9 +32,7 @@ def inside(padding):
 
 
 def taps(kernel, stride, padding, grid):
-    """For each place in the kernel: it, and the index of the cells that it meets, in what `padded`
-    gives.
-    """
+    """For each place in the kernel: it, and the index of the cells it meets in the padded grid."""
     for tap in itertools.product(*map(range, kernel)):
         first = [i - min(p, 0) for i, p in zip(tap, padding)]
         cells = (slice(i, i + s * (n - 1) + 1, s) for i, s, n in zip(first, stride, grid))

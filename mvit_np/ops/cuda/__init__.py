@@ -1,6 +1,4 @@
-"""Versions of the ops by kernels of our own, for CuPy's arrays; each must equal its definition in
-`ops/`.
-"""
+"""Versions of the ops by kernels of our own, for CuPy's arrays; each equals its definition."""
 
 from . import attend, depthwise_conv, layer_norm, relative_position
 

@@ -30,19 +30,16 @@ def attend(q, k, v, scale):
         matmul(weights(at), v[at], out=heads_first(out[at]))
 
     def backward(dz):
-        dz, gradients = (
-            heads_first(operand(dz)),
-            [xp.empty(shape, dtype=number) for shape in shapes],
-        )
+        dz = heads_first(operand(dz))
+        gradients = [xp.empty(shape, dtype=number) for shape in shapes]
         dq, dk, dv = map(heads_first, gradients)
 
         def piece(at):  # a function, so that nothing of a piece is left when the next begins
             p = weights(at)
             matmul(p.swapaxes(-1, -2), dz[at], out=dv[at])
             dp = xp.empty(p.shape, dtype=number)
-            ds = kernels.softmax_rows_backward(
-                p, matmul(dz[at], v[at].swapaxes(-1, -2), out=dp), scale
-            )
+            matmul(dz[at], v[at].swapaxes(-1, -2), out=dp)
+            ds = kernels.softmax_rows_backward(p, dp, scale)
             matmul(ds, k[at], out=dq[at])
             matmul(ds.swapaxes(-1, -2), q[at], out=dk[at])
 

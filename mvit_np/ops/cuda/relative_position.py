@@ -1,5 +1,4 @@
-"""Relative positions by kernels: one product takes the rows of all tables, one gives them their
-gradients.
+"""Relative positions by kernels: one product for the rows of all tables, one for their gradients.
 
 What depends on sizes alone is made once a device and kept.
 """
@@ -20,9 +19,8 @@ def relative_query(q, scale, grids, *tables):
     """As `ops.relative_query`."""
     xp, lengths = array_module(q), [table.shape[0] for table in tables]
     q = xp.ascontiguousarray(q)
-    axes = tuple(
-        (thw_q[axis], thw_kv[axis], length) for (axis, thw_q, thw_kv), length in zip(grids, lengths)
-    )
+    sizes = zip(grids, lengths)
+    axes = tuple((thw_q[axis], thw_kv[axis], n) for (axis, thw_q, thw_kv), n in sizes)
     pick = _constant(_picks, q, axes, scale)
     rows = matmul(pick, xp.concatenate(tables), exact=True)
     parts = [slice(end - n, end) for n, end in zip(lengths, itertools.accumulate(lengths))]
@@ -51,8 +49,7 @@ def relative_key(k, grids):
 
 
 def _picks(xp, dtype, axes, scale):
-    """What the picked rows of all axes, one axis after the other, take of all tables' rows, over
-    the scale.
+    """The matrix that makes the picked rows of all axes, over the scale, from all tables' rows.
 
     axes   (query places, key places, length of the table) of each
     ->   (sum of queries x keys, sum of lengths)

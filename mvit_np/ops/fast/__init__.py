@@ -1,6 +1,4 @@
-"""Versions of the ops for NumPy on several cores, one a file; each must equal its definition in
-`ops/`.
-"""
+"""Versions of the ops for NumPy on several cores; each must equal its definition in `ops/`."""
 
 from . import (
     attend,

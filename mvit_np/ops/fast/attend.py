@@ -14,8 +14,7 @@ from ...backend.matmul import matmul, operand
 from ..attend import attend as definition
 from ..attend import heads_first
 
-# powers of two: with exponents in +-40 nothing in forward or backward leaves the range of float32
-SAFE = 40
+SAFE = 40  # exponents of two: within +-40 nothing, forward or backward, leaves float32's range
 
 
 @fast(definition, "numpy")

@@ -38,9 +38,8 @@ def cube_conv(x, w, b, stride, padding):
             return matmul(cubes(at).T, operand(rows)), column_sums(rows)
 
         def dx():  # as a function: training does not ask for the clip's gradient
-            d_cubes = matmul(operand(dy.reshape(-1, width)), matrix.T).reshape(
-                *dy.shape[:4], *w.shape[:4]
-            )
+            d_cubes = matmul(operand(dy.reshape(-1, width)), matrix.T)
+            d_cubes = d_cubes.reshape(*dy.shape[:4], *w.shape[:4])
             wide = padded(xp.zeros(x.shape, dtype=x.dtype), padding)
             for tap, cells in taps(kernel, stride, padding, grid):
                 wide[cells] += d_cubes[(..., *tap, slice(None))]

@@ -1,5 +1,4 @@
-"""The depthwise convolution in tiles, with long inner loops over neighbouring windows, clips and
-channels.
+"""The depthwise convolution in tiles, with long inner loops over windows, clips and channels.
 
 Backwards: cells s apart are seen by the same taps, so each of the s^3 classes of cells is a
 convolution of dy, with stride 1, by every s-th tap in reverse order.
@@ -16,9 +15,7 @@ from ..depthwise_conv import depthwise_conv as definition
 from ..windows import out_grid
 from .windows import grid_blocks, seen, seen_by
 
-# numbers in an inner loop at most, so that the filters, as often as there are channels in it, stay
-# in the cache
-LINE = 1536
+LINE = 1536  # numbers of an inner loop at most: as many of the filters' are to stay in the cache
 ONES = (1, 1, 1)
 
 
@@ -27,9 +24,8 @@ def depthwise_conv(x, w, stride, padding):
     """As `ops.depthwise_conv`."""
     xp, kernel = array_module(x), w.shape[:3]
     flat = x.reshape(*x.shape[:4], -1)  # all heads' channels side by side
-    y = xp.empty(
-        (x.shape[0], *out_grid(x.shape[1:4], kernel, stride, padding), flat.shape[4]), dtype=x.dtype
-    )
+    grid = out_grid(x.shape[1:4], kernel, stride, padding)
+    y = xp.empty((x.shape[0], *grid, flat.shape[4]), dtype=x.dtype)
     pieces, shape = grid_blocks(y, math.prod(kernel)), y.shape
 
     def tile(at):
@@ -44,9 +40,8 @@ def depthwise_conv(x, w, stride, padding):
         def tile(at):
             cells, *steps = _cells(flat, at, kernel, stride, padding)
             lines = _lines(cells, kernel, dy[at].shape[1:4], *steps, LINE // 4)
-            part = xp.einsum(
-                "thgijkx,thgx->ijkx", lines, _clips_last(dy[at]).reshape(*lines.shape[:3], -1)
-            )
+            d_lines = _clips_last(dy[at]).reshape(*lines.shape[:3], -1)
+            part = xp.einsum("thgijkx,thgx->ijkx", lines, d_lines)
             return (part.reshape(*kernel, -1, w.shape[3]).sum(axis=3),)
 
         dx = _spread(dy, w, flat.shape, stride, padding)
@@ -56,8 +51,7 @@ def depthwise_conv(x, w, stride, padding):
 
 
 def _spread(dy, w, shape, stride, padding):
-    """dx: the cells s u + i - p of all u are the class that the taps i, i + s, i + 2 s, ... fall
-    on, i < s on each axis.
+    """dx: the cells s u + i - p of all u form a class, on which the taps i, i + s, ... fall, i < s.
 
     dy: (B, t, h, w, C)   w: (kt, kh, kw, d)   ->   `shape`, (B, T, H, W, C)
     """
@@ -84,15 +78,12 @@ def _spread(dy, w, shape, stride, padding):
 def _classes(size, k, s, p):
     """Of one axis: each class's first tap, how many taps, and the u whose cells lie in the grid."""
     found = [seen_by(i, size, (-math.inf, math.inf), s, p) for i in range(min(k, s))]
-    return [
-        (i, len(range(i, k, s)), seen[0] if seen else slice(0, 0)) for i, seen in enumerate(found)
-    ]
+    us = [seen[0] if seen else slice(0, 0) for seen in found]
+    return [(i, len(range(i, k, s)), some) for i, some in enumerate(us)]
 
 
 def _part(block, chosen, most, s, p):
-    """Of one axis: a class's cells in dx, what its windows see of the cells of a block of u, and
-    its taps.
-    """
+    """Of one axis: a class's cells in dx, what its windows see of a block of u, and its taps."""
     i, count, us = chosen
     start, stop = max(block.start, us.start), min(block.stop, us.stop)
     into = slice(s * start + i - p, max(s * stop + i - p, 0), s)
@@ -110,8 +101,7 @@ def _filter(cells, w, out, steps=ONES, tap_steps=ONES):
 
 
 def _cells(x, block, kernel, stride, padding):
-    """What the windows of a block look at, the clips beside the channels, and the steps from window
-    to window and tap to tap.
+    """What a block's windows look at, clips beside channels, and the steps of windows and of taps.
 
     x: (B, T, H, W, C)   ->   (t, h, w, b C), steps, tap steps
     """
@@ -125,8 +115,7 @@ def _cells(x, block, kernel, stride, padding):
 
 
 def _lines(cells, kernel, grid, steps, tap_steps, longest=LINE):
-    """Windows, for long inner loops: where the cells they see are neighbours u windows side by
-    side.
+    """Windows, for long inner loops: u side by side where the cells they see are neighbours.
 
     cells: (t, h, w, b C)   ->   (t, h, w / u, kt, kh, kw, u b C)
     """
@@ -134,9 +123,8 @@ def _lines(cells, kernel, grid, steps, tap_steps, longest=LINE):
     u = _in_a_line(grid[2], longest // length) if steps[2] == 1 else 1
     strides = [a * b for a, b in zip(cells.strides[:3] * 2, (*steps[:2], u * steps[2], *tap_steps))]
     shape = (*grid[:2], grid[2] // u, *kernel, u * length)
-    return array_module(cells).lib.stride_tricks.as_strided(
-        cells, shape, (*strides, cells.strides[3])
-    )
+    as_strided = array_module(cells).lib.stride_tricks.as_strided
+    return as_strided(cells, shape, (*strides, cells.strides[3]))
 
 
 @functools.cache

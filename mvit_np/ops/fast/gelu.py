@@ -11,9 +11,9 @@ from ...backend.cuda.kernels import gelu as fused
 from ...backend.precision import operand, precision
 from ..gelu import gelu as definition
 
-# Phi(x) = 1 / (1 + 2^(-x R(x^2))): R by powers of x^2, fitted so that the largest error of Phi and
-# of x Phi is least (7e-8). The last being positive, Phi goes on to 0 and 1 beyond the range of the
-# fit, |x| < 5.8.
+# Phi(x) = 1 / (1 + 2^(-x R(x^2)))
+# R by powers of x^2, fitted so that the largest error of Phi and of x Phi is least (7e-8). The last
+# being positive, Phi goes on to 0 and 1 beyond the range of the fit, |x| < 5.8.
 _R = (
     2.302208,
     0.104837507,
@@ -36,9 +36,7 @@ def gelu(x):
 
 
 def gelu_array(x, b=None, factor=False):
-    """gelu(x + b) of a plain array x, which may be overwritten where there is a b; `factor`: as
-    `operand` would give it.
-    """
+    """gelu(x + b) of a plain array x, overwritten where there is a b; `factor`: as an `operand`."""
     if device_tools(x):
         return fused.gelu(x, b, _kind(x, factor))
     if b is not None:
@@ -48,9 +46,7 @@ def gelu_array(x, b=None, factor=False):
 
 
 def gelu_backward(x, b, dy, factor=False):
-    """gelu(x + b) and dy gelu'(x + b) of plain arrays, as with `gelu_array`; dy may then be
-    overwritten too.
-    """
+    """gelu(x + b) and dy gelu'(x + b), as with `gelu_array`; dy may then be overwritten too."""
     if device_tools(x):
         return fused.gelu_backward(x, b, dy, _kind(x, factor))
     if b is not None:
@@ -78,9 +74,7 @@ def _gelu_array(x):
 
 
 def gelu_and_slope(x):
-    """x Phi(x) and its derivative Phi(x) + x phi(x), of a plain array; most of the work is Phi, and
-    they share it.
-    """
+    """x Phi(x) and its derivative Phi(x) + x phi(x): most of the work is Phi, which they share."""
     xp, exact = array_module(x), x.dtype != "float32"
 
     def tile(x, y, slope):
@@ -101,10 +95,9 @@ def _exact_phi(x):
 
 
 def _one_over_phi(x, out):
-    """1 / Phi(x) of float32 numbers: ten times as fast as the exact one, and as near as float32 is."""
+    """1 / Phi(x) of float32 numbers: ten times as fast as the exact one, as near as float32 is."""
     xp = array_module(x)
-    # 2^large is infinity, of which 1 / (1 + infinity) makes the 0 that is wanted
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # 2^large is infinity, and 1 / (1 + infinity) the 0 wanted
         square = xp.square(x)
         xp.multiply(square, -_R[-1], out=out)
         for c in _R[-2:0:-1]:

@@ -1,6 +1,4 @@
-"""Layer normalisation in tiles, its means as products with a column of 1 / D; z and r are made
-again backwards.
-"""
+"""Layer normalisation in tiles, its means as products with a column of 1 / D; z, r are remade."""
 
 from ...autodiff.versions import fast
 from ...backend import tiles

@@ -39,8 +39,7 @@ def plus(y, rows, w, b=None):
 
     y: (N, O), whose contents do not matter   rows: (N, I)   w: (I, O)
     """
-    # a product that adds to what it finds saves a pass over y
-    if device_tools(y) and b is not None:
+    if device_tools(y) and b is not None:  # a product that adds to y saves a pass over it
         y[...] = b
         matmul(rows, w, out=y, add=True)
         return
@@ -50,11 +49,8 @@ def plus(y, rows, w, b=None):
 
 
 def column_sums(rows, like=None):
-    """The sum over rows.
-
-    (N, D) -> (D,), of the dtype of `like` where rows are factors of a product (`operand`)
-    """
+    """(N, D) -> (D,): the sum over rows, of the dtype of `like` where rows are an `operand`."""
     if device_tools(rows):
         return fused.column_sums(rows, rows if like is None else like)
-    # as a product with ones: the fastest way
-    return array_module(rows).ones(rows.shape[0], dtype=rows.dtype) @ rows
+    ones = array_module(rows).ones(rows.shape[0], dtype=rows.dtype)
+    return ones @ rows  # the fastest way

@@ -1,6 +1,4 @@
-"""Max pooling one axis after the other, W first, then H, then T: the maximum of a box is that of
-its rows' maxima.
-"""
+"""Max pooling by axes, W, then H, then T: the maximum of a box is that of its rows' maxima."""
 
 import math
 
@@ -71,9 +69,7 @@ def _blocks(x, axis, passes):
 
 
 def _taps(n, count, axis, k, s, p):
-    """For each place in the window: the windows whose cell there is inside the grid, and those
-    cells.
-    """
+    """For each place in the window: the windows whose cell there is inside, and those cells."""
     for i in range(k):
         if found := seen_by(i, n, (0, count), s, p):
             yield tuple(_at(axis, part) for part in found)

@@ -1,5 +1,4 @@
-"""The MLP as one op: its hidden layer, four times as wide as the tokens, never exists as a whole on
-NumPy.
+"""The MLP as one op: its hidden layer, four times as wide as the tokens, never exists as a whole.
 
 It is made of some rows at a time, and made again in the backward pass.
 """
@@ -13,8 +12,7 @@ from ..mlp import mlp as definition
 from .gelu import gelu_array, gelu_backward
 from .linear import column_sums, plus
 
-# hidden numbers of a row, as far as the size of a tile goes: at 512 rows it pays to pack the
-# weights for one
+# Hidden numbers of a row, for the size of a tile: with 512 rows, packing the weights pays.
 WIDEST = 1024
 
 
@@ -39,16 +37,11 @@ def mlp(x, w1, b1, w2, b2):
         dx = xp.empty(rows.shape, dtype=dtype)
 
         def tile(at):
-            a, dh = gelu_backward(
-                matmul(rows[at], factor1), b1, matmul(dy[at], factor2.T), factor=True
-            )
+            h, da = matmul(rows[at], factor1), matmul(dy[at], factor2.T)
+            a, dh = gelu_backward(h, b1, da, factor=True)
             matmul(dh, factor1.T, out=dx[at])
-            return (
-                matmul(rows[at].T, dh),
-                column_sums(dh, b1),
-                matmul(a.T, dy[at]),
-                column_sums(dy_rows[at]),
-            )
+            first = matmul(rows[at].T, dh), column_sums(dh, b1)
+            return *first, matmul(a.T, dy[at]), column_sums(dy_rows[at])
 
         return dx.reshape(shape), *tiles.total(tile, pieces, (w1, b1, w2, b2))
 

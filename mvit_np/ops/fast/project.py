@@ -1,5 +1,4 @@
-"""Several projections at once whose matrices stand side by side in one: `linear`, then
-`split_channels`.
+"""Several projections whose matrices stand side by side in one: `linear`, then `split_channels`.
 
 Each result is an array of its own, which the pools read faster than a part of a wide one.
 """
@@ -18,35 +17,33 @@ def project(x, w, b, count, rest=None):
     x: (..., I)   w: (I, count O)   b: (count O,) or None   ->   count x (..., O)
 
     rest   (..., I): what all parts but the first are projected from, where that is not x
-    With X and dY_i flattened to rows:  dX = the sum of dY_i W_i',  dW_i = X' dY_i,  db_i = the sum
-    of dY_i's rows.
+
+    With X and dY_i flattened to rows:
+    dX = the sum of dY_i W_i',  dW_i = X' dY_i,  db_i = the sum of dY_i's rows.
     """
     width, factor = w.shape[1] // count, operand(w)
     parts = [slice(i * width, (i + 1) * width) for i in range(count)]
     sources = [(x, parts)] if rest is None else [(x, parts[:1]), (rest, parts[1:])]
-    groups = [
-        (operand(source.reshape(-1, source.shape[-1])), source.shape, some)
-        for source, some in sources
-    ]
-    ys = [
-        y.reshape(*shape[:-1], width)
-        for rows, shape, some in groups
-        for y in _projected(rows, factor, b, some, x.dtype)
-    ]
+    groups = [(operand(_rows(source)), source.shape, some) for source, some in sources]
+    ys = []
+    for rows, shape, some in groups:
+        made = _projected(rows, factor, b, some, x.dtype)
+        ys += [y.reshape(*shape[:-1], width) for y in made]
 
     def backward(*dys):
         dw, d_sources = array_module(w).zeros(w.shape, dtype=w.dtype), []
         db = None if b is None else array_module(b).zeros(b.shape, dtype=b.dtype)
         for rows, shape, some in groups:
-            used = [
-                (dy.reshape(-1, width), part)
-                for dy, part in zip(dys, parts)
-                if part in some and dy is not None
-            ]
+            own = [(dy, part) for dy, part in zip(dys, parts) if part in some]
+            used = [(_rows(dy), part) for dy, part in own if dy is not None]
             d_sources.append(_pulled_back(rows, factor, used, dw, db).reshape(shape))
         return d_sources[0], dw, db, None, *d_sources[1:]
 
     return tuple(ys), backward
+
+
+def _rows(x):
+    return x.reshape(-1, x.shape[-1])
 
 
 def _projected(rows, w, b, parts, dtype):
@@ -57,12 +54,8 @@ def _projected(rows, w, b, parts, dtype):
         for y, part in zip(ys, parts):
             plus(y[at], rows[at], w[:, part], None if b is None else b[part])
 
-    tiles.run(
-        tile,
-        tiles.rows(
-            rows, max(rows.shape[1], width), len(parts) * width * rows.shape[1] // tiles.PRODUCT
-        ),
-    )
+    wide, share = max(rows.shape[1], width), len(parts) * width * rows.shape[1] // tiles.PRODUCT
+    tiles.run(tile, tiles.rows(rows, wide, share))
     return ys
 
 
@@ -81,12 +74,8 @@ def _pulled_back(rows, w, used, dw, db):
         for dy, part in factors:
             matmul(rows[:, at].T, dy, out=dw[at, part])
 
-    tiles.run(
-        tile,
-        tiles.rows(
-            rows, max(rows.shape[1], wide // len(used)), wide * rows.shape[1] // tiles.PRODUCT
-        ),
-    )
+    width = max(rows.shape[1], wide // len(used))
+    tiles.run(tile, tiles.rows(rows, width, wide * rows.shape[1] // tiles.PRODUCT))
     tiles.run(column, tiles.rows(dw, w.shape[1], rows.shape[0] * wide // tiles.PRODUCT))
     for dy, part in used if db is not None else ():
         db[part] = column_sums(dy)

@@ -1,4 +1,4 @@
-"""Relative positions as products of many rows: all queries that share a place on an axis at once."""
+"""Relative positions as products of many rows: all queries with one place on an axis at once."""
 
 import math
 
@@ -16,24 +16,18 @@ def relative_query(q, scale, grids, *tables):
     xp = array_module(q)
     width, thw = q.shape[3], grids[0][1]
     cls, axes = q.shape[1] - math.prod(thw), [axis for axis, _, _ in grids]
-    sizes = [
-        (table.shape[0], thw_q[axis], thw_kv[axis])
-        for (axis, thw_q, thw_kv), table in zip(grids, tables)
-    ]
-    picks = [selection(xp, q.dtype, *some) for some in sizes]
+    sizes = [(thw_q[axis], thw_kv[axis]) for axis, thw_q, thw_kv in grids]
+    picks = [selection(xp, q.dtype, len(table), *some) for table, some in zip(tables, sizes)]
     rows = [xp.tensordot(pick, table * (1 / scale), 1) for pick, table in zip(picks, tables)]
     columns = [slice(end - r.shape[1], end) for end, r in zip(_ends(width, rows), rows)]
 
     y = xp.empty((*q.shape[:3], columns[-1].stop), dtype=q.dtype)
-    tiles.run(
-        lambda at: xp.copyto(y[at][..., :width], q[at]),
-        tiles.blocks(q, q.shape[:2], math.prod(q.shape[2:])),
-    )
+    pieces = tiles.blocks(q, q.shape[:2], math.prod(q.shape[2:]))
+    tiles.run(lambda at: xp.copyto(y[at][..., :width], q[at]), pieces)
     y[:, :cls, :, width:] = 0
     for axis, r, at in zip(axes, rows, columns):
-        _products(
-            _lines(q[:, cls:], thw, axis), r.swapaxes(1, 2), _lines(y[:, cls:], thw, axis)[..., at]
-        )
+        lines, out = _lines(q[:, cls:], thw, axis), _lines(y[:, cls:], thw, axis)[..., at]
+        _products(lines, r.swapaxes(1, 2), out)
 
     def backward(dy):
         dq, d_tables = dy[..., :width].copy(), []
@@ -42,9 +36,8 @@ def relative_query(q, scale, grids, *tables):
             _products(d_bias, r, _lines(dq[:, cls:], thw, axis), add=True)
             d_rows = xp.empty((*lines.shape[:3], *r.shape[1:]), dtype=q.dtype)
             _products(d_bias.swapaxes(3, 4), lines, d_rows)
-            d_tables.append(
-                xp.tensordot(pick, d_rows.sum(axis=(0, 1)), ((0, 1), (0, 1))) * (1 / scale)
-            )
+            d_table = xp.tensordot(pick, d_rows.sum(axis=(0, 1)), ((0, 1), (0, 1)))
+            d_tables.append(d_table * (1 / scale))
         return dq, None, None, *d_tables
 
     return y, backward
@@ -56,7 +49,7 @@ def _lines(x, thw, axis):
     (B, T H W, h, d)   ->   (B, other, places, rows, d)
 
     The rows are what comes after the axis, (W, h) for H, or before it, (T, H) for W, whichever are
-    more: they lie evenly.
+    more, since these lie evenly.
     """
     before, after = math.prod(thw[:axis]), math.prod(thw[axis + 1 :]) * x.shape[2]
     lines = x.reshape(x.shape[0], before, thw[axis], after, x.shape[3])

@@ -1,5 +1,4 @@
-"""Keys and values are made only where their pool looks: a stride beyond the kernel leaves tokens
-out.
+"""Keys and values are made only where their pool looks: a stride above the kernel skips tokens.
 
 With kernel 3 and stride 8 on an axis, as in MViT-B's first stage, 12.8 % of the tokens are seen.
 The pool of what is left lies side by side: `on_seen`.
@@ -17,17 +16,15 @@ from .windows import seen_by
 
 @op
 def take_seen(x, thw, kernel, stride, padding):
-    """The tokens that some window of a pool looks at: where its stride is larger than its kernel,
-    the others are left out.
+    """The tokens that some window of a pool looks at: a stride above the kernel leaves others out.
 
     x: (B, [1 +] T H W, ...)   ->   (B, [1 +] t h w, ...); the class token stays.
     """
     xp, shape, cls = array_module(x), x.shape, x.shape[1] - math.prod(thw)
     axes = [_seen_on_axis(*sizes) for sizes in zip(thw, kernel, stride, padding)]
     grid = tuple(max(into.stop for into, _ in runs) for runs in axes)
-    pairs = [
-        tuple((slice(None), *side) for side in zip(*runs)) for runs in itertools.product(*axes)
-    ]
+    cells = itertools.product(*axes)
+    pairs = [tuple((slice(None), *side) for side in zip(*runs)) for runs in cells]
 
     def as_grid(tokens, thw):
         return tokens[:, cls:].reshape(tokens.shape[0], *thw, *tokens.shape[2:])
@@ -53,9 +50,7 @@ def skips_cells(pool):
 
 
 def on_seen(pool):
-    """The `PoolSpec` of what `take_seen` leaves of the grid: windows lie side by side where they
-    lay apart.
-    """
+    """The `PoolSpec` of what `take_seen` leaves of the grid: windows side by side, not apart."""
     sizes = zip(pool.thw_in, pool.thw_out, pool.kernel, pool.stride, pool.padding)
     thw = tuple(
         n if s <= k else k * out - max(0, p) - max(0, s * (out - 1) - p + k - n)
@@ -65,9 +60,7 @@ def on_seen(pool):
 
 
 def _seen_on_axis(n, k, s, p):
-    """(places among those that are kept, cells of the axis): all, or those that each tap of the
-    windows falls on.
-    """
+    """(places among those kept, cells of the axis): all, or those that each tap falls on."""
     if s <= k:
         return [(slice(0, n), slice(0, n))]
     count, runs = out_grid((n,), (k,), (s,), (p,))[0], []

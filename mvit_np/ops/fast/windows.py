@@ -13,8 +13,7 @@ from ...backend.arrays import array_module
 
 
 def seen_by(tap, n, windows, stride, padding):
-    """On an axis of n cells: which of `windows` = (first, stop) meet a cell there with a tap, and
-    those cells.
+    """On an axis of n cells: which of `windows` = (first, stop) meet one with a tap; those cells.
 
     Window o meets the cell s o + tap - p. Returns two slices, or None where no window does.
     """
@@ -34,8 +33,7 @@ def seen(x, block, kernel, stride, padding):
 
     block   a slice of clips, and one of outputs on each grid axis
 
-    x: (B, T, H, W, ...)
-    ->   (b, t, h, w, ...), the steps in it from window to window, and those from tap to tap
+    x: (B, T, H, W, ...)   ->   (b, t, h, w, ...), its steps of windows, and those of taps
     """
     outs = tuple((at.start, at.stop) for at in block[1:])
     lengths, steps, tap_steps, runs, whole = _looked_at(x.shape[1:4], outs, kernel, stride, padding)
@@ -50,11 +48,9 @@ def seen(x, block, kernel, stride, padding):
 
 @functools.lru_cache(maxsize=1024)
 def _looked_at(grid, outs, kernel, stride, padding):
-    """Of a grid's cells those that the windows `outs` look at: how many, the two kinds of steps
-    among them, where they are.
+    """Of the cells that the windows `outs` look at: how many, both kinds of steps, where they are.
 
-    The last are pairs (places among them, cells), and if one pair fills them all its cells by
-    themselves.
+    The last are pairs (places among them, cells); if one pair fills them all, its cells alone.
     """
     axes = [_along_axis(*sizes) for sizes in zip(grid, outs, kernel, stride, padding)]
     lengths, steps, tap_steps, runs = zip(*axes)
@@ -64,9 +60,7 @@ def _looked_at(grid, outs, kernel, stride, padding):
 
 
 def _along_axis(n, outs, k, s, p):
-    """On one axis: one run of neighbours, or where the stride leaves cells out what each tap sees,
-    one tap after the other.
-    """
+    """On one axis: a run of neighbours, or what each tap sees where the stride leaves cells out."""
     first, stop = outs
     if s <= k:
         start, end = s * first - p, s * (stop - 1) - p + k
@@ -103,8 +97,7 @@ def _times(strides, steps):
 
 
 def grid_blocks(y, work=1, width=None, grid=None):
-    """Blocks of clips and rows of a grid (B, T, H, W, ...), all frames and full width, so that few
-    windows overlap two.
+    """Blocks of clips and rows of a grid (B, T, H, W, ...): all frames, full width, little overlap.
 
     work    numbers read for each one made
     width   numbers at each place of the grid of the widest array in use, by default of y
