@@ -1,6 +1,4 @@
-"""What autograd keeps of an array while it is traced: a box around it, a node of the tape, how to
-add up gradients.
-"""
+"""What autograd keeps of an array that is traced: a box, a node of the tape, sums of gradients."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Memory for time: forget what a function kept and run it again in the backward pass (Chen et al.
-2016).
-"""
+"""Memory for time: what a function kept is made again in the backward pass (Chen et al. 2016)."""
 
 from __future__ import annotations
 
@@ -13,8 +11,7 @@ from .tape import op, vjp
 
 
 def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """`fun(*trees, rng=None, **static)` with its inside forgotten: the backward pass runs it a
-    second time.
+    """`fun(*trees, rng=None, **static)` with its inside forgotten: the backward pass runs it again.
 
     Trades one more forward pass of `fun` for the memory of everything it would keep. Random masks
     are drawn once and replayed. (autograd's own `checkpoint` saves nothing: it records the inside

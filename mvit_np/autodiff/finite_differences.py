@@ -1,11 +1,9 @@
-"""The numeric side of a gradient check: the slope of a function along a direction, from its values
-alone.
+"""The numeric side of a gradient check: a function's slope along a direction, from values alone.
 
-    second order   (f(x + h u) - f(x - h u)) / 2h                                       off by h^2 /
-                   6 x the third derivative
-    fourth order   (8 (f(x + h u) - f(x - h u)) - (f(x + 2h u) - f(x - 2h u))) / 12h    off by h^4 /
-                   30 x the fifth
+    second order   (f(x + h u) - f(x - h u)) / 2h
+    fourth order   (8 (f(x + h u) - f(x - h u)) - (f(x + 2h u) - f(x - 2h u))) / 12h
 
+They are off by h^2 / 6 times the third derivative and by h^4 / 30 times the fifth.
 The first is tried first. Where it disagrees with the gradient the function may only be curved, so
 the second has its say. Where that disagrees too, a step may have gone across a kink (as of max
 pooling), so smaller steps are tried. Rounding makes them less certain, and one counts only where it
@@ -26,28 +24,24 @@ from ..backend.arrays import from_host, to_host
 from .report import Check
 
 STEPS = (1e-4, 3e-5, 1e-5, 1e-6)
-# of a value computed in float64, relative to the sum of its terms' sizes
-ROUNDING = 16 * np.finfo(np.float64).eps
+ROUNDING = 16 * np.finfo(np.float64).eps  # of a float64 value, relative to its terms' sizes
 
 
 def scalar_in_float64(flat, leaves, cotangent):
-    """x -> <cotangent, flat(x)> in float64 and its rounding error, x being one host array per leaf."""
+    """x -> <cotangent, flat(x)> in float64 and its rounding error, x one host array per leaf."""
     weights = [as_float64(c) for c in cotangent]
 
     def scalar(values):
         results = flat(*[like(value, leaf, "float64") for value, leaf in zip(values, leaves)])
         terms = [c * to_host(result) for c, result in zip(weights, results)]
-        return math.fsum(float(t.sum()) for t in terms), ROUNDING * sum(
-            float(np.abs(t).sum()) for t in terms
-        )
+        size = sum(float(np.abs(t).sum()) for t in terms)
+        return math.fsum(float(t.sum()) for t in terms), ROUNDING * size
 
     return scalar
 
 
 def directions(scalar, paths, leaves, gradients, rng, tolerance):
-    """A line for each argument alone, along a random unit direction, and one for all of them at
-    once.
-    """
+    """A line for each argument alone, along a random unit direction, and one for all at once."""
     start = [as_float64(leaf) for leaf in leaves]
     draws = [rng.standard_normal(leaf.shape) for leaf in leaves]
     for i, path in enumerate(paths):
@@ -69,9 +63,7 @@ def every_entry(scalar, paths, leaves, gradients, rng, tolerance):
 
 
 def _line(scalar, start, gradients, draws, path, label, tolerance):
-    """Move along the direction `draws` (made a unit vector) and compare; the best of the estimates
-    that had to be tried.
-    """
+    """Move along `draws`, made a unit vector, and compare; the best of the estimates tried."""
     unit = [d / math.sqrt(_dot(draws, draws)) for d in draws]
     analytic, scale, best = _dot(gradients, unit), _scale(gradients, draws), None
 
@@ -90,9 +82,7 @@ def _line(scalar, start, gradients, draws, path, label, tolerance):
 
 
 def _estimates(along):
-    """(step, slope, what rounding may make of it), one after the other for as long as the one
-    before will not do.
-    """
+    """(step, slope, what rounding may make of it), one after the other until one will do."""
     known = None
     for step in STEPS:
         (ahead, rounding), (behind, _) = along(step), along(-step)
@@ -108,8 +98,7 @@ def _estimates(along):
 
 
 def _is_kink(along, least):
-    """Whether the slopes to both sides differ by more than `least`, and by as much at a tenth of
-    the step.
+    """Whether the slopes to both sides differ by more than `least`, also at a tenth of the step.
 
     (Of a smooth function the difference shrinks with the step, and at a jump it grows.)
     """
@@ -122,17 +111,16 @@ def _is_kink(along, least):
 
 
 def _scale(gradients, draws):
-    """The root-mean-square directional derivative of what moves; at least a hundredth of that of
-    all arguments together.
+    """The root-mean-square slope of what moves, at least a hundredth of that of all arguments.
 
-    (An argument that hardly matters, such as a shift of all keys, has a gradient of rounding errors
-    only.)
+    (The gradient of an argument that hardly matters, such as a shift of all keys, is rounding.)
     """
     moving = [g for g, d in zip(gradients, draws) if d.any()]
-    rms, floor = (
-        math.sqrt(_dot(some, some) / sum(g.size for g in some)) for some in (moving, gradients)
-    )
-    return max(rms, 1e-2 * floor)
+    return max(_rms(moving), 1e-2 * _rms(gradients))
+
+
+def _rms(arrays):
+    return math.sqrt(_dot(arrays, arrays) / sum(a.size for a in arrays))
 
 
 def _dot(xs, ys):

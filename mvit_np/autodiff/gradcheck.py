@@ -1,8 +1,6 @@
-"""Is a gradient right? Compare it with finite differences, and say so in a table that a student can
-read.
+"""Is a gradient right? Compare it with finite differences, in a table that a student can read.
 
-For a function f of arrays, a random cotangent c and a random unit direction u, two numbers must
-agree:
+For a function f of arrays, a random cotangent c and a random unit direction u, these must agree:
 
     analytic   <gradient of <c, f>, u>                                from the backward pass
     numeric    (<c, f(x + h u)> - <c, f(x - h u)>) / 2h               from two forward passes
@@ -31,8 +29,7 @@ from .finite_differences import as_float64, directions, every_entry, like, scala
 from .report import GradientError, Report
 from .tape import vjp
 
-# calls with the same inputs, after the first: a mask of few numbers may well be drawn twice
-REPEATS = 3
+REPEATS = 3  # calls with the same inputs, after the first: a small mask may well be drawn twice
 TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
 
 
@@ -45,14 +42,13 @@ def gradcheck(
     name: str | None = None,
     check: bool = True,
 ) -> Report:
-    """Check the gradient of `fun(*args)` by every float array in `args` (arrays, or dict/list trees
-    of them).
+    """Check the gradient of `fun(*args)` by every float array in `args` (arrays or trees of them).
 
     fun        returns an array of any shape, or several in a tuple or list
     full       move every single entry in turn, not one random direction an argument: for notebooks
     tolerance  of the error relative to the root-mean-square directional derivative; by dtype 1e-7
-    (float64), 1e-5 (float32:
-               enough for one op; the roundings of a whole model add up, so check that in float64)
+               (float64) or 1e-5 (float32: enough for one op; the roundings of a whole model add up,
+               so check that in float64)
     check      False returns the report even where it failed
 
     Returns a `Report`; raises GradientError with it where a number is off or the inputs lie on a
@@ -81,8 +77,7 @@ def gradcheck(
 def adjointcheck(
     fun: Callable[[Array], Array], x: Array, seed: int = 0, tolerance: float = 1e-12
 ) -> float:
-    """Check a *linear* function by its adjoint: <A x, y> = <x, A' y> for random y. Returns the
-    relative error.
+    """The relative error of a *linear* function's adjoint: <A x, y> = <x, A' y> for random y.
 
     Raises GradientError where that is above the tolerance or `fun` is random.
     """
@@ -103,9 +98,7 @@ def adjointcheck(
 
 
 def _named_leaves(args):
-    """The float arrays among the arguments, their names, and the function that puts such a list
-    back among the others.
-    """
+    """The float arrays among the arguments, their names, and what puts such a list back."""
     every, rebuild = trees.flatten(list(args))
     moved = [i for i, leaf in enumerate(every) if is_array(leaf) and leaf.dtype.kind == "f"]
     names = [path for path, _ in trees.paths(list(args))]
@@ -117,10 +110,8 @@ def _named_leaves(args):
     leaves = [every[i] for i in moved]
     if not leaves or any(str(leaf.dtype) not in TOLERANCE for leaf in leaves):
         came = sorted({str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in every})
-        raise TypeError(
-            f"gradcheck moves float32 and float64 arrays; came {', '.join(came) or 'nothing'}: "
-            "convert them"
-        )
+        came = ", ".join(came) or "nothing"
+        raise TypeError(f"gradcheck moves float32 and float64 arrays; came {came}: convert them")
     return [names[i] for i in moved], leaves, with_leaves
 
 
@@ -184,9 +175,7 @@ def _check_form(name, flat, paths, leaves, values, gradients, cotangent):
 
 
 def _first_gradients(name, flat, paths, leaves, dy):
-    """The gradients of the first result; raises where getting them writes into an input or the
-    cotangent.
-    """
+    """The gradients of the first result; raises where that writes into inputs or the cotangent."""
     watched = dict(zip([*(f"argument {path}" for path in paths), "cotangent"], [*leaves, dy]))
     before = {what: to_host(x).copy() for what, x in watched.items()}
     _, pull = vjp(lambda *x: flat(*x)[0], leaves)
@@ -210,13 +199,8 @@ def _strided_copy(x):
 
 
 def _is_same(a, b):
-    """Whether two arrays differ by rounding alone (NaN is left to the comparison with finite
-    differences).
-    """
+    """Whether two arrays differ by rounding alone (NaN is left to the finite differences)."""
     a, b = to_host(a), to_host(b)
-    close = (
-        100
-        * np.finfo(np.result_type(a, np.float32)).eps
-        * max(float(np.abs(a).max(initial=0)), 1.0)
-    )
+    rounding = np.finfo(np.result_type(a, np.float32)).eps
+    close = 100 * rounding * max(float(np.abs(a).max(initial=0)), 1.0)
     return a.shape == b.shape and not float(np.abs(a - b).max(initial=0)) > close

@@ -1,6 +1,4 @@
-"""A window on the ops as they run: for profiles, counts and the curious. Without a watcher nothing
-is noted.
-"""
+"""A window on the ops as they run, for profiles and counts. Without a watcher nothing is noted."""
 
 from __future__ import annotations
 
@@ -15,12 +13,11 @@ _thread = threading.local()
 
 @contextmanager
 def watching(seen):
-    """Within the block each op of this thread calls seen(name, phase, seconds, arguments, static,
-    result) when it is done.
+    """Within the block each op of this thread calls `seen` when it is done.
 
-    phase      "forward": arguments and keywords (`static`) are the op's, result is (value,
-               backward); "backward": arguments are the cotangents, result the gradients that were
-               asked for
+    seen       seen(name, phase, seconds, arguments, static, result)
+    phase      "forward": arguments and keywords (`static`) of the op, result is (value, backward);
+               "backward": arguments are the cotangents, result the gradients asked for
     """
     before, _thread.seen = getattr(_thread, "seen", None), seen
     try:

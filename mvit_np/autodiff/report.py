@@ -21,8 +21,7 @@ class Check:
     numeric: float
     error: float
     tolerance: float
-    # the slopes to both sides differ, so that there is no derivative to compare with
-    kink: bool = False
+    kink: bool = False  # the slopes to both sides differ: there is no derivative to compare with
 
     @property
     def passed(self):
@@ -48,9 +47,7 @@ class Report:
 
     @property
     def worst(self):
-        return max(
-            self.checks, key=lambda check: math.inf if math.isnan(check.error) else check.error
-        )
+        return max(self.checks, key=lambda c: math.inf if math.isnan(c.error) else c.error)
 
     @property
     def verdict(self):
@@ -59,19 +56,14 @@ class Report:
         if "wrong" in found:
             return "gradients DISAGREE with finite differences"
         if "kink" in found:
-            return (
-                "has a kink there, so no derivative to compare with: move the inputs away from it, "
-                "and check again"
-            )
+            return "has a kink there and so no derivative: move the inputs away and check again"
         return "gradients agree with finite differences"
 
     def summary(self):
         """The report in one line."""
         word = "ok  " if self.passed else "FAIL"
-        return (
-            f"{word} {self.name:<28} {self.dtype}  {len(self.checks):4d} checks, worst error "
-            f"{self.worst.error:.1e}"
-        )
+        checks, worst = f"{len(self.checks):4d} checks", f"worst error {self.worst.error:.1e}"
+        return f"{word} {self.name:<28} {self.dtype}  {checks}, {worst}"
 
     def __str__(self):
         wide = max(len("argument"), *(len(check.argument) for check in self.checks))

@@ -1,9 +1,10 @@
-"""Memory that does not grow with depth: blocks that run backwards (Gomez et al. 2017; Mangalam et
-al. 2022).
+"""Memory that does not grow with depth: blocks that run backwards (Gomez et al. 2017).
 
-Two streams are coupled,  y1 = x1 + f(x2),  y2 = x2 + g(y1),  and so uncoupled:  x2 = y2 - g(y1),
-x1 = y1 - f(x2). The backward pass rebuilds every activation from the last two, where `checkpoint`
-keeps one array a block.
+Two streams are coupled,          y1 = x1 + f(x2),   y2 = x2 + g(y1),
+and so uncoupled:                 x2 = y2 - g(y1),   x1 = y1 - f(x2).
+
+The backward pass rebuilds every activation from the last two, where `checkpoint` keeps one array a
+block. For transformers: Mangalam et al. 2022.
 """
 
 from __future__ import annotations
@@ -19,13 +20,11 @@ def coupled(chain: list, x1: Array, x2: Array, rng: Generator | None = None) -> 
 
     x1, x2: (B, N, D)   ->   the same, twice
 
-    chain   [((f, its params), (g, its params)), ...] with `f(params, x, rng=...)` of the shape of
-            x, pure but for `rng`
+    chain   [((f, its params), (g, its params)), ...]: `f(params, x, rng=...)` keeps x's shape and
+            is pure but for `rng`
     """
     functions = [(f, g) for (f, _), (g, _) in chain]
-    leaves, rebuild = trees.flatten(
-        [(f_params, g_params) for (_, f_params), (_, g_params) in chain]
-    )
+    leaves, rebuild = trees.flatten([(of_f, of_g) for (_, of_f), (_, of_g) in chain])
 
     @op
     def run(x1, x2, *leaves):
@@ -44,15 +43,12 @@ def coupled(chain: list, x1: Array, x2: Array, rng: Generator | None = None) -> 
 
 
 def _unwind(functions, params, tapes, streams, cotangents):
-    """Gradients of x1, x2 and every parameter: each coupling is undone, then differentiated where
-    it stood.
-    """
+    """Gradients of x1, x2 and all parameters: each coupling is undone, then differentiated."""
     y1, y2 = streams
     dy1, dy2 = (0 * y if dy is None else dy for y, dy in zip(streams, cotangents))
     found = []
-    for (f, g), (f_params, g_params), (f_tape, g_tape) in zip(
-        functions[::-1], params[::-1], tapes[::-1]
-    ):
+    backwards = zip(functions[::-1], params[::-1], tapes[::-1])
+    for (f, g), (f_params, g_params), (f_tape, g_tape) in backwards:
         branch, d, d_g = _rerun(g, g_params, y1, g_tape, dy2)
         y2, dy1 = y2 - branch, dy1 + d
         branch, d, d_f = _rerun(f, f_params, y2, f_tape, dy1)

@@ -5,8 +5,7 @@ An op is an ordinary function that returns its value *and its backward, side by 
     @op
     def square(x):
         def backward(dy):
-            return (2 * x * dy,)        # one gradient per positional argument, None where there is
-                                        none
+            return (2 * x * dy,)        # one gradient per positional argument, or None
         return x * x, backward
 
 Called on plain arrays it computes the value and keeps nothing. Called inside `value_and_grad` on
@@ -70,9 +69,8 @@ def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
         positions = [position for position, _ in boxed]
         end = node([x._node for _, x in boxed], _chosen(fun, backward, positions, several))
         if several:
-            return tuple(
-                box(part, trace, part_node(end, i, len(value))) for i, part in enumerate(value)
-            )
+            nodes = (part_node(end, i, len(value)) for i in range(len(value)))
+            return tuple(box(part, trace, own) for part, own in zip(value, nodes))
         return box(value, trace, end)
 
     call.definition, call.versions = fun, versions  # type: ignore[attr-defined]
@@ -82,8 +80,7 @@ def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
 def value_and_grad(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Callable[..., tuple[Any, Tree]]:
-    """A function that returns `fun`'s scalar value and its gradients with respect to the
-    argument(s) `argnums`.
+    """A function that returns `fun`'s scalar value and its gradients by the argument(s) `argnums`.
 
     Arguments are arrays or dict/list trees of them; the gradients have the same shape. With
     `has_aux`, `fun` returns `(loss, anything)` and the result is `((loss, anything), gradients)`. A
@@ -105,14 +102,11 @@ def value_and_grad(
         with one_blas_thread():  # once for all ops
             (loss, aux), pull = vjp(on_leaves, leaves, has_aux=True)
             if loss.size != 1:
-                raise ValueError(
-                    f"value_and_grad needs a scalar loss, came shape {loss.shape}: sum or average "
-                    "it first"
-                )
+                came = f"came shape {loss.shape}: sum or average it first"
+                raise ValueError(f"value_and_grad needs a scalar loss, {came}")
             gradients = rebuild(pull(array_module(loss).ones_like(loss)))
-        return ((loss, aux) if has_aux else loss), (
-            gradients[0] if isinstance(argnums, int) else gradients
-        )
+        gradients = gradients[0] if isinstance(argnums, int) else gradients
+        return ((loss, aux) if has_aux else loss), gradients
 
     return call
 
@@ -120,8 +114,7 @@ def value_and_grad(
 def vjp(
     fun: Callable[..., Any], leaves: Sequence[Any], has_aux: bool = False
 ) -> tuple[Any, Callable[[Any], list[Array | None]]]:
-    """`fun(*leaves)` and the function that pulls a cotangent of its value back to one gradient per
-    leaf.
+    """`fun(*leaves)` and what pulls a cotangent of its value back to one gradient per leaf.
 
     Leaves that are no float32 or float64 arrays go through untraced and get None. The pull-back
     frees the tape as it goes, so it can be called once. Raises ValueError where the value depends
@@ -129,25 +122,20 @@ def vjp(
     """
     with _new_trace() as trace:
         roots = [VJPNode.new_root() if is_float(leaf) else None for leaf in leaves]
-        boxes = [
-            leaf if root is None else box(leaf, trace, root) for leaf, root in zip(leaves, roots)
-        ]
+        boxes = [box(leaf, trace, root) if root else leaf for leaf, root in zip(leaves, roots)]
         result = fun(*boxes)
         end, aux = result if has_aux else (result, None)
     if not isbox(end) or end._trace != trace or isbox(end._value):
         raise ValueError(
-            "the result depends on no array that it is differentiated by (or on another, outer "
-            "derivative: mvit_np is first order only): compute it from the traced arguments, passed "
-            "to ops positionally"
+            "the result depends on no array that it is differentiated by "
+            "(or on another, outer derivative: mvit_np is first order only): "
+            "compute it from the traced arguments, passed to ops positionally"
         )
     node, value = end._node, end._value
 
     def pull(cotangent):
-        gradients = _backward_pass(node, cotangent, roots)
-        return [
-            _zeros(leaf) if g is None and root else g
-            for leaf, root, g in zip(leaves, roots, gradients)
-        ]
+        found = zip(leaves, roots, _backward_pass(node, cotangent, roots))
+        return [_zeros(leaf) if g is None and root else g for leaf, root, g in found]
 
     return ((value, trees.map(getval, aux)) if has_aux else value), pull
 
@@ -179,7 +167,7 @@ def _new_trace():
 
 
 def _backward_pass(end, cotangent, roots):
-    """One gradient (or None) per root; each node forgets what it kept as soon as it has been used."""
+    """One gradient (or None) per root; each node forgets what it kept once it has been used."""
     wanted, totals = set(roots), {end: (cotangent, False)}
     found = {}
     for at in toposort(end):
@@ -209,10 +197,8 @@ def _chosen(fun, backward, positions, several):
 
 def _demanded(fun, gradient, position):
     if gradient is None:
-        raise TypeError(
-            f"{fun.__name__} has no gradient for its argument {position}: do not differentiate by "
-            "it"
-        )
+        rule = f"{fun.__name__} has no gradient for its argument {position}"
+        raise TypeError(f"{rule}: do not differentiate by it")
     return gradient() if callable(gradient) else gradient
 
 
@@ -227,35 +213,27 @@ def _check_leaves(chosen):
     for path, leaf in trees.paths(list(chosen)):
         if not is_float(getval(leaf)):
             kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise TypeError(
-                f"gradients are taken by float32 and float64 arrays; came {kind} at {path!r} "
-                "(argument.path)"
-            )
+            rule = "gradients are taken by float32 and float64 arrays"
+            raise TypeError(f"{rule}; came {kind} at {path!r} (argument.path)")
 
 
 def _refuse_traced_keywords(fun, static):
     for name, value in static.items():
         if isbox(value):
-            raise TypeError(
-                f"{fun.__name__} got the traced array {name!r} by keyword: pass arrays positionally"
-            )
+            came = f"{fun.__name__} got the traced array {name!r} by keyword"
+            raise TypeError(f"{came}: pass arrays positionally")
 
 
 def _refuse_other_numbers(fun, args):
     dtype = getattr(args[0], "dtype", None) if args else None
-    # NumPy's letters for float16, longdouble and complex numbers
-    if dtype is not None and dtype.char in "egFDG":
-        raise TypeError(
-            f"{fun.__name__} computes in float32 or float64; came {dtype}: convert it, such as "
-            "x.astype('float32')"
-        )
+    if dtype is not None and dtype.char in "egFDG":  # NumPy's for float16, longdouble and complex
+        rule = f"{fun.__name__} computes in float32 or float64"
+        raise TypeError(f"{rule}; came {dtype}: convert it, such as x.astype('float32')")
 
 
 def _refuse_higher_order(fun, boxed):
     trace = boxed[0][1]._trace
     for _, x in boxed:
         if x._trace != trace or type(x._node) is not VJPNode or isbox(x._value):
-            raise TypeError(
-                f"{fun.__name__} is differentiable once, in reverse mode: no derivative of a "
-                "derivative"
-            )
+            rule = f"{fun.__name__} is differentiable once, in reverse mode"
+            raise TypeError(f"{rule}: no derivative of a derivative")
