@@ -30,9 +30,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """The account of a whole model, for one clip: a line for the embedding, one for each block, one
-    for the head.
-    """
+    """The account of a model, for one clip: a line for the embedding, each block and the head."""
 
     lines: tuple[Cost, ...]
 
@@ -64,20 +62,15 @@ def account(p) -> Costs:
 def _embed(spec):
     cube, tokens = math.prod(spec.kernel) * spec.channels, math.prod(spec.thw)
     t, h, w = spec.thw_sequence
-    rows = {
-        "separate": h * w + t + spec.cls,
-        "space": h * w + spec.cls,
-        "joint": t * h * w + spec.cls,
-    }
-    params = spec.dim * (cube + 1 + spec.cls + rows.get(spec.positions, 0))
+    rows = {"separate": h * w + t, "space": h * w, "joint": t * h * w}
+    positions = rows[spec.positions] + spec.cls if spec.positions in rows else 0
+    params = spec.dim * (cube + 1 + spec.cls + positions)
     pixels = math.prod(spec.thw_in) * spec.channels
     return Cost("embedding", None, params, tokens * cube * spec.dim, FLOAT32_BYTES * pixels, 0)
 
 
 def attention_macs(s):
-    """Multiply-adds of a block's pooling attention in one of its sequences: all of the block but
-    its MLP and its shortcut.
-    """
+    """Multiply-adds of a block's attention in one of its sequences: all but MLP and shortcut."""
     macs = s.tokens_in * s.dim_in * 3 * s.dim_attn  # q, k, v
     macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * s.dim_attn for p in _convs(s))
     macs += 2 * s.tokens_q * s.tokens_seen * s.dim_attn  # q k', and its softmax times v
@@ -86,19 +79,19 @@ def attention_macs(s):
 
 
 def attention_complexity(block) -> tuple[float, float]:
-    """How it grows (Sec. 3.1): (time, memory) = THW D (D + THW / f_Q f_K), THW h (D / h + THW / f_Q
-    f_K), f = s_T s_H s_W.
+    """How attention grows (Sec. 3.1): (time, memory), with f = s_T s_H s_W.
+
+    time     THW D (D + THW / f_Q f_K)
+    memory   THW h (D / h + THW / f_Q f_K)
 
     THW are the tokens of the block's input grid without class token; those of a mask unit, times
-    the units, where it has some. Counted without class token and widening, the multiply-adds are (3
-    + 1 / f_Q) THW D^2 + 2 THW D THW / f_Q f_K besides convolutions, 2 to 4 times `time`; the
-    attention weights are h THW THW / f_Q f_K floats, once what `memory` says.
+    the units, where it has some. Without class token, widening and convolutions, the multiply-adds
+    are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / f_Q f_K, 2 to 4 times `time`; the attention weights
+    are h THW THW / f_Q f_K floats, once what `memory` says.
     """
     length, d, h = math.prod(block.unit or block.thw), block.dim_attn, block.heads
-    units, keys = (
-        math.prod(block.thw) // length,
-        length / (math.prod(block.stride_q) * math.prod(block.stride_kv)),
-    )
+    units = math.prod(block.thw) // length
+    keys = length / (math.prod(block.stride_q) * math.prod(block.stride_kv))
     return units * length * d * (d + keys), units * length * h * (d / h + keys)
 
 
@@ -111,21 +104,14 @@ def _block(s, kept):
         macs += (s.tokens_in if s.dim_attn != s.dim_in else s.tokens_q) * s.dim_in * s.dim_out
     attention = FLOAT32_BYTES * s.heads * s.tokens_q * s.tokens_seen
     n = s.sequences
-    return Cost(
-        f"block {s.index}",
-        s.stage,
-        _block_params(s),
-        n * macs,
-        n * FLOAT32_BYTES * kept,
-        n * attention,
-    )
+    sizes = n * macs, n * FLOAT32_BYTES * kept, n * attention
+    return Cost(f"block {s.index}", s.stage, _block_params(s), *sizes)
 
 
 def _bridge(spec, space):
     params = spec.dim * (2 + spec.cls + spec.positions * (spec.cls + spec.frames))
-    # the norm's input
-    kept = spec.frames * (1 if spec.cls or spec.mean_first else space.tokens_q) * spec.dim
-    return Cost("bridge", None, params, 0, FLOAT32_BYTES * kept, 0)
+    normed = 1 if spec.cls or spec.mean_first else space.tokens_q  # tokens of a frame
+    return Cost("bridge", None, params, 0, FLOAT32_BYTES * spec.frames * normed * spec.dim, 0)
 
 
 def tokens_projected(s):
@@ -156,9 +142,7 @@ def _relative_macs(s, axis):
 
 
 def _kept_by_blocks(blocks):
-    """Floats that each block keeps; a chain of reversible ones keeps its two results, counted with
-    its last.
-    """
+    """Floats that each block keeps; a chain of reversible ones keeps two results, with its last."""
     for s, following in zip(blocks, (*blocks[1:], None)):
         if not s.coupled:
             yield _kept(s)
@@ -167,19 +151,15 @@ def _kept_by_blocks(blocks):
 
 
 def _kept(s):
-    """Floats that the block's backward passes hold: the inputs of its ops, each array once, without
-    small ones.
-    """
+    """Floats that the block's backward passes hold: the inputs of its ops, each array once."""
     d, n, m, kv = s.dim_attn, s.tokens_in, s.tokens_q, s.tokens_kv
     seen = tokens_projected(s)
     kept = 2 * n * s.dim_in  # x and norm1's result
-    # the tokens that k and v are made of, copied out
-    kept += seen * s.dim_in if s.pool_kv and skips_cells(s.pool_kv) else 0
+    kept += seen * s.dim_in if s.pool_kv and skips_cells(s.pool_kv) else 0  # copied for k and v
     kept += d * (_kept_by_pool(s.pool_q, n, m) + 2 * _kept_by_pool(s.pool_kv, seen, kv))
     if s.pool_skip and (d == s.dim_in or s.skip != "none"):
         kept += n * d if d != s.dim_in else 0  # the skip, widened
-        # and its norm's input
-        kept += m * d if s.pool_skip is s.pool_q and s.pool_q.kind == "conv" else 0
+        kept += m * d if s.pool_skip is s.pool_q and s.pool_q.kind == "conv" else 0  # and normed
     if s.relative:
         columns = s.heads * sum(s.thw_kv["thw".index(axis)] for axis, _ in s.relative)
         kept += m * (d + columns) + kv * columns  # q and k with their bias columns
@@ -189,8 +169,7 @@ def _kept(s):
 
 
 def _kept_by_pool(pool, tokens, pooled):
-    """Tokens of q, k or v that stay: as projected, before a convolution's norm, and as attention
-    takes them.
+    """Tokens of q, k or v that stay: as projected, before a convolution's norm, and as attended to.
 
     An average keeps nothing of what it is the average of.
     """

@@ -1,5 +1,4 @@
-"""What one chooses: one frozen dataclass. What follows from it (every grid, width and stride) is in
-`plan`.
+"""What one chooses: one frozen dataclass. What follows (every grid, width, stride) is in `plan`.
 
 All lengths are (time, height, width). Defaults are MViT-B 16x4 (Table 3b, Sec. 4.1).
 """
@@ -26,45 +25,34 @@ class MViTConfig:
     cube_kernel: tuple[int, int, int] = (3, 7, 7)
     cube_stride: tuple[int, int, int] = (2, 4, 4)
 
-    # of the first stage; doubles with `expand` at each transition, and so do the heads
-    dim: int = 96
+    dim: int = 96  # of the first stage; doubles at each transition (`expand`), as do the heads
     heads: int = 1
     depths: tuple[int, ...] = (1, 2, 11, 2)
 
-    # of a stage's first block; a tuple of such tuples where transitions differ
-    stride_q: tuple = (1, 2, 2)
-    # in the first stage; None: keys and values are not pooled
-    stride_kv: tuple[int, int, int] | None = (1, 8, 8)
-    # divide stride_kv by the query strides met so far, so that K and V keep one resolution
-    adaptive_kv: bool = True
-    # blocks, counted from 0, whose keys and values are not pooled all the same
-    unpooled_kv: tuple[int, ...] = ()
+    stride_q: tuple = (1, 2, 2)  # of a stage's first block; a tuple of tuples where these differ
+    stride_kv: tuple[int, int, int] | None = (1, 8, 8)  # in the first stage; None: no pooling
+    adaptive_kv: bool = True  # divide it by the query strides so far: K, V keep one resolution
+    unpooled_kv: tuple[int, ...] = ()  # blocks, counted from 0, that do not pool keys and values
     pool: str = "conv"
     pool_kernel: tuple[int, int, int] | str = (3, 3, 3)  # or "s", "s+1", "2s+1" of the stride
     pool_q_always: bool = False  # MViTv2 pools q in every block, stride 1 included
-    # round grids up that a stride does not divide (MViTv2-L at 312), instead of refusing
-    uneven: bool = False
+    uneven: bool = False  # round up grids that a stride does not divide (MViTv2-L at 312)
 
     positions: str = "separate"
     relative_time: bool = True  # with positions="relative": also along time
     cls_token: bool = True
-    # classify the normed mean of the grid's tokens, class token or not (Hiera, MaskFeat)
-    mean_before_norm: bool = False
-    # add the pooled query: None, "tokens" (class row excluded), "all"
-    residual_pooling: str | None = None
+    mean_before_norm: bool = False  # classify the grid's normed mean token (Hiera, MaskFeat)
+    residual_pooling: str | None = None  # add the pooled query: None, "tokens" (not class), "all"
 
     expand: bool = True
-    # of a stage's last block (MViT), or "attention" of a stage's first (MViTv2)
-    expand_in: str = "mlp"
+    expand_in: str = "mlp"  # of a stage's last block, or "attention" of its first (MViTv2)
     skip: str = "normalised"  # where the width grows: Table A.1
     skip_kernel: str = "s+1"  # of the skip's max pooling; Hiera's windows lie side by side, "s"
 
-    # Hiera: tokens of the first stage that attend among themselves alone,
-    mask_unit: tuple[int, int, int] | None = None
-    mask_unit_stages: int = 2  # ... in so many stages, and in the block that pools their last
+    mask_unit: tuple[int, int, int] | None = None  # Hiera: tokens that attend among themselves
+    mask_unit_stages: int = 2  # in so many stages, and in the block that pools their last
     reversible: bool = False  # Rev-MViT: two streams, whose activations the backward pass rebuilds
-    # ViViT's factorised encoder: the blocks see a frame each, so many more see a token a frame
-    time_depth: int = 0
+    time_depth: int = 0  # ViViT's factorised encoder: further blocks, which see a token a frame
 
     mlp_ratio: float = 4
     qkv_bias: bool = True

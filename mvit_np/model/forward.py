@@ -109,49 +109,37 @@ def predict(params: Params, clips: Array, config: MViTConfig, batch: int = 64) -
 
 
 def check_clip(clip: Array, config: MViTConfig) -> None:
-    """Raise TypeError or ValueError where `clip` is no (B, T, H, W, C) float32 or float64 array of
-    the config's size.
-    """
+    """Raise TypeError or ValueError where `clip` is no float (B, T, H, W, C) of the right size."""
     if not is_array(clip):
-        raise TypeError(
-            f"a clip is a NumPy or CuPy array (B, T, H, W, C); came {type(clip).__name__}: use "
-            "numpy.asarray"
-        )
+        rule = "a clip is a NumPy or CuPy array (B, T, H, W, C)"
+        raise TypeError(f"{rule}; came {type(clip).__name__}: use numpy.asarray")
     if clip.ndim != 5:
-        raise ValueError(
-            f"a clip has 5 axes (B, T, H, W, C); came {clip.ndim}, {clip.shape}: add the batch axis "
-            "with clip[None]"
-        )
+        remedy = "add the batch axis with clip[None]"
+        came = f"came {clip.ndim}, {clip.shape}"
+        raise ValueError(f"a clip has 5 axes (B, T, H, W, C); {came}: {remedy}")
     if not clip.shape[0]:
         raise ValueError(f"a batch has at least one clip; came none, {clip.shape}: pass clips")
     _check_sizes(clip.shape, config)
     if not is_float(clip):
         whole = clip.dtype.kind in "biu"
-        remedy = (
-            "scale it, such as (clip / 255 - 0.45) / 0.225"
-            if whole
-            else "convert it, such as clip.astype('float32')"
-        )
+        remedy = "convert it, such as clip.astype('float32')"
+        if whole:
+            remedy = "scale it, such as (clip / 255 - 0.45) / 0.225"
         raise TypeError(f"a clip is float32 or float64; came {clip.dtype}: {remedy}")
     # on a device this would wait
     if isinstance(untraced(clip), np.ndarray) and not np.isfinite(untraced(clip)).all():
-        raise ValueError(
-            "a clip is finite; this one holds NaN or infinity: clean it before the forward pass"
-        )
+        remedy = "clean it before the forward pass"
+        raise ValueError(f"a clip is finite; this one holds NaN or infinity: {remedy}")
 
 
 def _check_sizes(shape, config):
     channels, (h, w) = config.channels, config.size_hw
     if shape[4] != channels:
-        first = (
-            "it looks channels-first: use numpy.moveaxis(clip, 1, -1)"
-            if shape[1] == channels
-            else "pick the channels"
-        )
-        raise ValueError(
-            f"a clip is channels-last with {channels} channels; came {shape}, {shape[4]} channels: "
-            f"{first}"
-        )
+        remedy = "pick the channels"
+        if shape[1] == channels:
+            remedy = "it looks channels-first: use numpy.moveaxis(clip, 1, -1)"
+        rule = f"a clip is channels-last with {channels} channels"
+        raise ValueError(f"{rule}; came {shape}, {shape[4]} channels: {remedy}")
     if shape[1] != config.frames:
         steps = f"cube stride {config.cube_stride[0]} x {plan(config).embed.thw[0]}"
         raise ValueError(
@@ -167,35 +155,25 @@ def _check_sizes(shape, config):
 
 
 def check_params(params: Params, config: MViTConfig) -> None:
-    """Raise ValueError where `params` lacks a part, has one too many, or one of another shape than
-    the config says.
-    """
+    """Raise ValueError where `params` lacks a part, or has one too many or of another shape."""
     wanted, given = parameter_shapes(config), dict(trees.paths(params))
     if missing := [path for path in wanted if path not in given]:
-        raise ValueError(
-            f"parameters of this config include {some(missing)}, which {are(missing)} missing: load "
-            "or init them"
-        )
+        came = f"include {some(missing)}, which {are(missing)} missing"
+        raise ValueError(f"parameters of this config {came}: load or init them")
+    question = "do the parameters belong to another config?"
     if unknown := [path for path in given if path not in wanted]:
-        raise ValueError(
-            f"this config has no parameters {some(unknown)}: do the parameters belong to another "
-            "config?"
-        )
+        raise ValueError(f"this config has no parameters {some(unknown)}: {question}")
     for path, shape in wanted.items():
         came = getattr(given[path], "shape", type(given[path]).__name__)
         if came != shape:
-            raise ValueError(
-                f"parameter {path} has shape {shape} in this config; came {came}: do the parameters "
-                "belong to another config?"
-            )
+            rule = f"parameter {path} has shape {shape} in this config"
+            raise ValueError(f"{rule}; came {came}: {question}")
 
 
 def _check_generator(rng, method):
     if rng is not None and not callable(getattr(rng, method, None)):
-        raise TypeError(
-            f"rng is a random generator; came {type(rng).__name__}: use "
-            "numpy.random.default_rng(seed)"
-        )
+        came = f"came {type(rng).__name__}: use numpy.random.default_rng(seed)"
+        raise TypeError(f"rng is a random generator; {came}")
 
 
 def _inside(hook, prefix):

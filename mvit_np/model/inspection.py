@@ -1,8 +1,6 @@
-"""A look inside a model: what its tokens attend to, from where and how far, and what its positions
-have in common.
+"""A look inside a model: what its tokens attend to, from where and how far.
 
-Everything here is computed on the host, from what `forward` hands to its `hook` and from the plan's
-grids.
+All is computed on the host, from what `forward` hands to its `hook` and from the plan's grids.
 """
 
 from __future__ import annotations
@@ -13,18 +11,18 @@ import numpy as np
 
 from ..backend.arrays import to_host
 from ..ops import join_units, split_units
-from .forward import check_params, forward
+from .forward import forward
 from .plan import plan as plan_of
+from .position_similarity import position_similarity as position_similarity
 
 
 def attention_weights_of(params, clip, config):
     """The attention weights of every block, softmax(Q K' / sqrt(d)) (Sec. 3.1).
 
-    clip: (B, T, H, W, C)
-    ->   [(B, heads, Nq, Nk), ...], host arrays in the clip's dtype, one a block
+    clip: (B, T, H, W, C)   ->   [(B, heads, Nq, Nk), ...], on the host, in the clip's dtype
 
     Rows are queries and sum to 1, columns are keys; a class token is the first of both. Mask units,
-    and frames that are seen apart, stand side by side in the first axis. All are held at once:
+    and frames seen apart, stand side by side in the first axis. All blocks' are held at once:
     `costs(config).lines` counts the `attention_bytes` of each block. Raises TypeError or ValueError
     for a clip or parameters that do not fit the config.
     """
@@ -32,8 +30,7 @@ def attention_weights_of(params, clip, config):
 
 
 def class_attention(params, clip, config):
-    """How much the class token attends to each place, in the last block of each stage, a mean over
-    heads.
+    """What the class token gives each place in each stage's last block, as a mean over heads.
 
     clip: (1, T, H, W, C)   ->   [(stage, (t, h, w) shares), ...], the grid being the block's keys'
 
@@ -79,31 +76,28 @@ def _weights_in(blocks, params, clip, config):
 
 
 def attention_rollout(weights, plan):
-    """How much each token of the embedding gives to what the head reads: attention followed down
-    through all blocks.
+    """How much each embedded token gives to what the head reads: attention followed to the bottom.
 
     weights   what `attention_weights_of` gives: [(B, heads, Nq, Nk), ...]
     plan      of the model
-    ->   (B, N) shares of the N = [1 +] t h w embedded tokens, float64; rows sum to 1 as those of
-    `weights` do
+    ->        (B, N) float64 shares of the N = [1 +] t h w embedded tokens; rows sum to 1 as in
+              `weights`
 
     The head reads the class token, or the mean of the grid's tokens. With a class token, its own
     share comes first: `shares[:, 1:].reshape(B, *plan.embed.thw)` is the map of the rest. Rollout
     (Abnar and Zuidema 2020, arXiv 2005.00928) multiplies (A + I) / 2 over the blocks, A being the
-    mean over heads and I the skip connection. With pooling (ours) the two become (A P_K + P_skip) /
-    2: each row of P is the *mean* over the tokens in a window, padding left out. That is an
-    approximation: a maximum takes one of them, a convolution weighs them. MLPs, norms and residual
-    pooling change no share.
+    mean over heads and I the skip connection. With pooling (ours) it is (A P_K + P_skip) / 2: each
+    row of P is the *mean* over the tokens in a window, padding left out. That is an approximation:
+    a maximum takes one of them, a convolution weighs them. MLPs, norms and residual pooling change
+    no share.
 
     Raises ValueError for weights of another model, and for models with two streams or with frames
     seen apart.
     """
     if plan.bridge or plan.config.reversible:
         what = "frames seen apart" if plan.bridge else "two streams"
-        raise ValueError(
-            f"rollout follows one list of tokens through all blocks; came a model with {what}: take "
-            "another one"
-        )
+        rule = "rollout follows one list of tokens through all blocks"
+        raise ValueError(f"{rule}; came a model with {what}: take another one")
     if len(weights) != len(plan.blocks):
         raise ValueError(
             f"rollout wants the weights of all {len(plan.blocks)} blocks; came {len(weights)}: "
@@ -114,20 +108,14 @@ def attention_rollout(weights, plan):
     shares = _read_by_head(plan, len(weights[-1]) // _units(plan.blocks[-1]))
     for block_weights, block in zip(weights[::-1], plan.blocks[::-1]):
         attended = _attended(shares, block_weights, block)
-        shares = (
-            (attended + _unpooled(shares, block.pool_skip, block.cls)) / 2
-            if _has_skip(block)
-            else attended
-        )
+        if _has_skip(block):
+            attended = (attended + _unpooled(shares, block.pool_skip, block.cls)) / 2
+        shares = attended
     return shares
 
 
 def _read_by_head(plan, batch):
-    """The head's shares of the last block's tokens: all on the class token, or alike on those of
-    the grid.
-
-    -> (B, N)
-    """
+    """(B, N) shares of the last tokens: all on the class token, or alike on those of the grid."""
     last = plan.blocks[-1]
     shares = np.zeros((batch, last.tokens_q))
     if last.cls and not plan.head.mean_first:
@@ -145,11 +133,9 @@ def _attended(shares, weights, block):
     if block.unit:
         shares = split_units(shares, block.thw_q, block.unit_q)
     keys = (shares[:, None] @ weights.mean(axis=1, dtype=np.float64))[:, 0]
-    return (
-        join_units(keys, block.thw, block.unit)
-        if block.unit
-        else _unpooled(keys, block.pool_kv, block.cls)
-    )
+    if block.unit:
+        return join_units(keys, block.thw, block.unit)
+    return _unpooled(keys, block.pool_kv, block.cls)
 
 
 def _unpooled(shares, pool, cls):
@@ -165,10 +151,7 @@ def _unpooled(shares, pool, cls):
 
 
 def _window_means(pool):
-    """For each axis the matrix that takes the mean over each window, padding left out.
-
-    -> three (n_out, n_in)
-    """
+    """Three (n_out, n_in): an axis's matrix for the mean over each window, padding left out."""
     for n, count, k, s, p in zip(pool.thw_in, pool.thw_out, pool.kernel, pool.stride, pool.padding):
         first = s * np.arange(count)[:, None] - p
         inside = (np.arange(n) >= first) & (np.arange(n) < first + k)
@@ -183,8 +166,7 @@ def _has_skip(block):
 
 
 def mean_attention_distance(weights, spec, pixels=(1, 1, 1)):
-    """How far in space each head of a block looks, as a mean over queries (Fig. A.6; Dosovitskiy et
-    al. 2021, Fig. 7).
+    """How far in space each head of a block looks, as a mean over queries (Fig. A.6).
 
     weights   (B, heads, Nq, Nk) of one block, as `attention_weights_of` gives them
     spec      the `BlockSpec` of that block
@@ -199,10 +181,8 @@ def mean_attention_distance(weights, spec, pixels=(1, 1, 1)):
     """
     _check_weights(weights, spec)
     if len(pixels) != 3 or min(pixels) <= 0:
-        raise ValueError(
-            f"pixels are three positive steps (frames, pixels, pixels); came {pixels}: see "
-            "token_pixels"
-        )
+        rule = "pixels are three positive steps (frames, pixels, pixels)"
+        raise ValueError(f"{rule}; came {pixels}: see token_pixels")
     far = _distances(spec, pixels)  # (units, q, k)
     weights = weights[:, :, spec.cls :, spec.cls :].astype(np.float64)
     weights /= weights.sum(axis=-1, keepdims=True)
@@ -211,8 +191,7 @@ def mean_attention_distance(weights, spec, pixels=(1, 1, 1)):
 
 
 def token_pixels(plan, index):
-    """(frames, pixels, pixels) of the clip from one token of block `index`'s input to the next: all
-    strides so far.
+    """(frames, pixels, pixels) of the clip from one token of block `index`'s input to the next.
 
     Raises ValueError where there is no such block, or where it comes after frames were seen apart.
     """
@@ -225,10 +204,7 @@ def token_pixels(plan, index):
 
 def _distances(spec, pixels):
     """From each query to each key, a unit at a time.   -> (units, q, k)"""
-    q, k = (
-        _places(spec.thw, spec.pool_q, pixels)[None],
-        _places(spec.thw, spec.pool_kv, pixels)[None],
-    )
+    q, k = (_places(spec.thw, pool, pixels)[None] for pool in (spec.pool_q, spec.pool_kv))
     if spec.unit:
         q, k = split_units(q, spec.thw_q, spec.unit_q), split_units(k, spec.thw, spec.unit)
     y, x = np.moveaxis(q[:, :, None] - k[:, None], -1, 0)
@@ -236,11 +212,7 @@ def _distances(spec, pixels):
 
 
 def _places(thw, pool, pixels):
-    """Where the tokens of a grid lie in space, those of a pooled one at the centre of their
-    windows.
-
-    -> (t h w, 2)
-    """
+    """(t h w, 2): where tokens of a grid lie in space, pooled ones at their windows' centres."""
     if pool is None:
         axes = [np.arange(n) for n in thw]
     else:
@@ -248,49 +220,6 @@ def _places(thw, pool, pixels):
         axes = [s * np.arange(n) - p + (k - 1) / 2 for n, k, s, p in sizes]
     axes = [places * step for places, step in zip(axes, pixels)]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)[:, 1:]
-
-
-# -- positions -------------------------------------------------------------------------------------
-
-
-def position_similarity(params, config):
-    """Cosines between the learned positions: of each place with each, and of each time with each
-    (ViT's Fig. 7).
-
-    -> (H W, H W) and (T, T), float64, for the embedding's grid (T, H, W); the second is None
-    without positions in time
-
-    Joint positions (one for each place at each time) are averaged over time for the first and over
-    space for the second. ViViT's factorised encoder has its times in the bridge. Raises ValueError
-    for parameters of another config, and for a config without learned absolute positions.
-    """
-    check_params(params, config)
-    if config.positions in ("none", "relative"):
-        raise ValueError(
-            "similarities are of learned absolute positions; this config has "
-            f"positions={config.positions!r}: choose a model with 'separate', 'space' or 'joint'"
-        )
-    space, time = (table if table is None else to_host(table) for table in _tables(params, config))
-    return _cosines(space), None if time is None else _cosines(time)
-
-
-def _tables(params, config):
-    """The positions in space and those in time.   -> (H W, D), (T, D) or None"""
-    p, time = plan_of(config), params.get("pos_embed_temporal")
-    if p.bridge:
-        time = params["bridge"]["pos_embed"][p.bridge.cls :]
-    if config.positions != "joint":
-        return params["pos_embed_spatial"], time
-    t, h, w = p.embed.thw_sequence
-    table = params["pos_embed"][p.embed.cls :].reshape(t, h * w, -1)
-    return table.mean(axis=0), time if p.bridge else table.mean(axis=1)
-
-
-def _cosines(rows):
-    """(N, D) -> (N, N); rows of zeros are like nothing."""
-    rows = rows.astype(np.float64)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
-    return rows @ rows.T
 
 
 # -- checks ----------------------------------------------------------------------------------------
@@ -304,12 +233,9 @@ def _check_weights(weights, block):
     """Raise ValueError where `weights` are not of this block."""
     queries = math.prod(block.unit_q) if block.unit else block.tokens_q
     wanted = (block.heads, queries, block.tokens_seen)
-    if (
-        np.ndim(weights) != 4
-        or weights.shape[1:] != wanted
-        or len(weights) % (_units(block) * block.sequences)
-    ):
+    fits = np.ndim(weights) == 4 and weights.shape[1:] == wanted
+    if not fits or len(weights) % (_units(block) * block.sequences):
+        rule = f"attention weights of block {block.index} are (B, {', '.join(map(str, wanted))})"
         raise ValueError(
-            f"attention weights of block {block.index} are (B, {', '.join(map(str, wanted))}); came "
-            f"{np.shape(weights)}: give what attention_weights_of gives for this model"
+            f"{rule}; came {np.shape(weights)}: give what attention_weights_of gives for this model"
         )

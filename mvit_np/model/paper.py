@@ -1,5 +1,4 @@
-"""The cost tables of the paper (Fan et al., arXiv 2104.11227) and of models beside it: each row a
-config and what was printed.
+"""The paper's cost tables (Fan et al., arXiv 2104.11227), and others': a config, what was printed.
 
 Nothing here is ours but the configs and the remarks; `cost_page` counts and compares.
 """
@@ -38,15 +37,21 @@ class Table:
 
 
 CONFIG = {name: preset.config for name, preset in PRESETS.items()}
-CONV, IMAGE = CONFIG["mvit_b_16x4"], CONFIG["mvit_b_16_image"]
+CONV, CONV_32, CONV_64 = (CONFIG[f"mvit_b_{clip}"] for clip in ("16x4", "32x3", "64x3"))
+IMAGE, VIVIT_L_320 = CONFIG["mvit_b_16_image"], CONFIG["vivit_l"]
 # "by default all MViT ablations are with max-pooling" (Sec. 4.2)
 MAX = {"pool": "max", "pool_kernel": "s+1"}
 B, S, B_IMAGE = replace(CONV, **MAX), replace(CONFIG["mvit_s_16x4"], **MAX), replace(IMAGE, **MAX)
-WIDE = CONFIG["mvit_b_24_wide_320_image"]
+VIT_2_SCALES = replace(VIT, depths=(6, 6), expand=False, **MAX)
+VIT_KV_POOLED = replace(VIT, stride_kv=(1, 2, 2), unpooled_kv=(0,), **MAX)
+CONV_24, WIDE = CONFIG["mvit_b_24_32x3"], CONFIG["mvit_b_24_wide_320_image"]
 K600 = {"num_classes": 600}
 LATE = {"unpooled_kv": (14, 15)}
 
-MVIT_S = "the paper does not say which key-value stride MViT-S has; (1, 4, 4), adaptive, is a guess that gets the parameters right"
+MVIT_S = (
+    "the paper does not say which key-value stride MViT-S has; "
+    "(1, 4, 4), adaptive, is a guess that gets the parameters right"
+)
 
 
 def _stages(label, depths, *printed):
@@ -78,42 +83,50 @@ TABLES = (
             Row("MViT-B", B, 70.5, 36.5, 77.2, 6.8),
             Row("MViT-S", S, 32.9, 26.1, 74.3, 4.3, why=MVIT_S),
         ),
-        "The 70.5 G that the paper gives for MViT-B everywhere is what *convolutional* pooling costs when keys and values of "
-        "the last stage are not pooled: 70.52 G and 36,599,536 parameters. Max pooling itself is 0.2 G cheaper.",
+        "The 70.5 G that the paper gives for MViT-B everywhere is what *convolutional* pooling "
+        "costs when keys and values of the last stage are not pooled: 70.52 G and 36,599,536 "
+        "parameters. Max pooling itself is 0.2 G cheaper.",
     ),
     Table(
         "Table 4", "Kinetics-400, convolutional pooling, beside the models of its time",
         (
             Row("ViT-B-VTN", None, 4218, 114.0, 78.6, views=(1, 1), data="IN-21K"),
             Row("ViT-B-TimeSformer", None, 2380, 121.4, 80.7, views=(3, 1), data="IN-21K"),
-            Row("ViViT-L/16x2, 320 px", CONFIG["vivit_l"], 3992, 310.8, 81.3, views=(3, 4), data="IN-21K"),
+            Row(
+                "ViViT-L/16x2, 320 px", VIVIT_L_320, 3992, 310.8, 81.3,
+                views=(3, 4), data="IN-21K",
+            ),
             Row("ViT-B", VIT, 180, 87.2, 79.3, views=(1, 5), data="IN-21K"),
             Row("ViT-B", VIT, 180, 87.2, 68.5, views=(1, 5)),
             Row("MViT-S", CONFIG["mvit_s_16x4"], 32.9, 26.1, 76.0, views=(1, 5), why=MVIT_S),
             Row("MViT-B 16x4", CONV, 70.5, 36.6, 78.4, views=(1, 5)),
-            Row("MViT-B 32x3", CONFIG["mvit_b_32x3"], 170, 36.6, 80.2, views=(1, 5)),
-            Row("MViT-B 64x3", CONFIG["mvit_b_64x3"], 455, 36.6, 81.2, views=(3, 3)),
+            Row("MViT-B 32x3", CONV_32, 170, 36.6, 80.2, views=(1, 5)),
+            Row("MViT-B 64x3", CONV_64, 455, 36.6, 81.2, views=(3, 3)),
         ),
     ),
     Table(
         "Table 5", "Kinetics-600 (600 classes)",
         (
-            Row("ViViT-L/16x2, 320 px", replace(CONFIG["vivit_l"], **K600), 3992, 310.8, 83.0, views=(3, 4), data="IN-21K"),
+            Row(
+                "ViViT-L/16x2, 320 px", replace(VIVIT_L_320, **K600), 3992, 310.8, 83.0,
+                views=(3, 4), data="IN-21K",
+            ),
             Row("MViT-B 16x4", replace(CONV, **K600), 70.5, 36.8, 82.1, views=(1, 5)),
-            Row("MViT-B 32x3", replace(CONFIG["mvit_b_32x3"], **K600), 170, 36.8, 83.4, views=(1, 5)),
-            Row("MViT-B-24 32x3", replace(CONFIG["mvit_b_24_32x3"], **K600), 236, 52.9, 83.8, views=(1, 5)),
+            Row("MViT-B 32x3", replace(CONV_32, **K600), 170, 36.8, 83.4, views=(1, 5)),
+            Row("MViT-B-24 32x3", replace(CONV_24, **K600), 236, 52.9, 83.8, views=(1, 5)),
         ),
-        "MViT-B-24 has 52.9 M with the 174 classes of Something-Something, for which Table 6 prints 53.2 M; with 600 it has "
-        "53.3 M. The two seem to be swapped.",
+        "MViT-B-24 has 52.9 M with the 174 classes of Something-Something, for which Table 6 "
+        "prints 53.2 M; with 600 it has 53.3 M. The two seem to be swapped.",
     ),
     Table(
         "Table 10", "One more scale, or pooled keys and values, in ViT-B (8 frames)",
         (
             Row("ViT-B", VIT, 179.6, None, 68.5, 16.8),
-            Row("2 scales, Q pooled", replace(VIT, depths=(6, 6), expand=False, **MAX), 111.1, None, 71.0, 9.8),
-            Row("K, V pooled", replace(VIT, stride_kv=(1, 2, 2), unpooled_kv=(0,), **MAX), 148.4, None, 69.1, 8.9),
+            Row("2 scales, Q pooled", VIT_2_SCALES, 111.1, None, 71.0, 9.8),
+            Row("K, V pooled", VIT_KV_POOLED, 148.4, None, 69.1, 8.9),
         ),
-        "The stride of the last row is not in the paper: (1, 2, 2) in all blocks but the first gives its number to the digit.",
+        "The stride of the last row is not in the paper: (1, 2, 2) in all blocks but the first "
+        "gives its number to the digit.",
     ),
     Table(
         "Table 11", "Positions",
@@ -134,7 +147,8 @@ TABLES = (
             _cubes("32x2", 32, (3, 7, 7), (4, 4, 4), 70.5, 77.2),
             _cubes(
                 "32x2", 32, (7, 7, 7), (4, 4, 4), 70.5, 77.3,
-                "cubes of 7 frames instead of 3 cost 25,088 x 4 x 49 x 3 x 96 = 1.4 G more; the paper repeats the row above",
+                "cubes of 7 frames instead of 3 cost 25,088 x 4 x 49 x 3 x 96 = 1.4 G more; "
+                "the paper repeats the row above",
             ),
         ),
     ),
@@ -148,16 +162,18 @@ TABLES = (
             _stages("V5", (1, 2, 11, 2), 83.6, 36.5, 9.1, 77.1),
             _stages("V6", (2, 2, 10, 2), 86.4, 34.9, 11.3, 76.9),
         ),
-        "Keys and values of the last stage are not pooled here and in Table 14. The paper does not say so; with it every row "
-        "but 1x8x8 (which it does not change) is within 0.1 %, without it they are 0.7 to 1.9 % too low.",
+        "Keys and values of the last stage are not pooled here and in Table 14. The paper does not "
+        "say so; with it every row but 1x8x8 (which it does not change) is within 0.1 %, without "
+        "it they are 0.7 to 1.9 % too low.",
     ),
     Table(
         "Table 14", "Stride of keys and values",
         (
             _strides(
                 "none", None, True, 130.8, 16.3, 77.6,
-                "130.8 G is not MViT-B without key-value pooling: the attention of block 0 alone would take "
-                "2 x 25,089 x 25,089 x 96 = 121 G, that of block 1 another 60 G. Which setting was meant we have not found",
+                "130.8 G is not MViT-B without key-value pooling: the attention of block 0 alone "
+                "would take 2 x 25,089 x 25,089 x 96 = 121 G, that of block 1 another 60 G. Which "
+                "setting was meant we have not found",
             ),
             _strides("1x4x4", (1, 4, 4), False, 71.4, 8.2, 75.9),
             _strides("2x4x4", (2, 4, 4), False, 64.3, 6.6, 74.8),
@@ -207,15 +223,15 @@ BEYOND = (
             Row("MViTv2-B", CONFIG["mvitv2_b_image"], 10.2, 51.47, 84.4),
             Row(
                 "MViTv2-L", CONFIG["mvitv2_l_image"], 42.1, 218, 85.3,
-                why="the released model (and its 218 M) widens in the MLP; 42.1 G is nearer to widening in the attention, "
-                "41.8 G and 213.6 M",
+                why="the released model (and its 218 M) widens in the MLP; 42.1 G is nearer to "
+                "widening in the attention, 41.8 G and 213.6 M",
             ),
             Row("MViTv2-S 16x4", CONFIG["mvitv2_s_16x4"], 64, 34.5, 81.0),
             Row("MViTv2-B 32x3", CONFIG["mvitv2_b_32x3"], 225, 51.2, 82.9),
             Row(
                 "MViTv2-L 40x3, 312 px", CONFIG["mvitv2_l_40x3"], 2828, 217.6, 86.1,
-                why="the released config (and its 2828 G) widens in the attention; 217.6 M are the parameters of widening in "
-                "the MLP, 217.7 M and 2900 G",
+                why="the released config (and its 2828 G) widens in the attention; 217.6 M are the "
+                "parameters of widening in the MLP, 217.7 M and 2900 G",
             ),
         ),
     ),
@@ -226,12 +242,14 @@ BEYOND = (
             Row("B, factorised encoder", CONFIG["vivit_b_fe"], 284.4, 115.1, 78.8),
             Row("L, joint", VIVIT_L, 1446, None, 80.3),
             Row("L, joint, 288 px", replace(VIVIT_L, size=288), 2919, None, 80.7),
-            Row("L, joint, 320 px", CONFIG["vivit_l"], 3992, None, 81.0),
+            Row("L, joint, 320 px", VIVIT_L_320, 3992, None, 81.0),
             Row("L, factorised encoder", CONFIG["vivit_l_fe"], 995.3),
         ),
     ),
     Table(
-        "Rev-MViT and Hiera", "Mangalam et al., arXiv 2302.04869; Ryali et al., arXiv 2306.00989 (counts of the timm model)",
+        "Rev-MViT and Hiera",
+        "Mangalam et al., arXiv 2302.04869; Ryali et al., arXiv 2306.00989 "
+        "(counts of the timm model)",
         (
             Row("Rev-MViT-B 16x4", CONFIG["rev_mvit_b_16x4"], 64, 34.9, 78.4),
             Row("Hiera-B, ImageNet-1K", CONFIG["hiera_b_image"], 9.38, 51.5, 84.5),

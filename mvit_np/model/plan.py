@@ -1,8 +1,7 @@
-"""What follows: every token grid, width, head count, kernel and stride of a model, decided once
-(Sec. 3.2, Table 2).
+"""What follows: every grid, width, kernel and stride of a model, decided once (Sec. 3.2, Table 2).
 
-Init, forward, costs, figures and tests all read the plan; no layer computes a size. How they follow
-is in `model/sizes.py`.
+Init, forward, costs, figures and tests all read the plan; no layer computes a size. How sizes
+follow is in `model/sizes.py`.
 """
 
 from __future__ import annotations
@@ -34,10 +33,8 @@ class Plan:
 def plan(config: MViTConfig) -> Plan:
     """Every size that follows from `config`. Raises TypeError for what is no MViTConfig."""
     if not isinstance(config, MViTConfig):
-        raise TypeError(
-            f"a config is an MViTConfig; came {type(config).__name__}: mv.preset(name) gives one by "
-            "name"
-        )
+        came = f"came {type(config).__name__}: mv.preset(name) gives one by name"
+        raise TypeError(f"a config is an MViTConfig; {came}")
     embed = embed_size(config)
     blocks, bridge = tuple(block_sizes(config, embed)), None
     streams, width = 2 if config.reversible else 1, blocks[-1].dim_out

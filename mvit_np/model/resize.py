@@ -1,6 +1,4 @@
-"""One model for clips of any length and size: its position tables are interpolated, everything else
-fits as it is.
-"""
+"""One model for clips of any length and size: only its position tables are interpolated."""
 
 from __future__ import annotations
 
@@ -30,11 +28,9 @@ def resize(
     parameters of another config, or a size the model cannot have.
     """
     check_params(params, config)
-    sizes = {
-        "frames": config.frames if frames is None else frames,
-        "size": config.size if size is None else size,
-    }
-    new = _config(config, sizes)
+    frames = config.frames if frames is None else frames
+    size = config.size if size is None else size
+    new = _config(config, {"frames": frames, "size": size})
     return _fitted(params, plan(config), plan(new)), new
 
 
@@ -52,24 +48,22 @@ def _config(config, sizes):
 
 def _fitted(params, old, new):
     """Each position table of `params`, in the length that the new plan wants."""
-    rules = {
-        "pos_embed_spatial": lambda x: _over_grid(
-            x, (1, *old.embed.thw[1:]), (1, *new.embed.thw[1:])
-        ),
-        "pos_embed_temporal": lambda x: _over_grid(
-            x, (old.embed.thw[0], 1, 1), (new.embed.thw[0], 1, 1)
-        ),
-        "pos_embed": lambda x: _over_grid(x, old.embed.thw_sequence, new.embed.thw_sequence),
+    was, now = old.embed, new.embed
+    grids = {
+        "pos_embed_spatial": ((1, *was.thw[1:]), (1, *now.thw[1:])),
+        "pos_embed_temporal": ((was.thw[0], 1, 1), (now.thw[0], 1, 1)),
+        "pos_embed": (was.thw_sequence, now.thw_sequence),
     }
     if old.bridge:
-        rules["bridge.pos_embed"] = lambda x: _over_grid(
-            x, (old.bridge.frames, 1, 1), (new.bridge.frames, 1, 1)
-        )
+        grids["bridge.pos_embed"] = ((old.bridge.frames, 1, 1), (new.bridge.frames, 1, 1))
+    rules = {
+        path: functools.partial(_over_grid, thw=thw, new_thw=new_thw)
+        for path, (thw, new_thw) in grids.items()
+    }
     for block in new.blocks:
         for axis, length in block.relative:
-            rules[f"blocks.{block.index}.attn.rel_pos_{axis}"] = functools.partial(
-                _along, length=length
-            )
+            path = f"blocks.{block.index}.attn.rel_pos_{axis}"
+            rules[path] = functools.partial(_along, length=length)
     leaves, rebuild = trees.flatten(params)
     paths = [path for path, _ in trees.paths(params)]
     return rebuild([rules.get(path, lambda x: x)(leaf) for path, leaf in zip(paths, leaves)])

@@ -1,5 +1,4 @@
-"""How the sizes of a model follow from its `config`: down the pyramid, block by block (Sec. 3.2,
-Table 2).
+"""How a model's sizes follow from its `config`: down the pyramid, block by block (Sec. 3.2).
 
 Here a config is only read: it checks itself by these sizes when it is made, and `plan` puts them
 together.
@@ -21,9 +20,7 @@ def embed_size(config):
 
 
 def block_sizes(config, embed):
-    """The `BlockSpec` of each block, in order. Raises ValueError where a pool's window does not fit
-    its grid.
-    """
+    """The `BlockSpec` of each block. Raises ValueError where a pool's window is beyond its grid."""
     thw, floored = embed.thw_sequence, _rounded_down(config.thw, config.cube_stride)
     unit, index = config.mask_unit, 0
     for stage, count in enumerate(config.depths):
@@ -41,9 +38,7 @@ def block_sizes(config, embed):
 
 
 def _stride_kv(config, stage):
-    """In a stage: with `adaptive_kv` divided by the query strides met so far, each rounded down, at
-    least 1.
-    """
+    """In a stage; with `adaptive_kv` divided by the query strides so far, rounded down to >= 1."""
     stride_kv = config.stride_kv
     for stride_q in config.transitions[:stage] if stride_kv and config.adaptive_kv else ():
         stride_kv = tuple(max(kv // q, 1) for kv, q in zip(stride_kv, stride_q))
@@ -74,23 +69,17 @@ def _block(config, index, stage, block_in_stage, thw, floored, stride_q, stride_
 
 def time_block_sizes(config, last, bridge):
     """ViViT's second encoder: blocks like the first's last, on one token a frame, without pools."""
-    shape = dict(
-        dim_in=last.dim_out,
-        dim_attn=last.dim_out,
-        thw=(bridge.frames, 1, 1),
-        sequences=1,
-        relative=(),
-    )
+    shape = dict(thw=(bridge.frames, 1, 1), sequences=1, relative=())
+    width = dict(dim_in=last.dim_out, dim_attn=last.dim_out)
+    pools = dict(pool_q=None, pool_kv=None, pool_skip=None)
+    like = replace(last, stage=len(config.depths), **shape, **width, **pools)
     for index in range(sum(config.depths), config.depth):
         rate = config.drop_path * index / max(config.depth - 1, 1)
-        pools = dict(pool_q=None, pool_kv=None, pool_skip=None)
-        yield replace(last, index=index, stage=len(config.depths), drop_path=rate, **shape, **pools)
+        yield replace(like, index=index, drop_path=rate)
 
 
 def _widths(config, stage, block_in_stage):
-    """(into the block, inside its attention, out of it): the width doubles from one stage to the
-    next.
-    """
+    """(into the block, inside its attention, out of it): the width doubles from stage to stage."""
     if not config.expand:
         return config.dim, config.dim, config.dim
     here = config.dim * 2**stage
@@ -104,8 +93,8 @@ def _pool(kind, kernel, stride, thw):
     spec = PoolSpec(kind, _kernel(kernel, stride), tuple(stride), thw)
     if min(spec.thw_out) < 1:
         raise ValueError(
-            f"a pool's window fits its grid, came {spec.kernel} for grid {thw}: give a smaller "
-            "stride or pool_kernel"
+            f"a pool's window fits its grid, came {spec.kernel} for grid {thw}: "
+            "give a smaller stride or pool_kernel"
         )
     return None if math.prod(spec.kernel) == math.prod(spec.stride) == 1 else spec
 
@@ -118,8 +107,7 @@ def _kernel(rule, stride):
 
 
 def _relative_tables(config, thw, stride_q, stride_kv):
-    """Table lengths as the released models have them: 2 max(q, kv) - 1, squares in space, every
-    division rounded down.
+    """Table lengths as released: 2 max(q, kv) - 1, squares in space, every division rounded down.
 
     That holds for `thw` too, all the way from the clip: where true grids are rounded up, tables
     fall short and are resized.

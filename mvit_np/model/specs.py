@@ -1,6 +1,4 @@
-"""The sizes of each part of a model, as frozen dataclasses. `plan` works them out; layers, costs
-and figures read them.
-"""
+"""The sizes of each part of a model: `plan` works them out; layers, costs and figures read them."""
 
 from __future__ import annotations
 
@@ -13,11 +11,11 @@ from ..ops.windows import out_grid
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """P(.; k, s, p): pooling of a (T, H, W) grid (Sec. 3.1), L_out = floor((L + 2p - k) / s) + 1 on
-    each axis.
+    """P(.; k, s, p): pooling of a (T, H, W) grid (Sec. 3.1), on each axis
 
-    p = k // 2 as released; an even kernel (s, or s + 1 of an odd s) takes what keeps L_out at L /
-    s.
+    L_out = floor((L + 2p - k) / s) + 1
+
+    p = k // 2 as released; an even kernel (s, or s + 1 of an odd s) takes what makes L_out L / s.
     """
 
     kind: str
@@ -27,9 +25,8 @@ class PoolSpec:
 
     @property
     def padding(self) -> Triple:
-        return tuple(
-            k // 2 if k % 2 else (k - s + 1) // 2 for k, s in zip(self.kernel, self.stride)
-        )
+        both = zip(self.kernel, self.stride)
+        return tuple(k // 2 if k % 2 else (k - s + 1) // 2 for k, s in both)
 
     @property
     def thw_out(self) -> Triple:
@@ -38,11 +35,9 @@ class PoolSpec:
 
 @dataclass(frozen=True)
 class EmbedSpec:
-    """Cube embedding: (T, H, W, channels) pixels to a (t, h, w) grid of `dim` channels, and its
-    positions.
+    """Cube embedding: (T, H, W, channels) pixels to a (t, h, w) grid of `dim` channels.
 
-    With `per_frame` (ViViT) each frame of that grid is a sequence of its own, with its own class
-    token.
+    With `per_frame` (ViViT) each frame of that grid is a sequence with a class token of its own.
     """
 
     thw_in: Triple
@@ -75,9 +70,7 @@ class EmbedSpec:
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One transformer block. A pool that is None does not exist (kernel and stride all 1): no
-    pooling and no norm.
-    """
+    """One transformer block. A pool that is None does not exist (kernel and stride all 1)."""
 
     index: int
     stage: int
@@ -93,8 +86,7 @@ class BlockSpec:
     cls: bool
     unit: Triple | None  # tokens of the input grid that attend among themselves alone (Hiera)
     coupled: bool  # one of a chain of reversible blocks, on two streams (Rev-MViT)
-    # token lists that a clip makes here: its frames, where they are seen apart (ViViT)
-    sequences: int
+    sequences: int  # token lists of a clip here: its frames, where they are seen apart (ViViT)
     relative: tuple[tuple[str, int], ...]  # (axis, table length); empty without relative positions
     residual_pooling: str | None
     skip: str
@@ -153,9 +145,7 @@ class BlockSpec:
 
 @dataclass(frozen=True)
 class BridgeSpec:
-    """Between ViViT's two encoders: norm and class token (or mean) of each frame become the tokens
-    of the clip.
-    """
+    """Between ViViT's two encoders: a frame's normed class token (or mean) is its new token."""
 
     dim: int
     frames: int
@@ -167,7 +157,7 @@ class BridgeSpec:
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """Final norm, class token (or the mean over tokens, before or after the norm), dropout, linear."""
+    """Final norm, class token (or the mean over tokens, before or after it), dropout, linear."""
 
     dim: int
     num_classes: int

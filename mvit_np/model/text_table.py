@@ -11,8 +11,7 @@ HEAD = ("stage", "blocks", "grid", "tokens", "channels", "heads", "stride q", "k
 
 
 def stage_table(p):
-    """The stages of a plan, in at most 80 columns: grid (time x height x width), tokens, channels,
-    heads, strides, parameters, multiply-adds.
+    """The stages of a plan, in at most 80 columns: grids (time x height x width), sizes and costs.
 
     A line for the cube embedding, one a stage, one for the head and the total; a stage's strides
     are those of its first block.
@@ -22,23 +21,10 @@ def stage_table(p):
     cubes, last = p.embed, bill.lines[-1]
     tokens = p.blocks[0].tokens_in
     rows = [(*HEAD, f"{units[0][1]} params".strip(), f"{units[1][1]} mult-adds".strip())]
-    rows.append(
-        _row(
-            "cubes",
-            "",
-            _times(cubes.thw),
-            tokens,
-            cubes.dim,
-            "",
-            _times(cubes.stride),
-            "",
-            [bill.lines[0]],
-            units,
-        )
-    )
-    rows += [
-        _stage_row(p, bill, stage, units) for stage in sorted({block.stage for block in p.blocks})
-    ]
+    sizes = _times(cubes.thw), tokens, cubes.dim, "", _times(cubes.stride), ""
+    rows.append(_row("cubes", "", *sizes, [bill.lines[0]], units))
+    stages = sorted({block.stage for block in p.blocks})
+    rows += [_stage_row(p, bill, stage, units) for stage in stages]
     rows.append(_row("head", "", "", 1, p.head.num_classes, "", "", "", [last], units))
     rows.append(_row("total", len(p.blocks), "", "", "", "", "", "", bill.lines, units))
     lines = aligned(rows)
@@ -51,17 +37,10 @@ def _stage_row(p, bill, stage, units):
     first, last = blocks[0], blocks[-1]
     stride_kv = _times(first.stride_kv) if first.pool_kv else "-"
     lists = f"{last.sequences}*" if last.sequences > 1 else ""  # of tokens
-    sizes = (
-        lists + _times(last.thw_q),
-        last.tokens_q,
-        last.dim_attn,
-        last.heads,
-        _times(first.stride_q),
-        stride_kv,
-    )
-    return _row(
-        stage + 1, len(blocks), *sizes, [line for line in bill.lines if line.stage == stage], units
-    )
+    grid, strides = lists + _times(last.thw_q), (_times(first.stride_q), stride_kv)
+    sizes = grid, last.tokens_q, last.dim_attn, last.heads, *strides
+    lines = [line for line in bill.lines if line.stage == stage]
+    return _row(stage + 1, len(blocks), *sizes, lines, units)
 
 
 def _row(*cells_lines_units):

@@ -1,3 +1,1 @@
-"""Explicit array maths on parameter dicts: `layer(params, x, spec, *, rng=None, hook=None)`, each
-with its init beside it.
-"""
+"""Explicit array maths on parameter dicts: `layer(params, x, spec, ...)`, its init beside it."""

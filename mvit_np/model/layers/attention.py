@@ -23,8 +23,9 @@ from .pooling import init_pool, pool_heads
 def attention(params: Params, x: Array, spec: BlockSpec, *, hook: Hook | None = None) -> Array:
     """Project, pool, attend, project.   x: (B, [1 +] T H W, D_in)   ->   (B, [1 +] t h w, D)
 
-    q^, k^, v^ = x W_Q, x W_K, x W_V;  q, k, v = P(q^), P(k^), P(v^);  softmax(q k' / sqrt(d)) v,
-    heads joined, projected.
+    q^, k^, v^ = x W_Q, x W_K, x W_V
+    q, k, v = P(q^), P(k^), P(v^)
+    softmax(q k' / sqrt(d)) v, heads joined, projected
     """
     q, k, v = queries_keys_values(params, x, spec)  # (B, N, h, d) each, with an N of their own
     z = _attend(params, q, k, v, spec, hook)
@@ -64,9 +65,7 @@ def _attend(params, q, k, v, spec, hook):
 
 
 def _add_query(z, q, spec):
-    """MViTv2's residual pooling: the pooled query joins the output, in released video models not in
-    the class row.
-    """
+    """MViTv2's residual pooling: the pooled query joins the output, for video not its class row."""
     if spec.residual_pooling is None:
         return z
     return residual(z, q, None, spec.cls if spec.residual_pooling == "tokens" else 0)

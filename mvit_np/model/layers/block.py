@@ -1,6 +1,4 @@
-"""A transformer block whose two halves may each change the shape: pooling shrinks the grid,
-widening grows the channels.
-"""
+"""A transformer block: pooling shrinks the grid in it, widening grows the channels."""
 
 from ...autodiff.tape import untraced
 from ...backend.types import Array, Generator, Hook, Params
@@ -43,9 +41,7 @@ def block(
 
 
 def _pooled(params, skip, spec):
-    """The skip on the query's grid: its maximum in each window, or in Rev-MViT pooled as the query
-    is, weights and all.
-    """
+    """The skip on the query's grid: its maximum in each window; in Rev-MViT the query's pool."""
     if spec.pool_skip is not spec.pool_q:
         return pool_tokens(skip, spec.pool_skip, spec.cls)
     heads = reshape(skip, (*skip.shape[:2], spec.heads, spec.head_dim))
@@ -58,14 +54,11 @@ def _norm(params, x, spec):
 
 
 def _widened(params, x, normed, spec):
-    """The skip connection where the width grows (Table A.1): from the normed input, the plain one,
-    or none at all.
-    """
+    """The skip where the width grows (Table A.1): of the normed input, the plain one, or none."""
     if spec.skip == "none":
         return None
-    return linear(
-        normed if spec.skip == "normalised" else x, params["proj"]["w"], params["proj"]["b"]
-    )
+    skip = normed if spec.skip == "normalised" else x
+    return linear(skip, params["proj"]["w"], params["proj"]["b"])
 
 
 def attention_half(

@@ -1,6 +1,4 @@
-"""ViViT's factorised encoder (Arnab et al. 2021, Sec. 3.3, model 2): frames are seen apart, then
-one token a frame together.
-"""
+"""ViViT's factorised encoder (Arnab et al. 2021, Sec. 3.3): frames alone, then a token a frame."""
 
 from ...backend.types import Array, Generator, Params
 from ...ops import add, join_class, reshape

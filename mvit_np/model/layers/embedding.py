@@ -11,9 +11,9 @@ def embed(params: Params, clip: Array, spec: EmbedSpec) -> Array:
 
     clip: (B, T, H, W, C)   ->   (B, [1 +] t h w, D)
 
-    Where frames are seen apart (ViViT's factorised encoder), each is a list of its own: (B t, [1 +]
-    h w, D). Separate positions (Table 11): a token's is the sum of one for its frame and one for
-    its place in the frame.
+    Where frames are seen apart (ViViT's factorised encoder), each is a list of its own,
+    (B t, [1 +] h w, D). Separate positions (Table 11): a token's is the sum of one for its frame
+    and one for its place in the frame.
     """
     cube = params["patch_embed"]
     x = cube_conv(clip, cube["w"], cube["b"], spec.stride, spec.padding)
@@ -45,9 +45,9 @@ def init_embed(spec: EmbedSpec, rng: Generator) -> Params:
     }
     if spec.cls:
         params["cls_token"] = initial.normal(rng, d)
-    shapes: dict[str, tuple[int, ...]] = (
-        {"pos_embed": (spec.cls + t * h * w, d)} if spec.positions == "joint" else {}
-    )
+    shapes: dict[str, tuple[int, ...]] = {}
+    if spec.positions == "joint":
+        shapes["pos_embed"] = (spec.cls + t * h * w, d)
     if spec.positions in ("separate", "space"):
         shapes["pos_embed_spatial"] = (h * w, d)
     if spec.positions == "separate":

@@ -20,9 +20,8 @@ def summary(norm, x, spec):
     the mean of the normed tokens, or (`mean_first`) the normed mean of the grid's tokens.
     """
     if spec.mean_first:
-        return layer_norm(
-            mean_token(split_class(x)[1] if spec.cls else x), norm["g"], norm["b"], spec.eps
-        )
+        grid = split_class(x)[1] if spec.cls else x
+        return layer_norm(mean_token(grid), norm["g"], norm["b"], spec.eps)
     if spec.cls:
         return layer_norm(first_token(x), norm["g"], norm["b"], spec.eps)
     return mean_token(layer_norm(x, norm["g"], norm["b"], spec.eps))

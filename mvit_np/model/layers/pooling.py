@@ -1,6 +1,4 @@
-"""Pooling attention's P(.; k, s, p): shrink the grid of a token list; the class token stays out
-(Sec. 3.1).
-"""
+"""Pooling attention's P(.; k, s, p) shrinks a grid of tokens, not the class token (Sec. 3.1)."""
 
 from ...backend.types import Array
 from ...ops import avg_pool, depthwise_conv, join_class, layer_norm, max_pool, reshape, split_class

@@ -1,6 +1,4 @@
-"""What happens only in training: stochastic depth (Huang et al. 2016) and dropout. Without `rng`
-both do nothing.
-"""
+"""What happens only in training, with an `rng`: stochastic depth (Huang et al. 2016), dropout."""
 
 from ...backend.types import Array, Generator
 from ...ops import residual, scale
@@ -38,8 +36,6 @@ def dropout(x: Array, rate: float, rng: Generator | None = None) -> Array:
 
 
 def _keep(rng, shape, rate, dtype):
-    """1 / (1 - rate) where kept, 0 where dropped, so that the mean stays. `rng` draws in its own
-    array library.
-    """
+    """1 / (1 - rate) where kept, else 0, which keeps the mean; in the array library of `rng`."""
     kept = rng.random(shape, dtype="float32") >= rate
     return kept.astype(dtype) * (1 / (1 - rate))

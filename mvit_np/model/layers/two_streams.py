@@ -1,6 +1,4 @@
-"""Rev-MViT (Mangalam et al. 2022): inside a stage two streams run through reversible blocks; a
-stage's first block is plain.
-"""
+"""Rev-MViT (Mangalam et al. 2022): two streams through a stage's blocks after its first."""
 
 from functools import partial
 from itertools import groupby
@@ -22,9 +20,8 @@ def two_streams(params, x, specs, *, rng=None, hook=None, run=block):
     streams = (x, x)
     for is_coupled, group in groupby(specs, key=lambda spec: spec.coupled):
         if is_coupled:
-            streams = coupled(
-                [_halves(params[spec.index], spec, hook) for spec in group], *streams, rng=rng
-            )
+            chain = [_halves(params[spec.index], spec, hook) for spec in group]
+            streams = coupled(chain, *streams, rng=rng)
             continue
         for spec in group:
             mean = scale(add(*streams), 0.5)
