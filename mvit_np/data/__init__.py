@@ -1,6 +1,4 @@
-"""Data: a decoder of video, sets of films and built-in ones, what training does to a clip, and
-batches that run ahead.
-"""
+"""Data: films and built-in sets, what training does to a clip, and batches that run ahead."""
 
 from .clips import NORMALISATIONS, clip_times, cover_of, crop_corners, cut, normalise
 from .datasets import ArrayClips, BrokenExample, Dataset

@@ -8,15 +8,14 @@ from .transforms import centre_crop, random_erasing, random_flip, random_resized
 
 
 def augmentation(recipe, size_hw, directed=False):
-    """A function (clip (T, H, W, C) uint8, rng) -> (T, *size_hw, C) float32, the same rng giving
-    the same clip.
+    """A function (clip (T, H, W, C) uint8, rng) -> (T, *size_hw, C) float32, drawn from rng alone.
 
     recipe    what has the fields of `mvit_np.train.Recipe` on clips: crop_area, crop_aspect, flip,
               rand_*, normalise, erasing
     directed  left and right matter to the classes: clips are not flipped, turned or sheared
 
-    Cut and mirrored first, so that everything after it sees the model's few pixels alone; erased
-    last, on normal numbers.
+    Cut and mirrored first, so that all after it sees the model's few pixels alone; erased last, on
+    normal numbers.
     """
 
     def augment(clip, rng):
@@ -24,13 +23,8 @@ def augmentation(recipe, size_hw, directed=False):
         if not directed:
             clip = random_flip(clip, rng, recipe.flip)
         if recipe.rand_layers:
-            strength = (
-                recipe.rand_layers,
-                recipe.rand_magnitude,
-                recipe.rand_deviation,
-                recipe.rand_p,
-            )
-            clip = rand_augment(clip, rng, *strength, geometric=not directed)
+            strength = recipe.rand_layers, recipe.rand_magnitude, recipe.rand_deviation
+            clip = rand_augment(clip, rng, *strength, recipe.rand_p, geometric=not directed)
         return random_erasing(normalise(clip, recipe.normalise), rng, recipe.erasing)
 
     return augment

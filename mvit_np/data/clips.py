@@ -1,6 +1,4 @@
-"""From a film to the views a model is tested on: clips uniform in time, crops uniform in space (the
-paper's Test recipe).
-"""
+"""From a film to the views of a test: clips uniform in time, crops in space (the paper's)."""
 
 from __future__ import annotations
 
@@ -27,13 +25,8 @@ def clip_times(duration, frames, tau, clips, fps=FPS):
 
     Raises ValueError for numbers that are not above 0.
     """
-    for name, value in {
-        "duration": duration,
-        "frames": frames,
-        "tau": tau,
-        "clips": clips,
-        "fps": fps,
-    }.items():
+    sizes = dict(duration=duration, frames=frames, tau=tau, clips=clips, fps=fps)
+    for name, value in sizes.items():
         if not value > 0:
             raise ValueError(f"{name} is above 0; came {value}: give a positive number")
     if frames == 1:
@@ -64,10 +57,8 @@ def crop_corners(picture, crop, crops):
     """
     room = [have - need for have, need in zip(picture, crop)]
     if min(room) < 0:
-        raise ValueError(
-            f"a crop fits into its picture; came {tuple(crop)} for {tuple(picture)} pixels: enlarge "
-            "the picture"
-        )
+        came = f"came {tuple(crop)} for {tuple(picture)} pixels"
+        raise ValueError(f"a crop fits into its picture; {came}: enlarge the picture")
     if crops < 1:
         raise ValueError(f"a view has at least one crop; came {crops}: give 1 or 3")
     along = int(room[1] >= room[0])
@@ -77,14 +68,12 @@ def crop_corners(picture, crop, crops):
 
 
 def cover_of(size_hw):
-    """The (H, W) that a picture has to cover so that crops of `size_hw` come out: 256 pixels for
-    224.
-    """
+    """The (H, W) that a picture covers so that crops of `size_hw` come out: 256 pixels for 224."""
     return tuple(round(side * SHORT_SIDE) for side in size_hw)
 
 
 def covering_size(h, w, cover=None):
-    """The smallest (height, width) with the aspect ratio h : w that covers `cover`, all in pixels."""
+    """The smallest (height, width) of the aspect ratio h : w that covers `cover`, in pixels."""
     if cover is None:
         return round(h), round(w)
     scale = max(cover[0] / h, cover[1] / w)
@@ -92,9 +81,7 @@ def covering_size(h, w, cover=None):
 
 
 def shown(frames, moments):
-    """Of (time, frame) pairs, the frame shown at each of the ascending moments: the last one before
-    it, or else the first.
-    """
+    """Of (time, frame) pairs, the frame shown at each ascending moment, or else the first."""
     waiting, held = list(moments), None
     for time, frame in frames:
         while waiting and waiting[0] + SLACK < time:
@@ -135,10 +122,8 @@ def _levels(how):
     if isinstance(how, (tuple, list)) and len(how) == 2:
         return how
     known = ", ".join(NORMALISATIONS)
-    raise ValueError(
-        f"normalisation is one of {known}; came {how!r}: pick one of them, or give (mean, "
-        "deviation)"
-    )
+    remedy = "pick one of them, or give (mean, deviation)"
+    raise ValueError(f"normalisation is one of {known}; came {how!r}: {remedy}")
 
 
 def _level(value, channels):

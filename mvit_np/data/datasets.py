@@ -9,9 +9,7 @@ import numpy as np
 
 
 class BrokenExample(ValueError):
-    """An example that cannot be read; training goes on with the next one. Its name, and the reason
-    as a sentence.
-    """
+    """An example that cannot be read, by name, and why as a sentence; training takes the next."""
 
     def __init__(self, name, reason):
         super().__init__(f"{name} cannot be read: {reason}")
@@ -71,20 +69,14 @@ class ArrayClips:
                 f"clips in memory are uint8, 0 to 255; came {clips.dtype}: scale and convert them"
             )
         if clips.ndim != 5 or not len(clips):
-            raise ValueError(
-                f"clips are (N, T, H, W, C) with N above 0; came {clips.shape}: give a picture the "
-                "axis T = 1"
-            )
+            remedy = "give a picture the axis T = 1"
+            raise ValueError(f"clips are (N, T, H, W, C), N > 0; came {clips.shape}: {remedy}")
         if labels.dtype.kind not in "iu":
-            raise TypeError(
-                f"labels are whole numbers; came {labels.dtype}: give each clip the index of its "
-                "class"
-            )
+            remedy = "give each clip the index of its class"
+            raise TypeError(f"labels are whole numbers; came {labels.dtype}: {remedy}")
         if labels.shape != (len(clips),):
-            raise ValueError(
-                f"there is a label for each of the {len(clips)} clips; came {labels.shape}: pass "
-                "(N,) of them"
-            )
+            rule = f"there is a label for each of the {len(clips)} clips"
+            raise ValueError(f"{rule}; came {labels.shape}: pass (N,) of them")
         if labels.min() < 0 or labels.max() >= len(self.classes):
             raise ValueError(
                 f"labels are indices of the {len(self.classes)} classes; came {labels.min()} to "

@@ -1,5 +1,4 @@
-"""Random numbers without a state: each draw comes from a generator made on the spot from whole
-numbers.
+"""Random numbers without a state: each draw's generator is made on the spot from whole numbers.
 
 So a run is continued from its step alone, and neither the number of workers nor a kill can change
 what is drawn.

@@ -7,30 +7,23 @@ import unicodedata
 from importlib.resources import files
 from pathlib import Path
 
-# one class a line, in the order of the models' outputs
-OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}
-# Unicode's categories of control characters and of what ends lines and paragraphs
-BREAKS = ("Cc", "Zl", "Zp")
+OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}  # a class a line, as models have them
+BREAKS = ("Cc", "Zl", "Zp")  # Unicode's controls, and what ends lines and paragraphs
 
 
 def labels_for(num_classes, path=None):
     """The class names of a model, in the order of its outputs.   -> tuple of num_classes strings
 
     path  a text file with a class a line, or JSON: a list, {name: index} or {index: name}. Without
-    one, 400 classes are
-          Kinetics', 1000 are ImageNet's, and others are called "class 0", "class 1", ...
+          one, 400 classes are Kinetics', 1000 are ImageNet's, others "class 0", "class 1", ...
 
     Raises FileNotFoundError, or ValueError for a file that does not name each class once.
     """
     if path is not None:
         return _checked(_read(Path(path)), num_classes, path)
     if num_classes in OF_SIZE:
-        return tuple(
-            files(__package__)
-            .joinpath(OF_SIZE[num_classes])
-            .read_text(encoding="utf-8")
-            .splitlines()
-        )
+        names = files(__package__).joinpath(OF_SIZE[num_classes])
+        return tuple(names.read_text(encoding="utf-8").splitlines())
     return tuple(f"class {index}" for index in range(num_classes))
 
 
@@ -64,9 +57,8 @@ def _in_order(content):
         return [str(value) if isinstance(value, int) else _name(value) for value in content]
     if not isinstance(content, dict):
         raise ValueError("it is neither a list nor names with their indices")
-    # {"0": name} or, as ImageNet's usually comes, {"0": [wordnet id, name]}
+    # {"0": name} or, as ImageNet's usually comes, {"0": [wordnet id, name]}: it has two "crane"s.
     if all(key.isdecimal() for key in content):
-        # where two cranes have an index each
         by_index = {int(key): _name(value) for key, value in content.items()}
     else:
         by_index = {index: name for name, index in content.items()}

@@ -34,19 +34,17 @@ TRIES = 1000  # broken examples in a row until the fault is not theirs
 
 @dataclass(frozen=True, eq=False)
 class Loader:
-    """Endless epochs of a data set in batches. In an epoch each example is chosen once, in a new
-    order, but for those left over when no whole batch can be filled.
+    """Endless epochs of a data set in batches: each example once an epoch, in a new order.
 
     augment    (clip (T, H, W, C) uint8, rng) -> (T, H', W', C) float32, of one size for all
-    mix
-    (clips, targets, rng_of_pair) -> (clips, targets): what pairs of neighbours do to each other, as
-    `mixing.mix`;
-               rng_of_pair(j) is the generator of the pair (2 j, 2 j + 1); None: nothing
-    on_broken  called with the name of an example that cannot be read and with the reason, once, in
-    the thread that takes the
-               batches; None: a warning
+    mix        (clips, targets, rng_of_pair) -> (clips, targets): what pairs of neighbours do to
+               each other, as `mixing.mix`; rng_of_pair(j) is the generator of the pair
+               (2 j, 2 j + 1); None: nothing
+    on_broken  called once with the name of an example that cannot be read and with the reason, in
+               the thread that takes the batches; None: a warning
 
-    Raises ValueError for sizes that do not divide or are out of range.
+    Those left over when no whole batch can be filled wait for another epoch. Raises ValueError for
+    sizes that do not divide or are out of range.
     """
 
     dataset: Dataset
@@ -55,8 +53,7 @@ class Loader:
     augment: Callable
     seed: int = 0
     workers: int = 2  # threads that decode and augment; 0: whoever takes the batches does it all
-    # clips of each chosen example in a batch, each at its own time, cropped in its own way
-    repeats: int = 1
+    repeats: int = 1  # clips of each chosen example in a batch, each drawn and cropped anew
     shard: tuple[int, int] = (0, 1)  # (rank, ranks): this one's part of each batch
     ahead: int = 2  # batches under way or waiting, at most, while one is in use
     mix: Callable | None = None
@@ -86,9 +83,8 @@ class Loader:
         steps = range(first_step, last_step)
         if not self.workers:
             for step in steps:
-                yield self._hand_over(
-                    *self._made(step, (self._example(step, slot) for slot in self._slots))
-                )
+                examples = (self._example(step, slot) for slot in self._slots)
+                yield self._hand_over(*self._made(step, examples))
             return
         with _threads(self.workers) as (decoding, joining):
 
@@ -100,12 +96,9 @@ class Loader:
                 yield self._hand_over(*made)
 
     def names_at(self, step):
-        """The names of this rank's examples in a step, as far as it is known by then which are
-        broken.
-        """
-        return tuple(
-            self.dataset.name_of(self._sound(self._index(step, slot))) for slot in self._slots
-        )
+        """The names of this rank's examples in a step, as far as broken ones are known by then."""
+        chosen = (self._index(step, slot) for slot in self._slots)
+        return tuple(self.dataset.name_of(self._sound(index)) for index in chosen)
 
     @property
     def _chosen(self):
@@ -121,9 +114,8 @@ class Loader:
     def _index(self, step, slot):
         """The example chosen for a place in the batch."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        return int(
-            _order(self.seed, epoch, len(self.dataset))[place * self._chosen + slot % self._chosen]
-        )
+        order = _order(self.seed, epoch, len(self.dataset))
+        return int(order[place * self._chosen + slot % self._chosen])
 
     def _example(self, step, slot):
         """-> augmented clip, its class, [BrokenExample] of those in whose place it came"""
@@ -148,20 +140,19 @@ class Loader:
         clips, broken = None, []
         targets = np.zeros((len(self._slots), len(self.dataset.classes)), np.float32)
         for place, (clip, label, skipped) in enumerate(examples):
-            clips = (
-                np.empty((len(targets), *np.shape(clip)), np.float32) if clips is None else clips
-            )
+            if clips is None:
+                clips = np.empty((len(targets), *np.shape(clip)), np.float32)
             _check_clip(clip, clips)
             clips[place], targets[place, label] = clip, 1
             broken += skipped
         if self.mix:
             first = self._slots[0] // 2
+
+            def rng_of_pair(pair):
+                return rng_for(self.seed, MIX, step, first + pair)
+
             with one_blas_thread():
-                clips, targets = self.mix(
-                    clips,
-                    targets,
-                    lambda pair: rng_for(self.seed, MIX, step, first + pair),
-                )
+                clips, targets = self.mix(clips, targets, rng_of_pair)
         return clips, targets, broken
 
     def _hand_over(self, clips, targets, broken):
@@ -179,9 +170,7 @@ class Loader:
 
 
 def run_ahead(submit, items, ahead):
-    """The results of `submit(item)`, a future, in order; `ahead` further ones are under way or
-    waiting while one is in use.
-    """
+    """The results of `submit(item)`, a future, in order; `ahead` further ones are under way."""
     waiting = deque()
     for item in items:
         waiting.append(submit(item))
@@ -198,13 +187,9 @@ def _results(futures):
 
 @contextmanager
 def _threads(workers):
-    """-> (threads that make clips, a thread that makes batches of them), ended after the block,
-    whatever was left to do
-    """
-    pools = [
-        ThreadPoolExecutor(count, f"mvit-np {what}", begin_thread)
-        for what, count in (("clips", workers), ("batch", 1))
-    ]
+    """(threads that make clips, a thread that makes batches), ended after the block."""
+    counts = {"clips": workers, "batch": 1}
+    pools = [ThreadPoolExecutor(n, f"mvit-np {of}", begin_thread) for of, n in counts.items()]
     try:
         yield pools
     finally:
@@ -224,14 +209,11 @@ def _warn(name, reason):
 
 def _check_clip(clip, clips):
     if np.shape(clip) != clips.shape[1:]:
-        raise ValueError(
-            f"the clips of a batch have one size; came {np.shape(clip)} after {clips.shape[1:]}: "
-            "let augment crop to one"
-        )
+        came = f"came {np.shape(clip)} after {clips.shape[1:]}"
+        raise ValueError(f"the clips of a batch have one size; {came}: let augment crop to one")
     if clip.dtype != np.float32:
-        raise TypeError(
-            f"augment gives float32; came {clip.dtype}: end it with a normalisation to float32"
-        )
+        remedy = "end it with a normalisation to float32"
+        raise TypeError(f"augment gives float32; came {clip.dtype}: {remedy}")
 
 
 def _check(loader):
@@ -241,26 +223,19 @@ def _check(loader):
     for name, limit in least.items():
         value = getattr(loader, name)
         if not is_whole(value, limit):
-            raise ValueError(
-                f"{name} is a whole number of at least {limit}; came {value!r}: give another"
-            )
+            rule = f"{name} is a whole number of at least {limit}"
+            raise ValueError(f"{rule}; came {value!r}: give another")
     if not 0 <= rank < ranks:
-        raise ValueError(
-            f"shard is (rank, ranks) with rank from 0 to ranks - 1; came {loader.shard}: number "
-            "ranks from 0"
-        )
+        rule = "shard is (rank, ranks) with rank from 0 to ranks - 1"
+        raise ValueError(f"{rule}; came {loader.shard}: number ranks from 0")
     if loader.batch % ranks or loader.batch % loader.repeats:
         raise ValueError(
             f"a batch is shared out evenly; came {loader.batch} clips for {ranks} ranks and "
             f"{loader.repeats} repeats: take a batch that both divide"
         )
     if loader.mix and loader.batch // ranks % 2:
-        raise ValueError(
-            f"neighbours are mixed in pairs; a rank has {loader.batch // ranks} clips: take an even "
-            "number"
-        )
+        came = f"a rank has {loader.batch // ranks} clips"
+        raise ValueError(f"neighbours are mixed in pairs; {came}: take an even number")
     if loader._chosen > len(loader.dataset):
-        raise ValueError(
-            f"a batch has {loader._chosen} different examples, the data set {len(loader.dataset)}: "
-            "take a smaller batch"
-        )
+        rule = f"a batch has {loader._chosen} different examples"
+        raise ValueError(f"{rule}, the data set {len(loader.dataset)}: take a smaller batch")

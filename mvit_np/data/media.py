@@ -7,19 +7,13 @@ from pathlib import Path
 
 VIDEOS = (
     ".mp4 .m4v .mov .qt .mkv .webm .avi .divx .mpg .mpeg .mpe .m1v .m2v .vob .mod .tod .ts .mts "
-    ".m2ts .m2t .wmv .asf .wtv .flv .f4v .3gp .3g2 .ogv .ogm .mxf .gxf .dv .rm .rmvb .amv .nut .y4m "
-    ".ivf .obu .h264 .264 .h265 .265 .hevc .mjpeg .mjpg .cine .dav .gif"
+    ".m2ts .m2t .wmv .asf .wtv .flv .f4v .3gp .3g2 .ogv .ogm .mxf .gxf .dv .rm .rmvb .amv .nut "
+    ".y4m .ivf .obu .h264 .264 .h265 .265 .hevc .mjpeg .mjpg .cine .dav .gif"
 ).split()
 IMAGES = ".png .jpg .jpeg .jpe .jfif .webp .bmp .tif .tiff .jp2 .avif .tga .ppm .pgm .pnm".split()
 # Folders that programs leave beside data, besides hidden ones.
-NOT_DATA = {
-    "__pycache__",
-    "__MACOSX",
-    "@eaDir",
-    "lost+found",
-    "$RECYCLE.BIN",
-    "System Volume Information",
-}
+NOT_DATA = {"__pycache__", "__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN"}
+NOT_DATA |= {"System Volume Information"}
 
 
 def is_picture(path):
@@ -33,15 +27,12 @@ def is_media(path):
 
 
 def is_data(path):
-    """Whether a file or folder may be of a data set: it is not hidden and not what a program left
-    there.
-    """
+    """Whether a file or folder may be data: not hidden, and not what a program left there."""
     return not path.name.startswith(".") and path.name not in NOT_DATA
 
 
 def files_in(folder):
-    """The files in a folder and in the folders inside it, as links lead, sorted; what `is_data`
-    rules out is left out.
+    """The files in a folder and in those inside it, as links lead, sorted, if they are data.
 
     Links to nothing count, so that they are told of; pipes and devices do not. Raises OSError for a
     folder that may not be looked into.

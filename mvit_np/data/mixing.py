@@ -1,6 +1,4 @@
-"""Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019): two clips in one, and their labels in the
-same proportion.
-"""
+"""Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019): two clips in one, and so the labels."""
 
 from __future__ import annotations
 
@@ -24,14 +22,11 @@ def soft(labels, classes, smoothing=0.0):
         )
     if labels.size and not 0 <= labels.min() <= labels.max() < classes:
         came = f"{labels.min()} to {labels.max()}"
-        raise ValueError(
-            f"labels lie in [0, {classes}), the classes; came {came}: renumber them or give more "
-            "classes"
-        )
+        remedy = "renumber them or give more classes"
+        raise ValueError(f"labels lie in [0, {classes}), the classes; came {came}: {remedy}")
     if not 0 <= smoothing < 1:
-        raise ValueError(
-            f"label smoothing is a share in [0, 1); came {smoothing}: the paper's is 0.1"
-        )
+        rule = "label smoothing is a share in [0, 1)"
+        raise ValueError(f"{rule}; came {smoothing}: the paper's is 0.1")
     shares = np.full((len(labels), classes), smoothing / classes, np.float32)
     shares[np.arange(len(labels)), labels] += 1 - smoothing
     return shares
@@ -43,8 +38,7 @@ def mix(clips, targets, rng_of_pair, mixup=0.8, cutmix=1.0, switch=0.5, p=1.0):
     -> (clips, targets), new arrays
 
     clips, targets  (B, T, H, W, C) floats and (B, K), the shares of the classes; B even
-    rng_of_pair     called with j = 0 .. B / 2 - 1, gives the generator for the pair of clips 2 j
-                    and 2 j + 1
+    rng_of_pair     called with j = 0 .. B / 2 - 1, gives the generator of clips 2 j and 2 j + 1
     mixup, cutmix   the a of the Beta(a, a) that the first clip's share is drawn from; 0 for never
     switch          how likely CutMix is, where both may be
     p               how likely a pair is mixed at all
@@ -98,29 +92,21 @@ def _check_batch(clips, targets):
     for name, array in {"clips": clips, "targets": targets}.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
             came = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise TypeError(
-                f"mix takes arrays of floats; {name} came as {came}: normalise clips, turn labels "
-                "soft"
-            )
+            remedy = "normalise clips, turn labels soft"
+            raise TypeError(f"mix takes arrays of floats; {name} came as {came}: {remedy}")
     if clips.ndim != 5 or targets.ndim != 2 or len(clips) != len(targets):
         came = f"{clips.shape} and {targets.shape}"
-        raise ValueError(
-            f"mix takes clips (B, T, H, W, C) and targets (B, K); came {came}: use soft for labels "
-            "(B,)"
-        )
+        rule = "mix takes clips (B, T, H, W, C) and targets (B, K)"
+        raise ValueError(f"{rule}; came {came}: use soft for labels (B,)")
     if len(clips) % 2:
-        raise ValueError(
-            f"mix pairs neighbours, so a batch is even; came {len(clips)} clips: give one more, or "
-            "one fewer"
-        )
+        rule = "mix pairs neighbours, so a batch is even"
+        raise ValueError(f"{rule}; came {len(clips)} clips: give one more, or one fewer")
 
 
 def _check_numbers(mixup, cutmix, switch):
     for name, a in {"mixup": mixup, "cutmix": cutmix}.items():
         if not 0 <= a < np.inf:
-            raise ValueError(
-                f"{name} is the a of Beta(a, a), 0 or more; came {a}: the paper's are 0.8 and 1, 0 "
-                "is never"
-            )
+            rule = f"{name} is the a of Beta(a, a), 0 or more"
+            raise ValueError(f"{rule}; came {a}: the paper's are 0.8 and 1, 0 is never")
     if not 0 <= switch <= 1:
         raise ValueError(f"switch is a probability in [0, 1]; came {switch}: the paper's is 0.5")

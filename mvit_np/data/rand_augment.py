@@ -66,13 +66,11 @@ def _frame_by_frame(tall, h, operation, numbers):
 
 
 def check_pixels(clip):
-    """Raise TypeError or ValueError where `clip` is no (T, H, W, 3) or (T, H, W, 1) array of uint8."""
+    """Raise TypeError or ValueError where `clip` is no (T, H, W, 3 or 1) array of uint8."""
     check_clip(clip)
     if clip.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"RandAugment takes RGB or grey, C = 3 or 1; came {clip.shape[-1]} channels: leave it "
-            "out for others"
-        )
+        came = f"came {clip.shape[-1]} channels: leave it out for others"
+        raise ValueError(f"RandAugment takes RGB or grey, C = 3 or 1; {came}")
 
 
 def _check_numbers(layers, magnitude, deviation):
@@ -83,10 +81,8 @@ def _check_numbers(layers, magnitude, deviation):
             f"magnitude is a number in [0, {STRONGEST:.0f}]; came {magnitude}: the paper's is 7"
         )
     if not 0 <= deviation < math.inf:
-        raise ValueError(
-            f"deviation is a number, 0 or more; came {deviation}: the recipe's is 0.5, 0 keeps to "
-            "the magnitude"
-        )
+        remedy = "the recipe's is 0.5, 0 keeps to the magnitude"
+        raise ValueError(f"deviation is a number, 0 or more; came {deviation}: {remedy}")
 
 
 # -- operations: (picture, numbers) -> picture ----------------------------------------------------

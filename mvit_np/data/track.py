@@ -1,6 +1,4 @@
-"""When the frames of a film are shown. A film is read through for it once, and not again while it
-stays as it is.
-"""
+"""When a film's frames are shown. It is read through for it once, and again only if changed."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ import numpy as np
 
 from .video_file import RATE, has_settings, opened, packets, rate_of, require_frames
 
-# numbers of 8 bytes in all tracks that are kept: about 70 hours of film at 30 frames a second, 64
-# MiB
-KEPT = 2**23
+KEPT = 2**23  # numbers in all tracks that are kept, 64 MiB: about 70 hours of film
 OVERHEAD = 100  # numbers that a track takes besides its own, about
 
 
@@ -28,8 +24,7 @@ class Track:
     start: float  # seconds on the file's own clock at the first frame
     rate: float  # frames a second by the file's tags
     numbered: bool  # the time stamps are useless: frame k is shown at k / rate
-    # (K, 2): where decoding can begin, seconds since the first frame and the time stamp to seek
-    keys: np.ndarray
+    keys: np.ndarray  # (K, 2) where decoding can begin: seconds from the start, stamp to seek
 
     def __post_init__(self):
         for array in (self.times, self.keys):
@@ -37,9 +32,7 @@ class Track:
 
 
 class _Tracks:
-    """The tracks of the files asked for last, by what tells one state of a file from another; for
-    several threads.
-    """
+    """The tracks of the files asked for last, by the state of each file; for several threads."""
 
     def __init__(self):
         self._lock, self._tracks, self._size = Lock(), OrderedDict(), 0
@@ -101,11 +94,9 @@ def _read(path):
     start = np.nanmin(pts) * base
     times = np.sort(pts[~np.isnan(pts)] * base - start)
     last = float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate
-    # Seeks go to decoding time: a seek to the time of showing may land behind a key frame that is shown
-    # late.
-    keys = np.column_stack([pts * base - start, np.where(np.isnan(dts), pts, dts)])[
-        (key > 0) & ~np.isnan(pts)
-    ]
+    # Seeks go to decoding time: one to the time of showing may land behind a key frame shown late.
+    keys = np.column_stack([pts * base - start, np.where(np.isnan(dts), pts, dts)])
+    keys = keys[(key > 0) & ~np.isnan(pts)]
     if settings[1:].any():  # a seek would lead past such a change
         keys = keys[:0]
     return Track(times, float(times[-1]) + last, float(start), rate, False, keys)
@@ -114,10 +105,10 @@ def _read(path):
 def _stamps(found):
     """Of the packets of frames that are shown.
 
-    -> (N, 4): time of showing and of decoding, both NaN where absent, whether
+    -> (N, 4): times of showing and of decoding, NaN where absent; whether decoding can begin there;
+    whether the packet brings settings
 
-    decoding can begin there, and whether the packet brings settings. No packet is kept: together
-    they are the file.
+    No packet is kept: together they are the file.
     """
     frames = (p for p in found if p is not None and p.size and not p.is_discard)
     rows = ((p.pts, p.dts, p.is_keyframe, has_settings(p)) for p in frames)

@@ -1,5 +1,4 @@
-"""Cut, resize, mirror and erase a clip. One draw holds for all frames, but for the noise of
-erasing; a picture is one frame.
+"""Cut, resize, mirror and erase a clip: one draw holds for all frames, but for erasing's noise.
 
 Pixels are uint8 up to `normalise`, and nothing is changed in place. The same generator gives the
 same result on every machine, for any number of threads: Pillow resizes by sums of whole numbers.
@@ -22,7 +21,7 @@ def random_resized_crop(clip, size_hw, rng, area=(0.08, 1.0), aspect=(3 / 4, 4 /
     (T, H, W, C) uint8 -> (T, *size_hw, C) uint8
 
     area, aspect  the range of the part's share of the picture, and of its width : height (its
-    logarithm is uniform)
+                  logarithm is uniform)
 
     Raises ValueError or TypeError for what is no such clip, size or range.
     """
@@ -95,7 +94,7 @@ def random_erasing(clip, rng, p=0.25, area=(0.02, 1 / 3), aspect=(0.3, 1 / 0.3))
 
     p             how likely
     area, aspect  the range of the rectangle's share of the picture, and of its width : height (its
-    logarithm is uniform)
+                  logarithm is uniform)
 
     The noise is normal, of mean 0 and deviation 1 as the normalised pixels are, and drawn anew in
     each frame, as SlowFast's `RandomErasing` does in the authors' recipe; the rectangle stays.
@@ -103,10 +102,8 @@ def random_erasing(clip, rng, p=0.25, area=(0.02, 1 / 3), aspect=(0.3, 1 / 0.3))
     ValueError or TypeError for what is no such clip, share or range.
     """
     if not isinstance(clip, np.ndarray) or clip.ndim != 4 or clip.dtype.kind != "f":
-        raise TypeError(
-            f"random_erasing takes floats (T, H, W, C); came {_described(clip)}: call it after "
-            "normalise"
-        )
+        came = f"came {_described(clip)}: call it after normalise"
+        raise TypeError(f"random_erasing takes floats (T, H, W, C); {came}")
     if not happens(rng, p):
         return clip
     h, w = clip.shape[1:3]
@@ -123,22 +120,18 @@ def random_erasing(clip, rng, p=0.25, area=(0.02, 1 / 3), aspect=(0.3, 1 / 0.3))
 
 
 def check_clip(clip):
-    """Raise TypeError or ValueError where `clip` is no (T, H, W, C) array of uint8 with at least
-    one pixel.
-    """
+    """Raise TypeError or ValueError where `clip` is no uint8 (T, H, W, C) with a pixel at least."""
     if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
         raise TypeError(
             f"a clip is an array of uint8; came {_described(clip)}: transform it before normalise"
         )
     if clip.ndim != 4 or not clip.size:
-        raise ValueError(
-            f"a clip is (T, H, W, C), none of them 0; came {clip.shape}: give a picture as "
-            "picture[None]"
-        )
+        remedy = "give a picture as picture[None]"
+        raise ValueError(f"a clip is (T, H, W, C), none of them 0; came {clip.shape}: {remedy}")
 
 
 def happens(rng, p):
-    """Whether what is likely to the degree `p` happens. Raises ValueError for a p outside [0, 1]."""
+    """Whether what has the probability `p` happens. Raises ValueError for a p outside [0, 1]."""
     if not 0 <= p <= 1:
         raise ValueError(
             f"p is a probability in [0, 1]; came {p}: give such as 0.25, or 0 for never"
@@ -153,13 +146,10 @@ def _described(value):
 def _size(size_hw):
     """-> (height, width) as whole numbers"""
     size = tuple(size_hw) if isinstance(size_hw, (tuple, list)) else ()
-    if len(size) != 2 or not all(
-        isinstance(side, (int, np.integer)) and side >= 1 for side in size
-    ):
-        raise ValueError(
-            f"size_hw is (height, width) in pixels, at least 1; came {size_hw!r}: give such as "
-            "(224, 224)"
-        )
+    good = [isinstance(side, (int, np.integer)) and side >= 1 for side in size]
+    if len(good) != 2 or not all(good):
+        rule = "size_hw is (height, width) in pixels, at least 1"
+        raise ValueError(f"{rule}; came {size_hw!r}: give such as (224, 224)")
     return size
 
 
@@ -167,18 +157,17 @@ def _check_range(name, low_high, most):
     low, high = low_high
     if not 0 < low <= high <= most:
         bound = "" if most == math.inf else f", at most {most}"
-        raise ValueError(
-            f"{name} is (least, largest), above 0{bound}; came {tuple(low_high)}: give such as "
-            "(0.5, 1)"
-        )
+        came = f"came {tuple(low_high)}: give such as (0.5, 1)"
+        raise ValueError(f"{name} is (least, largest), above 0{bound}; {came}")
 
 
 # -- rectangles ------------------------------------------------------------------------------------
 
 
 def _box(picture, largest, rng, area, aspect):
-    """((top, left), (h, w)) of a random part of a picture, all (H, W), that is no larger than
-    `largest`; None if all of TRIES draws are.
+    """((top, left), (h, w)) of a random part of a picture, all (H, W); None if TRIES draws fail.
+
+    The part is no larger than `largest`.
     """
     _check_range("area", area, 1)
     _check_range("aspect", aspect, math.inf)

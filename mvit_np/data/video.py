@@ -1,5 +1,4 @@
-"""A video file -> an array of frames, through PyAV. Shrinking and greying are left to libswscale,
-fast at both.
+"""A video file -> an array of frames, through PyAV. libswscale shrinks and greys, and fast.
 
 Files from phones, cameras and the web are often odd: turned by 90 degrees, with frames of unequal
 length, with tags that are wrong or absent, cut off, damaged in the middle. Whatever still decodes
@@ -19,12 +18,12 @@ from .video_file import RATE, check_size, has_settings, opened, packets, require
 JUMP = 1.0  # seconds of film to skip at least, for a seek to pay
 # Ways to lay a picture down: (swap the axes, then mirror top and bottom, mirror left and right)
 AS_IT_IS = (False, False, False)
-# counter-clockwise
+# Turns by 0, 90, 180 and 270 degrees, counter-clockwise.
 QUARTERS = AS_IT_IS, (True, True, False), (False, True, True), (True, False, True)
 ORIENTATION = 0x0112  # the tag of EXIF
 ORIENTATIONS = {  # by the number in a picture's EXIF data
-    2: (False, False, True), 3: QUARTERS[2], 4: (False, True, False), 5: (True, False, False), 6: QUARTERS[3],
-    7: (True, True, True), 8: QUARTERS[1],
+    2: (False, False, True), 3: QUARTERS[2], 4: (False, True, False), 5: (True, False, False),
+    6: QUARTERS[3], 7: (True, True, True), 8: QUARTERS[1],
 }  # fmt: skip
 
 
@@ -53,12 +52,12 @@ def frames_at(path, seconds, *, cover=None, grey=False, track=None, threads=0):
     -> (len(seconds), h, w, 1 if grey else 3) uint8, RGB
 
     seconds  since the first frame, in any order; before the first and after the last frame, that
-    one is held
+             one is held
     cover    (H, W) in pixels: the smallest size with the picture's aspect ratio that covers it;
              None leaves the size alone
     track    of the file, where it is at hand already
     threads  of the decoder; 0: as many as it likes, which fill the holes of a damaged film in
-    another way at every call
+             another way at every call
 
     Only frames up to the last wanted one are decoded, only wanted ones are converted, and long
     stretches between them are skipped. What does not decode is left out: the frame before it is
@@ -106,9 +105,7 @@ class _Wanted:
 
 
 def _pictures(wanted, seek):
-    """[array of the frame shown at each moment], or None where a seek failed or led behind the
-    moment it was for.
-    """
+    """[array of the frame shown at each moment], or None where a seek failed or led behind it."""
     pictures, form = [], None
     with opened(wanted.path) as (av, container, stream):
         stream.codec_context.thread_count = wanted.threads
@@ -126,9 +123,7 @@ def _pictures(wanted, seek):
 
 
 def _take_settings(av, container, stream):
-    """Give the decoder what comes with the first packet alone, such as a palette: a seek leads past
-    it.
-    """
+    """Give the decoder what the first packet alone brings, such as a palette: a seek skips it."""
     first = next(packets(container, stream), None)
     if first is not None and has_settings(first):
         with suppress(av.error.FFmpegError):
@@ -136,9 +131,7 @@ def _take_settings(av, container, stream):
 
 
 def _frames_from(stamp, moment, av, container, stream, track):
-    """As `_timed` gives them, from where the file is or from a seek on; None where that fails or
-    leads behind the moment.
-    """
+    """As `_timed`, from here or from a seek on; None where that fails or leads behind `moment`."""
     if stamp is None:
         return _timed(av, container, stream, track)
     try:
@@ -151,9 +144,7 @@ def _frames_from(stamp, moment, av, container, stream, track):
 
 
 def _groups(moments, track):
-    """[(time stamp to seek or None, [moments])], with a seek where a key frame lies well behind the
-    last wanted frame.
-    """
+    """[(time stamp to seek or None, [moments])]: a seek if a key frame is well behind the last."""
     groups, last = [(None, [])], 0.0
     for moment in moments:
         before = track.keys[track.keys[:, 0] <= moment + SLACK]
@@ -188,9 +179,7 @@ def _timed(av, container, stream, track):
 
 
 def _form(frame, stream, wanted):
-    """What makes an upright picture of square pixels: (height, width) stored, then whether to swap
-    axes and mirror each.
-    """
+    """What makes a picture upright, its pixels square: stored (h, w), whether to swap, mirror."""
     aspect = float(stream.sample_aspect_ratio or 1)
     h, w = frame.height, frame.width * (aspect if 0.1 < aspect < 10 else 1)
     swap, down, right = _turn(frame, wanted.path)
@@ -200,8 +189,9 @@ def _form(frame, stream, wanted):
 
 
 def _turn(frame, path):
-    """From the display matrix, x' = a x + c y and y' = b x + d y, to the nearest of the eight ways
-    to lay a picture down: (swap the axes, then mirror top and bottom, mirror left and right)
+    """(swap the axes, then mirror top and bottom, mirror left and right) to lay a picture down.
+
+    The nearest of eight ways to the display matrix, x' = a x + c y and y' = b x + d y.
     """
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
@@ -226,8 +216,7 @@ def _turn_by_exif(frame, path):
 
 def _picture(frame, form, grey):
     (h, w), swap, down, right = form
-    picture = frame.reformat(
-        w, h, format="gray" if grey else "rgb24", interpolation="BICUBIC"
-    ).to_ndarray()
+    colours = "gray" if grey else "rgb24"
+    picture = frame.reformat(w, h, format=colours, interpolation="BICUBIC").to_ndarray()
     picture = picture.swapaxes(0, 1) if swap else picture
     return picture[:: -1 if down else 1, :: -1 if right else 1]

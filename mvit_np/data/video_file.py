@@ -1,4 +1,4 @@
-"""A video file, opened through PyAV: its stream, its packets, and how much memory it may ask for."""
+"""A video file, opened through PyAV: its stream, its packets, and the memory it may ask for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ LIMITS = {"max_pixels": str(MOST_PIXELS)}  # for FFmpeg, which passes larger pic
 # Up to these pixels, an 8K film's, several frames are decoded at once; of larger ones each thread
 # would hold too much.
 FRAMES_AT_ONCE = 2**25
-# what a packet may bring to the decoder besides its picture
-SETTINGS = ("palette", "new_extradata")
+SETTINGS = ("palette", "new_extradata")  # what a packet may bring the decoder beside its picture
 LIST_OF_FILES = b"ffconcat"  # how a text begins that FFmpeg would read other files for
 NO_HANDLES = (errno.EMFILE, errno.ENFILE)
 
@@ -42,8 +41,7 @@ def opened(path):
             stream.thread_type = "SLICE" if large else "AUTO"
             stream.codec_context.options = LIMITS
             yield av, container, stream
-    # a damaged file makes PyAV raise its own errors, but also an IndexError
-    except Exception as error:
+    except Exception as error:  # a damaged file makes PyAV raise its own, but also an IndexError
         told = isinstance(error, (ValueError, ImportError, MemoryError))
         if told and not isinstance(error, av.error.FFmpegError):
             raise
@@ -54,21 +52,17 @@ def opened(path):
 
 
 def packets(container, stream):
-    """The stream's packets up to the end or to where the file breaks off, then None: the decoder
-    gives what it has left.
-    """
+    """The stream's packets up to where it ends or breaks off, then None: the decoder's rest."""
     try:
         yield from container.demux(stream)
-    # FFmpeg's, or PyAV's IndexError for a stream that only appears on the way
-    except Exception as problem:
+    except Exception as problem:  # FFmpeg's, or an IndexError for a stream that comes up later
         if not is_the_files(problem):
             raise
         yield None
 
 
 def is_the_files(problem):
-    """Whether an exception tells of a file that cannot be read, and not of a machine or an
-    installation that cannot.
+    """Whether an exception tells of a file that cannot be read, not of machine or installation.
 
     FFmpeg's own "no memory" is the file's: it comes of sizes in damaged headers.
     """
@@ -101,25 +95,24 @@ def check_size(frames, h, w, channels, path):
     """Raise ValueError where so many frames of such a size are more than is read at once."""
     if h * w > MOST_PIXELS:
         raise ValueError(
-            f"pictures have at most {MOST_PIXELS // 10**6} million pixels; {path} has one of {w} x "
-            f"{h}: make it smaller"
+            f"pictures have at most {MOST_PIXELS // 10**6} million pixels; "
+            f"{path} has one of {w} x {h}: make it smaller"
         )
     if frames * h * w * channels > MOST_BYTES:
         raise ValueError(
-            f"frames take at most {MOST_BYTES >> 30} GiB at once; {frames} of {path} with {w} x {h} "
-            "pixels take more: ask for smaller or for fewer ones"
+            f"frames take at most {MOST_BYTES >> 30} GiB at once; "
+            f"{frames} of {path} with {w} x {h} pixels take more: ask for smaller or for fewer ones"
         )
 
 
 def _container(av, path):
-    # "file:" or a colon in the name would say a protocol; "none" or a % would say a series of pictures.
+    # "file:" or a colon in the name would say a protocol; "none" or a % a series of pictures.
     name, options = f"file:{Path(path).absolute()}", {"pattern_type": "none"} | LIMITS
     with open(path, "rb") as file:
         if file.read(len(LIST_OF_FILES)) == LIST_OF_FILES:
             raise ValueError(f"{path} is a list of other files: give these themselves")
     try:
-        # titles and the like may be in any encoding
-        return av.open(name, options=options, metadata_errors="replace")
+        return av.open(name, options=options, metadata_errors="replace")  # titles in any encoding
     except TypeError:  # from PyAV 19 on that is so without being asked for
         return av.open(name, options=options)
 
@@ -137,7 +130,7 @@ def _stream(container, path):
 
 
 def _import_av():
-    """-> the module av, imported only when a film is read: the rest of the package does without it."""
+    """The module av, imported only when a film is read: the rest of the package does without."""
     try:
         import av
     except ModuleNotFoundError as error:

@@ -1,13 +1,9 @@
-"""Films and pictures with a label each, from folders, one a class, or from a CSV file; and what of
-these is left out.
-"""
+"""Films and pictures with a label each, from folders of classes or a CSV file; what is left out."""
 
 from __future__ import annotations
 
 import csv
-
-# which says no where pathlib fails, as of names too long for the file system
-from os.path import isfile
+from os.path import isfile  # says no where pathlib fails, as of names that are too long
 
 from ..backend.plain_text import are, plain, some
 from .media import files_in, is_data, is_media
@@ -15,18 +11,8 @@ from .media import files_in, is_data, is_media
 HEADER = ["path", "label"]
 # How the halves of a data set are called: folders of these names are no classes where the classes'
 # folders are inside them.
-PARTS = {
-    "train",
-    "training",
-    "val",
-    "valid",
-    "validation",
-    "dev",
-    "eval",
-    "test",
-    "tests",
-    "testing",
-}
+PARTS = {"train", "training", "val", "valid", "validation", "dev", "eval"}
+PARTS |= {"test", "tests", "testing"}
 
 
 def rows_of_folder(folder):
@@ -44,27 +30,21 @@ def rows_of_folder(folder):
     beside = [path for path in sorted(folder.iterdir()) if is_data(path)]
     folders = [path for path in beside if path.is_dir()]
     if not folders:
-        raise ValueError(
-            f"{folder} holds no class's folder: put films into {folder}/class_name/, or list them "
-            "in a CSV file"
-        )
+        remedy = f"put films into {folder}/class_name/, or list them in a CSV file"
+        raise ValueError(f"{folder} holds no class's folder: {remedy}")
     files = {path: files_in(path) for path in folders}
     films = {path: [file for file in found if is_media(file)] for path, found in files.items()}
     full = [path for path in folders if films[path]]
     if not full:
-        raise ValueError(
-            f"{folder} holds folders, but no film or picture in them by its ending: put some into "
-            "them"
-        )
+        came = "folders, but no film or picture in them by its ending"
+        raise ValueError(f"{folder} holds {came}: put some into them")
     _check_parts(folder, full, films)
     if all(path.name.isdecimal() for path in full):
         full.sort(key=lambda path: int(path.name))
-    others = [path for path in beside if not path.is_dir()] + [
-        file for path in folders for file in files[path]
-    ]
-    return [(film, path.name) for path in full for film in films[path]], _left_out(
-        folder, folders, full, others
-    )
+    others = [path for path in beside if not path.is_dir()]
+    others += [file for path in folders for file in files[path]]
+    rows = [(film, path.name) for path in full for film in films[path]]
+    return rows, _left_out(folder, folders, full, others)
 
 
 def rows_of_csv(path):
@@ -90,8 +70,8 @@ def rows_of_csv(path):
         )
     lost = sorted({label for *_, label in gone} - {label for _, label in there})
     notes = [
-        f"{len(gone)} of the {len(rows)} files of {plain(path)} {are(gone)} not there and left out, "
-        f"{such}"
+        f"{len(gone)} of the {len(rows)} files of {plain(path)} {are(gone)} not there "
+        f"and left out, {such}"
     ]
     if lost:
         notes.append(
@@ -105,9 +85,7 @@ def rows_of_csv(path):
 
 
 def _check_parts(folder, full, films):
-    """Raise ValueError where the folders are the parts of a data set, with the folders of the
-    classes inside.
-    """
+    """Raise ValueError where folders are the parts of a data set, with the classes' inside."""
     nested = any(film.parent != path for path in full for film in films[path])
     if not nested or not all(path.name.lower() in PARTS for path in full):
         return
@@ -138,9 +116,9 @@ def _left_out(folder, folders, full, others):
         )
     if others:
         notes.append(
-            f"{_many(others, 'file')} in {_many(places, 'folder')} of {where} {are(others)} neither "
-            "film nor picture by the ending and left out, such as "
-            f"{plain(others[0].relative_to(folder))}"
+            f"{_many(others, 'file')} in {_many(places, 'folder')} of {where} {are(others)} "
+            "neither film nor picture by the ending and left out, "
+            f"such as {plain(others[0].relative_to(folder))}"
         )
     return notes
 
@@ -157,9 +135,7 @@ def _lines(path):
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(_without_nuls(file))
-            lines = [
-                (number, line) for number, line in enumerate(rows, 1) if any(map(str.strip, line))
-            ]
+            lines = [(i, line) for i, line in enumerate(rows, 1) if any(map(str.strip, line))]
     except (UnicodeDecodeError, csv.Error) as problem:
         raise ValueError(
             f"{path} is not text in UTF-8 with commas ({problem}): save it as such"

@@ -1,6 +1,4 @@
-"""A data set of films or pictures on disk: one folder a class, or a CSV file. Nothing is read
-before it is asked for.
-"""
+"""A data set of films or pictures on disk: class folders or a CSV file, read when asked for."""
 
 from __future__ import annotations
 
@@ -46,8 +44,7 @@ class VideoTable:
     rows: tuple  # of (path, label)
     frames: int  # T, of a clip
     tau: float  # frames of 1/30 s from one frame of a clip to the next: the 4 of "16 x 4"
-    # the decoder shrinks pictures to the smallest size that covers these (H, W) pixels
-    cover_hw: tuple[int, int] | None
+    cover_hw: tuple[int, int] | None  # (H, W) pixels: decoded as small as just covers these
     grey: bool = False
     classes: tuple[str, ...] | None = field(default=None, kw_only=True)
     direction_sensitive: bool = field(default=False, kw_only=True)
@@ -57,10 +54,8 @@ class VideoTable:
     def __post_init__(self):
         rows = tuple((Path(path), str(label)) for path, label in self.rows)
         if not rows:
-            raise ValueError(
-                "a table of films has at least one row, (path, label); came none: check where they "
-                "come from"
-            )
+            rule = "a table of films has at least one row, (path, label)"
+            raise ValueError(f"{rule}; came none: check where they come from")
         _check_sizes(self.frames, self.tau, self.cover_hw)
         _check_kind([path for path, _ in rows], self.frames)
         for path, label in {label: (path, label) for path, label in rows}.values():
@@ -69,23 +64,18 @@ class VideoTable:
         labels = _labels_in(rows, classes)
         _check_one_class_each(rows, labels)
         notes = (*self.notes, *_notes_on(classes, labels, counted=self.classes is None))
-        for name, value in {
-            "rows": rows,
-            "classes": classes,
-            "labels": labels,
-            "notes": notes,
-        }.items():
+        made = dict(rows=rows, classes=classes, labels=labels, notes=notes)
+        for name, value in made.items():
             object.__setattr__(self, name, value)
 
     @classmethod
     def from_folder(
         cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False
     ):
-        """The films or pictures in `path`/class name/ and in folders further in, in order of their
-        names (classes called by numbers: by their size). A folder without any is no class.
+        """The films or pictures in `path`/class name/ and further in; a folder of none is no class.
 
-        Raises FileNotFoundError or ValueError where there are no such folders or no film in them;
-        else as the class.
+        Classes are in the order of their names, or of their sizes if called by numbers. Raises
+        FileNotFoundError or ValueError without such folders or films; else as the class.
         """
         rows, notes = rows_of_folder(Path(path))
         if classes is None:
@@ -148,8 +138,7 @@ class VideoTable:
         """-> the path; what is wrong with the file becomes a BrokenExample."""
         try:
             yield self.rows[index][0]
-        # whatever a decoder raises, training goes on with the next file
-        except Exception as problem:
+        except Exception as problem:  # whatever a decoder raises, training goes on
             if not is_the_files(problem):
                 raise
             name = self.name_of(index)
@@ -175,15 +164,12 @@ def _classes_in(rows):
         return tuple(names)
     for path, label in rows:
         if int(label) < 0:
-            raise ValueError(
-                f"labels count the classes from 0; {path} has {label}: leave out what has no class"
-            )
+            came = f"{path} has {label}: leave out what has no class"
+            raise ValueError(f"labels count the classes from 0; {came}")
         if int(label) >= TIMES * len(rows) + SPARE:
-            raise ValueError(
-                f"labels that are numbers count the classes from 0; {path} has {label} in a table "
-                f"of {len(rows)} rows: number them anew, or put a letter before numbers that are "
-                "names"
-            )
+            came = f"{path} has {label} in a table of {len(rows)} rows"
+            remedy = "number them anew, or put a letter before numbers that are names"
+            raise ValueError(f"labels that are numbers count the classes from 0; {came}: {remedy}")
     return tuple(str(index) for index in range(max(map(int, names)) + 1))
 
 
@@ -223,10 +209,8 @@ def _check_one_class_each(rows, labels):
     for (path, name), label in zip(rows, labels.tolist()):
         before = label_of.setdefault(os.path.abspath(path), (name, label))
         if before[1] != label:
-            raise ValueError(
-                f"a file is of one class; {path} is labelled {before[0]!r} and {name!r}: leave one "
-                "of them out"
-            )
+            came = f"{path} is labelled {before[0]!r} and {name!r}"
+            raise ValueError(f"a file is of one class; {came}: leave one of them out")
 
 
 def _notes_on(classes, labels, counted):
@@ -236,16 +220,12 @@ def _notes_on(classes, labels, counted):
     """
     present, notes = np.unique(labels).tolist(), []
     if len(present) == 1:
-        notes.append(
-            f"every example is of the class {plain(classes[present[0]])}: there is nothing to tell "
-            "apart"
-        )
+        only = plain(classes[present[0]])
+        notes.append(f"every example is of the class {only}: there is nothing to tell apart")
     if counted and len(present) < len(classes):
         first = min(set(range(len(classes))) - set(present))
-        notes.append(
-            f"{len(classes) - len(present)} of the {len(classes)} classes have no example, such as "
-            f"{classes[first]}"
-        )
+        lost = f"{len(classes) - len(present)} of the {len(classes)} classes"
+        notes.append(f"{lost} have no example, such as {classes[first]}")
     return notes
 
 
@@ -258,9 +238,8 @@ def _check_sizes(frames, tau, cover_hw):
     if not tau > 0:
         raise ValueError(f"tau is above 0; came {tau}: give frames of 1/30 s, such as 4")
     if cover_hw is not None and (len(cover_hw) != 2 or min(cover_hw) < 1):
-        raise ValueError(
-            f"cover_hw is (H, W) in pixels or None; came {cover_hw!r}: give such as (256, 256)"
-        )
+        rule = "cover_hw is (H, W) in pixels or None"
+        raise ValueError(f"{rule}; came {cover_hw!r}: give such as (256, 256)")
 
 
 def _check_kind(paths, frames):

@@ -1,6 +1,4 @@
-"""Data sets by name, made from pictures and films that come with packages, so that nothing is
-downloaded.
-"""
+"""Data sets by name, of pictures and films that come with packages: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -19,24 +17,22 @@ from .samples import digit_images
 
 @dataclass(frozen=True)
 class Builtin:
-    """A built-in data set. `make` takes the generators of train and test, and sizes; it gives clips
-    (N, T, H, W, C) uint8 and labels (N,) int64 of each.
+    """A built-in data set: `make(rngs of train and test, **sizes)` gives clips, labels of each.
+
+    Clips are (N, T, H, W, C) uint8, labels (N,) int64.
     """
 
     make: Callable
     classes: tuple
-    # a mirrored picture may be of another class: augmentation must not flip
-    direction_sensitive: bool
+    direction_sensitive: bool  # a mirrored picture may be of another class: no flips
     about: str
 
 
 def _street(rngs):
     """The demo's clips, each from its darkest to its brightest pixel in 0..255."""
     clips = motion.load_motion()
-    return (as_pixels(clips.train_clips), clips.train_labels), (
-        as_pixels(clips.test_clips),
-        clips.test_labels,
-    )
+    train = as_pixels(clips.train_clips), clips.train_labels
+    return train, (as_pixels(clips.test_clips), clips.test_labels)
 
 
 def _digits(rngs):
@@ -91,39 +87,32 @@ def builtin(name, seed=0, **sizes):
     """A built-in data set.   -> (train, test), each an `ArrayClips`
 
     seed   the same one gives the same clips; "street", "digits" and "fashion" are the same under
-           any. The source of a clip is for training under every seed or for the test under every
-           seed.
+           any. The source of a clip is for training under every seed, or for the test.
     sizes  train, test: numbers of clips, as many of each class ("street" and "digits" have one size
-    only). fashion: folder of
-           the files. pedestrians: path of the film.
+           only). fashion: folder of the files. pedestrians: path of the film.
 
     Raises ValueError for an unknown name or size, FileNotFoundError or ImportError with the command
     that gets what is absent.
     """
     if name not in BUILTIN:
-        raise ValueError(
-            f"a built-in data set is one of {', '.join(BUILTIN)}; came {name!r}: "
-            f"{did_you_mean(name, BUILTIN)}"
-        )
+        rule = f"a built-in data set is one of {', '.join(BUILTIN)}"
+        raise ValueError(f"{rule}; came {name!r}: {did_you_mean(name, BUILTIN)}")
     made = BUILTIN[name]
     _check(name, made, sizes)
     parts = made.make([rng_for(seed, MADE, part) for part in (0, 1)], **sizes)
-    return tuple(
-        ArrayClips(*part, made.classes, made.direction_sensitive, title=name) for part in parts
-    )
+    about = made.classes, made.direction_sensitive
+    return tuple(ArrayClips(*part, *about, title=name) for part in parts)
 
 
 def as_pixels(clips):
-    """(N, T, H, W, C) floats -> uint8, each clip from 0 to 255. Only its mean and contrast are
-    lost, and rounding.
-    """
+    """(N, T, H, W, C) floats -> uint8, each clip from 0 to 255: its mean and contrast are lost."""
     axes = tuple(range(1, clips.ndim))
     low, high = clips.min(axes, keepdims=True), clips.max(axes, keepdims=True)
     return np.round((clips - low) * (255 / (high - low))).astype(np.uint8)
 
 
 def _check(name, made, sizes):
-    """Whether the set takes such sizes, and whether they are whole numbers of clips of each class."""
+    """Whether the set takes such sizes, and whether they are whole numbers of clips a class."""
     takes = list(signature(made.make).parameters)[1:]
     for size, value in sizes.items():
         if size not in takes:
@@ -132,13 +121,8 @@ def _check(name, made, sizes):
             )
         if size not in ("train", "test"):
             continue
-        if (
-            not isinstance(value, (int, np.integer))
-            or isinstance(value, bool)
-            or value < 1
-            or value % len(made.classes)
-        ):
-            raise ValueError(
-                f"{size} of {name} is a multiple of its {len(made.classes)} classes; came "
-                f"{value!r}: give {8 * len(made.classes)}, for instance"
-            )
+        count = len(made.classes)
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole or value < 1 or value % count:
+            rule = f"{size} of {name} is a multiple of its {count} classes"
+            raise ValueError(f"{rule}; came {value!r}: give {8 * count}, for instance")

@@ -1,8 +1,7 @@
-"""A camera moves over a photo: which of eight ways? Content goes sideways, up or down, comes nearer
-or goes farther, or turns.
+"""A camera moves over a photo: which of eight ways? Sideways, up, down, nearer, farther, turning.
 
-photo -> halved -> a region (the left for training, the right for the test) -> a pose in the middle
-of the clip -> eight paths.
+photo -> halved -> a region (the left for training, the right for the test)
+-> a pose in the middle of the clip -> eight paths.
 
 A pose is a place, a scale and an angle. All eight paths of a scene run through the same pose in the
 middle. Angles come from the full circle, and every path is walked both ways, so that the frames of
@@ -23,8 +22,7 @@ SCALES = 0.75, 1.5  # pixels of the halved photo a pixel of the clip, in the mid
 PAN = 1.0, 2.5  # pixels of the clip a frame
 ZOOM = 0.035, 0.065  # natural logarithm of the scale, a frame
 TURN = np.radians(3), np.radians(6)  # a frame
-# pixels of the clip from the middle, at most: a zoom's corners stay within it
-REACH = SIZE / 2**0.5 + PAN[1] * FRAMES / 2
+REACH = SIZE / 2**0.5 + PAN[1] * FRAMES / 2  # pixels from the middle that any way gets to
 # The first of each pair of classes: which part of a pose changes, to which side, how fast. A camera
 # that goes right sees the content go left, and a smaller scale is nearer.
 WAYS = (1, 1, PAN), (0, 1, PAN), (2, -1, ZOOM), (3, -1, TURN)
@@ -34,8 +32,9 @@ TOGETHER = 32  # scenes sampled at once, to bound the memory
 
 
 def camera(rngs, train=4096, test=1024):
-    """-> train, test, each clips (N, 8, 32, 32, 3) uint8 and labels (N,) int64, an eighth of each
-    class. No pixel of a photo is in both.
+    """-> train, test, each clips (N, 8, 32, 32, 3) uint8 and labels (N,) int64, all classes alike.
+
+    No pixel of a photo is in both.
     """
     halved = [_halved(photo) for photo in photos()]
     borders = [round(BORDER * photo.shape[1]) for photo in halved]
@@ -43,16 +42,12 @@ def camera(rngs, train=4096, test=1024):
         [photo[:, :border] for photo, border in zip(halved, borders)],
         [photo[:, border:] for photo, border in zip(halved, borders)],
     )
-    return tuple(
-        _filmed(rng, region, clips // len(CLASSES))
-        for rng, region, clips in zip(rngs, regions, (train, test))
-    )
+    parts = zip(rngs, regions, (train, test))
+    return tuple(_filmed(rng, region, clips // len(CLASSES)) for rng, region, clips in parts)
 
 
 def _halved(photo):
-    """(H, W, C) uint8 -> (H // 2, W // 2, C) float32, means of 2 x 2 pixels: smooth enough for the
-    scales here
-    """
+    """(H, W, C) uint8 -> (H // 2, W // 2, C) float32, means of 2 x 2 pixels: smooth enough here."""
     h, w = photo.shape[0] // 2, photo.shape[1] // 2
     return photo[: 2 * h, : 2 * w].reshape(h, 2, w, 2, -1).mean((1, 3), dtype=np.float32)
 
@@ -68,8 +63,8 @@ def _filmed(rng, regions, scenes):
             chosen = slice(start, min(start + TOGETHER * len(regions), scenes), len(regions))
             poses = _clear_poses(rng, region, len(range(scenes)[chosen]))
             forth = _frames(region, poses, _paths(rng, len(poses)))
-            # a path walked back is the next class
-            clips[chosen, ::2], clips[chosen, 1::2] = forth, forth[:, :, ::-1]
+            clips[chosen, ::2] = forth
+            clips[chosen, 1::2] = forth[:, :, ::-1]  # a path walked back is the next class
     return clips.reshape(-1, *clips.shape[2:]), np.tile(np.arange(len(CLASSES)), scenes)
 
 
@@ -111,19 +106,14 @@ def _frames(region, poses, paths):
     """What the camera sees.   poses (N, 4), paths (N, P, F, 4) -> (N, P, F, S, S, C) uint8"""
     poses = poses[:, None, None, :, None, None]
     paths = paths[..., None, None]  # (N, P, F, 4, 1, 1)
-    scale, angle = (
-        np.exp(poses[..., 2, :, :] + paths[..., 2, :, :]),
-        poses[..., 3, :, :] + paths[..., 3, :, :],
-    )
+    scale = np.exp(poses[..., 2, :, :] + paths[..., 2, :, :])
+    angle = poses[..., 3, :, :] + paths[..., 3, :, :]
     across = np.arange(SIZE) - (SIZE - 1) / 2
-    # in the picture, then in the region
     down, right = paths[..., 0, :, :] + across[:, None], paths[..., 1, :, :] + across
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
-    return sampled(
-        region,
-        poses[..., 0, :, :] + sine * right + cosine * down,
-        poses[..., 1, :, :] + cosine * right - sine * down,
-    )
+    below = poses[..., 0, :, :] + sine * right + cosine * down  # in the region
+    beside = poses[..., 1, :, :] + cosine * right - sine * down
+    return sampled(region, below, beside)
 
 
 def texture(pictures):
@@ -149,10 +139,8 @@ def sampled(photo, down, right):
     """
     width, pixels = photo.shape[1], photo.reshape(-1, photo.shape[-1])
     top, left = down.astype(np.int64), right.astype(np.int64)
-    below, beside = (
-        (place - whole)[..., None].astype(np.float32)
-        for place, whole in ((down, top), (right, left))
-    )
+    below = (down - top)[..., None].astype(np.float32)
+    beside = (right - left)[..., None].astype(np.float32)
     at = top * width + left
     upper = pixels[at] + beside * (pixels[at + 1] - pixels[at])
     lower = pixels[at + width] + beside * (pixels[at + width + 1] - pixels[at + width])

@@ -1,6 +1,4 @@
-"""Fashion-MNIST: 70,000 pictures of clothing in ten classes, from the files of a Debian package.
-Nothing is downloaded.
-"""
+"""Fashion-MNIST: 70,000 pictures of ten kinds of clothing, from a Debian package's files."""
 
 import gzip
 import math
@@ -9,29 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-CLASSES = (
-    "t-shirt",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
+CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker")
+CLASSES += ("bag", "ankle boot")
 FOLDER = "/usr/share/datasets/fashion-mnist"
 FILES = "train", "t10k"  # for training and for the test
 REMEDY = "apt-get install dataset-fashion-mnist, or pass folder= with its four files"
 
 
 def fashion(rngs, train=60_000, test=10_000, folder=FOLDER):
-    """-> train, test, each clips (N, 1, 28, 28, 1) uint8 and labels (N,) int64: the first of each
-    class in the files' own split
+    """-> train, test, each clips (N, 1, 28, 28, 1) uint8, labels (N,) int64: each class's first.
 
-    rngs is not used. Raises FileNotFoundError, or ValueError for files that are not in the idx
-    format.
+    The split is the files' own; rngs is not used. Raises FileNotFoundError, or ValueError for files
+    that are not in the idx format.
     """
     return tuple(_part(Path(folder), name, count) for name, count in zip(FILES, (train, test)))
 
@@ -40,10 +27,8 @@ def _part(folder, name, count):
     labels = idx(folder / f"{name}-labels-idx1-ubyte.gz")
     images = idx(folder / f"{name}-images-idx3-ubyte.gz")
     if labels.ndim != 1 or images.shape != (len(labels), 28, 28):
-        raise ValueError(
-            f"each 28 x 28 picture has a label; {name} of {folder} has {images.shape}, "
-            f"{labels.shape}: {REMEDY}"
-        )
+        came = f"{name} of {folder} has {images.shape}, {labels.shape}"
+        raise ValueError(f"each 28 x 28 picture has a label; {came}: {REMEDY}")
     chosen = first_of_each(labels, count // len(CLASSES))
     return images[chosen][:, None, :, :, None], labels[chosen].astype(np.int64)
 
@@ -53,17 +38,13 @@ def first_of_each(labels, count):
     places = [np.flatnonzero(labels == label) for label in range(len(CLASSES))]
     fewest = min(map(len, places))
     if count > fewest:
-        raise ValueError(
-            f"a class of Fashion-MNIST has {fewest} pictures here; came {count} of each: ask for "
-            "fewer"
-        )
+        rule = f"a class of Fashion-MNIST has {fewest} pictures here"
+        raise ValueError(f"{rule}; came {count} of each: ask for fewer")
     return np.sort(np.concatenate([p[:count] for p in places]))
 
 
 def idx(path):
-    """An idx file of bytes: two zeros, 8, the number of axes, their lengths (4 bytes each, the
-    highest first), the values.
-    """
+    """An idx file of bytes: 0, 0, 8, the number of axes, their lengths (4 bytes each), values."""
     if not path.is_file():
         raise FileNotFoundError(
             f"Fashion-MNIST is read from files, and there is none at {path}: {REMEDY}"

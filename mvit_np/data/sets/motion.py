@@ -1,8 +1,7 @@
-"""Which way does the picture move, left or right? A task on real video that no single frame can
-answer.
+"""Which way does the picture move, left or right? On real video; no single frame can tell.
 
-film -> shots -> windows over 8 frames -> shifts by phase correlation -> clips with a clear
-direction -> four ways each.
+film -> shots -> windows over 8 frames -> shifts by phase correlation
+-> clips with a clear direction -> four ways each.
 
 Every clip goes in four times: as it is, mirrored, reversed in time, and both. Mirroring turns the
 label and so does reversal, so each set of frames appears under both labels equally often, and a
@@ -28,28 +27,27 @@ HEIGHT = 136  # pixels: half of the street film's
 GRID = 20  # pixels between windows: half a window
 STRIDES = (1, 2)  # every frame, and every second frame
 
-# mean absolute difference of successive frames, of 255. In these films: at most 21 in a shot, at
-# least 50 at a cut
+# Mean absolute difference of successive frames, of 255: in these films at most 21 in a shot, at
+# least 50 at a cut.
 CUT = 22.0
 TRAVEL = 5  # pixels that a window's content moves over the clip, at least
 DOMINANCE = 2  # times the pixels moved up and down, at least
-# of the phase correlation at every step, at least: below it something else passes through the
-# window
-PEAK = 0.2
+PEAK = 0.2  # of the phase correlation at every step, at least: below it something else passes
 CONTRAST = 8.0  # standard deviation over the clip, of 255, at least
 
-# The shots of the test, held out whole: overlapping windows of one shot are near-duplicates, which a
-# random split would put on both sides. Chosen by hand, before any model saw them, as about a quarter
-# of the clips, from two films, moving both ways: a slow pan across a parked van (left), cars behind
-# a fence (right), a man moving his head (both).
+# The shots of the test, held out whole: overlapping windows of one shot are near-duplicates, which
+# a random split would put on both sides. Chosen by hand, before any model saw them, as about a
+# quarter of the clips, from two films, moving both ways: a slow pan across a parked van (left),
+# cars behind a fence (right), a man moving his head (both).
 HELD_OUT = ("bikes 2", "bikes 3", "carphone 0")
 
 
 @dataclass(frozen=True)
 class MotionClips:
-    """Clips (N, 8, 32, 32, 1) float32, each of mean 0 and deviation 1; labels (N,) int64, indices
-    into LABELS; shots (N,) int64, indices into `shot_names`. N is four times the number of clips
-    cut out: see `four_ways`.
+    """Clips with their labels and shots, four times as many as were cut out: see `four_ways`.
+
+    clips   (N, 8, 32, 32, 1) float32, each of mean 0 and deviation 1
+    labels  (N,) int64, indices into LABELS; shots (N,) int64, indices into `shot_names`
     """
 
     train_clips: np.ndarray
@@ -71,9 +69,8 @@ def load_motion(progress=None):
         if progress is not None:
             progress(film)
         frames = decode(path, height=HEIGHT, grey=True)[..., 0]
-        found |= {
-            f"{film} {k}": moving_clips(frames[a:b]) for k, (a, b) in enumerate(shots(frames))
-        }
+        for k, (start, stop) in enumerate(shots(frames)):
+            found[f"{film} {k}"] = moving_clips(frames[start:stop])
 
     names = tuple(found)
     train = _gather(found, [name for name in names if name not in HELD_OUT], names)
@@ -83,17 +80,14 @@ def load_motion(progress=None):
 
 def _gather(found, chosen, names):
     """-> clips (4 N, 8, 32, 32, 1), labels (4 N,), shots (4 N,) of the chosen shots"""
-    clips, labels = (
-        np.concatenate(parts) for parts in zip(*(found[name] for name in chosen), strict=True)
-    )
+    shots_of = zip(*(found[name] for name in chosen), strict=True)
+    clips, labels = map(np.concatenate, shots_of)
     ids = np.concatenate([np.full(len(found[name][1]), names.index(name)) for name in chosen])
     return *four_ways(clips, labels), np.tile(ids, 4)
 
 
 def shots(frames):
-    """(F, H, W) uint8 -> [(start, stop), ...]: what lies between two cuts, in order, together every
-    frame.
-    """
+    """(F, H, W) uint8 -> [(start, stop), ...]: what lies between cuts, together every frame."""
     # One pair at a time: a whole film in int16 would be large.
     jumps = [np.abs(b.astype(np.int16) - a).mean() for a, b in pairwise(frames)]
     ends = [0, *(np.flatnonzero(np.array(jumps) > CUT) + 1).tolist(), len(frames)]
@@ -121,9 +115,7 @@ def shifts(frames, stride=1):
 
 
 def _tapered(frames):
-    """(..., S, S) -> float32, mean 0 and faded out at the edges, whose jump would otherwise
-    correlate at no shift.
-    """
+    """(..., S, S) -> float32, mean 0 and faded out at the edges, whose jump would correlate."""
     x = frames.astype(np.float32)
     fade = np.hanning(x.shape[-1] + 2)[1:-1].astype(np.float32)
     return (x - x.mean((-2, -1), keepdims=True)) * fade * fade[:, None]
@@ -135,9 +127,7 @@ def moving_clips(shot):
     (F, H, W) uint8 -> clips (N, 8, 32, 32, 1), labels (N,)
     """
     clips, labels = [np.empty((0, FRAMES, WINDOW, WINDOW), np.uint8)], [np.empty(0, np.int64)]
-    # (F, rows, columns, 40, 40)
     windows = sliding_window_view(shot, (WINDOW, WINDOW), axis=(1, 2))[:, ::GRID, ::GRID]
-    # (places, F, 40, 40)
     tracks = windows.transpose(1, 2, 0, 3, 4).reshape(-1, len(shot), WINDOW, WINDOW)
 
     for stride in STRIDES:
@@ -161,9 +151,7 @@ def _pick(tracks, stride):
 
 
 def _spans(x, count, stride):
-    """(places, F, ...) -> (places, starts, ..., count): runs of `count` frames `stride` apart, one
-    every `stride`.
-    """
+    """(places, F, ...) -> (places, starts, ..., count): runs of frames `stride` apart."""
     return sliding_window_view(x, (count - 1) * stride + 1, axis=1)[:, ::stride, ..., ::stride]
 
 
@@ -175,9 +163,7 @@ def clearly_sideways(right, down):
 
 
 def shrunk(clips):
-    """(..., 40, 40) -> (..., 32, 32) float32, each new pixel the mean of the 1.25 x 1.25 old ones
-    that it covers
-    """
+    """(..., 40, 40) -> (..., 32, 32) float32, each pixel a mean of 1.25 x 1.25 old ones."""
     old, new = np.arange(WINDOW), np.arange(SIZE)[:, None] * WINDOW / SIZE
     cover = np.minimum(new + WINDOW / SIZE, old + 1) - np.maximum(new, old)  # (32, 40) pixels
     area = (cover.clip(0) * SIZE / WINDOW).astype(np.float32)

@@ -1,8 +1,7 @@
-"""A digit moves in one of eight directions over noise: which way? What moves, and where it is, says
-nothing about it.
+"""A digit moves in one of eight directions over noise: which way? What moves or where says nothing.
 
-digit -> enlarged -> laid on a torus (what leaves the picture at one side comes in at the other) ->
-shifted -> noise added.
+digit -> enlarged -> laid on a torus (what leaves the picture at one side comes in at the other)
+-> shifted -> noise added.
 
 Every image goes in under all eight directions. On the torus a place is as likely in any frame of
 any direction as another, so a single frame says nothing at all, and neither does the first one.
@@ -16,7 +15,7 @@ from .samples import digit_images
 
 # Where the digit goes, as the viewer sees it.
 CLASSES = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
-# (down, right) of each class
+# Of each class (down, right).
 STEPS = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)])
 FRAMES = 8  # of a clip
 
@@ -35,13 +34,13 @@ SMALL, LARGE = Scene(32, 2, 3, 160, 96), Scene(64, 3, 6, 80, 176)
 
 
 def moving_digits(rngs, train=4096, test=1024, scene=SMALL):
-    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, an eighth of each
-    direction. No image is in both.
+    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, all alike often.
+
+    No image is in both.
     """
     parts = zip(rngs, digit_images(), (train, test))
-    return tuple(
-        _moving(rng, images, clips // len(CLASSES), scene) for rng, (images, _), clips in parts
-    )
+    count = len(CLASSES)
+    return tuple(_moving(rng, images, n // count, scene) for rng, (images, _), n in parts)
 
 
 def moving_digits_64(rngs, train=8192, test=2048):
@@ -53,16 +52,14 @@ def _moving(rng, images, count, scene):
     """`count` images under each direction."""
     labels = np.tile(np.arange(len(CLASSES)), count)
     rounds = -(-count // len(images))
-    chosen = np.concatenate([rng.permutation(len(images)) for _ in range(rounds)])[:count].repeat(
-        len(CLASSES)
-    )
+    chosen = np.concatenate([rng.permutation(len(images)) for _ in range(rounds)])
+    chosen = chosen[:count].repeat(len(CLASSES))
     starts = rng.integers(scene.size, size=(len(labels), 1, 2))
     speeds = rng.integers(1, scene.fastest + 1, size=(len(labels), 1, 1))
     places = starts + np.arange(FRAMES)[:, None] * speeds * STEPS[labels][:, None]  # (N, 8, 2)
 
-    clips = rng.integers(
-        scene.noise, size=(len(labels), FRAMES, scene.size, scene.size), dtype=np.uint8
-    )
+    shape = len(labels), FRAMES, scene.size, scene.size
+    clips = rng.integers(scene.noise, size=shape, dtype=np.uint8)
     clips += shifted(enlarged(images, scene)[chosen], places)
     return clips[..., None], labels
 

@@ -1,8 +1,7 @@
-"""People walk across a square under a camera that stands still: to the left or to the right? From
-OpenCV's film vtest.avi.
+"""People walk across a square under a still camera: left or right? From OpenCV's film vtest.avi.
 
-film -> what differs from the empty square -> shifts by phase correlation -> windows in which it
-clearly goes sideways.
+film -> what differs from the empty square -> shifts by phase correlation
+-> windows in which it clearly goes sideways.
 
 Nobody has labelled this film: the labels are measured, as the street's are, and doubtful windows
 are left out. The empty square is the median over time. Half of the windows, drawn at random, are
@@ -33,18 +32,17 @@ SHARE = 0.02  # of a window's pixels show somebody in every frame, at least
 
 
 def pedestrians(rngs, train=2048, test=512, path=None):
-    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, half of each. No
-    frame is in both.
+    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, half of each.
+
+    No frame is in both.
 
     Raises FileNotFoundError where the film is absent, ValueError for more clips than it holds, else
     as `decode` does.
     """
     film = decode(_found(path), height=HEIGHT, grey=True)[..., 0]
     ends = [[round(len(film) * end) for end in part] for part in PARTS]
-    return tuple(
-        _both_ways(rng, film[start:stop], count)
-        for rng, (start, stop), count in zip(rngs, ends, (train, test))
-    )
+    parts = zip(rngs, ends, (train, test))
+    return tuple(_both_ways(rng, film[start:stop], n) for rng, (start, stop), n in parts)
 
 
 def _found(path):
@@ -66,9 +64,8 @@ def _both_ways(rng, frames, clips):
             f"this part of the film holds {2 * len(places)} clips; came {clips}: ask for fewer"
         )
     chosen = rng.permutation(len(places))[: clips // 2]
-    once = np.stack(
-        [frames[t : t + FRAMES, y : y + SIZE, x : x + SIZE] for t, y, x in places[chosen]]
-    )
+    places = places[chosen]
+    once = np.stack([frames[t : t + FRAMES, y : y + SIZE, x : x + SIZE] for t, y, x in places])
     mirrored = rng.random(len(once)) < 0.5
     once[mirrored] = once[mirrored, :, :, ::-1]
     labels = labels[chosen] ^ mirrored
@@ -90,9 +87,8 @@ def walking(frames):
     for top in range(0, rows, GRID):
         for left in range(0, columns, GRID):
             starts, label = _starts(people[:, top : top + SIZE, left : left + SIZE])
-            found.append(
-                np.column_stack([starts, np.full_like(starts, top), np.full_like(starts, left)])
-            )
+            corner = np.full_like(starts, top), np.full_like(starts, left)
+            found.append(np.column_stack([starts, *corner]))
             labels.append(label)
     return np.concatenate(found), np.concatenate(labels)
 
@@ -109,7 +105,6 @@ def people_in(frames):
 def _starts(track):
     """At which frames of a window clips can begin, and their labels.   (F, 32, 32) -> (N,), (N,)"""
     moves, peaks = shifts(track)
-    # (starts, 7)
     down, right = (sliding_window_view(moves[:, axis], FRAMES - 1) for axis in (0, 1))
     sure = sliding_window_view(peaks, FRAMES - 1).min(-1) > PEAK
     seen = sliding_window_view((track != 0).mean((1, 2)), FRAMES).min(-1) > SHARE

@@ -1,27 +1,20 @@
-"""Pictures that come with scikit-learn, so that nothing is downloaded: 1,797 digits written by hand
-and two photos.
-"""
+"""Pictures that come with scikit-learn: 1,797 digits written by hand and two photos."""
 
 import numpy as np
 
 from ...backend.install import install
 
 PHOTOS = ("china.jpg", "flower.jpg")  # 640 x 427 pixels each
-# images of each digit for the test: the last in the file, which is in the order of writing
-HELD_OUT = 50
+HELD_OUT = 50  # images of each digit for the test: the last in the file, by time of writing
 
 
 def digit_images():
-    """-> train, test, each images (N, 8, 8) uint8 of brightness 0..255 and their digits (N,) int64,
-    as many of each digit
-    """
+    """-> train, test, each images (N, 8, 8) uint8, 0..255, digits (N,) int64, all alike often."""
     found = _datasets().load_digits()
     places = [np.flatnonzero(found.target == digit) for digit in range(10)]
     kept = min(map(len, places)) - HELD_OUT
-    parts = [
-        np.sort(np.concatenate([p[part] for p in places]))
-        for part in (slice(kept), slice(-HELD_OUT, None))
-    ]
+    ends = slice(kept), slice(-HELD_OUT, None)
+    parts = [np.sort(np.concatenate([p[part] for p in places])) for part in ends]
     brightness = np.round(found.images * (255 / 16)).astype(np.uint8)
     return tuple((brightness[part], found.target[part].astype(np.int64)) for part in parts)
 
