@@ -1,6 +1,4 @@
-"""Parameters on disk: our own files, the public checkpoints of five code bases, and the way between
-them.
-"""
+"""Parameters on disk: our own files, public checkpoints of five code bases, and the way between."""
 
 from .about import About
 from .convert import convert

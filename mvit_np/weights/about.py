@@ -28,23 +28,14 @@ class About:
     normalise: str | tuple | None = None
 
     def __post_init__(self) -> None:
-        names = (
-            self.classes is None
-            or isinstance(self.classes, tuple)
-            and all(isinstance(n, str) for n in self.classes)
-        )
-        _require(names, "classes is a tuple of names", self.classes)
-        _require(
-            self.tau is None or is_number(self.tau) and self.tau > 0,
-            "tau is a number above 0",
-            self.tau,
-        )
+        classes, tau, normalise = self.classes, self.tau, self.normalise
+        are_names = isinstance(classes, tuple) and all(isinstance(n, str) for n in classes)
+        _require(classes is None or are_names, "classes is a tuple of names", classes)
+        above = tau is None or is_number(tau) and tau > 0
+        _require(above, "tau is a number above 0", tau)
         rule = "normalise is a name, or (mean, deviation) with deviations above 0"
-        _require(
-            self.normalise is None or isinstance(self.normalise, str) or _is_pair(self.normalise),
-            rule,
-            self.normalise,
-        )
+        known = normalise is None or isinstance(normalise, str) or _is_pair(normalise)
+        _require(known, rule, normalise)
 
 
 def to_text(about: About) -> str:
@@ -59,19 +50,15 @@ def from_text(text: str | None) -> About:
     try:
         return About(**{name: tuples(value) for name, value in json.loads(text).items()})
     except (TypeError, AttributeError, RecursionError, ValueError) as problem:
-        raise ValueError(
-            f"what it says about its classes and clips is damaged ({plain(problem)[:200]}): save it "
-            "again"
-        ) from None
+        came = f"what it says about its classes and clips is damaged ({plain(problem)[:200]})"
+        raise ValueError(f"{came}: save it again") from None
 
 
 def check_classes(about: About, config: MViTConfig) -> None:
     """Raise ValueError where a model has another number of classes than there are names."""
     if about.classes is not None and len(about.classes) != config.num_classes:
-        raise ValueError(
-            f"each class has a name; came {len(about.classes)} names for {config.num_classes} "
-            "classes: give one for each"
-        )
+        came = f"came {len(about.classes)} names for {config.num_classes} classes"
+        raise ValueError(f"each class has a name; {came}: give one for each")
 
 
 def _require(holds, rule, value):
@@ -80,12 +67,9 @@ def _require(holds, rule, value):
 
 
 def _is_pair(value):
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(map(_is_level, value))
-        and min(_numbers(value[1])) > 0
-    )
+    if not isinstance(value, tuple) or len(value) != 2:
+        return False
+    return all(map(_is_level, value)) and min(_numbers(value[1])) > 0
 
 
 def _is_level(value):

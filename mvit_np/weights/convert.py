@@ -27,15 +27,12 @@ if TYPE_CHECKING:
 
 OWN = {"npz": ".npz", "safetensors": ".safetensors"}
 LAYOUTS = ("torchvision", "slowfast", "pytorchvideo", "timm")
-# their files keep the state dict under "model_state", with room for the config
-KEYED = ("slowfast", "pytorchvideo")
+KEYED = ("slowfast", "pytorchvideo")  # the state dict is under "model_state", beside the config
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What `convert` read, wrote (`tensors` arrays of a model of `config`) and made new (paths of
-    parameters).
-    """
+    """What `convert` read, wrote (`tensors` of a model of `config`) and made new (their paths)."""
 
     source: Loaded
     to: str
@@ -56,8 +53,7 @@ def convert(
     best: bool = False,
     **overrides: Unpack[Overrides],
 ) -> Converted:
-    """Write the model of `source` (a file, or the folder of a run) to `target`, as a `Converted`
-    tells.
+    """Write the model of `source` (a file, or the folder of a run) to `target`.
 
     to          "npz", "safetensors" (ours, with the config inside), "slowfast", "pytorchvideo",
                 "torchvision" or "timm" (theirs, in .pth, .pyth, .pt or .safetensors); None: as the
@@ -68,6 +64,7 @@ def convert(
     inflate     "centre", "mean" or "repeat": an image model becomes the video model `into` (a
                 preset's name or a config), with `rng` for what the image model has not, see
                 `inflate.inflate`
+
     What the source says about its classes, tau and normalisation goes along, where the target has a
     place for it (a video model that an image model becomes has the tau of the preset `into`).
     Raises FileNotFoundError or ValueError, before anything is written.
@@ -79,10 +76,8 @@ def convert(
             f"a file is not converted into itself, came {target} twice: give another name"
         )
     if (inflate is None) != (into is None):
-        raise ValueError(
-            "inflate says how and into says which video model; one of them came alone: give both or "
-            "none"
-        )
+        rule = "inflate says how and into says which video model"
+        raise ValueError(f"{rule}; one of them came alone: give both or none")
     found = open_model(source, like, **overrides)
     params, config, about = found.params, found.config, found.about
     new: tuple[str, ...] = ()
@@ -96,11 +91,8 @@ def convert(
 def _about_video(about, into, config):
     """What holds of a video model too that an image model became."""
     named = about.classes is not None and len(about.classes) == config.num_classes
-    return replace(
-        about,
-        tau=tau_of(into, config) if isinstance(into, str) else None,
-        classes=about.classes if named else None,
-    )
+    tau = tau_of(into, config) if isinstance(into, str) else None
+    return replace(about, tau=tau, classes=about.classes if named else None)
 
 
 def _write(target, params, config, about, to, split):
@@ -109,9 +101,9 @@ def _write(target, params, config, about, to, split):
         save(target, params, config, about)
         return len(trees.leaves(params))
     tensors = layouts.from_params(to_host(params), config, to, split)
-    metadata = (
-        {FOREIGN_CONFIG: config_text(config), FOREIGN_ABOUT: to_text(about)} if to in KEYED else {}
-    )
+    metadata = {}
+    if to in KEYED:
+        metadata = {FOREIGN_CONFIG: config_text(config), FOREIGN_ABOUT: to_text(about)}
     key = "model_state" if to in KEYED and target.suffix in files.TORCH else None
     files.write(target, tensors, metadata, key)
     return len(tensors)
@@ -130,8 +122,6 @@ def _target(target, to):
         raise ValueError(f"a target is one of {', '.join((*OWN, *LAYOUTS))}; came {to!r}: pick one")
     suffixes = (OWN[to],) if to in OWN else (*files.TORCH, ".safetensors")
     if target.suffix not in suffixes:
-        raise ValueError(
-            f"{to} is written to {', '.join(suffixes)}; came {target.name}: give a name with such "
-            "an ending"
-        )
+        rule = f"{to} is written to {', '.join(suffixes)}"
+        raise ValueError(f"{rule}; came {target.name}: give a name with such an ending")
     return to

@@ -1,6 +1,4 @@
-"""An image model as the start of a video model (Sec. 4.3): its kernels and positions get an axis of
-time.
-"""
+"""An image model as the start of a video model (Sec. 4.3), its kernels and positions with time."""
 
 from __future__ import annotations
 
@@ -50,15 +48,10 @@ def inflate(
     params, image_config = _on_grid(params, image_config, video_config)
 
     given, wanted = dict(trees.paths(params)), parameter_shapes(video_config)
-    if lost := [
-        path
-        for path in given
-        if path not in wanted and path not in MAY_GO and not path.endswith("rel_pos_t")
-    ]:
-        raise ValueError(
-            f"a video model continues all of its image model; it has no {lost[0]}: inflate into "
-            "another config"
-        )
+    gone = [path for path in given if path not in wanted and path not in MAY_GO]
+    if lost := [path for path in gone if not path.endswith("rel_pos_t")]:
+        rule = "a video model continues all of its image model"
+        raise ValueError(f"{rule}; it has no {lost[0]}: inflate into another config")
     given |= _positions(given, image_config, plan(video_config).embed)
     given |= _drawn(drawn, wanted, rng)
     dtype = params["head"]["w"].dtype
@@ -75,17 +68,13 @@ def to_draw(image_config: MViTConfig, video_config: MViTConfig) -> tuple[str, ..
 
 def _check_pair(image, video):
     if plan(image).embed.thw[0] != 1 or image.cube_kernel[0] != 1:
-        raise ValueError(
-            f"an image model embeds one frame by flat cubes; came {image.frames} frames and cubes "
-            f"{image.cube_kernel}: inflate a model of frames=1"
-        )
-    if (image.positions == "relative") != (video.positions == "relative") or (
-        video.positions == "none" != image.positions
-    ):
-        raise ValueError(
-            f"positions are of one kind; came {image.positions!r} for {video.positions!r}: change "
-            "video_config"
-        )
+        came = f"came {image.frames} frames and cubes {image.cube_kernel}"
+        rule = "an image model embeds one frame by flat cubes"
+        raise ValueError(f"{rule}; {came}: inflate a model of frames=1")
+    old, new = image.positions, video.positions
+    if (old == "relative") != (new == "relative") or new == "none" != old:
+        came = f"came {old!r} for {new!r}"
+        raise ValueError(f"positions are of one kind; {came}: change video_config")
 
 
 def _on_grid(params, image, video):
@@ -93,19 +82,15 @@ def _on_grid(params, image, video):
     wanted = plan(video).embed.thw[1:]
     if plan(image).embed.thw[1:] == wanted:
         return params, image
-    return resize(
-        params, image, size=tuple(n * stride for n, stride in zip(wanted, image.cube_stride[1:]))
-    )
+    size = tuple(n * stride for n, stride in zip(wanted, image.cube_stride[1:]))
+    return resize(params, image, size=size)
 
 
 def _positions(given, image, embed):
     """Absolute tables of the video model: every frame's are the picture's."""
     spatial, cls = _picture(given, image)
-    spatial = (
-        np.zeros((embed.thw[1] * embed.thw[2], embed.dim), np.float32)
-        if spatial is None
-        else spatial
-    )
+    if spatial is None:
+        spatial = np.zeros((embed.thw[1] * embed.thw[2], embed.dim), np.float32)
     cls = np.zeros_like(spatial[0]) if cls is None else cls
     if embed.positions == "joint":
         frames = np.tile(spatial, (embed.thw[0], 1))
@@ -129,10 +114,8 @@ def _picture(given, image):
 
 def _drawn(paths, wanted, rng):
     """The head's bias starts from 0, as all biases."""
-    return {
-        path: initial.normal(rng, *wanted[path], std=0 if path == "head.b" else initial.STD)
-        for path in paths
-    }
+    stds = {path: 0 if path == "head.b" else initial.STD for path in paths}
+    return {path: initial.normal(rng, *wanted[path], std=std) for path, std in stds.items()}
 
 
 def _grown(path, x, shape, how):
@@ -145,10 +128,8 @@ def _grown(path, x, shape, how):
         return _in_time(x, shape[0], how)
     if x is None or x.shape != shape:
         came = "which the image model lacks" if x is None else f"and the image model {x.shape}"
-        raise ValueError(
-            f"both models differ in time, size and classes alone; this one has {path} {shape}, "
-            f"{came}"
-        )
+        rule = "both models differ in time, size and classes alone"
+        raise ValueError(f"{rule}; this one has {path} {shape}, {came}")
     return x
 
 

@@ -1,6 +1,4 @@
-"""Files of parameters, our own or public ones of five code bases, as (params, config), and the way
-back for our own.
-"""
+"""Files of parameters, our own or public ones of five code bases, as (params, config), and back."""
 
 from __future__ import annotations
 
@@ -34,20 +32,16 @@ if TYPE_CHECKING:
 
     from .overrides import Overrides
 
-# the metadata of a file of ours; no parameter path is one of these words
-CONFIG, ABOUT = "config", "about"
-# the same in a file of another layout that we wrote
-FOREIGN_CONFIG, FOREIGN_ABOUT = "mvit_np_config", "mvit_np_about"
+CONFIG, ABOUT = "config", "about"  # metadata of a file of ours; no parameter is called so
+FOREIGN_CONFIG, FOREIGN_ABOUT = "mvit_np_config", "mvit_np_about"  # in another layout
 OWN = ".npz", ".safetensors"
-# in the folder of a run: its last parameters, and the best in a test so far
-MODEL, BEST = "model.npz", "best.npz"
+DAMAGED = TypeError, AttributeError, RecursionError, OverflowError, json.JSONDecodeError
+MODEL, BEST = "model.npz", "best.npz"  # of a run's folder: the last, and the best in a test so far
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What a file holds. `layout` is "mvit_np" or a key of `layouts.TITLES`; `count` the number of
-    its tensors.
-    """
+    """What a file holds: `layout` "mvit_np" or a key of `layouts.TITLES`, `count` tensors."""
 
     params: Params
     config: MViTConfig
@@ -109,57 +103,39 @@ def open_model(
     path = file_of(path, best)
     tensors, metadata = files.read(path)
     try:
-        found = (_own if _is_own(tensors, metadata) else _foreign)(
-            tensors, metadata, like, overrides
-        )
-        return dataclasses.replace(
-            found,
-            params=_in_order(found.params, found.config),
-            notes=found.notes + _unasked(metadata),
-        )
+        read = _own if _is_own(tensors, metadata) else _foreign
+        found = read(tensors, metadata, like, overrides)
+        params, notes = _in_order(found.params, found.config), found.notes + _unasked(metadata)
+        return dataclasses.replace(found, params=params, notes=notes)
     except ValueError as problem:
         raise ValueError(files.sentence(path, problem)) from None
 
 
 def _unasked(metadata):
-    """A note where a checkpoint also has the running mean of its weights, which some code bases
-    take instead.
-    """
+    """A note where a checkpoint also has its weights' running mean, which some take instead."""
     mean = metadata.get(torch_file.MEAN)
     text = f"the file also holds a running mean of its weights, under {mean}, which is not taken"
     return (infer.Note(text, assumed=True),) if mean else ()
 
 
 def file_of(path: FilePath, best: bool = False) -> Path:
-    """The path itself, or in a run's folder that of its model (see `load`). Raises
-    FileNotFoundError where there is none.
-    """
+    """The path itself, or a run's model (see `load`). Raises FileNotFoundError without one."""
     path = Path(path)
     if not path.is_dir():
         if best:
-            raise ValueError(
-                f"the best model is one of a run's folder, and {path} is no folder: give the "
-                "folder, or leave best out"
-            )
+            came = f"the best model is one of a run's folder, and {path} is no folder"
+            raise ValueError(f"{came}: give the folder, or leave best out")
         return path
     names = (BEST,) if best else (MODEL, BEST)
     found = next((path / name for name in names if (path / name).is_file()), None)
     if found is None:
-        raise FileNotFoundError(
-            f"the folder {path} has no {' and no '.join(names)}: give the folder of a run that has "
-            "saved one, or a file"
-        )
+        remedy = "give the folder of a run that has saved one, or a file"
+        raise FileNotFoundError(f"the folder {path} has no {' and no '.join(names)}: {remedy}")
     return found
 
 
-def save(
-    path: FilePath,
-    params: Params,
-    config: MViTConfig,
-    about: About | None = None,
-) -> None:
-    """Write parameters and config to `path` (.npz or .safetensors): a file that is there is
-    replaced only once whole.
+def save(path: FilePath, params: Params, config: MViTConfig, about: About | None = None) -> None:
+    """Write parameters and config to `path` (.npz, .safetensors), replaced only once whole.
 
     about   an `About`: the names of the classes, and how to sample and normalise clips
     """
@@ -181,9 +157,7 @@ def config_text(config: MViTConfig) -> str:
 
 
 def _is_own(tensors, metadata):
-    """Whether `save` wrote a file. Scripts put configs of their own under the same word, beside
-    names that we never give.
-    """
+    """Whether `save` wrote a file: scripts use the same word, but beside names never ours."""
     return CONFIG in metadata and not any(name.endswith(".weight") for name in tensors)
 
 
@@ -205,26 +179,21 @@ def _foreign(tensors, metadata, like, overrides):
     if FOREIGN_CONFIG in metadata:
         config = _parsed(metadata[FOREIGN_CONFIG], like, overrides)
         _check_depth(config, params["blocks"])
-        return Loaded(
-            params, config, (), layout, len(tensors), _about(metadata.get(FOREIGN_ABOUT), config)
-        )
+        about = _about(metadata.get(FOREIGN_ABOUT), config)
+        return Loaded(params, config, (), layout, len(tensors), about)
+    hints = layouts.hints(tensors, layout)
     if said is None:
-        config, notes, preset = infer.recognised(
-            params, like, layouts.hints(tensors, layout), **overrides
-        )
-        notes = (
-            (infer.Note(f"the config inside cannot be read ({unreadable})", assumed=True), *notes)
-            if unreadable
-            else notes
-        )
-        return Loaded(
-            params, config, notes, layout, len(tensors), About(tau=infer.tau_of(preset, config))
-        )
+        config, notes, preset = infer.recognised(params, like, hints, **overrides)
+        if unreadable:
+            text = f"the config inside cannot be read ({unreadable})"
+            notes = (infer.Note(text, assumed=True), *notes)
+        about = About(tau=infer.tau_of(preset, config))
+        return Loaded(params, config, notes, layout, len(tensors), about)
     params = said.params(params)
     if like is None:
         config, notes = said.config(params, overrides)
     else:
-        config, notes = infer.config(params, like, layouts.hints(tensors, layout), **overrides)
+        config, notes = infer.config(params, like, hints, **overrides)
         notes += said.contradicted(config)
     return Loaded(params, config, notes, layout, len(tensors), said.about)
 
@@ -239,57 +208,36 @@ def _parsed(text, like, overrides):
     """The config of a file. `like` and `overrides` may repeat it, nothing else."""
     try:
         config = MViTConfig(**{name: tuples(value) for name, value in json.loads(text).items()})
-    except (
-        TypeError,
-        AttributeError,
-        RecursionError,
-        OverflowError,
-        json.JSONDecodeError,
-    ) as problem:
-        raise ValueError(
-            f"it is no model that mv.save wrote (its config is damaged: {str(problem)[:200]}): save "
-            "it again"
-        ) from None
+    except DAMAGED as problem:
+        came = f"its config is damaged: {str(problem)[:200]}"
+        raise ValueError(f"it is no model that mv.save wrote ({came}): save it again") from None
     wanted = dataclasses.replace(infer.config_of(like) if like is not None else config, **overrides)
-    if differing := [
-        f.name
-        for f in dataclasses.fields(config)
-        if getattr(config, f.name) != getattr(wanted, f.name)
-    ]:
-        name = differing[0]
-        raise ValueError(
-            f"its config says {name} {getattr(config, name)}, you say {getattr(wanted, name)}: "
-            "leave that to the file"
-        )
+    for name in (field.name for field in dataclasses.fields(config)):
+        said, asked = getattr(config, name), getattr(wanted, name)
+        if said != asked:
+            came = f"its config says {name} {said}, you say {asked}"
+            raise ValueError(f"{came}: leave that to the file")
     return config
 
 
 def _check_depth(config, blocks):
     """Before a plan of as many blocks as a damaged config asks for is made."""
     if config.depth != len(blocks):
-        raise ValueError(
-            f"its config has {config.depth} blocks, and its parameters {len(blocks)}: it is damaged"
-        )
+        came = f"its config has {config.depth} blocks, and its parameters {len(blocks)}"
+        raise ValueError(f"{came}: it is damaged")
 
 
 def _numbers(tensors):
-    """float32 or float64 arrays. Raises ValueError for other types, NaN and infinity, naming the
-    parameter.
-    """
+    """float32 or float64 arrays. Raises ValueError for other types, NaN, infinity, with names."""
     for name, x in tensors.items():
         if x.dtype.kind != "f":
-            raise ValueError(
-                f"parameters are floats, and {name[:80]} is {x.dtype}: quantised or other data is "
-                "not read"
-            )
+            came = f"{name[:80]} is {x.dtype}: quantised or other data is not read"
+            raise ValueError(f"parameters are floats, and {came}")
         if not np.isfinite(x).all():
-            raise ValueError(
-                f"parameters are finite, and {name[:80]} holds NaN or infinity: take another "
-                "checkpoint"
-            )
-    return {
-        name: x.astype(np.float32) if x.dtype == np.float16 else x for name, x in tensors.items()
-    }
+            came = f"{name[:80]} holds NaN or infinity: take another checkpoint"
+            raise ValueError(f"parameters are finite, and {came}")
+    halves = {name: x.astype(np.float32) for name, x in tensors.items() if x.dtype == np.float16}
+    return tensors | halves
 
 
 def _in_order(params, config):

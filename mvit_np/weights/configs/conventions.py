@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
+from .position_tables import frames_and_size
 from .shapes import pools, relative_grid, relative_strides, stage_starts
 
-KEY_STRIDES = (
-    (1, 8, 8),
-    (1, 4, 4),
-    (1, 2, 2),
-    (1, 1, 1),
-    (1, 16, 16),
-    (2, 8, 8),
-    (2, 4, 4),
-    (2, 2, 2),
-)
+KEY_STRIDES = ((1, 8, 8), (1, 4, 4), (1, 2, 2), (1, 1, 1), (1, 16, 16))
+KEY_STRIDES += ((2, 8, 8), (2, 4, 4), (2, 2, 2))
 IMAGE_KEY_STRIDES = ((1, 4, 4), (1, 8, 8), (1, 2, 2), (1, 1, 1), (1, 16, 16))
 
 
-def candidates(params, seen, overrides, grid):
-    """Fields of configs to try.
-
-    grid(params, seen, cube_stride, overrides, usual) -> frames and size, as tables tell
-    """
+def candidates(params, seen, overrides):
+    """Fields of configs to try."""
     blocks = params["blocks"]
     depths = overrides.get("depths") or seen.get("depths") or (len(blocks),)
-    stride = overrides.get("cube_stride") or tuple(
-        (k + 1) // 2 if k % 2 else k for k in seen["cube_kernel"]
-    )
+    half = tuple((k + 1) // 2 if k % 2 else k for k in seen["cube_kernel"])
+    stride = overrides.get("cube_stride") or half
     usual = {"depths": depths, "cube_stride": stride} | _unpooled(params, seen, depths)
     if seen["cube_kernel"][0] == 1:
         usual["frames"] = 1
@@ -34,7 +23,7 @@ def candidates(params, seen, overrides, grid):
         usual |= {"skip": "plain", "expand_in": "attention"}
     if seen["positions"] == "relative":
         usual["residual_pooling"] = "tokens"
-    usual |= seen | grid(params, seen, stride, overrides, usual)
+    usual |= seen | frames_and_size(params, seen, stride, overrides, usual)
     tables = _by_tables(blocks, seen, depths)
     for pooling in pools(blocks, stage_starts(depths)):
         fields = usual | pooling | tables
@@ -51,11 +40,8 @@ def _unpooled(params, seen, depths):
     if len(depths) == 1:
         return {"stride_kv": None, "heads": dim // 64 if dim % 64 == 0 else 1}
     heads = next(heads for heads in range(1, dim + 1) if dim % heads == 0 and dim // heads <= 96)
-    if (
-        seen.get("expand_in") == "attention"
-        and not seen["cls_token"]
-        and seen["positions"] != "relative"
-    ):
+    without = not seen["cls_token"] and seen["positions"] != "relative"
+    if without and seen.get("expand_in") == "attention":
         units = {"mask_unit": (1, 8, 8), "mean_before_norm": True, "skip_kernel": "s"}
         return units | {"pool": "max", "pool_kernel": "s", "stride_kv": None, "heads": heads}
     return {"pool": "max", "pool_kernel": "s+1", "heads": heads}

@@ -1,10 +1,7 @@
-"""Which config parameters belong to: by their shapes, and where shapes cannot tell, by a preset or
-by convention.
-"""
+"""Which config parameters belong to: by their shapes, else by a preset or by convention."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +10,8 @@ from ...model.forward import check_params
 from ...model.presets import PRESETS, preset
 from ..overrides import check_names
 from .conventions import candidates
-from .shapes import relative_grid, visible
+from .position_tables import frames_and_size
+from .shapes import visible
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -43,9 +41,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence about where a config is from. `assumed`: neither shapes nor preset nor caller told
-    it.
-    """
+    """Where a config is from. `assumed`: neither shapes nor preset nor caller told it."""
 
     text: str
     assumed: bool = False
@@ -69,10 +65,8 @@ def config(params, like=None, hints=None, **overrides: Unpack[Overrides]):
 def recognised(params, like=None, hints=None, **overrides: Unpack[Overrides]):
     """As `config`, and besides the name of the preset that it is like, or None."""
     if "bridge" in params:
-        raise ValueError(
-            "a factorised encoder (ViViT) is read with its config alone: load a file that mv.save "
-            "wrote"
-        )
+        rule = "a factorised encoder (ViViT) is read with its config alone"
+        raise ValueError(f"{rule}: load a file that mv.save wrote")
     check_names(overrides)
     overrides = (hints or {}) | overrides
     seen = visible(params, overrides.get("depths"))
@@ -84,21 +78,16 @@ def recognised(params, like=None, hints=None, **overrides: Unpack[Overrides]):
 
 
 def tau_of(name, config):
-    """The `tau` of a preset's name, where the config has as many frames; else, and for None, None."""
-    return (
-        PRESETS[name].tau
-        if name in PRESETS and PRESETS[name].config.frames == config.frames
-        else None
-    )
+    """The `tau` of a preset's name, where the config has as many frames; else None."""
+    found = PRESETS.get(name)
+    return found.tau if found and found.config.frames == config.frames else None
 
 
 def config_of(like):
     """The MViTConfig of a preset's name, or itself."""
     if not isinstance(like, (str, MViTConfig)):
-        raise TypeError(
-            f"like is a preset's name or an MViTConfig; came {type(like).__name__}: give such as "
-            "'mvit_b_16x4'"
-        )
+        came = f"came {type(like).__name__}: give such as 'mvit_b_16x4'"
+        raise TypeError(f"like is a preset's name or an MViTConfig; {came}")
     return preset(like) if isinstance(like, str) else like
 
 
@@ -107,10 +96,8 @@ def _as_like(params, seen, overrides, like):
     for field, value in seen.items():
         wanted = overrides.get(field, getattr(base, field))
         if wanted != value and field not in OF_THE_FILE:
-            raise ValueError(
-                f"like is a model of these shapes; {name} has {field} {wanted}, the file {value}: "
-                "give another"
-            )
+            came = f"{name} has {field} {wanted}, the file {value}"
+            raise ValueError(f"like is a model of these shapes; {came}: give another")
     found = _filled(params, seen, overrides, base)
     check_params(params, found)
     return found
@@ -118,26 +105,22 @@ def _as_like(params, seen, overrides, like):
 
 def _filled(params, seen, overrides, base):
     """`base` with the grid and the classes of the parameters."""
-    blocks, fields = (
-        params["blocks"],
-        {"channels": seen["channels"], "num_classes": seen["num_classes"]},
-    )
-    stride, pool, kernel = (
-        overrides.get(field, getattr(base, field)) for field in ("stride_kv", "pool", "pool_kernel")
-    )
-    if stride is not None and pool == "conv" and not isinstance(kernel, str):
-        fields["unpooled_kv"] = tuple(
-            i for i, block in enumerate(blocks) if "pool_k" not in block["attn"]
-        )
-    stride = overrides.get("cube_stride", base.cube_stride)
+
+    def told(field):
+        return overrides.get(field, getattr(base, field))
+
+    fields = {"channels": seen["channels"], "num_classes": seen["num_classes"]}
+    by_stride = told("stride_kv") is not None and not isinstance(told("pool_kernel"), str)
+    if by_stride and told("pool") == "conv":
+        attns = [block["attn"] for block in params["blocks"]]
+        fields["unpooled_kv"] = tuple(i for i, attn in enumerate(attns) if "pool_k" not in attn)
+    stride = told("cube_stride")
     usual = {"frames": base.frames, "size": base.size}
-    return made(base, fields | _grid(params, seen, stride, overrides, usual) | overrides)
+    return made(base, fields | frames_and_size(params, seen, stride, overrides, usual) | overrides)
 
 
 def made(base, fields):
-    """`base` with these fields. Grids that a stride does not divide are rounded up, where a config
-    can be so.
-    """
+    """`base` with these fields; grids that a stride does not divide are rounded up if possible."""
     try:
         return replace(base, **fields)
     except ValueError as problem:
@@ -145,65 +128,6 @@ def made(base, fields):
             return replace(base, **{"uneven": True} | fields)
         except ValueError:
             raise problem from None
-
-
-def _grid(params, seen, cube_stride, overrides, usual):
-    """What position tables tell of {"frames", "size"}, without what was told; the usual ones where
-    those fit too.
-    """
-    if seen["positions"] == "none":
-        return {}
-    usual = usual | overrides
-    t, cells = _cells(params, seen, cube_stride, overrides, usual.get("frames"))
-    found = {"frames": t * cube_stride[0]} if t else {}
-    if "size" not in overrides:
-        found["size"] = _size(
-            cells, cube_stride[1:], usual.get("size"), seen["positions"] == "relative"
-        )
-    return {field: value for field, value in found.items() if field not in overrides}
-
-
-def _frame(size, stride):
-    """(h, w) of the tokens of a frame of `size` pixels."""
-    h, w = ((size, size) if isinstance(size, int) else size)[:2]
-    return h // stride[0], w // stride[1]
-
-
-def _size(cells, stride, usual, relative):
-    """Pixels of so many tokens a frame: the usual size, or a square. (Relative tables are those of
-    a square around it.)
-    """
-    if usual is not None:
-        h, w = _frame(usual, stride)
-        if cells == (max(h, w) ** 2 if relative else h * w):
-            return usual
-    side = math.isqrt(cells)
-    if side * side != cells:
-        raise ValueError(f"{cells} positions in a frame make no square: give size=(H, W) in pixels")
-    return side * stride[0] if stride[0] == stride[1] else (side * stride[0], side * stride[1])
-
-
-def _cells(params, seen, cube_stride, overrides, frames):
-    """Tokens along time (None: not told) and in a frame, of the first stage."""
-    if seen["positions"] == "relative":
-        t, side = relative_grid(params["blocks"][0]["attn"])
-        return t, side * side
-    if seen["positions"] == "joint":
-        rows = len(params["pos_embed"]) - seen["cls_token"]
-        if "size" in overrides:
-            cells = math.prod(_frame(overrides["size"], cube_stride[1:]))
-            return max(rows // max(cells, 1), 1), cells
-        t = _time_of(rows, frames // cube_stride[0] if frames else 0, seen["cube_kernel"][0] == 1)
-        return t, rows // t
-    temporal = params.get("pos_embed_temporal")
-    return (None if temporal is None else len(temporal)), len(params["pos_embed_spatial"])
-
-
-def _time_of(rows, wanted, flat):
-    """The t of t x n x n rows: the wanted one, 1 where cubes are flat, or the most usual."""
-    usual = (wanted, 1, 8, 16, 4, 2) if flat else (wanted, 8, 16, 4, 2, 1)
-    squares = [t for t in usual if t and rows % t == 0 and math.isqrt(rows // t) ** 2 == rows // t]
-    return (squares or [t for t in usual if t and rows % t == 0])[0]
 
 
 def _matching_presets(params, seen, overrides):
@@ -219,31 +143,20 @@ def _matching_presets(params, seen, overrides):
 
 
 def _nearest(params, matches, seen, overrides):
-    """The preset that is nearest in what the file decides; those that fit as well but compute
-    something else are named.
-    """
+    """The preset nearest to what the file decides; others that fit but differ are named."""
 
     def far(match):
-        return sum(
-            getattr(PRESETS[match[0]].config, field) != getattr(match[1], field)
-            for field in OF_THE_FILE
-        )
+        base = PRESETS[match[0]].config
+        return sum(getattr(base, field) != getattr(match[1], field) for field in OF_THE_FILE)
 
     (name, found), *others = sorted(matches, key=far)
     hidden = _hidden(params, found, seen, overrides)
-    notes = (
-        [Note(f"{hidden}: taken from preset {name}; give like=... to change it")] if hidden else []
-    )
+    notes = []
+    if hidden:
+        notes.append(Note(f"{hidden}: taken from preset {name}; give like=... to change it"))
     if rivals := [other for other, candidate in others if _computed(candidate) != _computed(found)]:
-        notes.append(
-            Note(
-                (
-                    f"took preset {name}, but {', '.join(rivals)} would fit as well: give like=... to "
-                    "choose"
-                ),
-                assumed=True,
-            )
-        )
+        text = f"took preset {name}, but {', '.join(rivals)} would fit as well"
+        notes.append(Note(f"{text}: give like=... to choose", assumed=True))
     return found, tuple(notes), name
 
 
@@ -253,7 +166,7 @@ def _computed(found):
 
 def _conventional(params, seen, overrides):
     fitting, problem = [], None
-    for fields in candidates(params, seen, overrides, _grid):
+    for fields in candidates(params, seen, overrides):
         try:
             candidate = made(MViTConfig(), fields)
             check_params(params, candidate)
@@ -264,10 +177,8 @@ def _conventional(params, seen, overrides):
         if seen["positions"] != "relative":
             break  # nothing could tell the others from this one
     if not fitting:
-        raise ValueError(
-            f"no usual config has these shapes ({problem}): give like=<preset or config>, or fields "
-            "of MViTConfig"
-        )
+        remedy = "give like=<preset or config>, or fields of MViTConfig"
+        raise ValueError(f"no usual config has these shapes ({problem}): {remedy}")
     if len({candidate.stride_kv for candidate in fitting}) == 1 and seen["positions"] == "relative":
         overrides = overrides | {"stride_kv": fitting[0].stride_kv}  # by the lengths of the tables
     hidden = _hidden(params, fitting[0], seen, overrides)
@@ -279,11 +190,8 @@ def _hidden(params, found, seen, overrides):
     """Those fields, with their values, that no shape tells and nobody told."""
     conv = any("pool_k" in block["attn"] or "pool_q" in block["attn"] for block in params["blocks"])
     by_kernel = conv and isinstance(found.pool_kernel, str)
-    relative, shrinks, keys = (
-        found.positions == "relative",
-        len(found.depths) > 1,
-        found.stride_kv is not None,
-    )
+    relative, shrinks = found.positions == "relative", len(found.depths) > 1
+    keys = found.stride_kv is not None
     joint_of_size = found.positions == "joint" and "size" in overrides
     by_table = found.positions == "separate" or relative and found.relative_time or joint_of_size
     hidden = {
@@ -302,8 +210,5 @@ def _hidden(params, found, seen, overrides):
         "residual_pooling": True,
         "mean_before_norm": True,
     }
-    return ", ".join(
-        f"{LABELS[field]} {getattr(found, field)}"
-        for field, hides in hidden.items()
-        if hides and field not in overrides
-    )
+    fields = [field for field, hides in hidden.items() if hides and field not in overrides]
+    return ", ".join(f"{LABELS[field]} {getattr(found, field)}" for field in fields)

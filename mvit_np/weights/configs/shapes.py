@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-# the stride of a kernel above 1
+# By rule, the stride of a kernel above 1.
 RULES = {"s+1": lambda k: k - 1, "2s+1": lambda k: (k - 1) / 2, "s": lambda k: k}
 
 
 def visible(params, depths=None):
-    """{field: value} of each field that the shapes decide.
-
-    depths: where another source tells them
+    """{field: value} of each field that the shapes decide; depths: where another source tells them.
 
     `heads` is among them only with pooling convolutions or relative positions, `depths` only where
     the width grows or queries are pooled by convolutions. Raises ValueError for shapes that no
@@ -46,9 +44,7 @@ def stage_starts(depths):
 
 
 def pools(blocks, starts):
-    """Every way to explain the pooling convolutions, the plainest first: dicts of config fields, {}
-    without convolutions.
-    """
+    """Every way to explain the pooling convolutions, the plainest first: dicts of config fields."""
     q, kv = (_kernels(blocks, which) for which in ("pool_q", "pool_k"))
     if not q and not kv:
         return [{}]
@@ -75,22 +71,19 @@ def relative_strides(blocks, starts, grid):
     strides = []
     for start, end in zip(starts[1:], [*starts[2:], len(blocks)]):
         old, grid = grid, _grid_after(blocks, start, end, grid)
-        strides.append(
-            (max(old[0] // max(grid[0], 1), 1), *[max(old[1] // max(grid[1], 1), 1)] * 2)
-        )
+        time, space = (max(n // max(new, 1), 1) for n, new in zip(old, grid))
+        strides.append((time, space, space))
     return tuple(strides)
 
 
 def relative_grid(attn):
-    """(t or None, h) of the input grid of a block that pools no queries, from its relative tables."""
+    """(t or None, h) of the input grid of a block that pools no queries, by its relative tables."""
     t = attn.get("rel_pos_t")
     return (None if t is None else (len(t) + 1) // 2), (len(attn["rel_pos_h"]) + 1) // 2
 
 
 def _grid_after(blocks, start, end, grid):
-    """Tables of a transition are as long as the longer of queries and keys want; the blocks behind
-    it tell the new grid.
-    """
+    """Tables of a transition are as long as q or k wants; later blocks tell the new grid."""
     t, h = grid[0], grid[1] // 2
     if start + 1 < end:
         t, h = relative_grid(blocks[start + 1]["attn"])
@@ -101,22 +94,14 @@ def _grid_after(blocks, start, end, grid):
 
 def _widths(block):
     """(into the block, in its attention, in its MLP, out of it)"""
-    mlp = block["mlp"]
-    return (
-        block["norm1"]["g"].size,
-        block["attn"]["qkv"]["w"].shape[1] // 3,
-        mlp["fc1"]["w"].shape[1],
-        mlp["fc2"]["w"].shape[1],
-    )
+    into, attn = block["norm1"]["g"].size, block["attn"]["qkv"]["w"].shape[1] // 3
+    return into, attn, block["mlp"]["fc1"]["w"].shape[1], block["mlp"]["fc2"]["w"].shape[1]
 
 
 def _starts(blocks, widths):
     """The first block of each stage: where the width grows, or else where queries are pooled."""
-    grown = {
-        i + (out != attn)
-        for i, (into, attn, _, out) in enumerate(widths)
-        if into != attn or out != attn
-    }
+    ends = [(i, into, attn, out) for i, (into, attn, _, out) in enumerate(widths)]
+    grown = {i + (out != attn) for i, into, attn, out in ends if into != attn or out != attn}
     if not grown:
         pooled = {i for i, block in enumerate(blocks) if "pool_q" in block["attn"]}
         grown = set() if 0 in pooled else pooled
@@ -126,13 +111,11 @@ def _starts(blocks, widths):
 def _widening(widths):
     attn, mlp = (any(w[a] != w[b] for w in widths) for a, b in ((0, 1), (1, 3)))
     if attn and mlp or any(w[3] not in (w[0], 2 * w[0]) for w in widths):
-        raise ValueError(
-            "a width doubles, either in attentions or in MLPs; these widths do not: they are "
-            "another model's"
-        )
-    return {"expand": attn or mlp} | (
-        {"expand_in": "attention" if attn else "mlp"} if attn or mlp else {}
-    )
+        rule = "a width doubles, either in attentions or in MLPs"
+        raise ValueError(f"{rule}; these widths do not: they are another model's")
+    if not attn and not mlp:
+        return {"expand": False}
+    return {"expand": True, "expand_in": "attention" if attn else "mlp"}
 
 
 def _heads(blocks, widths, seen):
@@ -151,35 +134,26 @@ def _positions(params):
     absolute = [positions for table, positions in tables.items() if table in params]
     first = params["blocks"][0]["attn"]
     if "rel_pos_h" in first and absolute:
-        raise ValueError(
-            "a model has absolute or relative positions; these parameters have both: take another "
-            "checkpoint"
-        )
+        rule = "a model has absolute or relative positions"
+        raise ValueError(f"{rule}; these parameters have both: take another checkpoint")
     if "rel_pos_h" in first:
         return {"positions": "relative", "relative_time": "rel_pos_t" in first}
     return {"positions": absolute[0] if absolute else "none"}
 
 
 def _kernels(blocks, which):
-    return {
-        i: block["attn"][which]["w"].shape[:3]
-        for i, block in enumerate(blocks)
-        if which in block["attn"]
-    }
+    pools = {i: block["attn"].get(which) for i, block in enumerate(blocks)}
+    return {i: pool["w"].shape[:3] for i, pool in pools.items() if pool}
 
 
 def _strides(q, starts):
-    """A transition without a pool for its queries shrinks nothing; the others as in all released
-    models.
-    """
+    """A transition without a pool for queries shrinks nothing; others as in released models."""
     strides = tuple((1, 2, 2) if start in q else (1, 1, 1) for start in starts[1:])
     return strides[0] if len(set(strides)) == 1 else strides
 
 
 def _ruled(rule, q, kv, starts):
-    """The config whose kernels are those of a rule, so that they tell the strides; None where they
-    are not.
-    """
+    """The config whose kernels follow a rule, so that they tell the strides; else None."""
     strides_q = tuple(_stride(rule, q.get(start)) for start in starts[1:])
     strides = [*strides_q, _stride(rule, kv.get(0))]
     if any(length % 1 or length < 1 for stride in strides for length in stride):

@@ -23,10 +23,10 @@ from .slowfast_pyramid import pyramid, triple
 KEY = "cfg"  # where their files keep it, as YAML text
 LAYOUTS = ("slowfast", "slowfast_rev", "pytorchvideo")  # of files that may hold one
 FPS = 30  # that our `tau` counts in
-# data sets read as BGR, which REVERSE_INPUT_CHANNEL then turns to RGB
-OPENCV = ("ssv2", "charades")
+OPENCV = ("ssv2", "charades")  # data sets read as BGR, turned to RGB by REVERSE_INPUT_CHANNEL
 TURNED = ("ptvssv2", "ptvcharades")  # the same, but only after their colours were normalised
 FROM_TV = ("kinetics", "ptvkinetics", "imagenet")  # those read as RGB
+TRAINED_ON_BGR = "it was trained on BGR: its cube embedding is turned to RGB"
 
 # PyTorchVideo's model in SlowFast (PTVMViT) does not look at these.
 PTV = {
@@ -35,13 +35,10 @@ PTV = {
     "MVIT.DIM_MUL_IN_ATT": False, "MVIT.REV.ENABLE": False,
 }  # fmt: skip
 
+MODELS = ("MViT", "PTVMViT")
 # (field, which values mvit_np has, what the others ask for)
 SUPPORTED = (
-    (
-        "MODEL.MODEL_NAME",
-        lambda value: value in ("MViT", "PTVMViT"),
-        "a model that is no MViT for classes",
-    ),
+    ("MODEL.MODEL_NAME", lambda value: value in MODELS, "a model that is no MViT for classes"),
     ("DETECTION.ENABLE", lambda value: not value, "a head that classifies boxes"),
     ("CONTRASTIVE.NUM_MLP_LAYERS", lambda value: value == 1, "a head of several layers"),
     ("MVIT.POOL_FIRST", lambda value: not value, "pooling before q, k and v are projected"),
@@ -52,8 +49,7 @@ SUPPORTED = (
 
 
 def read(metadata, layout):
-    """(what the config among the metadata of a file says, None) or (None, why it cannot be read);
-    (None, None): there is none.
+    """(what the config in a file's metadata says, None), (None, why it is unread) or (None, None).
 
     Raises ValueError where it asks for a model that mvit_np does not have, naming the field.
     """
@@ -84,23 +80,15 @@ class Said:
     def of(cls, said, unknown):
         """From the values of its fields, and names that nobody knows."""
         ours = {**_plain_fields(said), **_positions(said), **pyramid(said)}
-        return cls(
-            ours,
-            _about(said),
-            _notes(said, unknown),
-            _sees_bgr(said),
-            said["MVIT.USE_FIXED_SINCOS_POS"],
-        )
+        doubles = said["MVIT.USE_FIXED_SINCOS_POS"]
+        return cls(ours, _about(said), _notes(said, unknown), _sees_bgr(said), doubles)
 
     def params(self, params):
-        """The parameters as mvit_np has them: for pictures in RGB, with the positions that are
-        added.
-        """
+        """The parameters as mvit_np has them: for RGB, with the positions that are added."""
         cube = params["patch_embed"]
         if self.sees_bgr and cube["w"].shape[3] == 3:
-            params = params | {
-                "patch_embed": cube | {"w": np.ascontiguousarray(cube["w"][:, :, :, ::-1])}
-            }
+            turned = np.ascontiguousarray(cube["w"][:, :, :, ::-1])
+            params = params | {"patch_embed": cube | {"w": turned}}
         if self.doubles_positions and "pos_embed" in params:
             params = params | {"pos_embed": 2 * params["pos_embed"]}
         return params
@@ -118,22 +106,16 @@ class Said:
                 raise ValueError(f"{found.depth} blocks, and there are {blocks}")
             check_params(params, found)
         except ValueError as problem:
-            raise ValueError(
-                f"its config inside and its parameters are of two models ({problem}): give "
-                "like=<preset or config>, which counts before it"
-            ) from None
+            came = f"its config inside and its parameters are of two models ({problem})"
+            remedy = "give like=<preset or config>, which counts before it"
+            raise ValueError(f"{came}: {remedy}") from None
         return found, self.notes + self.contradicted(found)
 
     def contradicted(self, config):
         """A note where a config says otherwise."""
-        said = {
-            name: value
-            for name, value in self.fields.items()
-            if name not in (*OF_THE_FILE, *IN_TRAINING_ALONE)
-        }
-        differing = [
-            f"{name} {value}" for name, value in said.items() if getattr(config, name) != value
-        ]
+        of_model = self.fields.keys() - {*OF_THE_FILE, *IN_TRAINING_ALONE}
+        said = [(name, value) for name, value in self.fields.items() if name in of_model]
+        differing = [f"{name} {value}" for name, value in said if getattr(config, name) != value]
         text = f"its config inside says {', '.join(differing)}; what you say is taken instead"
         return (Note(text, assumed=True),) if differing else ()
 
@@ -152,8 +134,7 @@ def _plain_fields(said):
         "cube_stride": stride,
         "dim": said["MVIT.EMBED_DIM"],
         "heads": said["MVIT.NUM_HEADS"],
-        # a reversible model has none, whatever is said
-        "cls_token": said["MVIT.CLS_EMBED_ON"] and not reversible,
+        "cls_token": said["MVIT.CLS_EMBED_ON"] and not reversible,  # these have none in any case
         "mean_before_norm": said["MVIT.USE_MEAN_POOLING"],
         "residual_pooling": "tokens" if said["MVIT.RESIDUAL_POOLING"] else None,
         "skip": "plain" if reversible else "normalised",
@@ -166,44 +147,26 @@ def _plain_fields(said):
 
 
 def _positions(said):
-    absolute, relative, fixed = (
-        said[f"MVIT.{name}"] for name in ("USE_ABS_POS", "REL_POS_SPATIAL", "USE_FIXED_SINCOS_POS")
-    )
+    absolute, relative = said["MVIT.USE_ABS_POS"], said["MVIT.REL_POS_SPATIAL"]
     time, apart = said["MVIT.REL_POS_TEMPORAL"], said["MVIT.SEP_POS_EMBED"]
-    require(
-        said,
-        "MVIT.REL_POS_SPATIAL",
-        not (absolute and relative),
-        "absolute and relative positions together",
-    )
+    one_kind = not (absolute and relative)
+    require(said, "MVIT.REL_POS_SPATIAL", one_kind, "absolute and relative positions together")
     require(said, "MVIT.REL_POS_TEMPORAL", relative or not time, "relative positions in time alone")
-    require(
-        said,
-        "MVIT.USE_FIXED_SINCOS_POS",
-        not fixed or absolute and not apart,
-        "fixed positions without a table of them",
-    )
+    fits = not said["MVIT.USE_FIXED_SINCOS_POS"] or absolute and not apart
+    require(said, "MVIT.USE_FIXED_SINCOS_POS", fits, "fixed positions without a table of them")
     if relative:
         return {"positions": "relative", "relative_time": time}
     return {"positions": ("separate" if apart else "joint") if absolute else "none"}
 
 
 def _of_shapes(params, ours):
-    """What a file may have changed since, and blocks without the pools that the config gives them
-    (the first files of 2021).
-    """
-    found = {
-        "channels": params["patch_embed"]["w"].shape[3],
-        "num_classes": params["head"]["w"].shape[1],
-    }
-    if (
-        ours["pool"] == "conv"
-        and ours["stride_kv"] is not None
-        and not isinstance(ours["pool_kernel"], str)
-    ):
-        found["unpooled_kv"] = tuple(
-            i for i, block in enumerate(params["blocks"]) if "pool_k" not in block["attn"]
-        )
+    """What a file may have changed since, and blocks without the config's pools (early 2021)."""
+    cube, head = params["patch_embed"]["w"], params["head"]["w"]
+    found = {"channels": cube.shape[3], "num_classes": head.shape[1]}
+    by_stride = ours["stride_kv"] is not None and not isinstance(ours["pool_kernel"], str)
+    if by_stride and ours["pool"] == "conv":
+        attns = [block["attn"] for block in params["blocks"]]
+        found["unpooled_kv"] = tuple(i for i, attn in enumerate(attns) if "pool_k" not in attn)
     return found
 
 
@@ -218,7 +181,7 @@ def _sees_bgr(said):
 
 
 def _about(said):
-    # those take frames spread over the film, or of its own rate
+    # The others take frames spread over the film, or of its own rate.
     by_seconds = _dataset(said) not in (*OPENCV, *TURNED)
     rate, fps = said["DATA.SAMPLING_RATE"], said["DATA.TARGET_FPS"]
     tau = rate * FPS / fps if by_seconds and rate > 0 and fps > 0 else None
@@ -246,36 +209,18 @@ def _levels(numbers, turned):
 def _notes(said, unknown):
     notes = [Note("its config is the one inside the file, as SlowFast writes it")]
     if unknown:
-        notes.append(
-            Note(
-                f"its config has {', '.join(unknown[:3])}, which mvit_np does not know: ignored",
-                assumed=True,
-            )
-        )
+        text = f"its config has {', '.join(unknown[:3])}, which mvit_np does not know: ignored"
+        notes.append(Note(text, assumed=True))
     if said["MODEL.HEAD_ACT"] not in ("softmax", "none"):
         act = said["MODEL.HEAD_ACT"]
-        text = (
-            f"its classes do not exclude each other ({act} over each score, not softmax over all): "
-            "use the logits of forward"
-        )
+        why = f"{act} over each score, not softmax over all"
+        text = f"its classes do not exclude each other ({why}): use the logits of forward"
         notes.append(Note(text, assumed=True))
     if said["DATA.REVERSE_INPUT_CHANNEL"] and _dataset(said) not in (*OPENCV, *TURNED, *FROM_TV):
-        notes.append(
-            Note(
-                (
-                    "if its data set is read as RGB, it was trained on BGR: its cube embedding is "
-                    "turned to RGB"
-                ),
-                assumed=True,
-            )
-        )
+        notes.append(Note(f"if its data set is read as RGB, {TRAINED_ON_BGR}", assumed=True))
     elif _sees_bgr(said):
-        notes.append(Note("it was trained on BGR: its cube embedding is turned to RGB"))
-    if said["MVIT.DROPOUT_RATE"] > 0:
-        notes.append(
-            Note(
-                f"dropout inside blocks ({said['MVIT.DROPOUT_RATE']}) is for training, and mvit_np "
-                "has none"
-            )
-        )
+        notes.append(Note(TRAINED_ON_BGR))
+    if (rate := said["MVIT.DROPOUT_RATE"]) > 0:
+        text = f"dropout inside blocks ({rate}) is for training, and mvit_np has none"
+        notes.append(Note(text))
     return tuple(notes)

@@ -1,5 +1,4 @@
-"""The fields of SlowFast's config that a model depends on: their types, and what they are where a
-config leaves them out.
+"""The fields of SlowFast's config that a model depends on: their types and their defaults.
 
 `slowfast/config/defaults.py` there; facebookresearch/mvit has the same fields for pictures, with
 defaults of its own.
@@ -13,8 +12,8 @@ from ...backend.plain_text import plain
 
 MAX_NUMBER = 1 << 31
 MAX_ROWS = 4096  # of a list
-# how a value written as Python's begins, and the most letters it has
-LITERAL, MAX_LITERAL = tuple("([0123456789.-"), 1000
+LITERAL = tuple("([0123456789.-")  # how a value written as Python's begins
+MAX_LITERAL = 1000  # letters of such a value
 
 FIELDS = {  # name: (type, default)
     "TRAIN.DATASET": ("word", "kinetics"),
@@ -71,14 +70,16 @@ FIELDS = {  # name: (type, default)
 }
 # How parameters start, decay and are stored; LAYER_SCALE_INIT_VALUE is read there and never used.
 OF_NO_MATTER = (
-    "ZERO_DECAY_POS_CLS", "REL_POS_ZERO_INIT", "HEAD_INIT_SCALE", "LAYER_SCALE_INIT_VALUE", "SEPARATE_QKV", "REV",
-    "POOL_SKIP_KERNEL", "POOL_SKIP_STRIDE",
+    "ZERO_DECAY_POS_CLS", "REL_POS_ZERO_INIT", "HEAD_INIT_SCALE", "LAYER_SCALE_INIT_VALUE",
+    "SEPARATE_QKV", "REV", "POOL_SKIP_KERNEL", "POOL_SKIP_STRIDE",
 )  # fmt: skip
 OF_PICTURES = {  # facebookresearch/mvit
-    "TRAIN.DATASET": "imagenet", "DATA.NUM_FRAMES": 1, "DATA.MEAN": [0.485, 0.456, 0.406], "DATA.STD": [0.229, 0.224, 0.225],
-    "MODEL.DROPOUT_RATE": 0.0, "MVIT.CLS_EMBED_ON": False, "MVIT.PATCH_KERNEL": [7, 7], "MVIT.PATCH_STRIDE": [4, 4],
-    "MVIT.PATCH_PADDING": [3, 3], "MVIT.PATCH_2D": True, "MVIT.POOL_KVQ_KERNEL": [3, 3], "MVIT.USE_ABS_POS": False,
-    "MVIT.REL_POS_SPATIAL": True, "MVIT.RESIDUAL_POOLING": True, "MVIT.DIM_MUL_IN_ATT": True,
+    "TRAIN.DATASET": "imagenet", "DATA.NUM_FRAMES": 1,
+    "DATA.MEAN": [0.485, 0.456, 0.406], "DATA.STD": [0.229, 0.224, 0.225],
+    "MODEL.DROPOUT_RATE": 0.0, "MVIT.CLS_EMBED_ON": False, "MVIT.PATCH_2D": True,
+    "MVIT.PATCH_KERNEL": [7, 7], "MVIT.PATCH_STRIDE": [4, 4], "MVIT.PATCH_PADDING": [3, 3],
+    "MVIT.POOL_KVQ_KERNEL": [3, 3], "MVIT.USE_ABS_POS": False, "MVIT.REL_POS_SPATIAL": True,
+    "MVIT.RESIDUAL_POOLING": True, "MVIT.DIM_MUL_IN_ATT": True,
 }  # fmt: skip
 
 
@@ -102,14 +103,10 @@ def unknown(cfg):
 
 def _is_of_pictures(section):
     """facebookresearch/mvit has kernels of two lengths, and no word for it."""
-    lengths = [
-        _decoded(section.get(name))
-        for name in ("PATCH_KERNEL", "POOL_KVQ_KERNEL", "POOL_KV_STRIDE_ADAPTIVE")
-    ]
-    return (
-        "PATCH_2D" not in section
-        and [2] == [len(x) for x in lengths if isinstance(x, (list, tuple))][:1]
-    )
+    names = ("PATCH_KERNEL", "POOL_KVQ_KERNEL", "POOL_KV_STRIDE_ADAPTIVE")
+    lists = [_decoded(section.get(name)) for name in names]
+    lengths = [len(x) for x in lists if isinstance(x, (list, tuple))]
+    return "PATCH_2D" not in section and lengths[:1] == [2]
 
 
 def _found(node, keys, default):
@@ -122,11 +119,9 @@ def _found(node, keys, default):
 
 def _decoded(value):
     """A value written as Python's, as their config files may have it."""
-    if (
-        not isinstance(value, str)
-        or not (value[:1] in LITERAL or value == "None")
-        or len(value) > MAX_LITERAL
-    ):
+    if not isinstance(value, str) or len(value) > MAX_LITERAL:
+        return value
+    if value[:1] not in LITERAL and value != "None":
         return value
     try:
         return ast.literal_eval(value)
@@ -135,9 +130,8 @@ def _decoded(value):
 
 
 def _is_number(value):
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
-    )
+    is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_one and abs(value) < MAX_NUMBER
 
 
 def _is_count(value):
@@ -146,6 +140,10 @@ def _is_count(value):
 
 def _is_list(value, holds):
     return isinstance(value, (list, tuple)) and len(value) <= MAX_ROWS and all(map(holds, value))
+
+
+def _are_counts(value):
+    return _is_list(value, _is_count)
 
 
 def _is_row(value):
@@ -158,11 +156,8 @@ TYPES = {
     "number": ("a number", _is_number),
     "count": ("a whole number", _is_count),
     "numbers": ("a list of numbers", lambda value: _is_list(value, _is_number)),
-    "counts": ("a list of whole numbers", lambda value: _is_list(value, _is_count)),
-    "counts or none": (
-        "a list of whole numbers",
-        lambda value: value is None or _is_list(value, _is_count),
-    ),
+    "counts": ("a list of whole numbers", _are_counts),
+    "counts or none": ("a list of whole numbers", lambda x: x is None or _are_counts(x)),
     "rows": ("a list of [block, numbers]", lambda value: value is None or _is_list(value, _is_row)),
 }
 

@@ -1,6 +1,4 @@
-"""Files of named arrays, whatever their format: .npz, .safetensors, and torch's .pth, .pyth and
-.pt; no pickle is ever run.
-"""
+"""Files of named arrays: .npz, .safetensors, and torch's .pth, .pyth and .pt; no pickle is run."""
 
 from __future__ import annotations
 
@@ -43,7 +41,7 @@ def read(path):
 
 
 def sentence(what, problem):
-    """What is wrong with a file, on one line, however long the names are that it gives its tensors."""
+    """What is wrong with a file, on one line, however long the names of its tensors are."""
     text = plain(f"{what}: {problem}")
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
@@ -53,16 +51,16 @@ def _read(file):
     file.seek(max(size - SEAL_BYTES, 0))
     if re.fullmatch(SEAL.format("[0-9a-f]{64}").encode(), file.read()):
         raise ValueError(
-            "it is a snapshot of a run, which training goes on from: give the folder of the run, or "
-            "model.npz or best.npz there"
+            "it is a snapshot of a run, which training goes on from: "
+            "give the folder of the run, or model.npz or best.npz there"
         )
     file.seek(0)
     if start[:4] in (b"PK\3\4", b"PK\5\6"):
         entries = directory(file)
         is_npz = all(name.endswith(".npy") for name in entries)
         return npz_file.read(file, entries) if is_npz else torch_file.read_zip(file, entries)
-    # a length, which may begin as pickles do
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
+    length = int.from_bytes(start[:8], "little")  # of a .safetensors; it may begin as pickles do
+    if start[8:9] == b"{" and length <= size - 8:
         return safetensors_file.read(file)
     if start[:1] == b"\x80":
         return torch_file.read_legacy(file)
@@ -74,8 +72,7 @@ def _read(file):
 
 
 def write(path, tensors, metadata=None, key=None):
-    """Write {name: array} and the metadata beside them, all or nothing, in the format that the
-    suffix of `path` names.
+    """Write {name: array} and metadata, all or nothing, in the format of `path`'s suffix.
 
     .npz and .safetensors take metadata that are strings. A torch file is the bare state dict,
     without metadata, or with `key` the dict {key: state dict, **metadata}, where metadata are str,
@@ -105,8 +102,8 @@ def _check_metadata(metadata, suffix, key):
         wrong = next((name for name, value in metadata.items() if not isinstance(value, str)), None)
         if wrong is not None or key is not None:
             raise ValueError(
-                f"a {suffix} file has no key and metadata of strings alone; came key {key!r}, not a "
-                f"string {wrong!r}"
+                f"a {suffix} file has no key and metadata of strings alone; "
+                f"came key {key!r}, not a string {wrong!r}"
             )
     elif key is None and metadata:
         raise ValueError(

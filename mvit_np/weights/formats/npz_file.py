@@ -12,27 +12,13 @@ import numpy as np
 
 from .stored_zip import contents
 
-NUMBERS = (
-    "bool",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "float16",
-    "float32",
-    "float64",
-)
+NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+NUMBERS += ("float16", "float32", "float64")
 NPY_HEAD = 1024  # bytes; numbers need a hundred, and Python parses a long one by deep recursion
 
 
 def read(file, entries):
-    """Arrays of numbers, and strings (0-d string arrays) as metadata, of an open .npz with this
-    directory.
-    """
+    """Arrays of numbers, and 0-d string arrays as metadata, of an open .npz with this directory."""
     tensors, metadata = {}, {}
     for entry in entries.values():
         name = entry.name.removesuffix(".npy")
@@ -50,10 +36,8 @@ def read(file, entries):
 def _npy(data):
     shape, fortran, dtype, start = _npy_header(data[:NPY_HEAD].tobytes())
     if dtype.name not in NUMBERS and not (dtype.kind == "U" and shape == ()):
-        raise ValueError(
-            f"an array of {dtype} is neither numbers nor one string, and objects are never "
-            "unpickled"
-        )
+        came = f"an array of {dtype} is neither numbers nor one string"
+        raise ValueError(f"{came}, and objects are never unpickled")
     body, whole = data[start:], all(type(length) is int and length >= 0 for length in shape)
     if not whole or math.prod(shape) * dtype.itemsize != body.size:
         raise ValueError(f"shape {shape} of {dtype} does not fill its {body.size} bytes")
@@ -75,9 +59,7 @@ def _npy_header(data):
 
 
 def write(file, tensors, metadata):
-    """Arrays, and strings as 0-d arrays beside them; nothing compressed, so that they can be read
-    in place.
-    """
+    """Arrays, and strings as 0-d arrays; uncompressed, so that they can be read in place."""
     clash = next((name for name in metadata if name in tensors), None)
     if clash is not None:
         raise ValueError(

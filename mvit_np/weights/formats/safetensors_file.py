@@ -9,14 +9,14 @@ import numpy as np
 from ...backend.install import pip_install
 
 DTYPES = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool", "I64": "int64", "I32": "int32", "I16": "int16",
-    "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
+    "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool", "I64": "int64",
+    "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32",
+    "U16": "uint16", "U8": "uint8",
 }  # fmt: skip
 
 
 def read(file):
-    """Arrays in the order of the file (bfloat16 as float32), and its strings, of an open
-    .safetensors.
+    """Arrays of an open .safetensors in its order (bfloat16 as float32), and its strings.
 
     Raises ValueError for a damaged file or a dtype that NumPy lacks, ImportError without the
     library.
@@ -32,9 +32,7 @@ def read(file):
 
 
 def write(file, tensors, metadata):
-    """C-contiguous arrays, and strings beside them. (Others the library would write with their
-    values displaced.)
-    """
+    """C-contiguous arrays, and strings; the library displaces the values of other arrays."""
     _library()
     from safetensors.numpy import save
 
@@ -48,9 +46,7 @@ def write(file, tensors, metadata):
 
 
 def widened(bits):
-    """float32 of bfloat16 given as uint16: the upper half of the same number, so nothing is
-    rounded.
-    """
+    """float32 of bfloat16 given as uint16, its upper half: nothing is rounded."""
     wide = bits.astype("uint32", order="C")
     np.left_shift(wide, 16, out=wide)
     return wide.view("float32")

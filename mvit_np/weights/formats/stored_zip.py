@@ -68,17 +68,13 @@ def contents(file, entry):
 
 
 def _directory_place(file):
-    """Number of entries, and the directory's first byte and length, from the records that end a
-    zip.
-    """
+    """Number of entries, the directory's first byte and length, from the records that end a zip."""
     size = file.seek(0, io.SEEK_END)
     tail = _at(file, max(0, size - END_64.size - LOCATOR_64.size - END.size), size)
     signature, *_, count, length, begin, comment = _unpack(END, tail, len(tail) - END.size)
     if signature != b"PK\5\6" or comment:
-        raise ValueError(
-            "its zip has no end (the file is cut short, or there is something behind it): fetch it "
-            "again"
-        )
+        came = "its zip has no end (the file is cut short, or there is something behind it)"
+        raise ValueError(f"{came}: fetch it again")
     records = END.size
     if tail[-42:-38] == b"PK\6\7":
         signature, *_, count, length, begin = _unpack(END_64, tail, 0)
@@ -92,13 +88,9 @@ def _directory_place(file):
 
 
 def _central(data, at):
-    """The entry that the directory describes from byte `at` on, and where the next one is
-    described.
-    """
+    """The entry that the directory describes from byte `at` on, and where the next one begins."""
     fields = _unpack(CENTRAL, data, at)
-    signature, _, _, flags, method, _, _, crc, packed, size, n, extra, comment, _, _, _, header = (
-        fields
-    )
+    signature, _, _, flags, method, _, _, crc, packed, size, n, extra, comment, *_, header = fields
     at += CENTRAL.size
     name = data[at : at + n].decode()
     if signature != b"PK\1\2" or len(data) < at + n + extra + comment:
@@ -113,16 +105,13 @@ def _central(data, at):
 
 
 def _wide_fields(extra, *fields):
-    """The fields, those that did not fit 32 bits from the extra field (record 1, in the same
-    order).
-    """
+    """The fields, those beyond 32 bits from the extra field (record 1, in the same order)."""
     wide, at = [], 0
     while at + 4 <= len(extra):
         record, length = struct.unpack_from("<HH", extra, at)
         if record == 1:
-            wide = list(
-                struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4)
-            )
+            count = min(length, len(extra) - at - 4) // 8
+            wide = list(struct.unpack_from(f"<{count}Q", extra, at + 4))
         at += 4 + length
     if sum(field == IN_EXTRA for field in fields) > len(wide):
         raise ValueError("its zip's directory is damaged")

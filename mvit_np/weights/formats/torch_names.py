@@ -1,6 +1,4 @@
-"""What stands for the things that a pickle names: those that plain data needs by a function, all
-others by their name alone.
-"""
+"""What stands for a pickle's names: functions for plain data's, for all others the name alone."""
 
 from __future__ import annotations
 
@@ -25,10 +23,8 @@ class Stranger:
 
 def refuse(stranger):
     """Raise ValueError for a name where nobody can do without what it stands for."""
-    raise ValueError(
-        f"its pickle asks for {stranger.name[:80]!r}, which no tensor needs (nothing was run): save "
-        "only the state_dict"
-    )
+    came = f"its pickle asks for {stranger.name[:80]!r}, which no tensor needs (nothing was run)"
+    raise ValueError(f"{came}: save only the state_dict")
 
 
 def the(wanted, value):
@@ -87,11 +83,8 @@ def _aside(what):
     return lambda arguments: Name(what)
 
 
-PATHS = [
-    f"{module}.{system}Path"
-    for module in ("pathlib", "pathlib._local")
-    for system in ("Posix", "Windows")
-]
+MODULES = ("pathlib", "pathlib._local")
+PATHS = [f"{module}.{system}Path" for module in MODULES for system in ("Posix", "Windows")]
 DICTS = ("yacs.config.CfgNode", "fvcore.common.config.CfgNode")
 PLAIN = {
     **dict.fromkeys(PATHS, _aside("a path")),

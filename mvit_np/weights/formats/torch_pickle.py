@@ -1,5 +1,4 @@
-"""What a pickle of plain data and tensors describes, without unpickling: an interpreter of the few
-opcodes that torch writes.
+"""What a pickle of plain data and tensors describes: an interpreter of torch's few opcodes.
 
 A pickle is a program that may name any function and call it. Here a name is only a name: a short
 list of them is known, each stands for a function of this package that makes an inert record, and no
@@ -33,8 +32,7 @@ _MARK = Name("(")
 
 
 def load(file, calls=None, outside=None):
-    """The plain data and records of the pickle that starts at the position of `file`, which is left
-    behind it.
+    """The plain data and records of the pickle at the position of `file`, which is left behind it.
 
     `calls`: {known name: function of the tuple of arguments, or None for a name that nobody calls},
     beside the names of `PLAIN`. `outside`: a function of the tuple that a persistent id is. Dicts
@@ -118,12 +116,9 @@ def _update(state, items):
     if len(items) % 2:
         raise ValueError("its pickle has a dict key without a value")
     for key, value in zip(items[::2], items[1::2]):
-        # hashing nested tuples can take for ever
-        if not isinstance(key, (str, int, float, type(None))):
-            raise ValueError(
-                f"its pickle has a dict key of type {type(key).__name__}: a name or a number is "
-                "wanted"
-            )
+        if not isinstance(key, (str, int, float, type(None))):  # nested tuples can hash for ever
+            came = f"its pickle has a dict key of type {type(key).__name__}"
+            raise ValueError(f"{came}: a name or a number is wanted")
         target[key] = value
 
 
@@ -146,9 +141,7 @@ def _known(state, name):
 
 
 def _new(state, argument):
-    """An object of a class: of those not known no more than the name; a config of SlowFast's is a
-    dict.
-    """
+    """An object of a class: of unknown ones only the name; a config of SlowFast's is a dict."""
     the(tuple, state.stack.pop())
     made = state.stack.pop()
     if not isinstance(made, Stranger):

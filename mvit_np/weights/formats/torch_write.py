@@ -1,6 +1,4 @@
-"""A state dict as the zip that torch.save writes, so that torch.load(weights_only=True) reads it;
-without torch.
-"""
+"""A state dict as torch.save's zip, for torch.load(weights_only=True); written without torch."""
 
 from __future__ import annotations
 
@@ -9,22 +7,17 @@ import zipfile
 
 import numpy as np
 
-from .torch_file import READABLE, STORAGES
+from .torch_records import READABLE, STORAGES
 
-STORAGE_TYPES = {
-    dtype: name
-    for name, (dtype, _) in STORAGES.items()
-    if dtype in READABLE and dtype != "bfloat16"
-}
+_WRITABLE = {*READABLE} - {"bfloat16"}
+STORAGE_TYPES = {dtype: name for name, (dtype, _) in STORAGES.items() if dtype in _WRITABLE}
 ALIGNMENT = 64  # bytes; where torch.load(mmap=True) expects a storage to start
 
 EMPTY_DICT = b"ccollections\nOrderedDict\n)R"
 
 
 def write(file, tensors, metadata, key=None):
-    """C-contiguous arrays as a state dict: bare, or under `key` with the metadata (str, int, float,
-    bool, None) beside it.
-    """
+    """C-contiguous arrays as a state dict: bare, or under `key` with the plain metadata beside."""
     for name, array in tensors.items():
         if array.dtype.name not in STORAGE_TYPES:
             raise ValueError(
@@ -42,17 +35,15 @@ def write(file, tensors, metadata, key=None):
 def _add(archive, file, name, data):
     entry = zipfile.ZipInfo(f"archive/{name}")  # its date is 1980: equal weights are equal files
     pad = -(file.tell() + 30 + len(entry.filename) + 4) % ALIGNMENT
-    # the number under which torch pads too
-    entry.extra = struct.pack("<HH", 0x4246, pad) + bytes(pad)
+    entry.extra = struct.pack("<HH", 0x4246, pad) + bytes(pad)  # the number of torch's padding
     entry.file_size = len(data)  # tells the zip whether it needs 64 bits
     with archive.open(entry, "w") as target:
         target.write(data)
 
 
 def _tree(tensors, metadata, key):
-    state = _dict(
-        {name: _tensor(number, array) for number, (name, array) in enumerate(tensors.items())}
-    )
+    numbered = enumerate(tensors.items())
+    state = _dict({name: _tensor(number, array) for number, (name, array) in numbered})
     if key is None:
         return state
     return _dict({key: state} | {name: _plain(name, value) for name, value in metadata.items()})
@@ -63,9 +54,9 @@ def _dict(items):
 
 
 def _tensor(number, array):
-    storage = b"(%sctorch\n%sStorage\n%s%s%stQ" % (
-        _text("storage"), STORAGE_TYPES[array.dtype.name].encode(), _text(str(number)), _text("cpu"), _int(array.size)
-    )  # fmt: skip
+    kind = STORAGE_TYPES[array.dtype.name].encode()
+    place = _text(str(number)), _text("cpu"), _int(array.size)
+    storage = b"(%sctorch\n%sStorage\n%s%s%stQ" % (_text("storage"), kind, *place)
     stride = [int(np.prod(array.shape[axis + 1 :])) for axis in range(array.ndim)]
     parts = storage, _int(0), _ints(array.shape), _ints(stride), b"\x89", EMPTY_DICT
     return b"ctorch._utils\n_rebuild_tensor_v2\n(%stR" % b"".join(parts)
@@ -80,10 +71,8 @@ def _plain(name, value):
         return _int(value)
     if isinstance(value, str):
         return _text(value)
-    raise ValueError(
-        f"metadata {name!r} is of type {type(value).__name__}; str, int, float, bool or None is "
-        "wanted"
-    )
+    came = f"metadata {name!r} is of type {type(value).__name__}"
+    raise ValueError(f"{came}; str, int, float, bool or None is wanted")
 
 
 def _text(text):

@@ -1,6 +1,4 @@
-"""A config as YAML text, read as plain data: by PyYAML's safe loader, without its aliases, and only
-as deep as configs are.
-"""
+"""A config as YAML text, read as plain data: safely, without aliases, and not too deep."""
 
 from __future__ import annotations
 
@@ -12,19 +10,15 @@ MAX_DEPTH = 12
 
 
 def parsed(text):
-    """The dict that a text stands for. Raises ValueError for any other text, ImportError without
-    PyYAML.
-    """
+    """The dict of a text. Raises ValueError for any other text, ImportError without PyYAML."""
     if len(text) > MAX_LETTERS:
         raise ValueError(f"it has {len(text)} letters; {MAX_LETTERS} describe any model")
     loader = _loader()
     try:
         found = loader(text).get_single_data()
-    # PyYAML lets through what its constructors raise on nonsense: KeyError, IndexError, ...
-    except Exception as problem:
-        raise ValueError(
-            f"it is no plain YAML: {plain(' '.join(str(problem).split()))[:120]}"
-        ) from None
+    except Exception as problem:  # PyYAML's constructors raise KeyError, IndexError, ...
+        came = plain(" ".join(str(problem).split()))[:120]
+        raise ValueError(f"it is no plain YAML: {came}") from None
     if not isinstance(found, dict):
         raise ValueError("it is no YAML of named fields")
     return found
@@ -39,7 +33,7 @@ def _loader():
         ) from None
 
     class Loader(yaml.SafeLoader):
-        """Aliases would let a short text stand for a huge tree, and nesting for a deep recursion."""
+        """Aliases could make a short text stand for a huge tree, and nesting recurse deeply."""
 
         depth = 0
 

@@ -13,41 +13,29 @@ import math
 
 import numpy as np
 
-NDIM = {
-    "linear.w": (2,),
-    "cube.w": (4, 5),
-    "pool.w": (4, 5),
-    "row": (1, 2, 3),
-    "table": (2, 3),
-    "relative": (2,),
-}
+NDIM = {"linear.w": (2,), "cube.w": (4, 5), "pool.w": (4, 5)}
+NDIM |= {"row": (1, 2, 3), "table": (2, 3), "relative": (2,)}
 
 
 def to_ours(name, x, kind):
-    """C-contiguous. Raises ValueError for a number of axes that `kind` never has, naming the
-    parameter.
-    """
+    """C-contiguous. Raises ValueError for axes that `kind` never has, naming the parameter."""
     wanted = NDIM.get(kind, (1,))
     fits = x.ndim in wanted and (kind != "pool.w" or x.shape[1] == 1)
     length = {"row": 1, "table": 2}.get(kind, x.ndim)
     if not fits or math.prod(x.shape[: x.ndim - length]) != 1:
-        shapes = (
-            "depthwise, (d, 1, ...)"
-            if kind == "pool.w"
-            else f"of {' or '.join(map(str, wanted))} axes"
-        )
-        raise ValueError(
-            f"{name} is {shapes} in the models known here; came {x.shape}: they are other models' "
-            "weights"
-        )
+        shapes = f"of {' or '.join(map(str, wanted))} axes"
+        if kind == "pool.w":
+            shapes = "depthwise, (d, 1, ...)"
+        rule = f"{name} is {shapes} in the models known here"
+        raise ValueError(f"{rule}; came {x.shape}: they are other models' weights")
     return np.ascontiguousarray(_READ.get(kind, lambda x: x)(x))
 
 
 def to_theirs(x, kind, flat=False, bare=False):
     """C-contiguous.
 
-    flat: without the axis of time, of length 1; bare: rows and tables without leading axes of
-    length 1
+    flat   without the axis of time, of length 1
+    bare   rows and tables without leading axes of length 1
     """
     if kind in ("row", "table"):
         return x if bare else x.reshape(1, -1, x.shape[-1])

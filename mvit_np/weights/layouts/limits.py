@@ -1,6 +1,4 @@
-"""What one side has and the other has not: models that a code base cannot be, and parts that
-mvit_np does not have.
-"""
+"""What one side has and the other has not: models that a code base cannot be, parts not here."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ PARTS = (
 
 
 def check_parts(names):
-    """Raise ValueError where names of parameters belong to a part that mvit_np does not have,
-    saying which.
-    """
+    """Raise ValueError where names belong to a part that mvit_np does not have, saying which."""
     for name in names:
         for pattern, what in PARTS:
             if re.fullmatch(pattern, name):
@@ -40,10 +36,8 @@ def check_holds(config, layout, title):
     """Raise ValueError where the code of that layout has no such model."""
     for rule, holds in _RULES[layout]:
         if not holds(config):
-            raise ValueError(
-                f"{title} layout is for models with {rule}, unlike this one: write npz or "
-                "safetensors"
-            )
+            came = f"{title} layout is for models with {rule}, unlike this one"
+            raise ValueError(f"{came}: write npz or safetensors")
 
 
 def _plain_skips(c):
@@ -54,8 +48,21 @@ def _all_pooled(c):
     return c.pool == "conv" and c.pool_q_always and c.stride_kv is not None and not c.unpooled_kv
 
 
+def _separate_or_in_time(c):
+    return c.positions == "separate" or c.positions == "relative" and c.relative_time
+
+
+def _relative_in_space(c):
+    return c.positions == "relative" and not c.relative_time
+
+
+def _usual_numbers(c):
+    return c.qkv_bias and c.mlp_ratio == 4 and c.eps == 1e-6
+
+
 _ONE_ENCODER = ("one encoder over space and time (time_depth=0)", lambda c: c.time_depth == 0)
 _ONE_STREAM = ("one stream (reversible=False)", lambda c: not c.reversible)
+_PLAIN = (_ONE_ENCODER, _ONE_STREAM)
 _SKIPS = ("skips from the normed input under max pooling of kernel s+1", _plain_skips)
 _NO_UNITS = ("attention over the whole grid (mask_unit=None)", lambda c: c.mask_unit is None)
 _TOKEN = ("a class token, or the mean of normed tokens", lambda c: not c.mean_before_norm)
@@ -81,42 +88,23 @@ _RULES = {
         ("skips from the plain input (skip='plain')", lambda c: c.skip == "plain"),
         ("no class token", lambda c: not c.cls_token),
     ),
-    "pytorchvideo": (
-        _ONE_ENCODER,
-        _ONE_STREAM,
-        _NO_UNITS,
-        _TOKEN,
-        _SKIPS,
-        _POSITIONS,
-        _QUERY_IN_CLASS,
-    ),
+    "pytorchvideo": (*_PLAIN, _NO_UNITS, _TOKEN, _SKIPS, _POSITIONS, _QUERY_IN_CLASS),
     "torchvision": (
-        _ONE_ENCODER,
-        _ONE_STREAM,
+        *_PLAIN,
         _NO_UNITS,
         ("a class token", lambda c: c.cls_token),
         _TOKEN,
         _SKIPS,
-        (
-            "positions 'separate', or 'relative' with time",
-            lambda c: c.positions == "separate" or _relative_in_time(c),
-        ),
+        ("positions 'separate', or 'relative' with time", _separate_or_in_time),
         ("convolutions as pools", lambda c: c.pool == "conv"),
-        (
-            "biases in qkv, mlp_ratio 4 and eps 1e-6",
-            lambda c: c.qkv_bias and c.mlp_ratio == 4 and c.eps == 1e-6,
-        ),
+        ("biases in qkv, mlp_ratio 4 and eps 1e-6", _usual_numbers),
     ),
     "timm": (
-        _ONE_ENCODER,
-        _ONE_STREAM,
+        *_PLAIN,
         ("a single frame (frames=1)", lambda c: c.frames == c.cube_kernel[0] == 1),
         _TOKEN,
         _SKIPS,
-        (
-            "relative positions in space alone",
-            lambda c: c.positions == "relative" and not c.relative_time,
-        ),
+        ("relative positions in space alone", _relative_in_space),
         ("convolutions that pool q, k and v in every block", _all_pooled),
         ("the pooled query added (residual_pooling)", lambda c: c.residual_pooling is not None),
         _QUERY_IN_CLASS,
@@ -128,7 +116,3 @@ _RULES = {
         ("the mean over tokens before the norm", lambda c: c.mean_before_norm),
     ),
 }
-
-
-def _relative_in_time(c):
-    return c.positions == "relative" and c.relative_time

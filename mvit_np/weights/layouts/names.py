@@ -114,9 +114,8 @@ def _rules(layout):
 
 
 def _pattern(template):
-    return re.compile(
-        re.escape(template).replace(r"\#", r"(0|[1-9]\d{0,3})").replace("@", "([a-z])")
-    )
+    escaped = re.escape(template).replace(r"\#", r"(0|[1-9]\d{0,3})")
+    return re.compile(escaped.replace("@", "([a-z])"))
 
 
 def _replacement(template):

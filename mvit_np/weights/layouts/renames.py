@@ -1,6 +1,4 @@
-"""What a table of names cannot say: fused or split projections, aliases, blocks counted by stage.
-All on {name: array}.
-"""
+"""What a table of names cannot say: fused projections, aliases, stages. All on {name: array}."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ _STAGED = re.compile(r"stages\.(0|[1-9]\d{0,3})\.blocks\.(0|[1-9]\d{0,3})\.(.*)"
 
 
 def without_prefix(tensors):
-    """Without the `module.` or `model.` that wrappers put before every name, or torch.compile's
-    `_orig_mod.`.
-    """
+    """Without the `module.`, `model.` or torch.compile's `_orig_mod.` that wrappers prepend."""
     for prefix in ("module.", "model.", "_orig_mod."):
         if tensors and all(name.startswith(prefix) for name in tensors):
             return without_prefix({name.removeprefix(prefix): x for name, x in tensors.items()})
@@ -25,18 +21,13 @@ def without_prefix(tensors):
 
 
 def fused(tensors):
-    """q, k and v of an attention as one qkv, rows one after the other. Incomplete triples stay as
-    they are.
-    """
+    """q, k and v of an attention as one qkv, rows in that order. Incomplete triples stay."""
     out = dict(tensors)
     for match in filter(None, map(_QUERY.fullmatch, tensors)):
-        names, whole = (
-            [f"{match[1]}.{which}.{match[2]}" for which in "qkv"],
-            f"{match[1]}.qkv.{match[2]}",
-        )
-        if whole not in tensors and all(
-            name in out and out[name].shape == out[names[0]].shape for name in names
-        ):
+        names = [f"{match[1]}.{which}.{match[2]}" for which in "qkv"]
+        whole = f"{match[1]}.qkv.{match[2]}"
+        alike = [name in out and out[name].shape == out[names[0]].shape for name in names]
+        if whole not in tensors and all(alike):
             out[whole] = np.concatenate([out.pop(name) for name in names])
     return out
 
@@ -52,46 +43,33 @@ def split(tensors):
 
 
 def without_aliases(tensors):
-    """PyTorchVideo registers each pool and its norm twice. Raises ValueError where the two are not
-    the same numbers.
-    """
+    """PyTorchVideo registers each pool and its norm twice; raises ValueError if they differ."""
     out = dict(tensors)
     for match in filter(None, map(_ALIAS.fullmatch, tensors)):
         alias, twin = match[0], f"{match[1]}.{match[3]}_{match[2]}.{match[4]}"
         x = out.pop(alias)
         if twin in tensors and not np.array_equal(x, tensors[twin], equal_nan=True):
-            raise ValueError(
-                f"{alias} and {twin} name one parameter, and their numbers differ: was the file "
-                "edited?"
-            )
+            came = f"{alias} and {twin} name one parameter, and their numbers differ"
+            raise ValueError(f"{came}: was the file edited?")
         out.setdefault(twin, x)
     return out
 
 
 def stage_depths(tensors):
     """Blocks a stage of timm's MViTv2. Raises ValueError where one is missing."""
-    blocks = {
-        (int(match[1]), int(match[2])) for match in filter(None, map(_STAGED.fullmatch, tensors))
-    }
-    depths = tuple(
-        sum(1 for s, _ in blocks if s == stage)
-        for stage in range(1 + max((s for s, _ in blocks), default=-1))
-    )
+    matches = filter(None, map(_STAGED.fullmatch, tensors))
+    blocks = {(int(match[1]), int(match[2])) for match in matches}
+    stages = [stage for stage, _ in blocks]
+    depths = tuple(stages.count(stage) for stage in range(1 + max(stages, default=-1)))
     for stage, count in enumerate(depths):
-        if absent := [
-            f"stages.{stage}.blocks.{j}" for j in range(max(count, 1)) if (stage, j) not in blocks
-        ]:
-            raise ValueError(
-                f"blocks are counted without gaps, and {absent[0]} is missing: the file is "
-                "incomplete"
-            )
+        if absent := [j for j in range(max(count, 1)) if (stage, j) not in blocks]:
+            came = f"stages.{stage}.blocks.{absent[0]} is missing: the file is incomplete"
+            raise ValueError(f"blocks are counted without gaps, and {came}")
     return depths
 
 
 def unstaged(tensors):
-    """timm's names with blocks counted through, and the projection of a skip called `proj` wherever
-    it stands.
-    """
+    """timm's names with blocks counted through, and a skip's projection `proj` everywhere."""
     depths, out = stage_depths(tensors), {}
     for name, x in tensors.items():
         if match := _STAGED.fullmatch(name):
@@ -113,18 +91,14 @@ def staged(tensors, config):
 
 
 def in_stages(name, depths):
-    """timm's name of a parameter of a block that is counted through. A block beyond those keeps its
-    name.
-    """
+    """timm's name of a parameter of a block counted through. One beyond those keeps its name."""
     blocks = [f"stages.{i}.blocks.{j}" for i, count in enumerate(depths) for j in range(count)]
     names = {f"blocks.{i}": name for i, name in enumerate(blocks)}
     return re.sub(r"^blocks\.\d+", lambda match: names.get(match[0], match[0]), name)
 
 
 def nested(entries):
-    """Paths such as `blocks.3.attn.qkv.w` as nested dicts, and dicts with the keys 0, 1, 2, ... as
-    lists.
-    """
+    """Paths such as `blocks.3.attn.qkv.w` as nested dicts, with keys 0, 1, 2, ... as lists."""
     root = {}
     for path, leaf in entries.items():
         *parents, last = path.split(".")

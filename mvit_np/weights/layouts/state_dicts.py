@@ -1,6 +1,4 @@
-"""Public checkpoints of MViT as our parameters, and back: five code bases, their names, axes and
-peculiarities.
-"""
+"""Public checkpoints of MViT as our parameters, and back: five code bases' names and axes."""
 
 from __future__ import annotations
 
@@ -40,12 +38,8 @@ IN_A_BLOCK = (
 )
 TOGETHER = {
     "attn.pool_q.w": ("attn.norm_q.g", "attn.norm_q.b"),
-    "attn.pool_k.w": (
-        "attn.norm_k.g",
-        "attn.norm_k.b",
-        "attn.pool_v.w",
-        "attn.norm_v.g",
-        "attn.norm_v.b",
+    "attn.pool_k.w": tuple(
+        "attn.norm_k.g attn.norm_k.b attn.pool_v.w attn.norm_v.g attn.norm_v.b".split()
     ),
     "attn.pool_v.w": ("attn.pool_k.w",),
     "attn.rel_pos_h": ("attn.rel_pos_w",),
@@ -61,10 +55,8 @@ def recognise(tensors):
         if mark in found:
             return layout
     came, known = some(list(tensors)) or "none at all", ", ".join(TITLES)
-    raise ValueError(
-        f"these are no parameters of an MViT as {known} have them; came {came}: give a model's "
-        "state dict"
-    )
+    rule = f"these are no parameters of an MViT as {known} have them"
+    raise ValueError(f"{rule}; came {came}: give a model's state dict")
 
 
 def to_params(tensors, layout):
@@ -81,9 +73,9 @@ def to_params(tensors, layout):
             f"{TITLES[layout]} layout has no {_called(unused, given)}: the file holds more, or "
             "other, than a classifier"
         )
-    entries = {
-        path: arrays.to_ours(name, tensors[name], kind) for name, (path, kind) in found.items()
-    }
+    entries = {}
+    for name, (path, kind) in found.items():
+        entries[path] = arrays.to_ours(name, tensors[name], kind)
     if missing := [names.to_theirs(layout, path)[0] for path in _missing(entries)]:
         raise ValueError(
             f"a classifier in {TITLES[layout]} layout also has {_called(missing, given)}: the file "
@@ -93,11 +85,11 @@ def to_params(tensors, layout):
 
 
 def from_params(params, config, layout, split=None):
-    """{name: array} in another layout of a model of ours; `slowfast` and `timm` choose by the
-    model.
+    """{name: array} in another layout of a model of ours; slowfast and timm choose by the model.
 
     split   whether q, k and v are three layers, in "slowfast" (which usually has one) and
             "pytorchvideo" (three)
+
     Raises ValueError for a model that the other code cannot be, and for parameters that do not fit
     the config.
     """
@@ -114,9 +106,8 @@ def from_params(params, config, layout, split=None):
     tensors = {}
     for path, leaf in trees.paths(params):
         name, kind = names.to_theirs(layout, path)
-        tensors[name] = arrays.to_theirs(
-            leaf, kind, flat.get(kind, False), bare=layout == "torchvision"
-        )
+        bare = layout == "torchvision"
+        tensors[name] = arrays.to_theirs(leaf, kind, flat.get(kind, False), bare)
     if layout == "timm":
         return renames.staged(tensors, config)
     return renames.split(tensors) if splits else tensors
@@ -134,9 +125,8 @@ def hints(tensors, layout):
         fields["depths"] = renames.stage_depths(tensors)
         fields |= {"residual_pooling": "all"} if "cls_token" in tensors else {}
     if layout == "timm_hiera":
-        fields |= dict(
-            stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s", mean_before_norm=True
-        )
+        fields |= dict(stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s")
+        fields["mean_before_norm"] = True
     return fields
 
 
