@@ -25,8 +25,7 @@ from .types import Array, Tree
 
 
 class Library(NamedTuple):
-    """An array library: its functions under NumPy's and scipy.special's names, and the way in from
-    a NumPy array.
+    """An array library under NumPy's and scipy.special's names, and the way in from NumPy.
 
     tools   what a device can do beyond that (`cuda.tools.Tools`): kernels of our own, products;
             None on NumPy
@@ -72,7 +71,7 @@ def device_tools(x: Array) -> Any:
 
 
 def place(x: Array) -> str | None:
-    """Where a fast version of an op may serve the array `x`: "numpy", "device", or None: nowhere."""
+    """Where a fast version of an op may serve the array `x`: "numpy", "device" or None."""
     if plain():
         return None
     if type(x) is np.ndarray:
@@ -95,7 +94,7 @@ def plain_ops() -> Iterator[None]:
 
 
 def plain() -> bool:
-    """Whether the definitions alone run here and now. Raises ValueError for an unknown MVIT_NP_OPS."""
+    """Whether the definitions alone run here and now. Raises ValueError for another MVIT_NP_OPS."""
     chosen = _plain.get()
     return _plain_by_default() if chosen is None else chosen
 
@@ -116,16 +115,12 @@ def is_array(x: Any) -> bool:
 
 
 def is_float(x: Any) -> bool:
-    """Whether `x` is an array of float32 or float64 numbers: all is computed in these, with their
-    range and their rounding.
-    """
+    """Whether `x` is an array of float32 or float64: all is computed in these."""
     return is_array(x) and x.dtype.char in "fd"
 
 
 def same_kind(*arrays: Array) -> None:
-    """Raise TypeError where host and device arrays or dtypes are mixed; nothing is copied or
-    widened behind your back.
-    """
+    """Raise TypeError where host and device arrays or dtypes are mixed: we convert nothing."""
     names = sorted({array_module(x).__name__ for x in arrays})
     if len(names) > 1:
         raise TypeError(
@@ -141,8 +136,7 @@ def same_kind(*arrays: Array) -> None:
 
 
 def to_device(tree: Tree, device: str = "cuda:0") -> Tree:
-    """An array, or a dict/list tree of arrays, on `device`: "cpu", "cuda" or "cuda:N". What is
-    there already is not copied.
+    """An array, or a tree of arrays, on `device`: "cpu", "cuda" or "cuda:N"; copied if need be.
 
     From then on this thread makes its arrays on that device, which CuPy calls the current one.
 
@@ -161,7 +155,7 @@ def from_host(host: np.ndarray, like: Array) -> Array:
 
 
 def to_host(tree: Tree) -> Tree:
-    """An array, or a dict/list tree of arrays, as NumPy arrays. What is one already is not copied."""
+    """An array, or a dict/list tree of arrays, as NumPy arrays; one that is so is not copied."""
     return trees.map(lambda x: x.get() if hasattr(x, "get") else np.asarray(x), tree)
 
 
@@ -207,10 +201,8 @@ def _entry(kind):
         if base in _LIBRARIES:
             return _LIBRARIES[base]
     if kind.__module__.split(".")[0] == "cupy":
-        cupy, special = (
-            importlib.import_module("cupy"),
-            importlib.import_module("cupyx.scipy.special"),
-        )
+        cupy = importlib.import_module("cupy")
+        special = importlib.import_module("cupyx.scipy.special")
         register_library(kind, cupy, special, cupy.asarray, Tools(cupy))
         return _LIBRARIES[kind]
     return None

@@ -40,9 +40,7 @@ def libraries():
 
 
 def begin_thread():
-    """An OpenBLAS built on OpenMP counts threads for each of its callers: what every new one calls
-    first, to have one.
-    """
+    """OpenBLAS on OpenMP counts threads for each caller: every new one calls this, to have one."""
     for library in libraries():
         if getattr(library, "threading_layer", None) == "openmp":
             library.set_num_threads(1)
@@ -58,17 +56,14 @@ def _hold():
 
 def _release():
     with _lock:
-        # it is 0 in a child that was forked within the block
-        _held["count"] = max(0, _held["count"] - 1)
+        _held["count"] = max(0, _held["count"] - 1)  # it is 0 in a child forked within the block
         if _held["count"] == 0:
             _set(_held["before"])
 
 
 def _set(numbers):
-    """threadpoolctl obeys one thread for as long as that lives; here the lock says whose turn it
-    is, so it is let go.
-    """
-    # new in threadpoolctl 3.8
+    """threadpoolctl keeps one thread while that lives; a lock says whose turn it is: let it go."""
+    # This is new in threadpoolctl 3.8.
     let_go = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
     let_go(force=True)
     for library, number in numbers:

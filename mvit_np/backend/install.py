@@ -1,6 +1,4 @@
-"""How to get what an optional part of the package needs, as a command that works for the Python
-that runs.
-"""
+"""How to get what an optional part needs, as a command for the Python that runs."""
 
 from __future__ import annotations
 
@@ -19,9 +17,8 @@ def install(extra):
     except importlib.metadata.PackageNotFoundError:  # run without being installed
         listed = []
     marker = f'extra == "{extra}"'
-    wanted = [
-        line.partition(";")[0].strip() for line in listed if line.replace("'", '"').endswith(marker)
-    ]
+    of_extra = (line for line in listed if line.replace("'", '"').endswith(marker))
+    wanted = [line.partition(";")[0].strip() for line in of_extra]
     return pip_install(*(wanted or [f"{CLONE}[{extra}]"]))
 
 

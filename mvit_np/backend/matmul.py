@@ -1,6 +1,4 @@
-"""Matrix products for the ops: NumPy's own, or cuBLAS without a copy of anything transposed, in the
-precision chosen.
-"""
+"""Matrix products for the ops: NumPy's, or cuBLAS without copies, in the precision chosen."""
 
 from __future__ import annotations
 
@@ -29,10 +27,8 @@ def matmul(a, b, out=None, add=False, exact=False):
     if out is None:
         xp = array_module(a)
         dtype = "float32" if a.dtype == "uint16" else a.dtype
-        out = xp.empty(
-            (*xp.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]),
-            dtype=dtype,
-        )
+        leading = xp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        out = xp.empty((*leading, a.shape[-2], b.shape[-1]), dtype=dtype)
     for call in strided_batches(a, b, out):
         tools.gemm(*call, add=add, tf32=precision() == "tf32" and not exact)
     return out

@@ -1,6 +1,4 @@
-"""What a command writes: whole or not at all, never over what is read, never over what somebody
-else made.
-"""
+"""What a command writes: whole or not at all, never over what is read or what others made."""
 
 from __future__ import annotations
 
@@ -16,18 +14,15 @@ from .plain_text import ENCODING
 
 LEDGER = ".made_by_mvit_np"  # in a folder: which of our commands wrote which names there
 DRAWN = b"drawn by mvit_np"  # in every picture that we write
-# what those of earlier versions are known by
+# Pictures of earlier versions are known by these.
 UNMARKED, NAMED = b"Software\0Matplotlib", ("_attention.png", "_stages.png")
 NEAR = 4096  # bytes from a file's beginning or end
-# what `replacing` calls a file until it is whole
-HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.part")
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.part")  # a file of `replacing` until it is whole
 
 
 @contextmanager
 def telling(path):
-    """Errors of writing `path` within the block, a full disk most often, in one sentence with its
-    name.
-    """
+    """Errors of writing `path` in the block, mostly a full disk, in a sentence with its name."""
     try:
         yield
     except OSError as problem:
@@ -44,8 +39,7 @@ def telling(path):
 
 @contextmanager
 def replacing(path):
-    """A binary file to write into, which becomes `path` at the end of the `with` block; after an
-    error `path` is as it was.
+    """A binary file that becomes `path` at the end of the block; after an error `path` stays.
 
     The bytes go to a new file in the same folder, which takes the name only once they are on the
     disk. Its permissions are those of any new file. Raises FileNotFoundError where the folder is
@@ -58,8 +52,7 @@ def replacing(path):
         )
     temporary = path.parent / f".{secrets.token_hex(8)}.part"
     try:
-        # x, not mkstemp: the umask then holds as for any other file
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb") as file:  # not mkstemp: so the umask holds as for any file
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -76,18 +69,14 @@ def write(path, text):
 
 
 def sweep(folder):
-    """Delete what `replacing` left behind in a folder, in a process that was killed. Nobody else
-    may be writing there.
-    """
+    """Delete what `replacing` of a killed process left in a folder that nobody writes into."""
     for path in Path(folder).iterdir():
         if HALF_WRITTEN.fullmatch(path.name):
             path.unlink()
 
 
 def make_folder(path):
-    """Make a folder, and those above it, where it is missing. Raises ValueError at once where
-    nothing can be written in it.
-    """
+    """Make a folder and those above it. Raises ValueError at once if it cannot be written in."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
@@ -115,63 +104,45 @@ def is_drawn_here(path):
 
 
 def check_free(path, ours):
-    """Raise ValueError where there is something at `path` already, and it is no file of which
-    `ours(path)` is true.
-    """
+    """Raise ValueError where there is something at `path` and it is no file with `ours(path)`."""
     if os.path.lexists(path) and not (Path(path).is_file() and ours(path)):
-        raise ValueError(
-            f"{path} is there already, and this command did not write it: give another name, or "
-            "delete it first"
-        )
+        came = f"{path} is there already, and this command did not write it"
+        raise ValueError(f"{came}: give another name, or delete it first")
 
 
 def check_not_read(outputs, inputs):
-    """Raise ValueError where a file to be written is one of those that are read, also by another
-    path or link to it.
-    """
+    """Raise ValueError where a file to write is one that is read, by whatever path or link."""
     for output in map(Path, outputs):
         for read in map(Path, inputs):
             there = output.exists() and read.exists()
-            if (
-                output.samefile(read)
-                if there
-                else os.path.realpath(output) == os.path.realpath(read)
-            ):
-                raise ValueError(
-                    f"a file that is read is not written over, and {output} is read: give another "
-                    "name for it"
-                )
+            same_name = os.path.realpath(output) == os.path.realpath(read)
+            if output.samefile(read) if there else same_name:
+                came = f"a file that is read is not written over, and {output} is read"
+                raise ValueError(f"{came}: give another name for it")
 
 
 def check_apart(path, data):
-    """Raise ValueError where a folder to write into is in one of data, in which it would be taken
-    for a class.
-    """
+    """Raise ValueError where a folder to write into is in one of data: it would be a class."""
     for read in map(Path, data):
         if read.is_dir() and Path(path).resolve().is_relative_to(read.resolve()):
-            raise ValueError(
-                f"nothing is written among the data; {path} is in {read}: give another folder with "
-                "--out"
-            )
+            came = f"{path} is in {read}: give another folder with --out"
+            raise ValueError(f"nothing is written among the data; {came}")
 
 
 def check_own(folder, command, names, remedy="give another folder with --out"):
-    """Raise ValueError where `folder` holds one of these names and `command` did not write it
-    there. Nothing is written.
-    """
+    """Raise ValueError where `folder` holds such names that `command` did not write there."""
     folder = Path(folder)
     written = _ledger(folder).get(command, [])
     for name in names:
         if os.path.lexists(folder / name) and name not in written:
             raise ValueError(
-                f"{folder} holds {name}, which `mvit-np {command}` did not write there and does not "
-                f"write over: {remedy}"
+                f"{folder} holds {name}, which `mvit-np {command}` did not write there "
+                f"and does not write over: {remedy}"
             )
 
 
 def own(folder, command, names):
-    """Note in `folder`, made where it is missing, that `command` writes files or folders of these
-    names there.
+    """Note in `folder`, made if missing, that `command` writes files of these names there.
 
     Raises as `check_own` does, and OSError where the folder cannot be written.
     """
@@ -180,9 +151,7 @@ def own(folder, command, names):
 
 
 def claim(folder, command, names):
-    """Write the note of `own` without its check, where it is known in another way that the names
-    are the command's.
-    """
+    """The note of `own` without its check, where the names are known to be the command's."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     found = _ledger(folder)
@@ -198,8 +167,5 @@ def _ledger(folder):
     except (OSError, ValueError, RecursionError):
         return {}
     lists = found.items() if isinstance(found, dict) else ()
-    return {
-        command: names
-        for command, names in lists
-        if isinstance(names, list) and all(isinstance(n, str) for n in names)
-    }
+    lists = [(command, names) for command, names in lists if isinstance(names, list)]
+    return {command: names for command, names in lists if all(isinstance(n, str) for n in names)}

@@ -1,6 +1,4 @@
-"""Text that others wrote (names of files, of classes, of tensors), made fit for a terminal, a
-table, a title or a sentence.
-"""
+"""Text that others wrote (file, class, tensor names), made fit for a terminal or a table."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ NAMED, LONGEST = 3, 80  # names in a sentence, and letters of each
 
 
 def plain(text):
-    """The text on one line, with whatever does not print (escape sequences, line breaks, halves of
-    characters) spelled out.
-    """
+    """The text on one line, with whatever does not print, such as escapes, spelled out."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 

@@ -12,9 +12,7 @@ def is_whole(value, least=-math.inf):
 
 
 def is_number(value):
-    """Whether it is a number that a float can hold, not NaN and not infinite (True and False are
-    none).
-    """
+    """Whether it is a number that a float can hold, neither NaN nor infinite nor a bool."""
     return (is_whole(value) or isinstance(value, float)) and abs(value) <= sys.float_info.max
 
 

@@ -1,8 +1,7 @@
 """How exact matrix products are: what their factors are rounded to. Everything else stays as it is.
 
 float32   24 bits of mantissa
-tf32      11 bits: what a GPU's matrix units take of a float32 where they are allowed to, several
-          times as fast
+tf32      11 bits: what a GPU's matrix units take of a float32 where they may, several times as fast
 bf16      8 bits, half the memory: the range of float32
 
 Products add up in float32, and only linear layers and attention go through them: the parameters the
@@ -29,8 +28,7 @@ _chosen = contextvars.ContextVar("precision", default="float32")
 
 @contextmanager
 def use_precision(name: str) -> Iterator[None]:
-    """Let matrix products be of that precision within the block (in this thread, or asyncio task,
-    alone).
+    """Let matrix products be of that precision within the block (of this thread or task alone).
 
     Raises ValueError for a name that is not in PRECISIONS.
     """

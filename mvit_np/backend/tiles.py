@@ -1,5 +1,4 @@
-"""What makes NumPy fast on several cores: work cut into tiles that stay in the cache, shared out
-among threads.
+"""What makes NumPy fast on several cores: work cut into tiles that fit the cache, for threads.
 
 NumPy computes one function of one whole array at a time. For a large model that wastes the machine
 twice: all element-wise work runs on one core, and each pass over an array larger than the cache
@@ -48,17 +47,10 @@ from . import blas
 from .arrays import array_module
 from .blas import one_blas_thread
 
-# in a tile's widest array: 2 MiB of float32; smaller ones leave the threads waiting for Python's
-# lock
-NUMBERS = 1 << 19
-# numbers touched, some 0.4 ms: below this a hand-over to another thread costs more than it saves
-SMALL = 1 << 21
-# an axis is cut into a multiple of so many tiles: work for four threads, and yet rows enough in
-# each for a product
-SHARE = 4
-# numbers that NumPy repeats at a time where it adds a row to all rows: a quarter faster than its
-# own 8192
-BUFFER = 1 << 16
+NUMBERS = 1 << 19  # in a tile's widest array, 2 MiB: of less, threads would wait for Python's lock
+SMALL = 1 << 21  # numbers touched, some 0.4 ms: below this another thread costs more than it saves
+SHARE = 4  # an axis is cut into a multiple of so many tiles: work for four threads, not too thin
+BUFFER = 1 << 16  # of NumPy's, where it adds a row to all: a quarter faster than its own 8192
 PRODUCT = 8  # multiply-adds of a matrix product in the time of one number touched
 
 
@@ -91,18 +83,15 @@ def threads():
 @functools.cache
 def _default_threads():
     if said := os.environ.get("MVIT_NP_THREADS"):
-        return _checked(
-            int(said) if said.isdecimal() else said, "the environment's MVIT_NP_THREADS"
-        )
+        count = int(said) if said.isdecimal() else said
+        return _checked(count, "the environment's MVIT_NP_THREADS")
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _checked(count, where):
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(
-            f"threads are a whole number of at least 1; {where} says {count!r}: give 1, 2, ... or "
-            "nothing"
-        )
+        came = f"{where} says {count!r}: give 1, 2, ... or nothing"
+        raise ValueError(f"threads are a whole number of at least 1; {came}")
     return count
 
 
@@ -132,9 +121,7 @@ def blocks(like, shape, width=1, work=None):
 
 
 def _cut(shape, width, share):
-    """Blocks of at most NUMBERS numbers, at least `share` of them (a multiple of it, where one axis
-    is cut) if they fit.
-    """
+    """Blocks of at most NUMBERS numbers, at least (and in multiples of) `share` if they fit."""
     inner = width * math.prod(shape[1:])
     if len(shape) == 1 or (inner <= NUMBERS and shape[0] >= share):
         parts = -(-shape[0] // max(1, NUMBERS // inner))
@@ -182,16 +169,14 @@ def run(fun, pieces):
             contextvars.copy_context().run(_work, fun, todo)
         finally:
             todo.clear()
-            # a cancelled one never began
-            problems = [future.exception() for future in sent if not future.cancel()]
+            begun = [future for future in sent if not future.cancel()]
+            problems = [future.exception() for future in begun]
     for problem in filter(None, problems):
         raise problem
 
 
 def _send(helpers, fun, todo):
-    """Call that many threads to help; while the process ends there are none to be had, and the
-    caller works alone.
-    """
+    """Call so many threads to help; while the process ends there are none: work alone."""
     sent: list[Future[None]] = []
     with suppress(RuntimeError):
         while len(sent) < helpers:
@@ -200,9 +185,7 @@ def _send(helpers, fun, todo):
 
 
 def elementwise(fun, *arrays, outputs=1, passes=1):
-    """New arrays of the first one's shape: fun(*parts, *outs) fills the same flat part of each, in
-    so many passes.
-    """
+    """New arrays of the first's shape: fun(*parts, *outs) fills the same flat part of each."""
     first, flat = arrays[0], [x.reshape(-1) for x in arrays]
     made = [array_module(first).empty(first.shape, dtype=first.dtype) for _ in range(outputs)]
     outs = [y.reshape(-1) for y in made]
@@ -211,8 +194,7 @@ def elementwise(fun, *arrays, outputs=1, passes=1):
 
 
 def total(fun, pieces, like, part=lambda piece: ...):
-    """Sums over all pieces, one of the shape of each array of `like`: fun(piece) returns its share
-    of each.
+    """Sums over all pieces, shaped as each array of `like`: fun(piece) returns its shares.
 
     part    part(piece) is where in the sums its shares belong; by default they are as large as the
             sums
@@ -258,10 +240,8 @@ def _pool(size):
     """Threads that stay, as many as were ever asked for at once; they end with the process."""
     with _lock:
         if _pools.get("size", 0) < size:
-            _pools.update(
-                size=size,
-                threads=ThreadPoolExecutor(size, "mvit_np", initializer=blas.begin_thread),
-            )
+            made = ThreadPoolExecutor(size, "mvit_np", initializer=blas.begin_thread)
+            _pools.update(size=size, threads=made)
         return _pools["threads"]
 
 

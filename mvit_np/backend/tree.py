@@ -1,4 +1,4 @@
-"""Parameters are nested dicts and lists of arrays; these are the things one does with such a tree."""
+"""Parameters are nested dicts and lists of arrays; this is what one does with such a tree."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from .types import Tree
 
 
 def flatten(tree: Tree) -> tuple[list[Any], Callable[[Sequence[Any]], Tree]]:
-    """The leaves of a tree of dicts, lists and tuples, in order, and the function that rebuilds it
-    from such a list.
-    """
+    """The leaves of a tree of dicts, lists and tuples, in order, and what rebuilds it from them."""
     leaves: list[Any] = []
     skeleton = _strip(tree, leaves)
     return leaves, lambda values: _fill(skeleton, values)
@@ -24,22 +22,16 @@ def leaves(tree: Tree) -> list[Any]:
 
 
 def paths(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
-    """(path, leaf) pairs; a path reads like `blocks.3.attn.qkv.w`. An empty path is the tree that
-    is a leaf itself.
-    """
+    """(path, leaf) pairs; a path reads like `blocks.3.attn.qkv.w`, of a lone leaf it is empty."""
     items = _items(tree)
     if items is None:
         return [(prefix, tree)]
-    return [
-        pair
-        for key, child in items
-        for pair in paths(child, f"{prefix}.{key}" if prefix else str(key))
-    ]
+    start = f"{prefix}." if prefix else ""
+    return [pair for key, child in items for pair in paths(child, f"{start}{key}")]
 
 
 def map(fun: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """`fun` of every leaf (and the leaves at the same place of `others`), as a tree of the same
-    shape.
+    """`fun` of every leaf (and those at its place in `others`), as a tree of the same shape.
 
     Raises ValueError where the trees differ in shape.
     """
@@ -71,10 +63,8 @@ def _same_keys(tree, other):
         return  # the usual case, and there are many
     here, there = _items(tree), _items(other)
     if (here is None) != (there is None):
-        raise ValueError(
-            "trees differ: one has a leaf where the other has "
-            f"{type(tree if there is None else other).__name__}"
-        )
+        came = type(tree if there is None else other).__name__
+        raise ValueError(f"trees differ: one has a leaf where the other has {came}")
     if here is not None and (differing := {key for key, _ in here} ^ {key for key, _ in there}):
         raise ValueError(f"trees differ: only one of them has {sorted(differing, key=str)}")
 

@@ -1,3 +1,1 @@
-"""What a CUDA device needs beyond CuPy's arrays: kernels of our own, matrix products without
-copies, captured graphs.
-"""
+"""What a CUDA device needs beyond CuPy's arrays: kernels, matrix products, captured graphs."""

@@ -19,8 +19,7 @@ class CublasError(RuntimeError):
 
 
 _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
-# where, its type, its leading dimension, how far to the next
-_MATRIX = [_POINTER, _INT, _INT, _LONG]
+_MATRIX = [_POINTER, _INT, _INT, _LONG]  # where, type, leading dimension, how far to the next
 _GEMM = [_POINTER, *[_INT] * 5, _POINTER, *_MATRIX, *_MATRIX, _POINTER, *_MATRIX, _INT, _INT, _INT]
 _NUMBERS = {name: (ctypes.c_double if name == "float64" else ctypes.c_float) for name in COMPUTE}
 _ONE = {name: kind(1) for name, kind in _NUMBERS.items()}
@@ -28,19 +27,18 @@ _ZERO = {name: kind(0) for name, kind in _NUMBERS.items()}
 
 
 class Handle:
-    """A handle of cuBLAS for one stream of the current device. It is made outside of any capture."""
+    """A handle of cuBLAS for one stream of the current device, made outside of any capture."""
 
     def __init__(self, cupy, stream):
         self._library = ctypes.CDLL(_path(cupy))
         self._gemm = self._library.cublasGemmStridedBatchedEx
         self._gemm.argtypes = _GEMM
         self._handle = _POINTER()
-        # of no pool: it is in use for as long as the handle is
-        self._workspace = cupy.cuda.Memory(WORKSPACE)
+        self._workspace = cupy.cuda.Memory(WORKSPACE)  # of no pool: the handle always uses it
         _check("cublasCreate", self._library.cublasCreate_v2(ctypes.byref(self._handle)))
         _check("cublasSetStream", self._library.cublasSetStream_v2(self._handle, _POINTER(stream)))
         place = _POINTER(self._workspace.ptr), ctypes.c_size_t(WORKSPACE)
-        # the stream resets it
+        # Setting the stream resets the workspace, so this comes after it.
         _check("cublasSetWorkspace", self._library.cublasSetWorkspace_v2(self._handle, *place))
 
     def gemm(self, b, a, out, sizes, count, add, compute):
@@ -50,20 +48,9 @@ class Handle:
         """
         one, kept = ctypes.byref(_ONE[compute]), ctypes.byref((_ONE if add else _ZERO)[compute])
         matrices = [(side[0], side[1], side[3], side[4]) for side in (b, a, out)]
-        status = self._gemm(
-            self._handle,
-            b[2],
-            a[2],
-            *sizes,
-            one,
-            *matrices[0],
-            *matrices[1],
-            kept,
-            *matrices[2],
-            count,
-            COMPUTE[compute],
-            -1,
-        )  # -1: cuBLAS chooses the algorithm
+        factors = b[2], a[2], *sizes, one, *matrices[0], *matrices[1]
+        kind = COMPUTE[compute], -1  # -1: cuBLAS chooses the algorithm
+        status = self._gemm(self._handle, *factors, kept, *matrices[2], count, *kind)
         _check("cublasGemmStridedBatchedEx", status)
 
 

@@ -1,5 +1,4 @@
-"""From arrays with strides to calls of a strided-batched GEMM, which multiplies matrices that lie
-the same distance apart.
+"""From arrays with strides to calls of a strided-batched GEMM, on evenly spaced matrices.
 
 cuBLAS counts columns first: to it a C-ordered (I, K) array is its (K, I) transpose. So C = A B is
 asked for as C' = B' A', and neither A, B nor C is moved. A view with its last two axes swapped is
@@ -23,8 +22,7 @@ class Side(NamedTuple):
 
 
 def strided_batches(a, b, out):
-    """(B side, A side, out side, (K, I, J), matrices) for each call that out = a b takes; mostly
-    that is one.
+    """(B, A, out side, (K, I, J), matrices) for each call that out = a b takes; mostly one.
 
     The batch runs over the longest of the leading axes, axes that lie evenly after one another
     being one; what other axes there are is a call each. An array that is neither C-ordered in its
@@ -35,11 +33,8 @@ def strided_batches(a, b, out):
         raise ValueError(f"shapes do not fit a product: {a.shape} by {b.shape} into {out.shape}")
     if not out.size:
         return
-    (a, *a_order), (b, *b_order), (out, flip, leading) = (
-        _ordered(a),
-        _ordered(b),
-        _ordered(out, copy=False),
-    )
+    (a, *a_order), (b, *b_order) = _ordered(a), _ordered(b)
+    out, flip, leading = _ordered(out, copy=False)
     if flip:
         raise ValueError(
             f"a product is written to rows that lie in order; came strides {out.strides} of "
@@ -53,10 +48,8 @@ def strided_batches(a, b, out):
     for place in itertools.product(*(range(n) for n, _ in axes)):
         starts = [sum(at * step[side] for at, (_, step) in zip(place, axes)) for side in range(3)]
         orders = (b_order, a_order, (False, leading))
-        sides = [
-            Side(x, start, *order, d)
-            for x, start, order, d in zip((b, a, out), starts, orders, batch_strides)
-        ]
+        parts = zip((b, a, out), starts, orders, batch_strides)
+        sides = [Side(x, start, *order, d) for x, start, order, d in parts]
         yield *sides, (k, i, j), count
 
 
@@ -81,17 +74,13 @@ def _fits(x, out):
 
 
 def _steps(x, shape):
-    """Numbers from one matrix to the next on each leading axis of the result; 0 where x is
-    repeated.
-    """
+    """Numbers from matrix to matrix on each leading axis of the result; 0 where x is repeated."""
     own = [0 if n == 1 else s // x.itemsize for n, s in zip(x.shape[:-2], x.strides[:-2])]
     return [0] * (len(shape) - len(own)) + own
 
 
 def _merged(shape, steps):
-    """[(length, steps of the three)] of the leading axes without those of length 1, neighbours
-    joined where they lie evenly.
-    """
+    """[(length, steps of the three)] of leading axes above 1, joined where they lie evenly."""
     axes = []
     for n, step in zip(shape, steps):
         if n == 1:

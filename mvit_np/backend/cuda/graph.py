@@ -1,5 +1,4 @@
-"""CUDA graphs: all launches of a function recorded once, then replayed with one call, without
-Python in between.
+"""CUDA graphs: a function's launches recorded once, then replayed by one call without Python.
 
 A recording holds addresses, not arrays. So what it works on must stay where it is: its inputs are
 copies of its own, and all it allocates comes from a pool of its own, which nobody else takes memory
@@ -17,9 +16,7 @@ from .. import tree as trees
 from ..arrays import array_module
 
 _one_at_a_time = threading.Lock()  # all record on one stream
-# calls before the recording: the first compiles the kernels, which may not be recorded, and fills
-# the pool
-WARM_UP = 2
+WARM_UP = 2  # calls before the recording, which may not compile kernels, and to fill the pool
 
 
 class Graphed:
@@ -47,11 +44,10 @@ class Graphed:
                 fun(self._carried, self._given)
             held = self._pool.total_bytes()
             self._graph, self._results = _recorded(lambda: self._step(fun), stream)
-            # memory ran out, and blocks were given back that the recording uses
-            if self._pool.total_bytes() < held:
+            if self._pool.total_bytes() < held:  # blocks of the recording were given back
                 raise MemoryError(
-                    "there is too little memory on the device to record this as a graph: take fewer "
-                    "clips at a time"
+                    "there is too little memory on the device to record this as a graph: "
+                    "take fewer clips at a time"
                 )
             _store(carried, self._carried)
             _store(given, self._given)
@@ -65,10 +61,8 @@ class Graphed:
         for value, place in zip(trees.leaves(given), trees.leaves(self._given), strict=True):
             if value.shape != place.shape or value.dtype != place.dtype:
                 came = f"came {value.dtype} {value.shape} for {place.dtype} {place.shape}"
-                raise ValueError(
-                    f"a graph takes arrays like the ones it was recorded with; {came}: record "
-                    "another"
-                )
+                rule = "a graph takes arrays like the ones it was recorded with"
+                raise ValueError(f"{rule}; {came}: record another")
         _store(given, self._given)
         self._graph.launch()
         return self._results
@@ -91,9 +85,7 @@ class Graphed:
 
 @functools.cache
 def _stream(xp, device):
-    """The stream that all recordings are made on: it has a cuBLAS handle and a workspace of its
-    own.
-    """
+    """The stream of all recordings, with a cuBLAS handle and a workspace of its own."""
     return xp.cuda.Stream(non_blocking=True)
 
 
@@ -105,13 +97,9 @@ def _recorded(step, stream):
         _give_up(stream)
         if not isinstance(problem, Exception):  # Ctrl-C
             raise
-        rule = (
-            "a step that is recorded as a graph neither waits for the device nor copies from the "
-            "host"
-        )
-        raise RuntimeError(
-            f"{rule}; here: {problem}. Do without the graph, or find what does"
-        ) from problem
+        rule = "a step recorded as a graph neither waits for the device nor copies from the host"
+        remedy = "Do without the graph, or find what does"
+        raise RuntimeError(f"{rule}; here: {problem}. {remedy}") from problem
     return stream.end_capture(), results
 
 

@@ -1,5 +1,4 @@
-"""A kernel: a few lines of C that many threads run, each for a job of its own, `i` in 0 .. jobs -
-1.
+"""A kernel: a few lines of C that many threads run, each for a job of its own, 0 <= `i` < jobs.
 
     DOUBLE = Kernel("double", "const T* x, T* y", "y[i] = 2 * x[i];")
     DOUBLE(x, x.size, x, y)                      # x decides where it runs and what T is
@@ -29,8 +28,7 @@ from dataclasses import dataclass
 
 from ..arrays import device_tools
 
-# numbers: with fewer no place is beyond an int's range, nor is the step after the last
-LARGE = 2**31 - 2**24
+LARGE = 2**31 - 2**24  # numbers: of fewer no place is beyond an int, nor the step after the last
 TYPES = {"float32": "float", "float64": "double", "uint16": "bf16"}
 
 COMMON = """
@@ -48,7 +46,8 @@ DEVICE bf16 to_bf16(float value) {{  // to the nearest, ties to even
     unsigned bits;
     bf16 half;
     memcpy(&bits, &value, 4);
-    half.bits = value != value ? 0x7fff : (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    const unsigned rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    half.bits = value != value ? 0x7fff : (unsigned short)rounded;
     return half;
 }}
 """
@@ -66,20 +65,24 @@ DEVICE T get(const T* from) {{ return *from; }}
 DEVICE T get(const bf16* from) {{ return from_bf16(*from); }}
 DEVICE void put(T* to, T value) {{ *to = value; }}
 DEVICE void put(bf16* to, T value) {{ *to = to_bf16((float)value); }}
-#define SHARERS (0xffffffffu >> (32 - LANES) << (threadIdx.x % 32 / LANES * LANES))  // those of a warp that share a job
+// those of a warp that share a job
+#define SHARERS (0xffffffffu >> (32 - LANES) << (threadIdx.x % 32 / LANES * LANES))
 DEVICE T sum_lanes(T value) {{
-    for (int offset = LANES / 2; offset; offset /= 2) value += __shfl_xor_sync(SHARERS, value, offset);
+    for (int offset = LANES / 2; offset; offset /= 2)
+        value += __shfl_xor_sync(SHARERS, value, offset);
     return value;
 }}
 DEVICE T max_lanes(T value) {{
-    for (int offset = LANES / 2; offset; offset /= 2) value = fmax(value, __shfl_xor_sync(SHARERS, value, offset));
+    for (int offset = LANES / 2; offset; offset /= 2)
+        value = fmax(value, __shfl_xor_sync(SHARERS, value, offset));
     return value;
 }}
 {helpers}
 extern "C" __global__ void {name}({parameters}, long long jobs) {{
     const int lane = threadIdx.x % LANES;
     const long long step = (long long)gridDim.x * blockDim.x / LANES;
-    for (long long job = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / LANES; job < jobs; job += step) {{
+    const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    for (long long job = thread / LANES; job < jobs; job += step) {{
         const Int i = (Int)job;
 {body}
     }}
@@ -99,7 +102,8 @@ DEVICE T get_t(const T* from) {{ return *from; }}
 DEVICE T get_bf16(const bf16* from) {{ return from_bf16(*from); }}
 DEVICE void put_t(T* to, T value) {{ *to = value; }}
 DEVICE void put_bf16(bf16* to, T value) {{ *to = to_bf16((float)value); }}
-#define get(from) _Generic((from), T*: get_t, const T*: get_t, bf16*: get_bf16, const bf16*: get_bf16)(from)
+#define get(from) _Generic((from), \
+    T*: get_t, const T*: get_t, bf16*: get_bf16, const bf16*: get_bf16)(from)
 #define put(to, value) _Generic((to), T*: put_t, bf16*: put_bf16)(to, value)
 DEVICE T sum_lanes(T value) {{ return value; }}
 DEVICE T max_lanes(T value) {{ return value; }}
@@ -142,12 +146,8 @@ class Kernel:
         names = dict(names)
         common = COMMON.format(Int=names.pop("Int"), number=names.pop("number"))
         defines = "\n".join(f"#define {name} {value}" for name, value in names.items())
-        parts = {
-            "parameters": self.parameters,
-            "body": self.body,
-            "helpers": self.helpers,
-            "lanes": self.lanes,
-        }
+        parts = dict(parameters=self.parameters, body=self.body)
+        parts |= dict(helpers=self.helpers, lanes=self.lanes)
         return template.format(common=common, defines=defines, name=self.name, **parts)
 
 

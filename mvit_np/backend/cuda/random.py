@@ -1,5 +1,4 @@
-"""Random numbers on a device by counting: Philox-4x32-10 (Salmon et al. 2011, "Parallel random
-numbers: as easy as 1, 2, 3").
+"""Random numbers on a device by counting: Philox-4x32-10 (Salmon et al. 2011).
 
 Ten rounds of two multiplications turn a counter (four words of 32 bits) and a key (two) into four
 words that look random. So each thread makes its own numbers, and nothing is kept between them. The
@@ -16,15 +15,13 @@ import numpy as np
 from ..arrays import array_module
 from .kernel import Kernel
 
-KEY = Kernel(
-    "masks_key",
-    "unsigned* key, long long low, long long high",
-    "key[0] = (unsigned)low; key[1] = (unsigned)high;",
-)
+ARGUMENTS = "unsigned* key, long long low, long long high"
+KEY = Kernel("masks_key", ARGUMENTS, "key[0] = (unsigned)low; key[1] = (unsigned)high;")
 
 PHILOX = """
 DEVICE unsigned high(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
-DEVICE void philox(unsigned* x, unsigned key0, unsigned key1) {  // x: the counter, then what it becomes
+// x: the counter, then what it becomes
+DEVICE void philox(unsigned* x, unsigned key0, unsigned key1) {
     for (int r = 0; r < 10; r++) {
         const unsigned high0 = high(0xD2511F53u, x[0]), low0 = 0xD2511F53u * x[0];
         const unsigned high1 = high(0xCD9E8D57u, x[2]), low1 = 0xCD9E8D57u * x[2];
@@ -45,21 +42,20 @@ UNIFORM = Kernel(
         unsigned x[4] = {(unsigned)i, (unsigned)((unsigned long long)i >> 32), (unsigned)draw, 0};
         philox(x, key[0], key[1]);
         for (int k = 0; k < 4; k++)
-            if (4 * (long long)i + k < count) y[4 * (long long)i + k] = (x[k] >> 8) * (T)5.9604644775390625e-8;  // 2^-24
+            if (4 * (long long)i + k < count)
+                y[4 * (long long)i + k] = (x[k] >> 8) * (T)5.9604644775390625e-8;  // 2^-24
     """,
     helpers=PHILOX,
 )
 
 
 class Masks:
-    """A generator of uniform numbers, made where they are used. Two with the same key draw the
-    same, in the same order.
+    """A generator of uniform numbers, made where used. Of one key, two draw the same.
 
     key   (2,) uint32 on a device, as `key_of` makes it; whoever writes another into it changes what
           is drawn from then on
 
-    A recorded graph draws from the key alone: it wants a generator that has not drawn yet for each
-    step.
+    A recorded graph draws from the key alone: each step wants a generator that has not drawn yet.
     """
 
     def __init__(self, key):

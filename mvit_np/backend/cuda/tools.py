@@ -1,6 +1,4 @@
-"""What a CUDA device can do beyond CuPy's array functions: compile and launch kernels, multiply
-batches of matrices.
-"""
+"""What a CUDA device does beyond CuPy's arrays: kernels, products of many matrices."""
 
 from __future__ import annotations
 
@@ -32,13 +30,9 @@ class Tools:
 
     def gemm(self, b, a, out, sizes, count, *, add, tf32):
         """Queue a call as `gemm.strided_batches` gives it."""
-        compute = (
-            "float64"
-            if a.array.dtype == "float64"
-            else "tf32"
-            if tf32 and a.array.dtype == "float32"
-            else "float32"
-        )
+        compute = "float64" if a.array.dtype == "float64" else "float32"
+        if tf32 and a.array.dtype == "float32":
+            compute = "tf32"
         stream = self._cupy.cuda.get_current_stream().ptr
         sides = [(_pointer(side), KINDS[str(side.array.dtype)], *side[2:]) for side in (b, a, out)]
         self._handle(self._cupy.cuda.Device().id, stream).gemm(*sides, sizes, count, add, compute)

@@ -1,3 +1,1 @@
-"""Fused kernels, a file each, named as the plain array version of the same thing in `ops/` or
-`train/`.
-"""
+"""Fused kernels, a file each, named as the plain version of the same in `ops/` or `train/`."""

@@ -1,6 +1,6 @@
 """A step of AdamW or of gradient descent for all parameters in one launch.
 
-(the plain versions: train/optimizer.py)
+The plain versions are in train/optimizer.py.
 
 What is the same in every step are arguments of the launch, and what differs from leaf to leaf is in
 a table on the device. What changes from step to step is in `now`, also on the device, so that a
@@ -17,8 +17,8 @@ STAYS = "if (up != up) { to[j] = old; continue; }  // a gradient that is NaN cha
 ADAMW = Kernel(
     "adamw",
     """const T* p, const T* g, T* exp_avg, T* exp_avg_sq, T* to, const double* now,
-    const long long* ends, const double* settings, long long leaves, long long size, double b1, double b2,
-    double eps, double weight_decay""",
+    const long long* ends, const double* settings, long long leaves, long long size,
+    double b1, double b2, double eps, double weight_decay""",
     "const T lr = (T)now[0], begun = (T)now[1], over = 1 / sqrt((T)now[2]);"
     + for_each_number(
         f"""
@@ -39,15 +39,17 @@ ADAMW = Kernel(
 
 SGD = Kernel(
     "sgd",
-    """const T* p, const T* g, T* velocity, T* to, const double* now, const long long* ends, const double* settings,
-    long long leaves, long long size, double momentum, double weight_decay""",
+    """const T* p, const T* g, T* velocity, T* to, const double* now,
+    const long long* ends, const double* settings, long long leaves, long long size,
+    double momentum, double weight_decay""",
     "const T lr = (T)now[0];"
     + for_each_number(
         f"""
             const T old = p[j], up = g[j], v_old = velocity[j];
             {NEXT_LEAF}
             {STAYS}
-            const T d = old * (T)(weight_decay * settings[2 * leaf + 1]) + up, v = v_old * (T)momentum + d;
+            const T d = old * (T)(weight_decay * settings[2 * leaf + 1]) + up;
+            const T v = v_old * (T)momentum + d;
             velocity[j] = v;
             to[j] = (NESTEROV ? d + v * (T)momentum : v) * -(lr * (T)settings[2 * leaf]) + old;
         """
@@ -65,19 +67,8 @@ def adamw(p, g, exp_avg, exp_avg_sq, to, now, table, *, betas, eps, weight_decay
     All but `now` and the table are flat arrays of one size; `to` may be p.
     """
     constants = map(float, (*betas, eps, weight_decay))
-    ADAMW(
-        p,
-        -(-p.size // CHUNK),
-        p,
-        g,
-        exp_avg,
-        exp_avg_sq,
-        to,
-        now,
-        *_sizes(p, table),
-        *constants,
-        CHUNK=CHUNK,
-    )
+    arrays = p, g, exp_avg, exp_avg_sq, to, now
+    ADAMW(p, -(-p.size // CHUNK), *arrays, *_sizes(p, table), *constants, CHUNK=CHUNK)
 
 
 def sgd(p, g, velocity, to, now, table, *, momentum, nesterov, weight_decay):

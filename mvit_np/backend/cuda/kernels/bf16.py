@@ -7,10 +7,7 @@ ROUND = Kernel("round_to_bf16", "const T* x, bf16* y", "put(&y[i], x[i]);")
 
 
 def to_bf16(x):
-    """x: float32, any shape
-
-    ->   uint16, the same: the upper halves of the nearest numbers that have nothing in the lower
-    """
+    """float32 of any shape -> uint16: upper halves of the nearest numbers with nothing below."""
     x = array_module(x).ascontiguousarray(x)
     y = array_module(x).empty(x.shape, dtype="uint16")
     ROUND(x, x.size, x, y)

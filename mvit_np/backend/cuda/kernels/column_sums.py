@@ -1,7 +1,4 @@
-"""Sums over the rows of a matrix, for the gradients of biases.
-
-(the plain version: ops/linear.py)
-"""
+"""Sums over the rows of a matrix, for the gradients of biases (plain: ops/linear.py)."""
 
 from ...arrays import array_module
 from ..kernel import Kernel
@@ -13,7 +10,8 @@ SUMS = Kernel(
     "const FROM* x, T* sums, long long rows",
     """
         T sum = 0;
-        for (Int r = i / WIDTH; r < rows; r += (Int)(jobs / WIDTH)) sum += get(&x[r * WIDTH + i % WIDTH]);
+        for (Int r = i / WIDTH; r < rows; r += (Int)(jobs / WIDTH))
+            sum += get(&x[r * WIDTH + i % WIDTH]);
         sums[i] = sum;
     """,
 )
@@ -25,13 +23,6 @@ def column_sums(rows, like):
     rows = xp.ascontiguousarray(rows)
     shares = max(1, min(count, THREADS // width))
     sums = xp.empty((shares, width), dtype=like.dtype)
-    SUMS(
-        like,
-        shares * width,
-        rows,
-        sums,
-        count,
-        FROM="bf16" if rows.dtype == "uint16" else "T",
-        WIDTH=width,
-    )
+    kind = "bf16" if rows.dtype == "uint16" else "T"
+    SUMS(like, shares * width, rows, sums, count, FROM=kind, WIDTH=width)
     return sums.sum(axis=0)

@@ -1,15 +1,11 @@
-"""Depthwise convolution over all taps at once, a thread a number.
-
-(the plain version: ops/depthwise_conv.py)
-"""
+"""Depthwise convolution over all taps at once, a thread a number (plain: ops/depthwise_conv.py)."""
 
 import math
 
 from ...arrays import array_module
 from ..kernel import Kernel
 
-# that share the outputs in the gradient of the filters, each with sums of its own
-THREADS = 1 << 17
+THREADS = 1 << 17  # that share the outputs in the gradient of the filters, each with own sums
 
 PLACE = """
         const int c = i % C, d = c % D;
@@ -36,7 +32,8 @@ FORWARD = Kernel(
                 for (int e = 0; e < KW; e++) {
                     const int cw = w * SW + e - PW;
                     if (cw < 0 || cw >= IN_W) continue;
-                    sum += from[(((Int)ct * IN_H + ch) * IN_W + cw) * C] * filters[((a * KH + b) * KW + e) * D + d];
+                    const T weight = filters[((a * KH + b) * KW + e) * D + d];
+                    sum += from[(((Int)ct * IN_H + ch) * IN_W + cw) * C] * weight;
                 }
             }
         }
@@ -94,22 +91,24 @@ FILTERS = Kernel(
                     for (int e = 0; e < KW; e++) {
                         const int cw = w * SW + e - PW;
                         if (ct >= 0 && ct < IN_T && ch >= 0 && ch < IN_H && cw >= 0 && cw < IN_W)
-                            sum[(a * KH + b) * KW + e] += up * from[(((Int)ct * IN_H + ch) * IN_W + cw) * C];
+                            sum[(a * KH + b) * KW + e] +=
+                                up * from[(((Int)ct * IN_H + ch) * IN_W + cw) * C];
                     }
                 }
             }
         }
         UNROLL
-        for (int tap = 0; tap < KT * KH * KW; tap++) sums[(i / C * (KT * KH * KW) + tap) * C + c] = sum[tap];
+        for (int tap = 0; tap < KT * KH * KW; tap++)
+            sums[(i / C * (KT * KH * KW) + tap) * C + c] = sum[tap];
     """,
     clip_stride=True,
 )
 
 
 def depthwise_conv(x, w, grid, stride, padding):
-    """x: (B, T, H, W, heads, d), where only clips may lie apart
+    """x: (B, T, H, W, heads, d)   w: (kt, kh, kw, d)   ->   (B, *grid, heads, d)
 
-    w: (kt, kh, kw, d)   ->   (B, *grid, heads, d)
+    In x only clips may lie apart.
     """
     w, y = _in_order(w), array_module(x).empty((x.shape[0], *grid, *x.shape[4:]), dtype=x.dtype)
     FORWARD(x, y.size, x, w, y, _apart(x), **_sizes(x, w, y, stride, padding))
@@ -118,12 +117,8 @@ def depthwise_conv(x, w, grid, stride, padding):
 
 def depthwise_conv_backward(x, w, dy, stride, padding):
     """dx like x, and dw like w"""
-    xp, w, dy, sizes = (
-        array_module(x),
-        _in_order(w),
-        _in_order(dy),
-        _sizes(x, w, dy, stride, padding),
-    )
+    xp, w, dy = array_module(x), _in_order(w), _in_order(dy)
+    sizes = _sizes(x, w, dy, stride, padding)
     dx = xp.empty(x.shape, dtype=x.dtype)
     CELLS(x, dx.size, dy, w, dx, **sizes)
     channels, taps = sizes["C"], math.prod(w.shape[:3])
@@ -150,12 +145,7 @@ def _apart(x):
 
 def _sizes(x, w, y, stride, padding):
     sizes = {"C": math.prod(x.shape[4:]), "D": w.shape[3]}
-    for kind, lengths in (
-        ("K", w.shape),
-        ("S", stride),
-        ("P", padding),
-        ("IN_", x.shape[1:]),
-        ("OUT_", y.shape[1:]),
-    ):
+    grids = {"IN_": x.shape[1:], "OUT_": y.shape[1:]}
+    for kind, lengths in {"K": w.shape, "S": stride, "P": padding, **grids}.items():
         sizes |= {f"{kind}{axis}": length for axis, length in zip("THW", lengths)}
     return sizes

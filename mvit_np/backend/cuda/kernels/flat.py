@@ -1,6 +1,6 @@
 """Many arrays as one: the leaves of a tree in one flat array, and what is done to it.
 
-(the plain versions: in train/)
+The plain versions are in train/.
 
 Nothing is copied from the host: what a launch has to know, such as where leaves lie, it gets by
 value, as a struct. A warp takes CHUNK numbers, looks up whose the first is, and goes on to the next
@@ -21,7 +21,7 @@ WORDS = 2 * LEAVES  # of 8 bytes that a launch writes
 SHARES = 1 << 16  # threads that share the squares of a norm, each with a sum of its own
 
 LEAF_AT = """
-DEVICE int leaf_at(const long long* ends, int leaves, long long place) {  // the first that ends beyond it
+DEVICE int leaf_at(const long long* ends, int leaves, long long place) {  // the first beyond it
     int low = 0, high = leaves - 1;
     while (low < high) {
         const int middle = (low + high) / 2;
@@ -37,8 +37,7 @@ NEXT_LEAF = "while (ends[leaf] <= j) leaf++;"
 
 
 def for_each_number(text):
-    """The body of a kernel that runs `text` for each number j; after NEXT_LEAF in it, `leaf` is the
-    index of the one it is of.
+    """The body of a kernel that runs `text` for each number j; after NEXT_LEAF `leaf` is its leaf.
 
     The kernel has 32 lanes, the helper LEAF_AT, and as parameters `ends`, where each leaf ends,
     `leaves`, how many there are, and `size`, the numbers of all. It is launched for chunks of CHUNK
@@ -90,7 +89,8 @@ CLIP = Kernel(
     "const T* x, const T* norm, T* y, double limit",
     """
         const T factor = (T)limit / (*norm + (T)1e-6);
-        y[i] = x[i] * ((factor < 1 ? factor : 1) + (*norm - *norm));  // what is not finite less itself is NaN
+        // what is not finite less itself is NaN
+        y[i] = x[i] * ((factor < 1 ? factor : 1) + (*norm - *norm));
     """,
 )
 
@@ -106,11 +106,8 @@ def memory_of(leaves):
     filled = [leaf for leaf in leaves if leaf.size] or leaves[:1]
     first, place = filled[0], filled[0].data.ptr
     for leaf in filled:
-        if (
-            leaf.data.ptr != place
-            or leaf.data.mem is not first.data.mem
-            or not leaf.flags.c_contiguous
-        ):
+        here = leaf.data.ptr == place and leaf.data.mem is first.data.mem
+        if not here or not leaf.flags.c_contiguous:
             return None
         place += leaf.nbytes
     size = sum(leaf.size for leaf in filled)
@@ -124,30 +121,23 @@ def gathered(leaves):
     for first in range(0, len(leaves), LEAVES):
         some = [xp.ascontiguousarray(leaf) for leaf in leaves[first : first + LEAVES]]
         part = flat[start : start + sum(leaf.size for leaf in some)]
-        GATHER(
-            flat, -(-part.size // CHUNK), _places(some), part, part.size, CHUNK=CHUNK, LEAVES=LEAVES
-        )
+        chunks, names = -(-part.size // CHUNK), {"CHUNK": CHUNK, "LEAVES": LEAVES}
+        GATHER(flat, chunks, _places(some), part, part.size, **names)
         start += part.size
     return flat
 
 
 def joined(leaves):
-    """All numbers of the leaves in one flat array: the one they lie in, where they do, else a new
-    one.
-    """
+    """All numbers of the leaves in one flat array: theirs, where they lie in one, else new."""
     flat = memory_of(leaves)
     return gathered(leaves) if flat is None else flat
 
 
 def fill(now, numbers):
-    """Write so many Python numbers into a device's float64 array, as arguments of a launch: nothing
-    is copied from the host.
-    """
+    """Write Python numbers into a device's float64 array as arguments of a launch, uncopied."""
     if now.shape != (len(numbers),) or now.dtype != "float64":
-        raise ValueError(
-            f"{len(numbers)} numbers fill as many of float64; came {now.dtype} {now.shape}: make "
-            "one of that size"
-        )
+        rule = f"{len(numbers)} numbers fill as many of float64"
+        raise ValueError(f"{rule}; came {now.dtype} {now.shape}: make one of that size")
     _write(now, now, np.array(numbers, np.float64))
 
 
@@ -155,8 +145,7 @@ _tables = {}  # kept for good: a captured graph goes on reading them
 
 
 def table(like, sizes, settings):
-    """Where each leaf ends and its settings, a row a leaf, on the device of `like`, for kernels to
-    look up.
+    """Where each leaf ends and its settings, a row a leaf, on `like`'s device, for kernels.
 
     sizes, settings: tuples, of a number and of a tuple of numbers a leaf
     ->   int64 (leaves,) and float64 (leaves, settings)
@@ -175,9 +164,7 @@ def table(like, sizes, settings):
 
 
 def clipped(leaves, limit):
-    """(leaves scaled down so that their norm is at most `limit`, or NaN where it is not finite; the
-    norm), as views of one.
-    """
+    """(leaves scaled so that their norm is at most `limit`, or NaN; the norm), as views of one."""
     xp, theirs = array_module(leaves[0]), memory_of(leaves)
     flat = gathered(leaves) if theirs is None else theirs
     into = flat if theirs is None else xp.empty_like(theirs)  # gathered numbers are ours to change
@@ -197,9 +184,7 @@ def towards(leaves, targets, decay):
 
 
 def _places(leaves):
-    """A `Leaves` by value: where each ends, and where its first number would be if the leaf began
-    at the flat array's start.
-    """
+    """A `Leaves` by value: where each ends, and where it would lie from the flat array's start."""
     places = np.zeros((2, LEAVES), np.int64)
     ends = np.cumsum([leaf.size for leaf in leaves])
     places[0], places[0, : len(leaves)] = ends[-1], ends
@@ -217,7 +202,5 @@ def _write(like, there, host):
 
 
 def _by_value(numbers):
-    """The array as one number of that many bytes: CuPy passes only NumPy arrays of size one by
-    value.
-    """
+    """The array as one number of its bytes: CuPy passes only arrays of size one by value."""
     return numbers.reshape(-1).view(f"V{numbers.nbytes}")

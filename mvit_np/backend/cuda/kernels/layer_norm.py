@@ -1,13 +1,9 @@
-"""Layer normalisation: a warp a row, which is read from memory once and then from the cache.
-
-(plain: ops/layer_norm.py)
-"""
+"""Layer normalisation: a warp a row, read from memory once (the plain one: ops/layer_norm.py)."""
 
 from ...arrays import array_module
 from ..kernel import Kernel
 
-# that share the rows in the backward pass, each with sums of its own for the gradients of g and b
-WARPS = 2112
+WARPS = 2112  # that share the rows in the backward pass, each with own sums for dg and db
 ROWS = 4  # of a warp at least: its sums are two rows long
 
 MOMENTS = """
@@ -31,9 +27,11 @@ FORWARD = Kernel(
     "const T* x, const T* g, const T* b, T* y, double eps",
     """
         const T* row = x + i * WIDTH;
-        const T mean = mean_of(row, 0, lane), rest = mean_of(row, mean, lane);  // what rounding left of the mean
+        const T mean = mean_of(row, 0, lane);
+        const T rest = mean_of(row, mean, lane);  // what rounding left of the mean
         const T r = over_deviation(row, mean, rest, (T)eps, lane);
-        for (int j = lane; j < WIDTH; j += LANES) y[i * WIDTH + j] = g[j] * ((row[j] - mean - rest) * r) + b[j];
+        for (int j = lane; j < WIDTH; j += LANES)
+            y[i * WIDTH + j] = g[j] * ((row[j] - mean - rest) * r) + b[j];
     """,
     lanes=32,
     helpers=MOMENTS,
@@ -97,18 +95,7 @@ def layer_norm_backward(rows, g, dy, eps):
     g = xp.ascontiguousarray(g)
     dx, warps = xp.empty(rows.shape, dtype=rows.dtype), min(-(-count // ROWS), WARPS)
     sums = xp.empty((warps, 2, width), dtype=rows.dtype)
-    BACKWARD(
-        rows,
-        warps,
-        rows,
-        g,
-        dy,
-        dx,
-        sums,
-        float(eps),
-        count,
-        WIDTH=width,
-        OWN=f"(({width} + LANES - 1) / LANES)",
-    )
+    own = f"(({width} + LANES - 1) / LANES)"
+    BACKWARD(rows, warps, rows, g, dy, dx, sums, float(eps), count, WIDTH=width, OWN=own)
     dg, db = sums.sum(axis=0)
     return dx, dg, db

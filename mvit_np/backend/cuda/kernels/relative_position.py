@@ -1,6 +1,4 @@
-"""Relative positions: a query's columns, and their gradients.
-
-(the plain version: ops/relative_position.py)
+"""Relative positions: a query's columns, and their gradients (plain: ops/relative_position.py).
 
 `grids` is as there. `rows` are the tables' rows that the columns take, over the scale: those of an
 axis after those of the one before, of its first place for all keys, then of its second, so the row
@@ -13,8 +11,7 @@ import math
 from ...arrays import array_module
 from ..kernel import Kernel
 
-# or more that share the queries in the gradient of the rows, each with sums of its own
-THREADS = 1 << 17
+THREADS = 1 << 17  # or more that share the queries in the gradient of the rows, with own sums
 LONGEST = 256  # queries that one of them adds up, or fewer
 CHUNK = 16  # columns whose sums it keeps at a time
 
@@ -50,7 +47,8 @@ FORWARD = Kernel(
             }
             sum = sum_lanes(sum);  // for class tokens too: all lanes of a job take part
             if (c % LANES == lane) kept = rest < 0 ? 0 : sum;
-            if ((c % LANES == LANES - 1 || c == COLUMNS - 1) && lane <= c % LANES) to[WIDTH + c - c % LANES + lane] = kept;
+            if ((c % LANES == LANES - 1 || c == COLUMNS - 1) && lane <= c % LANES)
+                to[WIDTH + c - c % LANES + lane] = kept;
         }"""),
     lanes=8,  # a warp adds up four queries at a time
 )
@@ -89,8 +87,10 @@ ROWS = Kernel(
             for (int j = 0; j < CHUNK@; j++) sum[j] = 0;
             for (Int o = share; o < clips * (BEFORE@ * AFTER@); o += shares) {
                 const Int line = o / AFTER@, clip = line / BEFORE@;
-                const Int at = clip * (TOKENS * HEADS) + CLS * HEADS + (line % BEFORE@ * PLACES@ + place) * AFTER@ + o % AFTER@;
-                const T x = q[at * WIDTH + d], *up = dy + at * (WIDTH + COLUMNS) + WIDTH + COLUMN@ + from;
+                const Int token = (line % BEFORE@ * PLACES@ + place) * AFTER@ + o % AFTER@;
+                const Int at = clip * (TOKENS * HEADS) + CLS * HEADS + token;
+                const T x = q[at * WIDTH + d];
+                const T* up = dy + at * (WIDTH + COLUMNS) + WIDTH + COLUMN@ + from;
                 UNROLL
                 for (int j = 0; j < CHUNK@; j++)
                     if (from + j < KEYS@) sum[j] += up[j] * x;
@@ -107,9 +107,8 @@ def relative_query(q, rows, grids):
     """q: (B, N, h, d), contiguous   rows: (R, d)   ->   (B, N, h, d + M)"""
     sizes = _sizes(q, grids)
     y = array_module(q).empty((*q.shape[:3], q.shape[3] + sizes["COLUMNS"]), dtype=q.dtype)
-    FORWARD(
-        q, math.prod(q.shape[:3]), q, rows, y, **sizes, OWN=f"(({q.shape[3]} + LANES - 1) / LANES)"
-    )
+    own = f"(({q.shape[3]} + LANES - 1) / LANES)"
+    FORWARD(q, math.prod(q.shape[:3]), q, rows, y, **sizes, OWN=own)
     return y
 
 
@@ -120,7 +119,7 @@ def relative_query_backward(q, rows, dy, grids):
     QUERIES(q, q.size, dy, rows, dq, **sizes)
     threads, queries = sizes["GROUPS"] * q.shape[3], math.prod(q.shape[:3])
     longest = queries // min(thw[axis] for axis, thw, _ in grids) // LONGEST
-    # of sums that are no larger than q
+    # The sums of all shares are together no larger than q.
     shares = max(1, min(max(THREADS // threads, longest), queries // rows.shape[0]))
     sums = xp.empty((shares, *rows.shape), dtype=q.dtype)
     ROWS(q, shares * threads, q, dy, sums, q.shape[0], **sizes)
@@ -131,25 +130,14 @@ def _sizes(q, grids):
     """What the kernels know when they are compiled: of all axes together, and of each."""
     (_, tokens, heads, width), thw = q.shape, grids[0][1]
     start = column = first = 0
-    sizes = {
-        "WIDTH": width,
-        "HEADS": heads,
-        "TOKENS": tokens,
-        "CLS": tokens - math.prod(thw),
-        "AXES": len(grids),
-    }
+    sizes = {"WIDTH": width, "HEADS": heads, "TOKENS": tokens}
+    sizes |= {"CLS": tokens - math.prod(thw), "AXES": len(grids)}
     for n, (axis, _, thw_kv) in enumerate(grids):
         keys, chunks = thw_kv[axis], -(-thw_kv[axis] // CHUNK)
         sizes |= {f"START{n}": start, f"COLUMN{n}": column, f"FIRST{n}": first}
-        sizes |= {
-            f"PLACES{n}": thw[axis],
-            f"KEYS{n}": keys,
-            f"CHUNKS{n}": chunks,
-            f"CHUNK{n}": -(-keys // chunks),
-        }
-        sizes |= {
-            f"BEFORE{n}": math.prod(thw[:axis]),
-            f"AFTER{n}": math.prod(thw[axis + 1 :]) * heads,
-        }
+        after = math.prod(thw[axis + 1 :]) * heads
+        sizes |= {f"PLACES{n}": thw[axis], f"KEYS{n}": keys}
+        sizes |= {f"CHUNKS{n}": chunks, f"CHUNK{n}": -(-keys // chunks)}
+        sizes |= {f"BEFORE{n}": math.prod(thw[:axis]), f"AFTER{n}": after}
         start, column, first = start + thw[axis] * keys, column + keys, first + thw[axis] * chunks
     return sizes | {"TAKEN": start, "COLUMNS": column, "GROUPS": first}

@@ -1,7 +1,4 @@
-"""The softmax inside attention and its backward, a warp a row of scores.
-
-(the plain version: in ops/attend.py)
-"""
+"""The softmax in attention and its backward, a warp a row of scores (plain: ops/attend.py)."""
 
 from ...arrays import array_module
 from ..kernel import Kernel
@@ -16,7 +13,8 @@ FORWARD = Kernel(
         top = max_lanes(top);
         for (int j = lane; j < KEYS; j += LANES) sum += exp2(row[j] * times - top);
         sum = 1 / sum_lanes(sum);
-        for (int j = lane; j < KEYS; j += LANES) put(&p[i * KEYS + j], exp2(row[j] * times - top) * sum);
+        for (int j = lane; j < KEYS; j += LANES)
+            put(&p[i * KEYS + j], exp2(row[j] * times - top) * sum);
     """,
     lanes=32,
 )
@@ -30,7 +28,8 @@ BACKWARD = Kernel(
         T mean = 0;
         for (int j = lane; j < KEYS; j += LANES) mean += get(&weight[j]) * up[j];
         mean = sum_lanes(mean);
-        for (int j = lane; j < KEYS; j += LANES) put(&ds[i * KEYS + j], (T)scale * get(&weight[j]) * (up[j] - mean));
+        for (int j = lane; j < KEYS; j += LANES)
+            put(&ds[i * KEYS + j], (T)scale * get(&weight[j]) * (up[j] - mean));
     """,
     lanes=32,
 )
