@@ -67,14 +67,12 @@ class Report:
 
     def __str__(self):
         wide = max(len("argument"), *(len(check.argument) for check in self.checks))
-        head = (
-            f"{'argument':<{wide}}  direction     step        analytic         numeric     error "
-            "tolerance"
-        )
+        names = "direction     step        analytic         numeric     error tolerance"
+        head = f"{'argument':<{wide}}  {names}"
         rows = [
-            f"{c.argument:<{wide}}  {c.direction:<12} {c.step:>5.0e} {c.analytic:>15.8e} "
-            f"{c.numeric:>15.8e} {c.error:>9.1e} "
-            f"{c.tolerance:>9.0e}{c.verdict and f'   <-- {c.verdict}'}"
+            f"{c.argument:<{wide}}  {c.direction:<12} {c.step:>5.0e} "
+            f"{c.analytic:>15.8e} {c.numeric:>15.8e} {c.error:>9.1e} {c.tolerance:>9.0e}"
+            f"{c.verdict and f'   <-- {c.verdict}'}"
             for c in self.checks
         ]
         return "\n".join([f"{self.name} ({self.dtype}): {self.verdict}", head, *rows])

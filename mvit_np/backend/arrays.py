@@ -189,10 +189,8 @@ def unboxed(x: Any) -> Any:
 def _library(x):
     entry = _LIBRARIES.get(type(x)) or _entry(type(unboxed(x)))
     if entry is None:
-        raise TypeError(
-            f"expected a NumPy or CuPy array, came {type(x).__name__}: convert it with "
-            "numpy.asarray first"
-        )
+        came = f"came {type(x).__name__}: convert it with numpy.asarray first"
+        raise TypeError(f"expected a NumPy or CuPy array, {came}")
     return entry
 
 

@@ -78,10 +78,8 @@ class ArrayClips:
             rule = f"there is a label for each of the {len(clips)} clips"
             raise ValueError(f"{rule}; came {labels.shape}: pass (N,) of them")
         if labels.min() < 0 or labels.max() >= len(self.classes):
-            raise ValueError(
-                f"labels are indices of the {len(self.classes)} classes; came {labels.min()} to "
-                f"{labels.max()}: name them all"
-            )
+            came = f"came {labels.min()} to {labels.max()}: name them all"
+            raise ValueError(f"labels are indices of the {len(self.classes)} classes; {came}")
         object.__setattr__(self, "clips", clips)
         object.__setattr__(self, "labels", labels.astype(np.int64))
         object.__setattr__(self, "classes", tuple(self.classes))

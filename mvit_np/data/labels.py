@@ -81,10 +81,8 @@ def _checked(names, num_classes, path):
     # Kinetics' own file has quotation marks inside its names.
     names = tuple(name.strip().strip('"') for name in names)
     if len(names) != num_classes:
-        raise ValueError(
-            f"labels name each of the model's {num_classes} classes; {path} names {len(names)}: "
-            "pass its own list"
-        )
+        came = f"{path} names {len(names)}: pass its own list"
+        raise ValueError(f"labels name each of the model's {num_classes} classes; {came}")
     for entry, name in enumerate(names, 1):
         check_name(name, f"entry {entry} of {path}")
         if not name:

@@ -91,10 +91,11 @@ def _check_parts(folder, full, films):
         return
     learn = next((path for path in full if path.name.lower().startswith("train")), full[0])
     tests = [path for path in full if path != learn]
+    held = " and ".join(path.name for path in full)
+    also = f" --tests {tests[0]}" if tests else ""
     raise ValueError(
-        f"a data set's folders are its classes; {folder} holds "
-        f"{' and '.join(path.name for path in full)}, with the classes "
-        f"inside: give --data {learn}" + (f" --tests {tests[0]}" if tests else "")
+        f"a data set's folders are its classes; {folder} holds {held}, "
+        f"with the classes inside: give --data {learn}{also}"
     )
 
 

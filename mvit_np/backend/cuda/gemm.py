@@ -36,10 +36,8 @@ def strided_batches(a, b, out):
     (a, *a_order), (b, *b_order) = _ordered(a), _ordered(b)
     out, flip, leading = _ordered(out, copy=False)
     if flip:
-        raise ValueError(
-            f"a product is written to rows that lie in order; came strides {out.strides} of "
-            f"{out.shape}"
-        )
+        came = f"came strides {out.strides} of {out.shape}"
+        raise ValueError(f"a product is written to rows that lie in order; {came}")
     shape = out.shape[:-2]
     steps = [_steps(x, shape) for x in (b, a, out)]
     axes = _merged(shape, list(zip(*steps)))

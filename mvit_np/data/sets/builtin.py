@@ -42,45 +42,34 @@ def _digits(rngs):
 
 BUILTIN = {
     "moving_digits": Builtin(
-        moving_digits.moving_digits,
-        moving_digits.CLASSES,
-        True,
+        moving_digits.moving_digits, moving_digits.CLASSES, True,
         "which of 8 ways a digit goes over noise; 8 frames of 32 x 32, grey",
     ),
     "moving_digits_64": Builtin(
-        moving_digits.moving_digits_64,
-        moving_digits.CLASSES,
-        True,
+        moving_digits.moving_digits_64, moving_digits.CLASSES, True,
         "the same, larger and at up to 6 pixels a frame; 8 frames of 64 x 64, grey",
     ),
     "street": Builtin(
-        _street,
-        motion.LABELS,
-        True,
+        _street, motion.LABELS, True,
         "which way the picture of a film goes, as in the demo; 8 frames of 32 x 32, grey",
     ),
     "camera": Builtin(
-        camera.camera,
-        camera.CLASSES,
-        True,
+        camera.camera, camera.CLASSES, True,
         "which of 8 ways a camera moves over a photo; 8 frames of 32 x 32, colour",
     ),
     "digits": Builtin(
-        _digits, tuple("0123456789"), True, "which digit it is; single pictures of 8 x 8, grey"
+        _digits, tuple("0123456789"), True,
+        "which digit it is; single pictures of 8 x 8, grey",
     ),
     "fashion": Builtin(
-        fashion.fashion,
-        fashion.CLASSES,
-        False,
+        fashion.fashion, fashion.CLASSES, False,
         "Fashion-MNIST: which piece of clothing; single pictures of 28 x 28, grey",
     ),
     "pedestrians": Builtin(
-        pedestrians.pedestrians,
-        pedestrians.CLASSES,
-        True,
+        pedestrians.pedestrians, pedestrians.CLASSES, True,
         "which way somebody walks before a camera that stands still; 8 frames of 32 x 32, grey",
     ),
-}
+}  # fmt: skip
 
 
 def builtin(name, seed=0, **sizes):

@@ -5,7 +5,7 @@ import numpy as np
 from ...backend.install import install
 
 PHOTOS = ("china.jpg", "flower.jpg")  # 640 x 427 pixels each
-HELD_OUT = 50  # images of each digit for the test: the last in the file, by time of writing
+HELD_OUT = 50  # images of each digit for the test: the last in the file, written last
 
 
 def digit_images():
