@@ -69,8 +69,8 @@ class ArrayClips:
                 f"clips in memory are uint8, 0 to 255; came {clips.dtype}: scale and convert them"
             )
         if clips.ndim != 5 or not len(clips):
-            remedy = "give a picture the axis T = 1"
-            raise ValueError(f"clips are (N, T, H, W, C), N > 0; came {clips.shape}: {remedy}")
+            came = f"came {clips.shape}: give a picture the axis T = 1"
+            raise ValueError(f"clips are (N, T, H, W, C) with N above 0; {came}")
         if labels.dtype.kind not in "iu":
             remedy = "give each clip the index of its class"
             raise TypeError(f"labels are whole numbers; came {labels.dtype}: {remedy}")
