@@ -26,11 +26,7 @@ SHOWN = {
 def sources(wanted=()):
     """The notebooks' .py files, in order; all, or those whose path begins with one of `wanted`."""
     found = [*sorted(HERE.glob("[0-9]*.py")), *sorted(HERE.glob("exercises/[0-9]*.py"))]
-    return [
-        path
-        for path in found
-        if not wanted or path.relative_to(HERE).as_posix().startswith(tuple(wanted))
-    ]
+    return [path for path in found if not wanted or path.relative_to(HERE).as_posix().startswith(tuple(wanted))]
 
 
 def executed(path):
@@ -39,9 +35,7 @@ def executed(path):
     """
     notebook = jupytext.read(path)
     where = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(
-        notebook, timeout=TIMEOUT_S, kernel_name="python3", coalesce_streams=True, resources=where
-    ).execute()
+    NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", coalesce_streams=True, resources=where).execute()
     return notebook
 
 
@@ -64,9 +58,7 @@ def storable(notebook):
 
 def is_picture(output):
     """Whether a cell's output is or contains a picture."""
-    return "image/png" in output.get("data", {}) or "<img" in str(
-        output.get("data", {}).get("text/html", "")
-    )
+    return "image/png" in output.get("data", {}) or "<img" in str(output.get("data", {}).get("text/html", ""))
 
 
 if __name__ == "__main__":
