@@ -1,6 +1,7 @@
 """What several ranks cost: measured on this machine, and a model of many GPUs.
 
-    mpiexec -n N python docs/scaling_ranks.py         # a line of each table, for N ranks; N = 1, 2, 4 make the tables
+    # a line of each table, for N ranks; N = 1, 2, 4 make the tables
+    mpiexec -n N python docs/scaling_ranks.py
     python docs/scaling_ranks.py --model --bandwidth 10e9 --latency 10e-6 --clips-per-s 40
 
 The model: a ring Allreduce of S bytes over n ranks sends 2 (n - 1) / n S bytes through each rank's
@@ -52,7 +53,10 @@ def predicted(options):
     )
     yield f"{options.preset}: {size / 1e6:.1f} MB of float32 gradients, batch {options.batch};"
     yield f"a GPU computes {options.clips_per_s:g} clips/s, {link}\n"
-    yield "| GPUs | clips each | compute | Allreduce | share | clips/s | of ideal | overlapped, of ideal |"
+    yield (
+        "| GPUs | clips each | compute | Allreduce | share "
+        "| clips/s | of ideal | overlapped, of ideal |"
+    )
     yield "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for gpus in GPUS:
         clips = options.batch / gpus
@@ -80,9 +84,10 @@ def measured(options, comm):
     compute, waiting, sent = step_times(options, comm)
     step = compute + waiting + sent
     yield (
-        f"| {comm.size} | {options.batch // comm.size} | {1e3 * step:.1f} ms | {1e3 * compute:.1f} "
-        f"ms | {1e3 * waiting:.2f} ms | {1e3 * sent:.2f} ms | {100 * (waiting + sent) / step:.1f} % "
-        f"| {options.batch / step:.0f} |\n"
+        f"| {comm.size} | {options.batch // comm.size} "
+        f"| {1e3 * step:.1f} ms | {1e3 * compute:.1f} ms "
+        f"| {1e3 * waiting:.2f} ms | {1e3 * sent:.2f} ms "
+        f"| {100 * (waiting + sent) / step:.1f} % | {options.batch / step:.0f} |\n"
     )
     yield "| ranks | numbers | bytes | mean | through each rank |"
     yield "| ---: | ---: | ---: | ---: | ---: |"

@@ -28,10 +28,14 @@ rng, config = np.random.default_rng(0), mv.preset(preset)
 params = mv.init(config, rng)
 clips = rng.standard_normal((batch, *config.thw, config.channels), dtype=np.float32)
 labels, state = np.arange(batch) % config.num_classes, adamw_state(params)
-gradient = mv.value_and_grad(lambda p: mv.cross_entropy(mv.forward(p, clips, config, rng=rng), labels))
+gradient = mv.value_and_grad(
+    lambda p: mv.cross_entropy(mv.forward(p, clips, config, rng=rng), labels)
+)
 
 def call():
-    return mv.forward(params, clips, config) if mode == "forward" else adamw(params, gradient(params)[1], state, 1e-4)
+    if mode == "forward":
+        return mv.forward(params, clips, config)
+    return adamw(params, gradient(params)[1], state, 1e-4)
 
 call(), call()
 print("ready", flush=True)

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-# One thread a product: the arrays are small, and several threads on a busy machine run such code ten
-# times slower.
+# One thread a product: the arrays are small, and several threads on a busy machine run such code
+# ten times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The tape: right gradients over trees, memory given back, and robust where autograd alone is not."""
+"""The tape: right gradients over trees, memory given back, robust where autograd alone is not."""
 
 import gc
 import threading

@@ -37,7 +37,7 @@ def add_in_place(array, other):
 
 
 def same(device_array, host):
-    """Value, shape and dtype are NumPy's; where NumPy gives a scalar the device gives a 0-d array."""
+    """Value, shape and dtype are NumPy's; NumPy's scalars are 0-d arrays of the device."""
     assert isinstance(device_array, DeviceArray)
     host = np.asarray(host)
     assert (device_array.dtype, device_array.shape) == (host.dtype, host.shape)

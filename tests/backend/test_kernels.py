@@ -80,7 +80,8 @@ DEVICE T get_t(const T* from) {{ return *from; }}
 DEVICE T get_bf16(const bf16* from) {{ return from_bf16(*from); }}
 DEVICE void put_t(T* to, T value) {{ *to = value; }}
 DEVICE void put_bf16(bf16* to, T value) {{ *to = to_bf16((float)value); }}
-#define get(from) _Generic((from), T*: get_t, const T*: get_t, bf16*: get_bf16, const bf16*: get_bf16)(from)
+#define get(from) _Generic((from), \
+    T*: get_t, const T*: get_t, bf16*: get_bf16, const bf16*: get_bf16)(from)
 #define put(to, value) _Generic((to), T*: put_t, bf16*: put_bf16)(to, value)
 
 static ucontext_t fibers[LANES], outside;
@@ -671,7 +672,7 @@ def test_a_mistake_in_rounding_is_noticed(right, wrong, tools):
 
 
 def in_one_file(launches):
-    """The CUDA text of all, each in a namespace of its own and without what the one before defined."""
+    """The CUDA text of all, each in its own namespace, without what the one before it defined."""
     for n, (kernel, names) in enumerate(launches):
         text = replace(kernel, name=f"{kernel.name}_{n}").source(names)
         yield f"namespace kernel_{n} {{{text}}}"

@@ -37,7 +37,8 @@ KNOWN = [
         "d16cfe09 94fdcceb 5001e420 24126ea1",
     ),
 ]
-WORDS = Kernel("philox_words", "const unsigned* key, const unsigned* counter, unsigned* y, T* like", """
+PARAMETERS = "const unsigned* key, const unsigned* counter, unsigned* y, T* like"
+WORDS = Kernel("philox_words", PARAMETERS, """
     for (int k = 0; k < 4; k++) y[k] = counter[k];
     philox(y, key[0], key[1]);
 """, helpers=PHILOX)  # fmt: skip

@@ -57,10 +57,11 @@ def around_the_torus(clip, reach):
     """
     x = clip.astype(float) - clip.mean((1, 2), keepdims=True)
     steps = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
-    back = lambda step: sum(
-        np.roll(frame, (-t * step[0], -t * step[1]), (0, 1)) for t, frame in enumerate(x)
-    )  # noqa: E731
-    return max(steps, key=lambda step: np.square(back(step)).sum())
+
+    def taken_back(dy, dx):
+        return sum(np.roll(frame, (-t * dy, -t * dx), (0, 1)) for t, frame in enumerate(x))
+
+    return max(steps, key=lambda step: np.square(taken_back(*step)).sum())
 
 
 def right_by_brute_force(clip, reach=5):

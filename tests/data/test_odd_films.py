@@ -163,7 +163,7 @@ def test_what_is_not_the_files_fault_is_not_told_of_it(tmp_path, monkeypatch, rn
 
 
 def test_a_list_of_other_files_is_no_film(tmp_path):
-    """FFmpeg would open whatever a file of this kind names, a pipe too, on which it waits for ever."""
+    """FFmpeg would open whatever such a file names, a pipe too, on which it waits for ever."""
     write_film(tmp_path / "film.mkv", counting(3))
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile film.mkv\n")
     with pytest.raises(

@@ -220,8 +220,10 @@ def test_kernel_rules_and_pools_that_would_do_nothing(kind, rule, kernels):
 @pytest.mark.parametrize("rule", ["s", "s+1", "2s+1", (3, 3, 3), (5, 1, 3)])
 @pytest.mark.parametrize("stride", [(1, 2, 2), (1, 3, 3), (2, 4, 4), (1, 5, 5)])
 def test_pools_divide_the_grid_by_their_stride(rule, stride):
-    config = MViTConfig(frames=4, size=120, cube_kernel=(1, 1, 1), cube_stride=(1, 1, 1), depths=(1, 1), stride_q=stride,
-                        stride_kv=stride, adaptive_kv=False, pool_kernel=rule)  # fmt: skip
+    config = MViTConfig(
+        frames=4, size=120, cube_kernel=(1, 1, 1), cube_stride=(1, 1, 1), depths=(1, 1),
+        stride_q=stride, stride_kv=stride, adaptive_kv=False, pool_kernel=rule,
+    )  # fmt: skip
     divided = tuple(n // s for n, s in zip((4, 120, 120), stride))
     assert plan(config).blocks[1].pool_skip.thw_out == plan(config).blocks[1].thw_q == divided
     assert plan(config).blocks[0].thw_kv == divided
@@ -303,29 +305,36 @@ def test_plan_prints_the_stage_table():
 # -- what is refused -------------------------------------------------------------------------------
 
 IMPOSSIBLE = [
-    # (changes, what the message must contain) One rule holds for each of these groups of fields: all
-    # values are tried at the first, one at each of the others.
+    # (changes, what the message must contain) One rule holds for each of these groups of fields:
+    # all values are tried at the first, one at each of the others.
     *[({name: value}, [name, repr(value)])
       for name in ("frames", "size") for value in (0, -1, 2.0, True, None, "3", [3])],
     *[({name: 0}, [name, "0"]) for name in ("channels", "num_classes", "dim", "heads")],
     *[({name: value}, [name, repr(value)])
       for name in ("cube_kernel", "stride_q")
-      for value in ((1, 2), (1, 2, 2, 2), (1, 0, 2), (1, -2, 2), (1, 2.0, 2), (True, 2, 2), [1, 2, 2], 2, ("1", "2", "2"))],
-    *[({name: [1, 2, 2]}, [name, "[1, 2, 2]"]) for name in ("cube_stride", "stride_kv", "pool_kernel")],
-    *[({"dropout": value}, ["dropout", repr(value)]) for value in (1, 1.0, -0.1, 2, None, "0.1", float("nan"), False)],
+      for value in ((1, 2), (1, 2, 2, 2), (1, 0, 2), (1, -2, 2), (1, 2.0, 2), (True, 2, 2),
+                    [1, 2, 2], 2, ("1", "2", "2"))],
+    *[({name: [1, 2, 2]}, [name, "[1, 2, 2]"])
+      for name in ("cube_stride", "stride_kv", "pool_kernel")],
+    *[({"dropout": value}, ["dropout", repr(value)])
+      for value in (1, 1.0, -0.1, 2, None, "0.1", float("nan"), False)],
     ({"drop_path": 1}, ["drop_path", "1"]),
     *[({"mlp_ratio": value}, ["mlp_ratio", repr(value)])
       for value in (0, -1, None, "4", float("nan"), float("inf"), True, [4])],
     ({"eps": 0}, ["eps", "0"]),
-    *[({"adaptive_kv": value}, ["adaptive_kv", repr(value), "True"]) for value in (None, 0, 1, "no")],
+    *[({"adaptive_kv": value}, ["adaptive_kv", repr(value), "True"])
+      for value in (None, 0, 1, "no")],
     *[({name: None}, [name, "None", "True"])
       for name in ("pool_q_always", "uneven", "relative_time", "cls_token", "expand", "qkv_bias")],
     *[({name: "other"}, [name, "'other'", "one of"])
       for name in ("pool", "positions", "skip", "expand_in", "residual_pooling", "pool_kernel")],
     *[({"pool": value}, ["pool", repr(value)]) for value in (None, 1, ["conv"])],
-    *[({"depths": value}, ["depths", repr(value)]) for value in ((), (1, 0), (1, 2.0), [1, 2], 4, None, (True,))],
-    *[({"size": value}, ["size", repr(value)]) for value in ((224,), (224, 0), [224, 224], (224, 224, 3), (224.0, 224))],
-    *[({name: None}, [name, "None"]) for name in ("cube_kernel", "cube_stride", "stride_q", "pool_kernel")],
+    *[({"depths": value}, ["depths", repr(value)])
+      for value in ((), (1, 0), (1, 2.0), [1, 2], 4, None, (True,))],
+    *[({"size": value}, ["size", repr(value)])
+      for value in ((224,), (224, 0), [224, 224], (224, 224, 3), (224.0, 224))],
+    *[({name: None}, [name, "None"])
+      for name in ("cube_kernel", "cube_stride", "stride_q", "pool_kernel")],
     ({"stride_q": ((1, 2, 2),)}, ["stride_q", "3 transitions", "1"]),
     ({"stride_q": ((1, 2, 2),) * 4}, ["stride_q", "3 transitions", "4"]),
     ({"stride_q": ()}, ["stride_q", "3 transitions", "0"]),
@@ -337,11 +346,14 @@ IMPOSSIBLE = [
     ({"size": 225}, ["height 225", "cube_stride", "multiple of 32"]),
     ({"size": (224, 230)}, ["width 230", "cube_stride", "multiple of 32"]),
     ({"size": 240}, ["stride_q of transition 3", "height 15", "stride is 2", "multiple of 32"]),
-    ({"stride_q": ((2, 2, 2), (1, 2, 2), (3, 2, 2))}, ["transition 3", "frames 4", "stride is 3", "multiple of 12"]),
+    ({"stride_q": ((2, 2, 2), (1, 2, 2), (3, 2, 2))},
+     ["transition 3", "frames 4", "stride is 3", "multiple of 12"]),
     ({"cube_kernel": (2, 7, 7), "cube_stride": (1, 4, 4)}, ["cube_kernel", "(2, 7, 7)", "odd"]),
     ({"pool_kernel": (2, 2, 2)}, ["pool_kernel", "(2, 2, 2)", "odd"]),
-    ({"cube_kernel": (2, 4, 4), "size": 234, "uneven": True}, ["cube_stride", "height 234", "multiple of 32"]),
-    ({"pool": "max", "pool_kernel": "s", "size": 232, "uneven": True}, ["stride_q of transition 2", "height 29"]),
+    ({"cube_kernel": (2, 4, 4), "size": 234, "uneven": True},
+     ["cube_stride", "height 234", "multiple of 32"]),
+    ({"pool": "max", "pool_kernel": "s", "size": 232, "uneven": True},
+     ["stride_q of transition 2", "height 29"]),
     ({"size": 8, "uneven": True}, ["stride_q of transition 2", "height 1", "stride is 2"]),
     ({"depths": (10**9,), "stride_q": ()}, ["at most 1000 blocks", "1000000000", "depths"]),
     ({"positions": "joint", "time_depth": 10**9}, ["at most 1000 blocks", "1000000016"]),
@@ -398,12 +410,16 @@ def some_config(draw):
     return dict(
         frames=draw([1, 2, 3, 4]), size=draw([8, 9, 12, 16, (8, 16), (6, 10)]),
         cube_kernel=draw([(1, 3, 3), (3, 3, 3), (1, 2, 2)]),
-        cube_stride=draw([(1, 2, 2), (2, 2, 2), (1, 4, 4), (1, 3, 3)]), dim=draw([2, 4, 6]), depths=(draw([1, 2]),) * stages,
-        stride_q=draw([(1, 2, 2), (2, 2, 2), (1, 3, 3), (1, 1, 2)]), stride_kv=draw([None, (1, 2, 2), (1, 4, 4), (2, 3, 5)]),
-        adaptive_kv=draw([False, True]), pool=draw(["max", "avg"]), pool_kernel=draw([(3, 3, 3), "s", "s", "s+1", "2s+1"]),
-        uneven=draw([False, True]), pool_q_always=draw([False, True]), skip_kernel=draw(["s", "s+1"]), cls_token=False,
-        mask_unit=draw([None, None, (1, 2, 2), (1, 4, 4)]), mask_unit_stages=draw([1, 2]), time_depth=draw([0, 0, 1]),
-        positions=draw(["joint", "none"]), reversible=draw([False, False, True]), expand_in="attention",
+        cube_stride=draw([(1, 2, 2), (2, 2, 2), (1, 4, 4), (1, 3, 3)]),
+        dim=draw([2, 4, 6]), depths=(draw([1, 2]),) * stages,
+        stride_q=draw([(1, 2, 2), (2, 2, 2), (1, 3, 3), (1, 1, 2)]),
+        stride_kv=draw([None, (1, 2, 2), (1, 4, 4), (2, 3, 5)]), adaptive_kv=draw([False, True]),
+        pool=draw(["max", "avg"]), pool_kernel=draw([(3, 3, 3), "s", "s", "s+1", "2s+1"]),
+        uneven=draw([False, True]), pool_q_always=draw([False, True]),
+        skip_kernel=draw(["s", "s+1"]), cls_token=False,
+        mask_unit=draw([None, None, (1, 2, 2), (1, 4, 4)]), mask_unit_stages=draw([1, 2]),
+        time_depth=draw([0, 0, 1]), positions=draw(["joint", "none"]),
+        reversible=draw([False, False, True]), expand_in="attention",
     )  # fmt: skip
 
 

@@ -62,8 +62,8 @@ def test_positions_of_table_11_add_one_row_a_place(positions, rows):
 # -- against real arrays ---------------------------------------------------------------------------
 
 TINY = MViTConfig(
-    frames=4, size=(16, 32), channels=2, num_classes=5, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=8, heads=2,
-    depths=(1, 2, 1), stride_kv=(1, 4, 4), mlp_ratio=3,
+    frames=4, size=(16, 32), channels=2, num_classes=5, cube_kernel=(3, 3, 3),
+    cube_stride=(2, 2, 2), dim=8, heads=2, depths=(1, 2, 1), stride_kv=(1, 4, 4), mlp_ratio=3,
 )  # fmt: skip
 VARIANTS = {
     "MViT": {},

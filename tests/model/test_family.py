@@ -59,7 +59,7 @@ def in_training(config, **options):
 @every_model
 @pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_every_gradient(name, training):
-    """In evaluation, as masks of ones, these are those of test_gradcheck.py for all kinds of block."""
+    """In evaluation, as masks of ones, these are those of test_gradcheck.py for all blocks."""
     config = FAMILY[name]
     run = in_training(config) if training else lambda params, clip: mv.forward(params, clip, config)
     assert mv.gradcheck(run, roughened(config), clip_for(config)).passed
@@ -260,8 +260,8 @@ def test_mask_unit_attention_is_attention_with_the_other_units_masked_out(index)
 
 def test_units_shrink_with_the_queries_and_end_after_the_block_that_pools_their_last():
     config = mv.MViTConfig(
-        depths=(2, 3, 16, 3), mask_unit=(1, 8, 8), stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s",
-        cls_token=False, expand_in="attention", mean_before_norm=True,
+        depths=(2, 3, 16, 3), mask_unit=(1, 8, 8), stride_kv=None, pool="max", pool_kernel="s",
+        skip_kernel="s", cls_token=False, expand_in="attention", mean_before_norm=True,
     )  # fmt: skip
     units = [block.unit for block in mv.plan(config).blocks]
     assert units[:6] == [(1, 8, 8)] * 3 + [(1, 4, 4)] * 3 and set(units[6:]) == {None}

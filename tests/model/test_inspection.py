@@ -28,8 +28,8 @@ V2 = replace(
     stride_kv=(1, 2, 2),
 )
 HIERA = replace(
-    MICRO, mask_unit=(1, 4, 4), pool="max", pool_kernel="s", skip_kernel="s", stride_kv=None, cls_token=False,
-    expand_in="attention",
+    MICRO, mask_unit=(1, 4, 4), pool="max", pool_kernel="s", skip_kernel="s", stride_kv=None,
+    cls_token=False, expand_in="attention",
 )  # fmt: skip
 PLAIN = replace(MICRO, depths=(3,), stride_kv=None, heads=2)
 VIVIT = replace(MICRO, depths=(2,), time_depth=1, stride_kv=None, positions="joint")
@@ -198,7 +198,7 @@ def test_rollout_refuses():
 
 
 def centre(place, pool):
-    """The centre of a window in cells of the block's input, as the mean over the cells it looks at."""
+    """A window's centre in cells of the block's input, as the mean over the cells it looks at."""
     if pool is None:
         return np.array(place, float)
     cells = [

@@ -26,8 +26,8 @@ from mvit_np.model.specs import PoolSpec
 from mvit_np.studies.gradient_cases import roughened
 
 TINY = MViTConfig(
-    frames=4, size=16, channels=2, num_classes=5, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2), dim=8, heads=2,
-    depths=(1, 2, 1), stride_kv=(1, 4, 4), mlp_ratio=2, drop_path=0.3,
+    frames=4, size=16, channels=2, num_classes=5, cube_kernel=(3, 3, 3), cube_stride=(2, 2, 2),
+    dim=8, heads=2, depths=(1, 2, 1), stride_kv=(1, 4, 4), mlp_ratio=2, drop_path=0.3,
 )  # fmt: skip
 MAX = {"pool": "max", "pool_kernel": "s+1"}
 V2 = {
@@ -482,31 +482,59 @@ NOT_A_NUMBER = np.where(CLIP == CLIP.max(), np.nan, CLIP)
 BAD_INPUT = {
     "no batch": (PARAMS, CLIP[0], ValueError, ["5 axes", "(4, 16, 16, 3)", "clip[None]"]),
     "an axis too many": (PARAMS, CLIP[None], ValueError, ["5 axes", "(1, 2, 4, 16, 16, 3)"]),
-    "channels first": (PARAMS, np.moveaxis(CLIP, -1, 1), ValueError, ["channels-last", "(2, 3, 4, 16, 16)", "moveaxis"]),
+    "channels first": (
+        PARAMS, np.moveaxis(CLIP, -1, 1), ValueError,
+        ["channels-last", "(2, 3, 4, 16, 16)", "moveaxis"],
+    ),
     "grey": (PARAMS, CLIP[..., :1], ValueError, ["3 channels", "1 channels"]),
     "15 frames": (PARAMS, CLIP[:, :3], ValueError, ["3 frames", "embeds 4", "resample"]),
     "size": (PARAMS, CLIP[:, :, :, :12], ValueError, ["16 x 12", "16 x 16", "resize"]),
     "integers": (PARAMS, np.zeros(CLIP.shape, np.uint8), TypeError, ["uint8", "255"]),
-    "half precision": (PARAMS, CLIP.astype("float16"), TypeError, ["float32 or float64", "float16", "astype('float32')"]),
-    "complex numbers": (PARAMS, CLIP.astype("complex64"), TypeError, ["float32 or float64", "complex64", "astype"]),
+    "half precision": (
+        PARAMS, CLIP.astype("float16"), TypeError,
+        ["float32 or float64", "float16", "astype('float32')"],
+    ),
+    "complex numbers": (
+        PARAMS, CLIP.astype("complex64"), TypeError,
+        ["float32 or float64", "complex64", "astype"],
+    ),
     "all in half precision": (
-        tree.map(lambda p: p.astype("float16"), PARAMS), CLIP.astype("float16"), TypeError, ["float32 or float64", "float16"],
+        tree.map(lambda p: p.astype("float16"), PARAMS), CLIP.astype("float16"), TypeError,
+        ["float32 or float64", "float16"],
     ),
     "NaN": (PARAMS, NOT_A_NUMBER, ValueError, ["NaN"]),
-    "infinity": (PARAMS, np.where(np.isnan(NOT_A_NUMBER), np.inf, CLIP).astype("float32"), ValueError, ["infinity"]),
+    "infinity": (
+        PARAMS, np.where(np.isnan(NOT_A_NUMBER), np.inf, CLIP).astype("float32"), ValueError,
+        ["infinity"],
+    ),
     "a list": (PARAMS, CLIP.tolist(), TypeError, ["array", "list", "numpy.asarray"]),
     "nothing": (PARAMS, None, TypeError, ["array", "NoneType"]),
     "a part missing": (changed(head=None), CLIP, ValueError, ["head.w, head.b", "missing", "init"]),
-    "a leaf missing": (changed(head={"w": PARAMS["head"]["w"]}), CLIP, ValueError, ["head.b", "is missing"]),
+    "a leaf missing": (
+        changed(head={"w": PARAMS["head"]["w"]}), CLIP, ValueError,
+        ["head.b", "is missing"],
+    ),
     "all missing": ({}, CLIP, ValueError, ["patch_embed.w", "missing", "more"]),
-    "a block missing": (changed(blocks=PARAMS["blocks"][:-1]), CLIP, ValueError, ["blocks.3.norm1.g", "missing"]),
-    "a part too many": (changed(pos_embed=np.zeros(3)), CLIP, ValueError, ["pos_embed", "no parameters", "another config"]),
-    "a block too many": (changed(blocks=PARAMS["blocks"] * 2), CLIP, ValueError, ["blocks.4", "no parameters", "more"]),
+    "a block missing": (
+        changed(blocks=PARAMS["blocks"][:-1]), CLIP, ValueError,
+        ["blocks.3.norm1.g", "missing"],
+    ),
+    "a part too many": (
+        changed(pos_embed=np.zeros(3)), CLIP, ValueError,
+        ["pos_embed", "no parameters", "another config"],
+    ),
+    "a block too many": (
+        changed(blocks=PARAMS["blocks"] * 2), CLIP, ValueError,
+        ["blocks.4", "no parameters", "more"],
+    ),
     "wrong shape": (
         changed(head={"w": PARAMS["head"]["w"].T, "b": PARAMS["head"]["b"]}), CLIP, ValueError,
         ["head.w", "(32, 5)", "(5, 32)", "another config"],
     ),
-    "a number": (changed(head={"w": PARAMS["head"]["w"], "b": 0.5}), CLIP, ValueError, ["head.b", "(5,)", "float"]),
+    "a number": (
+        changed(head={"w": PARAMS["head"]["w"], "b": 0.5}), CLIP, ValueError,
+        ["head.b", "(5,)", "float"],
+    ),
 }  # fmt: skip
 
 

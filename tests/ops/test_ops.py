@@ -126,7 +126,7 @@ def avg_pool_loop(x, kernel, *geometry):
 
 
 def cross_entropy_loop(logits, smoothing=0.0, shares=None):
-    """The mean over clips of -sum_k t_k log p_k, with t the smoothed label, or the smoothed shares."""
+    """The mean over clips of -sum_k t_k log p_k, with t the smoothed label or shares."""
     classes, total = logits.shape[1], 0.0
     for clip, row in enumerate(softmax_loop(logits)):
         for k in range(classes):
@@ -204,7 +204,8 @@ SIMPLE = {
     "softmax": (ops.softmax, softmax_loop, [(3, 2, 6)]),
     "layer_norm": (ops.layer_norm, layer_norm_loop, [(2, 5, 6), (6,), (6,)]),
     "layer_norm, eps": (
-        lambda x, g, b: ops.layer_norm(x, g, b, 0.5), lambda x, g, b: layer_norm_loop(x, g, b, 0.5), [(5, 6), (6,), (6,)]
+        lambda x, g, b: ops.layer_norm(x, g, b, 0.5), lambda x, g, b: layer_norm_loop(x, g, b, 0.5),
+        [(5, 6), (6,), (6,)],
     ),
     "attend": (
         lambda q, k, v: ops.attend(q, k, v, 0.7), lambda q, k, v: attend_loop(q, k, v, 0.7),
@@ -215,23 +216,31 @@ SIMPLE = {
         lambda x: ops.cross_entropy(x, LABELS, 0.3), lambda x: cross_entropy_loop(x, 0.3), [(3, 4)]
     ),
     "cross_entropy, soft targets": (
-        lambda x: ops.cross_entropy(x, SHARES.astype(x.dtype)), lambda x: cross_entropy_loop(x, 0.0, SHARES), [(3, 4)]
+        lambda x: ops.cross_entropy(x, SHARES.astype(x.dtype)),
+        lambda x: cross_entropy_loop(x, 0.0, SHARES), [(3, 4)],
     ),
     "cross_entropy, soft targets, smoothed": (
-        lambda x: ops.cross_entropy(x, SHARES.astype(x.dtype), 0.3), lambda x: cross_entropy_loop(x, 0.3, SHARES), [(3, 4)]
+        lambda x: ops.cross_entropy(x, SHARES.astype(x.dtype), 0.3),
+        lambda x: cross_entropy_loop(x, 0.3, SHARES), [(3, 4)],
     ),
-    "reshape": (lambda x: ops.reshape(x, (2, 6)), lambda x: np.array(list(x.flat)).reshape(2, 6), [(3, 4)]),
+    "reshape": (
+        lambda x: ops.reshape(x, (2, 6)), lambda x: np.array(list(x.flat)).reshape(2, 6), [(3, 4)]
+    ),
     "split_class, class": (lambda x: ops.split_class(x)[0], lambda x: x[:, :1], [(2, 4, 3)]),
     "split_class, rest": (lambda x: ops.split_class(x)[1], lambda x: x[:, 1:], [(2, 4, 3)]),
     "join_class": (ops.join_class, join_class_loop, [(2, 1, 3), (2, 4, 3)]),
     "join_class, one for all": (ops.join_class, join_class_loop, [(3,), (2, 4, 3)]),
     "split_channels": (lambda x: ops.split_channels(x, 3)[1], lambda x: x[..., 2:4], [(2, 4, 6)]),
-    "join_channels": (ops.join_channels, lambda x, y: np.append(x, y, axis=2), [(2, 4, 3), (2, 4, 2)]),
+    "join_channels": (
+        ops.join_channels, lambda x, y: np.append(x, y, axis=2), [(2, 4, 3), (2, 4, 2)]
+    ),
     "split_units": (
-        lambda x: ops.split_units(x, (2, 4, 6), (1, 2, 3)), lambda x: units_loop(x, (2, 4, 6), (1, 2, 3)), [(2, 48, 2)],
+        lambda x: ops.split_units(x, (2, 4, 6), (1, 2, 3)),
+        lambda x: units_loop(x, (2, 4, 6), (1, 2, 3)), [(2, 48, 2)],
     ),
     "join_units": (
-        lambda x: ops.join_units(ops.split_units(x, (4, 2, 6), (2, 1, 3)), (4, 2, 6), (2, 1, 3)), lambda x: x, [(2, 48, 2)],
+        lambda x: ops.join_units(ops.split_units(x, (4, 2, 6), (2, 1, 3)), (4, 2, 6), (2, 1, 3)),
+        lambda x: x, [(2, 48, 2)],
     ),
     "first_token": (ops.first_token, lambda x: np.stack([clip[0] for clip in x]), [(2, 4, 3)]),
     "mean_token": (ops.mean_token, mean_loop, [(2, 4, 3)]),
@@ -239,15 +248,19 @@ SIMPLE = {
     "add, repeated": (ops.add, np.add, [(4, 3), (2, 1, 3)]),
     "residual": (ops.residual, np.add, [(2, 4, 3), (2, 4, 3)]),
     "residual, masked": (
-        lambda x, y: ops.residual(x, y, MASK.astype(x.dtype)), lambda x, y: np.stack([x[0], x[1] + 2 * y[1]]),
-        [(2, 4, 3), (2, 4, 3)],
+        lambda x, y: ops.residual(x, y, MASK.astype(x.dtype)),
+        lambda x, y: np.stack([x[0], x[1] + 2 * y[1]]), [(2, 4, 3), (2, 4, 3)],
     ),
     "residual, not the first token": (
-        lambda x, y: ops.residual(x, y, None, 1), lambda x, y: np.concatenate([x[:, :1], x[:, 1:] + y[:, 1:]], axis=1),
+        lambda x, y: ops.residual(x, y, None, 1),
+        lambda x, y: np.concatenate([x[:, :1], x[:, 1:] + y[:, 1:]], axis=1),
         [(2, 4, 2, 3), (2, 4, 2, 3)],
     ),
     "scale by a number": (lambda x: ops.scale(x, 0.5), lambda x: x / 2, [(2, 4, 3)]),
-    "scale by a mask": (lambda x: ops.scale(x, MASK.astype(x.dtype)), lambda x: np.stack([0 * x[0], 2 * x[1]]), [(2, 4, 3)]),
+    "scale by a mask": (
+        lambda x: ops.scale(x, MASK.astype(x.dtype)), lambda x: np.stack([0 * x[0], 2 * x[1]]),
+        [(2, 4, 3)],
+    ),
 }  # fmt: skip
 SIMPLE |= {
     f"project, {i}": (
@@ -271,15 +284,23 @@ def windowed(kernel, stride, padding):
     moves = (stride, padding)
     return {
         "cube_conv": (
-            lambda x, w, b: ops.cube_conv(x, w, b, *moves), lambda x, w, b: cube_conv_loop(x, w, b, *moves),
+            lambda x, w, b: ops.cube_conv(x, w, b, *moves),
+            lambda x, w, b: cube_conv_loop(x, w, b, *moves),
             [(*GRID, 2), (*kernel, 2, 3), (3,)],
         ),
         "depthwise_conv": (
-            lambda x, w: ops.depthwise_conv(x, w, *moves), lambda x, w: depthwise_conv_loop(x, w, *moves),
+            lambda x, w: ops.depthwise_conv(x, w, *moves),
+            lambda x, w: depthwise_conv_loop(x, w, *moves),
             [(*GRID, 2, 3), (*kernel, 3)],
         ),
-        "max_pool": (lambda x: ops.max_pool(x, kernel, *moves), lambda x: max_pool_loop(x, kernel, *moves), [(*GRID, 3)]),
-        "avg_pool": (lambda x: ops.avg_pool(x, kernel, *moves), lambda x: avg_pool_loop(x, kernel, *moves), [(*GRID, 2, 1)]),
+        "max_pool": (
+            lambda x: ops.max_pool(x, kernel, *moves), lambda x: max_pool_loop(x, kernel, *moves),
+            [(*GRID, 3)],
+        ),
+        "avg_pool": (
+            lambda x: ops.avg_pool(x, kernel, *moves), lambda x: avg_pool_loop(x, kernel, *moves),
+            [(*GRID, 2, 1)],
+        ),
     }  # fmt: skip
 
 
@@ -689,7 +710,8 @@ RELATIVE = {
 def test_relative_positions_add_the_tables_rows_to_the_logits(thw_q, thw_kv, lengths, cls):
     scale, heads, d = 0.7, 2, 3
     q, k, *tables = draw([
-        (2, cls + math.prod(thw_q), heads, d), (2, cls + math.prod(thw_kv), heads, d), *((n, d) for n in lengths.values())
+        (2, cls + math.prod(thw_q), heads, d), (2, cls + math.prod(thw_kv), heads, d),
+        *((n, d) for n in lengths.values()),
     ])  # fmt: skip
     grids = tuple((axis, thw_q, thw_kv) for axis in lengths)
     wide_q, wide_k = ops.relative_query(q, scale, grids, *tables), ops.relative_key(k, grids)
@@ -711,7 +733,7 @@ def test_relative_positions_keep_the_dtype_both_ways(dtype):
 
 
 def test_relative_positions_gradient_is_the_slope_of_the_loop():
-    """The bias is linear in the table: <dy, bias(R)> moves by <gradient, R'> when R' is added to R."""
+    """The bias is linear in the table R: adding R' moves <dy, bias(R)> by <gradient, R'>."""
     thw_q, thw_kv = (2, 4, 2), (2, 2, 2)
     q, k, table, other = draw([(2, 17, 2, 3), (2, 9, 2, 3), (7, 3), (7, 3)])
     grids = ((1, thw_q, thw_kv),)

@@ -160,8 +160,10 @@ def clip_of(name, frames, size):
 
 # -- writing: only this needs their code -----------------------------------------------------------
 
-UNUSED = ("detectron2", "fairscale", "simplejson", "psutil", "cv2", "av", "sklearn", "matplotlib", "tensorboard", "pandas",
-          "pytorchvideo.losses")  # fmt: skip
+UNUSED = (
+    "detectron2", "fairscale", "simplejson", "psutil", "cv2", "av", "sklearn", "matplotlib",
+    "tensorboard", "pandas", "pytorchvideo.losses",
+)  # fmt: skip
 
 
 class Empty(types.ModuleType):
@@ -194,8 +196,10 @@ def make_importable(folders):
     sys.meta_path.append(Unused())
     import pytorchvideo.layers.distributed as distributed
 
-    for name in ("cat_all_gather", "get_local_process_group", "get_local_rank", "get_local_size", "get_world_size",
-                 "init_distributed_training"):  # fmt: skip
+    for name in (
+        "cat_all_gather", "get_local_process_group", "get_local_rank", "get_local_size",
+        "get_world_size", "init_distributed_training",
+    ):  # fmt: skip
         if not hasattr(distributed, name):
             setattr(distributed, name, lambda *arguments, **options: 1)
 

@@ -23,13 +23,15 @@ import peer_models  # noqa: E402
 SEED = 2
 V1 = CONFIGS["v1"]
 V2_IMAGE = mv.MViTConfig(
-    frames=1, size=64, num_classes=5, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), dim=8, heads=2, depths=(1, 2, 2),
-    stride_kv=(1, 4, 4), pool_kernel=(1, 3, 3), pool_q_always=True, positions="relative", relative_time=False,
-    cls_token=False, residual_pooling="tokens", expand_in="attention",
+    frames=1, size=64, num_classes=5, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), dim=8, heads=2,
+    depths=(1, 2, 2), stride_kv=(1, 4, 4), pool_kernel=(1, 3, 3), pool_q_always=True,
+    positions="relative", relative_time=False, cls_token=False, residual_pooling="tokens",
+    expand_in="attention",
 )  # fmt: skip
 HIERA = mv.MViTConfig(
-    frames=4, size=32, num_classes=5, dim=8, depths=(1, 2, 2), stride_kv=None, pool="max", pool_kernel="s", skip_kernel="s",
-    cls_token=False, mean_before_norm=True, mask_unit=(1, 4, 4), expand_in="attention", heads=1,
+    frames=4, size=32, num_classes=5, dim=8, depths=(1, 2, 2), stride_kv=None, pool="max",
+    pool_kernel="s", skip_kernel="s", cls_token=False, mean_before_norm=True, mask_unit=(1, 4, 4),
+    expand_in="attention", heads=1,
 )  # fmt: skip
 HIERA_IMAGE = replace(
     HIERA, frames=1, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), positions="joint"

@@ -18,9 +18,10 @@ torch_models = pytest.importorskip(
 torch = torch_models.torch
 V1, V2 = CONFIGS["v1"], CONFIGS["v2"]
 IMAGE = mv.MViTConfig(
-    frames=1, size=64, num_classes=5, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), dim=8, depths=(1, 2, 1),
-    stride_kv=(1, 4, 4), pool_kernel=(1, 3, 3), pool_q_always=True, positions="relative", relative_time=False,
-    cls_token=False, residual_pooling="tokens", expand_in="attention",
+    frames=1, size=64, num_classes=5, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4), dim=8,
+    depths=(1, 2, 1), stride_kv=(1, 4, 4), pool_kernel=(1, 3, 3), pool_q_always=True,
+    positions="relative", relative_time=False, cls_token=False, residual_pooling="tokens",
+    expand_in="attention",
 )  # fmt: skip
 
 

@@ -40,8 +40,10 @@ B = {
 }
 B |= {"q_t": 1, "q_s": 2, "kv_t": 1, "kv_s": 8}
 CHOICES = {
-    "frames": [4, 8, 16, 32, 64], "size": [96, 160, 224, 288, 320, 448], "cube_t": [1, 2, 4], "cube_s": [2, 4, 8, 16],
-    "dim": [32, 64, 96, 160, 768], "heads": [1, 2, 4], "d1": [1, 3, 16], "d2": [0, 1, 5], "d3": [0, 2, 11], "d4": [0, 1, 3],
+    "frames": [4, 8, 16, 32, 64], "size": [96, 160, 224, 288, 320, 448],
+    "cube_t": [1, 2, 4], "cube_s": [2, 4, 8, 16],
+    "dim": [32, 64, 96, 160, 768], "heads": [1, 2, 4],
+    "d1": [1, 3, 16], "d2": [0, 1, 5], "d3": [0, 2, 11], "d4": [0, 1, 3],
     "q_t": [1, 2], "q_s": [1, 2, 4], "kv_t": [1, 2, 4], "kv_s": [1, 2, 4, 8, 16],
 }  # fmt: skip
 
@@ -81,8 +83,10 @@ def configs(c):
     depths = tuple(itertools.takewhile(bool, (c["d1"], c["d2"], c["d3"], c["d4"])))
     edge, clip = 2 * c["cube_s"] - 1, {"frames": c["frames"], "size": c["size"], "uneven": True}
     mvit = MViTConfig(
-        cube_kernel=(3, edge, edge), cube_stride=(c["cube_t"], c["cube_s"], c["cube_s"]), dim=c["dim"], heads=c["heads"],
-        depths=depths, stride_q=(c["q_t"], c["q_s"], c["q_s"]), stride_kv=(c["kv_t"], c["kv_s"], c["kv_s"]), **clip,
+        cube_kernel=(3, edge, edge), cube_stride=(c["cube_t"], c["cube_s"], c["cube_s"]),
+        dim=c["dim"], heads=c["heads"], depths=depths,
+        stride_q=(c["q_t"], c["q_s"], c["q_s"]), stride_kv=(c["kv_t"], c["kv_s"], c["kv_s"]),
+        **clip,
     )  # fmt: skip
     cube = (c["cube_t"], 16, 16)
     return mvit, replace(preset("vit_b_8f"), cube_kernel=cube, cube_stride=cube, **clip)

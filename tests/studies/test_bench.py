@@ -136,7 +136,7 @@ def test_operations_are_those_that_costs_counts(name):
             normal(1, *config.thw, config.channels),
             config,
         )
-    # Relative positions make queries and keys longer, by one column for each place of the keys' axes.
+    # Relative positions make queries and keys longer: one column for each place of the keys' axes.
     longer = sum(
         b.heads * b.tokens_q * b.tokens_kv * sum(b.thw_kv)
         for b in mv.plan(config).blocks
@@ -286,8 +286,9 @@ def test_accuracy_is_rounding():
 # -- torch -----------------------------------------------------------------------------------------
 
 V2 = mv.MViTConfig(
-    frames=4, size=32, num_classes=5, dim=8, depths=(1, 2, 1), stride_kv=(1, 4, 4), pool_q_always=True, positions="relative",
-    residual_pooling="tokens", expand_in="attention", dropout=0.0, drop_path=0.0,
+    frames=4, size=32, num_classes=5, dim=8, depths=(1, 2, 1), stride_kv=(1, 4, 4),
+    pool_q_always=True, positions="relative", residual_pooling="tokens", expand_in="attention",
+    dropout=0.0, drop_path=0.0,
 )  # fmt: skip
 STILL = {"still": replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0), "still_v2": V2}
 
@@ -404,16 +405,20 @@ def made_up(torch=True):
         "date": "2031-04-05",
     }
     versions = {"torch": "9.8", "torchvision": "0.99"} if torch else {}
+    measured = {"mvit_np": ours, "torch": theirs}
+    points = [
+        made_up_point("frames", 8, 224, 1), made_up_point("frames", 16, 224, 2),
+        made_up_point("size", 16, 112, 0.4), made_up_point("size", 16, 320, 3),
+    ]  # fmt: skip
     return {
         "command": "mvit-np bench --page x.md",
         "machine": words | {"cores": 6, "memory_bytes": 13 * 2**30} | versions,
-        "threads": 3, "rounds": 19, "against": torch, "roof": {"dtype": "float32", "flops_per_s": 431e9, "bytes_per_s": 21.7e9},
-        "idle_others": 0.01,
-        "cases": [case | {"memory_aim": 0.66, "by": {who: {"mvit_np": ours, "torch": theirs}[who] for who in whos}}],
+        "threads": 3, "rounds": 19, "against": torch, "idle_others": 0.01,
+        "roof": {"dtype": "float32", "flops_per_s": 431e9, "bytes_per_s": 21.7e9},
+        "cases": [case | {"memory_aim": 0.66, "by": {who: measured[who] for who in whos}}],
         "accuracy": [{"title": "a model", "by": {who: errors[who] for who in whos}}],
         "profiles": [{"title": "a model, profiled", "wall_s": 1.5, "rows": rows}],
-        "scaling": {"preset": "a preset", "points": [made_up_point("frames", 8, 224, 1), made_up_point("frames", 16, 224, 2),
-                                                     made_up_point("size", 16, 112, 0.4), made_up_point("size", 16, 320, 3)]},
+        "scaling": {"preset": "a preset", "points": points},
     }  # fmt: skip
 
 

@@ -156,8 +156,8 @@ def device(monkeypatch):
         gpu, "to_device", lambda tree, device: trees.map(device_double.from_host, tree)
     )
     for module, name, value in (
-        (gpu, "SIZE", 16), (gpu, "COPIED", 256), (gpu, "REPEATS", 1), (gpu, "CALLS", 1), (clock, "WARM", 0),
-        (clock, "MOST", 1), (kernels, "ROUNDS", 1), (curves, "BATCHES", 2),
+        (gpu, "SIZE", 16), (gpu, "COPIED", 256), (gpu, "REPEATS", 1), (gpu, "CALLS", 1),
+        (clock, "WARM", 0), (clock, "MOST", 1), (kernels, "ROUNDS", 1), (curves, "BATCHES", 2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     for name, config in TOYS.items():
@@ -685,9 +685,16 @@ def made_up(torch=True):
         "kind": "device", "command": "mvit-np bench --device cuda", "rounds": 19, "host": host,
         "card": card | {"driver_cuda": "13.2", "cuda": "12.9", "cupy": "14.9"},
         "peers": {"torch": "9.8", "torchvision": "0.99", "torch_cuda": "12.8"},
-        "roofs": {"float32": 51e12, "tf32": 389e12, "bf16": 777e12, "bytes_per_s": 3.93e12}, "cases": cases,
-        "kernels": [{"preset": "mvit", "batch": 8, "rows": [row | {"failed": "", "shapes": []} for row in rows]}],
-        "curves": [{"preset": "mvit", "batch": 8, "steps": 4, "by": losses, "failed": {"tf32": "out of memory"}}],
+        "roofs": {"float32": 51e12, "tf32": 389e12, "bf16": 777e12, "bytes_per_s": 3.93e12},
+        "cases": cases,
+        "kernels": [{
+            "preset": "mvit", "batch": 8,
+            "rows": [row | {"failed": "", "shapes": []} for row in rows],
+        }],
+        "curves": [{
+            "preset": "mvit", "batch": 8, "steps": 4, "by": losses,
+            "failed": {"tf32": "out of memory"},
+        }],
     }  # fmt: skip
     return results if torch else {name: value for name, value in results.items() if name != "peers"}
 
@@ -703,15 +710,16 @@ def test_the_page_holds_what_was_measured():
     time_, memory_ = text.split("## Memory")
     # 2 x 211e9 / 17.3 ms = 24.4 TFLOP/s; / 40.2 ms = 10.5
     assert line(time_, "a step") == [
-        "31.1 ms", "30.2-32.0", "17.3 ms", "40.2 ms", "39.0-41.4", "**0.77**", "**0.43**", "1", "57.8", "24.4", "3 %", "10.5",
-        "1 %",
+        "31.1 ms", "30.2-32.0", "17.3 ms", "40.2 ms", "39.0-41.4", "**0.77**", "**0.43**", "1",
+        "57.8", "24.4", "3 %", "10.5", "1 %",
     ]  # fmt: skip
     assert (
         line(time_, "a large step")[:3] == ["out of memory", "", "17.3 ms"]
         and line(time_, "a large step")[5] == "-"
     )
     assert line(memory_, "a step") == [
-        "4.31 GB", "4.42 GB", "5.29 GB", "5.40 GB", "7.93 GB", "8.04 GB", "**0.54**", "**0.67**", "1"
+        "4.31 GB", "4.42 GB", "5.29 GB", "5.40 GB", "7.93 GB", "8.04 GB",
+        "**0.54**", "**0.67**", "1",
     ]  # fmt: skip
     assert line(memory_, "a large step")[:2] == ["-", "-"]
     assert line(text, "mvit step, bf16") == ["1.80", "-"] and line(text, "mvit forward, bf16") == [
@@ -723,8 +731,11 @@ def test_the_page_holds_what_was_measured():
     assert line(text, "bf16") == ["6.0600", "5.0600", "4.0600", "3.0600", "2.00 %"]
     assert line(text, "tf32") == ["out of memory", "", "", "", ""]
     words = " ".join(text.split())
-    for said in ("Abacus 9, 3 GiB, 7 multi", "driver 570.86 for CUDA 13.2", "51.0 in float32, 389 in tf32, 777 in bf16 (TF",
-                 "3.93 TB/s", "PyTorch 9.8 with CUDA 12.8", "4.0e-03 in bf16", "19 turns", "2031-04-05"):  # fmt: skip
+    for said in (
+        "Abacus 9, 3 GiB, 7 multi", "driver 570.86 for CUDA 13.2",
+        "51.0 in float32, 389 in tf32, 777 in bf16 (TF", "3.93 TB/s",
+        "PyTorch 9.8 with CUDA 12.8", "4.0e-03 in bf16", "19 turns", "2031-04-05",
+    ):  # fmt: skip
         assert said in words
     for rows in (row for row in text.split("\n\n") if row.startswith("|")):
         assert len({row.count("|") for row in rows.splitlines()}) == 1

@@ -99,7 +99,7 @@ def test_strides_of_keys_and_values_are_the_papers_for_half_the_grid():
         variant.label: [b.thw_kv for b in plan(variant.config).blocks]
         for variant in experiment("kv_stride").variants
     }
-    # A stage's first block meets the larger grid of the stage before it; the last stage is not pooled.
+    # A stage's first block meets the larger grid of the stage before; the last stage is not pooled.
     assert grids["1x4x4, adaptive"] == [(4, 2, 2), (4, 4, 4), (4, 2, 2), (4, 4, 4)]
     assert grids["2x4x4, adaptive"] == [(2, 2, 2), (2, 4, 4), (2, 2, 2), (4, 4, 4)]
     assert grids["2x2x2, adaptive"] == [(2, 4, 4), (2, 8, 8), (2, 4, 4), (4, 4, 4)]

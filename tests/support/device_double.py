@@ -69,8 +69,8 @@ def _new(host):
 def _device(value):
     if not isinstance(value, DeviceArray):
         raise TypeError(
-            f"Unsupported type {type(value)}: CuPy takes device arrays only; move it there once, at "
-            "the edge"
+            f"Unsupported type {type(value)}: CuPy takes device arrays only; "
+            "move it there once, at the edge"
         )
     return value
 
@@ -161,7 +161,7 @@ def _is_advanced(index):
 
 
 def _stored(index, value):
-    """What may be stored under an index; CuPy makes an array of a scalar first if the index is one."""
+    """What may be stored under an index; CuPy makes an array of a scalar if the index is one."""
     on_device = isinstance(value, DeviceArray)
     if not (on_device or isinstance(value, SCALARS)):
         raise ValueError(
@@ -434,16 +434,20 @@ class Namespace:
         raise AttributeError(f"{owner}.{name}: CuPy lacks it, or device_double.py does not list it")
 
 
-# every positional argument is an operand, scalars included; otherwise that many device arrays come
-# first
+# Every positional argument is an operand, scalars included; otherwise that many device arrays come
+# first.
 ALL = None
-ELEMENTWISE = """add subtract multiply divide true_divide floor_divide remainder mod power maximum minimum fmax fmin
-    exp exp2 expm1 log log2 log10 log1p logaddexp sqrt cbrt square reciprocal negative positive abs absolute fabs sign
-    sin cos tan tanh sinh cosh arctan arctan2 hypot copysign floor ceil trunc rint signbit isfinite isnan isinf
-    greater greater_equal less less_equal equal not_equal logical_and logical_or logical_xor logical_not
+ELEMENTWISE = """add subtract multiply divide true_divide floor_divide remainder mod power
+    maximum minimum fmax fmin exp exp2 expm1 log log2 log10 log1p logaddexp
+    sqrt cbrt square reciprocal negative positive abs absolute fabs sign
+    sin cos tan tanh sinh cosh arctan arctan2 hypot copysign
+    floor ceil trunc rint signbit isfinite isnan isinf
+    greater greater_equal less less_equal equal not_equal
+    logical_and logical_or logical_xor logical_not
     bitwise_and bitwise_or bitwise_xor invert left_shift right_shift"""
-RESHAPING = """transpose moveaxis swapaxes squeeze expand_dims broadcast_to ravel flip rot90 roll tile pad split
-    array_split tril triu diag diagonal trace round around sort argsort partition argpartition ascontiguousarray copy"""
+RESHAPING = """transpose moveaxis swapaxes squeeze expand_dims broadcast_to ravel
+    flip rot90 roll tile pad split array_split tril triu diag diagonal trace round around
+    sort argsort partition argpartition ascontiguousarray copy"""
 PLACES = (
     "axis axes axis1 axis2 source destination shape order shift reps mode constant_values k kth "
     "decimals"
@@ -459,15 +463,16 @@ FUNCTIONS = (
     ("zeros_like ones_like", 1, "dtype order shape"),
     ("zeros ones arange linspace eye", 0, "shape dtype order start stop step num endpoint M k"),
 )
-HOST = """pi e inf nan newaxis dtype finfo iinfo issubdtype can_cast promote_types isscalar broadcast_shapes generic number
-    integer floating bool_ uint8 int8 int16 int32 int64 uint32 uint64 float16 float32 float64 complex64 inexact"""
+HOST = """pi e inf nan newaxis dtype finfo iinfo issubdtype can_cast promote_types isscalar
+    broadcast_shapes generic number integer floating inexact
+    bool_ uint8 int8 int16 int32 int64 uint32 uint64 float16 float32 float64 complex64"""
 WAITING = (
     "nonzero flatnonzero argwhere unique bincount histogram extract compress trim_zeros array_repr "
     "array_str"
 )
 SPECIAL = "erf erfc erfinv ndtr ndtri expit xlogy"
-METHODS = """sum prod mean var std max min any all argmax argmin cumsum cumprod argsort argpartition dot squeeze
-    swapaxes ravel round diagonal trace take repeat"""
+METHODS = """sum prod mean var std max min any all argmax argmin cumsum cumprod
+    argsort argpartition dot squeeze swapaxes ravel round diagonal trace take repeat"""
 
 
 def _function(name, arrays, keywords, module=np):

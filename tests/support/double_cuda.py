@@ -29,7 +29,7 @@ class Graph:
 
 
 def _put(again, result):
-    """What was computed again, where it was put the first time. Views and `out=` are there already."""
+    """What was computed again, where it was put the first time; views and `out=` are there."""
     if isinstance(result, (list, tuple)):
         for pair in zip(again, result):
             _put(*pair)

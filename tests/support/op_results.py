@@ -4,8 +4,8 @@ import numpy as np
 
 from mvit_np.autodiff.tape import vjp
 
-# (kernel, stride, padding): plain, the model's, even kernels, overlapping in part, gaps, one window,
-# stride beyond the grid
+# (kernel, stride, padding): plain, the model's, even kernels, overlapping in part, gaps,
+# one window, stride beyond the grid
 WINDOWS = [
     ((1, 1, 1), (1, 1, 1), (0, 0, 0)),
     ((3, 3, 3), (1, 2, 2), (1, 1, 1)),

@@ -99,19 +99,25 @@ from mvit_np.train import adamw, adamw_state
 from mvit_np.train.distributed import communicator
 
 comm = communicator()
-rng, config = np.random.default_rng(0), replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0)
-clips, labels = rng.standard_normal(({BATCH}, *config.thw, config.channels)), np.arange({BATCH}) % config.num_classes
+rng = np.random.default_rng(0)
+config = replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0)
+clips = rng.standard_normal(({BATCH}, *config.thw, config.channels))
+labels = np.arange({BATCH}) % config.num_classes
 mine = slice({BATCH} * comm.rank // comm.size, {BATCH} * (comm.rank + 1) // comm.size)
 kept = {{"rank": comm.rank, "size": comm.size, "local_size": comm.local_size}}
 for dtype in ("float32", "float64"):
-    params = trees.map(np.dtype(dtype).type, mv.init(config, np.random.default_rng(comm.rank)))  # each its own ...
-    params = comm.broadcast(params)  # ... until now
-    gradient = mv.value_and_grad(lambda p: mv.cross_entropy(mv.forward(p, clips[mine].astype(dtype), config), labels[mine]))
+    own = mv.init(config, np.random.default_rng(comm.rank))
+    params = comm.broadcast(trees.map(np.dtype(dtype).type, own))  # of rank 0 from here on
+    shown = clips[mine].astype(dtype)
+    gradient = mv.value_and_grad(
+        lambda p: mv.cross_entropy(mv.forward(p, shown, config), labels[mine])
+    )
     state = adamw_state(params)
     for step in range(2):
         loss, grads = comm.mean(list(gradient(params)))
-        kept |= {{f"{{dtype}}/{{step}}/params/{{path}}": leaf for path, leaf in trees.paths(params)}}
-        kept |= {{f"{{dtype}}/{{step}}/grads/{{path}}": leaf for path, leaf in trees.paths(grads)}}
+        for name, leaves in (("params", params), ("grads", grads)):
+            for path, leaf in trees.paths(leaves):
+                kept[f"{{dtype}}/{{step}}/{{name}}/{{path}}"] = leaf
         kept[f"{{dtype}}/{{step}}/loss"] = loss
         params, state = adamw(params, grads, state, 1e-3)
 comm.barrier()
@@ -184,7 +190,7 @@ def test_a_share_left_out_would_be_noticed():
 @needs_mpi
 @pytest.mark.parametrize("ranks", [2, slow(4)])
 def test_all_ranks_hold_the_same_bits(trained, ranks):
-    """Parameters after the broadcast and after a step, and the gradients: nothing may drift apart."""
+    """Parameters after the broadcast and a step, and the gradients: nothing may drift apart."""
     first, *others = trained(ranks)
     expected = mv.init(
         replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0), np.random.default_rng(0)
@@ -212,16 +218,19 @@ if comm.rank == 0:
     state = {"step": 7, "name": "a", "best": None, "blocks": blocks}
 state = comm.broadcast(state)
 assert (state["step"], state["name"], state["best"]) == (7, "a", None)
-assert state["blocks"][0]["w"].tolist() == [[0, 3], [1, 4], [2, 5]] and state["blocks"][0]["n"].dtype == "int64"
+assert state["blocks"][0]["w"].tolist() == [[0, 3], [1, 4], [2, 5]]
+assert state["blocks"][0]["n"].dtype == "int64"
 assert state["blocks"][0]["n"].shape == () and state["blocks"][0]["n"] == 3
 assert type(state["blocks"][1]) is tuple and state["blocks"][1][0].shape == (0, 2)
 
 mine = {"a": np.full((2, 2), comm.rank, "float32"), "b": np.float32(comm.rank * 10)}
 mean = comm.mean(mine)
-assert mean["a"].tolist() == [[1, 1], [1, 1]] and mean["b"] == 10 and mean["b"].shape == () and mean["a"].dtype == "float32"
+assert mean["a"].tolist() == [[1, 1], [1, 1]] and mean["b"] == 10
+assert mean["b"].shape == () and mean["a"].dtype == "float32"
 assert (mine["a"] == comm.rank).all()
 comm.mean({"a": np.ones((3, 3), "float32")})
-assert mean["a"].tolist() == [[1, 1], [1, 1]] and mean["b"] == 10  # no part of what is kept for the next mean
+# no part of what is kept for the next mean
+assert mean["a"].tolist() == [[1, 1], [1, 1]] and mean["b"] == 10
 assert np.isnan(comm.mean(np.array([np.nan if comm.rank == 1 else 0.0]))).all()
 comm.barrier()
 if comm.rank == 2:
@@ -238,7 +247,8 @@ import numpy as np
 from mvit_np.train.distributed import communicator
 comm = communicator()
 comm.mean(np.ones(3))
-os.write(1, f"rank {comm.rank} is process {os.getpid()} at {time.time()}\\n".encode())  # in one piece
+line = f"rank {comm.rank} is process {os.getpid()} at {time.time()}\\n"
+os.write(1, line.encode())  # in one piece
 comm.barrier()
 HOW
 while True:

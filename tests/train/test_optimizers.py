@@ -142,7 +142,7 @@ def test_sgd_is_pytorchs_with_parameter_groups(nesterov, mask, task, joined_belo
 
 
 def test_gradient_descent_by_hand():
-    """One number, three steps: v is 1, then 1.5, then 1.75 with momentum 1/2 and a gradient of 1."""
+    """One number, three steps: v is 1, 1.5, then 1.75 with momentum 1/2 and a gradient of 1."""
     params = grads = {"x": np.ones(1)}
     new, state = params, sgd_state(params)
     for _ in range(3):

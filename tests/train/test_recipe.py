@@ -15,10 +15,10 @@ from mvit_np.train.run.toml_text import to_toml
 def test_the_papers_recipe_is_section_d1():
     """Field by field, from a summary of the paper's Sec. D.1: Kinetics, 128 GPUs of 4 clips."""
     paper = {
-        "model": "mvit_b_16x4", "epochs": 200, "warmup": 30, "batch": 512, "lr": 1.6e-3, "lr_batch": 512,
-        "end_lr": 1.6e-5, "optimizer": "adamw", "weight_decay": 0.05, "smoothing": 0.1, "mixup": 0.8,
-        "switch": 0.5, "mix_p": 1.0, "erasing": 0.25, "rand_layers": 4,
-        "rand_magnitude": 7, "rand_p": 0.5, "crop_area": (0.08, 1.0), "flip": 0.5,
+        "model": "mvit_b_16x4", "epochs": 200, "warmup": 30, "batch": 512, "lr": 1.6e-3,
+        "lr_batch": 512, "end_lr": 1.6e-5, "optimizer": "adamw", "weight_decay": 0.05,
+        "smoothing": 0.1, "mixup": 0.8, "switch": 0.5, "mix_p": 1.0, "erasing": 0.25,
+        "rand_layers": 4, "rand_magnitude": 7, "rand_p": 0.5, "crop_area": (0.08, 1.0), "flip": 0.5,
         "repeats": 2, "tau": 4, "views": (5, 1), "ema": 0.0, "layer_decay": 1.0,
     }  # fmt: skip
     for name, value in paper.items():
@@ -39,15 +39,16 @@ def test_a_recipe_survives_files(name, tmp_path):
 
 OTHERS = {
     "model": "mvit_s_16x4", "weights": 'a "file"\\n\t.npz', "data": "street", "tests": "t.csv",
-    "train_clips": 8, "test_clips": 9,
-    "tau": 3.0, "normalise": "clip", "directed": True, "crop_area": None, "crop_aspect": (1.0, 1.0), "flip": 0.0,
-    "rand_layers": 0, "rand_magnitude": 9.0, "rand_deviation": 0.0, "rand_p": 0.1, "erasing": 0.0, "repeats": 1, "mixup": 0.0,
-    "cutmix": 0.0, "switch": 1.0, "mix_p": 0.5, "smoothing": 0.0, "epochs": 0.5, "batch": 8, "accumulate": 2,
-    "optimizer": "sgd", "lr": 0.1, "lr_batch": 8, "start_lr": 0.0, "end_lr": 0.0, "warmup": 0.0, "betas": (0.8, 0.9),
-    "epsilon": 1e-6, "momentum": 0.8, "nesterov": False, "weight_decay": 0.0, "no_decay": ("head.*", "blocks.0.*"),
-    "layer_decay": 0.75, "clip_norm": 5.0, "ema": 0.99, "non_finite": "skip", "checkpoint": True, "test_every": 1.0,
-    "views": (1, 3), "seed": 7, "device": "cuda:1", "precision": "bf16", "graph": True,
-    "workers": 0, "ahead": 1, "save_steps": 5, "save_minutes": 0.0, "keep": 1,
+    "train_clips": 8, "test_clips": 9, "tau": 3.0, "normalise": "clip", "directed": True,
+    "crop_area": None, "crop_aspect": (1.0, 1.0), "flip": 0.0, "rand_layers": 0,
+    "rand_magnitude": 9.0, "rand_deviation": 0.0, "rand_p": 0.1, "erasing": 0.0, "repeats": 1,
+    "mixup": 0.0, "cutmix": 0.0, "switch": 1.0, "mix_p": 0.5, "smoothing": 0.0, "epochs": 0.5,
+    "batch": 8, "accumulate": 2, "optimizer": "sgd", "lr": 0.1, "lr_batch": 8, "start_lr": 0.0,
+    "end_lr": 0.0, "warmup": 0.0, "betas": (0.8, 0.9), "epsilon": 1e-6, "momentum": 0.8,
+    "nesterov": False, "weight_decay": 0.0, "no_decay": ("head.*", "blocks.0.*"),
+    "layer_decay": 0.75, "clip_norm": 5.0, "ema": 0.99, "non_finite": "skip", "checkpoint": True,
+    "test_every": 1.0, "views": (1, 3), "seed": 7, "device": "cuda:1", "precision": "bf16",
+    "graph": True, "workers": 0, "ahead": 1, "save_steps": 5, "save_minutes": 0.0, "keep": 1,
 }  # fmt: skip
 
 

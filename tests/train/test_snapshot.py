@@ -477,7 +477,8 @@ def test_a_real_full_disk(tmp_path):
         pytest.skip("no file system can be mounted here")
     code = """
         import os
-        print(attempt(1, 4000), attempt(2, 100_000), attempt(3, 30_000), *sorted(os.listdir(sys.argv[1])), sep="\\n")
+        attempts = attempt(1, 4000), attempt(2, 100_000), attempt(3, 30_000)
+        print(*attempts, *sorted(os.listdir(sys.argv[1])), sep="\\n")
         print(latest(sys.argv[1])[0]["w"].sum(), attempt(4, 4000))
     """
     saved, full, too, *files, after = run(
@@ -519,7 +520,8 @@ KILLED = """
         os.close(out)
         told, (state, said) = struct.unpack("q", told[-8:])[0], latest(folder)
         files = os.listdir(folder)
-        print(told, state["step"], whole(state), len(said), len(files), sum(name.endswith(".part") for name in files))
+        parts = sum(name.endswith(".part") for name in files)
+        print(told, state["step"], whole(state), len(said), len(files), parts)
 """
 
 

@@ -162,8 +162,8 @@ def test_another_pool_than_the_presets_is_told(pool, kernel):
 def test_reversible_vits_of_slowfast(dim, heads):
     """Rev-ViT-S and -B: one stage, nothing pooled, 22,434,664 and 87,335,656 parameters."""
     config = replace(
-        mv.preset("vit_b_8f"), frames=1, num_classes=1000, dim=dim, heads=heads, reversible=True, cls_token=False, skip="plain",
-        expand_in="attention",
+        mv.preset("vit_b_8f"), frames=1, num_classes=1000, dim=dim, heads=heads, reversible=True,
+        cls_token=False, skip="plain", expand_in="attention",
     )  # fmt: skip
     params = hollow_params(config)
     assert sum(leaf.size for leaf in tree.leaves(params)) == {384: 22_434_664, 768: 87_335_656}[dim]
@@ -257,7 +257,7 @@ def test_a_fine_tuned_model_keeps_its_classes_and_its_grid(config, monkeypatch):
 
 
 def test_another_number_of_classes_and_an_image_model_without_a_preset_for_it():
-    """PyTorchVideo's mvit_base_16: separate positions, and 400 classes where its weights have 1000."""
+    """PyTorchVideo's mvit_base_16: separate positions, 400 classes where its weights have 1000."""
     config = replace(mv.preset("mvit_b_16_image"), positions="separate", num_classes=400)
     found, (note,) = infer.config(hollow_params(config))
     assert in_evaluation(found) == in_evaluation(config) and note.assumed
@@ -272,8 +272,8 @@ def test_another_number_of_classes_and_an_image_model_without_a_preset_for_it():
         (
             "mvit_b_24_image",
             (
-                r"'mvit_b_24_image' has dim|'mvit_b_24_image' has cube_kernel \(1, 7, 7\), the file "
-                r"\(3, 7, 7\)"
+                r"'mvit_b_24_image' has dim|"
+                r"'mvit_b_24_image' has cube_kernel \(1, 7, 7\), the file \(3, 7, 7\)"
             ),
         ),
         ("mvit_b_24_32x3", r"depths \(2, 3, 16, 3\), the file \(1, 2, 11, 2\)"),

@@ -64,7 +64,7 @@ def test_a_still_film_is_the_picture_to_a_centre_inflated_model(image, video, rn
 @pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("how, gain", [("centre", 1), ("mean", 1), ("repeat", 3)])
 def test_the_stem_on_a_still_film_is_the_pictures(how, gain, joint, rng):
-    """In the frames that the zero padding does not reach; SlowFast's way is three times too large."""
+    """In frames that the zero padding does not reach; SlowFast's way is three times too large."""
     video = replace(VIDEO, positions="joint" if joint else "separate")
     params = roughened(IMAGE)
     picture, film = picture_and_film(video, rng)

@@ -24,9 +24,10 @@ SAID = {  # of SMALL
     "DATA": {"NUM_FRAMES": 4, "TRAIN_CROP_SIZE": 16, "SAMPLING_RATE": 2},
     "MODEL": {"MODEL_NAME": "MViT", "NUM_CLASSES": 3},
     "MVIT": {
-        "DEPTH": 2, "EMBED_DIM": 4, "MLP_RATIO": 2.0, "DROPPATH_RATE": 0.2, "SEP_POS_EMBED": True, "PATCH_KERNEL": [3, 3, 3],
-        "PATCH_STRIDE": [2, 2, 2], "PATCH_PADDING": [1, 1, 1], "DIM_MUL": [[1, 2.0]], "HEAD_MUL": [[1, 2.0]],
-        "POOL_Q_STRIDE": [[1, 1, 2, 2]], "POOL_KV_STRIDE_ADAPTIVE": [1, 2, 2], "POOL_KVQ_KERNEL": [3, 3, 3],
+        "DEPTH": 2, "EMBED_DIM": 4, "MLP_RATIO": 2.0, "DROPPATH_RATE": 0.2, "SEP_POS_EMBED": True,
+        "PATCH_KERNEL": [3, 3, 3], "PATCH_STRIDE": [2, 2, 2], "PATCH_PADDING": [1, 1, 1],
+        "DIM_MUL": [[1, 2.0]], "HEAD_MUL": [[1, 2.0]], "POOL_Q_STRIDE": [[1, 1, 2, 2]],
+        "POOL_KV_STRIDE_ADAPTIVE": [1, 2, 2], "POOL_KVQ_KERNEL": [3, 3, 3],
     },
 }  # fmt: skip
 
@@ -85,13 +86,15 @@ def test_a_preset_written_as_slowfast_writes_it():
 
     starts = {2: 2, 8: 2, 44: 2}
     said = with_said(
-        DATA__NUM_FRAMES=40, DATA__TRAIN_CROP_SIZE=312, DATA__SAMPLING_RATE=3, MVIT__DEPTH=48, MVIT__EMBED_DIM=144,
-        MVIT__NUM_HEADS=2, MVIT__MLP_RATIO=4.0, MVIT__DROPPATH_RATE=0.75, MVIT__PATCH_KERNEL="(3, 7, 7)",
-        MVIT__PATCH_STRIDE="(2, 4, 4)", MVIT__PATCH_PADDING="(1, 3, 3)", MVIT__DIM_MUL=[[i, 2.0] for i in starts],
-        MVIT__HEAD_MUL=[[i, 2.0] for i in starts],
+        DATA__NUM_FRAMES=40, DATA__TRAIN_CROP_SIZE=312, DATA__SAMPLING_RATE=3,
+        MVIT__DEPTH=48, MVIT__EMBED_DIM=144, MVIT__NUM_HEADS=2, MVIT__MLP_RATIO=4.0,
+        MVIT__DROPPATH_RATE=0.75, MVIT__PATCH_KERNEL="(3, 7, 7)",
+        MVIT__PATCH_STRIDE="(2, 4, 4)", MVIT__PATCH_PADDING="(1, 3, 3)",
+        MVIT__DIM_MUL=[[i, 2.0] for i in starts], MVIT__HEAD_MUL=[[i, 2.0] for i in starts],
         MVIT__POOL_Q_STRIDE=[[i, 1, starts.get(i, 1), starts.get(i, 1)] for i in range(48)],
-        MVIT__POOL_KV_STRIDE_ADAPTIVE=[1, 8, 8], MVIT__USE_ABS_POS=False, MVIT__REL_POS_SPATIAL=True,
-        MVIT__REL_POS_TEMPORAL=True, MVIT__RESIDUAL_POOLING=True, MVIT__DIM_MUL_IN_ATT=True,
+        MVIT__POOL_KV_STRIDE_ADAPTIVE=[1, 8, 8], MVIT__USE_ABS_POS=False,
+        MVIT__REL_POS_SPATIAL=True, MVIT__REL_POS_TEMPORAL=True,
+        MVIT__RESIDUAL_POOLING=True, MVIT__DIM_MUL_IN_ATT=True,
     )  # fmt: skip
     found, _ = slowfast_config.read({"cfg": yaml.safe_dump(said)}, "slowfast")
     assert replace(mv.MViTConfig(uneven=True), **found.fields) == mv.preset("mvitv2_l_40x3")
@@ -102,8 +105,11 @@ def test_strides_and_kernels_in_the_words_of_2021(path):
     tensors = layouts.from_params(
         roughened(replace(SMALL, unpooled_kv=(1,))), replace(SMALL, unpooled_kv=(1,)), "slowfast"
     )
-    said = with_said(MVIT__POOL_KV_STRIDE=[[0, 1, 2, 2], [1, 1, 1, 1]], MVIT__POOL_KV_KERNEL=[[0, 3, 3, 3], [1, 1, 1, 1]],
-                     MVIT__POOL_Q_KERNEL=[[1, 3, 3, 3]])  # fmt: skip
+    said = with_said(
+        MVIT__POOL_KV_STRIDE=[[0, 1, 2, 2], [1, 1, 1, 1]],
+        MVIT__POOL_KV_KERNEL=[[0, 3, 3, 3], [1, 1, 1, 1]],
+        MVIT__POOL_Q_KERNEL=[[1, 3, 3, 3]],
+    )
     for name in ("POOL_KVQ_KERNEL", "POOL_KV_STRIDE_ADAPTIVE"):
         del said["MVIT"][name]
     assert quietly(saved(path, said, tensors=tensors))[1] == replace(SMALL, unpooled_kv=(1,))
@@ -178,9 +184,12 @@ def test_reversible_models_of_another_kind_are_refused(name, value, words, path)
         mv.load(saved(path, with_said(MVIT__REV=rev | {name: value}), config))
 
 
-DAMAGED = ["MVIT: [", "MVIT: {a: &x [1], b: *x}", "[" * 50_000, "MVIT: {DEPTH: many}", "MVIT: {QKV_BIAS: 1}", "MVIT: !!int ''",
-           "MVIT: {DIM_MUL: [[0.5, 2]]}", "MVIT: {MLP_RATIO: .nan}", "MVIT: {DEPTH: 1" + "0" * 400 + "}", "a: b\n" * 100_000,
-           "MVIT: !!python/object/apply:os.system [ls]", "", "MVIT: {POOL_Q_STRIDE: 3}"]  # fmt: skip
+DAMAGED = [
+    "MVIT: [", "MVIT: {a: &x [1], b: *x}", "[" * 50_000, "MVIT: {DEPTH: many}",
+    "MVIT: {QKV_BIAS: 1}", "MVIT: !!int ''", "MVIT: {DIM_MUL: [[0.5, 2]]}",
+    "MVIT: {MLP_RATIO: .nan}", "MVIT: {DEPTH: 1" + "0" * 400 + "}", "a: b\n" * 100_000,
+    "MVIT: !!python/object/apply:os.system [ls]", "", "MVIT: {POOL_Q_STRIDE: 3}",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
@@ -252,7 +261,8 @@ def test_words_that_nobody_knows_and_classes_that_go_together_are_told(path):
 
 
 @pytest.mark.parametrize("dataset, reverse, turned", [
-    ("kinetics", False, False), ("kinetics", True, True), ("ssv2", True, False), ("ssv2", False, True),
+    ("kinetics", False, False), ("kinetics", True, True),
+    ("ssv2", True, False), ("ssv2", False, True),
     ("charades", True, False), ("ptvssv2", False, True), ("imagenet", True, False),
 ])  # fmt: skip
 def test_models_that_were_shown_blue_first_get_red_first(dataset, reverse, turned, path):
@@ -274,7 +284,8 @@ def test_normalisation_and_tau_follow_the_data_set(path):
         (levels, mv.About(tau=2.0, normalise=((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))),
         (levels | {"TRAIN__DATASET": "ssv2", "DATA__REVERSE_INPUT_CHANNEL": True},
          mv.About(normalise=((0.3, 0.2, 0.1), (0.6, 0.5, 0.4)))),
-        ({"DATA__MEAN": [0.5] * 3, "DATA__STD": [0.25] * 3}, mv.About(tau=2.0, normalise=(0.5, 0.25))),
+        ({"DATA__MEAN": [0.5] * 3, "DATA__STD": [0.25] * 3},
+         mv.About(tau=2.0, normalise=(0.5, 0.25))),
         ({"DATA__STD": [0.0] * 3}, mv.About(tau=2.0)),
     ):  # fmt: skip
         assert open_model(saved(path, with_said(**fields))).about == about

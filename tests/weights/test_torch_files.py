@@ -78,8 +78,9 @@ def test_a_training_checkpoint_gives_its_model_and_its_scalars(options, tmp_path
     optimizer.step()
     assert hasattr(model.state_dict(), "_metadata")  # an attribute of an OrderedDict
     others = {
-        "optimizer_state": optimizer.state_dict(), "scaler_state": {}, "shape": torch.Size([2]), "dtype": torch.float16,
-        "device": torch.device("cpu"), "betas": (0.9, 0.999), "acc": np.float64(3.5), "steps": np.int32(-4),
+        "optimizer_state": optimizer.state_dict(), "scaler_state": {}, "shape": torch.Size([2]),
+        "dtype": torch.float16, "device": torch.device("cpu"), "betas": (0.9, 0.999),
+        "acc": np.float64(3.5), "steps": np.int32(-4),
     }  # fmt: skip
     scalars = {
         "epoch": 3,
