@@ -44,14 +44,7 @@ import mvit_np as mv
 from mvit_np import ops
 from mvit_np.autodiff.hooks import watching
 from mvit_np.backend import tiles
-from mvit_np.backend.arrays import (
-    array_module,
-    from_host,
-    memory,
-    plain_ops,
-    register_library,
-    synchronize,
-)
+from mvit_np.backend.arrays import array_module, from_host, memory, plain_ops, register_library, synchronize
 from mvit_np.backend.cuda import kernel as kernels
 from mvit_np.backend.cuda.gemm import strided_batches
 from mvit_np.backend.cuda.kernels import layer_norm as norm_kernels

@@ -85,7 +85,7 @@ def _check_numbers(layers, magnitude, deviation):
         raise ValueError(f"deviation is a number, 0 or more; came {deviation}: {remedy}")
 
 
-# -- operations: (picture, numbers) -> picture ----------------------------------------------------
+# -- operations: (picture, numbers) -> picture -----------------------------------------------------
 
 
 def _posterize(picture, bits):
@@ -124,7 +124,7 @@ def _fill(picture):
     return (FILL,) * len(picture.getbands())
 
 
-# -- numbers of an operation at a level, 0 to 1 ---------------------------------------------------
+# -- numbers of an operation at a level, 0 to 1 ----------------------------------------------------
 
 
 def _sign(rng):

@@ -69,7 +69,7 @@ def assert_near(ours, theirs, most):
     assert np.abs(ours.astype(int) - np.asarray(theirs).reshape(ours.shape)).max() <= most
 
 
-# -- one operation ------------------------------------------------------------------------------
+# -- one operation ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name, numbers", EACH)
@@ -255,7 +255,7 @@ def test_a_view_is_as_good_as_an_array(rng):
         assert np.array_equal(after(view, name, *numbers), after(view.copy(), name, *numbers))
 
 
-# -- several --------------------------------------------------------------------------------------
+# -- several ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(5, 33, 21, 3), (1, 24, 24, 3), (3, 16, 51, 1)])

@@ -26,13 +26,13 @@ def test_the_example_runs_and_ends_with_a_passed_gradient_check():
     )
 
 
-# -- what to read
-# --------------------------------------------------------------------------------------------------
+# -- what to read ----------------------------------------------------------------------------------
 
 # Of model/ and ops/: what a mistake is answered, what is printed, data, counts, and what is faster.
 BESIDE_THE_LESSON = """
     model/validation model/text_table model/presets model/account model/costs model/fast
-    model/inspection model/resize model/paper model/__init__ model/layers/__init__ ops/__init__
+    model/inspection model/position_similarity model/resize model/paper
+    model/__init__ model/layers/__init__ ops/__init__
 """.split()
 AT_MOST = 2500  # lines
 
@@ -85,8 +85,7 @@ def test_the_core_is_small_enough_to_read_and_nothing_of_the_lesson_is_left_out(
     assert lines(core) <= AT_MOST
 
 
-# -- what it shows
-# --------------------------------------------------------------------------------------------------
+# -- what it shows ---------------------------------------------------------------------------------
 
 
 def preset_rows():
