@@ -34,14 +34,14 @@ BLOCKS = """MB of float32 for one clip: what a block keeps for its backward pass
 weights, which this package makes twice and never keeps (`ops/fast/attend.py`)."""
 GROWTH = """Pooling attention of D channels and h heads on T x H x W tokens, with queries pooled
 f_Q-fold and keys f_K-fold, grows like"""
-COMPLEXITY = """`attention_complexity` (`model/account.py`) evaluates both; here they are summed over
-the blocks of each stage, beside what is counted: the attention's multiply-adds; the floats a block keeps (16 to
-20 THW D with its MLP, where queries are not pooled) and its attention weights. By hand the
-multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / (f_Q f_K) (queries, keys and values; the
-output; scores and their sum), so the ratio lies between 2 (long sequences) and 4 (wide ones), but
-for pooling's own convolutions. The paper's design shows in the column of time: THW falls 64-fold
-from the first stage to the last, D grows 8-fold, and the mean block of a stage takes between 0.5
-and 2 (1e9) all along."""
+COMPLEXITY = """`attention_complexity` (`model/account.py`) evaluates both; here they are summed
+over the blocks of each stage, beside what is counted: the attention's multiply-adds; the floats a
+block keeps (16 to 20 THW D with its MLP, where queries are not pooled) and its attention weights.
+By hand the multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / (f_Q f_K) (queries, keys and
+values; the output; scores and their sum), so the ratio lies between 2 (long sequences) and 4 (wide
+ones), but for pooling's own convolutions. The paper's design shows in the column of time: THW
+falls 64-fold from the first stage to the last, D grows 8-fold, and the mean block of a stage takes
+between 0.5 and 2 (1e9) all along."""
 DEPTH = """MB of float32 kept for the backward pass of one clip, Rev-MViT-B with more and more
 blocks in its third stage: a chain of reversible blocks keeps its last result and rebuilds the
 others."""

@@ -44,7 +44,7 @@ def same(device_array, host):
     np.testing.assert_array_equal(to_host(device_array), host)
 
 
-# --------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------- refusals
 TYPE_ERRORS = {
     "add": lambda x: x + X,
     "add from the left": lambda x: X + x,
@@ -188,7 +188,7 @@ def test_duplicate_indices_in_an_assignment_raise_where_cupy_is_undefined(x):
         x[from_host(np.array([1, 1]))] = x[:2]
 
 
-# -------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------- the same as NumPy
 SAME = {
     "arithmetic": lambda xp, x, y, i: (x + y) * 2 - 1 / y + x**2 // 0.3 % 0.7,
     "reflected": lambda xp, x, y, i: 2.0 - (3 * x) / (1 + 2**y),
@@ -299,7 +299,7 @@ def test_dtypes_follow_numpy_2(compute, dtype, x):
     assert xp.result_type(x, 1.0) == np.float32
 
 
-# --------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------------------------- views, in place
 VIEWS = {
     "slice": lambda x: x[1:, :2],
     "row": lambda x: x[0],
@@ -376,7 +376,7 @@ def test_add_at_adds_duplicates_under_one_index_or_several(twice, x):
     same(x, host)
 
 
-# --------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------- the rest
 def test_attributes_live_on_the_host(x):
     names = ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides")
     assert [getattr(x, name) for name in names] == [getattr(X, name) for name in names]
