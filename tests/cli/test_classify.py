@@ -21,8 +21,8 @@ from mvit_np.train.classify import classify, default_normalisation, media_in
 
 av = pytest.importorskip("av")
 
-from test_clips import write_film, write_picture  # noqa: E402  (needs av)
-from test_visualize import all_words, check_layout  # noqa: E402
+from figure_layout import all_words, check_layout  # noqa: E402
+from films import write_film, write_picture  # noqa: E402
 
 COLOUR = replace(
     mv.preset("mvit_micro"),

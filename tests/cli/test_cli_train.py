@@ -304,7 +304,7 @@ def test_weights_can_be_tested_on_other_data_only_with_their_classes(finished, t
 def films(tmp_path_factory):
     """Two classes of films, dark and light; one of them is no film."""
     pytest.importorskip("av")
-    from test_clips import write_film
+    from films import write_film
 
     folder = tmp_path_factory.mktemp("films")
     rng = np.random.default_rng(0)

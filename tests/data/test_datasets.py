@@ -9,26 +9,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("av")
-from test_clips import counting, numbers, shown_at, write_film, write_picture
+from films import counting, numbers, shown_at, write_film, write_picture
+from video_tables import SIZES, content, touch
 
 from mvit_np.data import clip_times
 from mvit_np.data.datasets import ArrayClips, BrokenExample
 from mvit_np.data.video_table import VideoTable, random_times
-
-SIZES = {"frames": 4, "tau": 3, "cover_hw": (16, 16)}
-
-
-def touch(folder, *names):
-    """Empty files: a table does not look into them."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-
-
-def content(table):
-    """What a table says, to be compared."""
-    return [path.resolve() for path, _ in table.rows], table.classes, table.labels.tolist()
-
 
 # -- tables ----------------------------------------------------------------------------------------
 

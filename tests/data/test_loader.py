@@ -285,7 +285,7 @@ def test_the_search_for_one_that_works_ends():
 def test_broken_files(tmp_path, workers):
     """Through the decoder: two that are no film, one after the other, and one that is gone."""
     pytest.importorskip("av")
-    from test_clips import counting, numbers, write_film
+    from films import counting, numbers, write_film
 
     from mvit_np.data.video_table import VideoTable
 

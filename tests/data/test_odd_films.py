@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_clips import counting, numbers, write_film, write_picture
+from films import counting, numbers, write_film, write_picture
+from video_tables import SIZES
 
 from mvit_np.data import decode, frames_at, track_of, video_file
 from mvit_np.data import track as tracks
@@ -19,7 +20,6 @@ from mvit_np.data.datasets import BrokenExample
 from mvit_np.data.video_table import VideoTable
 
 av = pytest.importorskip("av")
-SIZES = {"frames": 4, "tau": 3, "cover_hw": (16, 16)}
 
 
 # -- versions of PyAV ------------------------------------------------------------------------------

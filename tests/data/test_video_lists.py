@@ -7,11 +7,13 @@ import sys
 from itertools import product
 
 import pytest
-from test_datasets import SIZES, content, touch
+from video_tables import SIZES, content, touch
 
 from mvit_np.data.datasets import BrokenExample
 from mvit_np.data.media import files_in
 from mvit_np.data.video_table import VideoTable
+
+pytest.importorskip("av")
 
 
 def rows_of(table, folder):

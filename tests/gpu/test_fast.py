@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_gpu import FAMILY, MICRO, agree, task
+from on_device import FAMILY, MICRO, agree, task
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees

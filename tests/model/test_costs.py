@@ -2,18 +2,15 @@
 forward pass, memory measured.
 """
 
-import gc
 import math
-import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from counted_costs import clips, counted_macs, kept_bytes
 
-from mvit_np import MViTConfig, costs, cross_entropy, forward, init, plan, preset
-from mvit_np.autodiff.hooks import watching
-from mvit_np.autodiff.tape import vjp
-from mvit_np.backend import tiles, tree
+from mvit_np import MViTConfig, costs, forward, init, plan, preset
+from mvit_np.backend import tree
 from mvit_np.model.account import attention_complexity, attention_macs
 from mvit_np.model.costs import skipped_macs
 
@@ -94,45 +91,12 @@ VARIANTS = {
 every_variant = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 
 
-def clips(config, batch):
-    return np.random.default_rng(0).standard_normal(
-        (batch, *config.thw, config.channels), dtype="float32"
-    )
-
-
 @every_variant
 def test_parameters_are_those_that_init_makes(changes):
     config = replace(TINY, **changes)
     assert costs(config).params == sum(
         leaf.size for leaf in tree.leaves(init(config, np.random.default_rng(0)))
     )
-
-
-COUNTED = {  # multiply-adds of one call, from the shapes of its arrays
-    "linear": lambda y, x, w, *_: y.size * w.shape[0],
-    "project": lambda y, x, w, *_: sum(part.size for part in y) * w.shape[0],
-    "mlp": lambda y, x, w1, b1, w2, *_: x.size // w1.shape[0] * (w1.size + w2.size),
-    "cube_conv": lambda y, x, w, *_: y.size * math.prod(w.shape[:4]),
-    "depthwise_conv": lambda y, x, w, *_: y.size * math.prod(w.shape[:3]),
-    "attend": lambda y, q, k, v, *_: 2 * math.prod(q.shape[:3]) * k.shape[1] * v.shape[3],
-    "relative_query": lambda y, q, scale, grids, *tables: sum(
-        q.shape[0] * math.prod(thw_q) * q.shape[2] * thw_kv[axis] * q.shape[3]
-        for axis, thw_q, thw_kv in grids
-    ),
-}
-
-
-def counted_macs(config, batch):
-    """Multiply-adds of a forward pass, from the shapes of its arrays."""
-    counts = []
-
-    def seen(name, phase, seconds, args, static, result):
-        if name in COUNTED:
-            counts.append(COUNTED[name](result[0], *args))
-
-    with watching(seen):
-        forward(init(config, np.random.default_rng(0)), clips(config, batch), config)
-    return sum(counts)
 
 
 @every_variant
@@ -152,20 +116,6 @@ def test_attention_bytes_are_those_of_the_largest_attention_array(changes):
         hook=lambda name, x: sizes.append(x.nbytes) if "attention" in name else None,
     )
     assert costs(config).attention_bytes == max(sizes)
-
-
-def kept_bytes(config, batch):
-    """Memory alive after a traced forward pass: the clips and what the backward pass will need."""
-    leaves, rebuild = tree.flatten(init(config, np.random.default_rng(0)))
-    labels = np.zeros(batch, int)
-    tracemalloc.start()
-    x = clips(config, batch)
-    with tiles.use_threads(1):  # a thread that waits for its next tile still holds the last one
-        _, pull = vjp(lambda *p: cross_entropy(forward(rebuild(p), x, config), labels), leaves)
-    gc.collect()
-    kept = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    return kept if pull else None  # `pull` holds the tape until here
 
 
 MEASURED = [

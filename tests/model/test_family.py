@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_costs import counted_macs, kept_bytes
+from counted_costs import counted_macs, kept_bytes
 
 import mvit_np as mv
 from mvit_np import ops

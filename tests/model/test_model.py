@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_ops import (
+from op_loops import (
     bias_loop,
     cube_conv_loop,
     depthwise_conv_loop,
@@ -82,7 +82,7 @@ def model(changes=None, dtype="float32"):
     return config, cast(roughened(config), dtype)
 
 
-# -- the paper read aloud: Sec. 3 from the config alone, with the loops of test_ops ----------------
+# -- the paper read aloud: Sec. 3 from the config alone, with the loops of op_loops ----------------
 
 
 def model_loop(params, clip, c):

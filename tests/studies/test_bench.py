@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_visualize import all_words, check_layout
+from figure_layout import all_words, check_layout
 
 import mvit_np as mv
 from mvit_np.backend import tree

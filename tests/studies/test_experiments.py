@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_visualize import all_words, check_layout
+from figure_layout import all_words, check_layout
 
 from mvit_np import costs, forward, init, plan
 from mvit_np.backend import tree

@@ -12,7 +12,7 @@ import gcc_tools
 import numpy as np
 import pytest
 from device_double import DeviceArray
-from test_run import Marked, finish, same
+from short_runs import Marked, finish, same
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees

@@ -3,7 +3,6 @@
 import os
 import re
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import device_double
 import numpy as np
 import pytest
+from mpi_tools import MPIEXEC
 
 import mvit_np as mv
 from mvit_np.backend import tree as trees
@@ -21,8 +21,6 @@ from mvit_np.train import distributed
 from mvit_np.train.distributed import Alone, Mpi, communicator
 
 ROOT = Path(__file__).parents[2]
-BESIDE = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-MPIEXEC = shutil.which("mpiexec", path=BESIDE)
 LIMIT_S = 10  # in which a job ends after one of its ranks died
 START_S = 60  # for starting Python so many times on a busy machine
 

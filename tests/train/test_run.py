@@ -3,9 +3,7 @@ had not been.
 """
 
 import importlib.util
-import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mpi_tools import MPIEXEC
+from short_runs import SMOKE, STEPS, Marked, finish, flat, same
 
 import mvit_np as mv
 from mvit_np import ops
@@ -30,40 +30,6 @@ from mvit_np.train.run import prepare, run, snapshot
 from mvit_np.train.run import task as tasks
 from mvit_np.train.run.recipe import RECIPES, changed
 from mvit_np.train.run.run_folder import WRITTEN
-
-SMOKE = changed(RECIPES["smoke"], {"epochs": 0.75, "test_every": 0.4})
-STEPS = 12  # 64 clips, 4 of them in each batch of 8 with 2 repeats, three quarters of an epoch
-
-
-def flat(params):
-    return np.concatenate([np.ravel(leaf) for leaf in trees.leaves(params)])
-
-
-def trained(folder):
-    """All numbers of the last snapshot and of the model: nothing may differ in a bit."""
-    state, said = snapshot.latest(Path(folder) / "snapshots")
-    assert not said
-    numbers = [state[name] for name in ("params", "average", "optimizer")]
-    return (
-        state["step"],
-        np.concatenate([flat(part) for part in numbers]),
-        flat(mv.load(Path(folder) / "model.npz")[0]),
-    )
-
-
-def same(a, b):
-    (step_a, *numbers_a), (step_b, *numbers_b) = trained(a), trained(b)
-    return step_a == step_b and all(np.array_equal(x, y) for x, y in zip(numbers_a, numbers_b))
-
-
-def finish(recipe, folder, resume=False, stop=lambda: False):
-    return list(run(prepare(recipe, folder, resume=resume), stop))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    return folder, finish(SMOKE, folder)
 
 
 def test_a_run_writes_a_row_a_step_and_a_model_that_loads(undisturbed):
@@ -368,20 +334,6 @@ def test_a_run_killed_at_random_moments_ends_bit_identically(kills, never_killed
 # -- not finite ------------------------------------------------------------------------------------
 
 
-class Marked:
-    """A loader whose fifth step can be told."""
-
-    def __init__(self, loader):
-        self.loader = loader
-
-    def __getattr__(self, name):
-        return getattr(self.loader, name)
-
-    def batches(self, first, last):
-        for step, (clips, targets) in enumerate(self.loader.batches(first, last), first):
-            yield np.full_like(clips, 99) if step == 4 else clips, targets
-
-
 def poisoned(params, clip, config, **options):
     """The model, whose first block breaks down at marked clips."""
     if (clip == 99).all():
@@ -654,11 +606,6 @@ def test_evaluation_says_what_it_cannot_do(rng):
 
 
 # -- several processes -----------------------------------------------------------------------------
-
-
-MPIEXEC = shutil.which(
-    "mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-)
 
 
 @pytest.mark.slow  # test_run_data.py takes up a run with two ranks, too

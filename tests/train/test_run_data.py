@@ -3,6 +3,7 @@ when they change.
 """
 
 import csv
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ import sys
 
 import numpy as np
 import pytest
-from test_run import MPIEXEC, finish, flat, importlib
+from mpi_tools import MPIEXEC
+from short_runs import finish, flat
 
 import mvit_np as mv
 from mvit_np.backend.outputs import LEDGER
@@ -34,7 +36,7 @@ LEVELS = {"dark": 40, "light": 200}
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """Two classes of four films."""
-    from test_clips import write_film
+    from films import write_film
 
     folder, rng = tmp_path_factory.mktemp("films") / "films", np.random.default_rng(0)
     for label, level in LEVELS.items():

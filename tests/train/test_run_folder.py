@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_run import SMOKE, STEPS, finish, flat
-from test_run import undisturbed as undisturbed  # a fixture
+from short_runs import SMOKE, STEPS, finish, flat
 
 import mvit_np as mv
 from mvit_np.backend.outputs import LEDGER

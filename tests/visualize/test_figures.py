@@ -18,9 +18,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from figure_layout import all_words, check_layout, words
 from matplotlib.image import imread
 from PIL import Image
-from test_visualize import all_words, check_layout, training_rows, words
+from training_rows import training_rows
 
 import mvit_np as mv
 from mvit_np import visualize
