@@ -52,7 +52,7 @@ def to_host(array):
     return _device(array)._host.copy()
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------ in and out of NumPy
 def _refuse(what, *args, **keywords):
     raise HiddenTransfer(
         f"{what} copies to the device or waits for it; stay there, or say so with from_host or "
@@ -122,7 +122,7 @@ def queued(work, result=None):
         recording[-1].append((work, result))
 
 
-# --------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------- indexing
 def _index_part(part):
     kind = (
         part.dtype.kind
@@ -183,7 +183,7 @@ def _refuse_duplicates(array, index):
         )
 
 
-# --------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------------------------------- the array
 class DeviceArray:
     """Wraps a NumPy array (it does not subclass it) and lets nothing out but through `get` and
     `to_host`.
@@ -333,7 +333,7 @@ for _name in ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides")
     setattr(DeviceArray, _name, property(attrgetter(f"_host.{_name}")))
 
 
-# ------------------------------------------------------------------------------ functions that need
+# ---------------------------------------------------------- functions that need a word of their own
 def _reshape(a, shape, order="C"):
     if order is None:
         raise TypeError("reshape: CuPy has no order=None; leave it out")
@@ -420,7 +420,7 @@ def _add_at(a, indices, b):
     queued(work)
 
 
-# --------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------- the namespaces
 class Namespace:
     """An explicit list of names: what CuPy lacks, or nobody has looked at, is an AttributeError
     that names it.
