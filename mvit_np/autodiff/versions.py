@@ -3,7 +3,7 @@
     @op                                      # in ops/layer_norm.py: the definition
     def layer_norm(x, g, b, eps=1e-6): ...
 
-    @fast(layer_norm, "numpy")               # in ops/fast/layer_norm.py: the same result, sooner
+    @fast(layer_norm, on="numpy")            # in ops/fast/layer_norm.py: the same, sooner
     def layer_norm(x, g, b, eps=1e-6): ...
 
 A call runs the version that is registered for the place of its first array, "numpy" or "device",
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from .boxes import getval
 Arguments = ParamSpec("Arguments")
 
 
-def fast(function: Any, *places: str) -> Callable[[Callable[..., Any]], Any]:
+def fast(
+    function: Any, on: Literal["numpy", "device"] | tuple[str, ...]
+) -> Callable[[Callable[..., Any]], Any]:
     """Register what follows as the version of an `op` or a `composed` function at these places.
 
     It takes the arguments of the definition. A version of an op returns `(value, backward)` as
@@ -32,7 +34,7 @@ def fast(function: Any, *places: str) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def register(version):
-        function.versions.update(dict.fromkeys(places, version))
+        function.versions.update(dict.fromkeys((on,) if isinstance(on, str) else on, version))
         return version
 
     return register
@@ -56,8 +58,6 @@ def version_for(
     """What runs for these arguments; a traced array counts as the array inside it."""
     for x in args if versions else ():
         x = getval(x)
-        if isinstance(x, np.ndarray) or is_array(
-            x
-        ):  # NumPy's first: a small model waits for Python
+        if isinstance(x, np.ndarray) or is_array(x):  # NumPy's first, which is quick to see
             return versions.get(place(x), definition)
     return definition

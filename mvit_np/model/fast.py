@@ -19,7 +19,7 @@ from .layers.pooling import pool_heads
 from .plan import plan
 
 
-@fast(attention.queries_keys_values, "numpy", "device")
+@fast(attention.queries_keys_values, on=("numpy", "device"))
 def queries_keys_values(params, x, spec):
     """As `layers.attention.queries_keys_values`."""
     seen, pool_kv = None, spec.pool_kv
@@ -33,7 +33,7 @@ def queries_keys_values(params, x, spec):
     return tuple(pool_heads(params, hat, pool, which, spec) for hat, (which, pool) in both)
 
 
-@fast(forward.evaluate, "numpy")
+@fast(forward.evaluate, on="numpy")
 def evaluate(params, clip, config):
     """As `forward.evaluate`, and where nothing is traced clip by clip: one fills a tile."""
     size = plan(config).blocks[0].tokens_in * config.dim

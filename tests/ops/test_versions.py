@@ -151,12 +151,12 @@ def doubled(name):
         ran.append("composition")
         return twice(twice(x))
 
-    @fast(twice, "numpy")
+    @fast(twice, on="numpy")
     def fast_twice(x):
         ran.append("fast")
         return x + x, lambda dy: (dy + dy,)
 
-    @fast(four_times, "numpy")
+    @fast(four_times, on="numpy")
     @op
     def at_once(x):
         ran.append("at once")

@@ -11,7 +11,7 @@ from ..attend import heads_first
 SCORES = 1 << 27  # of a device's scores that exist at a time: half a gigabyte
 
 
-@fast(definition, "device")
+@fast(definition, on="device")
 def attend(q, k, v, scale):
     """As `ops.attend`; the weights are made again in the backward pass."""
     xp, number = array_module(q), q.dtype

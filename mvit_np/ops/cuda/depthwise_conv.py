@@ -7,7 +7,7 @@ from ..depthwise_conv import depthwise_conv as definition
 from ..windows import out_grid
 
 
-@fast(definition, "device")
+@fast(definition, on="device")
 def depthwise_conv(x, w, stride, padding):
     """As `ops.depthwise_conv`."""
     x = x if kernels.lies_well(x) else array_module(x).ascontiguousarray(x)

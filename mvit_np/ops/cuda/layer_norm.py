@@ -6,7 +6,7 @@ from ...backend.cuda.kernels import layer_norm as kernels
 from ..layer_norm import layer_norm as definition
 
 
-@fast(definition, "device")
+@fast(definition, on="device")
 def layer_norm(x, g, b, eps=1e-6):
     """As `ops.layer_norm`; only x is kept."""
     xp, shape = array_module(x), x.shape

@@ -14,7 +14,7 @@ from .. import relative_position as definitions
 from ..relative_position import one_hot_rows, selection
 
 
-@fast(definitions.relative_query, "device")
+@fast(definitions.relative_query, on="device")
 def relative_query(q, scale, grids, *tables):
     """As `ops.relative_query`."""
     xp, lengths = array_module(q), [table.shape[0] for table in tables]
@@ -33,7 +33,7 @@ def relative_query(q, scale, grids, *tables):
     return kernels.relative_query(q, rows, grids), backward
 
 
-@fast(definitions.relative_key, "device")
+@fast(definitions.relative_key, on="device")
 def relative_key(k, grids):
     """As `ops.relative_key`."""
     xp, width = array_module(k), k.shape[3]

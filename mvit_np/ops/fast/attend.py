@@ -17,7 +17,7 @@ from ..attend import heads_first
 SAFE = 40  # exponents of two: within +-40 nothing, forward or backward, leaves float32's range
 
 
-@fast(definition, "numpy")
+@fast(definition, on="numpy")
 def attend(q, k, v, scale):
     """As `ops.attend`; the weights are made again in the backward pass."""
     xp = array_module(q)

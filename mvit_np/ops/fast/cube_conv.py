@@ -12,7 +12,7 @@ from .linear import column_sums, plus
 from .windows import grid_blocks, seen, windows
 
 
-@fast(definition, "numpy", "device")
+@fast(definition, on=("numpy", "device"))
 def cube_conv(x, w, b, stride, padding):
     """As `ops.cube_conv`."""
     xp, kernel, width = array_module(x), w.shape[:3], w.shape[-1]

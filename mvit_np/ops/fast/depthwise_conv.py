@@ -19,7 +19,7 @@ LINE = 1536  # numbers of an inner loop at most: as many of the filters' are to 
 ONES = (1, 1, 1)
 
 
-@fast(definition, "numpy")
+@fast(definition, on="numpy")
 def depthwise_conv(x, w, stride, padding):
     """As `ops.depthwise_conv`."""
     xp, kernel = array_module(x), w.shape[:3]

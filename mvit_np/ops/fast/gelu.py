@@ -25,7 +25,7 @@ _R = (
 )
 
 
-@fast(definition, "numpy", "device")
+@fast(definition, on=("numpy", "device"))
 def gelu(x):
     """As `ops.gelu`."""
 

@@ -7,7 +7,7 @@ from ..layer_norm import layer_norm as definition
 from .linear import column_sums
 
 
-@fast(definition, "numpy")
+@fast(definition, on="numpy")
 def layer_norm(x, g, b, eps=1e-6):
     """As `ops.layer_norm`; only x is kept."""
     xp, width = array_module(x), x.shape[-1]

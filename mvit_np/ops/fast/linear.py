@@ -8,7 +8,7 @@ from ...backend.matmul import matmul, operand
 from ..linear import linear as definition
 
 
-@fast(definition, "numpy", "device")
+@fast(definition, on=("numpy", "device"))
 def linear(x, w, b=None):
     """As `ops.linear`, in one 2-D product of all rows: batched ones are slower."""
     xp, shape, dtype = array_module(x), x.shape, x.dtype

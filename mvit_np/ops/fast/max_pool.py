@@ -10,7 +10,7 @@ from ..windows import out_grid
 from .windows import seen_by
 
 
-@fast(definition, "numpy", "device")
+@fast(definition, on=("numpy", "device"))
 def max_pool(x, kernel, stride, padding):
     """As `ops.max_pool`."""
     axes = [axis for axis in (3, 2, 1) if (kernel[axis - 1], stride[axis - 1]) != (1, 1)]

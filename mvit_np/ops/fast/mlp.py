@@ -16,7 +16,7 @@ from .linear import column_sums, plus
 WIDEST = 1024
 
 
-@fast(definition, "numpy", "device")
+@fast(definition, on=("numpy", "device"))
 @op
 def mlp(x, w1, b1, w2, b2):
     """As `ops.mlp`."""

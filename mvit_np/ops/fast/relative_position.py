@@ -10,7 +10,7 @@ from ..relative_position import relative_query as definition
 from ..relative_position import selection
 
 
-@fast(definition, "numpy")
+@fast(definition, on="numpy")
 def relative_query(q, scale, grids, *tables):
     """As `ops.relative_query`."""
     xp = array_module(q)

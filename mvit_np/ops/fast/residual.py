@@ -6,7 +6,7 @@ from ...backend.arrays import array_module
 from ..residual import residual as definition
 
 
-@fast(definition, "numpy", "device")
+@fast(definition, on=("numpy", "device"))
 def residual(x, y, keep=None, first=0):
     """As `ops.residual`; where nothing is masked the gradients are dz itself, not a copy."""
 
