@@ -44,7 +44,7 @@ import mvit_np as mv
 from mvit_np import ops
 from mvit_np.autodiff.hooks import watching
 from mvit_np.backend import tiles
-from mvit_np.backend.arrays import array_module, from_host, memory, plain_ops, register_library, synchronize
+from mvit_np.backend.arrays import array_module, from_host, memory, register_library, synchronize
 from mvit_np.backend.cuda import kernel as kernels
 from mvit_np.backend.cuda.gemm import strided_batches
 from mvit_np.backend.cuda.kernels import layer_norm as norm_kernels
@@ -920,7 +920,7 @@ print("steps one by one, on NumPy:", np.round(by_hand, 5))
 
 # %%
 p, x = stand_in(params), stand_in(clips)
-with plain_ops():
+with mv.plain_ops():
     loss, replay = recorded(descent(p, x, stand_in(labels)))
 found = [float(loss.get())]
 x[...] = stand_in(others)  # other clips, in the same array
@@ -989,7 +989,7 @@ def plainly(batch):
     step = stepper(there, batch)
 
     def run():
-        with plain_ops():
+        with mv.plain_ops():
             return step()
 
     return run
