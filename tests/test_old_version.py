@@ -62,11 +62,13 @@ def test_a_stopped_run_ends_as_one_that_was_not(more, old):
     more = [str(old / "mine.toml") if word == "RECIPE" else word for word in more]
     assert main(["train", "--out", str(old / "stopped"), "--resume", *more]) == 0
     ours, expected = flat(old / "stopped" / "model.npz"), flat(old / "finished" / "model.npz")
-    # rounding differs from machine to machine
-    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(
-        rows_of(old / "stopped"), rows_of(old / "finished"), rtol=1e-3, atol=1e-6
-    )
+    # Since then Pillow resizes, and its pixels differ by a level at most. (With the pixels of before
+    # both runs agree to five digits.)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-3)
+    rows, finished = rows_of(old / "stopped"), rows_of(old / "finished")
+    assert len(rows) == 8 and rows[:5] == finished[:5]
+    losses = [[row[NUMBERS.index("loss")] for row in table] for table in (rows, finished)]
+    np.testing.assert_allclose(*losses, rtol=2e-3)
 
 
 def test_a_finished_run_is_tested_and_not_begun_again(old, capsys):

@@ -10,7 +10,7 @@ import pytest
 import mvit_np as mv
 
 ROOT, PACKAGE = Path(__file__).parents[1], Path(mv.__file__).parent
-CHECKED = re.findall(r'^    "(mvit_np/.*)\.py",$', (ROOT / "pyproject.toml").read_text(), re.M)
+CHECKED = re.findall(r'^    "(mvit_np/[^*\n]*)\.py",$', (ROOT / "pyproject.toml").read_text(), re.M)
 
 
 def public():
@@ -41,8 +41,10 @@ def test_mypy_checks_the_files_of_these():
 @pytest.mark.parametrize("thing", TYPED, ids=lambda thing: thing.__name__)
 def test_every_parameter_and_result_has_a_type(thing):
     function = thing.__init__ if inspect.isclass(thing) else thing
-    wanted = {*inspect.signature(function).parameters, "return"} - {"self"}
-    assert typing.get_type_hints(function).keys() == wanted
+    signature = inspect.signature(function)
+    taken = [one for name, one in signature.parameters.items() if name != "self"]
+    assert all(one.annotation is not inspect.Parameter.empty for one in taken)
+    assert signature.return_annotation is not inspect.Signature.empty
 
 
 @pytest.mark.parametrize("kind", [thing for thing in TYPED if inspect.isclass(thing)])

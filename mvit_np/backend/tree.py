@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .types import Tree
+from .types import Array, Tree
 
 
 def flatten(tree: Tree) -> tuple[list[Any], Callable[[Sequence[Any]], Tree]]:
@@ -44,7 +44,7 @@ def map(fun: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     return children if isinstance(tree, dict) else type(tree)(children.values())
 
 
-def views(flat, leaves):
+def views(flat: Array, leaves: Sequence[Array]) -> list[Array]:
     """A flat array cut into arrays of the leaves' shapes, in order: views of it."""
     ends = itertools.accumulate((leaf.size for leaf in leaves), initial=0)
     return [flat[a:b].reshape(leaf.shape) for leaf, (a, b) in zip(leaves, itertools.pairwise(ends))]

@@ -17,6 +17,7 @@ from mvit_np.backend.outputs import LEDGER
 from mvit_np.cli import main
 from mvit_np.train import demo as demo_command
 from mvit_np.train.metrics import FIELDS
+from mvit_np.train.run.training import train
 from mvit_np.weights.load import open_model
 
 FILES = {
@@ -303,28 +304,25 @@ def test_missing_films_are_one_sentence(monkeypatch, capsys, tmp_path):
 
 
 def test_a_demo_of_few_clips_keeps_what_there_is_at_ctrl_c(street, monkeypatch, capsys, tmp_path):
-    whole, training = street[0], demo_command.training
+    whole = street[0]
     thin = {f"{side}_{part}": getattr(whole, f"{side}_{part}")[::50]
             for side in ("train", "test") for part in ("clips", "labels", "shots")}  # fmt: skip
     monkeypatch.setattr("mvit_np.data.load_motion", lambda progress: replace(whole, **thin))
 
-    def stopped(*arguments):
-        for row, params in training(*arguments):
-            yield row, params
-            if row["step"] == 3:
+    def stopped(training):
+        for taken in train(training):
+            yield taken
+            if taken.row["step"] == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo_command, "training", stopped)
+    monkeypatch.setattr("mvit_np.cli.demo.train", stopped)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert "stopped: keeping what there is" in err and "unseen shots" in out
     assert "agree with finite differences" in out
     assert {path.name for path in tmp_path.iterdir()} == FILES
-    assert [row["step"] for row in csv.DictReader(open(tmp_path / "metrics.csv"))] == [
-        "1",
-        "2",
-        "3",
-    ]
+    steps = [row["step"] for row in csv.DictReader(open(tmp_path / "metrics.csv"))]
+    assert steps == ["1", "2", "3"]
     found = open_model(tmp_path / "model.npz")
     assert found.config == mv.preset("mvit_micro") and found.about.classes == ("left", "right")
 
