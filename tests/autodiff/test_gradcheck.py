@@ -21,8 +21,27 @@ from mvit_np.studies import gradient_cases as checks
 CASES = checks.all_cases()
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
+def often(case, dtype):
+    """Whether the quick tests ask: definitions in float64 are asked in tests/ops/test_versions.py."""
+    return case.versions == "tiles" or (case.versions, case.composed, dtype) == (
+        "fast",
+        True,
+        "float64",
+    )
+
+
+CHECKS = [
+    pytest.param(case, dtype, marks=[] if often(case, dtype) else [pytest.mark.slow])
+    for case in CASES
+    for dtype in ("float64", "float32")
+]
+
+
+@pytest.mark.parametrize("case, dtype", CHECKS, ids=lambda one: getattr(one, "name", one))
 def test_every_gradient(case, dtype):
     assert case.check(dtype).passed
 
@@ -161,7 +180,9 @@ SUMS = {"mlp": 4, "attend": 2, "layer_norm": 2, "cube_conv": 2, "depthwise_conv"
 @pytest.mark.parametrize(
     "name, index", [(name, i) for name, count in SUMS.items() for i in range(count)]
 )
-@pytest.mark.parametrize("kept", ["the last tile", "all but the last", "all but the first"])
+@pytest.mark.parametrize(
+    "kept", ["the last tile", *map(slow, ["all but the last", "all but the first"])]
+)
 def test_the_command_finds_a_sum_over_tiles_that_loses_some(name, index, kept, monkeypatch):
     total = tiles.total
 

@@ -350,8 +350,12 @@ def fork(holder, how):
 
 @needs_blas
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.parametrize("holder", ["nobody", "another thread", "this thread"])
-@pytest.mark.parametrize("how", ["by hand", "multiprocessing"])
+@pytest.mark.parametrize(
+    "holder", ["nobody", "another thread", pytest.param("this thread", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize(
+    "how", ["by hand", pytest.param("multiprocessing", marks=pytest.mark.slow)]
+)
 def test_a_forked_child_computes_the_same(holder, how):
     ended = python(f"import test_tiles; test_tiles.fork({holder!r}, {how!r})")
     assert ended.returncode == 0, ended.stderr
@@ -415,7 +419,14 @@ def three_steps(config, count):
 
 
 @needs_blas
-@pytest.mark.parametrize("config, sizes", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize(
+    "config, sizes",
+    [
+        pytest.param(*some, marks=[] if name == "small" else [pytest.mark.slow])
+        for name, some in MODELS.items()
+    ],
+    ids=MODELS,
+)
 def test_training_has_the_same_bits_on_any_number_of_threads(
     config, sizes, monkeypatch, two_blas_threads
 ):

@@ -195,6 +195,7 @@ def test_another_seed_gives_other_clips(name):
 
 
 @needs_sklearn
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["moving_digits", "moving_digits_64", "camera"])
 @pytest.mark.parametrize("frame", [0, 7])
 def test_a_single_frame_does_not_tell_the_class(name, frame):

@@ -57,7 +57,8 @@ def in_training(config, **options):
 
 
 @every_model
-@pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [True, False])
 def test_every_gradient(name, training):
     """In evaluation, as masks of ones, these are those of test_gradcheck.py for all blocks."""
     config = FAMILY[name]

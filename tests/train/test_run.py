@@ -309,7 +309,8 @@ def never_killed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kills", [2, slow(20)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 20])
 def test_a_run_killed_at_random_moments_ends_bit_identically(kills, never_killed, tmp_path):
     """With a running mean, mixed clips, stochastic depth, accumulation and rate decay by layer, all
     switched on.

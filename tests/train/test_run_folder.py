@@ -278,7 +278,16 @@ def after_5_steps(tmp_path_factory):
     return interrupted(tmp_path_factory.mktemp("interrupted") / "run", at=5)
 
 
-@pytest.mark.parametrize("place", ["in a row", "at the end", "over the titles", "everywhere"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "in a row",
+        *(
+            pytest.param(p, marks=pytest.mark.slow)
+            for p in ("at the end", "over the titles", "everywhere")
+        ),
+    ],
+)
 def test_nuls_in_metrics_after_a_power_cut_are_damaged_rows(
     place, after_5_steps, undisturbed, tmp_path
 ):

@@ -677,6 +677,7 @@ def test_the_dark_theme_is_dark_everywhere_and_ends_with_its_block(tmp_path):
     np.testing.assert_array_equal(drawn(stages()), light_page())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name in FIGURES if not name.endswith(("dark", "apart", "grey"))]
 )
