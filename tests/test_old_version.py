@@ -62,8 +62,8 @@ def test_a_stopped_run_ends_as_one_that_was_not(more, old):
     more = [str(old / "mine.toml") if word == "RECIPE" else word for word in more]
     assert main(["train", "--out", str(old / "stopped"), "--resume", *more]) == 0
     ours, expected = flat(old / "stopped" / "model.npz"), flat(old / "finished" / "model.npz")
-    # Since then Pillow resizes, and its pixels differ by a level at most. (With the pixels of before
-    # both runs agree to five digits.)
+    # Since then Pillow resizes, and its pixels differ by a level at most. (With the pixels of
+    # before both runs agree to five digits.)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-3)
     rows, finished = rows_of(old / "stopped"), rows_of(old / "finished")
     assert len(rows) == 8 and rows[:5] == finished[:5]
