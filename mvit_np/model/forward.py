@@ -51,13 +51,12 @@ def forward(
 
     clip: (B, T, H, W, C) floats   ->   (B, num_classes)
 
-    rng         draws stochastic depth and dropout in the array library of `clip`; None is
-                evaluation
-    hook         called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk),
-                 "blocks.3.output" (B, N, D);
-                mask units, and frames that are seen apart, stand side by side in the first axis
-    checkpoint  keep only the blocks' inputs for the backward pass and run each block (and `hook`) a
-    second time there
+    rng         draws stochastic depth and dropout where `clip` lies; None is evaluation
+    hook        called with (name, array) along the way: "blocks.3.attention" (B, heads, Nq, Nk),
+                "blocks.3.output" (B, N, D); mask units, and frames that are sequences of their
+                own, stand side by side in the first axis
+    checkpoint  keep only the blocks' inputs for the backward pass, and run each block (and `hook`)
+                a second time there
 
     Raises TypeError or ValueError for a clip or parameters that do not fit the config.
     """

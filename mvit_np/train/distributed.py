@@ -44,7 +44,7 @@ from ..backend import tree as trees
 from ..backend.arrays import array_module, from_host, is_array, same_kind, to_host
 from ..backend.install import install
 from ..backend.plain_text import plain
-from . import rank_monitor as lookout
+from . import rank_monitor
 
 # Variables in the environment of what mpiexec started.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -92,8 +92,8 @@ class Alone:
 class Mpi:
     """Processes that mpiexec started, through mpi4py: `rank` of `size`, `local_size` of them here.
 
-    An uncaught error in one ends all: see `guarding`. One that is killed cannot say so; a `lookout`
-    names it, and mpiexec ends the others. Raises ImportError where mpi4py is missing, ValueError
+    An uncaught error in one ends all: see `guarding`. One that is killed cannot say so;
+    `rank_monitor` names it, and mpiexec ends the others. Raises ImportError where mpi4py is missing, ValueError
     where it is of another MPI than mpiexec.
     """
 
@@ -106,7 +106,7 @@ class Mpi:
         self.local_size = here.Get_size()
         self._line, sys.excepthook = None, self._end_all
         if self.size > 1:
-            self._line = lookout.join(here, self.rank)
+            self._line = rank_monitor.join(here, self.rank)
 
     def broadcast(self, tree=None):
         """Rank 0's tree, on every rank: NumPy arrays, and numbers, words and None as they are.
@@ -173,7 +173,7 @@ class Mpi:
         sys.stderr.write(f"{shown}{where} ends the job: {plain(lines[-1].strip())}\n")
         sys.stderr.flush()
         if self._line:
-            lookout.leave(self._line)
+            rank_monitor.leave(self._line)
         time.sleep(HEARD_S)
         self._world.Abort(1)
 

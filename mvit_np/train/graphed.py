@@ -14,7 +14,7 @@ from ..backend import tree as trees
 from ..backend.arrays import array_module, device_tools, is_array
 from ..backend.cuda.graph import Graphed
 from ..backend.cuda.kernels.flat import fill, joined
-from ..backend.cuda.random import Masks
+from ..backend.cuda.random import PhiloxGenerator
 from ..backend.precision import precision
 from .ema import ema_decay as decay_at
 from .ema import ema_update
@@ -139,7 +139,7 @@ def _arrays(batch):
             "before: make one for each step, such as default_rng([seed, step], like=clips)"
         )
     differing = [leaf for leaf in trees.leaves(batch) if _differs(leaf)]
-    return [leaf.key if isinstance(leaf, Masks) else leaf for leaf in differing]
+    return [leaf.key if isinstance(leaf, PhiloxGenerator) else leaf for leaf in differing]
 
 
 def _with_arrays(batch, arrays):
@@ -149,12 +149,12 @@ def _with_arrays(batch, arrays):
 
 
 def _masks(batch):
-    return [leaf for leaf in trees.leaves(batch) if isinstance(leaf, Masks)]
+    return [leaf for leaf in trees.leaves(batch) if isinstance(leaf, PhiloxGenerator)]
 
 
 def _differs(leaf):
-    return is_array(leaf) or isinstance(leaf, Masks)
+    return is_array(leaf) or isinstance(leaf, PhiloxGenerator)
 
 
 def _like(leaf, array):
-    return Masks(array) if isinstance(leaf, Masks) else array
+    return PhiloxGenerator(array) if isinstance(leaf, PhiloxGenerator) else array

@@ -11,7 +11,7 @@ the highest number down. The line's is above that of mpiexec's own line, so the 
 before mpiexec can know and end the others; and epoll tells what happened in the order in which it
 did.
 
-    python lookout.py PLACE RANKS
+    python rank_monitor.py PLACE RANKS
 """
 
 import atexit
@@ -29,7 +29,7 @@ HIGH = 200  # the lowest number of a line, above those of what mpiexec left open
 
 
 def join(here, rank):
-    """This rank's line to the lookout, which the first rank here starts; None on other systems.
+    """This rank's line to the monitor, which the first rank here starts; None on other systems.
 
     here    the mpi4py communicator of the ranks of this machine
     """

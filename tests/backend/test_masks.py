@@ -11,7 +11,7 @@ from gcc_tools import GCC
 
 from mvit_np.backend.arrays import memory, plain_ops, to_host
 from mvit_np.backend.cuda.kernel import Kernel
-from mvit_np.backend.cuda.random import PHILOX, Masks, key_of
+from mvit_np.backend.cuda.random import PHILOX, PhiloxGenerator, key_of
 from mvit_np.backend.random import default_rng
 from mvit_np.model.layers.stochastic import dropout
 
@@ -122,7 +122,9 @@ def test_a_key_that_is_written_into_the_place_of_another_counts_from_then_on():
     """
     place = key_of(1, HERE)
     place[...] = key_of(2, HERE)
-    assert to_host(Masks(place).random(9)).tolist() == to_host(masks(2).random(9)).tolist()
+    assert (
+        to_host(PhiloxGenerator(place).random(9)).tolist() == to_host(masks(2).random(9)).tolist()
+    )
 
 
 @needs_gcc

@@ -49,7 +49,7 @@ UNIFORM = Kernel(
 )
 
 
-class Masks:
+class PhiloxGenerator:
     """A generator of uniform numbers, made where used. Of one key, two draw the same.
 
     key   (2,) uint32 on a device, as `key_of` makes it; whoever writes another into it changes what
