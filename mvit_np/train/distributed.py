@@ -93,8 +93,8 @@ class Mpi:
     """Processes that mpiexec started, through mpi4py: `rank` of `size`, `local_size` of them here.
 
     An uncaught error in one ends all: see `guarding`. One that is killed cannot say so;
-    `rank_monitor` names it, and mpiexec ends the others. Raises ImportError where mpi4py is missing, ValueError
-    where it is of another MPI than mpiexec.
+    `rank_monitor` names it, and mpiexec ends the others. Raises ImportError where mpi4py is
+    missing, ValueError where it is of another MPI than mpiexec.
     """
 
     def __init__(self):
