@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from ..ops.fast.take_seen import on_seen, skips_cells
+from .specs import BlockSpec
 
 FLOAT32_BYTES = 4
 
@@ -35,23 +37,23 @@ class Costs:
     lines: tuple[Cost, ...]
 
     @property
-    def params(self):
+    def params(self) -> int:
         return sum(line.params for line in self.lines)
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         return sum(line.macs for line in self.lines)
 
     @property
-    def activation_bytes(self):
+    def activation_bytes(self) -> int:
         return sum(line.activation_bytes for line in self.lines)
 
     @property
-    def attention_bytes(self):
+    def attention_bytes(self) -> int:
         return max(line.attention_bytes for line in self.lines)
 
 
-def account(p) -> Costs:
+def account(p: Any) -> Costs:  # a Plan, whose module needs this one
     """Parameters, multiply-adds and memory of the model that a plan describes."""
     blocks = [_block(s, kept) for s, kept in zip(p.blocks, _kept_by_blocks(p.blocks))]
     if p.bridge:
@@ -69,7 +71,7 @@ def _embed(spec):
     return Cost("embedding", None, params, tokens * cube * spec.dim, FLOAT32_BYTES * pixels, 0)
 
 
-def attention_macs(s):
+def attention_macs(s: BlockSpec) -> int:
     """Multiply-adds of a block's attention in one of its sequences: all but MLP and shortcut."""
     macs = s.tokens_in * s.dim_in * 3 * s.dim_attn  # q, k, v
     macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * s.dim_attn for p in _convs(s))
@@ -78,7 +80,7 @@ def attention_macs(s):
     return macs + s.tokens_q * s.dim_attn * s.dim_attn  # output projection
 
 
-def attention_complexity(block) -> tuple[float, float]:
+def attention_complexity(block: BlockSpec) -> tuple[float, float]:
     """How attention grows (Sec. 3.1): (time, memory), with f = s_T s_H s_W.
 
     time     THW D (D + THW / f_Q f_K)
@@ -114,7 +116,7 @@ def _bridge(spec, space):
     return Cost("bridge", None, params, 0, FLOAT32_BYTES * spec.frames * normed * spec.dim, 0)
 
 
-def tokens_projected(s):
+def tokens_projected(s: BlockSpec) -> int:
     """Those that keys and values are made of: what their pool looks at of `tokens_in`."""
     return s.cls + math.prod(on_seen(s.pool_kv).thw_in) if s.pool_kv else s.tokens_in
 

@@ -6,17 +6,22 @@ All is computed on the host, from what `forward` hands to its `hook` and from th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..backend.arrays import to_host
+from ..backend.types import Array, Params, Triple
 from ..ops import join_units, split_units
+from .config import MViTConfig
 from .forward import forward
+from .plan import Plan
 from .plan import plan as plan_of
 from .position_similarity import position_similarity as position_similarity
+from .specs import BlockSpec
 
 
-def attention_weights_of(params, clip, config):
+def attention_weights_of(params: Params, clip: Array, config: MViTConfig) -> list[Array]:
     """The attention weights of every block, softmax(Q K' / sqrt(d)) (Sec. 3.1).
 
     clip: (B, T, H, W, C)   ->   [(B, heads, Nq, Nk), ...], on the host, in the clip's dtype
@@ -29,7 +34,7 @@ def attention_weights_of(params, clip, config):
     return _weights_in(plan_of(config).blocks, params, clip, config)
 
 
-def class_attention(params, clip, config):
+def class_attention(params: Params, clip: Array, config: MViTConfig) -> list[tuple[int, Array]]:
     """What the class token gives each place in each stage's last block, as a mean over heads.
 
     clip: (1, T, H, W, C)   ->   [(stage, (t, h, w) shares), ...], the grid being the block's keys'
@@ -46,7 +51,7 @@ def class_attention(params, clip, config):
     return [(block.stage, class_shares(weights, block)) for block, weights in zip(blocks, found)]
 
 
-def class_shares(weights, spec):
+def class_shares(weights: Array, spec: BlockSpec) -> Array:
     """What the class token gives to each key of a block.   (1, heads, Nq, Nk)   ->   (t, h, w)
 
     Mask units, or frames that are seen apart, are first in place of 1, and share alike.
@@ -55,7 +60,7 @@ def class_shares(weights, spec):
     return (join_units(rows, spec.thw, spec.unit) if spec.unit else rows).reshape(spec.thw_keys)
 
 
-def last_blocks(plan):
+def last_blocks(plan: Plan) -> list[BlockSpec]:
     """The last block of each stage."""
     return list({block.stage: block for block in plan.blocks}.values())
 
@@ -75,7 +80,7 @@ def _weights_in(blocks, params, clip, config):
 # -- rollout ---------------------------------------------------------------------------------------
 
 
-def attention_rollout(weights, plan):
+def attention_rollout(weights: Sequence[Array], plan: Plan) -> Array:
     """How much each embedded token gives to what the head reads: attention followed to the bottom.
 
     weights   what `attention_weights_of` gives: [(B, heads, Nq, Nk), ...]
@@ -165,7 +170,7 @@ def _has_skip(block):
 # -- distance --------------------------------------------------------------------------------------
 
 
-def mean_attention_distance(weights, spec, pixels=(1, 1, 1)):
+def mean_attention_distance(weights: Array, spec: BlockSpec, pixels: Triple = (1, 1, 1)) -> Array:
     """How far in space each head of a block looks, as a mean over queries (Fig. A.6).
 
     weights   (B, heads, Nq, Nk) of one block, as `attention_weights_of` gives them
@@ -190,7 +195,7 @@ def mean_attention_distance(weights, spec, pixels=(1, 1, 1)):
     return np.einsum("buhqk,uqk->h", weights, far) / (len(weights) * far[..., 0].size)
 
 
-def token_pixels(plan, index):
+def token_pixels(plan: Plan, index: int) -> Triple:
     """(frames, pixels, pixels) of the clip from one token of block `index`'s input to the next.
 
     Raises ValueError where there is no such block, or where it comes after frames were seen apart.

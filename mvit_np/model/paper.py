@@ -6,6 +6,7 @@ Nothing here is ours but the configs and the remarks; `cost_page` counts and com
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .config import MViTConfig
 from .presets import B24, PRESETS, VIT, VIVIT_B, VIVIT_L
@@ -40,13 +41,13 @@ CONFIG = {name: preset.config for name, preset in PRESETS.items()}
 CONV, CONV_32, CONV_64 = (CONFIG[f"mvit_b_{clip}"] for clip in ("16x4", "32x3", "64x3"))
 IMAGE, VIVIT_L_320 = CONFIG["mvit_b_16_image"], CONFIG["vivit_l"]
 # "by default all MViT ablations are with max-pooling" (Sec. 4.2)
-MAX = {"pool": "max", "pool_kernel": "s+1"}
+MAX: dict[str, Any] = {"pool": "max", "pool_kernel": "s+1"}
 B, S, B_IMAGE = replace(CONV, **MAX), replace(CONFIG["mvit_s_16x4"], **MAX), replace(IMAGE, **MAX)
 VIT_2_SCALES = replace(VIT, depths=(6, 6), expand=False, **MAX)
 VIT_KV_POOLED = replace(VIT, stride_kv=(1, 2, 2), unpooled_kv=(0,), **MAX)
 CONV_24, WIDE = CONFIG["mvit_b_24_32x3"], CONFIG["mvit_b_24_wide_320_image"]
-K600 = {"num_classes": 600}
-LATE = {"unpooled_kv": (14, 15)}
+K600: dict[str, Any] = {"num_classes": 600}
+LATE: dict[str, Any] = {"unpooled_kv": (14, 15)}
 
 MVIT_S = (
     "the paper does not say which key-value stride MViT-S has; "

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..backend.arrays import to_host
+from ..backend.types import Array, Params
+from .config import MViTConfig
 from .forward import check_params
 from .plan import plan as plan_of
 
 
-def position_similarity(params, config):
+def position_similarity(params: Params, config: MViTConfig) -> tuple[Array, Array | None]:
     """Cosines between the learned positions of all places, and of all times (ViT's Fig. 7).
 
     -> (H W, H W) and (T, T), float64, for the embedding's grid (T, H, W)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from ..backend import tree as trees
 from ..backend.arrays import array_module, is_array
 from ..backend.plain_values import is_whole
 
 
-def accumulated(gradient, parts):
+def accumulated(gradient: Callable[..., Any], parts: int) -> Callable[..., Any]:
     """`gradient(params, batch) -> (value, grads)` with the batch cut into so many parts.
 
     Memory is that of one part and of one gradient.

@@ -5,19 +5,24 @@ A mask of weight decay is a function (path, parameter) -> bool, and may ask for 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 from ..backend import tree as trees
+from ..backend.types import Array, Params
+
+Mask: TypeAlias = Callable[[str, Array], bool]
 
 EMBEDDING = ("patch_embed", "cls_token", "pos_embed")  # what the names of its parameters begin with
 
 
-def decays(path, param):
+def decays(path: str, param: Array) -> bool:
     """Whether weight decay applies: to matrices and filters, not to vectors or position tables."""
     return param.ndim > 1 and not path.rpartition(".")[2].startswith(("pos_embed", "rel_pos"))
 
 
-def decays_except(*patterns):
+def decays_except(*patterns: str) -> Mask:
     """A mask like `decays` that also spares paths like a pattern: `head.*`, `blocks.*.pool_?.w`."""
 
     def mask(path, param):
@@ -26,7 +31,7 @@ def decays_except(*patterns):
     return mask
 
 
-def layer_factors(params, decay):
+def layer_factors(params: Params, decay: float) -> dict[str, float]:
     """{path: factor of the learning rate}, smaller from each block to the one before it.
 
     It is decay^(L - i) in block i of L, decay^(L + 1) in the embedding, and else 1.

@@ -36,7 +36,9 @@ import platform
 import sys
 import time
 import traceback
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -44,6 +46,7 @@ from ..backend import tree as trees
 from ..backend.arrays import array_module, from_host, is_array, same_kind, to_host
 from ..backend.install import install
 from ..backend.plain_text import plain
+from ..backend.types import Array, Tree
 from . import rank_monitor
 
 # Variables in the environment of what mpiexec started.
@@ -51,15 +54,17 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 # For mpiexec to pass on a rank's last words: once it is told to end the job it may drop them.
 HEARD_S = 0.5
+# Kinds of errors that are the user's.
+Mistakes: TypeAlias = tuple[type[BaseException], ...]
 
 
-def communicator(kind="auto"):
+def communicator(kind: str = "auto") -> Alone | Mpi:
     """`Alone` or `Mpi` by name; "auto" is "mpi" where mpiexec started this process, else "alone".
 
     mpi4py is imported for "mpi" alone. Raises ValueError for an unknown name, ImportError where
     mpi4py is missing.
     """
-    kinds = {"alone": Alone, "mpi": Mpi}
+    kinds: dict[str, type[Alone] | type[Mpi]] = {"alone": Alone, "mpi": Mpi}
     if kind == "auto":
         kind = "mpi" if any(name in os.environ for name in RANKS) else "alone"
     if kind not in kinds:
@@ -73,18 +78,18 @@ class Alone:
 
     rank, size, local_size = 0, 1, 1
 
-    def broadcast(self, tree=None):
+    def broadcast(self, tree: Tree = None) -> Tree:
         """The tree itself."""
         return tree
 
-    def mean(self, tree):
+    def mean(self, tree: Tree) -> Tree:
         """The tree itself."""
         return tree
 
-    def barrier(self):
+    def barrier(self) -> None:
         """Nothing to wait for."""
 
-    def guarding(self, mistakes=()):
+    def guarding(self, mistakes: Mistakes = ()) -> AbstractContextManager[None]:
         """A context that leaves errors alone."""
         return nullcontext()
 
@@ -97,8 +102,9 @@ class Mpi:
     missing, ValueError where it is of another MPI than mpiexec.
     """
 
-    def __init__(self):
-        self._mpi, self._flats = _library(), {}
+    def __init__(self) -> None:
+        self._mpi = _library()
+        self._flats: dict[tuple[str, Any], Array] = {}
         self._world = self._mpi.COMM_WORLD
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
         _check_size(self.size)
@@ -108,7 +114,7 @@ class Mpi:
         if self.size > 1:
             self._line = rank_monitor.join(here, self.rank)
 
-    def broadcast(self, tree=None):
+    def broadcast(self, tree: Tree = None) -> Tree:
         """Rank 0's tree, on every rank: NumPy arrays, and numbers, words and None as they are.
 
         What the others pass is not looked at, so that rank 0 alone may have read it from a file.
@@ -126,7 +132,7 @@ class Mpi:
                 self._world.Bcast(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
         return tree if self.rank == 0 else trees.map(lambda index: leaves[index], skeleton)
 
-    def mean(self, tree):
+    def mean(self, tree: Tree) -> Tree:
         """The mean over all ranks of a tree of float arrays of one dtype, as new arrays.
 
         All ranks pass trees of the same shapes. Arrays on a device are packed there, and go through
@@ -142,12 +148,12 @@ class Mpi:
         self._sum(flat)
         return rebuild([xp.divide(view, self.size, out=xp.empty_like(view)) for view in views])
 
-    def barrier(self):
+    def barrier(self) -> None:
         """Wait until all ranks are here."""
         self._world.Barrier()
 
     @contextmanager
-    def guarding(self, mistakes=()):
+    def guarding(self, mistakes: Mistakes = ()) -> Iterator[None]:
         """An error within the block is printed with this rank's number and ends the job, with 1.
 
         mistakes   kinds of errors that are the user's: the sentence alone is printed

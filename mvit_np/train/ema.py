@@ -7,10 +7,11 @@ from itertools import chain
 from ..backend import tree as trees
 from ..backend.arrays import device_tools
 from ..backend.cuda.kernels.flat import towards
+from ..backend.types import Array, Tree
 from .flat_state import in_one_launch, is_given, numbers_there, refuse_given
 
 
-def ema_update(average, params, decay):
+def ema_update(average: Tree, params: Tree, decay: float | Array) -> Tree:
     """decay x average + (1 - decay) x params, as a new tree; the first average is the parameters.
 
     On a device the decay may also be a float64 array of that one number, which the kernel looks
@@ -27,7 +28,8 @@ def ema_update(average, params, decay):
         pairs = []
         trees.map(lambda a, p: pairs.append(_same_shape(a, p)), average, params)
         if in_one_launch(chain(*pairs)):
-            new = towards(*zip(*pairs), numbers_there(decay, (decay,), pairs[0][0]))
+            number = numbers_there(decay, (decay,), pairs[0][0])
+            new = towards(*zip(*pairs), number)  # type: ignore[call-arg]
             return trees.flatten(average)[1](new)
     refuse_given(decay)
 
@@ -59,6 +61,6 @@ def _same_shape(a, p):
     return a, p
 
 
-def ema_decay(step, decay):
+def ema_decay(step: int, decay: float) -> float:
     """The decay of update `step` (from 0): first (1 + step) / (10 + step), to forget the start."""
     return min(decay, (1 + step) / (10 + step))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..backend import tree as trees
 from ..backend.arrays import from_host, to_host
+from ..backend.types import Array
 from ..data.clips import cover_of, covering_size, crop_corners, cut, normalise
-from ..data.datasets import BrokenExample
+from ..data.datasets import BrokenExample, Dataset
 from ..data.loader import run_ahead
 from ..data.transforms import resize
 from ..model.forward import forward
 from ..ops.softmax import softmax_array
-from .distributed import Alone
+from .distributed import Alone, Mpi
 
 TOP = 5  # of the classes
 
@@ -26,22 +28,22 @@ class Evaluation:
     """How often a model was right."""
 
     classes: tuple[str, ...]
-    confusion: np.ndarray  # (classes, classes) int64: of the row's class, taken for the column's
+    confusion: Array  # (classes, classes) int64: of the row's class, taken for the column's
     among_top: int  # examples whose class was among the TOP most probable
     loss: float  # mean of -log of the class's probability
 
     @property
-    def examples(self):
+    def examples(self) -> int:
         """How many were looked at."""
         return int(self.confusion.sum())
 
     @property
-    def top1(self):
+    def top1(self) -> float:
         """The share that was right."""
         return float(np.trace(self.confusion) / self.examples)
 
     @property
-    def top5(self):
+    def top5(self) -> float:
         """The share whose class was among the five most probable."""
         return self.among_top / self.examples
 
@@ -53,13 +55,15 @@ class Views:
     size_hw: tuple[int, int]  # of the model's clips
     clips: int = 5  # uniform in time
     crops: int = 1  # uniform along the longer side
-    normalise: str = "video"
+    normalise: str | tuple = "video"
 
 
 def evaluate(
-    predict: Callable, dataset, views, *,
-    batch=32, workers=0, comm=None, progress=None, on_broken=None, stop=None,
-):  # fmt: skip
+    predict: Callable[[Array], Array], dataset: Dataset, views: Views, *,
+    batch: int = 32, workers: int = 0, comm: Alone | Mpi | None = None,
+    progress: Callable[[Evaluation], Any] | None = None,
+    on_broken: Callable[[str, str], Any] | None = None, stop: Callable[[], bool] | None = None,
+) -> Evaluation | None:  # fmt: skip
     """The accuracy of `predict` on a `Dataset`.   -> Evaluation
 
     predict    clips (B, T, H, W, C) float32 -> (B, classes), a host array
@@ -117,7 +121,7 @@ def crops_of(clips, views):
     size = tuple(views.size_hw)
     if clips.shape[2:4] == size:
         return list(clips)
-    cover = covering_size(*clips.shape[2:4], cover_of(size))
+    cover = covering_size(*clips.shape[2:4], cover_of(size))  # type: ignore[call-arg]
     if clips.shape[2:4] != cover:
         clips = np.stack([resize(clip, cover) for clip in clips])
     corners = crop_corners(cover, size, views.crops)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..backend import tree as trees
 from ..backend.arrays import array_module, device_tools, to_host
+from ..backend.types import Array, Hook, Tree
 
 SHOWN = 8  # names in a sentence
 RESULT = "the result"  # of the forward pass, which no hook sees
@@ -27,12 +29,18 @@ class NotFinite(RuntimeError):
                the loss; else None
     """
 
-    def __init__(self, sentence, step, names, layer, parameter):
+    def __init__(
+        self, sentence: str, step: int, names: Sequence[str],
+        layer: str | None, parameter: str | None,
+    ) -> None:  # fmt: skip
         super().__init__(sentence)
         self.step, self.names, self.layer, self.parameter = step, names, layer, parameter
 
 
-def check_step(loss, grads, *, step, names=None, probe=None, norm=None):
+def check_step(
+    loss: Array, grads: Tree, *, step: int, names: Callable[[], Sequence[str]] | None = None,
+    probe: Callable[[Hook], Array] | None = None, norm: Array | None = None,
+) -> float:  # fmt: skip
     """The loss as a float. Raises NotFinite where it or a gradient is NaN or infinite.
 
     loss   a 0-d array

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ..autodiff.tape import value_and_grad
+from ..backend.types import Array, Tree
 from .accumulate import accumulated
-from .distributed import Alone
+from .distributed import Alone, Mpi
 from .ema import ema_decay as decay_at
 from .ema import ema_update
 from .graphed import GraphedSteps
@@ -20,12 +21,13 @@ from .optimizer import BETAS, adamw, adamw_hyperparameters, adamw_state, clip_by
 class Optimizer:
     """How parameters follow gradients."""
 
-    init: Callable  # params -> what it remembers
-    update: Callable  # (params, grads, remembered, lr) -> (new params, remembered)
+    init: Callable[[Tree], Any]  # params -> what it remembers
+    # (params, grads, remembered, lr) -> (new params, remembered)
+    update: Callable[..., tuple[Tree, Any]]
     # (steps taken before, lr) -> what changes from step to step, as floats. On a device `update`
     # takes an array of them in place of the learning rate (`kernels.flat.fill` writes them there),
     # so that a captured graph of it is a new step each time
-    hyperparameters: Callable | None = None
+    hyperparameters: Callable[[int, float], tuple[float | Array, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class State:
     """
 
     step: int  # steps done
-    params: Any
+    params: Tree
     optimizer: Any  # what it remembers
-    average: Any = None  # the running mean of the parameters, where there is one
+    average: Tree = None  # the running mean of the parameters, where there is one
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,25 @@ class Step:
     """
 
     index: int
-    params: Any
-    loss: Any  # the mean over all ranks; `aux` is this rank's
+    params: Tree
+    loss: Array  # the mean over all ranks; `aux` is this rank's
     aux: Any
     lr: float
-    norm: Any
+    norm: Array
     state: State
     skipped: str = ""  # why nothing was learned from this batch
-    extra_metrics: Any = None  # the mean over all ranks of what the argument of that name gave
+    # the mean over all ranks of what the argument of that name gave
+    extra_metrics: Array | None = None
 
 
 def fit(
-    loss, params, batches, *, lr, weight_decay=0.05, clip_norm=1.0, optimizer=None, state=None,
-    accumulate=1, ema_decay=0.0, comm=None, extra_metrics=None, guard=None, graph=False,
-):  # fmt: skip
+    loss: Callable[[Tree, Any], tuple[Array, Any]], params: Tree, batches: Iterable[Any], *,
+    lr: Callable[[int], float], weight_decay: float = 0.05, clip_norm: float = 1.0,
+    optimizer: Optimizer | None = None, state: State | None = None, accumulate: int = 1,
+    ema_decay: float = 0.0, comm: Alone | Mpi | None = None,
+    extra_metrics: Callable[[Array, Any], Array] | None = None,
+    guard: Callable[..., str] | None = None, graph: bool = False,
+) -> Generator[Step, None, None]:  # fmt: skip
     """Minimise `loss(params, batch) -> (value, aux)` over `batches`; yields a `Step` for each.
 
     lr             the learning rate as a function of the step's index, such as `warmup_cosine`
@@ -128,12 +135,12 @@ def _replayed(steps, lr, guard, before, batch):
     return Step(index, state.params, value, aux, lr(index), norm, state, skipped, *extra)
 
 
-def begin(params, optimizer, ema_decay=0.0):
+def begin(params: Tree, optimizer: Optimizer, ema_decay: float = 0.0) -> State:
     """The `State` before the first step."""
     return State(0, params, optimizer.init(params), params if ema_decay else None)
 
 
-def adamw_with(weight_decay=0.05, **settings):
+def adamw_with(weight_decay: float = 0.05, **settings: Any) -> Optimizer:
     """AdamW as an `Optimizer`; settings are `adamw`'s."""
     hyperparameters = partial(adamw_hyperparameters, betas=settings.get("betas", BETAS))
     update = partial(adamw, weight_decay=weight_decay, **settings)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from ..backend import tree as trees
 from ..backend.arrays import array_module
 from ..backend.cuda.kernels import adamw as kernels
 from ..backend.cuda.kernels.flat import clipped
-from .decay import decays
+from ..backend.types import Array, Tree
+from .decay import Mask, decays
 from .flat_state import (
     flat_zeros,
     in_one_launch,
@@ -27,7 +29,7 @@ BETAS = (0.9, 0.999)
 RENAMED = {"mean": "exp_avg", "square": "exp_avg_sq"}  # of a state, as an earlier version had it
 
 
-def adamw_state(params):
+def adamw_state(params: Tree) -> dict[str, Any]:
     """What AdamW remembers: the step count and two running means.
 
     Each is of all leaves in one flat array, in the tree's order.
@@ -36,15 +38,16 @@ def adamw_state(params):
     return {"step": 0, "exp_avg": flat_zeros(params), "exp_avg_sq": flat_zeros(params)}
 
 
-def under_new_names(state):
+def under_new_names(state: dict[str, Any]) -> dict[str, Any]:
     """The state of an earlier version, such as that of an old snapshot, as it is called today."""
     return {RENAMED.get(name, name): value for name, value in state.items()}
 
 
 def adamw(
-    params, grads, state, lr, betas=BETAS, eps=1e-8, weight_decay=0.05,
-    *, factors=None, decay_mask=decays,
-):  # fmt: skip
+    params: Tree, grads: Tree, state: dict[str, Any], lr: float | Array,
+    betas: tuple[float, float] = BETAS, eps: float = 1e-8, weight_decay: float = 0.05,
+    *, factors: dict[str, float] | None = None, decay_mask: Mask = decays,
+) -> tuple[Tree, dict[str, Any]]:  # fmt: skip
     """One step; returns new parameters and the state.   grads: like params   lr: a number
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  p -= lr (m^ / (sqrt(v^) + eps) + decay p), m^
@@ -97,7 +100,9 @@ def adamw(
     return trees.flatten(params)[1](new), {**state, "step": state["step"] + 1}
 
 
-def adamw_hyperparameters(step, lr, betas=BETAS):
+def adamw_hyperparameters(
+    step: int, lr: float | Array, betas: tuple[float, float] = BETAS
+) -> tuple[float | Array, float, float]:
     """What changes from step to step: lr, 1 - b1^t, 1 - b2^t.
 
     step: how many were taken before, as the state counts them
@@ -105,7 +110,7 @@ def adamw_hyperparameters(step, lr, betas=BETAS):
     return lr, 1 - betas[0] ** (step + 1), 1 - betas[1] ** (step + 1)
 
 
-def sgd_state(params):
+def sgd_state(params: Tree) -> dict[str, Any]:
     """What gradient descent remembers: the step count and the velocity.
 
     That is of all leaves in one flat array, in the tree's order.
@@ -115,9 +120,10 @@ def sgd_state(params):
 
 
 def sgd(
-    params, grads, state, lr, momentum=0.9, nesterov=True, weight_decay=1e-4,
-    *, factors=None, decay_mask=decays,
-):  # fmt: skip
+    params: Tree, grads: Tree, state: dict[str, Any], lr: float | Array,
+    momentum: float = 0.9, nesterov: bool = True, weight_decay: float = 1e-4,
+    *, factors: dict[str, float] | None = None, decay_mask: Mask = decays,
+) -> tuple[Tree, dict[str, Any]]:  # fmt: skip
     """One step; returns new parameters and the state.   grads: like params   lr: a number
 
     d = g + decay p,  v = momentum v + d,  p -= lr (d + momentum v), or without Nesterov's look
@@ -154,7 +160,7 @@ def sgd(
     return trees.flatten(params)[1](new), {**state, "step": state["step"] + 1}
 
 
-def sgd_hyperparameters(step, lr):
+def sgd_hyperparameters(step: int, lr: float | Array) -> tuple[float | Array]:
     """What changes from step to step: the learning rate."""
     return (lr,)
 
@@ -176,7 +182,7 @@ def _settings(leaves, factors, decay_mask):
     return [(factors.get(path, 1.0), decay_mask(path, p)) for path, p in leaves]
 
 
-def clip_by_norm(grads, limit):
+def clip_by_norm(grads: Tree, limit: float) -> tuple[Tree, Array]:
     """(gradients scaled down to a norm over all leaves of at most `limit`, norm before, 0-d).
 
     Nothing waits for a device: the norm stays where the gradients are. There all become NaN where

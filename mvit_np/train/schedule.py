@@ -1,9 +1,13 @@
 """The learning rate over a run."""
 
+from __future__ import annotations
+
 import math
 
 
-def warmup_cosine(step, steps, peak, warmup=0, start=0.0, end=0.0):
+def warmup_cosine(
+    step: int, steps: int, peak: float, warmup: int = 0, start: float = 0.0, end: float = 0.0
+) -> float:
     """The rate of `step` (from 0) of `steps`: linear up to `peak`, then half a cosine to `end`.
 
     1. first step           0                     start + (peak - start) / warmup

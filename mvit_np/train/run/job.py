@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
@@ -12,12 +13,13 @@ import numpy as np
 
 from ...backend import tree as trees
 from ...backend.arrays import is_array, to_device
-from ..distributed import Alone
+from ...backend.types import FilePath
+from ..distributed import Alone, Mpi
 from ..loop import State
 from ..optimizer import under_new_names
 from . import examples
 from . import task as tasks
-from .recipe import from_plain
+from .recipe import Recipe, from_plain
 from .run_folder import claim, look_into
 from .training import Training, training_of
 
@@ -28,19 +30,23 @@ class Job(Training):
 
     folder: Path
     best: float | None  # accuracy in a test so far
-    lock: Any  # a context in which this process alone writes into the folder
+    lock: AbstractContextManager[Any]  # within it this process alone writes into the folder
     begun_in: str  # the folder that the recipe's relative paths start from
     data: Any  # what a snapshot keeps of the examples, where this process writes
     renewed: bool  # whether that is not what the snapshot says that it goes on from
     finished: Event = field(default_factory=Event)  # set once the model is written
 
     @property
-    def writes(self):
+    def writes(self) -> bool:
         """Whether this process is the one that writes."""
         return self.comm.rank == 0
 
 
-def prepare(recipe, folder, *, resume=False, data_changed=False, read=(), comm=None, say=None):
+def prepare(
+    recipe: Recipe | None, folder: FilePath, *, resume: bool = False, data_changed: bool = False,
+    read: Iterable[FilePath] = (), comm: Alone | Mpi | None = None,
+    say: Callable[[str], Any] | None = None,
+) -> Job:  # fmt: skip
     """The `Job` of a recipe, begun or with `resume` taken up at its newest snapshot.
 
     recipe         None: that of the run in `folder`

@@ -1,13 +1,15 @@
 """The recipes that come with the package: the fields in which each differs from the paper's."""
 
+from typing import Any
+
 # Nothing is augmented, so that half a minute is enough to learn something.
-PLAIN = dict(
+PLAIN: dict[str, Any] = dict(
     model="mvit_micro", normalise="clip", crop_area=None, flip=0, rand_layers=0, erasing=0,
     repeats=1, mixup=0, cutmix=0, mix_p=0, smoothing=0, batch=32, lr=1.5e-3, lr_batch=32,
     start_lr=0, end_lr=1.5e-5, views=(1, 1),
 )  # fmt: skip
 
-RECIPES = {
+RECIPES: dict[str, dict[str, Any]] = {
     # Kinetics-400 on 128 GPUs: give `data` and `tests`.
     "paper": {},
     # Which way the picture of a film goes: `mvit-np demo`.

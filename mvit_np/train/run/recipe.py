@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from ...backend.types import FilePath
 from ...model.presets import PRESETS, Preset
 from . import named_recipes as named
 from .recipe_changes import changed, field_of, meant
@@ -77,10 +78,10 @@ class Recipe:
     )
 
     # one clip, changed: all its frames alike
-    crop_area: tuple | None = option(
+    crop_area: tuple[float, float] | None = option(
         (0.08, 1.0), MAYBE_AREA, "share of the picture a crop takes; none: the centre, whole"
     )
-    crop_aspect: tuple = option((3 / 4, 4 / 3), ASPECT, "width : height of a crop")
+    crop_aspect: tuple[float, float] = option((3 / 4, 4 / 3), ASPECT, "width : height of a crop")
     flip: float = option(0.5, SHARE, "of the clips are mirrored")
     rand_layers: int = option(4, NATURAL, "RandAugment: operations a clip")
     rand_magnitude: float = option(7.0, MAGNITUDE, "RandAugment: how strong, of 10")
@@ -120,7 +121,7 @@ class Recipe:
     )
     end_lr: float = option(1.6e-5, NOT_NEGATIVE, "learning rate at the end of the half-cosine")
     warmup: float = option(30.0, NOT_NEGATIVE, "epochs over which the rate rises")
-    betas: tuple = option(
+    betas: tuple[float, float] = option(
         (0.9, 0.999), TWO_SHARES, "AdamW: memory of the two running means (published config)"
     )
     epsilon: float = option(1e-8, POSITIVE, "AdamW: added to the root (published config)")
@@ -129,7 +130,7 @@ class Recipe:
     weight_decay: float = option(
         0.05, NOT_NEGATIVE, "of matrices and filters; vectors and positions do not decay"
     )
-    no_decay: tuple = option(
+    no_decay: tuple[str, ...] = option(
         (), PATHS, "parameter paths that do not decay either, such as head.w or blocks.*.attn.*"
     )
     layer_decay: float = option(
@@ -154,7 +155,7 @@ class Recipe:
     test_every: float = option(
         10.0, POSITIVE, "epochs from one test to the next; the last step is always followed by one"
     )
-    views: tuple = option((5, 1), VIEWS, "clips in time x crops in space of a test")
+    views: tuple[int, int] = option((5, 1), VIEWS, "clips in time x crops in space of a test")
 
     # the machine
     seed: int = option(0, NATURAL, "of everything that is drawn")
@@ -179,7 +180,7 @@ class Recipe:
     )
     keep: int = option(3, COUNT, "snapshots that are kept, the best one besides")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.tau is None:
             object.__setattr__(self, "tau", _tau_of(self.model))
         for f in dataclasses.fields(self):
@@ -188,15 +189,15 @@ class Recipe:
         check_together(self)
 
     @classmethod
-    def from_toml(cls, path=None, changes=None, base=None):
+    def from_toml(
+        cls, path: FilePath | None = None, changes: dict | None = None, base: str | None = None
+    ) -> Recipe:
         """The recipe of a file, with `changes` {name: value or text} over it.
 
-        base   one of RECIPES, on which both build; without it the one that the file names as
-               `recipe`, or the paper's
+        base   one of RECIPES, on which both build; without it the file's `recipe`, or the paper's
 
         `[model]` of a file is a table: `preset` and fields of MViTConfig. Raises FileNotFoundError,
-        or ValueError for a file that is no TOML, an unknown name (the nearest is suggested) and an
-        impossible value.
+        or ValueError for bad TOML, an unknown name (with the nearest) or an impossible value.
         """
         table = {} if path is None else table_in(path)
         table.pop(BEGUN_IN, None)
@@ -216,14 +217,13 @@ def _tau_of(model):
     return found.tau if found else Preset.tau
 
 
-# What may differ when a run is taken up again: where and how fast it goes, and what to do where it
-# cannot go on as it was.
+# May differ when a run is taken up again: where and how fast it goes, what it does if it cannot.
 MAY_DIFFER = (
     "non_finite", "device", "graph", "workers", "ahead", "save_steps", "save_minutes", "keep",
 )  # fmt: skip
 
 
-def known(name):
+def known(name: str) -> Recipe:
     """One of RECIPES. Raises ValueError for another name, with the nearest."""
     if not isinstance(name, str) or name not in RECIPES:
         names = ", ".join(RECIPES)
@@ -233,25 +233,25 @@ def known(name):
     return RECIPES[name]
 
 
-def differing(ours, theirs):
+def differing(ours: Recipe, theirs: Recipe) -> list[str]:
     """The names of the fields in which two recipes differ and the outcome of a run with them."""
     names = [f.name for f in dataclasses.fields(Recipe) if f.name not in MAY_DIFFER]
     return [name for name in names if getattr(ours, name) != getattr(theirs, name)]
 
 
-def steps_of(recipe, steps_per_epoch):
+def steps_of(recipe: Recipe, steps_per_epoch: int) -> int:
     """The number of steps of a run."""
     return max(round(recipe.epochs * steps_per_epoch), 1)
 
 
-def from_plain(fields):
+def from_plain(fields: dict) -> Recipe:
     """The recipe of `dataclasses.asdict(recipe)`, also after a way through JSON."""
     for name in (fields := under_new_names(fields)):
         check_field(name)
     return Recipe(**fields)
 
 
-def check_field(name):
+def check_field(name: str) -> dataclasses.Field:
     """The field of that name. Raises ValueError where there is none, with the nearest."""
     return field_of(Recipe, name)
 

@@ -8,8 +8,10 @@ Nothing here prints; `cli` drives it and shows the progress.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict
+from typing import Any
 
 from ...backend.arrays import to_host
 from ...backend.outputs import telling
@@ -17,12 +19,15 @@ from ...weights.about import About
 from ...weights.load import BEST, MODEL, save
 from ..metrics import Metrics
 from . import snapshot
+from .job import Job
 from .run_folder import CURVES, SNAPSHOTS
 from .toml_text import BEGUN_IN
 from .training import Clock, learned, results_of, test_is_due, tested, train
 
 
-def run(job, stop=lambda: False):
+def run(
+    job: Job, stop: Callable[[], bool] = lambda: False
+) -> Generator[dict[str, Any], None, None]:
     """Train to the end; yields a row of `metrics.FIELDS` after every step.
 
     stop   asked in every step, and in tests after every batch: whether to end now. The step is then

@@ -16,9 +16,11 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from ...backend.outputs import replacing, sweep, telling
 from ...backend.plain_text import plain
+from ...backend.types import Array, FilePath
 from ...weights.formats import npz_file
 from ...weights.formats.files import SEAL, SEAL_BYTES
 from ...weights.formats.stored_zip import directory
@@ -35,7 +37,7 @@ class _TooNew(ValueError):
     """A snapshot that a later version wrote: an older one beside it is not taken for that."""
 
 
-def save(folder, state, keep=3):
+def save(folder: FilePath, state: dict[str, Any], keep: int = 3) -> Path:
     """Write a snapshot and return its path; then all go but the `keep` newest.
 
     What an earlier version marked as best stays.
@@ -63,7 +65,9 @@ def save(folder, state, keep=3):
     return path
 
 
-def latest(folder, best=False, needs=None):
+def latest(
+    folder: FilePath, best: bool = False, needs: dict[str, Any] | None = None
+) -> tuple[dict[str, Any] | None, list[str]]:
     """(state, said): the newest snapshot that can be read, and a sentence about each skipped.
 
     best    of those alone that an earlier version marked as the best so far
@@ -73,7 +77,7 @@ def latest(folder, best=False, needs=None):
     snapshot or is not there. Raises ValueError where it has some and none can be read, and where
     one is of a later version than this package reads.
     """
-    said = []
+    said: list[str] = []
     for _, is_best, path in _snapshots(folder):
         if best and not is_best:
             continue
@@ -92,7 +96,7 @@ def latest(folder, best=False, needs=None):
     return None, said
 
 
-def read(path, needs=None):
+def read(path: FilePath, needs: dict[str, Any] | None = None) -> dict[str, Any]:
     """The state in one file. Raises ValueError where it is damaged or of a later version.
 
     It raises OSError where the file cannot be opened.
@@ -126,7 +130,7 @@ def _packed(state):
             f"a state is a dict with a whole number from 0 on as its 'step'; came {step!r}: "
             "say which step it is"
         )
-    arrays = {}
+    arrays: dict[str, Array] = {}
     header = {"version": VERSION, "package": __version__, "state": stripped(state, "", arrays)}
     return json.dumps(header, indent=1), arrays
 

@@ -6,13 +6,16 @@ Where an array was there is {"$array": its path}, for one number of NumPy's "$sc
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...backend.arrays import is_array, to_host
+from ...backend.types import Array, Tree
 from ...weights.formats import npz_file
 
 
-def stripped(value, path, arrays):
+def stripped(value: Tree, path: str, arrays: dict[str, Array]) -> Any:
     """What is at a path of the state ("" is all of it), without arrays: these go to `arrays`.
 
     Raises TypeError for what no snapshot holds, and ValueError where two arrays have one path.
@@ -50,7 +53,7 @@ def _key(key, path):
     return key
 
 
-def filled(value, arrays):
+def filled(value: Any, arrays: dict[str, Array]) -> Tree:
     """What was `stripped`, with its arrays. Raises KeyError where one of them is missing."""
     if isinstance(value, list):
         return [filled(child, arrays) for child in value]

@@ -6,7 +6,6 @@ import dataclasses
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ...backend.plain_text import nearest, plain, some
 from ...backend.random import default_rng
 from ...data.augment import augmentation
 from ...data.clips import cover_of
+from ...data.datasets import Dataset
 from ...data.draws import MASKS, START, rng_for
 from ...data.loader import Loader
 from ...data.mixing import mix
@@ -37,6 +37,7 @@ from ..optimizer import (
     sgd_state,
 )
 from ..schedule import warmup_cosine
+from .recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Task:
     """What is learned from what."""
 
     config: MViTConfig
-    train: Any  # data sets
-    tests: Any  # or None
+    train: Dataset
+    tests: Dataset | None
     directed: bool  # left and right matter to the classes
 
-    def views(self, recipe):
+    def views(self, recipe: Recipe) -> Views:
         """What a test shows the model."""
         return Views(self.config.size_hw, *recipe.views, recipe.normalise)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...backend.arrays import to_device
+from ...backend.types import FilePath, Params
+from ...data.datasets import Dataset
 from ...data.sets.builtin import BUILTIN
 from ...model.config import MViTConfig
 from ...weights.about import About, check_classes
 from ...weights.load import BEST, MODEL, open_model
 from ..classify import default_normalisation
-from ..evaluate import Views, evaluate, predictor
+from ..evaluate import Evaluation, Views, evaluate, predictor
 from . import snapshot
 from . import task as tasks
 from .examples import noted_classes
@@ -25,7 +28,7 @@ from .run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, locat
 class Trained:
     """A model and what is known of its training."""
 
-    params: Any
+    params: Params
     config: MViTConfig
     recipe: Recipe  # the run's, or for a file of weights one that says how to test such a model
     classes: tuple[str, ...] | None  # in the order of the scores
@@ -38,17 +41,19 @@ class Trained:
 class Test:
     """What a model is tested on."""
 
-    data: Any  # a data set
+    data: Dataset
     name: str  # of the data: a built-in set, a folder or a CSV file
     views: Views
 
     @property
-    def shown(self):
+    def shown(self) -> str:
         """What is shown of an example, in words."""
         return f"{self.views.clips} x {self.views.crops} views"
 
 
-def trained(path, device="cpu", best=False, like=None):
+def trained(
+    path: FilePath, device: str = "cpu", best: bool = False, like: str | MViTConfig | None = None
+) -> Trained:
     """The `Trained` of a file of weights or of a run: its last parameters, or so far its best.
 
     best   of a run's folder: the best so far in any case
@@ -76,7 +81,11 @@ def _of_file(path, device, best, like):
     return Trained(params, found.config, recipe, about.classes, None, about)
 
 
-def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
+def test_of(
+    found: Trained, data: str | None = None, views: tuple[int, int] | None = None,
+    tau: float | None = None, normalise: str | tuple | None = None,
+    say: Callable[[str], Any] | None = None,
+) -> Test:  # fmt: skip
     """The `Test` of a `Trained` on the data named, else on its run's tests.
 
     What is not given is as the model tells.
@@ -88,7 +97,7 @@ def test_of(found, data=None, views=None, tau=None, normalise=None, say=None):
     than the model.
     """
     say, about = say or (lambda sentence: None), found.about
-    recipe = located(found.recipe, found.begun_in, say)
+    recipe: Recipe = located(found.recipe, found.begun_in, say)
     recipe = replace(recipe, views=views or recipe.views, tau=recipe.tau if tau is None else tau)
     if data not in (None, recipe.data, recipe.tests):
         # The two sizes are of the run's own data.
@@ -128,7 +137,7 @@ def _say_assumed(found, tau, normalise, recipe, in_memory, say):
         )
 
 
-def evaluated(found, test, **options):
+def evaluated(found: Trained, test: Test, **options: Any) -> Evaluation | None:
     """The `Evaluation`; options are those of `evaluate`."""
     return evaluate(predictor(found.params, found.config), test.data, test.views, **options)
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from ...backend.arrays import to_device
 from ...backend.precision import use_precision
-from ..distributed import Alone
+from ...data.loader import Loader
+from ..distributed import Alone, Mpi
 from ..evaluate import Evaluation, evaluate, predictor
 from ..loop import State, begin
 from . import task as tasks
@@ -28,13 +29,13 @@ class Training:
 
     recipe: Recipe
     task: tasks.Task
-    comm: Any
-    loader: Any
+    comm: Alone | Mpi
+    loader: Loader
     state: State  # where it begins
     steps: int  # in all
-    say: Callable  # takes a sentence that the user should read
+    say: Callable[[str], Any]  # takes a sentence that the user should read
     seconds: float = 0.0  # of training so far
-    said: set = field(default_factory=set)  # what need not be said again
+    said: set[str] = field(default_factory=set)  # what need not be said again
 
 
 class Taken(NamedTuple):
