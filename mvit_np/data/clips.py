@@ -35,6 +35,15 @@ def clip_times(duration, frames, tau, clips, fps=FPS):
     return starts[:, None] + np.arange(frames) * tau / fps
 
 
+def random_times(duration, frames, tau, rng):
+    """When to sample a clip to train on.   -> (frames,) seconds since the first frame
+
+    `frames` frames, each `tau` / 30 s after the one before, from a start drawn evenly from those
+    that keep them inside `duration` seconds; from 0 in a shorter film.
+    """
+    return rng.uniform() * max(duration - frames * tau / FPS, 0) + np.arange(frames) * tau / FPS
+
+
 def view_times(track, frames, tau, clips):
     """When to sample the clips that a model is tested on.   -> (V, frames) seconds, as `clip_times`
 

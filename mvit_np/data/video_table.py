@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend.plain_text import plain, some
 from ..backend.plain_values import is_whole
-from .clips import FPS, view_times
+from .clips import random_times, view_times
 from .datasets import BrokenExample
 from .labels import check_name
 from .media import is_picture
@@ -143,15 +143,6 @@ class VideoTable:
                 raise
             name = self.name_of(index)
             raise BrokenExample(name, str(problem).replace(name, "it", 1)) from problem
-
-
-def random_times(duration, frames, tau, rng):
-    """When to sample a clip to train on.   -> (frames,) seconds since the first frame
-
-    `frames` frames, each `tau` / 30 s after the one before, from a start drawn evenly from those
-    that keep them inside `duration` seconds; from 0 in a shorter film.
-    """
-    return rng.uniform() * max(duration - frames * tau / FPS, 0) + np.arange(frames) * tau / FPS
 
 
 # -- labels ----------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from films import counting, numbers, shown_at, write_film, write_picture
 from video_tables import SIZES, content, touch
 
 from mvit_np.data import clip_times
+from mvit_np.data.clips import random_times
 from mvit_np.data.datasets import ArrayClips, BrokenExample
-from mvit_np.data.video_table import VideoTable, random_times
+from mvit_np.data.video_table import VideoTable
 
 # -- tables ----------------------------------------------------------------------------------------
 
