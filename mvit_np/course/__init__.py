@@ -11,6 +11,7 @@ Names begin with the notebook's number. `import mvit_np` does not load this pack
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 from ..backend.plain_text import nearest
 from . import (
@@ -39,12 +40,12 @@ _ALL = {
 }
 
 
-def names(chapter=""):
+def names(chapter: str = "") -> list[str]:
     """The names of all exercises in the notebooks' order, or of one notebook's: names("03")."""
     return [name for name in _ALL if name.startswith(chapter)]
 
 
-def check(name, function):
+def check(name: str, function: Callable) -> Result:
     """Try `function` on small arrays beside the package's own.
 
     Returns a Result, whose text says what was found. A wrong answer raises nothing, nor does an
@@ -53,7 +54,7 @@ def check(name, function):
     return examine(name, _exercise(name), function)
 
 
-def statement(name):
+def statement(name: str) -> str:
     """What to write: the signature, what goes in and out with shapes, a hint.
 
     Raises ValueError for an unknown name.
@@ -63,7 +64,7 @@ def statement(name):
     return f"{name}\n\n{signature}\n\n{inspect.getdoc(function)}"
 
 
-def solution(name):
+def solution(name: str) -> str:
     """One way to write it, as source text that needs `numpy as np` and, where it says so, `ops`.
 
     Where it calls a definition of the package, that follows as a comment. Raises ValueError for an

@@ -46,10 +46,10 @@ class Result:
     passed: bool
     message: str
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.passed
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.message
 
     __repr__ = __str__
@@ -74,7 +74,7 @@ class _Attempt:
     written: tuple[str, ...]
 
 
-def examine(name, exercise, answer):
+def examine(name: str, exercise: Exercise, answer: Callable) -> Result:
     """The Result of `answer` on every trial of an exercise; it reports what `answer` raises."""
     if not callable(answer):
         rule = f"{name}: hand over the function itself, f and not f(...)"
@@ -158,6 +158,7 @@ def _fault(exercise, answer, trials, attempts, at):
 
 def _wrong_value(exercise, trials, attempts, at):
     trial, attempt = trials[at], attempts[at]
+    part: int | None
     for part, what in enumerate(exercise.returns or ("the result",)):
         part = part if exercise.returns else None
         found = difference(_part(attempt.value, part), _part(trial.expected, part), trial.tolerance)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import DTypeLike
+
+from ..backend.types import Array, Generator
 
 FPS = 30  # the frame rate that "16 frames, every 4th" counts in, whatever the film's own
 SLACK = 1e-3  # seconds: containers round time stamps to milliseconds
@@ -14,7 +20,7 @@ NORMALISATIONS = {
 }
 
 
-def clip_times(duration, frames, tau, clips, fps=FPS):
+def clip_times(duration: float, frames: int, tau: float, clips: int, fps: float = FPS) -> Array:
     """When to sample.   -> (clips, frames) seconds since the first frame
 
     A clip of `frames` frames, each `tau` / `fps` s after the one before, spans their product. Clips
@@ -35,7 +41,7 @@ def clip_times(duration, frames, tau, clips, fps=FPS):
     return starts[:, None] + np.arange(frames) * tau / fps
 
 
-def random_times(duration, frames, tau, rng):
+def random_times(duration: float, frames: int, tau: float, rng: Generator) -> Array:
     """When to sample a clip to train on.   -> (frames,) seconds since the first frame
 
     `frames` frames, each `tau` / 30 s after the one before, from a start drawn evenly from those
@@ -55,7 +61,7 @@ def view_times(track, frames, tau, clips):
     return clip_times(track.duration, frames, tau, clips if longer else 1)
 
 
-def crop_corners(picture, crop, crops):
+def crop_corners(picture: Sequence[int], crop: Sequence[int], crops: int) -> list[tuple[int, int]]:
     """Where to cut.   picture, crop: (H, W)   ->   [(top, left)] pixels
 
     One crop is in the centre. More lie at equal distances along the axis on which the picture is
@@ -76,12 +82,12 @@ def crop_corners(picture, crop, crops):
     return [(across, place) if along else (place, across) for place in places]
 
 
-def cover_of(size_hw):
+def cover_of(size_hw: tuple[int, int]) -> tuple[int, int]:
     """The (H, W) that a picture covers so that crops of `size_hw` come out: 256 pixels for 224."""
-    return tuple(round(side * SHORT_SIDE) for side in size_hw)
+    return tuple(round(side * SHORT_SIDE) for side in size_hw)  # type: ignore[return-value]
 
 
-def covering_size(h, w, cover=None):
+def covering_size(h: float, w: float, cover: tuple[int, int] | None = None) -> tuple[int, int]:
     """The smallest (height, width) of the aspect ratio h : w that covers `cover`, in pixels."""
     if cover is None:
         return round(h), round(w)
@@ -103,13 +109,15 @@ def shown(frames, moments):
         yield from [held] * len(waiting)
 
 
-def cut(frames, corner, crop):
+def cut(frames: Array, corner: tuple[int, int], crop: tuple[int, int]) -> Array:
     """The part of size `crop` at (top, left).   (T, H, W, C) -> (T, *crop, C), a view"""
     (top, left), (h, w) = corner, crop
     return frames[:, top : top + h, left : left + w]
 
 
-def normalise(frames, how="video", dtype="float32"):
+def normalise(
+    frames: Array, how: str | Sequence[Any] = "video", dtype: DTypeLike = "float32"
+) -> Array:
     """Pixels 0..255 to the range a model was trained on.   (..., C) uint8 -> the same shape, floats
 
     how: "video" (minus 0.45, by 0.225), "imagenet" (a mean and a deviation a channel), "clip" (its

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
+
+from ..backend.types import Array, Generator
 
 
 class BrokenExample(ValueError):
     """An example that cannot be read, by name, and why as a sentence; training takes the next."""
 
-    def __init__(self, name, reason):
+    def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name} cannot be read: {reason}")
         self.name, self.reason = name, reason
 
 
 class Dataset(Protocol):
-    """What can be trained and tested on; several threads may ask at once."""
+    """What can be trained and tested on; several threads may ask at once.
 
-    classes: tuple[str, ...]  # their names, in the order of a model's outputs
-    labels: np.ndarray  # (N,) int64, indices into `classes`
-    direction_sensitive: bool  # whether a mirrored clip would be of another class
-    notes: tuple[str, ...]  # sentences about what was left out
+    classes              their names, in the order of a model's outputs
+    labels               (N,) int64, indices into `classes`
+    direction_sensitive  whether a mirrored clip would be of another class
+    notes                sentences about what was left out
+    """
 
-    def __len__(self):
+    if TYPE_CHECKING:  # nothing writes into them: frozen fields and properties will do
+
+        @property
+        def classes(self) -> tuple[str, ...]: ...
+        @property
+        def labels(self) -> Array: ...
+        @property
+        def direction_sensitive(self) -> bool: ...
+        @property
+        def notes(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int:
         """N, the number of examples."""
 
-    def clip(self, index, rng):
+    def clip(self, index: int, rng: Generator) -> Array:
         """A clip to train on, at a random time.
 
         -> (T, H, W, C) uint8; H and W may differ between examples
@@ -36,14 +50,14 @@ class Dataset(Protocol):
         not write into it.
         """
 
-    def views(self, index, clips):
+    def views(self, index: int, clips: int) -> Array:
         """Clips to test on, uniform in time.   -> (V, T, H, W, C) uint8
 
         V is `clips`, or 1 where all of them would be the same. Raises BrokenExample where the
         example cannot be read.
         """
 
-    def name_of(self, index):
+    def name_of(self, index: int) -> str:
         """What to call an example in a message, such as its file."""
 
 
@@ -55,14 +69,14 @@ class ArrayClips:
     ValueError where sizes do not fit or a label is of no class.
     """
 
-    clips: np.ndarray  # (N, T, H, W, C) uint8
-    labels: np.ndarray  # (N,) whole numbers, indices into `classes`
+    clips: Array  # (N, T, H, W, C) uint8
+    labels: Array  # (N,) whole numbers, indices into `classes`
     classes: tuple[str, ...]
     direction_sensitive: bool = False
     title: str = "clip"  # of an example in messages: "clip 17"
-    notes = ()  # nothing is left out
+    notes: ClassVar[tuple[str, ...]] = ()  # nothing is left out
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         clips, labels = np.asarray(self.clips), np.asarray(self.labels)
         if clips.dtype != np.uint8:
             raise TypeError(
@@ -84,17 +98,17 @@ class ArrayClips:
         object.__setattr__(self, "labels", labels.astype(np.int64))
         object.__setattr__(self, "classes", tuple(self.classes))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.clips)
 
-    def clip(self, index, rng):
+    def clip(self, index: int, rng: Generator) -> Array:
         """The clip itself.   -> (T, H, W, C) uint8, a view"""
         return self.clips[index]
 
-    def views(self, index, clips):
+    def views(self, index: int, clips: int) -> Array:
         """The clip itself, once.   -> (1, T, H, W, C) uint8, a view"""
         return self.clips[index : index + 1]
 
-    def name_of(self, index):
+    def name_of(self, index: int) -> str:
         """Its title and number."""
         return f"{self.title} {index}"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..backend.types import Generator
+
 ORDER, EXAMPLE, MIX, MASKS, MADE, START, FRAMES = range(7)  # the streams
 
 
-def rng_for(seed, stream, *numbers):
+def rng_for(seed: int, stream: int, *numbers: int) -> Generator:
     """The generator of one draw of a stream, told from its others by numbers, as many each time:
 
     ORDER    of the examples in an epoch: (epoch)

@@ -7,11 +7,13 @@ import unicodedata
 from importlib.resources import files
 from pathlib import Path
 
+from ..backend.types import FilePath
+
 OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}  # a class a line, as models have them
 BREAKS = ("Cc", "Zl", "Zp")  # Unicode's controls, and what ends lines and paragraphs
 
 
-def labels_for(num_classes, path=None):
+def labels_for(num_classes: int, path: FilePath | None = None) -> tuple[str, ...]:
     """The class names of a model, in the order of its outputs.   -> tuple of num_classes strings
 
     path  a text file with a class a line, or JSON: a list, {name: index} or {index: name}. Without

@@ -16,20 +16,24 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from ..backend.blas import begin_thread, one_blas_thread
 from ..backend.plain_text import plain
 from ..backend.plain_values import is_whole
+from ..backend.types import Array, Generator
 from .datasets import BrokenExample, Dataset
 from .draws import EXAMPLE, MIX, ORDER, rng_for
 
 TRIES = 1000  # broken examples in a row until the fault is not theirs
+Augment: TypeAlias = Callable[[Array, Generator], Array]
+Mix: TypeAlias = Callable[[Array, Array, Callable[[int], Generator]], tuple[Array, Array]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,25 +54,25 @@ class Loader:
     dataset: Dataset
     _: KW_ONLY
     batch: int  # clips of a step, on all ranks together
-    augment: Callable
+    augment: Augment
     seed: int = 0
     workers: int = 2  # threads that decode and augment; 0: whoever takes the batches does it all
     repeats: int = 1  # clips of each chosen example in a batch, each drawn and cropped anew
     shard: tuple[int, int] = (0, 1)  # (rank, ranks): this one's part of each batch
     ahead: int = 2  # batches under way or waiting, at most, while one is in use
-    mix: Callable | None = None
+    mix: Mix | None = None
     on_broken: Callable[[str, str], None] | None = None
-    _reported: set = field(default_factory=set, init=False, repr=False)
+    _reported: set[str] = field(default_factory=set, init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Batches until each example was chosen."""
         return len(self.dataset) // self._chosen
 
-    def batches(self, first_step, last_step):
+    def batches(self, first_step: int, last_step: int) -> Iterator[tuple[Array, Array]]:
         """Those of the steps first_step, ..., last_step - 1.
 
         -> clips (B, T, H, W, C), targets (B, K), both float32
@@ -95,18 +99,18 @@ class Loader:
             for made in run_ahead(submit, steps, self.ahead):
                 yield self._hand_over(*made)
 
-    def names_at(self, step):
+    def names_at(self, step: int) -> tuple[str, ...]:
         """The names of this rank's examples in a step, as far as broken ones are known by then."""
         chosen = (self._index(step, slot) for slot in self._slots)
         return tuple(self.dataset.name_of(self._sound(index)) for index in chosen)
 
     @property
-    def _chosen(self):
+    def _chosen(self) -> int:
         """Different examples in a batch."""
         return self.batch // self.repeats
 
     @property
-    def _slots(self):
+    def _slots(self) -> range:
         """This rank's places in the batch."""
         rank, ranks = self.shard
         return range(self.batch * rank // ranks, self.batch * (rank + 1) // ranks)
@@ -171,7 +175,7 @@ class Loader:
 
 def run_ahead(submit, items, ahead):
     """The results of `submit(item)`, a future, in order; `ahead` further ones are under way."""
-    waiting = deque()
+    waiting: deque[Future] = deque()
     for item in items:
         waiting.append(submit(item))
         if len(waiting) > ahead:

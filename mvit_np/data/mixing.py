@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
+from ..backend.types import Array, Generator
 from .transforms import happens
 
 
-def soft(labels, classes, smoothing=0.0):
+def soft(labels: Sequence[int] | Array, classes: int, smoothing: float = 0.0) -> Array:
     """Labels as shares of the classes.
 
     (B,) integers in [0, K) -> (B, K) float32, rows that sum to 1
@@ -32,7 +35,15 @@ def soft(labels, classes, smoothing=0.0):
     return shares
 
 
-def mix(clips, targets, rng_of_pair, mixup=0.8, cutmix=1.0, switch=0.5, p=1.0):
+def mix(
+    clips: Array,
+    targets: Array,
+    rng_of_pair: Callable[[int], Generator],
+    mixup: float = 0.8,
+    cutmix: float = 1.0,
+    switch: float = 0.5,
+    p: float = 1.0,
+) -> tuple[Array, Array]:
     """Each clip with its neighbour's content in it, and its target with the neighbour's.
 
     -> (clips, targets), new arrays

@@ -9,6 +9,7 @@ from threading import Lock
 
 import numpy as np
 
+from ..backend.types import Array, FilePath
 from .video_file import RATE, has_settings, opened, packets, rate_of, require_frames
 
 KEPT = 2**23  # numbers in all tracks that are kept, 64 MiB: about 70 hours of film
@@ -19,14 +20,14 @@ OVERHEAD = 100  # numbers that a track takes besides its own, about
 class Track:
     """When the frames of a film are shown; `track_of` makes it."""
 
-    times: np.ndarray  # (F,) seconds since the first frame, ascending
+    times: Array  # (F,) seconds since the first frame, ascending
     duration: float  # seconds from the first frame to the end of the last
     start: float  # seconds on the file's own clock at the first frame
     rate: float  # frames a second by the file's tags
     numbered: bool  # the time stamps are useless: frame k is shown at k / rate
-    keys: np.ndarray  # (K, 2) where decoding can begin: seconds from the start, stamp to seek
+    keys: Array  # (K, 2) where decoding can begin: seconds from the start, stamp to seek
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for array in (self.times, self.keys):
             array.flags.writeable = False  # whoever asks next gets the same
 
@@ -55,7 +56,7 @@ class _Tracks:
 _TRACKS = _Tracks()
 
 
-def track_of(path):
+def track_of(path: FilePath) -> Track:
     """The `Track` of a video file or a picture, by reading it through once without decoding.
 
     Frames without usable time stamps are taken as equally long. Raises FileNotFoundError, or

@@ -10,12 +10,19 @@ import math
 
 import numpy as np
 
+from ..backend.types import Array, Generator
 from .clips import crop_corners, cut
 
 TRIES = 10  # rectangles drawn, until one fits into the picture
 
 
-def random_resized_crop(clip, size_hw, rng, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+def random_resized_crop(
+    clip: Array,
+    size_hw: tuple[int, int],
+    rng: Generator,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Array:
     """A random part of the picture at the size `size_hw`, Inception's crop.
 
     (T, H, W, C) uint8 -> (T, *size_hw, C) uint8
@@ -43,7 +50,7 @@ def crop_box(picture_hw, rng, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
     return ((h - part[0]) // 2, (w - part[1]) // 2), part
 
 
-def centre_crop(clip, size_hw):
+def centre_crop(clip: Array, size_hw: tuple[int, int]) -> Array:
     """The part of size `size_hw` in the middle.   (T, H, W, C) -> (T, *size_hw, C), a view
 
     Raises ValueError where it is larger than the picture.
@@ -52,7 +59,7 @@ def centre_crop(clip, size_hw):
     return cut(clip, crop_corners(clip.shape[1:3], size, 1)[0], size)
 
 
-def resize(clip, size_hw):
+def resize(clip: Array, size_hw: tuple[int, int]) -> Array:
     """All of the picture at another size, of any shape.   (T, H, W, C) -> (T, *size_hw, C), uint8
 
     Pillow's bilinear resizing: a larger picture is linear between the old pixels, and a new pixel
@@ -73,12 +80,12 @@ def resize(clip, size_hw):
     return resized if rgb else np.moveaxis(resized.reshape(len(clip), -1, *size), 1, -1)
 
 
-def flip(clip):
+def flip(clip: Array) -> Array:
     """Left and right exchanged.   (T, H, W, C) -> the same shape, a view"""
     return clip[:, :, ::-1]
 
 
-def random_flip(clip, rng, p=0.5):
+def random_flip(clip: Array, rng: Generator, p: float = 0.5) -> Array:
     """Left and right exchanged, or not.   (T, H, W, C) -> the same shape
 
     p: how likely. Not for data in which a direction makes the class. Raises ValueError for a p
@@ -87,7 +94,13 @@ def random_flip(clip, rng, p=0.5):
     return flip(clip) if happens(rng, p) else clip
 
 
-def random_erasing(clip, rng, p=0.25, area=(0.02, 1 / 3), aspect=(0.3, 1 / 0.3)):
+def random_erasing(
+    clip: Array,
+    rng: Generator,
+    p: float = 0.25,
+    area: tuple[float, float] = (0.02, 1 / 3),
+    aspect: tuple[float, float] = (0.3, 1 / 0.3),
+) -> Array:
     """A rectangle of noise over all frames, or not.
 
     (T, H, W, C) floats, normalised -> the same shape and dtype

@@ -5,12 +5,17 @@ length, with tags that are wrong or absent, cut off, damaged in the middle. What
 is used, at the time at which it was to be shown.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
+from ..backend.types import Array, FilePath
 from .clips import SLACK, covering_size, shown
 from .track import Track, track_of
 from .video_file import RATE, check_size, has_settings, opened, packets, require_frames
@@ -21,13 +26,15 @@ AS_IT_IS = (False, False, False)
 # Turns by 0, 90, 180 and 270 degrees, counter-clockwise.
 QUARTERS = AS_IT_IS, (True, True, False), (False, True, True), (True, False, True)
 ORIENTATION = 0x0112  # the tag of EXIF
-ORIENTATIONS = {  # by the number in a picture's EXIF data
+ORIENTATIONS: dict[Any, tuple[bool, bool, bool]] = {  # by the number in a picture's EXIF data
     2: (False, False, True), 3: QUARTERS[2], 4: (False, True, False), 5: (True, False, False),
     6: QUARTERS[3], 7: (True, True, True), 8: QUARTERS[1],
 }  # fmt: skip
 
 
-def decode(path, *, height=None, width=None, grey=False):
+def decode(
+    path: FilePath, *, height: int | None = None, width: int | None = None, grey: bool = False
+) -> Array:
     """All frames of a video file, as stored.   -> (F, H, W, 1 if grey else 3) uint8, RGB
 
     Of `height` and `width` in pixels, one alone keeps the aspect ratio of the stored pixels, the
@@ -38,7 +45,8 @@ def decode(path, *, height=None, width=None, grey=False):
     """
     with opened(path) as (_, container, stream):
         h, w = output_size(stream.height, stream.width, height, width)
-        pixels, frames = "gray" if grey else "rgb24", []
+        pixels = "gray" if grey else "rgb24"
+        frames: list[Array] = []
         for frame in container.decode(stream):
             check_size(len(frames) + 1, h, w, 1 if grey else 3, path)
             frames.append(frame.reformat(w, h, format=pixels).to_ndarray())
@@ -46,7 +54,15 @@ def decode(path, *, height=None, width=None, grey=False):
     return np.stack(frames).reshape(len(frames), h, w, -1)
 
 
-def frames_at(path, seconds, *, cover=None, grey=False, track=None, threads=0):
+def frames_at(
+    path: FilePath,
+    seconds: Sequence[float] | Array,
+    *,
+    cover: tuple[int, int] | None = None,
+    grey: bool = False,
+    track: Track | None = None,
+    threads: int = 0,
+) -> Array:
     """The frame shown at each moment, upright.
 
     -> (len(seconds), h, w, 1 if grey else 3) uint8, RGB
@@ -95,10 +111,10 @@ def _even(length):
 
 @dataclass(frozen=True)
 class _Wanted:
-    path: str
+    path: FilePath
     moments: np.ndarray  # ascending, each once
     count: int  # of frames that are given back
-    cover: tuple | None
+    cover: tuple[int, int] | None
     grey: bool
     track: Track
     threads: int
@@ -145,7 +161,8 @@ def _frames_from(stamp, moment, av, container, stream, track):
 
 def _groups(moments, track):
     """[(time stamp to seek or None, [moments])]: a seek if a key frame is well behind the last."""
-    groups, last = [(None, [])], 0.0
+    groups: list[tuple[Any, list[float]]] = [(None, [])]
+    last = 0.0
     for moment in moments:
         before = track.keys[track.keys[:, 0] <= moment + SLACK]
         if len(before) and before[-1, 0] > last + JUMP:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..backend.plain_text import plain, some
 from ..backend.plain_values import is_whole
+from ..backend.types import Array, FilePath, Generator
 from .clips import random_times, view_times
 from .datasets import BrokenExample
 from .labels import check_name
@@ -41,17 +44,17 @@ class VideoTable:
     when they are read.
     """
 
-    rows: tuple  # of (path, label)
+    rows: Sequence[tuple[FilePath, str | int]]  # (path, label) each
     frames: int  # T, of a clip
     tau: float  # frames of 1/30 s from one frame of a clip to the next: the 4 of "16 x 4"
     cover_hw: tuple[int, int] | None  # (H, W) pixels: decoded as small as just covers these
     grey: bool = False
-    classes: tuple[str, ...] | None = field(default=None, kw_only=True)
+    classes: tuple[str, ...] | Any = field(default=None, kw_only=True)  # never None once made
     direction_sensitive: bool = field(default=False, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
-    labels: np.ndarray = field(init=False, repr=False)
+    labels: Array = field(init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         rows = tuple((Path(path), str(label)) for path, label in self.rows)
         if not rows:
             rule = "a table of films has at least one row, (path, label)"
@@ -70,8 +73,10 @@ class VideoTable:
 
     @classmethod
     def from_folder(
-        cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False
-    ):
+        cls, path: FilePath, frames: int, tau: float, cover_hw: tuple[int, int] | None,
+        grey: bool = False, *, classes: tuple[str, ...] | None = None,
+        direction_sensitive: bool = False,
+    ) -> VideoTable:  # fmt: skip
         """The films or pictures in `path`/class name/ and further in; a folder of none is no class.
 
         Classes are in the order of their names, or of their sizes if called by numbers. Raises
@@ -85,8 +90,10 @@ class VideoTable:
 
     @classmethod
     def from_csv(
-        cls, path, frames, tau, cover_hw, grey=False, *, classes=None, direction_sensitive=False
-    ):
+        cls, path: FilePath, frames: int, tau: float, cover_hw: tuple[int, int] | None,
+        grey: bool = False, *, classes: tuple[str, ...] | None = None,
+        direction_sensitive: bool = False,
+    ) -> VideoTable:  # fmt: skip
         """The rows `path,label` of a CSV file whose files are there; relative paths start from its
         folder.
 
@@ -98,10 +105,10 @@ class VideoTable:
         also = {"classes": classes, "direction_sensitive": direction_sensitive, "notes": notes}
         return cls(rows, frames, tau, cover_hw, grey, **also)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def clip(self, index, rng):
+    def clip(self, index: int, rng: Generator) -> Array:
         """A clip that starts anywhere it fits.   -> (T, h, w, 1 if grey else 3) uint8
 
         In a film shorter than a clip it starts at 0 and the last frame is held. Raises
@@ -114,7 +121,7 @@ class VideoTable:
                 path, seconds, cover=self.cover_hw, grey=self.grey, track=track, threads=1
             )
 
-    def views(self, index, clips):
+    def views(self, index: int, clips: int) -> Array:
         """Clips uniform in time, as `clip_times` has them.
 
         -> (V, T, h, w, 1 if grey else 3) uint8
@@ -129,7 +136,7 @@ class VideoTable:
             )
             return frames.reshape(*times.shape, *frames.shape[1:])
 
-    def name_of(self, index):
+    def name_of(self, index: int) -> str:
         """Its path."""
         return str(self.rows[index][0])
 
@@ -196,7 +203,7 @@ def _numbers_of(classes):
 
 def _check_one_class_each(rows, labels):
     """Raise ValueError where a file is there twice, under two classes."""
-    label_of = {}
+    label_of: dict[str, tuple[str, int]] = {}
     for (path, name), label in zip(rows, labels.tolist()):
         before = label_of.setdefault(os.path.abspath(path), (name, label))
         if before[1] != label:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from ..model import paper
 from .style import BLUE, BODY, GREY, INK, SMALL, VERMILLION, fold, new_figure, panel
 
 HEIGHT = 6.6  # inches
-ROWS = next(table for table in paper.TABLES if table.name == "Table 4").rows
+ROWS: tuple[Any, ...] = next(table for table in paper.TABLES if table.name == "Table 4").rows
 # Points from a mark to its name, and the name's alignment: by the start of the name.
 SHIFT = {"MViT": (-9, 9, "right"), "ViT": (11, -4, "left"), "ViViT": (9, 11, "right")}
 
 
-def accuracy_cost_figure():
+def accuracy_cost_figure() -> Figure:
     """Top-1 accuracy on Kinetics-400 against the multiply-adds of one video (the paper's Table 4).
 
     How to read it. To the left is cheaper, upwards is better; the horizontal axis is logarithmic.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from ..backend.types import Array
 from ..model.inspection import last_blocks
+from ..model.plan import Plan
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, new_figure, panel, times
 
 COLUMNS = 8  # frames shown at most
@@ -17,7 +22,9 @@ TOP, BOTTOM = 1.28, 0.3  # inches above and below the frames
 CMAP, ALPHA = "viridis", 0.62
 
 
-def attention_figure(clip, maps, plan, title=""):
+def attention_figure(
+    clip: Array, maps: Sequence[tuple[Any, ...]], plan: Plan, title: str = ""
+) -> Figure:
     """The frames of a clip, and under them for each stage where the class token looks.
 
     clip    (T, H, W, C) floats of any range, grey or RGB

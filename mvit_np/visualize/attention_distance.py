@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..backend.types import Array
 from .style import BLUE, BODY, GREY, INK, VERMILLION, new_figure, panel
 
 HEIGHT = 5.7  # inches
@@ -12,7 +16,9 @@ PLACES = (0.95, 6.75)  # inches from the left, of the two panels
 BOTTOM, WIDE, TALL = 0.85, 4.85, 3.4
 
 
-def attention_distance_figure(before, after, unit="pixels"):
+def attention_distance_figure(
+    before: Sequence[Array], after: Sequence[Array], unit: str = "pixels"
+) -> Figure:
     """Mean attention distance of each head of each block, at the start and after training.
 
     before, after   a sequence with one (heads,) array a block, of

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..model.text_table import percent
@@ -12,7 +15,7 @@ SIDE = 6.2  # inches of the matrix
 NAMED = 24  # classes whose names have room
 
 
-def confusion_figure(evaluation):
+def confusion_figure(evaluation: Any) -> Figure:
     """The confusion matrix of an `Evaluation`, each row as shares of its class.
 
     How to read it. A row is what a class was taken for; right answers lie on the outlined diagonal.
@@ -32,8 +35,8 @@ def confusion_figure(evaluation):
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         for index in range(len(names)):
-            corner, look = (index - 0.5, index - 0.5), {"edgecolor": GREY, "linewidth": 1}
-            axes.add_patch(Rectangle(corner, 1, 1, fill=False, **look))
+            corner = (index - 0.5, index - 0.5)
+            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=GREY, linewidth=1))
     colour_bar(figure, 8.4, 5.6, 2.0, "Blues", "all", fontsize=SMALL)
     _least_known(figure, names, np.diag(shares), examples[:, 0])
     return figure

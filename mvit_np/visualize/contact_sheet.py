@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..backend.types import Array
+from ..model.plan import Plan
 from ..model.text_table import percent
 from .attention import ALPHA, CMAP
 from .style import (
@@ -27,7 +34,7 @@ LETTER, LINE = 0.115, 0.32  # inches: of the classes' names, a letter (bold) and
 TOP, CAPTION, TIMES = 1.1, 0.62, 0.3
 
 
-def contact_sheet_figure(result, maps, plan):
+def contact_sheet_figure(result: Any, maps: Sequence[tuple[int, Array]], plan: Plan) -> Figure:
     """The top classes of a file, and the frames of its middle view over the token's attention.
 
     result  what `classify` returns

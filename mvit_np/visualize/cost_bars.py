@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..model.account import attention_macs
+from ..model.config import MViTConfig
 from ..model.costs import costs
 from ..model.plan import plan as plan_of
 from ..model.text_table import percent, si_prefix
@@ -40,7 +43,7 @@ PARTS = {
 MOST = 5  # models
 
 
-def cost_bars_figure(configs):
+def cost_bars_figure(configs: Mapping[str, MViTConfig]) -> Figure:
     """Multiply-adds of each stage of some models, stacked by part, for one clip each.
 
     configs   {name: MViTConfig}, one to five of them

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..backend.arrays import to_host
+from ..backend.types import Params
+from ..model.config import MViTConfig
 from ..model.forward import check_params
 from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, times
@@ -17,7 +22,7 @@ LEFT, RIGHT, GAP, BAND = 1.35, 0.3, 0.08, 0.42
 TOP, BOTTOM = 1.0, 0.25
 
 
-def cube_filters_figure(params, config):
+def cube_filters_figure(params: Params, config: MViTConfig) -> Figure:
     """The strongest filters of the cube embedding, a column each, time running downwards.
 
     params   of a model; `params["patch_embed"]["w"]` (kt, kh, kw, C, D) is drawn
@@ -84,7 +89,7 @@ def _filter(axes, weights, channel, left, top, width, high):
         extent = (left, left + width, upper - high, upper)
         look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
         axes.imshow(shown, aspect="auto", extent=extent, **look)
-        edge = {"fill": False, "edgecolor": GREY, "linewidth": 0.5}
+        edge: dict[str, Any] = {"fill": False, "edgecolor": GREY, "linewidth": 0.5}
         axes.add_patch(Rectangle((left, upper - high), width, high, **edge))
     axes.text(left + width / 2, top + 0.055, str(channel), fontsize=SMALL, color=INK, ha="center")
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..model.text_table import percent
@@ -16,7 +19,7 @@ BOTTOM, TALL, WIDE = 0.8, 3.35, 3.1  # of every panel
 MOST = 2000  # points of a curve
 
 
-def curves_figure(rows, chance):
+def curves_figure(rows: Sequence[Mapping[str, Any]], chance: float) -> Figure:
     """What a run's metrics.csv holds.   rows: a dict a step   chance: the accuracy of guessing
 
     How to read it. Left and middle: light is every batch, strong its running mean; rings are tests.

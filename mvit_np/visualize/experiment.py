@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
 from ..model.text_table import percent, si_prefix
 from .style import BLUE, BODY, GREY, INK, PALE, SMALL, VERMILLION, new_figure, panel, rounded
 
@@ -13,7 +18,7 @@ SPREAD = 0.13  # of a row, from one seed's dot to the next: equal ones are seen 
 MARGIN = 1.5  # points of accuracy beside the outermost dots, at least
 
 
-def experiment_figure(lines, question, about, chance):
+def experiment_figure(lines: Sequence[Any], question: str, about: str, chance: float) -> Figure:
     """Accuracy and cost of variants, a row each.
 
     lines     of each row: name, accuracies (a share a seed), mean, spread (None for one seed), macs

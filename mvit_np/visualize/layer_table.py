@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from matplotlib.figure import Figure
+
 from ..model.costs import costs
+from ..model.plan import Plan
 from .style import BODY, GREY, INK, PALE, SMALL, canvas, counted, new_figure, times
 
 # Inches; the last two are right edges.
@@ -11,7 +16,7 @@ ROW, HEAD, TOP, BOTTOM = 0.66, 0.42, 1.0, 0.25
 LINE = 0.235  # from line to line in a row
 
 
-def layer_table_figure(plan):
+def layer_table_figure(plan: Plan) -> Figure:
     """Stage by stage: operators, pooling strides, the size of the output, and what it costs.
 
     plan    what `mvit_np.plan` gives
@@ -44,7 +49,7 @@ def layer_table_figure(plan):
 def _rows(plan):
     account, c, cubes = costs(plan.config), plan.config, plan.embed
     clip = f"{c.channels} × {times(c.thw)}"
-    rows = [("clip", ("colours × frames × pixels",), 0, (), clip, "", "")]
+    rows: list[tuple[Any, ...]] = [("clip", ("colours × frames × pixels",), 0, (), clip, "", "")]
     words = (f"{times(cubes.kernel)}, {cubes.dim} channels", f"stride {times(cubes.stride)}")
     sequences = plan.blocks[0].sequences
     tokens = sequences * plan.blocks[0].tokens_in

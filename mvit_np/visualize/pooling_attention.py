@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
+from ..model.specs import BlockSpec
 from .style import (
     GREEN,
     GREY,
@@ -30,7 +34,7 @@ RADIUS = 0.14  # of the plus
 LINE = {"color": INK, "linewidth": 1.4, "solid_capstyle": "round", "zorder": 1}
 
 
-def pooling_attention_figure(spec):
+def pooling_attention_figure(spec: BlockSpec) -> Figure:
     """Where the tokens of one block are pooled, and what that saves.
 
     spec    a `BlockSpec`, such as `mvit_np.plan(config).blocks[1]`
@@ -186,7 +190,7 @@ def _pool(axes, x, y, name, pool):
 
 def _box(axes, x, y, width, height, text, colour):
     """A box around its text; without a colour dashed: what is not there."""
-    style = {
+    style: dict[str, Any] = {
         "boxstyle": "round,pad=0,rounding_size=0.07",
         "linewidth": 1.2,
         "edgecolor": INK if colour else GREY,

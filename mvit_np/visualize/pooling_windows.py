@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from ..model.specs import PoolSpec
 from .style import (
     BLUE,
     GREEN,
@@ -37,7 +40,7 @@ LOOKS = {  # of cells, the lowest first
 }
 
 
-def pooling_windows_figure(pool_spec):
+def pooling_windows_figure(pool_spec: PoolSpec) -> Figure:
     """The windows of one pool over the (height, width) plane of its tokens, and what they make.
 
     pool_spec   a `PoolSpec`, such as `mvit_np.plan(config).blocks[1].pool_q`
@@ -182,8 +185,8 @@ def _window(axes, x, y, width, height, colour):
 
 
 def _arrow(axes, pool, start, stop, y):
-    look = {"arrowstyle": "-|>", "mutation_scale": 16, "color": INK, "linewidth": 1.6}
-    axes.add_patch(FancyArrowPatch((start, y), (stop, y), **look))
+    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 1.6}
+    axes.add_patch(FancyArrowPatch((start, y), (stop, y), color=INK, **look))
     kernel, stride, padding = (times(size[1:]) for size in (pool.kernel, pool.stride, pool.padding))
     text = f"{pool.kind} {kernel}\nstride {stride}\npadding {padding}"
     words = {"fontsize": SMALL, "color": INK, "ha": "center", "linespacing": 1.35}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from ..backend.types import Array
 from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, panel, times
 
 HEIGHT = 7.3  # inches, as are all the lengths below
@@ -19,7 +22,7 @@ CMAP = "RdBu_r"
 SCALE = {"cmap": CMAP, "vmin": -1, "vmax": 1, "interpolation": "nearest"}  # of cosines
 
 
-def position_similarity_figure(space, time, grid):
+def position_similarity_figure(space: Array, time: Array | None, grid: tuple[int, int]) -> Figure:
     """Cosine similarities of the learned positions in space (left) and in time (right).
 
     space   (H W, H W) and
@@ -111,7 +114,7 @@ def _space(figure, space):
 def _tile(axes, similar, left, bottom, width, height):
     extent = (left, left + width, bottom, bottom + height)
     axes.imshow(similar, aspect="auto", extent=extent, **SCALE)
-    edge = {"fill": False, "edgecolor": GREY, "linewidth": 0.5}
+    edge: dict[str, Any] = {"fill": False, "edgecolor": GREY, "linewidth": 0.5}
     axes.add_patch(Rectangle((left, bottom), width, height, **edge))
 
 

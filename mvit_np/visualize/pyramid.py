@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.patches import Polygon
 
 from .style import GREY, INK, SMALL, times
@@ -92,7 +94,7 @@ def _side(axes, corner, a, b, colour, shade):
     points = [(x + dx, y + dy) for dx, dy in path]
     axes.add_patch(Polygon(points, facecolor="white", zorder=2))
     axes.add_patch(Polygon(points, facecolor=colour, alpha=shade, zorder=2))
-    edge = {"edgecolor": INK, "linewidth": 0.8, "joinstyle": "round"}
+    edge: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8, "joinstyle": "round"}
     axes.add_patch(Polygon(points, fill=False, zorder=3, **edge))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from ..backend.types import Array
 from ..model.text_table import percent
 from .style import BODY, GREY, INK, SMALL, WIDTH, colour_bar, fold, new_figure, panel, times
 
@@ -15,7 +17,9 @@ PITCH = 0.95  # from row to row at least: the label's lines
 CMAP = "viridis"
 
 
-def rollout_figure(maps, clip=None, title=""):
+def rollout_figure(
+    maps: dict[str, Array] | Array, clip: Array | None = None, title: str = ""
+) -> Figure:
     """Maps of shares over time, a row each, under the frames of the clip.
 
     maps    {name: (t, h, w) shares}, or one such array: of
@@ -84,7 +88,7 @@ def _sizes(columns, pictures):
 def _message(rows):
     """Of the only map, or of the sharpest and the flattest."""
     part = {name: _half(shares) for name, shares in rows.items()}
-    names = sorted(part, key=part.get)
+    names = sorted(part, key=part.get)  # type: ignore[arg-type]
     first, last = names[0], names[-1]
     if len(rows) == 1:
         name, tokens = f"{first[0].upper()}{first[1:]}", _two_digits(part[first])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .style import BLUE, GREY, INK, SMALL, VERMILLION, WIDTH, fold, new_figure, panel
@@ -14,7 +18,7 @@ MODES = {"step": (VERMILLION, "training step", 3), "forward": (BLUE, "forward pa
 AXES = {"frames": "frames", "size": "pixels a side"}
 
 
-def scaling_figure(scaling, flops_per_s):
+def scaling_figure(scaling: Mapping[str, Any], flops_per_s: float) -> Figure:
     """Time and peak memory of one clip against its frames (left) and its size (right).
 
     scaling       {"preset", "points"} of `bench.scaling`: dicts of axis, frames, size, macs,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from ..model.costs import costs
+from ..model.plan import Plan
 from ..model.text_table import si_prefix
 from .pyramid import pyramids
 from .style import (
@@ -31,7 +34,7 @@ LEVEL = 4  # between the dearest and the cheapest block: up to this factor, cost
 REACH = 0.4  # stages that a baseline's line goes on to either side: past the bars
 
 
-def stage_figure(plan, baseline, names=None):
+def stage_figure(plan: Plan, baseline: Plan, names: Sequence[str] | None = None) -> Figure:
     """A model's pyramid beside a baseline's: each stage's tokens, channels and multiply-adds.
 
     plan, baseline   what `mvit_np.plan` gives, such as for an MViT and a ViT

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib import font_manager
@@ -16,6 +18,7 @@ from matplotlib.text import Text
 
 from ..backend.outputs import DRAWN, replacing
 from ..backend.plain_text import plain
+from ..backend.types import FilePath
 from ..model.text_table import digits, si_prefix
 from .dark import darken
 
@@ -33,30 +36,30 @@ EAST_ASIAN = (
 )  # fmt: skip
 
 # Figures made inside theme("dark"); None outside.
-_dark_ones = ContextVar("dark_ones", default=None)
+_dark_ones: ContextVar[list[Figure] | None] = ContextVar("dark_ones", default=None)
 
 
 def new_figure(height, title, subtitle=""):
     """A white figure, WIDTH x `height` inches, with its message on top."""
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     FigureCanvasAgg(figure)
-    words = {"fontsize": TITLE, "weight": "bold", "color": INK, "va": "top"}
+    words: dict[str, Any] = {"fontsize": TITLE, "weight": "bold", "color": INK, "va": "top"}
     figure.text(0.3 / WIDTH, 1 - 0.2 / height, title, **words)
     figure.text(0.3 / WIDTH, 1 - 0.6 / height, subtitle, fontsize=BODY, color=GREY, va="top")
     if _dark_ones.get() is not None:
-        _dark_ones.get().append(figure)
+        _dark_ones.get().append(figure)  # type: ignore[union-attr]
     return figure
 
 
 @contextmanager
-def theme(name):
+def theme(name: str) -> Iterator[None]:
     """Figures made in the block are "dark" at its end, or when `save` writes them; or "light".
 
     Raises ValueError for another name.
     """
     if name not in ("light", "dark"):
         raise ValueError(f"a theme is 'light' or 'dark'; came {name!r}")
-    figures = [] if name == "dark" else None
+    figures: list[Figure] | None = [] if name == "dark" else None
     token = _dark_ones.set(figures)
     try:
         yield
@@ -95,7 +98,7 @@ def colour_bar(figure, left, bottom, height, cmap, most, **text):
     axes.tick_params(length=0)
 
 
-def save(figure, path):
+def save(figure: Figure, path: FilePath) -> Path:
     """Write `figure` as a picture in the format of the path's ending, or PNG; returns its path.
 
     Makes the folder. A picture that is there is replaced once the new one is whole. Raises

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..model.text_table import percent
@@ -19,7 +22,12 @@ RINGS = {  # of tests, along a curve of training
 USED = 0.1  # accuracy that shuffling must cost before the title says that the model uses the order
 
 
-def training_figure(rows, summary, x="seconds", chance=0.5):
+def training_figure(
+    rows: Sequence[Mapping[str, Any]],
+    summary: Mapping[str, Any],
+    x: str = "seconds",
+    chance: float = 0.5,
+) -> Figure:
     """Loss and accuracy along the training, and what shuffled frames leave of the accuracy.
 
     rows      a dict a step: step, seconds, loss, accuracy, clips_per_s, and where the model was

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Builtin:
     """
 
     make: Callable
-    classes: tuple
+    classes: tuple[str, ...]
     direction_sensitive: bool  # a mirrored picture may be of another class: no flips
     about: str
 
@@ -72,7 +73,7 @@ BUILTIN = {
 }  # fmt: skip
 
 
-def builtin(name, seed=0, **sizes):
+def builtin(name: str, seed: int = 0, **sizes: Any) -> tuple[ArrayClips, ArrayClips]:
     """A built-in data set.   -> (train, test), each an `ArrayClips`
 
     seed   the same one gives the same clips; "street", "digits" and "fashion" are the same under
@@ -89,8 +90,9 @@ def builtin(name, seed=0, **sizes):
     made = BUILTIN[name]
     _check(name, made, sizes)
     parts = made.make([rng_for(seed, MADE, part) for part in (0, 1)], **sizes)
-    about = made.classes, made.direction_sensitive
-    return tuple(ArrayClips(*part, *about, title=name) for part in parts)
+    about = made.classes, made.direction_sensitive, name
+    train, test = (ArrayClips(clips, labels, *about) for clips, labels in parts)
+    return train, test
 
 
 def as_pixels(clips):

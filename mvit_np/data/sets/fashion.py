@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker")
-CLASSES += ("bag", "ankle boot")
+CLASSES: tuple[str, ...] = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt")
+CLASSES += ("sneaker", "bag", "ankle boot")
 FOLDER = "/usr/share/datasets/fashion-mnist"
 FILES = "train", "t10k"  # for training and for the test
 REMEDY = "apt-get install dataset-fashion-mnist, or pass folder= with its four files"

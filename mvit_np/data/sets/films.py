@@ -16,7 +16,7 @@ FILMS = {
 }
 
 
-def film_paths():
+def film_paths() -> dict[str, Path]:
     """-> {film's name: pathlib.Path}, in a fixed order."""
     paths = {name: _folder() / file for name, file in FILMS.items()}
     for name, path in paths.items():

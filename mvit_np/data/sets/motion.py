@@ -9,12 +9,17 @@ model blind to their order gets exactly half right. That makes the task a small 
 paper's question of whether a video model uses time (Table 9).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ...backend.types import Array, Generator
 from ..video import decode
 from .films import film_paths
 
@@ -50,16 +55,16 @@ class MotionClips:
     labels  (N,) int64, indices into LABELS; shots (N,) int64, indices into `shot_names`
     """
 
-    train_clips: np.ndarray
-    train_labels: np.ndarray
-    train_shots: np.ndarray
-    test_clips: np.ndarray
-    test_labels: np.ndarray
-    test_shots: np.ndarray
-    shot_names: tuple  # "film k", k counting the film's shots from 0
+    train_clips: Array
+    train_labels: Array
+    train_shots: Array
+    test_clips: Array
+    test_labels: Array
+    test_shots: Array
+    shot_names: tuple[str, ...]  # "film k", k counting the film's shots from 0
 
 
-def load_motion(progress=None):
+def load_motion(progress: Callable[[str], Any] | None = None) -> MotionClips:
     """The whole task, the same at every call, in a few seconds.
 
     progress: called with a film's name before each
@@ -78,7 +83,7 @@ def load_motion(progress=None):
     return MotionClips(*train, *test, names)
 
 
-def _gather(found, chosen, names):
+def _gather(found, chosen, names) -> tuple[Array, Array, Array]:
     """-> clips (4 N, 8, 32, 32, 1), labels (4 N,), shots (4 N,) of the chosen shots"""
     shots_of = zip(*(found[name] for name in chosen), strict=True)
     clips, labels = map(np.concatenate, shots_of)
@@ -86,7 +91,7 @@ def _gather(found, chosen, names):
     return *four_ways(clips, labels), np.tile(ids, 4)
 
 
-def shots(frames):
+def shots(frames: Array) -> list[tuple[int, int]]:
     """(F, H, W) uint8 -> [(start, stop), ...]: what lies between cuts, together every frame."""
     # One pair at a time: a whole film in int16 would be large.
     jumps = [np.abs(b.astype(np.int16) - a).mean() for a, b in pairwise(frames)]
@@ -94,7 +99,7 @@ def shots(frames):
     return list(pairwise(ends))
 
 
-def shifts(frames, stride=1):
+def shifts(frames: Array, stride: int = 1) -> tuple[Array, Array]:
     """How far the content moves from each frame to the one `stride` later, and how surely.
 
     (..., F, S, S) -> moves (..., F - stride, 2) int, peaks (..., F - stride)
@@ -176,7 +181,7 @@ def normalised(clips):
     return (clips - clips.mean(axes, keepdims=True)) / clips.std(axes, keepdims=True)
 
 
-def four_ways(clips, labels):
+def four_ways(clips: Array, labels: Array) -> tuple[Array, Array]:
     """As they are, mirrored, reversed in time, both.
 
     (N, F, H, W, C), (N,) -> (4 N, F, H, W, C), (4 N,)
@@ -186,7 +191,7 @@ def four_ways(clips, labels):
     return ways, np.concatenate([labels, 1 - labels, 1 - labels, labels])
 
 
-def shuffle_frames(clips, rng):
+def shuffle_frames(clips: Array, rng: Generator) -> Array:
     """A new array with the frames of each clip in an order of its own (Table 9).
 
     (N, F, ...) -> (N, F, ...)
