@@ -393,8 +393,10 @@ def test_relative_positions_on_a_device_are_not_rounded(rng):
 
 @pytest.mark.slow
 def test_loss_curves_of_200_steps_agree(tmp_path):
-    """The means of 20 steps lie within a tenth of the way that the loss goes. (tests/gpu has the
-    same on a device.)
+    """The means of 20 steps lie within a tenth of the way that the loss goes, in the second half.
+
+    In the first half it leaves a plateau, and when it does so is a matter of rounding. (tests/gpu
+    has the same on a device.)
     """
     recipe = changed(
         RECIPES["small"],
@@ -408,4 +410,5 @@ def test_loss_curves_of_200_steps_agree(tmp_path):
     exact = curves.pop("float32")
     assert len(exact) == 10 and exact[-1] < 0.7 * exact[0]
     for rough in curves.values():
-        assert 0 < np.abs(rough - exact).max() < 0.1 * (exact[0] - exact[-1])
+        assert (rough != exact).any()
+        assert np.abs(rough - exact)[5:].max() < 0.1 * (exact[0] - exact[-1])
