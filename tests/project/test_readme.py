@@ -12,6 +12,7 @@ from pathlib import Path
 import mvit_np as mv
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = Path(mv.__file__).parent  # which may be installed elsewhere
 README = (ROOT / "README.md").read_text()
 
 
@@ -55,7 +56,7 @@ def steps():
 
 
 def lines(files):
-    return sum(len((ROOT / "mvit_np" / file).read_text().splitlines()) for file in files)
+    return sum(len((PACKAGE / file).read_text().splitlines()) for file in files)
 
 
 def counted():
@@ -75,11 +76,10 @@ def test_the_steps_have_as_many_lines_as_it_says():
 
 def test_the_core_is_small_enough_to_read_and_nothing_of_the_lesson_is_left_out():
     core = [file for _, files in steps() for file in files]
-    package = ROOT / "mvit_np"
-    found = [*package.glob("model/**/*.py"), *package.glob("ops/*.py")]
+    found = [*PACKAGE.glob("model/**/*.py"), *PACKAGE.glob("ops/*.py")]
     beside = {f"{name}.py" for name in BESIDE_THE_LESSON}
-    lesson = {path.relative_to(package).as_posix() for path in found} - beside
-    assert beside <= {path.relative_to(package).as_posix() for path in found}
+    lesson = {path.relative_to(PACKAGE).as_posix() for path in found} - beside
+    assert beside <= {path.relative_to(PACKAGE).as_posix() for path in found}
     tape = {f"autodiff/{name}.py" for name in ("tape", "boxes", "versions", "gradcheck")}
     assert len(core) == len(set(core)) and set(core) == lesson | tape
     assert lines(core) <= AT_MOST
