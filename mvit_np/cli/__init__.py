@@ -7,6 +7,7 @@ import errno
 import sys
 
 from .. import __version__
+from ..backend import arrays, tiles
 from ..backend.plain_text import plain
 from ..train.guard import NotFinite
 from . import bench, check, classify, convert, demo, evaluate, experiment, info, train
@@ -47,6 +48,7 @@ def _run(argv):
     if rest and not getattr(arguments, "takes_fields", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest, arguments.typed = rest, sys.argv[1:] if argv is None else argv
+    arrays.plain(), tiles.threads()  # an unknown word in the environment, before a file is written
     return arguments.run(arguments)
 
 

