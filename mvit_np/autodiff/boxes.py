@@ -37,15 +37,15 @@ class _DeviceSpace(VSpace):
 
 def box(value, trace, node):
     """A traced array; autograd learns of a device's array type when it meets the first."""
-    kind = type(value)
-    if kind not in Box.type_mappings and is_array(value):
-        DeviceBox.register(kind)
-        _DeviceSpace.register(kind)
+    array_type = type(value)
+    if array_type not in Box.type_mappings and is_array(value):
+        DeviceBox.register(array_type)
+        _DeviceSpace.register(array_type)
     return new_box(value, trace, node)
 
 
 class _Parts(VSpace):
-    """The cotangent of an op of several results: a list with one place for each."""
+    """The cotangent of an op of several results: a list with one entry for each."""
 
     def __init__(self, count):
         self.count = count

@@ -87,7 +87,7 @@ def _estimates(along):
     for step in STEPS:
         (ahead, rounding), (behind, _) = along(step), along(-step)
         near, unsure = (ahead - behind) / (2 * step), rounding / step
-        # no kink: rounding alone tells the two steps apart
+        # no kink: rounding alone explains how the two steps differ
         if known and abs(near - known[0]) <= unsure + known[1]:
             return
         yield step, near, unsure

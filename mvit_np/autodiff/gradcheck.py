@@ -109,8 +109,8 @@ def _named_leaves(args):
 
     leaves = [every[i] for i in moved]
     if not leaves or any(str(leaf.dtype) not in TOLERANCE for leaf in leaves):
-        kinds = sorted({str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in every})
-        came = ", ".join(kinds) or "nothing"
+        dtypes = sorted({str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in every})
+        came = ", ".join(dtypes) or "nothing"
         raise TypeError(f"gradcheck moves float32 and float64 arrays; came {came}: convert them")
     return [names[i] for i in moved], leaves, with_leaves
 

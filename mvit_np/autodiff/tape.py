@@ -212,9 +212,9 @@ def _zeros(leaf):
 def _check_leaves(chosen):
     for path, leaf in trees.paths(list(chosen)):
         if not is_float(getval(leaf)):
-            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            dtype = getattr(leaf, "dtype", type(leaf).__name__)
             rule = "gradients are taken by float32 and float64 arrays"
-            raise TypeError(f"{rule}; came {kind} at {path!r} (argument.path)")
+            raise TypeError(f"{rule}; came {dtype} at {path!r} (argument.path)")
 
 
 def _refuse_traced_keywords(fun, static):

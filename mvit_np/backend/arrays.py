@@ -119,12 +119,12 @@ def is_float(x: Any) -> bool:
     return is_array(x) and x.dtype.char in "fd"
 
 
-def same_kind(*arrays: Array) -> None:
+def check_not_mixed(*arrays: Array) -> None:
     """Raise TypeError where host and device arrays or dtypes are mixed: we convert nothing."""
     names = sorted({array_module(x).__name__ for x in arrays})
     if len(names) > 1:
         raise TypeError(
-            f"all arrays must live in one place; came a mixture of {' and '.join(names)}: "
+            f"all arrays are on the host or one device; came a mixture of {' and '.join(names)}: "
             "move them together with mv.to_device(..., 'cuda:0') or mv.to_host(...)"
         )
     dtypes = sorted({str(x.dtype) for x in arrays})
@@ -194,21 +194,21 @@ def _library(x):
     return entry
 
 
-def _entry(kind):
-    for base in kind.__mro__:
+def _entry(array_type):
+    for base in array_type.__mro__:
         if base in _LIBRARIES:
             return _LIBRARIES[base]
-    if kind.__module__.split(".")[0] == "cupy":
+    if array_type.__module__.split(".")[0] == "cupy":
         cupy = importlib.import_module("cupy")
         special = importlib.import_module("cupyx.scipy.special")
-        register_library(kind, cupy, special, cupy.asarray, Tools(cupy))
-        return _LIBRARIES[kind]
+        register_library(array_type, cupy, special, cupy.asarray, Tools(cupy))
+        return _LIBRARIES[array_type]
     return None
 
 
 def _cupy_for(device):
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or (number and not number.isdigit()):
+    device_type, _, number = device.partition(":")
+    if device_type != "cuda" or (number and not number.isdigit()):
         raise ValueError(f"a device is 'cpu', 'cuda' or 'cuda:N'; came {device!r}")
     try:
         cupy = importlib.import_module("cupy")

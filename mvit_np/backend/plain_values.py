@@ -17,7 +17,7 @@ def is_number(value):
 
 
 def tuples(value):
-    """The same with tuples in place of lists, which JSON and TOML have instead."""
+    """The same with a tuple for each list: JSON and TOML have lists alone."""
     if isinstance(value, dict):
         return {name: tuples(inside) for name, inside in value.items()}
     return tuple(map(tuples, value)) if isinstance(value, (list, tuple)) else value

@@ -31,7 +31,7 @@ def paths(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def map(fun: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """`fun` of every leaf (and those at its place in `others`), as a tree of the same shape.
+    """`fun` of every leaf (and those at the same path in `others`), as a tree of the same shape.
 
     Raises ValueError where the trees differ in shape.
     """

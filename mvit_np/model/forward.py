@@ -10,7 +10,7 @@ from ..autodiff.checkpoint import checkpoint as checkpointed
 from ..autodiff.tape import untraced
 from ..autodiff.versions import composed
 from ..backend import tree as trees
-from ..backend.arrays import array_module, is_array, is_float, same_kind
+from ..backend.arrays import array_module, check_not_mixed, is_array, is_float
 from ..backend.blas import one_blas_thread
 from ..backend.plain_text import are, some
 from ..backend.types import Array, Generator, Hook, Params
@@ -63,7 +63,7 @@ def forward(
     check_params(params, config)
     check_clip(clip, config)
     _check_generator(rng, "random")
-    same_kind(clip, *trees.leaves(params))
+    check_not_mixed(clip, *trees.leaves(params))
     with one_blas_thread():  # once for all ops
         if rng is None and hook is None and not checkpoint:
             return evaluate(params, clip, config)

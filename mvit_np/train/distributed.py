@@ -43,7 +43,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..backend import tree as trees
-from ..backend.arrays import array_module, from_host, is_array, same_kind, to_host
+from ..backend.arrays import array_module, check_not_mixed, from_host, is_array, to_host
 from ..backend.install import install
 from ..backend.plain_text import plain
 from ..backend.types import Array, Tree
@@ -139,7 +139,7 @@ class Mpi:
         the host as one. Raises TypeError where dtypes or array libraries are mixed.
         """
         leaves, rebuild = trees.flatten(tree)
-        same_kind(*leaves)
+        check_not_mixed(*leaves)
         xp, flat = array_module(leaves[0]), self._kept(leaves[0], sum(leaf.size for leaf in leaves))
         views = trees.views(flat, leaves)
         # One by one: to join them at once CuPy would copy a table of places to the device.

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..backend import tiles
 from ..backend import tree as trees
-from ..backend.arrays import array_module, device_tools, same_kind
+from ..backend.arrays import array_module, check_not_mixed, device_tools
 from ..backend.cuda.kernels import flat as fused
 
 SMALL = 1 << 15  # numbers in a leaf that is not worth calls of its own
@@ -25,7 +25,7 @@ SMALL = 1 << 15  # numbers in a leaf that is not worth calls of its own
 def flat_zeros(params):
     """A zero for each number of the parameters, in one array. Raises TypeError for mixed dtypes."""
     leaves = trees.leaves(params)
-    same_kind(*leaves)
+    check_not_mixed(*leaves)
     return array_module(leaves[0]).zeros(sum(leaf.size for leaf in leaves), dtype=leaves[0].dtype)
 
 

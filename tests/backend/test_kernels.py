@@ -583,11 +583,11 @@ FLIPS |= {
 }
 NO_MISTAKE = {  # where the flipped text does the same
     "< -> <= in own[k] = d < WIDTH ? q[i * WIDTH + d] : 0;",  # one more, which is not used
-    # one more, in the place of the first column, which comes later
+    # one more, instead of the first column, which comes later
     "< -> <= in if (d < WIDTH) to[d] = own[k];",
-    # 0 is at place 0
+    # 0 is at position 0
     (
-        "< -> <= in const T* row1 = rows + (START1 + (rest < 0 ? 0 : rest / AFTER1 % PLACES1) * "
+        "< -> <= in const T* row1 = rows + (START1 + (rest < 0 ? 0 : rest / AFTER1 % LENGTH1) * "
         "KEYS1) * WIDTH;"
     ),
     "< -> <= in if (from + j < KEYS1) sum[j] += up[j] * x;",  # one more sum, which is not written

@@ -22,8 +22,8 @@ _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
 _MATRIX = [_POINTER, _INT, _INT, _LONG]  # where, type, leading dimension, how far to the next
 _GEMM = [_POINTER, *[_INT] * 5, _POINTER, *_MATRIX, *_MATRIX, _POINTER, *_MATRIX, _INT, _INT, _INT]
 _NUMBERS = {name: (ctypes.c_double if name == "float64" else ctypes.c_float) for name in COMPUTE}
-_ONE = {name: kind(1) for name, kind in _NUMBERS.items()}
-_ZERO = {name: kind(0) for name, kind in _NUMBERS.items()}
+_ONE = {name: ctype(1) for name, ctype in _NUMBERS.items()}
+_ZERO = {name: ctype(0) for name, ctype in _NUMBERS.items()}
 
 
 class Handle:
@@ -37,9 +37,9 @@ class Handle:
         self._workspace = cupy.cuda.Memory(WORKSPACE)  # of no pool: the handle always uses it
         _check("cublasCreate", self._library.cublasCreate_v2(ctypes.byref(self._handle)))
         _check("cublasSetStream", self._library.cublasSetStream_v2(self._handle, _POINTER(stream)))
-        place = _POINTER(self._workspace.ptr), ctypes.c_size_t(WORKSPACE)
+        workspace = _POINTER(self._workspace.ptr), ctypes.c_size_t(WORKSPACE)
         # Setting the stream resets the workspace, so this comes after it.
-        _check("cublasSetWorkspace", self._library.cublasSetWorkspace_v2(self._handle, *place))
+        _check("cublasSetWorkspace", self._library.cublasSetWorkspace_v2(self._handle, *workspace))
 
     def gemm(self, b, a, out, sizes, count, add, compute):
         """out = a b for each matrix of the batch.
@@ -49,8 +49,8 @@ class Handle:
         one, kept = ctypes.byref(_ONE[compute]), ctypes.byref((_ONE if add else _ZERO)[compute])
         matrices = [(side[0], side[1], side[3], side[4]) for side in (b, a, out)]
         factors = b[2], a[2], *sizes, one, *matrices[0], *matrices[1]
-        kind = COMPUTE[compute], -1  # -1: cuBLAS chooses the algorithm
-        status = self._gemm(self._handle, *factors, kept, *matrices[2], count, *kind)
+        how = count, COMPUTE[compute], -1  # -1: cuBLAS chooses the algorithm
+        status = self._gemm(self._handle, *factors, kept, *matrices[2], *how)
         _check("cublasGemmStridedBatchedEx", status)
 
 

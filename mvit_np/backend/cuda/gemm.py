@@ -43,8 +43,8 @@ def strided_batches(a, b, out):
     axes = _merged(shape, list(zip(*steps)))
     longest = max(range(len(axes)), key=lambda n: axes[n][0], default=None)
     count, batch_strides = axes.pop(longest) if axes else (1, (0, 0, 0))
-    for place in itertools.product(*(range(n) for n, _ in axes)):
-        starts = [sum(at * step[side] for at, (_, step) in zip(place, axes)) for side in range(3)]
+    for indices in itertools.product(*(range(n) for n, _ in axes)):
+        starts = [sum(at * step[side] for at, (_, step) in zip(indices, axes)) for side in range(3)]
         orders = (b_order, a_order, (False, leading))
         parts = zip((b, a, out), starts, orders, batch_strides)
         sides = [Side(x, start, *order, d) for x, start, order, d in parts]

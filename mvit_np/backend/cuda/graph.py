@@ -58,9 +58,9 @@ class Graphed:
 
         Raises ValueError for arrays of other shapes or dtypes than the examples'.
         """
-        for value, place in zip(trees.leaves(given), trees.leaves(self._given), strict=True):
-            if value.shape != place.shape or value.dtype != place.dtype:
-                came = f"came {value.dtype} {value.shape} for {place.dtype} {place.shape}"
+        for value, example in zip(trees.leaves(given), trees.leaves(self._given), strict=True):
+            if value.shape != example.shape or value.dtype != example.dtype:
+                came = f"came {value.dtype} {value.shape} for {example.dtype} {example.shape}"
                 rule = "a graph takes arrays like the ones it was recorded with"
                 raise ValueError(f"{rule}; {came}: record another")
         _store(given, self._given)
@@ -113,8 +113,8 @@ def _copy(x):
     return x.copy()
 
 
-def _store(values, places):
-    """The values into the arrays that are there already; one that is there is left alone."""
-    for value, place in zip(trees.leaves(values), trees.leaves(places), strict=True):
-        if value is not place:
-            place[...] = value
+def _store(values, arrays):
+    """Write the values into the arrays that are there already, but none into itself."""
+    for value, array in zip(trees.leaves(values), trees.leaves(arrays), strict=True):
+        if value is not array:
+            array[...] = value

@@ -8,7 +8,7 @@ every line of it. What a body may use:
 
     T, Int        the numbers' type, float or double; one for whole numbers that is large enough
     i, jobs         this job and how many there are
-    lane, LANES     with `lanes=32` that many threads share a job, a warp, and each takes the places
+    lane, LANES     with `lanes=32` that many threads share a job, a warp, and each takes indices
                     lane, lane + LANES, ...; in C there is one. `sum_lanes(v)` and `max_lanes(v)`
                     give every lane the sum or maximum of all
     bf16            the upper half of a float; `get(&x)` reads T or bf16 as T, `put(&x, v)` rounds v
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from ..arrays import device_tools
 
-LARGE = 2**31 - 2**24  # numbers: of fewer no place is beyond an int, nor the step after the last
+LARGE = 2**31 - 2**24  # numbers: of fewer no index is beyond an int, nor the step after the last
 TYPES = {"float32": "float", "float64": "double", "uint16": "bf16"}
 
 COMMON = """

@@ -67,7 +67,7 @@ class PhiloxGenerator:
         return self._draws > 0
 
     def spend(self):
-        """Let it count as having drawn: a graph has, in its place."""
+        """Let it count as having drawn: a graph has drawn instead of it."""
         self._draws += 1
 
     def random(self, shape=(), dtype="float32"):

@@ -23,6 +23,6 @@ def column_sums(rows, like):
     rows = xp.ascontiguousarray(rows)
     shares = max(1, min(count, THREADS // width))
     sums = xp.empty((shares, width), dtype=like.dtype)
-    kind = "bf16" if rows.dtype == "uint16" else "T"
-    SUMS(like, shares * width, rows, sums, count, FROM=kind, WIDTH=width)
+    from_type = "bf16" if rows.dtype == "uint16" else "T"
+    SUMS(like, shares * width, rows, sums, count, FROM=from_type, WIDTH=width)
     return sums.sum(axis=0)

@@ -7,19 +7,19 @@ from ..kernel import Kernel
 
 THREADS = 1 << 17  # that share the outputs in the gradient of the filters, each with own sums
 
-PLACE = """
+INDICES = """
         const int c = i % C, d = c % D;
-        Int place = i / C;
-        const int w = place % {0}W; place /= {0}W;
-        const int h = place % {0}H; place /= {0}H;
-        const int t = place % {0}T;
-        const Int clip = place / {0}T;
+        Int rest = i / C;
+        const int w = rest % {0}W; rest /= {0}W;
+        const int h = rest % {0}H; rest /= {0}H;
+        const int t = rest % {0}T;
+        const Int clip = rest / {0}T;
 """
 
 FORWARD = Kernel(
     "depthwise_conv",
     "const T* x, const T* filters, T* y, long long clip_stride",
-    PLACE.format("OUT_")
+    INDICES.format("OUT_")
     + """
         const T* from = x + clip * clip_stride + c;
         T sum = 0;
@@ -45,7 +45,7 @@ FORWARD = Kernel(
 CELLS = Kernel(
     "depthwise_conv_dx",
     "const T* dy, const T* filters, T* dx",
-    PLACE.format("IN_")
+    INDICES.format("IN_")
     + """
         const T* from = dy + clip * ((Int)OUT_T * OUT_H * OUT_W * C) + c;
         T sum = 0;
@@ -76,11 +76,11 @@ FILTERS = Kernel(
         UNROLL
         for (int tap = 0; tap < KT * KH * KW; tap++) sum[tap] = 0;
         for (Int o = i / C; o < outputs; o += (Int)(jobs / C)) {
-            Int place = o;
-            const int w = place % OUT_W; place /= OUT_W;
-            const int h = place % OUT_H; place /= OUT_H;
-            const int t = place % OUT_T;
-            const T *from = x + (place / OUT_T) * clip_stride + c, up = dy[o * C + c];
+            Int rest = o;
+            const int w = rest % OUT_W; rest /= OUT_W;
+            const int h = rest % OUT_H; rest /= OUT_H;
+            const int t = rest % OUT_T;
+            const T *from = x + (rest / OUT_T) * clip_stride + c, up = dy[o * C + c];
             UNROLL
             for (int a = 0; a < KT; a++) {
                 const int ct = t * ST + a - PT;
@@ -108,10 +108,10 @@ FILTERS = Kernel(
 def depthwise_conv(x, w, grid, stride, padding):
     """x: (B, T, H, W, heads, d)   w: (kt, kh, kw, d)   ->   (B, *grid, heads, d)
 
-    In x only clips may lie apart.
+    Each clip of x lies in one piece (`lies_well`); between clips there may be gaps.
     """
     w, y = _in_order(w), array_module(x).empty((x.shape[0], *grid, *x.shape[4:]), dtype=x.dtype)
-    FORWARD(x, y.size, x, w, y, _apart(x), **_sizes(x, w, y, stride, padding))
+    FORWARD(x, y.size, x, w, y, _clip_stride(x), **_sizes(x, w, y, stride, padding))
     return y
 
 
@@ -125,7 +125,7 @@ def depthwise_conv_backward(x, w, dy, stride, padding):
     outputs = dy.size // channels
     shares = max(1, min(outputs, THREADS // channels))
     sums = xp.empty((shares, taps, *x.shape[4:]), dtype=x.dtype)
-    FILTERS(x, shares * channels, x, dy, sums, _apart(x), outputs, **sizes)
+    FILTERS(x, shares * channels, x, dy, sums, _clip_stride(x), outputs, **sizes)
     return dx, sums.sum(axis=(0, 2)).reshape(w.shape)
 
 
@@ -138,7 +138,7 @@ def lies_well(x):
     return x[0].flags.c_contiguous
 
 
-def _apart(x):
+def _clip_stride(x):
     """Numbers from one clip to the next."""
     return x.strides[0] // x.itemsize if x.shape[0] > 1 else 0
 
@@ -146,6 +146,6 @@ def _apart(x):
 def _sizes(x, w, y, stride, padding):
     sizes = {"C": math.prod(x.shape[4:]), "D": w.shape[3]}
     grids = {"IN_": x.shape[1:], "OUT_": y.shape[1:]}
-    for kind, lengths in {"K": w.shape, "S": stride, "P": padding, **grids}.items():
-        sizes |= {f"{kind}{axis}": length for axis, length in zip("THW", lengths)}
+    for prefix, lengths in {"K": w.shape, "S": stride, "P": padding, **grids}.items():
+        sizes |= {f"{prefix}{axis}": length for axis, length in zip("THW", lengths)}
     return sizes

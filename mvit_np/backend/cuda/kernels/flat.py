@@ -21,11 +21,11 @@ WORDS = 2 * LEAVES  # of 8 bytes that a launch writes
 SHARES = 1 << 16  # threads that share the squares of a norm, each with a sum of its own
 
 LEAF_AT = """
-DEVICE int leaf_at(const long long* ends, int leaves, long long place) {  // the first beyond it
+DEVICE int leaf_at(const long long* ends, int leaves, long long index) {  // the first beyond it
     int low = 0, high = leaves - 1;
     while (low < high) {
         const int middle = (low + high) / 2;
-        if (place < ends[middle]) high = middle;
+        if (index < ends[middle]) high = middle;
         else low = middle + 1;
     }
     return low;
@@ -104,12 +104,12 @@ TOWARDS = Kernel(
 def memory_of(leaves):
     """The flat array whose consecutive views the leaves are, or None where they are not."""
     filled = [leaf for leaf in leaves if leaf.size] or leaves[:1]
-    first, place = filled[0], filled[0].data.ptr
+    first, address = filled[0], filled[0].data.ptr
     for leaf in filled:
-        here = leaf.data.ptr == place and leaf.data.mem is first.data.mem
+        here = leaf.data.ptr == address and leaf.data.mem is first.data.mem
         if not here or not leaf.flags.c_contiguous:
             return None
-        place += leaf.nbytes
+        address += leaf.nbytes
     size = sum(leaf.size for leaf in filled)
     return array_module(first).lib.stride_tricks.as_strided(first, (size,), (first.itemsize,))
 
@@ -122,7 +122,7 @@ def gathered(leaves):
         some = [xp.ascontiguousarray(leaf) for leaf in leaves[first : first + LEAVES]]
         part = flat[start : start + sum(leaf.size for leaf in some)]
         chunks, names = -(-part.size // CHUNK), {"CHUNK": CHUNK, "LEAVES": LEAVES}
-        GATHER(flat, chunks, _places(some), part, part.size, **names)
+        GATHER(flat, chunks, _leaves_struct(some), part, part.size, **names)
         start += part.size
     return flat
 
@@ -183,14 +183,14 @@ def towards(leaves, targets, decay):
     return views(new, leaves)
 
 
-def _places(leaves):
+def _leaves_struct(leaves):
     """A `Leaves` by value: where each ends, and where it would lie from the flat array's start."""
-    places = np.zeros((2, LEAVES), np.int64)
+    struct = np.zeros((2, LEAVES), np.int64)
     ends = np.cumsum([leaf.size for leaf in leaves])
-    places[0], places[0, : len(leaves)] = ends[-1], ends
+    struct[0], struct[0, : len(leaves)] = ends[-1], ends
     starts = ends - [leaf.size for leaf in leaves]
-    places[1, : len(leaves)] = [leaf.data.ptr for leaf in leaves] - starts * leaves[0].itemsize
-    return _by_value(places)
+    struct[1, : len(leaves)] = [leaf.data.ptr for leaf in leaves] - starts * leaves[0].itemsize
+    return _by_value(struct)
 
 
 def _write(like, there, host):

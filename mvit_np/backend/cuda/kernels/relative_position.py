@@ -1,9 +1,9 @@
 """Relative positions: a query's columns, and their gradients (plain: ops/relative_position.py).
 
 `grids` is as there. `rows` are the tables' rows that the columns take, over the scale: those of an
-axis after those of the one before, of its first place for all keys, then of its second, so the row
-START + place KEYS + j. They are multiplied in the dtype of q whatever the precision of products is,
-because no matrix unit does it.
+axis after those of the one before, of its first position for all keys, then of its second, so the
+row START + position KEYS + j. They are multiplied in the dtype of q whatever the precision of
+products is, because no matrix unit does it.
 """
 
 import math
@@ -37,7 +37,7 @@ FORWARD = Kernel(
         int c = 0;
     """
     + _each_axis("""
-        const T* row@ = rows + (START@ + (rest < 0 ? 0 : rest / AFTER@ % PLACES@) * KEYS@) * WIDTH;
+        const T* row@ = rows + (START@ + (rest < 0 ? 0 : rest / AFTER@ % LENGTH@) * KEYS@) * WIDTH;
         for (int j = 0; j < KEYS@; j++, c++) {
             T sum = 0;
             UNROLL
@@ -63,7 +63,7 @@ QUERIES = Kernel(
         T sum = up[d];
         if (rest >= 0) {"""
     + _each_axis("""
-            const T* row@ = rows + (START@ + rest / AFTER@ % PLACES@ * KEYS@) * WIDTH + d;
+            const T* row@ = rows + (START@ + rest / AFTER@ % LENGTH@ * KEYS@) * WIDTH + d;
             for (int j = 0; j < KEYS@; j++) sum += up[WIDTH + COLUMN@ + j] * row@[j * WIDTH];""")
     + """
         }
@@ -80,14 +80,14 @@ ROWS = Kernel(
     """
     + _each_axis("""
         const int own@ = group - FIRST@;
-        if (own@ >= 0 && own@ < PLACES@ * CHUNKS@) {
-            const int place = own@ / CHUNKS@, from = own@ % CHUNKS@ * CHUNK@;
+        if (own@ >= 0 && own@ < LENGTH@ * CHUNKS@) {
+            const int position = own@ / CHUNKS@, from = own@ % CHUNKS@ * CHUNK@;
             T sum[CHUNK@];
             UNROLL
             for (int j = 0; j < CHUNK@; j++) sum[j] = 0;
             for (Int o = share; o < clips * (BEFORE@ * AFTER@); o += shares) {
                 const Int line = o / AFTER@, clip = line / BEFORE@;
-                const Int token = (line % BEFORE@ * PLACES@ + place) * AFTER@ + o % AFTER@;
+                const Int token = (line % BEFORE@ * LENGTH@ + position) * AFTER@ + o % AFTER@;
                 const Int at = clip * (TOKENS * HEADS) + CLS * HEADS + token;
                 const T x = q[at * WIDTH + d];
                 const T* up = dy + at * (WIDTH + COLUMNS) + WIDTH + COLUMN@ + from;
@@ -95,7 +95,7 @@ ROWS = Kernel(
                 for (int j = 0; j < CHUNK@; j++)
                     if (from + j < KEYS@) sum[j] += up[j] * x;
             }
-            const Int row = share * TAKEN + START@ + place * KEYS@ + from;
+            const Int row = share * TAKEN + START@ + position * KEYS@ + from;
             UNROLL
             for (int j = 0; j < CHUNK@; j++)
                 if (from + j < KEYS@) sums[(row + j) * WIDTH + d] = sum[j];
@@ -136,7 +136,7 @@ def _sizes(q, grids):
         keys, chunks = thw_kv[axis], -(-thw_kv[axis] // CHUNK)
         sizes |= {f"START{n}": start, f"COLUMN{n}": column, f"FIRST{n}": first}
         after = math.prod(thw[axis + 1 :]) * heads
-        sizes |= {f"PLACES{n}": thw[axis], f"KEYS{n}": keys}
+        sizes |= {f"LENGTH{n}": thw[axis], f"KEYS{n}": keys}
         sizes |= {f"CHUNKS{n}": chunks, f"CHUNK{n}": -(-keys // chunks)}
         sizes |= {f"BEFORE{n}": math.prod(thw[:axis]), f"AFTER{n}": after}
         start, column, first = start + thw[axis] * keys, column + keys, first + thw[axis] * chunks
