@@ -24,10 +24,9 @@ def clip_times(duration: float, frames: int, tau: float, clips: int, fps: float 
     """When to sample.   -> (clips, frames) seconds since the first frame
 
     A clip of `frames` frames, each `tau` / `fps` s after the one before, spans their product. Clips
-    start at equal distances from the first place to the last that keeps them inside `duration`
-    seconds; a single one is in the middle. In a shorter film all start at 0 and reach over the end,
-    where the last frame is held. Clips of one frame (of an image model) are the middles of equal
-    parts.
+    start at equal distances from 0 to the last start that keeps them inside `duration` seconds; a
+    single one is in the middle. In a shorter film all start at 0 and reach over the end, where the
+    last frame is held. Clips of one frame (of an image model) are the middles of equal parts.
 
     Raises ValueError for numbers that are not above 0.
     """
@@ -77,9 +76,9 @@ def crop_corners(picture: Sequence[int], crop: Sequence[int], crops: int) -> lis
     if crops < 1:
         raise ValueError(f"a view has at least one crop; came {crops}: give 1 or 3")
     along = int(room[1] >= room[0])
-    places = np.ceil(_spread(room[along], crops)).astype(int).tolist()
+    offsets = np.ceil(_spread(room[along], crops)).astype(int).tolist()
     across = -(-room[1 - along] // 2)
-    return [(across, place) if along else (place, across) for place in places]
+    return [(across, offset) if along else (offset, across) for offset in offsets]
 
 
 def cover_of(size_hw: tuple[int, int]) -> tuple[int, int]:
@@ -157,5 +156,5 @@ def _level(value, channels):
 
 
 def _spread(length, count):
-    """`count` places from 0 to `length` at equal distances; a single one in the middle."""
+    """`count` points from 0 to `length` at equal distances; a single one in the middle."""
     return np.linspace(0, length, count) if count > 1 else np.array([length / 2])

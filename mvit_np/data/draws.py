@@ -17,7 +17,7 @@ def rng_for(seed: int, stream: int, *numbers: int) -> Generator:
     """The generator of one draw of a stream, told from its others by numbers, as many each time:
 
     ORDER    of the examples in an epoch: (epoch)
-    EXAMPLE  of a crop, colours and so on: (step, place in the batch)
+    EXAMPLE  of a crop, colours and so on: (step, slot of the batch)
     MIX      of how two neighbours are mixed: (step, number of the pair)
     MASKS    of what dropout and stochastic depth drop: (step, rank)
     MADE     of the clips of a built-in set: its own numbers

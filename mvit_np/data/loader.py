@@ -78,8 +78,8 @@ class Loader:
         -> clips (B, T, H, W, C), targets (B, K), both float32
 
         B is this rank's part of the batch; a target is 1 at the class, or what `mix` makes of it.
-        In the place of a broken example comes the next that is not. Threads end when the generator
-        is closed, also by an error.
+        The next example that can be read replaces a broken one. Threads end when the generator is
+        closed, also by an error.
 
         Raises ValueError where no example can be read and where clips differ in size, else whatever
         `augment` raises.
@@ -111,18 +111,18 @@ class Loader:
 
     @property
     def _slots(self) -> range:
-        """This rank's places in the batch."""
+        """This rank's slots of the batch."""
         rank, ranks = self.shard
         return range(self.batch * rank // ranks, self.batch * (rank + 1) // ranks)
 
     def _index(self, step, slot):
-        """The example chosen for a place in the batch."""
-        epoch, place = divmod(step, self.steps_per_epoch)
+        """The example chosen for a slot of the batch."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
         order = _order(self.seed, epoch, len(self.dataset))
-        return int(order[place * self._chosen + slot % self._chosen])
+        return int(order[batch * self._chosen + slot % self._chosen])
 
     def _example(self, step, slot):
-        """-> augmented clip, its class, [BrokenExample] of those in whose place it came"""
+        """-> augmented clip, its class, [BrokenExample] of those that it replaces"""
         broken, count = [], len(self.dataset)
         for k in range(min(count, TRIES)):
             index = (self._index(step, slot) + k) % count
@@ -143,11 +143,11 @@ class Loader:
         """-> clips (B, T, H, W, C), targets (B, K), [BrokenExample]"""
         clips, broken = None, []
         targets = np.zeros((len(self._slots), len(self.dataset.classes)), np.float32)
-        for place, (clip, label, skipped) in enumerate(examples):
+        for slot, (clip, label, skipped) in enumerate(examples):
             if clips is None:
                 clips = np.empty((len(targets), *np.shape(clip)), np.float32)
             _check_clip(clip, clips)
-            clips[place], targets[place, label] = clip, 1
+            clips[slot], targets[slot, label] = clip, 1
             broken += skipped
         if self.mix:
             first = self._slots[0] // 2

@@ -38,11 +38,11 @@ def files_in(folder):
     folder that may not be looked into.
     """
     found, seen = [], set()
-    for place, folders, files in os.walk(folder, onerror=_fail, followlinks=True):
-        known = os.path.realpath(place) in seen  # a link that leads back
+    for parent, folders, files in os.walk(folder, onerror=_fail, followlinks=True):
+        known = os.path.realpath(parent) in seen  # a link that leads back
         folders[:] = [] if known else [name for name in folders if is_data(Path(name))]
-        found += [Path(place, name) for name in files if not known and is_data(Path(name))]
-        seen.add(os.path.realpath(place))
+        found += [Path(parent, name) for name in files if not known and is_data(Path(name))]
+        seen.add(os.path.realpath(parent))
     return sorted(path for path in found if path.is_file() or not path.exists())
 
 

@@ -103,9 +103,9 @@ def _by_table(picture, table):
     return picture.point(table * len(picture.getbands()))
 
 
-def _enhance(kind):
+def _enhance(enhancer):
     """Away from black, grey or a blurred picture by a factor, at which 1 is no change."""
-    return lambda picture, factor: kind(picture).enhance(factor)
+    return lambda picture, factor: enhancer(picture).enhance(factor)
 
 
 def _rotate(picture, degrees):

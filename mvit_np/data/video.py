@@ -81,12 +81,12 @@ def frames_at(
     """
     track = track or track_of(path)
     last = np.searchsorted(track.times, np.asarray(seconds, dtype=float) + SLACK, side="right") - 1
-    moments, places = np.unique(track.times[np.maximum(last, 0)], return_inverse=True)
-    wanted = _Wanted(path, moments, places.size, cover, grey, track, threads)
+    moments, which = np.unique(track.times[np.maximum(last, 0)], return_inverse=True)
+    wanted = _Wanted(path, moments, which.size, cover, grey, track, threads)
     pictures = _pictures(wanted, seek=True) or _pictures(wanted, seek=False)
     require_frames(pictures, path)
     distinct = np.stack(pictures)
-    return distinct.reshape(*distinct.shape[:3], -1)[places.ravel()]
+    return distinct.reshape(*distinct.shape[:3], -1)[which.ravel()]
 
 
 def output_size(h, w, height=None, width=None):

@@ -73,7 +73,7 @@ def is_the_files(problem):
 
 def has_settings(packet):
     """Whether a packet brings settings for the decoder, which hold for those after it too."""
-    return any(packet.has_sidedata(kind) for kind in SETTINGS)
+    return any(packet.has_sidedata(name) for name in SETTINGS)
 
 
 def rate_of(stream):

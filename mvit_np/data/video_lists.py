@@ -104,7 +104,7 @@ def _left_out(folder, folders, full, others):
     empty = [path.name for path in folders if path not in full]
     loose = [path for path in others if path.parent == folder and is_media(path)]
     others = [path for path in others if not is_media(path)]
-    places, notes, where = {path.parent for path in others}, [], plain(folder)
+    parents, notes, where = {path.parent for path in others}, [], plain(folder)
     if empty:
         notes.append(
             f"{_many(empty, 'folder')} of {where} {are(empty)} no class, as no film or picture is "
@@ -117,7 +117,7 @@ def _left_out(folder, folders, full, others):
         )
     if others:
         notes.append(
-            f"{_many(others, 'file')} in {_many(places, 'folder')} of {where} {are(others)} "
+            f"{_many(others, 'file')} in {_many(parents, 'folder')} of {where} {are(others)} "
             "neither film nor picture by the ending and left out, "
             f"such as {plain(others[0].relative_to(folder))}"
         )

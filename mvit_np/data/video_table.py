@@ -60,7 +60,7 @@ class VideoTable:
             rule = "a table of films has at least one row, (path, label)"
             raise ValueError(f"{rule}; came none: check where they come from")
         _check_sizes(self.frames, self.tau, self.cover_hw)
-        _check_kind([path for path, _ in rows], self.frames)
+        _check_media([path for path, _ in rows], self.frames)
         for path, label in {label: (path, label) for path, label in rows}.values():
             check_name(label, f"the label of {path}")
         classes = _classes_in(rows) if self.classes is None else tuple(self.classes)
@@ -219,7 +219,7 @@ def _notes_on(classes, labels, counted):
     present, notes = np.unique(labels).tolist(), []
     if len(present) == 1:
         only = plain(classes[present[0]])
-        notes.append(f"every example is of the class {only}: there is nothing to tell apart")
+        notes.append(f"every example is of the class {only}: there is nothing to learn")
     if counted and len(present) < len(classes):
         first = min(set(range(len(classes))) - set(present))
         lost = f"{len(classes) - len(present)} of the {len(classes)} classes"
@@ -240,7 +240,7 @@ def _check_sizes(frames, tau, cover_hw):
         raise ValueError(f"{rule}; came {cover_hw!r}: give such as (256, 256)")
 
 
-def _check_kind(paths, frames):
+def _check_media(paths, frames):
     """Films or pictures, and the latter only for a model of one frame."""
     pictures = [path for path in paths if is_picture(path)]
     films = [path for path in paths if not is_picture(path)]

@@ -1,5 +1,5 @@
-"""The built-in sets: labels against brute force and another library's warps, sources apart, single
-frames at a loss.
+"""The built-in sets: labels against brute force and another library's warps, separate sources,
+single frames at a loss.
 """
 
 import functools
@@ -122,7 +122,7 @@ def idx_bytes(values):
 
 @pytest.fixture
 def clothes(tmp_path):
-    """A folder like the package's, with pictures that tell their label and their place.
+    """A folder like the package's, with pictures that tell their label and their index.
 
     -> path
     """
@@ -347,11 +347,10 @@ def test_pedestrians_are_only_where_somebody_walks_sideways(rng):
         frames[t, 4 : 4 + 20, 2 * t : 2 * t + 8] = 200  # goes right above
         frames[t, 2 * t + 8 : 2 * t + 16, 70:90] = 10  # goes down at the right
 
-    places, labels = pedestrians.walking(frames)
+    windows, labels = pedestrians.walking(frames)
 
-    assert (
-        len(places) and set(labels) == {1} and places[:, 1].max() <= 16 and places[:, 2].max() <= 32
-    )
+    assert len(windows) and set(labels) == {1}
+    assert windows[:, 1].max() <= 16 and windows[:, 2].max() <= 32
     assert not len(pedestrians.walking(frames[:7])[0]) and not len(
         pedestrians.walking(frames[:, :20])[0]
     )

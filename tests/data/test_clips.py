@@ -301,9 +301,9 @@ def test_all_eight_display_matrices(rng, a, b, c, d):
     wanted = SimpleNamespace(cover=None, grey=False, count=1, path="a picture")
     form = video._form(frame, SimpleNamespace(sample_aspect_ratio=None), wanted)
     found = video._picture(frame, form, grey=False)
-    places = {(a * x + c * y, b * x + d * y): pixels[y, x] for y in range(3) for x in range(5)}
-    left, upper = (min(place[i] for place in places) for i in (0, 1))
-    for (x, y), colour in places.items():
+    colours = {(a * x + c * y, b * x + d * y): pixels[y, x] for y in range(3) for x in range(5)}
+    left, upper = (min(position[i] for position in colours) for i in (0, 1))
+    for (x, y), colour in colours.items():
         np.testing.assert_array_equal(found[y - upper, x - left], colour)
     assert form[0] == (3, 5)
 

@@ -168,7 +168,7 @@ def test_moving_clips_are_cut_where_the_picture_moves_sideways():
     for move, label in (((0, 2), 1), ((0, -2), 0)):
         clips, labels = motion.moving_clips(moving_window(rng_of(3), *move, frames=9, size=80))
         assert clips.shape[1:] == (8, 32, 32, 1) and clips.dtype == np.float32
-        assert len(labels) == 2 * 9  # two starts, at 3 x 3 places
+        assert len(labels) == 2 * 9  # two starts, at 3 x 3 corners
         assert (labels == label).all()
 
     for still in ((0, 0), (2, 0), (2, 2)):
@@ -207,7 +207,7 @@ def test_shuffling_keeps_the_frames_of_each_clip_and_changes_their_order():
 
     assert (clips == before).all() and shuffled.dtype == clips.dtype
     assert frame_sets(shuffled) == frame_sets(clips)
-    # (20, 8 new places, 8 old places)
+    # (20, 8 new positions, 8 old positions)
     same = (shuffled[:, :, None] == clips[:, None]).all((3, 4, 5))
     assert len({tuple(order) for order in same.argmax(2).tolist()}) > 15
 

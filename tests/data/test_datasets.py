@@ -250,8 +250,8 @@ def test_a_damaged_film_gives_the_same_clips_at_every_call(tmp_path, rng):
         options={"qp": "30", "g": "48", "keyint_min": "48", "bf": "2"},
     )
     content = bytearray(path.read_bytes())
-    for place in rng.integers(len(content) // 4, len(content) // 4 * 3, 10):
-        content[place : place + 100] = rng.bytes(100)
+    for start in rng.integers(len(content) // 4, len(content) // 4 * 3, 10):
+        content[start : start + 100] = rng.bytes(100)
     path.write_bytes(content)
     table = VideoTable([(path, "x")], 8, 16, (144, 144))
     with ThreadPoolExecutor(3) as pool:

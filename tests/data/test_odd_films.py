@@ -238,10 +238,10 @@ def test_the_largest_pictures_people_have_are_read(h, w):
 
 def test_of_large_frames_one_is_decoded_at_a_time(tmp_path, monkeypatch):
     path = write_film(tmp_path / "film.mkv", counting(3))
-    for pixels, kind in ((32 * 48, "AUTO"), (32 * 48 - 1, "SLICE")):
+    for pixels, threads in ((32 * 48, "AUTO"), (32 * 48 - 1, "SLICE")):
         monkeypatch.setattr(video_file, "FRAMES_AT_ONCE", pixels)
         with video_file.opened(path) as (_, _, stream):
-            assert stream.thread_type.name == kind
+            assert stream.thread_type.name == threads
         assert numbers(frames_at(path, [0.1])) == [1]
 
 

@@ -290,7 +290,7 @@ def test_a_file_of_two_classes_is_refused(tmp_path):
 
 
 def test_one_class_alone_and_classes_without_examples_are_said(tmp_path):
-    alone = "every example is of the class x: there is nothing to tell apart"
+    alone = "every example is of the class x: there is nothing to learn"
     assert VideoTable([("a.mp4", "x"), ("b.mp4", "x")], **SIZES).notes == (alone,)
     touch(tmp_path, "set/x/0.mp4", "set/x/1.mp4")
     assert VideoTable.from_folder(tmp_path / "set", **SIZES).notes == (alone,)

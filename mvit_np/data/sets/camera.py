@@ -3,9 +3,9 @@
 photo -> halved -> a region (the left for training, the right for the test)
 -> a pose in the middle of the clip -> eight paths.
 
-A pose is a place, a scale and an angle. All eight paths of a scene run through the same pose in the
-middle. Angles come from the full circle, and every path is walked both ways, so that the frames of
-a clip without their order fit two classes equally. Where the pose shows too little to tell (sky,
+A pose is a position, a scale and an angle. All eight paths of a scene run through the same pose in
+the middle. Angles come from the full circle, and every path is walked both ways, so that the frames
+of a clip without their order fit two classes equally. Where the pose shows too little to tell (sky,
 the dark behind the flower), another is drawn. What is left to a single frame: at the ends of a clip
 the scale hints at zooms, as what comes nearer starts a bit farther away than what pans.
 """

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 pictures of ten kinds of clothing, from a Debian package's files."""
+"""Fashion-MNIST: 70,000 pictures of ten classes of clothing, from a Debian package's files."""
 
 import gzip
 import math
@@ -34,13 +34,13 @@ def _part(folder, name, count):
 
 
 def first_of_each(labels, count):
-    """The places of the first `count` of each class, ascending."""
-    places = [np.flatnonzero(labels == label) for label in range(len(CLASSES))]
-    fewest = min(map(len, places))
+    """The indices of the first `count` of each class, ascending."""
+    indices = [np.flatnonzero(labels == label) for label in range(len(CLASSES))]
+    fewest = min(map(len, indices))
     if count > fewest:
         rule = f"a class of Fashion-MNIST has {fewest} pictures here"
         raise ValueError(f"{rule}; came {count} of each: ask for fewer")
-    return np.sort(np.concatenate([p[:count] for p in places]))
+    return np.sort(np.concatenate([own[:count] for own in indices]))
 
 
 def idx(path):

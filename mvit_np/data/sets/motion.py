@@ -144,10 +144,10 @@ def moving_clips(shot):
 
 
 def _pick(tracks, stride):
-    """(places, F, 40, 40) uint8 -> clips (N, 8, 40, 40) uint8, labels (N,)"""
-    found = [shifts(track, stride) for track in tracks]  # a place at a time: it stays in the cache
+    """(windows, F, 40, 40) uint8 -> clips (N, 8, 40, 40) uint8, labels (N,)"""
+    found = [shifts(track, stride) for track in tracks]  # a window at a time: it stays in the cache
     moves, peaks = (_spans(np.stack(part), FRAMES - 1, stride) for part in zip(*found, strict=True))
-    down, right = moves[:, :, 0], moves[:, :, 1]  # (places, starts, 7)
+    down, right = moves[:, :, 0], moves[:, :, 1]  # (windows, starts, 7)
     keep = clearly_sideways(right, down) & (peaks > PEAK).all(-1)
 
     clips = np.moveaxis(_spans(tracks, FRAMES, stride)[keep], -1, 1)
@@ -156,7 +156,7 @@ def _pick(tracks, stride):
 
 
 def _spans(x, count, stride):
-    """(places, F, ...) -> (places, starts, ..., count): runs of frames `stride` apart."""
+    """(windows, F, ...) -> (windows, starts, ..., count): runs of every `stride`-th frame."""
     return sliding_window_view(x, (count - 1) * stride + 1, axis=1)[:, ::stride, ..., ::stride]
 
 

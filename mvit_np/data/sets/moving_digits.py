@@ -3,7 +3,7 @@
 digit -> enlarged -> laid on a torus (what leaves the picture at one side comes in at the other)
 -> shifted -> noise added.
 
-Every image goes in under all eight directions. On the torus a place is as likely in any frame of
+Every image goes in under all eight directions. On the torus a position is as likely in any frame of
 any direction as another, so a single frame says nothing at all, and neither does the first one.
 """
 
@@ -56,11 +56,11 @@ def _moving(rng, images, count, scene):
     chosen = chosen[:count].repeat(len(CLASSES))
     starts = rng.integers(scene.size, size=(len(labels), 1, 2))
     speeds = rng.integers(1, scene.fastest + 1, size=(len(labels), 1, 1))
-    places = starts + np.arange(FRAMES)[:, None] * speeds * STEPS[labels][:, None]  # (N, 8, 2)
+    corners = starts + np.arange(FRAMES)[:, None] * speeds * STEPS[labels][:, None]  # (N, 8, 2)
 
     shape = len(labels), FRAMES, scene.size, scene.size
     clips = rng.integers(scene.noise, size=shape, dtype=np.uint8)
-    clips += shifted(enlarged(images, scene)[chosen], places)
+    clips += shifted(enlarged(images, scene)[chosen], corners)
     return clips[..., None], labels
 
 
@@ -73,15 +73,15 @@ def enlarged(images, scene):
     return pictures
 
 
-def shifted(pictures, places):
-    """Pictures (N, S, S) with the top left corner at places (N, F, 2), around the torus.
+def shifted(pictures, corners):
+    """Pictures (N, S, S) with the top left at corners (N, F, 2), around the torus.
 
     -> (N, F, S, S)
     """
     size = pictures.shape[-1]
-    shown = np.empty((*places.shape[:2], size, size), pictures.dtype)
-    for picture, frames, corners in zip(pictures, shown, (-places % size).tolist()):
+    shown = np.empty((*corners.shape[:2], size, size), pictures.dtype)
+    for picture, frames, starts in zip(pictures, shown, (-corners % size).tolist()):
         torus = np.tile(picture, (2, 2))
-        for frame, (top, left) in zip(frames, corners):
+        for frame, (top, left) in zip(frames, starts):
             frame[...] = torus[top : top + size, left : left + size]
     return shown

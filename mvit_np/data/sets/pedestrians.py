@@ -48,9 +48,9 @@ def pedestrians(rngs, train=2048, test=512, path=None):
 def _found(path):
     """Where the film is."""
     tried = [Path(path)] if path is not None else [Path(folder) / FILE for folder in FOLDERS]
-    for place in tried:
-        if place.is_file():
-            return place
+    for file in tried:
+        if file.is_file():
+            return file
     raise FileNotFoundError(
         f"pedestrians walk in {FILE}, which is not at {' or '.join(map(str, tried))}: {REMEDY}"
     )
@@ -58,14 +58,14 @@ def _found(path):
 
 def _both_ways(rng, frames, clips):
     """Windows drawn without return.   (F, H, W) uint8 -> clips (N, 8, 32, 32, 1), labels (N,)"""
-    places, labels = walking(frames)
-    if clips // 2 > len(places):
+    windows, labels = walking(frames)
+    if clips // 2 > len(windows):
         raise ValueError(
-            f"this part of the film holds {2 * len(places)} clips; came {clips}: ask for fewer"
+            f"this part of the film holds {2 * len(windows)} clips; came {clips}: ask for fewer"
         )
-    chosen = rng.permutation(len(places))[: clips // 2]
-    places = places[chosen]
-    once = np.stack([frames[t : t + FRAMES, y : y + SIZE, x : x + SIZE] for t, y, x in places])
+    chosen = rng.permutation(len(windows))[: clips // 2]
+    windows = windows[chosen]
+    once = np.stack([frames[t : t + FRAMES, y : y + SIZE, x : x + SIZE] for t, y, x in windows])
     mirrored = rng.random(len(once)) < 0.5
     once[mirrored] = once[mirrored, :, :, ::-1]
     labels = labels[chosen] ^ mirrored
@@ -98,8 +98,8 @@ def people_in(frames):
 
     (F, H, W) uint8 -> (F, H, W) float32
     """
-    apart = frames - np.median(frames, axis=0).astype(np.float32)
-    return np.where(np.abs(apart) > SOMEBODY, apart, np.float32(0))
+    difference = frames - np.median(frames, axis=0).astype(np.float32)
+    return np.where(np.abs(difference) > SOMEBODY, difference, np.float32(0))
 
 
 def _starts(track):

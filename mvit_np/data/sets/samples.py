@@ -11,10 +11,10 @@ HELD_OUT = 50  # images of each digit for the test: the last in the file, writte
 def digit_images():
     """-> train, test, each images (N, 8, 8) uint8, 0..255, digits (N,) int64, all alike often."""
     found = _datasets().load_digits()
-    places = [np.flatnonzero(found.target == digit) for digit in range(10)]
-    kept = min(map(len, places)) - HELD_OUT
+    indices = [np.flatnonzero(found.target == digit) for digit in range(10)]
+    kept = min(map(len, indices)) - HELD_OUT
     ends = slice(kept), slice(-HELD_OUT, None)
-    parts = [np.sort(np.concatenate([p[part] for p in places])) for part in ends]
+    parts = [np.sort(np.concatenate([own[part] for own in indices])) for part in ends]
     brightness = np.round(found.images * (255 / 16)).astype(np.uint8)
     return tuple((brightness[part], found.target[part].astype(np.int64)) for part in parts)
 
