@@ -65,8 +65,8 @@ def convert(
                 preset's name or a config), with `rng` for what the image model has not, see
                 `inflate.inflate`
 
-    What the source says about its classes, tau and normalisation goes along, where the target has a
-    place for it (a video model that an image model becomes has the tau of the preset `into`).
+    What the source says about its classes, tau and normalisation goes along, where the target can
+    hold it (a video model that an image model becomes has the tau of the preset `into`).
     Raises FileNotFoundError or ValueError, before anything is written.
     """
     source, target = file_of(source, best), Path(target)

@@ -74,7 +74,7 @@ def _check_pair(image, video):
     old, new = image.positions, video.positions
     if (old == "relative") != (new == "relative") or new == "none" != old:
         came = f"came {old!r} for {new!r}"
-        raise ValueError(f"positions are of one kind; {came}: change video_config")
+        raise ValueError(f"both models have one type of positions; {came}: change video_config")
 
 
 def _on_grid(params, image, video):

@@ -189,9 +189,14 @@ def test_what_the_image_model_has_not_is_drawn(rng):
             IMAGE,
             replace(VIDEO, positions="none"),
             "centre",
-            "positions are of one kind; came 'joint' for 'none'",
+            "both models have one type of positions; came 'joint' for 'none'",
         ),
-        (IMAGE_V2, replace(VIDEO_V2, positions="separate"), "centre", "positions are of one kind"),
+        (
+            IMAGE_V2,
+            replace(VIDEO_V2, positions="separate"),
+            "centre",
+            "one type of positions",
+        ),
     ],
 )
 def test_models_that_differ_in_more_than_time(image, video, how, words):

@@ -163,7 +163,7 @@ def test_reversible_names():
 
 
 def test_arrays_compute_the_same_as_in_their_layout(rng):
-    """A layer, a cube and a pool at one place, by the definition of each library."""
+    """A layer, a cube and a pool at one position, by the definition of each library."""
     params, tensors = rough(TINY), written(TINY, "slowfast")
     x = rng.standard_normal(4)
     close = np.testing.assert_allclose

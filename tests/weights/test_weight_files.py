@@ -115,10 +115,10 @@ def test_bfloat16_is_widened_exactly(tmp_path):
         ("a.npz", {3: np.zeros(2)}, {}, None, "tensors have names; came 3"),
         ("a.safetensors", {}, {"epoch": 3}, None, "metadata of strings"),
         ("a.npz", {}, {}, "model_state", "no key"),
-        ("a.pth", {}, {"epoch": 3}, None, "no place for metadata"),
+        ("a.pth", {}, {"epoch": 3}, None, "cannot hold metadata"),
         ("a.pth", {}, {"epoch": [3]}, "model", "'epoch' is of type list"),
         ("a.pth", {}, {"model": "v1"}, "model", "metadata has it too"),
-        ("a.pth", {}, {"big": 1 << 3000}, "model", "more than 254 bytes"),
+        ("a.pth", {}, {"big": 1 << 3000}, "model", "at most 254 bytes; came one of 376"),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused_and_nothing_is_left(
@@ -303,9 +303,10 @@ def tuple_of(*items):
     return b"(" + b"".join(items) + b"t"
 
 
-def storage(numel=4, kind="torch.FloatStorage", key="0", view=b""):
+def storage(numel=4, dtype="torch.FloatStorage", key="0", view=b""):
     return (
-        tuple_of(text("storage"), name_of(kind), text(key), text("cpu"), number(numel), view) + b"Q"
+        tuple_of(text("storage"), name_of(dtype), text(key), text("cpu"), number(numel), view)
+        + b"Q"
     )
 
 
@@ -403,8 +404,8 @@ ORDERED = name_of("collections.OrderedDict")
             + b"Q",
             "a str where a Name",
         ),
-        (storage(kind="torch.storage.TypedStorage"), "unknown dtype"),
-        (storage(kind="torch.StringStorage"), "asks for"),
+        (storage(dtype="torch.storage.TypedStorage"), "unknown dtype"),
+        (storage(dtype="torch.StringStorage"), "asks for"),
         (storage(-1), "negative, huge"),
         (storage(), "of type Storage"),
         (storage(view=tuple_of(text("1"), number(2), number(3))), "reaches outside"),
@@ -482,7 +483,7 @@ def test_pickles_that_would_explode_stay_small(tmp_path):
         torch_zip(path, b"\x80\2" + shared + b".", {"0": bytes(4 * 4096)}),
         "more than 4 times the file",
     )
-    far = b"r\xff\xff\xff\x7f"  # to memo place 2 ** 31, which makes the C unpickler allocate
+    far = b"r\xff\xff\xff\x7f"  # to memo index 2 ** 31, which makes the C unpickler allocate
     tracemalloc.start()
     found, _ = files.read(torch_zip(path, state(tensor() + far)))
     assert tracemalloc.get_traced_memory()[1] < 20e6 and list(found) == ["w"]

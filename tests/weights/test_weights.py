@@ -184,8 +184,8 @@ def test_an_npz_of_nonsense_is_one_sentence(descr, shape, body, words, tmp_path)
         mv.load(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("place", [2**62, 2**63, 2**64 - 1])
-def test_a_zip_that_points_beyond_any_disk_is_one_sentence(place, tmp_path):
+@pytest.mark.parametrize("start", [2**62, 2**63, 2**64 - 1])
+def test_a_zip_that_points_beyond_any_disk_is_one_sentence(start, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
         file.writestr("a.npy", npy("<f4", "()", b"\0" * 4))
     data = (tmp_path / "a.npz").read_bytes()
@@ -196,11 +196,11 @@ def test_a_zip_that_points_beyond_any_disk_is_one_sentence(place, tmp_path):
         + data[central + 32 : central + 42]
         + b"\xff" * 4
     )
-    entry += b"a.npy" + struct.pack("<HHQ", 1, 8, place)
+    entry += b"a.npy" + struct.pack("<HHQ", 1, 8, start)
     tail = data[end : end + 12] + struct.pack("<L", len(entry)) + data[end + 16 :]
     (tmp_path / "a.npz").write_bytes(data[:central] + entry + tail)
     with pytest.raises(
-        ValueError, match=f"a.npz cannot be read: its entry 'a.npy' begins at byte {place}, behind"
+        ValueError, match=f"a.npz cannot be read: its entry 'a.npy' begins at byte {start}, behind"
     ):
         mv.load(tmp_path / "a.npz")
 

@@ -42,8 +42,8 @@ SUPPORTED = (
     ("DETECTION.ENABLE", lambda value: not value, "a head that classifies boxes"),
     ("CONTRASTIVE.NUM_MLP_LAYERS", lambda value: value == 1, "a head of several layers"),
     ("MVIT.POOL_FIRST", lambda value: not value, "pooling before q, k and v are projected"),
-    ("MVIT.MODE", lambda value: value in ("conv", "max", "avg"), "pools of another kind"),
-    ("MVIT.NORM", lambda value: value == "layernorm", "norms of another kind"),
+    ("MVIT.MODE", lambda value: value in ("conv", "max", "avg"), "pools of another type"),
+    ("MVIT.NORM", lambda value: value == "layernorm", "norms of another type"),
     ("MVIT.NORM_STEM", lambda value: not value, "a norm behind the cube embedding"),
 )
 
@@ -148,15 +148,15 @@ def _plain_fields(said):
 
 def _positions(said):
     absolute, relative = said["MVIT.USE_ABS_POS"], said["MVIT.REL_POS_SPATIAL"]
-    time, apart = said["MVIT.REL_POS_TEMPORAL"], said["MVIT.SEP_POS_EMBED"]
-    one_kind = not (absolute and relative)
-    require(said, "MVIT.REL_POS_SPATIAL", one_kind, "absolute and relative positions together")
+    time, separate = said["MVIT.REL_POS_TEMPORAL"], said["MVIT.SEP_POS_EMBED"]
+    both = absolute and relative
+    require(said, "MVIT.REL_POS_SPATIAL", not both, "absolute and relative positions together")
     require(said, "MVIT.REL_POS_TEMPORAL", relative or not time, "relative positions in time alone")
-    fits = not said["MVIT.USE_FIXED_SINCOS_POS"] or absolute and not apart
+    fits = not said["MVIT.USE_FIXED_SINCOS_POS"] or absolute and not separate
     require(said, "MVIT.USE_FIXED_SINCOS_POS", fits, "fixed positions without a table of them")
     if relative:
         return {"positions": "relative", "relative_time": time}
-    return {"positions": ("separate" if apart else "joint") if absolute else "none"}
+    return {"positions": ("separate" if separate else "joint") if absolute else "none"}
 
 
 def _of_shapes(params, ours):

@@ -109,7 +109,7 @@ def _met(block, starts, strides):
 
 
 def _pools(said, strides, shrinks):
-    """The kind of pools, their kernel, and whether queries have one in every block."""
+    """The type of the pools, their kernel, and whether queries have one in every block."""
     kernels = _kernels(said, "MVIT.POOL_Q_KERNEL", strides)
     pooled = [i for i in strides if math.prod(strides[i]) > 1 or math.prod(kernels[i]) > 1]
     always = len(pooled) == said["MVIT.DEPTH"]

@@ -107,7 +107,7 @@ def _check_metadata(metadata, suffix, key):
             )
     elif key is None and metadata:
         raise ValueError(
-            f"a bare state dict has no place for metadata; came {', '.join(metadata)}: give a key, "
+            f"a bare state dict cannot hold metadata; came {', '.join(metadata)}: give a key, "
             "as 'model_state'"
         )
     elif key in metadata:

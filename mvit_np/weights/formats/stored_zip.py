@@ -1,7 +1,7 @@
 """A zip that only stores, as .npz and torch's files are: its directory, vetted before any use.
 
 The standard library's reader believes a directory and makes an object of a kilobyte for each of its
-entries; here sizes and places are checked against the file first, and an entry is read straight
+entries; here sizes and offsets are checked against the file first, and an entry is read straight
 into the array that is handed out.
 """
 
@@ -38,10 +38,10 @@ class Entry:
 def directory(file):
     """{name: Entry} of a zip open for reading, in the order of its directory.
 
-    Raises ValueError for compressed or encrypted entries, two of one name or one place, and sizes
-    that the file does not have.
+    Raises ValueError for compressed or encrypted entries, two of one name, entries that overlap,
+    and sizes that the file does not have.
     """
-    count, begin, length = _directory_place(file)
+    count, begin, length = _directory_span(file)
     file.seek(begin)
     data, at, entries = file.read(length), 0, {}
     for _ in range(count):
@@ -51,7 +51,7 @@ def directory(file):
         entries[entry.name] = _located(file, entry, begin)
     if at != length:
         raise ValueError("its zip's directory is damaged")
-    _check_apart(entries.values(), begin)
+    _check_no_overlap(entries.values(), begin)
     return entries
 
 
@@ -67,7 +67,7 @@ def contents(file, entry):
     return data
 
 
-def _directory_place(file):
+def _directory_span(file):
     """Number of entries, the directory's first byte and length, from the records that end a zip."""
     size = file.seek(0, io.SEEK_END)
     tail = _at(file, max(0, size - END_64.size - LOCATOR_64.size - END.size), size)
@@ -132,7 +132,7 @@ def _located(file, entry, end):
     return replace(entry, start=start)
 
 
-def _check_apart(entries, end):
+def _check_no_overlap(entries, end):
     """Entries that overlap could hand out one byte of the file many times."""
     free = 0
     for entry in sorted(entries, key=lambda entry: entry.header):

@@ -54,9 +54,10 @@ def _dict(items):
 
 
 def _tensor(number, array):
-    kind = STORAGE_TYPES[array.dtype.name].encode()
-    place = _text(str(number)), _text("cpu"), _int(array.size)
-    storage = b"(%sctorch\n%sStorage\n%s%s%stQ" % (_text("storage"), kind, *place)
+    storage_type = STORAGE_TYPES[array.dtype.name].encode()
+    key, location, numel = _text(str(number)), _text("cpu"), _int(array.size)
+    pid = _text("storage"), storage_type, key, location, numel
+    storage = b"(%sctorch\n%sStorage\n%s%s%stQ" % pid
     stride = [int(np.prod(array.shape[axis + 1 :])) for axis in range(array.ndim)]
     parts = storage, _int(0), _ints(array.shape), _ints(stride), b"\x89", EMPTY_DICT
     return b"ctorch._utils\n_rebuild_tensor_v2\n(%stR" % b"".join(parts)
@@ -87,5 +88,6 @@ def _ints(numbers):
 def _int(number):
     length = number.bit_length() // 8 + 1
     if length > 255:
-        raise ValueError("a whole number of more than 254 bytes has no place in metadata")
+        rule = "a whole number in metadata has at most 254 bytes"
+        raise ValueError(f"{rule}; came one of {length}: store it as a string")
     return b"\x8a" + bytes([length]) + number.to_bytes(length, "little", signed=True)

@@ -1,4 +1,4 @@
-"""Each kind of array from torch's layout to ours and back.
+"""Arrays from torch's layout to ours and back, by the role of the parameter (`names.ROLES`).
 
 linear.w  (out, in)                  (in, out)
 cube.w    (D, C, [kt,] kh, kw)       (kt, kh, kw, C, D)
@@ -17,30 +17,30 @@ NDIM = {"linear.w": (2,), "cube.w": (4, 5), "pool.w": (4, 5)}
 NDIM |= {"row": (1, 2, 3), "table": (2, 3), "relative": (2,)}
 
 
-def to_ours(name, x, kind):
-    """C-contiguous. Raises ValueError for axes that `kind` never has, naming the parameter."""
-    wanted = NDIM.get(kind, (1,))
-    fits = x.ndim in wanted and (kind != "pool.w" or x.shape[1] == 1)
-    length = {"row": 1, "table": 2}.get(kind, x.ndim)
+def to_ours(name, x, role):
+    """C-contiguous. Raises ValueError for axes that `role` never has, naming the parameter."""
+    wanted = NDIM.get(role, (1,))
+    fits = x.ndim in wanted and (role != "pool.w" or x.shape[1] == 1)
+    length = {"row": 1, "table": 2}.get(role, x.ndim)
     if not fits or math.prod(x.shape[: x.ndim - length]) != 1:
         shapes = f"of {' or '.join(map(str, wanted))} axes"
-        if kind == "pool.w":
+        if role == "pool.w":
             shapes = "depthwise, (d, 1, ...)"
         rule = f"{name} is {shapes} in the models known here"
         raise ValueError(f"{rule}; came {x.shape}: they are other models' weights")
-    return np.ascontiguousarray(_READ.get(kind, lambda x: x)(x))
+    return np.ascontiguousarray(_READ.get(role, lambda x: x)(x))
 
 
-def to_theirs(x, kind, flat=False, bare=False):
+def to_theirs(x, role, flat=False, bare=False):
     """C-contiguous.
 
     flat   without the axis of time, of length 1
     bare   rows and tables without leading axes of length 1
     """
-    if kind in ("row", "table"):
+    if role in ("row", "table"):
         return x if bare else x.reshape(1, -1, x.shape[-1])
-    x = _WRITE.get(kind, lambda x: x)(x)
-    return np.ascontiguousarray(x[:, :, 0] if flat and kind in ("cube.w", "pool.w") else x)
+    x = _WRITE.get(role, lambda x: x)(x)
+    return np.ascontiguousarray(x[:, :, 0] if flat and role in ("cube.w", "pool.w") else x)
 
 
 def _timed(x):

@@ -1,4 +1,4 @@
-"""How public code names the parameters that we have, and how it lays out each kind of array.
+"""How public code names the parameters that we have, and the role of each.
 
 `#` stands for a block's number, `@` for one letter (q, k, v, or the axis of a relative table).
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 import re
 
-# Every parameter of ours and what it is. Leaves: w and b of a cube embedding or a linear layer, g
-# and b of a norm, w of a pool.
-KINDS = {
+# Every parameter of ours and its role, which decides its axes. Leaves: w and b of a cube embedding
+# or a linear layer, g and b of a norm, w of a pool.
+ROLES = {
     "patch_embed": "cube",
     "cls_token": "row",
     "pos_embed": "table",
@@ -84,33 +84,33 @@ RENAMED = {
 
 
 def to_ours(layout, name):
-    """(our path, its kind) of a parameter that the layout calls `name`, or None."""
+    """(our path, its role) of a parameter that the layout calls `name`, or None."""
     return _translated(_rules(layout)[0], name)
 
 
 def to_theirs(layout, path):
-    """(the layout's name, its kind) of a parameter of ours, or None."""
+    """(the layout's name, its role) of a parameter of ours, or None."""
     return _translated(_rules(layout)[1], path)
 
 
 def _translated(rules, name):
-    for pattern, replacement, kind in rules:
+    for pattern, replacement, role in rules:
         if match := pattern.fullmatch(name):
-            return match.expand(replacement), kind
+            return match.expand(replacement), role
     return None
 
 
 @functools.cache
 def _rules(layout):
-    """Two lists of (pattern, replacement, kind): from their names to ours, and back."""
+    """Two lists of (pattern, replacement, role): from their names to ours, and back."""
     pairs = []
-    for ours, kind in KINDS.items():
+    for ours, role in ROLES.items():
         theirs = RENAMED[layout].get(ours, ours)
-        for our_leaf, their_leaf in LEAVES.get(kind, {"": ""}).items():
+        for our_leaf, their_leaf in LEAVES.get(role, {"": ""}).items():
             dot = "." if our_leaf else ""
-            pairs.append((ours + dot + our_leaf, theirs + dot + their_leaf, kind + dot + our_leaf))
-    there = [(_pattern(theirs), _replacement(ours), kind) for ours, theirs, kind in pairs]
-    return there, [(_pattern(ours), _replacement(theirs), kind) for ours, theirs, kind in pairs]
+            pairs.append((ours + dot + our_leaf, theirs + dot + their_leaf, role + dot + our_leaf))
+    there = [(_pattern(theirs), _replacement(ours), role) for ours, theirs, role in pairs]
+    return there, [(_pattern(ours), _replacement(theirs), role) for ours, theirs, role in pairs]
 
 
 def _pattern(template):

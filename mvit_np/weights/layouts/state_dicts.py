@@ -62,8 +62,8 @@ def recognise(tensors):
 def to_params(tensors, layout):
     """Parameters in our layout (nested dicts and a list `blocks`) of {name: array} in another.
 
-    Raises ValueError where something is missing, of no use here, or of a shape that no parameter of
-    its kind has.
+    Raises ValueError where something is missing, of no use here, or of a shape that no parameter
+    in its role has.
     """
     given = renames.without_prefix(tensors)
     tensors = _READ[layout](given)
@@ -74,8 +74,8 @@ def to_params(tensors, layout):
             "other, than a classifier"
         )
     entries = {}
-    for name, (path, kind) in found.items():
-        entries[path] = arrays.to_ours(name, tensors[name], kind)
+    for name, (path, role) in found.items():
+        entries[path] = arrays.to_ours(name, tensors[name], role)
     if missing := [names.to_theirs(layout, path)[0] for path in _missing(entries)]:
         raise ValueError(
             f"a classifier in {TITLES[layout]} layout also has {_called(missing, given)}: the file "
@@ -105,9 +105,9 @@ def from_params(params, config, layout, split=None):
     flat = {"cube.w": image and layout != "torchvision", "pool.w": layout == "timm"}
     tensors = {}
     for path, leaf in trees.paths(params):
-        name, kind = names.to_theirs(layout, path)
+        name, role = names.to_theirs(layout, path)
         bare = layout == "torchvision"
-        tensors[name] = arrays.to_theirs(leaf, kind, flat.get(kind, False), bare)
+        tensors[name] = arrays.to_theirs(leaf, role, flat.get(role, False), bare)
     if layout == "timm":
         return renames.staged(tensors, config)
     return renames.split(tensors) if splits else tensors
