@@ -12,7 +12,6 @@ import mvit_np.train.run
 
 ROOT, PACKAGE = Path(__file__).parents[1], Path(mv.__file__).parent
 LISTED = re.findall(r'^    "(mvit_np/[^*\n]*)",$', (ROOT / "pyproject.toml").read_text(), re.M)
-CHECKED = [path.removesuffix(".py") for path in LISTED if path.endswith(".py")]
 WINGS = (mv.course, mv.data, mv.visualize)
 
 
@@ -25,10 +24,14 @@ def public(wing=mv):
 
 
 def belongs(thing):
-    """Whether mypy checks the file of this: what is public of backend/ and weights/, and more."""
-    module = thing.__module__
-    wing = module.startswith(("mvit_np.backend.", "mvit_np.weights."))
-    return wing or module.replace(".", "/") in CHECKED
+    """Whether this has to have types: what is public of backend/, and all that mypy checks."""
+    return thing.__module__.startswith("mvit_np.backend.") or is_checked(thing)
+
+
+def is_checked(thing):
+    """Whether mypy checks the file of this, alone or with its folder."""
+    file = Path(thing.__module__.replace(".", "/") + ".py")
+    return not {path.as_posix() for path in (file, *file.parents)}.isdisjoint(LISTED)
 
 
 def faces():
@@ -70,8 +73,8 @@ def methods_of(kind):
 def test_mypy_checks_the_files_of_these():
     names = {thing.__name__ for thing in TYPED}
     assert names >= {"MViTConfig", "preset", "plan", "costs", "resize", "load", "save", "to_device"}
-    assert {thing.__module__.replace(".", "/") for thing in TYPED} <= set(CHECKED)
-    assert all((PACKAGE.parent / f"{path}.py").is_file() for path in CHECKED)
+    assert all(map(is_checked, TYPED))
+    assert all((PACKAGE.parent / path).exists() for path in LISTED)
 
 
 def test_mypy_checks_the_files_of_what_the_wings_name():

@@ -81,7 +81,7 @@ def convert(
     found = open_model(source, like, **overrides)
     params, config, about = found.params, found.config, found.about
     new: tuple[str, ...] = ()
-    if inflate is not None:
+    if inflate is not None and into is not None:
         config, new = config_of(into), to_draw(found.config, config_of(into))
         params = inflated(params, found.config, config, inflate, rng)
         about = _about_video(about, into, config)

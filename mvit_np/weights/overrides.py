@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 from ..backend.plain_text import did_you_mean
@@ -47,7 +48,7 @@ class Overrides(TypedDict, total=False):
     drop_path: float
 
 
-def check_names(overrides):
+def check_names(overrides: Mapping[str, object]) -> None:
     """Raise TypeError for names that are no fields of MViTConfig, with the nearest."""
     fields = Overrides.__annotations__
     if unknown := sorted(overrides.keys() - fields.keys()):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+from ...backend.types import Params, Triple
 from .position_tables import frames_and_size
 from .shapes import pools, relative_grid, relative_strides, stage_starts
 
-KEY_STRIDES = ((1, 8, 8), (1, 4, 4), (1, 2, 2), (1, 1, 1), (1, 16, 16))
+KEY_STRIDES: tuple[Triple, ...] = ((1, 8, 8), (1, 4, 4), (1, 2, 2), (1, 1, 1), (1, 16, 16))
 KEY_STRIDES += ((2, 8, 8), (2, 4, 4), (2, 2, 2))
 IMAGE_KEY_STRIDES = ((1, 4, 4), (1, 8, 8), (1, 2, 2), (1, 1, 1), (1, 16, 16))
 
 
-def candidates(params, seen, overrides):
+def candidates(
+    params: Params, seen: dict[str, Any], overrides: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """Fields of configs to try."""
     blocks = params["blocks"]
     depths = overrides.get("depths") or seen.get("depths") or (len(blocks),)

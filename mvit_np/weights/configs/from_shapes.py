@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ...backend.types import Params
 from ...model.config import MViTConfig
 from ...model.forward import check_params
 from ...model.presets import PRESETS, preset
@@ -46,11 +47,16 @@ class Note:
     text: str
     assumed: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
 
-def config(params, like=None, hints=None, **overrides: Unpack[Overrides]):
+def config(
+    params: Params,
+    like: str | MViTConfig | None = None,
+    hints: dict[str, Any] | None = None,
+    **overrides: Unpack[Overrides],
+) -> tuple[MViTConfig, tuple[Note, ...]]:
     """(config, notes) of parameters in our layout; notes is a tuple of `Note`.
 
     like        a preset's name or an MViTConfig: decides what shapes cannot tell
@@ -62,28 +68,33 @@ def config(params, like=None, hints=None, **overrides: Unpack[Overrides]):
     return recognised(params, like, hints, **overrides)[:2]
 
 
-def recognised(params, like=None, hints=None, **overrides: Unpack[Overrides]):
+def recognised(
+    params: Params,
+    like: str | MViTConfig | None = None,
+    hints: dict[str, Any] | None = None,
+    **overrides: Unpack[Overrides],
+) -> tuple[MViTConfig, tuple[Note, ...], str | None]:
     """As `config`, and besides the name of the preset that it is like, or None."""
     if "bridge" in params:
         rule = "a factorised encoder (ViViT) is read with its config alone"
         raise ValueError(f"{rule}: load a file that mv.save wrote")
     check_names(overrides)
-    overrides = (hints or {}) | overrides
-    seen = visible(params, overrides.get("depths"))
+    told = {**(hints or {}), **overrides}
+    seen = visible(params, told.get("depths"))
     if like is not None:
-        return _as_like(params, seen, overrides, like), (), like if isinstance(like, str) else None
-    if matches := list(_matching_presets(params, seen, overrides)):
-        return _nearest(params, matches, seen, overrides)
-    return *_conventional(params, seen, overrides), None
+        return _as_like(params, seen, told, like), (), like if isinstance(like, str) else None
+    if matches := list(_matching_presets(params, seen, told)):
+        return _nearest(params, matches, seen, told)
+    return *_conventional(params, seen, told), None
 
 
-def tau_of(name, config):
+def tau_of(name: str | None, config: MViTConfig) -> float | None:
     """The `tau` of a preset's name, where the config has as many frames; else None."""
-    found = PRESETS.get(name)
+    found = PRESETS.get(name) if name else None
     return found.tau if found and found.config.frames == config.frames else None
 
 
-def config_of(like):
+def config_of(like: str | MViTConfig) -> MViTConfig:
     """The MViTConfig of a preset's name, or itself."""
     if not isinstance(like, (str, MViTConfig)):
         came = f"came {type(like).__name__}: give such as 'mvit_b_16x4'"
@@ -119,7 +130,7 @@ def _filled(params, seen, overrides, base):
     return made(base, fields | frames_and_size(params, seen, stride, overrides, usual) | overrides)
 
 
-def made(base, fields):
+def made(base: MViTConfig, fields: dict[str, Any]) -> MViTConfig:
     """`base` with these fields; grids that a stride does not divide are rounded up if possible."""
     try:
         return replace(base, **fields)

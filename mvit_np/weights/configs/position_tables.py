@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from ...backend.types import Params, Triple
 from .shapes import relative_grid
 
 
-def frames_and_size(params, seen, cube_stride, overrides, usual):
+def frames_and_size(
+    params: Params,
+    seen: dict[str, Any],
+    cube_stride: Triple,
+    overrides: dict[str, Any],
+    usual: dict[str, Any],
+) -> dict[str, Any]:
     """What position tables tell of {"frames", "size"}; the usual ones where those fit too."""
     if seen["positions"] == "none":
         return {}

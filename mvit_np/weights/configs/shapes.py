@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
+
+from ...backend.types import Params, Triple
 
 # By rule, the stride of a kernel above 1.
 RULES = {"s+1": lambda k: k - 1, "2s+1": lambda k: (k - 1) / 2, "s": lambda k: k}
 
 
-def visible(params, depths=None):
+def visible(params: Params, depths: Sequence[int] | None = None) -> dict[str, Any]:
     """{field: value} of each field that the shapes decide; depths: where another source tells them.
 
     `heads` is among them only with pooling convolutions or relative positions, `depths` only where
@@ -38,12 +42,12 @@ def visible(params, depths=None):
     return seen | _heads(blocks, widths, seen) | _positions(params)
 
 
-def stage_starts(depths):
+def stage_starts(depths: Sequence[int]) -> list[int]:
     """The first block of each stage."""
     return [sum(depths[:i]) for i in range(len(depths))]
 
 
-def pools(blocks, starts):
+def pools(blocks: Sequence[Params], starts: Sequence[int]) -> list[dict[str, Any]]:
     """Every way to explain the pooling convolutions, the plainest first: dicts of config fields."""
     q, kv = (_kernels(blocks, which) for which in ("pool_q", "pool_k"))
     if not q and not kv:
@@ -63,7 +67,9 @@ def pools(blocks, starts):
     return found + ruled if not uniform or not unpooled or not kv else ruled + found
 
 
-def relative_strides(blocks, starts, grid):
+def relative_strides(
+    blocks: Sequence[Params], starts: Sequence[int], grid: tuple[int, int]
+) -> tuple[Triple, ...]:
     """Query strides of the transitions as far as relative tables tell, else (1, 2, 2).
 
     grid: (t, h) of the first stage
@@ -76,7 +82,7 @@ def relative_strides(blocks, starts, grid):
     return tuple(strides)
 
 
-def relative_grid(attn):
+def relative_grid(attn: Params) -> tuple[int | None, int]:
     """(t or None, h) of the input grid of a block that pools no queries, by its relative tables."""
     t = attn.get("rel_pos_t")
     return (None if t is None else (len(t) + 1) // 2), (len(attn["rel_pos_h"]) + 1) // 2

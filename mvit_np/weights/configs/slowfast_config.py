@@ -6,10 +6,13 @@ has there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ...backend.types import Params
 from ...data.clips import NORMALISATIONS
 from ...model.config import MViTConfig
 from ...model.forward import check_params
@@ -48,7 +51,7 @@ SUPPORTED = (
 )
 
 
-def read(metadata, layout):
+def read(metadata: dict[str, Any], layout: str) -> tuple[Said | None, str | None]:
     """(what the config in a file's metadata says, None), (None, why it is unread) or (None, None).
 
     Raises ValueError where it asks for a model that mvit_np does not have, naming the field.
@@ -70,20 +73,20 @@ def read(metadata, layout):
 class Said:
     """What a config says of a model."""
 
-    fields: dict  # of MViTConfig
+    fields: dict[str, Any]  # of MViTConfig
     about: About
     notes: tuple[Note, ...]
     sees_bgr: bool
     doubles_positions: bool  # fixed ones, which its forward pass adds twice
 
     @classmethod
-    def of(cls, said, unknown):
+    def of(cls, said: dict[str, Any], unknown: Sequence[str]) -> Said:
         """From the values of its fields, and names that nobody knows."""
         ours = {**_plain_fields(said), **_positions(said), **pyramid(said)}
         doubles = said["MVIT.USE_FIXED_SINCOS_POS"]
         return cls(ours, _about(said), _notes(said, unknown), _sees_bgr(said), doubles)
 
-    def params(self, params):
+    def params(self, params: Params) -> Params:
         """The parameters as mvit_np has them: for RGB, with the positions that are added."""
         cube = params["patch_embed"]
         if self.sees_bgr and cube["w"].shape[3] == 3:
@@ -93,7 +96,9 @@ class Said:
             params = params | {"pos_embed": 2 * params["pos_embed"]}
         return params
 
-    def config(self, params, overrides):
+    def config(
+        self, params: Params, overrides: dict[str, Any]
+    ) -> tuple[MViTConfig, tuple[Note, ...]]:
         """(config, notes) of these parameters.   overrides: see `load`
 
         Raises ValueError where they are of another model.
@@ -111,7 +116,7 @@ class Said:
             raise ValueError(f"{came}: {remedy}") from None
         return found, self.notes + self.contradicted(found)
 
-    def contradicted(self, config):
+    def contradicted(self, config: MViTConfig) -> tuple[Note, ...]:
         """A note where a config says otherwise."""
         of_model = self.fields.keys() - {*OF_THE_FILE, *IN_TRAINING_ALONE}
         said = [(name, value) for name, value in self.fields.items() if name in of_model]

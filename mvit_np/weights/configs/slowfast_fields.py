@@ -7,6 +7,7 @@ defaults of its own.
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 from ...backend.plain_text import plain
 
@@ -83,7 +84,7 @@ OF_PICTURES = {  # facebookresearch/mvit
 }  # fmt: skip
 
 
-def read(cfg):
+def read(cfg: dict) -> dict[str, Any]:
     """{name: value} of all `FIELDS`, checked. Raises ValueError for a value of another type."""
     defaults = OF_PICTURES if _is_of_pictures(cfg["MVIT"]) else {}
     said = {}
@@ -95,7 +96,7 @@ def read(cfg):
     return said
 
 
-def unknown(cfg):
+def unknown(cfg: dict) -> list[str]:
     """Names of the model's section that no version known here has."""
     known = {name.split(".")[1] for name in FIELDS if name.startswith("MVIT.")} | {*OF_NO_MATTER}
     return [plain(name)[:40] for name in cfg["MVIT"] if name not in known]
@@ -162,7 +163,7 @@ TYPES = {
 }
 
 
-def require(said, name, holds, what):
+def require(said: dict[str, Any], name: str, holds: bool, what: str) -> None:
     """Raise ValueError for what a field asks for and mvit_np does not have."""
     if not holds:
         asked = f"{what} ({name} {plain(repr(said[name]))[:60]})"

@@ -7,7 +7,10 @@ follow from stages.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
+from ...backend.types import Triple
 from .slowfast_fields import require
 
 Q, KV = "MVIT.POOL_Q_STRIDE", "MVIT.POOL_KV_STRIDE"
@@ -15,7 +18,7 @@ ADAPTIVE, KERNEL = "MVIT.POOL_KV_STRIDE_ADAPTIVE", "MVIT.POOL_KVQ_KERNEL"
 MOST_BLOCKS = 1000
 
 
-def pyramid(said):
+def pyramid(said: dict[str, Any]) -> dict[str, Any]:
     """Fields of MViTConfig.   said: see `read`
 
     Raises ValueError for a pyramid that no MViTConfig has, naming the field.
@@ -30,7 +33,8 @@ def pyramid(said):
     starts = [0, *(grows or shrinks)]
     fits = set(shrinks) <= set(starts[1:])
     require(said, Q, fits, "queries pooled elsewhere than where a stage begins")
-    fields = {"depths": tuple(end - start for start, end in zip(starts, [*starts[1:], depth]))}
+    depths = tuple(end - start for start, end in zip(starts, [*starts[1:], depth]))
+    fields: dict[str, Any] = {"depths": depths}
     if len(starts) > 1:
         stride_q = _alike([strides.get(i, (1, 1, 1)) for i in starts[1:]])
         fields |= {"stride_q": stride_q, "expand": bool(grows)}
@@ -41,9 +45,9 @@ def pyramid(said):
     return fields | _keys(said, starts, strides) | _pools(said, strides, shrinks)
 
 
-def triple(lengths):
+def triple(lengths: Sequence[float]) -> Triple:
     """(time, height, width) of lengths that may leave time out."""
-    return (1,) * (3 - len(lengths)) + tuple(map(int, lengths))
+    return (1,) * (3 - len(lengths)) + tuple(map(int, lengths))  # type: ignore[return-value]
 
 
 def _doubling(said, name):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...backend.outputs import replacing
 from ...backend.plain_text import plain
+from ...backend.types import Array, FilePath
 from . import npz_file, safetensors_file, torch_file, torch_write
 from .stored_zip import directory
 
@@ -20,7 +22,7 @@ SEAL = "\nsha256 {}\n"  # how a snapshot of a run ends
 SEAL_BYTES = len(SEAL.format("0" * 64))
 
 
-def read(path):
+def read(path: FilePath) -> tuple[dict[str, Array], dict[str, Any]]:
     """(tensors, metadata) of a file of any format, which its first bytes tell and not its name.
 
     tensors: {name: C-contiguous array} in the order of the file, of the dtype it has there
@@ -40,7 +42,7 @@ def read(path):
             raise ValueError(sentence(f"{path} cannot be read", problem)) from None
 
 
-def sentence(what, problem):
+def sentence(what: object, problem: object) -> str:
     """What is wrong with a file, on one line, however long the names of its tensors are."""
     text = plain(f"{what}: {problem}")
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
@@ -71,7 +73,12 @@ def _read(file):
     )
 
 
-def write(path, tensors, metadata=None, key=None):
+def write(
+    path: FilePath,
+    tensors: dict[str, Array],
+    metadata: dict[str, Any] | None = None,
+    key: str | None = None,
+) -> None:
     """Write {name: array} and metadata, all or nothing, in the format of `path`'s suffix.
 
     .npz and .safetensors take metadata that are strings. A torch file is the bare state dict,

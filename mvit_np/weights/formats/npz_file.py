@@ -7,17 +7,21 @@ import math
 import sys
 import tokenize
 import zipfile
+from typing import BinaryIO
 
 import numpy as np
 
-from .stored_zip import contents
+from ...backend.types import Array
+from .stored_zip import Entry, contents
 
-NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-NUMBERS += ("float16", "float32", "float64")
+NUMBERS = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "float32", "float64",
+)  # fmt: skip
 NPY_HEAD = 1024  # bytes; numbers need a hundred, and Python parses a long one by deep recursion
 
 
-def read(file, entries):
+def read(file: BinaryIO, entries: dict[str, Entry]) -> tuple[dict[str, Array], dict[str, str]]:
     """Arrays of numbers, and 0-d string arrays as metadata, of an open .npz with this directory."""
     tensors, metadata = {}, {}
     for entry in entries.values():
@@ -58,7 +62,7 @@ def _npy_header(data):
         raise ValueError("its header is damaged") from None
 
 
-def write(file, tensors, metadata):
+def write(file: BinaryIO, tensors: dict[str, Array], metadata: dict[str, str]) -> None:
     """Arrays, and strings as 0-d arrays; uncompressed, so that they can be read in place."""
     clash = next((name for name in metadata if name in tensors), None)
     if clash is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import BinaryIO
 
 import numpy as np
 
 from ...backend.install import pip_install
+from ...backend.types import Array
 
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool", "I64": "int64",
@@ -15,7 +17,7 @@ DTYPES = {
 }  # fmt: skip
 
 
-def read(file):
+def read(file: BinaryIO) -> tuple[dict[str, Array], dict[str, str]]:
     """Arrays of an open .safetensors in its order (bfloat16 as float32), and its strings.
 
     Raises ValueError for a damaged file or a dtype that NumPy lacks, ImportError without the
@@ -31,7 +33,7 @@ def read(file):
     return {name: _array(name, **found[name]) for name in header}, metadata
 
 
-def write(file, tensors, metadata):
+def write(file: BinaryIO, tensors: dict[str, Array], metadata: dict[str, str]) -> None:
     """C-contiguous arrays, and strings; the library displaces the values of other arrays."""
     _library()
     from safetensors.numpy import save
@@ -45,7 +47,7 @@ def write(file, tensors, metadata):
     file.write(save(tensors, metadata=metadata or None))
 
 
-def widened(bits):
+def widened(bits: Array) -> Array:
     """float32 of bfloat16 given as uint16, its upper half: nothing is rounded."""
     wide = bits.astype("uint32", order="C")
     np.left_shift(wide, 16, out=wide)

@@ -11,8 +11,11 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 import numpy as np
+
+from ...backend.types import Array
 
 MAX_DIRECTORY = 4 << 20  # bytes; about 50 000 entries
 
@@ -35,7 +38,7 @@ class Entry:
     start: int = 0
 
 
-def directory(file):
+def directory(file: BinaryIO) -> dict[str, Entry]:
     """{name: Entry} of a zip open for reading, in the order of its directory.
 
     Raises ValueError for compressed or encrypted entries, two of one name, entries that overlap,
@@ -55,12 +58,12 @@ def directory(file):
     return entries
 
 
-def contents(file, entry):
+def contents(file: BinaryIO, entry: Entry) -> Array:
     """The bytes of an entry as a new uint8 array, compared with their checksum."""
     file.seek(entry.start)
     data = np.fromfile(file, np.uint8, entry.size)
     # torch.serialization.set_crc32_options(False) writes zeros for checksums
-    if data.size < entry.size or (entry.crc and zlib.crc32(data) != entry.crc):
+    if data.size < entry.size or (entry.crc and zlib.crc32(data.data) != entry.crc):
         raise ValueError(
             f"its entry {entry.name[:80]!r} is damaged (the checksum differs): fetch the file again"
         )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import math
 from functools import cache, partial
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from ...backend.types import Array
 from .safetensors_file import widened
-from .stored_zip import contents
+from .stored_zip import Entry, contents
 from .torch_names import Name, Stranger, refuse, the
 from .torch_pickle import MAX_BYTES, load
-from .torch_records import CALLS, READABLE, Tensor, storage_of
+from .torch_records import CALLS, READABLE, Storage, Tensor, storage_of
 
 # Where checkpoints keep the state dict, and their running mean beside it.
 KEYS = ("model_state", "state_dict", "model", "model_state_dict", "module")
@@ -22,7 +24,7 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_GROWTH = 4  # bytes of arrays a byte of file: storages are shared and bfloat16 doubles
 
 
-def read_zip(file, entries):
+def read_zip(file: BinaryIO, entries: dict[str, Entry]) -> tuple[dict[str, Array], dict[str, Any]]:
     """(arrays, metadata) of torch.save's open zip with this directory; raises as `files.read`."""
     pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
     roots = [name.split("/")[0] for name in pickles]
@@ -36,7 +38,7 @@ def read_zip(file, entries):
     if part["data.pkl"].size > MAX_BYTES:
         came = f"its pickle has {part['data.pkl'].size} bytes; {MAX_BYTES} describe any model"
         raise ValueError(f"{came}: save the state_dict alone")
-    tree = load(io.BytesIO(contents(file, part["data.pkl"])), CALLS, partial(storage_of, {}))
+    tree = load(io.BytesIO(contents(file, part["data.pkl"]).data), CALLS, partial(storage_of, {}))
 
     def raw(key):
         if f"data/{key}" not in part:
@@ -46,13 +48,14 @@ def read_zip(file, entries):
     return _collect(tree, raw, file.seek(0, io.SEEK_END))
 
 
-def read_legacy(file):
+def read_legacy(file: BinaryIO) -> tuple[dict[str, Array], dict[str, Any]]:
     """(arrays, metadata) of a file of torch before 1.6, or saved without zip serialization.
 
     In a row: the pickles of a magic number, a version, the machine, the tree and the keys of the
     storages, and then for each key the number of elements (int64) and the elements.
     """
-    head, storages = io.BytesIO(file.read(MAX_BYTES)), {}
+    head = io.BytesIO(file.read(MAX_BYTES))
+    storages: dict[str, Storage] = {}
     magic = load(head)
     if type(magic) is not int or magic != LEGACY_MAGIC:
         remedy = "save the state_dict with torch.save"
@@ -111,7 +114,8 @@ def _collect(tree, raw, file_bytes):
 
 def _state_dict(tree):
     """The dict of tensors, under up to two keys in checkpoints, and the plain values on the way."""
-    state, metadata = the(dict, tree), {}
+    state = the(dict, tree)
+    metadata: dict[str, Any] = {}
     for _ in range(2):
         key = next((key for key in KEYS if isinstance(state.get(key), dict)), None)
         if key is None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
+
+Wanted = TypeVar("Wanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +24,13 @@ class Stranger:
     name: str
 
 
-def refuse(stranger):
+def refuse(stranger: Stranger) -> NoReturn:
     """Raise ValueError for a name where nobody can do without what it stands for."""
     came = f"its pickle asks for {stranger.name[:80]!r}, which no tensor needs (nothing was run)"
     raise ValueError(f"{came}: save only the state_dict")
 
 
-def the(wanted, value):
+def the(wanted: type[Wanted], value: Any) -> Wanted:
     """The value, which is a ValueError where it is of another type."""
     if isinstance(value, Stranger):
         refuse(value)
@@ -38,7 +41,7 @@ def the(wanted, value):
     return value
 
 
-def arguments_of(arguments, fewest, most):
+def arguments_of(arguments: tuple, fewest: int, most: int) -> tuple:
     """The arguments of a call, counted, and filled up with None."""
     if not fewest <= len(arguments) <= most:
         raise ValueError(

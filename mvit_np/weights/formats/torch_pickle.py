@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -31,7 +32,11 @@ class _State:
 _MARK = Name("(")
 
 
-def load(file, calls=None, outside=None):
+def load(
+    file: BinaryIO,
+    calls: dict[str, Callable | None] | None = None,
+    outside: Callable[[tuple], Any] | None = None,
+) -> Any:
     """The plain data and records of the pickle at the position of `file`, which is left behind it.
 
     `calls`: {known name: function of the tuple of arguments, or None for a name that nobody calls},

@@ -43,7 +43,7 @@ class Tensor:
     stride: tuple
 
 
-def storage_of(storages, pid):
+def storage_of(storages: dict[str, Storage], pid: tuple) -> Storage:
     """The record of a persistent id; the first of each key also goes to `storages`."""
     word, storage_type, key, location, numel, view = arguments_of(pid, 5, 6)
     dtype = the(Name, storage_type).name.split(".")[-1].removesuffix("Storage")

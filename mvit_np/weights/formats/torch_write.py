@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import struct
 import zipfile
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from ...backend.types import Array
 from .torch_records import READABLE, STORAGES
 
 _WRITABLE = {*READABLE} - {"bfloat16"}
@@ -16,7 +18,9 @@ ALIGNMENT = 64  # bytes; where torch.load(mmap=True) expects a storage to start
 EMPTY_DICT = b"ccollections\nOrderedDict\n)R"
 
 
-def write(file, tensors, metadata, key=None):
+def write(
+    file: BinaryIO, tensors: dict[str, Array], metadata: dict[str, Any], key: str | None = None
+) -> None:
     """C-contiguous arrays as a state dict: bare, or under `key` with the plain metadata beside."""
     for name, array in tensors.items():
         if array.dtype.name not in STORAGE_TYPES:

@@ -9,7 +9,7 @@ MAX_LETTERS = 1 << 17  # all of SlowFast's fields take 10 000
 MAX_DEPTH = 12
 
 
-def parsed(text):
+def parsed(text: str) -> dict:
     """The dict of a text. Raises ValueError for any other text, ImportError without PyYAML."""
     if len(text) > MAX_LETTERS:
         raise ValueError(f"it has {len(text)} letters; {MAX_LETTERS} describe any model")

@@ -10,14 +10,17 @@ table     (1, N, D) or (N, D)        (N, D)
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+
+from ...backend.types import Array
 
 NDIM = {"linear.w": (2,), "cube.w": (4, 5), "pool.w": (4, 5)}
 NDIM |= {"row": (1, 2, 3), "table": (2, 3), "relative": (2,)}
 
 
-def to_ours(name, x, role):
+def to_ours(name: str, x: Array, role: str) -> Array:
     """C-contiguous. Raises ValueError for axes that `role` never has, naming the parameter."""
     wanted = NDIM.get(role, (1,))
     fits = x.ndim in wanted and (role != "pool.w" or x.shape[1] == 1)
@@ -31,7 +34,7 @@ def to_ours(name, x, role):
     return np.ascontiguousarray(_READ.get(role, lambda x: x)(x))
 
 
-def to_theirs(x, role, flat=False, bare=False):
+def to_theirs(x: Array, role: str, flat: bool = False, bare: bool = False) -> Array:
     """C-contiguous.
 
     flat   without the axis of time, of length 1
@@ -47,14 +50,14 @@ def _timed(x):
     return x[:, :, None] if x.ndim == 4 else x
 
 
-_READ = {
+_READ: dict[str, Callable[[Array], Array]] = {
     "linear.w": np.transpose,
     "cube.w": lambda x: _timed(x).transpose(2, 3, 4, 1, 0),
     "pool.w": lambda x: _timed(x)[:, 0].transpose(1, 2, 3, 0),
     "row": lambda x: x.reshape(-1),
     "table": lambda x: x.reshape(x.shape[-2:]),
 }
-_WRITE = {
+_WRITE: dict[str, Callable[[Array], Array]] = {
     "linear.w": np.transpose,
     "cube.w": lambda x: x.transpose(4, 3, 0, 1, 2),
     "pool.w": lambda x: x.transpose(3, 0, 1, 2)[:, None],

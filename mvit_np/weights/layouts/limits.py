@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from ...model.config import MViTConfig
 
 # Parts of other models, as their parameters are called.
 PARTS = (
@@ -22,7 +25,7 @@ PARTS = (
 )
 
 
-def check_parts(names):
+def check_parts(names: Iterable[str]) -> None:
     """Raise ValueError where names belong to a part that mvit_np does not have, saying which."""
     for name in names:
         for pattern, what in PARTS:
@@ -32,7 +35,7 @@ def check_parts(names):
                 )
 
 
-def check_holds(config, layout, title):
+def check_holds(config: MViTConfig, layout: str, title: str) -> None:
     """Raise ValueError where the code of that layout has no such model."""
     for rule, holds in _RULES[layout]:
         if not holds(config):

@@ -83,13 +83,13 @@ RENAMED = {
 }
 
 
-def to_ours(layout, name):
+def to_ours(layout: str, name: str) -> tuple[str, str] | None:
     """(our path, its role) of a parameter that the layout calls `name`, or None."""
     return _translated(_rules(layout)[0], name)
 
 
-def to_theirs(layout, path):
-    """(the layout's name, its role) of a parameter of ours, or None."""
+def to_theirs(layout: str, path: str) -> tuple[str, str]:
+    """(the layout's name, its role) of a parameter of ours; all but a bridge's have one."""
     return _translated(_rules(layout)[1], path)
 
 

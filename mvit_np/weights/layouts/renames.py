@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from ...backend.types import Array, Params
+from ...model.config import MViTConfig
 
 MAX_DEPTH = 8
 _QUERY = re.compile(r"(.*\.attn)\.q\.(weight|bias)")
@@ -12,7 +16,7 @@ _ALIAS = re.compile(r"(.*\.attn)\._attention_pool_([qkv])\.(pool|norm)\.(weight|
 _STAGED = re.compile(r"stages\.(0|[1-9]\d{0,3})\.blocks\.(0|[1-9]\d{0,3})\.(.*)")
 
 
-def without_prefix(tensors):
+def without_prefix(tensors: dict[str, Array]) -> dict[str, Array]:
     """Without the `module.`, `model.` or torch.compile's `_orig_mod.` that wrappers prepend."""
     for prefix in ("module.", "model.", "_orig_mod."):
         if tensors and all(name.startswith(prefix) for name in tensors):
@@ -20,7 +24,7 @@ def without_prefix(tensors):
     return tensors
 
 
-def fused(tensors):
+def fused(tensors: dict[str, Array]) -> dict[str, Array]:
     """q, k and v of an attention as one qkv, rows in that order. Incomplete triples stay."""
     out = dict(tensors)
     for match in filter(None, map(_QUERY.fullmatch, tensors)):
@@ -32,9 +36,9 @@ def fused(tensors):
     return out
 
 
-def split(tensors):
+def split(tensors: dict[str, Array]) -> dict[str, Array]:
     """The way back."""
-    out = {}
+    out: dict[str, Array] = {}
     for name, x in tensors.items():
         before, qkv, after = name.partition(".attn.qkv.")
         parts = zip("qkv", np.split(x, 3)) if qkv else ()
@@ -42,7 +46,7 @@ def split(tensors):
     return out
 
 
-def without_aliases(tensors):
+def without_aliases(tensors: dict[str, Array]) -> dict[str, Array]:
     """PyTorchVideo registers each pool and its norm twice; raises ValueError if they differ."""
     out = dict(tensors)
     for match in filter(None, map(_ALIAS.fullmatch, tensors)):
@@ -55,7 +59,7 @@ def without_aliases(tensors):
     return out
 
 
-def stage_depths(tensors):
+def stage_depths(tensors: Iterable[str]) -> tuple[int, ...]:
     """Blocks a stage of timm's MViTv2. Raises ValueError where one is missing."""
     matches = filter(None, map(_STAGED.fullmatch, tensors))
     blocks = {(int(match[1]), int(match[2])) for match in matches}
@@ -68,7 +72,7 @@ def stage_depths(tensors):
     return depths
 
 
-def unstaged(tensors):
+def unstaged(tensors: dict[str, Array]) -> dict[str, Array]:
     """timm's names with blocks counted through, and a skip's projection `proj` everywhere."""
     depths, out = stage_depths(tensors), {}
     for name, x in tensors.items():
@@ -83,23 +87,23 @@ def unstaged(tensors):
     return out
 
 
-def staged(tensors, config):
+def staged(tensors: dict[str, Array], config: MViTConfig) -> dict[str, Array]:
     """The way back."""
     shortcut = {"attention": "shortcut_proj_attn", "mlp": "shortcut_proj_mlp"}[config.expand_in]
     names = {name: re.sub(r"^(blocks\.\d+)\.proj\.", rf"\1.{shortcut}.", name) for name in tensors}
     return {in_stages(names[name], config.depths): x for name, x in tensors.items()}
 
 
-def in_stages(name, depths):
+def in_stages(name: str, depths: Sequence[int]) -> str:
     """timm's name of a parameter of a block counted through. One beyond those keeps its name."""
     blocks = [f"stages.{i}.blocks.{j}" for i, count in enumerate(depths) for j in range(count)]
     names = {f"blocks.{i}": name for i, name in enumerate(blocks)}
     return re.sub(r"^blocks\.\d+", lambda match: names.get(match[0], match[0]), name)
 
 
-def nested(entries):
+def nested(entries: dict[str, Array]) -> Params:
     """Paths such as `blocks.3.attn.qkv.w` as nested dicts, with keys 0, 1, 2, ... as lists."""
-    root = {}
+    root: Params = {}
     for path, leaf in entries.items():
         *parents, last = path.split(".")
         node = root

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ...backend import tree as trees
 from ...backend.plain_text import some
+from ...backend.types import Array, Params
+from ...model.config import MViTConfig
 from ...model.forward import check_params
 from ...model.plan import plan
 from . import arrays, names, renames
@@ -48,7 +53,7 @@ TOGETHER = {
 }
 
 
-def recognise(tensors):
+def recognise(tensors: dict[str, Array]) -> str:
     """The layout of {name: array}: a key of `TITLES`. Raises ValueError for names of no layout."""
     found = renames.without_prefix(tensors)
     for layout, mark in MARKS.items():
@@ -59,7 +64,7 @@ def recognise(tensors):
     raise ValueError(f"{rule}; came {came}: give a model's state dict")
 
 
-def to_params(tensors, layout):
+def to_params(tensors: dict[str, Array], layout: str) -> Params:
     """Parameters in our layout (nested dicts and a list `blocks`) of {name: array} in another.
 
     Raises ValueError where something is missing, of no use here, or of a shape that no parameter
@@ -67,8 +72,9 @@ def to_params(tensors, layout):
     """
     given = renames.without_prefix(tensors)
     tensors = _READ[layout](given)
-    found = {name: names.to_ours(layout, name) for name in tensors}
-    if unused := [name for name, known in found.items() if known is None]:
+    translated = ((name, names.to_ours(layout, name)) for name in tensors)
+    found = {name: ours for name, ours in translated if ours}
+    if unused := [name for name in tensors if name not in found]:
         raise ValueError(
             f"{TITLES[layout]} layout has no {_called(unused, given)}: the file holds more, or "
             "other, than a classifier"
@@ -84,7 +90,9 @@ def to_params(tensors, layout):
     return renames.nested(entries)
 
 
-def from_params(params, config, layout, split=None):
+def from_params(
+    params: Params, config: MViTConfig, layout: str, split: bool | None = None
+) -> dict[str, Array]:
     """{name: array} in another layout of a model of ours; slowfast and timm choose by the model.
 
     split   whether q, k and v are three layers, in "slowfast" (which usually has one) and
@@ -113,9 +121,10 @@ def from_params(params, config, layout, split=None):
     return renames.split(tensors) if splits else tensors
 
 
-def hints(tensors, layout):
+def hints(tensors: dict[str, Array], layout: str) -> dict[str, Any]:
     """What a layout says of a config beyond shapes: {field: value}."""
-    tensors, fields = renames.without_prefix(tensors), {}
+    tensors = renames.without_prefix(tensors)
+    fields: dict[str, Any] = {}
     cube = tensors.get(names.to_theirs(layout, "patch_embed.w")[0])
     if cube is not None and cube.ndim == 4:
         fields["frames"] = 1
@@ -158,7 +167,7 @@ def _called(found, given):
     return some([renames.in_stages(name, depths) if depths else name for name in found])
 
 
-_READ = {
+_READ: dict[str, Callable[[dict[str, Array]], dict[str, Array]]] = {
     "slowfast": renames.fused,
     "slowfast_rev": renames.fused,
     "pytorchvideo": lambda tensors: renames.fused(renames.without_aliases(tensors)),
