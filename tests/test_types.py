@@ -1,5 +1,6 @@
 """The public face has types, for readers and for type checkers."""
 
+import importlib
 import inspect
 import re
 import typing
@@ -48,7 +49,7 @@ CLASSES = [thing for thing in ALL if inspect.isclass(thing)]
 def is_typed(function):
     """Whether all parameters and the result of a function, or of a bound method, have a type."""
     signature = inspect.signature(function)
-    taken = [one for name, one in signature.parameters.items() if name != "self"]
+    taken = [one for name, one in signature.parameters.items() if name not in ("self", "cls")]
     types = [*(one.annotation for one in taken), signature.return_annotation]
     return inspect.Signature.empty not in types
 
@@ -68,6 +69,17 @@ def methods_of(kind):
         for name, one in inside.items()
         if inspect.isfunction(one) and (name == "__init__" or not name.startswith("_"))
     ]
+
+
+def own_functions(module):
+    """The public functions that a module defines, and what `methods_of` finds in its classes."""
+    for name, thing in vars(module).items():
+        if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(thing):
+            yield from (one for one in methods_of(thing) if one.__module__ == module.__name__)
+        elif inspect.isfunction(thing):
+            yield thing
 
 
 def test_mypy_checks_the_files_of_these():
@@ -99,6 +111,15 @@ def test_every_parameter_and_result_of_training_has_a_type(thing):
     for function in methods_of(thing) if inspect.isclass(thing) else [thing]:
         named = inspect.signature(function).parameters
         assert {*named, "return"} - {"self", "cls"} == set(function.__annotations__), function
+
+
+@pytest.mark.parametrize("wing", ["data", "weights"])
+def test_every_public_function_of_a_whole_wing_has_types(wing):
+    names = [str(path.relative_to(PACKAGE.parent)) for path in (PACKAGE / wing).rglob("*.py")]
+    for name in names:
+        module = importlib.import_module(name.removesuffix(".py").replace("/", "."))
+        for thing in own_functions(module):
+            assert is_typed(thing), f"{name}: {thing.__qualname__}"
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from ..backend.types import Array, Generator
 from .clips import normalise
 from .rand_augment import rand_augment
 from .transforms import centre_crop, random_erasing, random_flip, random_resized_crop, resize
 
 
-def augmentation(recipe, size_hw, directed=False):
+def augmentation(
+    recipe: Any, size_hw: tuple[int, int], directed: bool = False
+) -> Callable[[Array, Generator], Array]:
     """A function (clip (T, H, W, C) uint8, rng) -> (T, *size_hw, C) float32, drawn from rng alone.
 
     recipe    what has the fields of `mvit_np.train.Recipe` on clips: crop_area, crop_aspect, flip,
@@ -36,7 +42,7 @@ def _cropped(clip, size_hw, recipe, rng):
     return whole(clip, size_hw)
 
 
-def whole(clip, size_hw):
+def whole(clip: Array, size_hw: tuple[int, int]) -> Array:
     """As much of the picture as has the shape of `size_hw`, from its centre, at that size.
 
     uint8 -> uint8

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ..backend.types import Array, Generator
+
+if TYPE_CHECKING:
+    from .track import Track
+
+Frame = TypeVar("Frame")
 
 FPS = 30  # the frame rate that "16 frames, every 4th" counts in, whatever the film's own
 SLACK = 1e-3  # seconds: containers round time stamps to milliseconds
@@ -49,7 +54,7 @@ def random_times(duration: float, frames: int, tau: float, rng: Generator) -> Ar
     return rng.uniform() * max(duration - frames * tau / FPS, 0) + np.arange(frames) * tau / FPS
 
 
-def view_times(track, frames, tau, clips):
+def view_times(track: Track, frames: int, tau: float, clips: int) -> Array:
     """When to sample the clips that a model is tested on.   -> (V, frames) seconds, as `clip_times`
 
     track   of the film or picture, as `track_of` gives it
@@ -94,7 +99,7 @@ def covering_size(h: float, w: float, cover: tuple[int, int] | None = None) -> t
     return max(round(h * scale), cover[0]), max(round(w * scale), cover[1])
 
 
-def shown(frames, moments):
+def shown(frames: Iterable[tuple[float, Frame]], moments: Iterable[float]) -> Iterator[Frame]:
     """Of (time, frame) pairs, the frame shown at each ascending moment, or else the first."""
     waiting, held = list(moments), None
     for time, frame in frames:

@@ -29,7 +29,7 @@ def labels_for(num_classes: int, path: FilePath | None = None) -> tuple[str, ...
     return tuple(f"class {index}" for index in range(num_classes))
 
 
-def check_name(name, what):
+def check_name(name: str, what: str) -> None:
     """Raise ValueError where a class's name has a line break or another control character."""
     if any(unicodedata.category(letter) in BREAKS and letter != "\t" for letter in name):
         raise ValueError(f"the name of a class is one line of text; {what} is {name!r}: correct it")

@@ -16,11 +16,11 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from .datasets import BrokenExample, Dataset
 from .draws import EXAMPLE, MIX, ORDER, rng_for
 
 TRIES = 1000  # broken examples in a row until the fault is not theirs
+Item = TypeVar("Item")
 Augment: TypeAlias = Callable[[Array, Generator], Array]
 Mix: TypeAlias = Callable[[Array, Array, Callable[[int], Generator]], tuple[Array, Array]]
 
@@ -173,7 +174,7 @@ class Loader:
         return next((i for i in after if self.dataset.name_of(i) not in self._reported), index)
 
 
-def run_ahead(submit, items, ahead):
+def run_ahead(submit: Callable[[Item], Future], items: Iterable[Item], ahead: int) -> Iterator[Any]:
     """The results of `submit(item)`, a future, in order; `ahead` further ones are under way."""
     waiting: deque[Future] = deque()
     for item in items:

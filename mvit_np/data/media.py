@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..backend.types import FilePath
+
 VIDEOS = (
     ".mp4 .m4v .mov .qt .mkv .webm .avi .divx .mpg .mpeg .mpe .m1v .m2v .vob .mod .tod .ts .mts "
     ".m2ts .m2t .wmv .asf .wtv .flv .f4v .3gp .3g2 .ogv .ogm .mxf .gxf .dv .rm .rmvb .amv .nut "
@@ -16,22 +18,22 @@ NOT_DATA = {"__pycache__", "__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN"}
 NOT_DATA |= {"System Volume Information"}
 
 
-def is_picture(path):
+def is_picture(path: Path) -> bool:
     """Whether its ending is a picture's."""
     return path.suffix.lower() in IMAGES
 
 
-def is_media(path):
+def is_media(path: Path) -> bool:
     """Whether its ending is a film's or a picture's."""
     return path.suffix.lower() in VIDEOS or is_picture(path)
 
 
-def is_data(path):
+def is_data(path: Path) -> bool:
     """Whether a file or folder may be data: not hidden, and not what a program left there."""
     return not path.name.startswith(".") and path.name not in NOT_DATA
 
 
-def files_in(folder):
+def files_in(folder: FilePath) -> list[Path]:
     """The files in a folder and in those inside it, as links lead, sorted, if they are data.
 
     Links to nothing count, so that they are told of; pipes and devices do not. Raises OSError for a

@@ -11,17 +11,28 @@ or looks at their neighbours is done to each frame by itself. A clip is (T, H, W
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from ..backend.types import Array, Generator
 from .transforms import check_clip, happens
 
 STRONGEST = 10.0  # magnitudes go from 0 to here
 FILL = 128  # what comes in over the edge: grey
 
 
-def rand_augment(clip, rng, layers=4, magnitude=7.0, deviation=0.5, p=0.5, geometric=True):
+def rand_augment(
+    clip: Array,
+    rng: Generator,
+    layers: int = 4,
+    magnitude: float = 7.0,
+    deviation: float = 0.5,
+    p: float = 0.5,
+    geometric: bool = True,
+) -> Array:
     """A clip after random operations, one after the other.   (T, H, W, C) uint8 -> the same
 
     layers      how many operations are drawn, each out of all of them
@@ -44,7 +55,7 @@ def rand_augment(clip, rng, layers=4, magnitude=7.0, deviation=0.5, p=0.5, geome
     return operated(clip, drawn) if drawn else clip
 
 
-def operated(clip, operations):
+def operated(clip: Array, operations: Sequence[tuple[str, tuple]]) -> Array:
     """A clip after operations, [(name, its numbers)].   (T, H, W, C) uint8 -> the same"""
     frames, h, w, c = clip.shape
     tall = Image.fromarray(clip.reshape((frames * h, w, c) if c == 3 else (frames * h, w)))
@@ -65,7 +76,7 @@ def _frame_by_frame(tall, h, operation, numbers):
     return changed
 
 
-def check_pixels(clip):
+def check_pixels(clip: Any) -> None:
     """Raise TypeError or ValueError where `clip` is no (T, H, W, 3 or 1) array of uint8."""
     check_clip(clip)
     if clip.shape[-1] not in (1, 3):

@@ -7,6 +7,7 @@ same result on every machine, for any number of threads: Pillow resizes by sums 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,12 @@ def random_resized_crop(
     return resize(cut(clip, corner, part), size_hw)
 
 
-def crop_box(picture_hw, rng, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+def crop_box(
+    picture_hw: tuple[int, int],
+    rng: Generator,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """Which part `random_resized_crop` takes.   -> ((top, left), (height, width)) pixels
 
     Where none of ten draws fits, it is the largest one in the centre whose shape is in range.
@@ -132,7 +138,7 @@ def random_erasing(
 # -- rules -----------------------------------------------------------------------------------------
 
 
-def check_clip(clip):
+def check_clip(clip: Any) -> None:
     """Raise TypeError or ValueError where `clip` is no uint8 (T, H, W, C) with a pixel at least."""
     if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8:
         raise TypeError(
@@ -143,7 +149,7 @@ def check_clip(clip):
         raise ValueError(f"a clip is (T, H, W, C), none of them 0; came {clip.shape}: {remedy}")
 
 
-def happens(rng, p):
+def happens(rng: Generator, p: float) -> bool:
     """Whether what has the probability `p` happens. Raises ValueError for a p outside [0, 1]."""
     if not 0 <= p <= 1:
         raise ValueError(

@@ -89,16 +89,18 @@ def frames_at(
     return distinct.reshape(*distinct.shape[:3], -1)[which.ravel()]
 
 
-def output_size(h, w, height=None, width=None):
+def output_size(
+    h: int, w: int, height: int | None = None, width: int | None = None
+) -> tuple[int, int]:
     """The picture's (h, w) and what was asked for -> (height, width), all in pixels."""
     for name, asked in (("height", height), ("width", width)):
         if asked is not None and asked < 1:
             raise ValueError(
                 f"{name} must be at least 1 pixel, but is {asked}: pass a positive number or None"
             )
-    if height is None and width is None:
-        return h, w
-    return height or _even(h * width / w), width or _even(w * height / h)
+    if height is None:
+        return (h, w) if width is None else (_even(h * width / w), width)
+    return height, width or _even(w * height / h)
 
 
 def _even(length):

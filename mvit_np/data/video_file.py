@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..backend.install import install
+from ..backend.types import FilePath
 
 RATE = 30.0  # frames a second where a file does not say
 # A file of some kilobytes can ask for pictures of any size, and each pixel takes up to 16 bytes on
@@ -23,7 +26,7 @@ NO_HANDLES = (errno.EMFILE, errno.ENFILE)
 
 
 @contextmanager
-def opened(path):
+def opened(path: FilePath) -> Iterator[tuple[Any, Any, Any]]:
     """-> (module av, container, its main video stream)
 
     Raises FileNotFoundError, or ValueError for what cannot be read, whatever FFmpeg and PyAV raise
@@ -51,7 +54,7 @@ def opened(path):
         ) from error
 
 
-def packets(container, stream):
+def packets(container: Any, stream: Any) -> Iterator[Any]:
     """The stream's packets up to where it ends or breaks off, then None: the decoder's rest."""
     try:
         yield from container.demux(stream)
@@ -61,7 +64,7 @@ def packets(container, stream):
         yield None
 
 
-def is_the_files(problem):
+def is_the_files(problem: BaseException) -> bool:
     """Whether an exception tells of a file that cannot be read, not of machine or installation.
 
     FFmpeg's own "no memory" is the file's: it comes of sizes in damaged headers.
@@ -71,18 +74,18 @@ def is_the_files(problem):
     return getattr(problem.__cause__ or problem, "errno", None) not in NO_HANDLES
 
 
-def has_settings(packet):
+def has_settings(packet: Any) -> bool:
     """Whether a packet brings settings for the decoder, which hold for those after it too."""
     return any(packet.has_sidedata(name) for name in SETTINGS)
 
 
-def rate_of(stream):
+def rate_of(stream: Any) -> float:
     """Frames a second by the file's tags, where they are credible."""
     rates = [float(rate) for rate in (stream.guessed_rate, stream.average_rate) if rate]
     return next((rate for rate in rates if 1 <= rate <= 240), RATE)
 
 
-def require_frames(frames, path):
+def require_frames(frames: Sized, path: FilePath) -> None:
     """Raise ValueError where there are none."""
     if not len(frames):
         raise ValueError(
@@ -91,7 +94,7 @@ def require_frames(frames, path):
         )
 
 
-def check_size(frames, h, w, channels, path):
+def check_size(frames: int, h: int, w: int, channels: int, path: FilePath) -> None:
     """Raise ValueError where so many frames of such a size are more than is read at once."""
     if h * w > MOST_PIXELS:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from os.path import isfile  # says no where pathlib fails, as of names that are too long
+from pathlib import Path
 
 from ..backend.plain_text import are, plain, some
 from .media import files_in, is_data, is_media
@@ -15,7 +16,7 @@ PARTS = {"train", "training", "val", "valid", "validation", "dev", "eval"}
 PARTS |= {"test", "tests", "testing"}
 
 
-def rows_of_folder(folder):
+def rows_of_folder(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
     """The films and pictures in folder/class name/ and further in.
 
     -> [(path, name of its class)], [sentence about the rest]
@@ -47,7 +48,7 @@ def rows_of_folder(folder):
     return rows, _left_out(folder, folders, full, others)
 
 
-def rows_of_csv(path):
+def rows_of_csv(path: Path) -> tuple[list[tuple[Path, str]], list[str]]:
     """The rows whose files are there.   -> [(path, label)], [sentence about the rest]
 
     Raises FileNotFoundError for a missing table and where none of its files is there, ValueError

@@ -85,8 +85,10 @@ class VideoTable:
         rows, notes = rows_of_folder(Path(path))
         if classes is None:
             classes = tuple(dict.fromkeys(label for _, label in rows))
-        also = {"classes": classes, "direction_sensitive": direction_sensitive, "notes": notes}
-        return cls(rows, frames, tau, cover_hw, grey, **also)
+        return cls(
+            rows, frames, tau, cover_hw, grey, classes=classes,
+            direction_sensitive=direction_sensitive, notes=tuple(notes),
+        )  # fmt: skip
 
     @classmethod
     def from_csv(
@@ -102,8 +104,10 @@ class VideoTable:
         ValueError for a row that is none; else as the class.
         """
         rows, notes = rows_of_csv(Path(path))
-        also = {"classes": classes, "direction_sensitive": direction_sensitive, "notes": notes}
-        return cls(rows, frames, tau, cover_hw, grey, **also)
+        return cls(
+            rows, frames, tau, cover_hw, grey, classes=classes,
+            direction_sensitive=direction_sensitive, notes=tuple(notes),
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.rows)

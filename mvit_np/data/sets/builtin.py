@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...backend.plain_text import did_you_mean
+from ...backend.types import Array
 from ..datasets import ArrayClips
 from ..draws import MADE, rng_for
 from . import camera, fashion, motion, moving_digits, pedestrians
@@ -95,7 +96,7 @@ def builtin(name: str, seed: int = 0, **sizes: Any) -> tuple[ArrayClips, ArrayCl
     return train, test
 
 
-def as_pixels(clips):
+def as_pixels(clips: Array) -> Array:
     """(N, T, H, W, C) floats -> uint8, each clip from 0 to 255: its mean and contrast are lost."""
     axes = tuple(range(1, clips.ndim))
     low, high = clips.min(axes, keepdims=True), clips.max(axes, keepdims=True)

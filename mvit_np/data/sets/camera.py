@@ -10,9 +10,14 @@ the dark behind the flower), another is drawn. What is left to a single frame: a
 the scale hints at zooms, as what comes nearer starts a bit farther away than what pans.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
-from .samples import photos
+from ...backend.types import Array, Generator
+from .samples import LabelledClips, photos
 
 # Where the content of the picture goes, as the viewer sees it.
 CLASSES = ("left", "right", "up", "down", "nearer", "farther", "clockwise", "anticlockwise")
@@ -31,7 +36,9 @@ TRIES = 8  # poses drawn for each one taken: in the darkest region every fourth 
 TOGETHER = 32  # scenes sampled at once, to bound the memory
 
 
-def camera(rngs, train=4096, test=1024):
+def camera(
+    rngs: Sequence[Generator], train: int = 4096, test: int = 1024
+) -> tuple[LabelledClips, ...]:
     """-> train, test, each clips (N, 8, 32, 32, 3) uint8 and labels (N,) int64, all classes alike.
 
     No pixel of a photo is in both.
@@ -116,7 +123,7 @@ def _frames(region, poses, paths):
     return sampled(region, below, beside)
 
 
-def texture(pictures):
+def texture(pictures: Array) -> Array:
     """How much a picture changes along the direction in which it changes least.
 
     (N, S, S, C) -> (N,), of 255 a pixel
@@ -130,7 +137,7 @@ def texture(pictures):
     return np.sqrt(np.maximum(lower, 0))
 
 
-def sampled(photo, down, right):
+def sampled(photo: Array, down: Array, right: Array) -> Array:
     """The photo between its pixels, linearly along both axes.
 
     (H, W, C) float32, (...), (...) -> (..., C) uint8

@@ -1,11 +1,17 @@
 """Fashion-MNIST: 70,000 pictures of ten classes of clothing, from a Debian package's files."""
 
+from __future__ import annotations
+
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from ...backend.types import Array, FilePath, Generator
+from .samples import LabelledClips
 
 CLASSES: tuple[str, ...] = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt")
 CLASSES += ("sneaker", "bag", "ankle boot")
@@ -14,7 +20,9 @@ FILES = "train", "t10k"  # for training and for the test
 REMEDY = "apt-get install dataset-fashion-mnist, or pass folder= with its four files"
 
 
-def fashion(rngs, train=60_000, test=10_000, folder=FOLDER):
+def fashion(
+    rngs: Sequence[Generator], train: int = 60_000, test: int = 10_000, folder: FilePath = FOLDER
+) -> tuple[LabelledClips, ...]:
     """-> train, test, each clips (N, 1, 28, 28, 1) uint8, labels (N,) int64: each class's first.
 
     The split is the files' own; rngs is not used. Raises FileNotFoundError, or ValueError for files
@@ -33,7 +41,7 @@ def _part(folder, name, count):
     return images[chosen][:, None, :, :, None], labels[chosen].astype(np.int64)
 
 
-def first_of_each(labels, count):
+def first_of_each(labels: Array, count: int) -> Array:
     """The indices of the first `count` of each class, ascending."""
     indices = [np.flatnonzero(labels == label) for label in range(len(CLASSES))]
     fewest = min(map(len, indices))
@@ -43,7 +51,7 @@ def first_of_each(labels, count):
     return np.sort(np.concatenate([own[:count] for own in indices]))
 
 
-def idx(path):
+def idx(path: Path) -> Array:
     """An idx file of bytes: 0, 0, 8, the number of axes, their lengths (4 bytes each), values."""
     if not path.is_file():
         raise FileNotFoundError(

@@ -126,7 +126,7 @@ def _tapered(frames):
     return (x - x.mean((-2, -1), keepdims=True)) * fade * fade[:, None]
 
 
-def moving_clips(shot):
+def moving_clips(shot: Array) -> tuple[Array, Array]:
     """Windows of a shot that clearly move left or right.
 
     (F, H, W) uint8 -> clips (N, 8, 32, 32, 1), labels (N,)
@@ -160,14 +160,14 @@ def _spans(x, count, stride):
     return sliding_window_view(x, (count - 1) * stride + 1, axis=1)[:, ::stride, ..., ::stride]
 
 
-def clearly_sideways(right, down):
+def clearly_sideways(right: Array, down: Array) -> Array:
     """Pixels moved at each step, (..., steps) twice -> (...) bool"""
     agree = (right > 0).all(-1) | (right < 0).all(-1)
     travel = np.abs(right.sum(-1))
     return agree & (travel >= TRAVEL) & (travel >= DOMINANCE * np.abs(down).sum(-1))
 
 
-def shrunk(clips):
+def shrunk(clips: Array) -> Array:
     """(..., 40, 40) -> (..., 32, 32) float32, each pixel a mean of 1.25 x 1.25 old ones."""
     old, new = np.arange(WINDOW), np.arange(SIZE)[:, None] * WINDOW / SIZE
     cover = np.minimum(new + WINDOW / SIZE, old + 1) - np.maximum(new, old)  # (32, 40) pixels
@@ -175,7 +175,7 @@ def shrunk(clips):
     return area @ clips.astype(np.float32) @ area.T
 
 
-def normalised(clips):
+def normalised(clips: Array) -> Array:
     """(N, F, H, W) -> the same with mean 0 and standard deviation 1 over each clip"""
     axes = tuple(range(1, clips.ndim))
     return (clips - clips.mean(axes, keepdims=True)) / clips.std(axes, keepdims=True)

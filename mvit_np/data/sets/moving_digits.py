@@ -7,11 +7,15 @@ Every image goes in under all eight directions. On the torus a position is as li
 any direction as another, so a single frame says nothing at all, and neither does the first one.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from .samples import digit_images
+from ...backend.types import Array, Generator
+from .samples import LabelledClips, digit_images
 
 # Where the digit goes, as the viewer sees it.
 CLASSES = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
@@ -33,7 +37,9 @@ class Scene(NamedTuple):
 SMALL, LARGE = Scene(32, 2, 3, 160, 96), Scene(64, 3, 6, 80, 176)
 
 
-def moving_digits(rngs, train=4096, test=1024, scene=SMALL):
+def moving_digits(
+    rngs: Sequence[Generator], train: int = 4096, test: int = 1024, scene: Scene = SMALL
+) -> tuple[LabelledClips, ...]:
     """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, all alike often.
 
     No image is in both.
@@ -43,7 +49,9 @@ def moving_digits(rngs, train=4096, test=1024, scene=SMALL):
     return tuple(_moving(rng, images, n // count, scene) for rng, (images, _), n in parts)
 
 
-def moving_digits_64(rngs, train=8192, test=2048):
+def moving_digits_64(
+    rngs: Sequence[Generator], train: int = 8192, test: int = 2048
+) -> tuple[LabelledClips, ...]:
     """The same in 64 x 64 pixels, at six speeds, and hard to see."""
     return moving_digits(rngs, train, test, LARGE)
 
@@ -64,7 +72,7 @@ def _moving(rng, images, count, scene):
     return clips[..., None], labels
 
 
-def enlarged(images, scene):
+def enlarged(images: Array, scene: Scene) -> Array:
     """(N, 8, 8) uint8 -> (N, S, S) uint8, dimmed, at the top left of an empty picture"""
     pictures = np.zeros((len(images), scene.size, scene.size), np.uint8)
     dimmed = (images * (scene.digit / 256)).astype(np.uint8)
@@ -73,7 +81,7 @@ def enlarged(images, scene):
     return pictures
 
 
-def shifted(pictures, corners):
+def shifted(pictures: Array, corners: Array) -> Array:
     """Pictures (N, S, S) with the top left at corners (N, F, 2), around the torus.
 
     -> (N, F, S, S)

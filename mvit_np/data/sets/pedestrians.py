@@ -10,13 +10,18 @@ clip without their order fit both. The test is the end of the film, four seconds
 training, but it is the same square, and somebody may walk through both.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ...backend.types import Array, FilePath, Generator
 from ..video import decode
 from .motion import LABELS, PEAK, clearly_sideways, shifts
+from .samples import LabelledClips
 
 CLASSES = LABELS
 FOLDERS = ("/usr/share/doc/opencv-doc/examples/data", "/usr/share/opencv4/samples/data")
@@ -31,7 +36,9 @@ SOMEBODY = 20  # of 255, from the empty square: more than the noise of the camer
 SHARE = 0.02  # of a window's pixels show somebody in every frame, at least
 
 
-def pedestrians(rngs, train=2048, test=512, path=None):
+def pedestrians(
+    rngs: Sequence[Generator], train: int = 2048, test: int = 512, path: FilePath | None = None
+) -> tuple[LabelledClips, ...]:
     """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, half of each.
 
     No frame is in both.
@@ -74,7 +81,7 @@ def _both_ways(rng, frames, clips):
     return both.reshape(-1, FRAMES, SIZE, SIZE, 1), np.stack([labels, 1 - labels], axis=1).ravel()
 
 
-def walking(frames):
+def walking(frames: Array) -> tuple[Array, Array]:
     """Where somebody clearly walks to one side.
 
     (F, H, W) uint8 -> (N, 3) first frame, top, left; labels (N,)
@@ -93,7 +100,7 @@ def walking(frames):
     return np.concatenate(found), np.concatenate(labels)
 
 
-def people_in(frames):
+def people_in(frames: Array) -> Array:
     """What differs from the empty square, by how much; 0 elsewhere.
 
     (F, H, W) uint8 -> (F, H, W) float32

@@ -1,14 +1,19 @@
 """Pictures that come with scikit-learn: 1,797 digits written by hand and two photos."""
 
+from typing import TypeAlias
+
 import numpy as np
 
 from ...backend.install import install
+from ...backend.types import Array
+
+LabelledClips: TypeAlias = tuple[Array, Array]  # or pictures, and an index of a class for each
 
 PHOTOS = ("china.jpg", "flower.jpg")  # 640 x 427 pixels each
 HELD_OUT = 50  # images of each digit for the test: the last in the file, written last
 
 
-def digit_images():
+def digit_images() -> tuple[LabelledClips, ...]:
     """-> train, test, each images (N, 8, 8) uint8, 0..255, digits (N,) int64, all alike often."""
     found = _datasets().load_digits()
     indices = [np.flatnonzero(found.target == digit) for digit in range(10)]
@@ -19,7 +24,7 @@ def digit_images():
     return tuple((brightness[part], found.target[part].astype(np.int64)) for part in parts)
 
 
-def photos():
+def photos() -> list[Array]:
     """-> [(427, 640, 3) uint8 RGB] of a temple and of a flower"""
     return [np.asarray(_datasets().load_sample_image(name)) for name in PHOTOS]
 
