@@ -25,7 +25,11 @@ def augmentation(
     """
 
     def augment(clip, rng):
-        clip = _cropped(clip, size_hw, recipe, rng)
+        if recipe.crop_area is None:
+            clip = whole(clip, size_hw)
+        else:
+            area, aspect = recipe.crop_area, recipe.crop_aspect
+            clip = random_resized_crop(clip, size_hw, rng, area, aspect)
         if not directed:
             clip = random_flip(clip, rng, recipe.flip)
         if recipe.rand_layers:
@@ -34,12 +38,6 @@ def augmentation(
         return random_erasing(normalise(clip, recipe.normalise), rng, recipe.erasing)
 
     return augment
-
-
-def _cropped(clip, size_hw, recipe, rng):
-    if recipe.crop_area is not None:
-        return random_resized_crop(clip, size_hw, rng, recipe.crop_area, recipe.crop_aspect)
-    return whole(clip, size_hw)
 
 
 def whole(clip: Array, size_hw: tuple[int, int]) -> Array:

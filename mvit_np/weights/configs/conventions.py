@@ -7,7 +7,7 @@ from typing import Any
 
 from ...backend.types import Params, Triple
 from .position_tables import frames_and_size
-from .shapes import pools, relative_grid, relative_strides, stage_starts
+from .shapes import one_or_each, pools, relative_grid, relative_strides, stage_starts
 
 KEY_STRIDES: tuple[Triple, ...] = ((1, 8, 8), (1, 4, 4), (1, 2, 2), (1, 1, 1), (1, 16, 16))
 KEY_STRIDES += ((2, 8, 8), (2, 4, 4), (2, 2, 2))
@@ -59,7 +59,7 @@ def _by_tables(blocks, seen, depths):
         return {}
     t, side = relative_grid(blocks[0]["attn"])
     strides = relative_strides(blocks, stage_starts(depths), (t or 1, side))
-    return {"stride_q": strides[0] if len(set(strides)) == 1 else strides}
+    return {"stride_q": one_or_each(strides)}
 
 
 def _key_strides(fields):

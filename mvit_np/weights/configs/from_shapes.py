@@ -12,7 +12,7 @@ from ...model.presets import PRESETS, preset
 from ..overrides import check_names
 from .conventions import candidates
 from .position_tables import frames_and_size
-from .shapes import visible
+from .shapes import of_the_file, visible
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -116,18 +116,10 @@ def _as_like(params, seen, overrides, like):
 
 def _filled(params, seen, overrides, base):
     """`base` with the grid and the classes of the parameters."""
-
-    def told(field):
-        return overrides.get(field, getattr(base, field))
-
-    fields = {"channels": seen["channels"], "num_classes": seen["num_classes"]}
-    by_stride = told("stride_kv") is not None and not isinstance(told("pool_kernel"), str)
-    if by_stride and told("pool") == "conv":
-        attns = [block["attn"] for block in params["blocks"]]
-        fields["unpooled_kv"] = tuple(i for i, attn in enumerate(attns) if "pool_k" not in attn)
-    stride = told("cube_stride")
+    told = vars(base) | overrides
     usual = {"frames": base.frames, "size": base.size}
-    return made(base, fields | frames_and_size(params, seen, stride, overrides, usual) | overrides)
+    tables = frames_and_size(params, seen, told["cube_stride"], overrides, usual)
+    return made(base, of_the_file(params, told) | tables | overrides)
 
 
 def made(base: MViTConfig, fields: dict[str, Any]) -> MViTConfig:

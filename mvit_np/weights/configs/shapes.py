@@ -30,7 +30,7 @@ def visible(params: Params, depths: Sequence[int] | None = None) -> dict[str, An
         "num_classes": params["head"]["w"].shape[1],
         "dim": cube[4],
         "cube_kernel": cube[:3],
-        "mlp_ratio": _whole(widths[0][2] / widths[0][1]),
+        "mlp_ratio": whole(widths[0][2] / widths[0][1]),
         "qkv_bias": "b" in blocks[0]["attn"]["qkv"],
         "cls_token": "cls_token" in params,
         "reversible": params["norm"]["g"].size == 2 * widths[-1][3],
@@ -65,6 +65,34 @@ def pools(blocks: Sequence[Params], starts: Sequence[int]) -> list[dict[str, Any
     ruled = [_ruled(rule, q, kv, starts) for rule in RULES]
     ruled = [fields for fields in ruled if fields]
     return found + ruled if not uniform or not unpooled or not kv else ruled + found
+
+
+def one_or_each(strides: Sequence[tuple[int, ...]]) -> tuple:
+    """`stride_q` of a config: the stride of all transitions, or one for each."""
+    return strides[0] if len(set(strides)) == 1 else tuple(strides)
+
+
+def whole(ratio: float) -> float:
+    """A ratio as a config has it: an int where it is a whole number."""
+    return int(ratio) if math.isfinite(ratio) and ratio == int(ratio) else ratio
+
+
+def of_the_file(params: Params, told: dict[str, Any]) -> dict[str, Any]:
+    """{field: value} of what a file may have otherwise than the model that it was made from.
+
+    told   how that model pools: `pool`, `pool_kernel` and `stride_kv`
+
+    Files of early 2021 lack the key pools of some blocks.
+    """
+    found = {
+        "channels": params["patch_embed"]["w"].shape[3],
+        "num_classes": params["head"]["w"].shape[1],
+    }
+    by_stride = told["stride_kv"] is not None and not isinstance(told["pool_kernel"], str)
+    if by_stride and told["pool"] == "conv":
+        attns = [block["attn"] for block in params["blocks"]]
+        found["unpooled_kv"] = tuple(i for i, attn in enumerate(attns) if "pool_k" not in attn)
+    return found
 
 
 def relative_strides(
@@ -154,8 +182,7 @@ def _kernels(blocks, which):
 
 def _strides(q, starts):
     """A transition without a pool for queries shrinks nothing; others as in released models."""
-    strides = tuple((1, 2, 2) if start in q else (1, 1, 1) for start in starts[1:])
-    return strides[0] if len(set(strides)) == 1 else strides
+    return one_or_each([(1, 2, 2) if start in q else (1, 1, 1) for start in starts[1:]])
 
 
 def _ruled(rule, q, kv, starts):
@@ -164,15 +191,10 @@ def _ruled(rule, q, kv, starts):
     strides = [*strides_q, _stride(rule, kv.get(0))]
     if any(length % 1 or length < 1 for stride in strides for length in stride):
         return None
-    whole = [tuple(map(int, stride)) for stride in strides]
-    same = len(set(whole[:-1])) <= 1
-    fields = {"pool": "conv", "pool_kernel": rule, "stride_kv": whole[-1], "unpooled_kv": ()}
-    return fields | ({"stride_q": whole[0] if same else tuple(whole[:-1])} if strides_q else {})
+    *of_queries, of_keys = [tuple(map(int, stride)) for stride in strides]
+    fields = {"pool": "conv", "pool_kernel": rule, "stride_kv": of_keys, "unpooled_kv": ()}
+    return fields | ({"stride_q": one_or_each(of_queries)} if of_queries else {})
 
 
 def _stride(rule, kernel):
     return tuple(RULES[rule](k) if k > 1 else 1 for k in kernel or (1, 1, 1))
-
-
-def _whole(ratio):
-    return int(ratio) if math.isfinite(ratio) and ratio == int(ratio) else ratio

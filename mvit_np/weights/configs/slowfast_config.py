@@ -20,6 +20,7 @@ from ..about import About
 from ..formats.yaml_text import parsed
 from . import slowfast_fields as fields
 from .from_shapes import IN_TRAINING_ALONE, OF_THE_FILE, Note, made
+from .shapes import of_the_file, whole
 from .slowfast_fields import require
 from .slowfast_pyramid import pyramid, triple
 
@@ -103,7 +104,7 @@ class Said:
 
         Raises ValueError where they are of another model.
         """
-        fields = self.fields | _of_shapes(params, self.fields | overrides) | overrides
+        fields = self.fields | of_the_file(params, self.fields | overrides) | overrides
         blocks = len(params["blocks"])
         try:
             found = made(MViTConfig(), fields)
@@ -131,7 +132,6 @@ def _plain_fields(said):
     wanted = tuple(0 if k == s else k // 2 for k, s in zip(kernel, stride))
     padding = (0,) * (3 - len(said["MVIT.PATCH_PADDING"])) + tuple(said["MVIT.PATCH_PADDING"])
     require(said, "MVIT.PATCH_PADDING", padding == wanted, f"another padding than {wanted}")
-    ratio = said["MVIT.MLP_RATIO"]
     return {
         "frames": 1 if flat else said["DATA.NUM_FRAMES"],
         "size": said["DATA.TRAIN_CROP_SIZE"],
@@ -144,7 +144,7 @@ def _plain_fields(said):
         "residual_pooling": "tokens" if said["MVIT.RESIDUAL_POOLING"] else None,
         "skip": "plain" if reversible else "normalised",
         "reversible": reversible,
-        "mlp_ratio": int(ratio) if ratio == int(ratio) else ratio,
+        "mlp_ratio": whole(said["MVIT.MLP_RATIO"]),
         "qkv_bias": said["MVIT.QKV_BIAS"],
         "dropout": said["MODEL.DROPOUT_RATE"],
         "drop_path": said["MVIT.DROPPATH_RATE"],
@@ -162,17 +162,6 @@ def _positions(said):
     if relative:
         return {"positions": "relative", "relative_time": time}
     return {"positions": ("separate" if separate else "joint") if absolute else "none"}
-
-
-def _of_shapes(params, ours):
-    """What a file may have changed since, and blocks without the config's pools (early 2021)."""
-    cube, head = params["patch_embed"]["w"], params["head"]["w"]
-    found = {"channels": cube.shape[3], "num_classes": head.shape[1]}
-    by_stride = ours["stride_kv"] is not None and not isinstance(ours["pool_kernel"], str)
-    if by_stride and ours["pool"] == "conv":
-        attns = [block["attn"] for block in params["blocks"]]
-        found["unpooled_kv"] = tuple(i for i, attn in enumerate(attns) if "pool_k" not in attn)
-    return found
 
 
 def _dataset(said):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...backend.types import Triple
+from .shapes import one_or_each
 from .slowfast_fields import require
 
 Q, KV = "MVIT.POOL_Q_STRIDE", "MVIT.POOL_KV_STRIDE"
@@ -36,7 +37,7 @@ def pyramid(said: dict[str, Any]) -> dict[str, Any]:
     depths = tuple(end - start for start, end in zip(starts, [*starts[1:], depth]))
     fields: dict[str, Any] = {"depths": depths}
     if len(starts) > 1:
-        stride_q = _alike([strides.get(i, (1, 1, 1)) for i in starts[1:]])
+        stride_q = one_or_each([strides.get(i, (1, 1, 1)) for i in starts[1:]])
         fields |= {"stride_q": stride_q, "expand": bool(grows)}
     if said["MVIT.REV.ENABLE"]:
         _check_streams(said, starts[1:])
@@ -150,7 +151,3 @@ def _rule(said, every):
     even = all(s == 1 or s % 2 == 0 for s in lengths)
     require(said, KERNEL, even, "even kernels, of odd strides")
     return "s+1"
-
-
-def _alike(strides):
-    return strides[0] if len(set(strides)) == 1 else tuple(strides)
