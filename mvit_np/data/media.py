@@ -36,8 +36,8 @@ def is_data(path: Path) -> bool:
 def files_in(folder: FilePath) -> list[Path]:
     """The files in a folder and in those inside it, as links lead, sorted, if they are data.
 
-    Links to nothing count, so that they are told of; pipes and devices do not. Raises OSError for a
-    folder that may not be looked into.
+    Links to nothing count, so that somebody hears of them; pipes and devices do not. Raises OSError
+    for a folder that may not be looked into.
     """
     found, seen = [], set()
     for parent, folders, files in os.walk(folder, onerror=_fail, followlinks=True):

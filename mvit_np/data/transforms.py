@@ -47,6 +47,7 @@ def crop_box(
     """Which part `random_resized_crop` takes.   -> ((top, left), (height, width)) pixels
 
     Where none of ten draws fits, it is the largest one in the centre whose shape is in range.
+    Raises ValueError for what is no range.
     """
     box = _box(picture_hw, picture_hw, rng, area, aspect)
     if box is not None:

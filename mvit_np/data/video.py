@@ -92,7 +92,10 @@ def frames_at(
 def output_size(
     h: int, w: int, height: int | None = None, width: int | None = None
 ) -> tuple[int, int]:
-    """The picture's (h, w) and what was asked for -> (height, width), all in pixels."""
+    """The picture's (h, w) and what was asked for -> (height, width), all in pixels.
+
+    Raises ValueError for a size below 1.
+    """
     for name, asked in (("height", height), ("width", width)):
         if asked is not None and asked < 1:
             raise ValueError(

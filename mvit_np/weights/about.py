@@ -39,12 +39,15 @@ class About:
 
 
 def to_text(about: About) -> str:
-    """As JSON."""
+    """What an `About` says, as JSON text; `from_text` reads it."""
     return json.dumps(dataclasses.asdict(about))
 
 
 def from_text(text: str | None) -> About:
-    """The way back; None is a file that says nothing. Raises ValueError for a damaged text."""
+    """The `About` of a text by `to_text`; None is a file that says nothing.
+
+    Raises ValueError for a damaged text.
+    """
     if text is None:
         return About()
     try:

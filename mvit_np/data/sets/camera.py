@@ -39,7 +39,9 @@ TOGETHER = 32  # scenes sampled at once, to bound the memory
 def camera(
     rngs: Sequence[Generator], train: int = 4096, test: int = 1024
 ) -> tuple[LabelledClips, ...]:
-    """-> train, test, each clips (N, 8, 32, 32, 3) uint8 and labels (N,) int64, all classes alike.
+    """The clips of the set.
+
+    -> train, test, each clips (N, 8, 32, 32, 3) uint8 and labels (N,) int64, all classes alike
 
     No pixel of a photo is in both.
     """

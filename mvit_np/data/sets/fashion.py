@@ -23,7 +23,9 @@ REMEDY = "apt-get install dataset-fashion-mnist, or pass folder= with its four f
 def fashion(
     rngs: Sequence[Generator], train: int = 60_000, test: int = 10_000, folder: FilePath = FOLDER
 ) -> tuple[LabelledClips, ...]:
-    """-> train, test, each clips (N, 1, 28, 28, 1) uint8, labels (N,) int64: each class's first.
+    """The pictures of the set, the first of each class.
+
+    -> train, test, each clips (N, 1, 28, 28, 1) uint8 and labels (N,) int64
 
     The split is the files' own; rngs is not used. Raises FileNotFoundError, or ValueError for files
     that are not in the idx format.
@@ -42,7 +44,10 @@ def _part(folder, name, count):
 
 
 def first_of_each(labels: Array, count: int) -> Array:
-    """The indices of the first `count` of each class, ascending."""
+    """The indices of the first `count` of each class, ascending.   (N,) -> (10 count,)
+
+    Raises ValueError where a class has fewer.
+    """
     indices = [np.flatnonzero(labels == label) for label in range(len(CLASSES))]
     fewest = min(map(len, indices))
     if count > fewest:
@@ -52,7 +57,11 @@ def first_of_each(labels: Array, count: int) -> Array:
 
 
 def idx(path: Path) -> Array:
-    """An idx file of bytes: 0, 0, 8, the number of axes, their lengths (4 bytes each), values."""
+    """The array of an idx file of bytes.
+
+    That is 0, 0, 8, the number of axes, their lengths (4 bytes each), and the values.
+    Raises FileNotFoundError, or ValueError for another file.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"Fashion-MNIST is read from files, and there is none at {path}: {REMEDY}"

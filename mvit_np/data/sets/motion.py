@@ -161,7 +161,10 @@ def _spans(x, count, stride):
 
 
 def clearly_sideways(right: Array, down: Array) -> Array:
-    """Pixels moved at each step, (..., steps) twice -> (...) bool"""
+    """Whether all steps go one way, far enough, and mostly sideways.
+
+    right, down: (..., steps) pixels -> (...) bool
+    """
     agree = (right > 0).all(-1) | (right < 0).all(-1)
     travel = np.abs(right.sum(-1))
     return agree & (travel >= TRAVEL) & (travel >= DOMINANCE * np.abs(down).sum(-1))

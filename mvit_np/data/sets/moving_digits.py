@@ -40,7 +40,9 @@ SMALL, LARGE = Scene(32, 2, 3, 160, 96), Scene(64, 3, 6, 80, 176)
 def moving_digits(
     rngs: Sequence[Generator], train: int = 4096, test: int = 1024, scene: Scene = SMALL
 ) -> tuple[LabelledClips, ...]:
-    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, all alike often.
+    """The clips of the set.
+
+    -> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, all alike often
 
     No image is in both.
     """

@@ -39,7 +39,9 @@ SHARE = 0.02  # of a window's pixels show somebody in every frame, at least
 def pedestrians(
     rngs: Sequence[Generator], train: int = 2048, test: int = 512, path: FilePath | None = None
 ) -> tuple[LabelledClips, ...]:
-    """-> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, half of each.
+    """The clips of the set.
+
+    -> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, half of each
 
     No frame is in both.
 

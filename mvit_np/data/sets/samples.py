@@ -14,7 +14,12 @@ HELD_OUT = 50  # images of each digit for the test: the last in the file, writte
 
 
 def digit_images() -> tuple[LabelledClips, ...]:
-    """-> train, test, each images (N, 8, 8) uint8, 0..255, digits (N,) int64, all alike often."""
+    """The digits, all alike often.
+
+    -> train, test, each images (N, 8, 8) uint8, 0..255, and digits (N,) int64
+
+    Raises ImportError without scikit-learn.
+    """
     found = _datasets().load_digits()
     indices = [np.flatnonzero(found.target == digit) for digit in range(10)]
     kept = min(map(len, indices)) - HELD_OUT
@@ -25,7 +30,10 @@ def digit_images() -> tuple[LabelledClips, ...]:
 
 
 def photos() -> list[Array]:
-    """-> [(427, 640, 3) uint8 RGB] of a temple and of a flower"""
+    """A temple and a flower.   -> [(427, 640, 3) uint8 RGB]
+
+    Raises ImportError without scikit-learn.
+    """
     return [np.asarray(_datasets().load_sample_image(name)) for name in PHOTOS]
 
 

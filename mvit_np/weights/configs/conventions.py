@@ -17,7 +17,7 @@ IMAGE_KEY_STRIDES = ((1, 4, 4), (1, 8, 8), (1, 2, 2), (1, 1, 1), (1, 16, 16))
 def candidates(
     params: Params, seen: dict[str, Any], overrides: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Fields of configs to try."""
+    """Yield the configs to try, the most usual first, each as {field: value}."""
     blocks = params["blocks"]
     depths = overrides.get("depths") or seen.get("depths") or (len(blocks),)
     half = tuple((k + 1) // 2 if k % 2 else k for k in seen["cube_kernel"])

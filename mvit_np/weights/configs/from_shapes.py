@@ -95,7 +95,10 @@ def tau_of(name: str | None, config: MViTConfig) -> float | None:
 
 
 def config_of(like: str | MViTConfig) -> MViTConfig:
-    """The MViTConfig of a preset's name, or itself."""
+    """The MViTConfig of a preset's name; a config as it is.
+
+    Raises TypeError for anything else, ValueError for an unknown name.
+    """
     if not isinstance(like, (str, MViTConfig)):
         came = f"came {type(like).__name__}: give such as 'mvit_b_16x4'"
         raise TypeError(f"like is a preset's name or an MViTConfig; {came}")
@@ -123,7 +126,10 @@ def _filled(params, seen, overrides, base):
 
 
 def made(base: MViTConfig, fields: dict[str, Any]) -> MViTConfig:
-    """`base` with these fields; grids that a stride does not divide are rounded up if possible."""
+    """`base` with these fields; grids that a stride does not divide are rounded up if possible.
+
+    Raises ValueError where there is no such config.
+    """
     try:
         return replace(base, **fields)
     except ValueError as problem:

@@ -16,7 +16,10 @@ def frames_and_size(
     overrides: dict[str, Any],
     usual: dict[str, Any],
 ) -> dict[str, Any]:
-    """What position tables tell of {"frames", "size"}; the usual ones where those fit too."""
+    """What position tables tell of {"frames", "size"}; the usual ones where those fit too.
+
+    Raises ValueError for tables that are no square, where nobody told the size.
+    """
     if seen["positions"] == "none":
         return {}
     usual = usual | overrides

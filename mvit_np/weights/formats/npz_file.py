@@ -22,7 +22,10 @@ NPY_HEAD = 1024  # bytes; numbers need a hundred, and Python parses a long one b
 
 
 def read(file: BinaryIO, entries: dict[str, Entry]) -> tuple[dict[str, Array], dict[str, str]]:
-    """Arrays of numbers, and 0-d string arrays as metadata, of an open .npz with this directory."""
+    """Arrays of numbers, and 0-d string arrays as metadata, of an open .npz with this directory.
+
+    Raises ValueError for an entry that is damaged or of another type.
+    """
     tensors, metadata = {}, {}
     for entry in entries.values():
         name = entry.name.removesuffix(".npy")
@@ -63,7 +66,10 @@ def _npy_header(data):
 
 
 def write(file: BinaryIO, tensors: dict[str, Array], metadata: dict[str, str]) -> None:
-    """Arrays, and strings as 0-d arrays; uncompressed, so that they can be read in place."""
+    """Write arrays, and strings as 0-d arrays; uncompressed, so that they can be read in place.
+
+    Raises ValueError for one name twice and for a dtype that is no number.
+    """
     clash = next((name for name in metadata if name in tensors), None)
     if clash is not None:
         raise ValueError(

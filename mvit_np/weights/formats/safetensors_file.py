@@ -34,7 +34,10 @@ def read(file: BinaryIO) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def write(file: BinaryIO, tensors: dict[str, Array], metadata: dict[str, str]) -> None:
-    """C-contiguous arrays, and strings; the library displaces the values of other arrays."""
+    """Write C-contiguous arrays, and strings; the library displaces the values of other arrays.
+
+    Raises ValueError for a dtype that the format lacks, ImportError without the library.
+    """
     _library()
     from safetensors.numpy import save
 

@@ -59,7 +59,7 @@ def directory(file: BinaryIO) -> dict[str, Entry]:
 
 
 def contents(file: BinaryIO, entry: Entry) -> Array:
-    """The bytes of an entry as a new uint8 array, compared with their checksum."""
+    """The bytes of an entry as a new uint8 array. Raises ValueError where the checksum differs."""
     file.seek(entry.start)
     data = np.fromfile(file, np.uint8, entry.size)
     # torch.serialization.set_crc32_options(False) writes zeros for checksums

@@ -31,7 +31,7 @@ def refuse(stranger: Stranger) -> NoReturn:
 
 
 def the(wanted: type[Wanted], value: Any) -> Wanted:
-    """The value, which is a ValueError where it is of another type."""
+    """The value. Raises ValueError where it is not of the wanted type."""
     if isinstance(value, Stranger):
         refuse(value)
     if not isinstance(value, wanted):
@@ -42,7 +42,7 @@ def the(wanted: type[Wanted], value: Any) -> Wanted:
 
 
 def arguments_of(arguments: tuple, fewest: int, most: int) -> tuple:
-    """The arguments of a call, counted, and filled up with None."""
+    """The arguments of a call, filled up with None. Raises ValueError for too few or too many."""
     if not fewest <= len(arguments) <= most:
         raise ValueError(
             f"its pickle calls something with {len(arguments)} arguments, where {fewest} to {most} "

@@ -44,7 +44,10 @@ class Tensor:
 
 
 def storage_of(storages: dict[str, Storage], pid: tuple) -> Storage:
-    """The record of a persistent id; the first of each key also goes to `storages`."""
+    """The record of a persistent id; the first of each key also goes to `storages`.
+
+    Raises ValueError for what is no storage of torch's, or reaches outside of it.
+    """
     word, storage_type, key, location, numel, view = arguments_of(pid, 5, 6)
     dtype = the(Name, storage_type).name.split(".")[-1].removesuffix("Storage")
     if the(str, word) != "storage" or dtype not in STORAGES:

@@ -21,7 +21,10 @@ EMPTY_DICT = b"ccollections\nOrderedDict\n)R"
 def write(
     file: BinaryIO, tensors: dict[str, Array], metadata: dict[str, Any], key: str | None = None
 ) -> None:
-    """C-contiguous arrays as a state dict: bare, or under `key` with the plain metadata beside."""
+    """Write C-contiguous arrays as a state dict: bare, or under `key` with the metadata beside.
+
+    Raises ValueError for a dtype or a type of metadata that is not written here.
+    """
     for name, array in tensors.items():
         if array.dtype.name not in STORAGE_TYPES:
             raise ValueError(

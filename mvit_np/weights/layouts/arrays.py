@@ -21,7 +21,10 @@ NDIM |= {"row": (1, 2, 3), "table": (2, 3), "relative": (2,)}
 
 
 def to_ours(name: str, x: Array, role: str) -> Array:
-    """C-contiguous. Raises ValueError for axes that `role` never has, naming the parameter."""
+    """Torch's array as ours, C-contiguous.
+
+    Raises ValueError for axes that `role` never has, naming the parameter.
+    """
     wanted = NDIM.get(role, (1,))
     fits = x.ndim in wanted and (role != "pool.w" or x.shape[1] == 1)
     length = {"row": 1, "table": 2}.get(role, x.ndim)
@@ -35,7 +38,7 @@ def to_ours(name: str, x: Array, role: str) -> Array:
 
 
 def to_theirs(x: Array, role: str, flat: bool = False, bare: bool = False) -> Array:
-    """C-contiguous.
+    """Our array as torch's, C-contiguous.
 
     flat   without the axis of time, of length 1
     bare   rows and tables without leading axes of length 1

@@ -17,7 +17,7 @@ _STAGED = re.compile(r"stages\.(0|[1-9]\d{0,3})\.blocks\.(0|[1-9]\d{0,3})\.(.*)"
 
 
 def without_prefix(tensors: dict[str, Array]) -> dict[str, Array]:
-    """Without the `module.`, `model.` or torch.compile's `_orig_mod.` that wrappers prepend."""
+    """The tensors without the `module.`, `model.` or `_orig_mod.` that wrappers prepend."""
     for prefix in ("module.", "model.", "_orig_mod."):
         if tensors and all(name.startswith(prefix) for name in tensors):
             return without_prefix({name.removeprefix(prefix): x for name, x in tensors.items()})
@@ -37,7 +37,7 @@ def fused(tensors: dict[str, Array]) -> dict[str, Array]:
 
 
 def split(tensors: dict[str, Array]) -> dict[str, Array]:
-    """The way back."""
+    """Each qkv of an attention as q, k and v: `fused` is the way back."""
     out: dict[str, Array] = {}
     for name, x in tensors.items():
         before, qkv, after = name.partition(".attn.qkv.")
@@ -73,7 +73,10 @@ def stage_depths(tensors: Iterable[str]) -> tuple[int, ...]:
 
 
 def unstaged(tensors: dict[str, Array]) -> dict[str, Array]:
-    """timm's names with blocks counted through, and a skip's projection `proj` everywhere."""
+    """timm's names with blocks counted through, and a skip's projection `proj` everywhere.
+
+    Raises ValueError where a block is missing or two tensors get one name.
+    """
     depths, out = stage_depths(tensors), {}
     for name, x in tensors.items():
         if match := _STAGED.fullmatch(name):
@@ -88,7 +91,7 @@ def unstaged(tensors: dict[str, Array]) -> dict[str, Array]:
 
 
 def staged(tensors: dict[str, Array], config: MViTConfig) -> dict[str, Array]:
-    """The way back."""
+    """Our names as timm's, by stages: `unstaged` is the way back."""
     shortcut = {"attention": "shortcut_proj_attn", "mlp": "shortcut_proj_mlp"}[config.expand_in]
     names = {name: re.sub(r"^(blocks\.\d+)\.proj\.", rf"\1.{shortcut}.", name) for name in tensors}
     return {in_stages(names[name], config.depths): x for name, x in tensors.items()}
@@ -102,7 +105,10 @@ def in_stages(name: str, depths: Sequence[int]) -> str:
 
 
 def nested(entries: dict[str, Array]) -> Params:
-    """Paths such as `blocks.3.attn.qkv.w` as nested dicts, with keys 0, 1, 2, ... as lists."""
+    """Paths such as `blocks.3.attn.qkv.w` as nested dicts, with keys 0, 1, 2, ... as lists.
+
+    Raises ValueError for a path that is too deep or goes through a parameter.
+    """
     root: Params = {}
     for path, leaf in entries.items():
         *parents, last = path.split(".")
