@@ -14,8 +14,8 @@ def cubic_matrix(xp, length, new_length):
     """(new_length, length): cubic convolution over the four nearest centres; edges repeat."""
     centre = _centres(xp, length, new_length)[:, None]
     taps = xp.floor(centre) + xp.arange(-1, 3)
-    places = xp.clip(taps, 0, length - 1)[..., None] == xp.arange(length)
-    return (_cubic(xp, abs(centre - taps))[..., None] * places).sum(axis=1)
+    hits = xp.clip(taps, 0, length - 1)[..., None] == xp.arange(length)
+    return (_cubic(xp, abs(centre - taps))[..., None] * hits).sum(axis=1)
 
 
 def _centres(xp, length, new_length):

@@ -4,7 +4,7 @@ The logit of query i and key j gains
 
     q_i . R_h[h(i) - h(j)] + q_i . R_w[w(i) - w(j)] + q_i . R_t[t(i) - t(j)]
 
-On an axis of k key places, q_i . R[i - j] takes only k values a query. So each query gets k more
+On an axis with k keys, q_i . R[i - j] takes only k values a query. So each query gets k more
 columns that hold them, each key a one-hot row that picks its own, and the bias comes out of Q K'
 itself.
 
@@ -32,7 +32,7 @@ def relative_query(q: Array, scale: float, grids: Grids, *tables: Array):
     xp, d, thw = array_module(q), q.shape[3], grids[0][1]
     cls = q.shape[1] - math.prod(thw)
     on_grid = q[:, cls:].reshape(q.shape[0], *thw, *q.shape[2:])  # (B, T, H, W, h, d)
-    letters = ["thw"[axis] for axis, _, _ in grids]  # n: a head, k: a key's place on the axis
+    letters = ["thw"[axis] for axis, _, _ in grids]  # n: a head, k: a key's index on the axis
     sizes = [(thw_q[axis], thw_kv[axis]) for axis, thw_q, thw_kv in grids]
     picks = [selection(xp, q.dtype, len(table), *some) for table, some in zip(tables, sizes)]
     rows = [xp.tensordot(pick, table, 1) * (1 / scale) for pick, table in zip(picks, tables)]
@@ -82,10 +82,10 @@ def relative_index(xp, q_size, k_size):
     or float64, picks other rows.
     """
     q_ratio, k_ratio = max(k_size / q_size, 1.0), max(q_size / k_size, 1.0)
-    q_place = xp.arange(q_size, dtype="float32")[:, None] * q_ratio
-    k_place = xp.arange(k_size, dtype="float32")[None] * k_ratio
+    q_coords = xp.arange(q_size, dtype="float32")[:, None] * q_ratio
+    k_coords = xp.arange(k_size, dtype="float32")[None] * k_ratio
     # not floor: rounding can leave a 0 just below 0
-    return xp.trunc((q_place - k_place) + (k_size - 1) * k_ratio)
+    return xp.trunc((q_coords - k_coords) + (k_size - 1) * k_ratio)
 
 
 def selection(xp, dtype, length, q_size, k_size):
@@ -105,7 +105,7 @@ def one_hot_rows(xp, dtype, tokens, thw, axes):
 
 
 def _one_hot(xp, thw, axis, dtype):
-    """(T H W, length of the axis): 1 where the token lies at that place of the axis."""
+    """(T H W, length of the axis): 1 at the index where the token lies on the axis."""
     shape = [1, 1, 1, thw[axis]]
     shape[axis] = thw[axis]
     same = xp.arange(thw[axis]).reshape(shape[:3] + [1]) == xp.arange(thw[axis])

@@ -120,7 +120,7 @@ def split_units(x: Array, thw: Triple, unit: Triple):
 
 @op
 def join_units(x: Array, thw: Triple, unit: Triple):
-    """Units back in their places of the grid.
+    """Put units back where they lie in the grid.
 
     x: (B units, tokens of a unit, ...)   ->   (B, T H W, ...)
     """

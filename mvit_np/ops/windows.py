@@ -1,7 +1,7 @@
 """Sliding windows over a (T, H, W) grid, shared by the convolutions and the pools.
 
 A window op looks at x (B, T, H, W, ...) through a kernel (kt, kh, kw) that moves by a stride. For
-each place in the kernel, a tap, the cells that it meets in all windows are one strided slice of
+each entry of the kernel, a tap, the cells that it meets in all windows are one strided slice of
 the padded grid. So a forward pass adds up slices, and a backward pass adds to them.
 """
 
@@ -32,7 +32,7 @@ def inside(padding):
 
 
 def taps(kernel, stride, padding, grid):
-    """For each place in the kernel: it, and the index of the cells it meets in the padded grid."""
+    """For each entry of the kernel: it, and the index of the cells it meets in the padded grid."""
     for tap in itertools.product(*map(range, kernel)):
         first = [i - min(p, 0) for i, p in zip(tap, padding)]
         cells = (slice(i, i + s * (n - 1) + 1, s) for i, s, n in zip(first, stride, grid))

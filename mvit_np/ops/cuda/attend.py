@@ -16,7 +16,7 @@ def attend(q, k, v, scale):
     """As `ops.attend`; the weights are made again in the backward pass."""
     xp, number = array_module(q), q.dtype
     shapes = [x.shape for x in (q, k, v)]
-    kind = "bf16" if precision() == "bf16" and number == "float32" else "T"
+    out_type = "bf16" if precision() == "bf16" and number == "float32" else "T"
     q, k, v = (heads_first(operand(x)) for x in (q, k, v))
     some = max(1, SCORES // (shapes[0][1] * shapes[0][2] * shapes[1][1]))
     pieces = [slice(i, i + some) for i in range(0, shapes[0][0], some)]
@@ -24,7 +24,7 @@ def attend(q, k, v, scale):
 
     def weights(at):
         s = xp.empty((*q[at].shape[:3], k.shape[2]), dtype=number)
-        return kernels.softmax_rows(matmul(q[at], k[at].swapaxes(-1, -2), out=s), scale, kind)
+        return kernels.softmax_rows(matmul(q[at], k[at].swapaxes(-1, -2), out=s), scale, out_type)
 
     for at in pieces:
         matmul(weights(at), v[at], out=heads_first(out[at]))

@@ -51,7 +51,7 @@ def relative_key(k, grids):
 def _picks(xp, dtype, axes, scale):
     """The matrix that makes the picked rows of all axes, over the scale, from all tables' rows.
 
-    axes   (query places, key places, length of the table) of each
+    axes   (queries on the axis, keys on the axis, length of the table) of each
     ->   (sum of queries x keys, sum of lengths)
     """
     pick, row, column = (
