@@ -16,6 +16,16 @@ LISTED = re.findall(r'^    "(mvit_np/[^*\n]*)",$', (ROOT / "pyproject.toml").rea
 WINGS = (mv.course, mv.data, mv.visualize)
 
 
+def modules(listed):
+    """The modules of a file or folder that mypy checks, such as "mvit_np/model/plan"."""
+    path = PACKAGE.parent / listed
+    files = path.rglob("*.py") if path.is_dir() else [path]
+    return [file.relative_to(PACKAGE.parent).with_suffix("").as_posix() for file in files]
+
+
+CHECKED = [module for listed in LISTED for module in modules(listed)]
+
+
 def public(wing=mv):
     """The functions and classes that `wing.__all__` names, and those of the modules in it, once."""
     for name in wing.__all__:

@@ -76,7 +76,9 @@ def attention_macs(s: BlockSpec) -> int:
     macs = s.tokens_in * s.dim_in * 3 * s.dim_attn  # q, k, v
     macs += sum(math.prod(p.thw_out) * math.prod(p.kernel) * s.dim_attn for p in _convs(s))
     macs += 2 * s.tokens_q * s.tokens_seen * s.dim_attn  # q k', and its softmax times v
-    macs += sum(_relative_macs(s, axis) for axis, _ in s.relative)
+    macs += sum(
+        math.prod(s.thw_q) * s.thw_kv["thw".index(axis)] * s.dim_attn for axis, _ in s.relative
+    )
     return macs + s.tokens_q * s.dim_attn * s.dim_attn  # output projection
 
 
@@ -137,10 +139,6 @@ def _convs(s):
 
 def _has_projection(s):
     return s.dim_in != s.dim_out and s.skip != "none"
-
-
-def _relative_macs(s, axis):
-    return math.prod(s.thw_q) * s.thw_kv["thw".index(axis)] * s.dim_attn
 
 
 def _kept_by_blocks(blocks):

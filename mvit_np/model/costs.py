@@ -14,8 +14,7 @@ def costs(config: MViTConfig) -> Costs:
 
 def skipped_macs(config: MViTConfig) -> int:
     """Multiply-adds counted for keys and values that no pool's window sees: they are not made."""
-    return sum(map(_skipped, plan(config).blocks))
-
-
-def _skipped(s):
-    return s.sequences * (s.tokens_in - tokens_projected(s)) * s.dim_in * 2 * s.dim_attn
+    return sum(
+        s.sequences * (s.tokens_in - tokens_projected(s)) * s.dim_in * 2 * s.dim_attn
+        for s in plan(config).blocks
+    )

@@ -100,7 +100,10 @@ def run(
 
 
 def predict(params: Params, clips: Array, config: MViTConfig, batch: int = 64) -> Array:
-    """Logits of many clips, a batch at a time.   clips: (N, T, H, W, C)   ->   (N, num_classes)"""
+    """Logits of many clips, a batch at a time.   clips: (N, T, H, W, C)   ->   (N, num_classes)
+
+    Raises TypeError or ValueError for clips or parameters that do not fit the config.
+    """
     check_clip(clips[:1], config)
     xp = array_module(clips)
     parts = [forward(params, clips[i : i + batch], config) for i in range(0, len(clips), batch)]

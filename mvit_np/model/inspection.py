@@ -27,7 +27,7 @@ def attention_weights_of(params: Params, clip: Array, config: MViTConfig) -> lis
     clip: (B, T, H, W, C)   ->   [(B, heads, Nq, Nk), ...], on the host, in the clip's dtype
 
     Rows are queries and sum to 1, columns are keys; a class token is the first of both. Mask units,
-    and frames seen apart, stand side by side in the first axis. All blocks' are held at once:
+    and frames encoded alone, stand side by side in the first axis. All blocks' are held at once:
     `costs(config).lines` counts the `attention_bytes` of each block. Raises TypeError or ValueError
     for a clip or parameters that do not fit the config.
     """
@@ -35,7 +35,7 @@ def attention_weights_of(params: Params, clip: Array, config: MViTConfig) -> lis
 
 
 def class_attention(params: Params, clip: Array, config: MViTConfig) -> list[tuple[int, Array]]:
-    """What the class token gives each place in each stage's last block, as a mean over heads.
+    """What the class token gives each key in each stage's last block, as a mean over heads.
 
     clip: (1, T, H, W, C)   ->   [(stage, (t, h, w) shares), ...], the grid being the block's keys'
 
@@ -54,7 +54,7 @@ def class_attention(params: Params, clip: Array, config: MViTConfig) -> list[tup
 def class_shares(weights: Array, spec: BlockSpec) -> Array:
     """What the class token gives to each key of a block.   (1, heads, Nq, Nk)   ->   (t, h, w)
 
-    Mask units, or frames that are seen apart, are first in place of 1, and share alike.
+    Mask units, or frames encoded alone, are the first axis instead of 1, and share alike.
     """
     rows = (weights[:, :, 0, 1:] if spec.cls else weights.mean(2)).mean(1) / len(weights)
     return (join_units(rows, spec.thw, spec.unit) if spec.unit else rows).reshape(spec.thw_keys)
@@ -97,10 +97,10 @@ def attention_rollout(weights: Sequence[Array], plan: Plan) -> Array:
     no share.
 
     Raises ValueError for weights of another model, and for models with two streams or with frames
-    seen apart.
+    encoded alone.
     """
     if plan.bridge or plan.config.reversible:
-        what = "frames seen apart" if plan.bridge else "two streams"
+        what = "frames encoded alone" if plan.bridge else "two streams"
         rule = "rollout follows one list of tokens through all blocks"
         raise ValueError(f"{rule}; came a model with {what}: take another one")
     if len(weights) != len(plan.blocks):
@@ -113,7 +113,7 @@ def attention_rollout(weights: Sequence[Array], plan: Plan) -> Array:
     shares = _read_by_head(plan, len(weights[-1]) // _units(plan.blocks[-1]))
     for block_weights, block in zip(weights[::-1], plan.blocks[::-1]):
         attended = _attended(shares, block_weights, block)
-        if _has_skip(block):
+        if block.dim_attn == block.dim_in or block.skip != "none":
             attended = (attended + _unpooled(shares, block.pool_skip, block.cls)) / 2
         shares = attended
     return shares
@@ -163,10 +163,6 @@ def _window_means(pool):
         yield inside / inside.sum(axis=1, keepdims=True)
 
 
-def _has_skip(block):
-    return block.dim_attn == block.dim_in or block.skip != "none"
-
-
 # -- distance --------------------------------------------------------------------------------------
 
 
@@ -198,7 +194,7 @@ def mean_attention_distance(weights: Array, spec: BlockSpec, pixels: Triple = (1
 def token_pixels(plan: Plan, index: int) -> Triple:
     """(frames, pixels, pixels) of the clip from one token of block `index`'s input to the next.
 
-    Raises ValueError where there is no such block, or where it comes after frames were seen apart.
+    Raises ValueError where there is no such block, or where it comes after frames encoded alone.
     """
     blocks = plan.config.depth - plan.config.time_depth
     if not 0 <= index < blocks:
@@ -209,21 +205,21 @@ def token_pixels(plan: Plan, index: int) -> Triple:
 
 def _distances(spec, pixels):
     """From each query to each key, a unit at a time.   -> (units, q, k)"""
-    q, k = (_places(spec.thw, pool, pixels)[None] for pool in (spec.pool_q, spec.pool_kv))
+    q, k = (_coordinates(spec.thw, pool, pixels)[None] for pool in (spec.pool_q, spec.pool_kv))
     if spec.unit:
         q, k = split_units(q, spec.thw_q, spec.unit_q), split_units(k, spec.thw, spec.unit)
     y, x = np.moveaxis(q[:, :, None] - k[:, None], -1, 0)
     return np.hypot(y, x)
 
 
-def _places(thw, pool, pixels):
+def _coordinates(thw, pool, pixels):
     """(t h w, 2): where tokens of a grid lie in space, pooled ones at their windows' centres."""
     if pool is None:
         axes = [np.arange(n) for n in thw]
     else:
         sizes = zip(pool.thw_out, pool.kernel, pool.stride, pool.padding)
         axes = [s * np.arange(n) - p + (k - 1) / 2 for n, k, s, p in sizes]
-    axes = [places * step for places, step in zip(axes, pixels)]
+    axes = [along * step for along, step in zip(axes, pixels)]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)[:, 1:]
 
 

@@ -1,4 +1,4 @@
-"""What learned positions have in common: cosines between those of places, and of times."""
+"""What learned positions have in common: cosines between those of cells, and of times."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .plan import plan as plan_of
 
 
 def position_similarity(params: Params, config: MViTConfig) -> tuple[Array, Array | None]:
-    """Cosines between the learned positions of all places, and of all times (ViT's Fig. 7).
+    """Cosines between the learned positions of all cells, and of all times (ViT's Fig. 7).
 
     -> (H W, H W) and (T, T), float64, for the embedding's grid (T, H, W)
 
     The second is None without positions in time.
 
-    Joint positions (one for each place at each time) are averaged over time for the first and over
+    Joint positions (one for each cell at each time) are averaged over time for the first and over
     space for the second. ViViT's factorised encoder has its times in the bridge. Raises ValueError
     for parameters of another config, and for a config without learned absolute positions.
     """

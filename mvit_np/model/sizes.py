@@ -1,25 +1,27 @@
 """How a model's sizes follow from its `config`: down the pyramid, block by block (Sec. 3.2).
 
 Here a config is only read: it checks itself by these sizes when it is made, and `plan` puts them
-together.
+together. Since the module of `MViTConfig` needs this one, its type is `Any` here.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
-from .specs import BlockSpec, EmbedSpec, PoolSpec
+from .specs import BlockSpec, BridgeSpec, EmbedSpec, PoolSpec
 
 
-def embed_size(config):
+def embed_size(config: Any) -> EmbedSpec:
     """The `EmbedSpec` of a config."""
     cubes = config.cube_kernel, config.cube_stride
     tokens = config.dim, config.positions, config.cls_token
     return EmbedSpec(config.thw, config.channels, *cubes, *tokens, per_frame=config.time_depth > 0)
 
 
-def block_sizes(config, embed):
+def block_sizes(config: Any, embed: EmbedSpec) -> Iterator[BlockSpec]:
     """The `BlockSpec` of each block. Raises ValueError where a pool's window is beyond its grid."""
     thw, floored = embed.thw_sequence, _rounded_down(config.thw, config.cube_stride)
     unit, index = config.mask_unit, 0
@@ -67,12 +69,12 @@ def _block(config, index, stage, block_in_stage, thw, floored, stride_q, stride_
     )  # fmt: skip
 
 
-def time_block_sizes(config, last, bridge):
+def time_block_sizes(config: Any, last: BlockSpec, bridge: BridgeSpec) -> Iterator[BlockSpec]:
     """ViViT's second encoder: blocks like the first's last, on one token a frame, without pools."""
-    shape = dict(thw=(bridge.frames, 1, 1), sequences=1, relative=())
-    width = dict(dim_in=last.dim_out, dim_attn=last.dim_out)
-    pools = dict(pool_q=None, pool_kv=None, pool_skip=None)
-    like = replace(last, stage=len(config.depths), **shape, **width, **pools)
+    like = replace(
+        last, stage=len(config.depths), thw=(bridge.frames, 1, 1), sequences=1, relative=(),
+        dim_in=last.dim_out, dim_attn=last.dim_out, pool_q=None, pool_kv=None, pool_skip=None,
+    )  # fmt: skip
     for index in range(sum(config.depths), config.depth):
         rate = config.drop_path * index / max(config.depth - 1, 1)
         yield replace(like, index=index, drop_path=rate)

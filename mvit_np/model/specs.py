@@ -18,7 +18,7 @@ class PoolSpec:
     p = k // 2 as released; an even kernel (s, or s + 1 of an odd s) takes what makes L_out L / s.
     """
 
-    kind: str
+    kind: str  # "conv", "max" or "avg"
     kernel: Triple
     stride: Triple
     thw_in: Triple
@@ -26,7 +26,8 @@ class PoolSpec:
     @property
     def padding(self) -> Triple:
         both = zip(self.kernel, self.stride)
-        return tuple(k // 2 if k % 2 else (k - s + 1) // 2 for k, s in both)
+        t, h, w = (k // 2 if k % 2 else (k - s + 1) // 2 for k, s in both)
+        return t, h, w
 
     @property
     def thw_out(self) -> Triple:
@@ -51,7 +52,8 @@ class EmbedSpec:
 
     @property
     def padding(self) -> Triple:
-        return tuple(0 if k == s else k // 2 for k, s in zip(self.kernel, self.stride))
+        t, h, w = (0 if k == s else k // 2 for k, s in zip(self.kernel, self.stride))
+        return t, h, w
 
     @property
     def thw(self) -> Triple:
@@ -64,7 +66,7 @@ class EmbedSpec:
 
     @property
     def sequences(self) -> int:
-        """Of each clip."""
+        """How many token lists each clip makes."""
         return self.thw[0] if self.per_frame else 1
 
 
@@ -86,7 +88,7 @@ class BlockSpec:
     cls: bool
     unit: Triple | None  # tokens of the input grid that attend among themselves alone (Hiera)
     coupled: bool  # one of a chain of reversible blocks, on two streams (Rev-MViT)
-    sequences: int  # token lists of a clip here: its frames, where they are seen apart (ViViT)
+    sequences: int  # token lists of a clip here: its frames, where each is one (ViViT)
     relative: tuple[tuple[str, int], ...]  # (axis, table length); empty without relative positions
     residual_pooling: str | None
     skip: str
@@ -114,8 +116,9 @@ class BlockSpec:
 
     @property
     def unit_q(self) -> Triple:
-        """The tokens of a mask unit that are left of it after query pooling."""
-        return tuple(u // s for u, s in zip(self.unit, self.stride_q))
+        """What query pooling leaves of a mask unit, where the block has units."""
+        t, h, w = (u // s for u, s in zip(self.unit, self.stride_q))  # type: ignore[arg-type]
+        return t, h, w
 
     @property
     def tokens_seen(self) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from .account import account
 
@@ -10,7 +12,7 @@ PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 HEAD = ("stage", "blocks", "grid", "tokens", "channels", "heads", "stride q", "kv")
 
 
-def stage_table(p):
+def stage_table(p: Any) -> str:  # a Plan, whose module needs this one
     """The stages of a plan, in at most 80 columns: grids (time x height x width), sizes and costs.
 
     A line for the cube embedding, one a stage, one for the head and the total; a stage's strides
@@ -57,46 +59,46 @@ def _times(thw):
 # -- for every table and page ----------------------------------------------------------------------
 
 
-def aligned(rows, left=0):
+def aligned(rows: Sequence[Sequence[str]], left: int = 0) -> list[str]:
     """A line of text for each row of cells, whose columns are as wide as their widest cell.
 
     The cells of the first `left` columns start on the left, all others end on the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows)]
     sides = [str.ljust] * left + [str.rjust] * (len(widths) - left)
-    cells = [[side(*cell) for side, *cell in zip(sides, row, widths)] for row in rows]
+    cells = [[side(x, width) for side, x, width in zip(sides, row, widths)] for row in rows]
     return [" ".join(line).rstrip() for line in cells]
 
 
-def markdown(head, rows, numbers=True):
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
     """A Markdown table of cells. All columns but the first are numbers, on the right, or words."""
     rule = ["---"] + ["---:" if numbers else "---"] * (len(head) - 1)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
-def wrapped(words, width=120, indent=""):
+def wrapped(words: str, width: int = 120, indent: str = "") -> str:
     """A paragraph in lines of at most `width` characters, all but the first after `indent`."""
     words = " ".join(words.split())
     return textwrap.fill(words, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def si_prefix(largest):
+def si_prefix(largest: float) -> tuple[float, str]:
     """The factor and prefix in which a number reads best: 7.06e10 -> (1e9, "G")"""
     return next((pair for pair in PREFIXES if largest >= pair[0]), PREFIXES[-1])
 
 
-def percent(share, places=0, sign=" %"):
+def percent(share: float, decimals: int = 0, sign: str = " %") -> str:
     """0.614 -> "61 %"; in columns whose head says so, without the sign."""
-    return f"{100 * share:.{places}f}{sign}"
+    return f"{100 * share:.{decimals}f}{sign}"
 
 
-def digits(value, least=0, most=3):
+def digits(value: float, least: int = 0, most: int = 3) -> str:
     """Three digits, at least and at most so many after the point: 0.123, 1.23, 12.3, 123"""
     size = abs(value)
-    places = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
-    return f"{value:.{min(max(places, least), most)}f}"
+    decimals = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
+    return f"{value:.{min(max(decimals, least), most)}f}"
 
 
-def grouped(value):
+def grouped(value: float) -> str:
     """Four digits, or all of a whole number: 0.006877, 70.6, 3,957"""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..backend.plain_values import is_number, is_whole
 from .sizes import block_sizes, embed_size
@@ -16,13 +17,15 @@ CHOICES = {
     "residual_pooling": (None, "tokens", "all"),
 }
 KERNEL_RULES = ("s", "s+1", "2s+1")  # what pool_kernel may be where it is a word
-SWITCHES = ("adaptive_kv", "pool_q_always", "uneven", "relative_time", "cls_token")
-SWITCHES += ("mean_before_norm", "expand", "qkv_bias", "reversible")
+SWITCHES = (
+    "adaptive_kv", "pool_q_always", "uneven", "relative_time", "cls_token", "mean_before_norm",
+    "expand", "qkv_bias", "reversible",
+)  # fmt: skip
 AXES = ("frames", "height", "width")
 MOST_BLOCKS = 1000  # far more than any model has; a file that says more would take hours to plan
 
 
-def check(config):
+def check(config: Any) -> None:  # an MViTConfig, whose module needs this one
     """Raise ValueError where the config describes no model."""
     _check_lengths(config)
     _check_choices(config)
@@ -36,7 +39,8 @@ def check(config):
     _check_pools(config)
 
 
-def is_nested(strides):
+def is_nested(strides: tuple) -> bool:
+    """Whether each transition has a stride of its own, or all of them share one triple."""
     return len(strides) == 0 or isinstance(strides[0], (tuple, list))
 
 

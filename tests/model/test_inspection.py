@@ -187,7 +187,7 @@ def test_rollout_refuses():
         attention_rollout([weights[0], *weights[:3]], p)
     with pytest.raises(ValueError, match="two streams"):
         attention_rollout(weights, mv.plan(REVERSIBLE))
-    with pytest.raises(ValueError, match="frames seen apart"):
+    with pytest.raises(ValueError, match="frames encoded alone"):
         attention_rollout(weights, mv.plan(VIVIT))
     with pytest.raises(ValueError, match=r"\(B, 1, 16, 16\)"):
         # 4 units a clip

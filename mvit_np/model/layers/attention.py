@@ -51,9 +51,9 @@ def queries_keys_values(params: Params, x: Array, spec: BlockSpec) -> tuple[Arra
 def _attend(params, q, k, v, spec, hook):
     scale = spec.head_dim**-0.5
     if spec.relative:
-        axes = [(axis, "thw".index(axis)) for axis, _ in spec.relative]
-        grids = tuple((place, spec.thw_q, spec.thw_kv) for _, place in axes)
-        q = relative_query(q, scale, grids, *(params[f"rel_pos_{axis}"] for axis, _ in axes))
+        axes = [(name, "thw".index(name)) for name, _ in spec.relative]
+        grids = tuple((axis, spec.thw_q, spec.thw_kv) for _, axis in axes)
+        q = relative_query(q, scale, grids, *(params[f"rel_pos_{name}"] for name, _ in axes))
         k = relative_key(k, grids)
     if spec.unit:
         q = split_units(q, spec.thw_q, spec.unit_q)
@@ -73,7 +73,7 @@ def _add_query(z, q, spec):
 
 def init_attention(spec: BlockSpec, rng: Generator) -> Params:
     """The parameters of `attention`."""
-    params = {"qkv": initial.linear(rng, spec.dim_in, 3 * spec.dim_attn, spec.qkv_bias)}
+    params: Params = {"qkv": initial.linear(rng, spec.dim_in, 3 * spec.dim_attn, spec.qkv_bias)}
     for which, pool in (("q", spec.pool_q), ("k", spec.pool_kv), ("v", spec.pool_kv)):
         params |= init_pool(pool, which, spec.head_dim, rng)
     for axis, length in spec.relative:

@@ -19,7 +19,7 @@ def bridge(params: Params, x: Array, spec: BridgeSpec) -> Array:
 
 def init_bridge(spec: BridgeSpec, rng: Generator) -> Params:
     """The parameters of `bridge`."""
-    params = {"norm": initial.norm(rng, spec.dim)}
+    params: Params = {"norm": initial.norm(rng, spec.dim)}
     if spec.cls:
         params["cls_token"] = initial.normal(rng, spec.dim)
     if spec.positions:

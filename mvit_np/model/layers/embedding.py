@@ -11,9 +11,9 @@ def embed(params: Params, clip: Array, spec: EmbedSpec) -> Array:
 
     clip: (B, T, H, W, C)   ->   (B, [1 +] t h w, D)
 
-    Where frames are seen apart (ViViT's factorised encoder), each is a list of its own,
+    Where frames are sequences of their own (ViViT's factorised encoder), the result is
     (B t, [1 +] h w, D). Separate positions (Table 11): a token's is the sum of one for its frame
-    and one for its place in the frame.
+    and one for its cell in the frame.
     """
     cube = params["patch_embed"]
     x = cube_conv(clip, cube["w"], cube["b"], spec.stride, spec.padding)
@@ -37,7 +37,7 @@ def init_embed(spec: EmbedSpec, rng: Generator) -> Params:
     """The parameters of `embed`."""
     t, h, w = spec.thw_sequence
     d = spec.dim
-    params = {
+    params: Params = {
         "patch_embed": {
             "w": initial.normal(rng, *spec.kernel, spec.channels, d),
             "b": initial.constant(rng, 0, d),

@@ -2,7 +2,7 @@
 
 from ...backend.types import Array, Generator, Params
 from ...ops import first_token, layer_norm, linear, mean_token, split_class
-from ..specs import HeadSpec
+from ..specs import BridgeSpec, HeadSpec
 from . import initial
 from .stochastic import dropout
 
@@ -13,7 +13,7 @@ def head(params: Params, x: Array, spec: HeadSpec, *, rng: Generator | None = No
     return linear(x, params["head"]["w"], params["head"]["b"])
 
 
-def summary(norm, x, spec):
+def summary(norm: Params, x: Array, spec: HeadSpec | BridgeSpec) -> Array:
     """The one token that stands for all: class token or mean, normed.   x: (B, N, D)   ->   (B, D)
 
     A norm treats each token alone, so with a class token only that one is normed. Without one it is

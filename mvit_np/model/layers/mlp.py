@@ -1,4 +1,4 @@
-"""The MLP of a block: the place where an MViT widens its channels (Sec. 3.2)."""
+"""The MLP of a block, which is where an MViT widens its channels (Sec. 3.2)."""
 
 from ... import ops
 from ...backend.types import Array, Generator, Params

@@ -1,14 +1,25 @@
 """Rev-MViT (Mangalam et al. 2022): two streams through a stage's blocks after its first."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 
 from ...autodiff.reversible import coupled
+from ...backend.types import Array, Generator, Hook, Params
 from ...ops import add, join_channels, scale
+from ..specs import BlockSpec
 from .block import attention_half, block, mlp_half
 
 
-def two_streams(params, x, specs, *, rng=None, hook=None, run=block):
+def two_streams(
+    params: Sequence[Params],
+    x: Array,
+    specs: Sequence[BlockSpec],
+    *,
+    rng: Generator | None = None,
+    hook: Hook | None = None,
+    run: Callable[..., Array] = block,
+) -> Array:
     """All blocks of a reversible model.
 
     params: one dict a block   x: (B, N, D)   ->   both streams, (B, n, 2 D_out)
