@@ -19,8 +19,8 @@ def grid_size(thw, kernel, stride, padding):
     thw, kernel, stride, padding: three whole numbers each   ->   (t, h, w)
 
     On each axis there are n cells and p more on both sides. A window of k cells starts at the first
-    and moves by s. Count the places where it fits.
-    Hint: the last place is n + 2 p - k cells after the first, and the first counts too.
+    and moves by s. Count the windows that fit.
+    Hint: the last one starts n + 2 p - k cells after the first, and the first counts too.
     """
     return ops.windows.out_grid(thw, kernel, stride, padding)
 
@@ -41,7 +41,7 @@ GRID_SIZE = Exercise(
     out_grid,
     _sizes,
     (
-        ("the place where the window starts is not counted: add 1",
+        ("the first window is not counted: add 1",
          _each_axis(lambda n, k, s, p: (n + 2 * p - k) // s)),
         ("the padding is on both sides of an axis: it counts twice",
          _each_axis(lambda n, k, s, p: (n + p - k) // s + 1)),
@@ -67,7 +67,7 @@ def cube_embed(clip, weight, bias, stride, padding):
     clip: (B, T, H, W, C)   weight: (kt, kh, kw, C, D)   bias: (D,)   stride, padding: three numbers
     ->   (B, t h w, D)
     Pad time, height and width with zeros on both sides. Tokens are listed by frame, then by row.
-    Hint: np.pad, then a loop over the places of the cube.
+    Hint: np.pad, then a loop over the cubes.
     np.tensordot(cubes, weight, 4) sums over kt, kh, kw and C.
     """
     kernel, (pt, ph, pw) = weight.shape[:3], padding
@@ -102,10 +102,6 @@ def _edges_repeated(clip, weight, bias, stride, padding):
     return cube_embed(wide, weight, bias, stride, (0, 0, 0))
 
 
-def _width_first(clip, weight, bias, stride, padding):
-    return cube_embed(clip.swapaxes(1, 3), weight.swapaxes(0, 2), bias, stride[::-1], padding[::-1])
-
-
 CUBE_EMBED = Exercise(
     cube_embed,
     _reference_cubes,
@@ -121,7 +117,8 @@ CUBE_EMBED = Exercise(
         ("the filter is mirrored: its first entry meets the cube's first pixel",
          lambda clip, w, b, s, p: cube_embed(clip, w[::-1, ::-1, ::-1], b, s, p)),
         ("the tokens are listed width first: list them frame by frame and row by row",
-         _width_first),
+         lambda c, w, b, s, p: (
+             cube_embed(c.swapaxes(1, 3), w.swapaxes(0, 2), b, s[::-1], p[::-1]))),
         ("the cube's mean is taken where its sum is wanted",
          lambda clip, w, b, s, p: cube_embed(clip, w / w[..., 0].size, b, s, p)),
     ),
@@ -134,12 +131,12 @@ def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
     x: (B, t h w, D), frame by frame   cls, pos_class: (D,)
     pos_spatial: (h w, D)   pos_temporal: (t, D)
     ->   (B, 1 + t h w, D)
-    A token's position is the sum of one for its frame and one for its place in the frame.
+    A token's position is the sum of one for its frame and one for its cell in the frame.
     The class token has its own.
     Hint: pos_temporal[:, None] + pos_spatial is (t, h w, D), in the order of the tokens.
     """
-    places = pos_temporal[:, None] + pos_spatial  # (t, h w, D)
-    tokens = x + places.reshape(-1, x.shape[-1])
+    positions = pos_temporal[:, None] + pos_spatial  # (t, h w, D)
+    tokens = x + positions.reshape(-1, x.shape[-1])
     first = np.broadcast_to(cls + pos_class, (x.shape[0], 1, x.shape[-1]))
     return np.concatenate([first, tokens], axis=1)
 
@@ -162,8 +159,8 @@ def _tokens(rng):
 
 def _frames_innermost(x, cls, pos_class, pos_spatial, pos_temporal):
     t, hw = len(pos_temporal), len(pos_spatial)
-    places = np.tile(pos_temporal, (hw, 1)) + np.repeat(pos_spatial, t, axis=0)
-    return add_class_and_positions(x + places, cls, pos_class, 0 * pos_spatial, 0 * pos_temporal)
+    x = x + np.tile(pos_temporal, (hw, 1)) + np.repeat(pos_spatial, t, axis=0)
+    return add_class_and_positions(x, cls, pos_class, 0 * pos_spatial, 0 * pos_temporal)
 
 
 ADD_CLASS_AND_POSITIONS = Exercise(
@@ -177,7 +174,7 @@ ADD_CLASS_AND_POSITIONS = Exercise(
          lambda x, c, pc, ps, pt: add_class_and_positions(x, c, 0 * pc, ps, pt)),
         ("the class token itself is missing: only its position is there",
          lambda x, c, *rest: add_class_and_positions(x, 0 * c, *rest)),
-        ("the positions run through time first: all places of a frame come one after the other",
+        ("the positions run through time first: all tokens of a frame come one after the other",
          _frames_innermost),
         ("the positions in time are missing",
          lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, ps, 0 * pt)),

@@ -19,7 +19,7 @@ def pool_length(n, kernel, stride):
     n, kernel, stride: whole numbers   ->   one
 
     On both sides kernel // 2 cells are added, as in MViT.
-    Hint: count the places of the window, the first included. Of 56 tokens, kernel 3 and stride 2
+    Hint: count the windows, the first included. Of 56 tokens, kernel 3 and stride 2
     leave 28; and of 7?
     """
     return (n + 2 * (kernel // 2) - kernel) // stride + 1
@@ -43,7 +43,7 @@ POOL_LENGTH = Exercise(
         ("the padding is not counted", lambda n, k, s: (n - k) // s + 1),
         ("the padding is on both sides: it counts twice",
          lambda n, k, s: (n + k // 2 - k) // s + 1),
-        ("the place where the window starts is not counted: add 1",
+        ("the first window is not counted: add 1",
          lambda n, k, s: (n + 2 * (k // 2) - k) // s),
         ("a length is a whole number: divide with //, which rounds down",
          lambda n, k, s: (n + 2 * (k // 2) - k) / s + 1),
@@ -58,7 +58,7 @@ def max_pool(x, kernel, stride, padding):
 
     x: (B, T, H, W, D)   kernel, stride, padding: three numbers   ->   (B, t, h, w, D)
     Padding is on both sides of time, height and width, and is never the largest.
-    Hint: pad with -inf (np.pad has constant_values), then loop over the places of the window.
+    Hint: pad with -inf (np.pad has constant_values), then loop over the windows.
     """
     pads = [(0, 0), *((p, p) for p in padding), (0, 0)]
     x = np.pad(x, pads, constant_values=-np.inf)
@@ -110,9 +110,9 @@ def depthwise_conv(x, weight, stride, padding):
 
     x: (B, T, H, W, heads, d)   weight: (kt, kh, kw, d)   stride, padding: three numbers
     ->   (B, t, h, w, heads, d)
-    y[o] is the sum over the filter's places i of weight[i] x[s o + i - p].
+    y[o] is the sum over the filter's entries i of weight[i] x[s o + i - p].
     Beyond the grid x is zero.
-    Hint: loop over the places of the window; weight[:, :, :, None] has an axis for the heads.
+    Hint: loop over the windows; weight[:, :, :, None] has an axis for the heads.
     """
     kernel = weight.shape[:3]
     x = np.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0), (0, 0)])
@@ -164,7 +164,7 @@ DEPTHWISE_CONV = Exercise(
 
 
 def pool_tokens(x, thw, pool):
-    """Pool the grid part of a token list; the class token has no place in the grid: it goes around.
+    """Pool the grid part of a token list; the class token is not in the grid: it goes around.
 
     x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   ->   (B, 1 + t h w, D)
     pool: a function, (B, T, H, W, D) -> (B, t, h, w, D)

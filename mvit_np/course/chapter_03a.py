@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import ops
@@ -40,7 +42,7 @@ def _divided_by_sum(shifted, **over):
     return wrong
 
 
-_OTHER_SUMS = (
+_OTHER_SUMS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("the sum runs over the first axis: it is the last, axis=-1", dict(axis=0, keepdims=True)),
     ("the sum runs over the columns, axis=-2: each row sums to 1, axis=-1",
      dict(axis=-2, keepdims=True)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def attention_macs(tokens_in, tokens_q, tokens_kv, dim):
 def _reference_macs(tokens_in, tokens_q, tokens_kv, dim):
     tokens = dict(tokens_in=tokens_in, tokens_q=tokens_q, tokens_seen=tokens_kv)
     pools = dict(pool_q=None, pool_kv=None, relative=())
-    block = SimpleNamespace(**tokens, **pools, dim_in=dim, dim_attn=dim)
+    block: Any = SimpleNamespace(**tokens, **pools, dim_in=dim, dim_attn=dim)
     return attention_macs_of_the_model(block)
 
 

@@ -48,8 +48,12 @@ WIDENING_MLP = Exercise(
         ("the skip starts from x: "
          "in MViT it starts from the normed x (Table A.1: 77.2 against 74.6 %)",
          lambda x, g, b, *rest: _mlp_and_skip(ops.layer_norm(x, g, b), x, *rest)),
-        ("the skip is missing", lambda *args: widening_mlp(*args[:7], 0 * args[7], 0 * args[8])),
-        ("the skip's bias is missing", lambda *args: widening_mlp(*args[:8], 0 * args[8])),
+        ("the skip is missing",
+         lambda x, g, b, w1, b1, w2, b2, w, c: (
+             widening_mlp(x, g, b, w1, b1, w2, b2, 0 * w, 0 * c))),
+        ("the skip's bias is missing",
+         lambda x, g, b, w1, b1, w2, b2, w, c: (
+             widening_mlp(x, g, b, w1, b1, w2, b2, w, 0 * c))),
         ("the MLP starts from x: it starts from the normed x",
          lambda x, g, b, *rest: _mlp_and_skip(x, ops.layer_norm(x, g, b), *rest)),
         ("the norm is missing", lambda x, g, b, *rest: _mlp_and_skip(x, x, *rest)),

@@ -1,5 +1,8 @@
 """Exercises of notebook 06, first part: the gradients of linear layer, softmax and norm."""
 
+# A solution is written as a student would, without types:
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import numpy as np

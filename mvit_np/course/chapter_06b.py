@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from .. import ops
 from ..autodiff.tape import vjp
+from ..backend.types import Array
 from .checker import Exercise
 
 
@@ -136,14 +140,15 @@ def finite_difference(f, x, h):
     return gradient
 
 
-def _weighted(op_, weights):
-    """<weights, op_(x)>: a number from an array, and what its gradient is pulled back from."""
+@dataclass(frozen=True)
+class _Weighted:
+    """<weights, op(x)>: a number from an array, and what its gradient is pulled back from."""
 
-    def f(x):
-        return float((weights * op_(x)).sum())
+    op: Callable[[Array], Array]
+    weights: Array
 
-    f.op, f.weights = op_, weights
-    return f
+    def __call__(self, x):
+        return float((self.weights * self.op(x)).sum())
 
 
 def _reference_difference(f, x, h):
@@ -151,8 +156,8 @@ def _reference_difference(f, x, h):
 
 
 def _functions(rng):
-    for op_, shape in ((ops.softmax, (2, 3)), (ops.gelu, (5,)), (ops.softmax, (1, 2, 4))):
-        yield _weighted(op_, rng.standard_normal(shape)), rng.standard_normal(shape), 1e-3
+    for op, shape in ((ops.softmax, (2, 3)), (ops.gelu, (5,)), (ops.softmax, (1, 2, 4))):
+        yield _Weighted(op, rng.standard_normal(shape)), rng.standard_normal(shape), 1e-3
 
 
 def _moved(formula):
@@ -176,13 +181,13 @@ FINITE_DIFFERENCE = Exercise(
     (
         ("a one-sided difference is exact to about h only: step forward and back",
          _moved(lambda f, x, h, u: (f(x + h * u) - f(x)) / h)),
-        ("the points are 2 h apart: divide by 2 h, not by h",
+        ("the distance between the points is 2 h: divide by 2 h, not by h",
          _moved(lambda f, x, h, u: (f(x + h * u) - f(x - h * u)) / h)),
         ("(f(x + h) - f(x - h)) / 2 * h multiplies by h: put 2 * h in brackets",
          _moved(lambda f, x, h, u: (f(x + h * u) - f(x - h * u)) / 2 * h)),
         ("the difference is not divided by 2 h",
          _moved(lambda f, x, h, u: f(x + h * u) - f(x - h * u))),
-        ("the points are h apart: divide by h, or take them 2 h apart",
+        ("the distance between the points is h: divide by h, or step forward and back",
          _moved(lambda f, x, h, u: (f(x + h * u) - f(x)) / (2 * h))),
         ("all entries move at once: move one at a time",
          _moved(lambda f, x, h, u: (f(x + h) - f(x - h)) / (2 * h))),

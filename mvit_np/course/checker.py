@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .compare import agrees, difference
-from .stops import open_place, stop
+from .stops import open_ellipsis, stop
 
 SINGLE = 1e-4  # tolerance in float32
 
@@ -152,7 +152,7 @@ def _fault(exercise, answer, trials, attempts, at):
         return f"  the function writes into its input {names}: work on a copy (x = x.copy())"
     names, count = ", ".join(exercise.returns), len(exercise.returns)
     if count and not _is_tuple_of(attempt.value, count):
-        return f"  return {names}, a tuple of {count}; {_kind(attempt.value)} came"
+        return f"  return {names}, a tuple of {count}; {_described(attempt.value)} came"
     return _wrong_value(exercise, trials, attempts, at)
 
 
@@ -174,7 +174,7 @@ def _unfinished(exercise, answer, attempt):
     if isinstance(problem, NotImplementedError):
         return "the function raises NotImplementedError: put your lines in its place"
     if problem:
-        where = open_place(answer, problem)
+        where = open_ellipsis(answer, problem)
         return f"{where}: write its line, then run both cells again" if where else None
     if value is None:
         return "the function returns None: is a line to be written, or its `return`?"
@@ -220,7 +220,7 @@ def _is_tuple_of(value, count):
 # -- in words --------------------------------------------------------------------------------------
 
 
-def _kind(value):
+def _described(value):
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, np.ndarray):

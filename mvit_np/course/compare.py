@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
-def difference(came, expected, tolerance):
+def difference(came: Any, expected: Any, tolerance: float) -> str | None:
     """What is wrong with `came`, array or whole numbers, as the rest of a sentence, or None.
 
     tolerance  of the numbers of an array, relative to the largest expected one or to 1
@@ -23,7 +25,7 @@ def difference(came, expected, tolerance):
     return _of_values(came, expected, tolerance) or _of_dtype(came, expected)
 
 
-def agrees(a, b, tolerance):
+def agrees(a: Any, b: Any, tolerance: float) -> bool:
     """Whether two answers are the same numbers in the same shape, right or wrong; nan is nan."""
     a, b = _numbers(a), _numbers(b)
     if a is None or b is None or a.shape != b.shape:
@@ -32,7 +34,7 @@ def agrees(a, b, tolerance):
 
 
 def _numbers(value):
-    """`value` as an array of numbers; None where it is nothing of the kind."""
+    """`value` as an array of numbers; None where it is no such array."""
     try:
         array = np.asarray(value)
     except ValueError:  # lists of different lengths
@@ -67,7 +69,7 @@ def _of_values(came, expected, tolerance):
     index = ", ".join(map(str, worst))
     wrong = int((~close).sum())
     return (
-        f"is off in {wrong} of {close.size} places, most at [{index}]: {came[worst]:.6g} where "
+        f"is off in {wrong} of {close.size} entries, most at [{index}]: {came[worst]:.6g} where "
         f"{expected[worst]:.6g} is right{_pattern(came, expected, tolerance)}"
     )
 

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import linecache
 import traceback
+from collections.abc import Callable
 
 
-def stop(answer, problem):
+def stop(answer: Callable, problem: Exception) -> str:
     """Where the student's code raised, and what."""
-    number, text = _place(answer, problem)
+    number, text = _line(answer, problem)
     where = f" at line {number}, `{text}`" if text else ""
     about = f"the function stops{where} with {type(problem).__name__}: {problem}"
     return about + ("\n  (is a keepdims=True missing?)" if "broadcast" in str(problem) else "")
 
 
-def open_place(answer, problem):
+def open_ellipsis(answer: Callable, problem: Exception) -> str | None:
     """Which `...` made the student's code stop; None where it was something else."""
     variables = [frame.f_locals for frame, _ in _frames(answer, problem)]
     names = [name for known in variables for name, x in known.items() if x is ...]
     if names:
         return f"`{names[0]}` is still `...`"
     if "ellipsis" in str(problem):
-        return f"a `...` is still in `{_place(answer, problem)[1]}`"
+        return f"a `...` is still in `{_line(answer, problem)[1]}`"
     return None
 
 
-def _place(answer, problem):
+def _line(answer, problem):
     """(number, text) of the last line of the student's own code that `problem` went through."""
     frames = _frames(answer, problem)
     if not frames:

@@ -62,7 +62,7 @@ exercises.check("01.grid_size", grid_size)
 # `clip` is (B, T, H, W, C), `weight` (kt, kh, kw, C, D), `bias` (D,); the result is (B, t h w, D), listed frame by frame and
 # row by row.
 #
-# *Hint:* the cubes at one place, of all clips, are one slice of `clip`, (B, kt, kh, kw, C), that starts at `stride[0] * i` in
+# *Hint:* the cubes at one index, of all clips, are one slice of `clip`, (B, kt, kh, kw, C), that starts at `stride[0] * i` in
 # time. `np.tensordot(a, b, 4)` sums over the last four axes of `a` and the first four of `b`.
 
 
@@ -73,7 +73,7 @@ def cube_embed(clip, weight, bias, stride, padding):
     t, h, w = ((clip.shape[1 + a] - weight.shape[a]) // stride[a] + 1 for a in range(3))
     tokens = np.empty((clip.shape[0], t, h, w, weight.shape[-1]), clip.dtype)
     for i, j, k in np.ndindex(t, h, w):
-        token = ...  # your lines: (B, D), from the cubes at place (i, j, k), weight and bias
+        token = ...  # your lines: (B, D), from the cubes at index (i, j, k), weight and bias
         tokens[:, i, j, k] = token
     return tokens.reshape(clip.shape[0], t * h * w, -1)
 
@@ -92,7 +92,7 @@ exercises.check("01.cube_embed", cube_embed)
 # ## 01.add_class_and_positions
 #
 # A list of tokens does not say where each of them was. So a position is added: the sum of one for its frame and one for its
-# place in the frame (Table 11, "separate"). With token $n = (t, s)$ in frame $t$ at place $s$,
+# cell in the frame (Table 11, "separate"). With token $n = (t, s)$ in frame $t$ and cell $s$,
 #
 # $$x_n \leftarrow x_n + P^{\mathrm{time}}_t + P^{\mathrm{space}}_s, \qquad x_0 = x_{\mathrm{class}} + P^{\mathrm{class}}$$
 #
@@ -104,8 +104,8 @@ exercises.check("01.cube_embed", cube_embed)
 
 # %%
 def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
-    places = ...  # your line: (t h w, D), one position for each token
-    tokens = x + places
+    positions = ...  # your line: (t h w, D), one position for each token
+    tokens = x + positions
     first = ...  # your line: (B, 1, D), the same for every clip
     return np.concatenate([first, tokens], axis=1)
 

@@ -87,7 +87,7 @@ exercises.check("02.max_pool", max_pool)
 #
 # $$y_{o} = \sum_i W_i \, x_{\,s o + i - p}$$
 #
-# for each channel alone, $i$ running over the filter's places in time, height and width. `x` is (B, T, H, W, heads, d),
+# for each channel alone, $i$ running over the filter's entries in time, height and width. `x` is (B, T, H, W, heads, d),
 # `weight` (kt, kh, kw, d), the result (B, t, h, w, heads, d). Beyond the grid `x` is zero.
 #
 # *Hint:* the window starts at `stride[0] * i` in time, and so on. `weight[:, :, :, None]` has an axis for the heads, and
@@ -100,7 +100,7 @@ def depthwise_conv(x, weight, stride, padding):
     t, h, w = ((wide.shape[1 + a] - weight.shape[a]) // stride[a] + 1 for a in range(3))
     y = np.empty((x.shape[0], t, h, w, *x.shape[4:]), x.dtype)
     for i, j, k in np.ndindex(t, h, w):
-        result = ...  # your lines: (B, heads, d), from the window of wide at place (i, j, k), and weight
+        result = ...  # your lines: (B, heads, d), from the window of wide at index (i, j, k), and weight
         y[:, i, j, k] = result
     return y
 
@@ -118,7 +118,7 @@ exercises.check("02.depthwise_conv", depthwise_conv)
 # %% [markdown]
 # ## 02.pool_tokens
 #
-# A pool works on a grid; attention works on a list, with the class token in front. The class token has no place in the grid,
+# A pool works on a grid; attention works on a list, with the class token in front. The class token is not in the grid,
 # so it goes around the pool:
 #
 # $$[x_0;\, x_1 \dots x_{THW}] \;\mapsto\; [x_0;\, \mathcal{P}(x_1 \dots x_{THW})]$$

@@ -164,7 +164,7 @@ def windows_that_fit(length, kernel, stride, padding):
     return len(starts)
 
 
-def test_grids_have_as_many_places_as_windows_fit():
+def test_grids_have_as_many_cells_as_windows_fit():
     for sizes in _ALL["01.grid_size"].cases(np.random.default_rng(0)):
         found = _ALL["01.grid_size"].solution(*sizes)
         assert found == tuple(map(windows_that_fit, *sizes))
@@ -225,7 +225,7 @@ def test_wrong_shape():
     assert "has shape (2, 4, 5) where (2, 5, 4) is right: its last two axes are swapped" in flipped
 
 
-def test_wrong_kind():
+def test_wrong_type():
     assert "is a list of 4: return a NumPy array of shape (4, 4)" in said(
         "03.softmax", lambda x: right_softmax(x).tolist()
     )
@@ -266,7 +266,7 @@ def test_wrong_numbers_that_no_list_foresees():
         p[1, 2] += 1
         return p
 
-    assert "is off in 1 of 16 places, most at [1, 2]: 1." in said("03.softmax", one_wrong)
+    assert "is off in 1 of 16 entries, most at [1, 2]: 1." in said("03.softmax", one_wrong)
 
 
 def test_an_exception_is_told_with_its_line():
