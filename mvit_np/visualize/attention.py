@@ -34,7 +34,7 @@ def attention_figure(
 
     How to read it. The upper row is the clip, time runs to the right. Each further row is a stage:
     yellow is where the class token attends most, dark where it does not. A tile is one key: one
-    place on the block's pooled grid, which covers several pixels and often several frames (frames
+    cell of the block's pooled grid, which covers several pixels and often several frames (frames
     of one key stand close together). Each row has a scale of its own, from no attention to its
     maximum; the maximum is given as a multiple of uniform attention, with 1× for a token that
     attends to all keys alike. A row with a maximum near 1× has thus no preference, however
@@ -95,15 +95,15 @@ def _bright(clip):
 def _columns(shown, frames, rows):
     """The left edges of the frames, those that share a key close together, and their width."""
     keys = [_key(frame, frames, rows[0].thw[0]) for frame in shown]
-    apart = 2.5 * GAP if len(set(keys)) < len(keys) else GAP
-    steps = [GAP if a == b else apart for a, b in pairwise(keys)]
+    wider = 2.5 * GAP if len(set(keys)) < len(keys) else GAP
+    steps = [GAP if a == b else wider for a, b in pairwise(keys)]
     room = WIDTH - LABELS - BAR - sum(steps)
     width = min(room / len(keys), CELL)
     return LABELS + np.concatenate([[0], np.cumsum([width + step for step in steps])]), width
 
 
 def _key(frame, frames, keys):
-    """The place in time, of `keys`, that covers a frame."""
+    """The index in time, of `keys` such, that covers a frame."""
     return frame * keys // frames
 
 

@@ -12,7 +12,7 @@ from ..backend.types import Array
 from .style import BLUE, BODY, GREY, INK, VERMILLION, new_figure, panel
 
 HEIGHT = 5.7  # inches
-PLACES = (0.95, 6.75)  # inches from the left, of the two panels
+LEFTS = (0.95, 6.75)  # inches from the left, of the two panels
 BOTTOM, WIDE, TALL = 0.85, 4.85, 3.4
 
 
@@ -26,10 +26,10 @@ def attention_distance_figure(
     unit            of the numbers, for the axis
 
     How to read it. From left to right go the blocks, and each dot is one head: high, where its
-    queries attend to places far away in the frame, low, where they attend to their surroundings.
+    queries attend to cells far away in the frame, low, where they attend to their surroundings.
     The line joins the means of the blocks. Both panels share one scale, so that what training did
-    shows as dots that move: dots of one block that come apart are heads that have taken on
-    different work. Raises ValueError where the two are not of one model.
+    shows as dots that move: dots of one block that move away from each other are heads that
+    have taken on different work. Raises ValueError where the two are not of one model.
     """
     both = [
         [np.ravel(np.asarray(heads, dtype=float)) for heads in blocks] for blocks in (before, after)
@@ -41,7 +41,7 @@ def attention_distance_figure(
     figure = new_figure(HEIGHT, _message(both, unit), _spread(both, unit))
     top = 1.08 * max(heads.max() for blocks in both for heads in blocks) or 1
     looks = (("at the start", VERMILLION), ("after training", BLUE))
-    for left, (name, colour), blocks in zip(PLACES, looks, both):
+    for left, (name, colour), blocks in zip(LEFTS, looks, both):
         axes = panel(figure, left, BOTTOM, WIDE, TALL)
         axes.set_title(name, loc="left", fontsize=14, weight="bold", color=colour, pad=10)
         _dots(axes, blocks, colour)
@@ -61,7 +61,7 @@ def _message(both, unit):
 
 
 def _spread(both, unit):
-    """How far apart the heads of one block are, where a block has several."""
+    """How much the heads of one block differ, where a block has several."""
     spreads = [[np.ptp(heads) for heads in blocks if len(heads) > 1] for blocks in both]
     if not spreads[0]:
         return "A dot is a head: here one a block"

@@ -45,7 +45,7 @@ def contact_sheet_figure(result: Any, maps: Sequence[tuple[int, Array]], plan: P
     frames of one view (every second one, or fewer, of a long clip), with the time at which each is
     shown, and under each the same frame in grey with the class token's attention in the last stage
     over it (beside it, for a picture). Yellow is where it attends most, dark where it does not; all
-    frames share one scale. A tile is one key, a place that several frames share where the cube and
+    frames share one scale. A tile is one key, a cell that several frames share where the cube and
     the pooling have a stride in time. The maximum is given as a multiple of uniform attention: near
     1× the token has no preference, however colourful the tiles are. Without a class token it is the
     mean over all tokens.
@@ -53,7 +53,7 @@ def contact_sheet_figure(result: Any, maps: Sequence[tuple[int, Array]], plan: P
     count = len(result.frames)
     top, shown = result.top(5), range(0, count, -(-count // FRAMES))  # all, or every second, third
     stage, shares = maps[-1]
-    size, corners, height = _places(len(shown), *result.frames.shape[1:3])
+    size, corners, height = _layout(len(shown), *result.frames.shape[1:3])
     classes = LINE * len(top)
     message = f"{spelled(top[0][0], 50)}: {percent(top[0][1], 1)}"
     figure = new_figure(TOP + classes + CAPTION + height + EDGE, message, _about(result))
@@ -69,7 +69,7 @@ def contact_sheet_figure(result: Any, maps: Sequence[tuple[int, Array]], plan: P
     return figure
 
 
-def _places(count, h, w):
+def _layout(count, h, w):
     """(width, height) of a frame, [its corner and that of its map], height of all, in inches."""
     rows, pair = -(-count // ROW), count == 1
     columns = 2 if pair else -(-count // rows)
@@ -110,7 +110,7 @@ def _classes(figure, top, bottom, height):
     axes.barh(rows, [1] * len(top), color=PALE, height=0.62)
     axes.barh(rows, values, color=[BLUE] + [SKY] * (len(top) - 1), height=0.62)
     for row, name, value in zip(rows, names, values):
-        look = {"fontsize": BODY, "color": INK, "va": "center"}
+        look: dict[str, Any] = {"fontsize": BODY, "color": INK, "va": "center"}
         look["weight"] = "bold" if row == 0 else "normal"
         axes.text(-0.012, row, name, ha="right", **look)
         axes.text(1.012, row, percent(value, 1), ha="left", **look)
@@ -122,8 +122,8 @@ def _caption(figure, plan, y, beside):
     who = "class token" if plan.config.cls_token else "mean token"
     where = "Beside the frame" if beside else "Under each frame"
     text = f"{where}: what the {who} attends to in the last stage; a tile is one key"
-    place = EDGE / WIDTH, y / figure.get_figheight()
-    figure.text(*place, text, fontsize=BODY, color=GREY, va="center")
+    corner = EDGE / WIDTH, y / figure.get_figheight()
+    figure.text(*corner, text, fontsize=BODY, color=GREY, va="center")
 
 
 def _picture(figure, corner, size, frame):
@@ -135,7 +135,7 @@ def _picture(figure, corner, size, frame):
 
 
 def _heat(axes, shares, when, size):
-    """One time's tiles over a frame.   when: its place in the clip, 0 to 1"""
+    """One time's tiles over a frame.   when: where it is in the clip, 0 to 1"""
     right, low = axes.get_xlim()[1], axes.get_ylim()[0]
     over = {"extent": (-0.5, right, low, -0.5), "aspect": "auto", "alpha": ALPHA}
     look = {"cmap": CMAP, "vmin": 0, "vmax": shares.max(), "interpolation": "nearest"}

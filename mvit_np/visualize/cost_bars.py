@@ -13,6 +13,7 @@ from ..model.account import attention_macs
 from ..model.config import MViTConfig
 from ..model.costs import costs
 from ..model.plan import plan as plan_of
+from ..model.specs import BlockSpec
 from ..model.text_table import percent, si_prefix
 from .style import (
     BLUE,
@@ -98,7 +99,7 @@ def _model(name, config):
     return _Model(name, account.macs, stages)
 
 
-def parts(block, macs):
+def parts(block: BlockSpec, macs: int) -> dict[str, int]:
     """What the multiply-adds of one block consist of.
 
     -> {part: multiply-adds}, whose sum is `macs`

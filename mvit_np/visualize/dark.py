@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.colors import to_rgba, to_rgba_array
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
@@ -21,7 +22,7 @@ WORDS = {light: dark for light, dark in FILLS.items() if light != "#FFFFFF"}
 PARTS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 
 
-def darken(figure):
+def darken(figure: Figure) -> None:
     """Exchange the colours of a figure but not of its images. A second time changes nothing."""
     for axes in figure.axes:
         # also for ticks that are yet to be made

@@ -28,10 +28,10 @@ def experiment_figure(lines: Sequence[Any], question: str, about: str, chance: f
     chance    the share that guessing gets right; a dashed line where it is near
 
     How to read it. Each dot is a model trained from another random start, the stroke is their mean.
-    Two rows whose dots overlap are not told apart by so few of them, whatever their means. The axis
-    of accuracy begins where the rows do, not at zero. Bars are what one clip costs. On the right is
-    what the paper prints for a large model of the kind on Kinetics-400: it is the order of its rows
-    that may be compared, not the numbers.
+    Two rows whose dots overlap cannot be distinguished by so few of them, whatever their means. The
+    axis of accuracy begins where the rows do, not at zero. Bars are what one clip costs. On the
+    right is what the paper prints for a large model of this family on Kinetics-400: it is the order
+    of its rows that may be compared, not the numbers.
     """
     height = TOP + ROW * len(lines) + BOTTOM
     figure = new_figure(height, _message(lines), f"{question} {about}")
@@ -40,7 +40,8 @@ def experiment_figure(lines: Sequence[Any], question: str, about: str, chance: f
     bars = panel(figure, BARS[0], BOTTOM, BARS[1], tall)
     _dots(dots, lines, chance)
     _bars(bars, lines)
-    above, look = (BOTTOM + tall + 0.12) / height, {"fontsize": SMALL, "color": GREY}
+    look: dict[str, Any] = {"fontsize": SMALL, "color": GREY}
+    above = (BOTTOM + tall + 0.12) / height
     figure.text(MEAN / 12, above, "mean ± spread", va="bottom", **look)
     figure.text(PAPER / 12, above, "paper", va="bottom", **look)
     for row, line in enumerate(lines):

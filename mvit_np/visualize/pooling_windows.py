@@ -101,7 +101,7 @@ class _Axis:
 def _message(rows, columns):
     lookers = np.outer(rows.lookers(), columns.lookers())
     kernel, stride = times((rows.k, columns.k)), times((rows.s, columns.s))
-    start = f"Windows of {kernel} tokens, {stride} apart:"
+    start = f"Windows of {kernel} tokens, stride {stride}:"
     if unseen := (lookers == 0).mean():
         return f"{start} {unseen:.0%} of the tokens lie in none".replace("%", " %")
     if lookers.max() == 1:

@@ -1,4 +1,4 @@
-"""What the learned positions have in common: each place beside all places, and times likewise."""
+"""What the learned positions have in common: each cell beside all cells, and times likewise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ RIGHT, SQUARE = 7.6, 3.1  # the times
 TILES = 7  # maps a side, at most
 GAP, LEAST = 0.07, 0.28  # between maps, and a map with its gap at least
 CMAP = "RdBu_r"
-SCALE = {"cmap": CMAP, "vmin": -1, "vmax": 1, "interpolation": "nearest"}  # of cosines
+# of cosines
+SCALE: dict[str, Any] = {"cmap": CMAP, "vmin": -1, "vmax": 1, "interpolation": "nearest"}
 
 
 def position_similarity_figure(space: Array, time: Array | None, grid: tuple[int, int]) -> Figure:
@@ -29,10 +30,10 @@ def position_similarity_figure(space: Array, time: Array | None, grid: tuple[int
     time    (T, T), or None: both of `mvit_np.model.inspection.position_similarity`
     grid    (H, W) of the embedding: `mvit_np.plan(config).embed.thw[1:]`
 
-    How to read it. Left: each small map belongs to one place of the grid (every second one, or
-    fewer, of a large grid), and lies where that place does. It shows how similar that place's
-    position is to the position of every place: red is alike, white is unrelated, blue is opposite.
-    A model that has learned where things are shows a red spot that wanders with the place of the
+    How to read it. Left: each small map belongs to one cell of the grid (every second one, or
+    fewer, of a large grid), and lies where that cell does. It shows how similar that cell's
+    position is to the position of every cell: red is alike, white is unrelated, blue is opposite.
+    A model that has learned where things are shows a red spot that wanders with the cell of the
     map; one that has learned nothing shows a single red cell on white. Right: the same for times;
     red along the diagonal that fades away from it means that neighbouring times were learned to be
     alike.
@@ -59,19 +60,19 @@ def _message(space, grid):
     both = _near_and_far(space, grid)
     near, far = map(_signed, both)
     if both[0] - both[1] < 0.1:
-        return f"Neighbouring places are no more alike than others: {near} and {far}"
-    return f"Neighbouring places are alike, cosine {near}; all others {far} on average"
+        return f"Neighbouring cells are no more alike than others: {near} and {far}"
+    return f"Neighbouring cells are alike, cosine {near}; all others {far} on average"
 
 
 def _near_and_far(space, grid):
-    """The mean similarity of direct neighbours, and of all pairs that are further apart."""
-    y, x = (place.ravel() for place in np.indices(grid))
+    """The mean similarity of direct neighbours, and of all pairs at a larger distance."""
+    y, x = (axis.ravel() for axis in np.indices(grid))
     steps = abs(y[:, None] - y) + abs(x[:, None] - x)
     return tuple(space[where].mean() if where.any() else 0.0 for where in (steps == 1, steps > 1))
 
 
 def _about(space, grid, time):
-    words = f"Cosine of the learned positions of {times(grid)} places"
+    words = f"Cosine of the learned positions of {times(grid)} cells"
     if time is None:
         return words
     beside = np.diagonal(time, 1)
@@ -88,7 +89,7 @@ def _signed(value):
 
 
 def _space(figure, space):
-    """A map for each of some places, where that place lies."""
+    """A map for each of some cells, where that cell lies."""
     h, w = space.shape[:2]
     rows, columns = (_some(n) for n in (h, w))
     wide = max(min(SIDE / len(columns), SIDE / len(rows) * w / h), LEAST)
@@ -97,14 +98,14 @@ def _space(figure, space):
     for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns)):
         corner = LEFT + j * wide, top - i * high - high
         _tile(axes, space[row, column], *corner, wide - GAP, high - GAP)
-    look = {"fontsize": SMALL, "color": INK}
+    look: dict[str, Any] = {"fontsize": SMALL, "color": INK}
     for i, row in enumerate(rows):
         y = top - (i + 0.5) * high - GAP / 2
         axes.text(LEFT - 0.1, y, str(row + 1), ha="right", va="center", **look)
     for j, column in enumerate(columns):
         x = LEFT + (j + 0.5) * wide - GAP / 2
         axes.text(x, BOTTOM - 0.1, str(column + 1), ha="center", va="top", **look)
-    axes.text(LEFT, top + 0.07, "space: a map for each place", fontsize=BODY, color=INK)
+    axes.text(LEFT, top + 0.07, "space: a map for each cell", fontsize=BODY, color=INK)
     axes.text((LEFT + right) / 2, 0.34, "column of the grid", ha="center", **look)
     look |= {"ha": "center", "va": "center", "rotation": 90}
     axes.text(0.42, (BOTTOM + top) / 2, "row of the grid", **look)
@@ -119,7 +120,7 @@ def _tile(axes, similar, left, bottom, width, height):
 
 
 def _some(n):
-    """At most TILES of n places, evenly spread and as far from the borders on both sides."""
+    """At most TILES of n indices, evenly spread and as far from the borders on both sides."""
     count = min(n, TILES)
     return [int((i + 0.5) * n / count) for i in range(count)]
 

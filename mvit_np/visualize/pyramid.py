@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 
 from .style import GREY, INK, SMALL, times
@@ -16,8 +18,13 @@ SLOT, GROUP = 1.12, 3.4  # at least, for the labels of a stage and of a model
 GAP = 0.28  # between two stages
 
 
-def pyramids(axes, models):
-    """Both models' boxes, side by side on one scale."""
+def pyramids(axes: Axes, models: Sequence[Any]) -> None:
+    """Both models' boxes, side by side on one scale.
+
+    models   two, each with its name, totals, colour and stages; see `stages.stage_figure`
+
+    Raises ValueError where there is no room for so many stages.
+    """
     room = axes.get_xlim()[1] - 0.6
     for scale in _scales(models):
         widths = [_group_width(model, scale) for model in models]
@@ -34,7 +41,7 @@ def pyramids(axes, models):
 
 
 def _scales(models):
-    """(inches a place of the grid, inches a channel), from the largest to the smallest."""
+    """(inches a cell of the grid, inches a channel), from the largest to the smallest."""
     stages = [stage for model in models for stage in model.stages]
     grid = max(max(stage.thw[1:]) for stage in stages)
     channels = max(stage.channels for stage in stages)

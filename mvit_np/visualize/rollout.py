@@ -1,4 +1,4 @@
-"""Maps over the embedding's grid, such as attention rollout: on which places an answer rests."""
+"""Maps over the embedding's grid, such as attention rollout: on which tokens an answer rests."""
 
 from __future__ import annotations
 

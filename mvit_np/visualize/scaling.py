@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from .style import BLUE, GREY, INK, SMALL, VERMILLION, WIDTH, fold, new_figure, panel
 
 HEIGHT = 9.0  # inches
-PLACES = {"frames": 0.95, "size": 7.0}  # inches from the left
+LEFTS = {"frames": 0.95, "size": 7.0}  # inches from the left
 WIDE, TALL, LOW, HIGH = 4.6, 2.7, 0.95, 4.75  # of each panel; the bottoms of the two rows
 # colour, name, macs in the model's
 MODES = {"step": (VERMILLION, "training step", 3), "forward": (BLUE, "forward pass", 1)}
@@ -36,16 +36,16 @@ def scaling_figure(scaling: Mapping[str, Any], flops_per_s: float) -> Figure:
     figure = new_figure(HEIGHT, _message(points), _words(scaling["preset"], flops_per_s))
     rows = []
     for bottom, title, draw in ((HIGH, "seconds", _time), (LOW, "peak memory in GB", _memory)):
-        row = [_panel(figure, PLACES[axis], bottom, title, points[axis], axis) for axis in AXES]
+        row = [_panel(figure, LEFTS[axis], bottom, title, points[axis], axis) for axis in AXES]
         for axes, axis in zip(row, AXES):
             draw(axes, points[axis], axis, flops_per_s)
         rows.append(row)
     for left, right in rows:
         left.sharey(right)
         left.autoscale(axis="y")
-    style = {"fontsize": SMALL, "frameon": False, "labelcolor": INK, "handlelength": 2.5}
-    corner = {"loc": "upper left", "bbox_to_anchor": (0.15 / WIDTH, 1 - 0.85 / HEIGHT)}
-    figure.legend(handles=rows[0][0].lines, ncols=4, **corner, **style)
+    style: dict[str, Any] = {"fontsize": SMALL, "frameon": False, "labelcolor": INK}
+    style |= {"loc": "upper left", "bbox_to_anchor": (0.15 / WIDTH, 1 - 0.85 / HEIGHT)}
+    figure.legend(handles=rows[0][0].lines, ncols=4, handlelength=2.5, **style)
     return figure
 
 

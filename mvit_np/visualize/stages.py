@@ -30,7 +30,8 @@ from .style import (
 )
 
 HEIGHT = 7.1  # inches
-LEVEL = 4  # between the dearest and the cheapest block: up to this factor, costs are called level
+# between the most and the least expensive block: up to this factor, costs are called level
+LEVEL = 4
 REACH = 0.4  # stages that a baseline's line goes on to either side: past the bars
 
 
@@ -49,7 +50,8 @@ def stage_figure(plan: Plan, baseline: Plan, names: Sequence[str] | None = None)
     because channels are few there. Dashed is the baseline. "Cubes" is the cube embedding, which is
     no block.
     """
-    models = _models((plan, baseline), names)
+    names = names or [_family(p.config) for p in (plan, baseline)]
+    models = [_model(*each) for each in zip(names, (BLUE, VERMILLION), (plan, baseline))]
     figure = new_figure(HEIGHT, _message(models[0]), _comparison(*models))
     pyramids(canvas(figure), models)
     _panel_tokens(figure, models)
@@ -81,13 +83,8 @@ class _Model:
     cubes_macs: int
 
     @property
-    def totals(self):
+    def totals(self) -> str:
         return f"{counted(self.macs)} multiply-adds, {counted(self.params)} parameters"
-
-
-def _models(plans, names):
-    names = names or [_family(p.config) for p in plans]
-    return [_model(*each) for each in zip(names, (BLUE, VERMILLION), plans)]
 
 
 def _family(config):
@@ -110,7 +107,7 @@ def _model(name, colour, p):
 def _stage(p, account, stage):
     last = [block for block in p.blocks if block.stage == stage][-1]
     macs = [line.macs for line in account.lines if line.stage == stage]
-    # of the whole clip, where its frames are seen apart
+    # of the whole clip, where its frames are encoded alone
     grid = (last.sequences * last.thw_q[0], *last.thw_q[1:])
     tokens, mean = last.sequences * last.tokens_q, sum(macs) / len(macs)
     return _Stage(len(macs), grid, tokens, last.dim_attn, mean)
@@ -204,8 +201,8 @@ def _baseline(axes, model, values, count, last):
     x = [-REACH, *np.linspace(0, count, len(values) + 1), count + REACH]
     axes.plot(x, [values[0], values[0], *values, values[-1]], "--", color=model.colour, linewidth=2)
     style = {"fontsize": SMALL, "weight": "bold", "color": model.colour, "va": "center"}
-    place = (x[-1], values[-1]), (6, 0)
-    axes.annotate(f"{model.name} {last}", *place, textcoords="offset points", **style)
+    style["textcoords"] = "offset points"
+    axes.annotate(f"{model.name} {last}", (x[-1], values[-1]), (6, 0), **style)
 
 
 def _number(axes, x, y, text, colour, ha):

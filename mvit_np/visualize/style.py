@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -22,7 +23,7 @@ from ..backend.types import FilePath
 from ..model.text_table import digits, si_prefix
 from .dark import darken
 
-# Okabe and Ito's palette, which readers with any colour vision tell apart.
+# Okabe and Ito's palette, whose colours readers with any colour vision distinguish.
 BLUE, ORANGE, GREEN, VERMILLION, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 INK, GREY, PALE = "#222222", "#5F5F5F", "#DDDDDD"
 
@@ -39,7 +40,7 @@ EAST_ASIAN = (
 _dark_ones: ContextVar[list[Figure] | None] = ContextVar("dark_ones", default=None)
 
 
-def new_figure(height, title, subtitle=""):
+def new_figure(height: float, title: str, subtitle: str = "") -> Figure:
     """A white figure, WIDTH x `height` inches, with its message on top."""
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     FigureCanvasAgg(figure)
@@ -69,15 +70,17 @@ def theme(name: str) -> Iterator[None]:
         darken(figure)
 
 
-def canvas(figure):
+def canvas(figure: Figure) -> Axes:
     """Axes over the whole figure without a frame, measured in inches from the lower left corner."""
     width, height = figure.get_size_inches()
-    limits = {"xlim": (0, width), "ylim": (0, height)}
+    limits: dict[str, Any] = {"xlim": (0, width), "ylim": (0, height)}
     return figure.add_axes((0, 0, 1, 1), xticks=[], yticks=[], frameon=False, **limits)
 
 
-def panel(figure, left, bottom, width, height, title=""):
-    """Axes at a place in inches, with no more lines than needed."""
+def panel(
+    figure: Figure, left: float, bottom: float, width: float, height: float, title: str = ""
+) -> Axes:
+    """Axes of a position and a size in inches, with no more lines than needed."""
     w, h = figure.get_size_inches()
     axes = figure.add_axes((left / w, bottom / h, width / w, height / h))
     axes.set_title(title, loc="left", fontsize=BODY, color=INK, pad=8)
@@ -87,8 +90,10 @@ def panel(figure, left, bottom, width, height, title=""):
     return axes
 
 
-def colour_bar(figure, left, bottom, height, cmap, most, **text):
-    """The scale of a map's colours at a place in inches, from "none" to the words `most`."""
+def colour_bar(
+    figure: Figure, left: float, bottom: float, height: float, cmap: str, most: str, **text: Any
+) -> None:
+    """The scale of a map's colours, from "none" to the words `most`; lengths are in inches."""
     axes = panel(figure, left, bottom, 0.16, height)
     axes.imshow([[1 - i / 255] for i in range(256)], cmap=cmap, aspect="auto", extent=(0, 1, 0, 1))
     axes.spines[:].set_visible(False)
@@ -151,29 +156,29 @@ def _marked(suffix):
     return {"format": suffix, "metadata": {field: by} if field else None}
 
 
-def spelled(text, length):
+def spelled(text: str, length: int) -> str:
     """Others' words, such as a class's name, in at most `length` letters, none of a formula."""
     text = plain(text)
     short = text if len(text) <= length else text[: length - 1] + "…"
     return short.replace("$", r"\$")
 
 
-def times(numbers):
+def times(numbers: Iterable[int]) -> str:
     """(8, 56, 56) -> 8 × 56 × 56"""
     return " × ".join(map(str, numbers))
 
 
-def rounded(value):
+def rounded(value: float) -> str:
     """Three digits, and one after the point at least: 6.06, 70.6, 179.6"""
     return digits(value, least=1, most=2)
 
 
-def counted(value):
+def counted(value: float) -> str:
     """A number with its unit: 70.6 G"""
     factor, prefix = si_prefix(value)
     return f"{rounded(value / factor)} {prefix}" if prefix else str(value)
 
 
-def fold(ratio):
+def fold(ratio: float) -> str:
     """64 or 1.9: a ratio in as many digits as it deserves"""
     return f"{ratio:.0f}" if ratio >= 10 or abs(ratio - round(ratio)) < 0.05 else f"{ratio:.1f}"

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..backend.types import Array
 from ..model.text_table import percent
 from .style import BLUE, BODY, GREEN, GREY, INK, SMALL, VERMILLION, new_figure, panel
 
@@ -138,15 +139,15 @@ def _curve(axes, x, y, label=None):
 def _note(axes, x, y, text, colour):
     """Words on a horizontal line; x is a share of the axes' width."""
     style = {"fontsize": SMALL, "color": colour, "ha": "right", "va": "bottom"}
-    place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-    axes.annotate(text, (x, y), (0, 3), **place, **style)
+    units = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(text, (x, y), (0, 3), **units, **style)
 
 
 def _column(rows, name):
     return np.array([row[name] for row in rows], dtype=float)
 
 
-def smoothed(y):
+def smoothed(y: Array) -> Array:
     """A running mean over about a twentieth of the values, at the ends of fewer.   (N,) -> (N,)"""
     window = np.ones(2 * (len(y) // 40) + 1)
     return np.convolve(y, window, "same") / np.convolve(np.ones(len(y)), window, "same")

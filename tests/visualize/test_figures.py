@@ -77,9 +77,9 @@ def class_maps(config):
     return [(stage, shares(*block.thw_kv)) for stage, block in last.items()]
 
 
-def learned_places(h, w, wide=0.2):
+def learned_positions(h, w, wide=0.2):
     """Similarities that fall with distance, from 1 to a little below 0.   -> (h w, h w)"""
-    y, x = (place.ravel() for place in np.indices((h, w)) / max(h, w))
+    y, x = (axis.ravel() for axis in np.indices((h, w)) / max(h, w))
     square = (y[:, None] - y) ** 2 + (x[:, None] - x) ** 2
     return 1.2 * np.exp(-square / (2 * wide**2)) - 0.2
 
@@ -191,7 +191,7 @@ def some_costs():
 
 def position_figure(h, w, time):
     nearby = np.cos((np.arange(time)[:, None] - np.arange(time)) / 3)
-    return visualize.position_similarity_figure(learned_places(h, w), nearby, (h, w))
+    return visualize.position_similarity_figure(learned_positions(h, w), nearby, (h, w))
 
 
 def distance_figure(name="mvit_b_16x4"):
@@ -231,7 +231,7 @@ FIGURES = {
         {"preset": "a preset", "points": list(scaling_points())}, 4e11
     ),
     "pooling_windows_overlap": lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 2, 2))),
-    "pooling_windows_apart": lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 8, 8))),
+    "pooling_windows_unseen": lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 8, 8))),
     "pooling_windows_dark": lambda: dark(
         lambda: V.pooling_windows_figure(pool((3, 3, 3), (1, 2, 2), (8, 7, 7)))
     ),
@@ -372,12 +372,12 @@ def test_stored_pictures_are_small_and_all_in_use():
     [
         (
             pool((3, 3, 3), (1, 2, 2)),
-            "Windows of 3 × 3 tokens, 2 × 2 apart: a token lies in up to 4 of them",
+            "Windows of 3 × 3 tokens, stride 2 × 2: a token lies in up to 4 of them",
         ),
-        (pool((3, 3, 3), (1, 8, 8)), "8 × 8 apart: 87 % of the tokens lie in none"),
+        (pool((3, 3, 3), (1, 8, 8)), "stride 8 × 8: 87 % of the tokens lie in none"),
         (pool((1, 2, 2), (1, 2, 2)), "each token lies in exactly one"),
         (pool((3, 3, 3), (1, 1, 1)), "up to 9 of them"),
-        (pool((1, 2, 4), (1, 2, 4), (4, 6, 20), "max"), "Windows of 2 × 4 tokens, 2 × 4 apart"),
+        (pool((1, 2, 4), (1, 2, 4), (4, 6, 20), "max"), "Windows of 2 × 4 tokens, stride 2 × 4: "),
         (pool((3, 3, 3), (1, 2, 2), (1, 7, 7)), "up to 4"),
         (pool((3, 9, 9), (1, 8, 8), kind="max"), "10 % of the tokens lie in none"),
         (pool((1, 1, 3), (1, 1, 2), (8, 1, 40)), "up to 2"),
@@ -529,8 +529,8 @@ def test_attention_distance_figure_of_a_model():
 
 def test_position_similarity_figure_says_whether_neighbours_are_alike():
     text = all_words(position_figure(7, 7, 4))
-    beside = 1.2 * np.exp(-1 / (2 * 7**2 * 0.2**2)) - 0.2  # neighbours are a seventh apart
-    assert f"Neighbouring places are alike, cosine {beside:.2f}" in text
+    beside = 1.2 * np.exp(-1 / (2 * 7**2 * 0.2**2)) - 0.2  # from one to the next it is a seventh
+    assert f"Neighbouring cells are alike, cosine {beside:.2f}" in text
     assert f"neighbouring times: {np.cos(1 / 3):.2f}" in text
     config = replace(MICRO, size=(32, 64))
     space, time = position_similarity(mv.init(config, np.random.default_rng(0)), config)
@@ -547,10 +547,10 @@ def test_position_similarity_figure_of_other_grids(h, w, time):
 
 
 def test_position_similarity_figure_without_time_and_of_another_grid():
-    figure = visualize.position_similarity_figure(learned_places(4, 5), None, (4, 5))
+    figure = visualize.position_similarity_figure(learned_positions(4, 5), None, (4, 5))
     check_layout(figure)
     tiles = [image.get_array() for image in figure.axes[0].images]
-    np.testing.assert_array_equal(np.reshape(tiles, (20, 20)), learned_places(4, 5))
+    np.testing.assert_array_equal(np.reshape(tiles, (20, 20)), learned_positions(4, 5))
     with pytest.raises(ValueError, match=r"\(20, 20\) for a grid 4 x 5"):
         visualize.position_similarity_figure(np.ones((16, 16)), None, (4, 5))
 
@@ -679,7 +679,7 @@ def test_the_dark_theme_is_dark_everywhere_and_ends_with_its_block(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [name for name in FIGURES if not name.endswith(("dark", "apart", "grey"))]
+    "name", [name for name in FIGURES if not name.endswith(("dark", "unseen", "grey"))]
 )
 def test_every_word_stands_out_in_the_dark(name):
     for text in words(dark(FIGURES[name])):

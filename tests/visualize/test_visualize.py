@@ -91,9 +91,9 @@ def test_stage_figure_refuses_what_does_not_fit():
 def test_pooling_attention_figure_of_every_block(name):
     seen = set()
     for spec in plan_of(name).blocks:
-        kind = (spec.stage, spec.pool_q is None)
-        if kind not in seen:
-            seen.add(kind)
+        shape = (spec.stage, spec.pool_q is None)
+        if shape not in seen:
+            seen.add(shape)
             check_layout(visualize.pooling_attention_figure(spec))
 
 
@@ -168,8 +168,8 @@ def test_class_attention_agrees_with_the_models_own(cls):
         else:
             assert shares.sum() == pytest.approx(1, abs=1e-5)
         t, h, w = (n - 1 for n in spec.thw_kv)
-        place = cls + (t * spec.thw_kv[1] + h) * spec.thw_kv[2] + w
-        rows = [head[0, place] if cls else head[:, place].mean() for head in weights]
+        key = cls + (t * spec.thw_kv[1] + h) * spec.thw_kv[2] + w
+        rows = [head[0, key] if cls else head[:, key].mean() for head in weights]
         assert shares[t, h, w] == pytest.approx(np.mean(rows), abs=1e-6)
 
 
@@ -219,7 +219,7 @@ def family():
 @pytest.mark.parametrize(
     "name, config, grids", list(family()), ids=lambda x: x if isinstance(x, str) else ""
 )
-def test_mask_units_and_frames_apart_stand_in_their_places(name, config, grids):
+def test_mask_units_and_frames_encoded_alone_lie_where_they_are_in_the_clip(name, config, grids):
     params, clip = (
         mv.init(config, np.random.default_rng(0)),
         np.random.default_rng(1).random((1, *config.thw, 1)),
