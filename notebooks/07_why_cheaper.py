@@ -119,7 +119,7 @@ for title, s in (
 #
 # The package counts the same from the plan: `attention_macs` for the attention (all but the MLP and its skip),
 # `mv.costs(config).lines` for all parts. The two must agree to the last multiply-add, in every block of every model here.
-# Where ViViT's factorised encoder sees frames apart, a block runs once for each of the `sequences`.
+# Where ViViT's factorised encoder encodes each frame alone, a block runs once for each of the `sequences`.
 
 # %%
 NAMES = ["mvit_s_16x4", "mvit_b_16x4", "mvit_b_32x3", "mvit_b_64x3", "vit_b_8f", "vivit_l", "vivit_l_fe"]

@@ -366,10 +366,10 @@ for seed, params in enumerate(trained_models):
 # %% [markdown]
 # ## Four: positions and filters
 #
-# Cosine of the learned positions of every pair of places. First at the start: random directions, nothing is alike.
+# Cosine of the learned positions of every pair of cells. First at the start: random directions, nothing is alike.
 #
-# **How to read it.** Left, a small map for each place of the grid, lying where the place lies: how similar its position is to
-# those of all places, red for alike, blue for opposite. Right, the same for the four times.
+# **How to read it.** Left, a small map for each cell of the grid, lying where the cell lies: how similar its position is to
+# those of all cells, red for alike, blue for opposite. Right, the same for the four times.
 
 # %%
 space_before, time_before = inspection.position_similarity(before, config)
