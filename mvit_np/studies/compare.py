@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..model.costs import costs
 from ..model.presets import PRESETS, preset
 from ..model.text_table import aligned, grouped
 
 
-def comparison(name, others):
+def comparison(name: str, others: Iterable[str]) -> str:
     """A table of one clip's costs: the preset `name`, then `others` as multiples of its work.
 
     Training: float32 kept for the backward pass; attention: the largest array of weights.
-    ValueError for an unknown name.
+    Raises ValueError for an unknown name.
     """
     heads = [
         ("", "", "params", "mult-adds", "", "training", "attention"),
@@ -30,7 +32,7 @@ def _row(name, one):
     return (name, *sizes, *macs, *memory)
 
 
-def presets_table():
+def presets_table() -> str:
     """All presets, a line each: name, parameters, multiply-adds of one clip, what it is."""
     rows = [
         ("", "params", "mult-adds", ""),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.account import FLOAT32_BYTES, attention_complexity, attention_macs
+from ..model.config import MViTConfig
 from ..model.costs import costs
 from ..model.paper import BEYOND, CONFIG, TABLES, VIVIT_L, Row
 from ..model.plan import plan
@@ -28,8 +29,8 @@ layer of each MLP before and after GELU, each pooled skip); twice all attention 
 bytes a parameter (weight, gradient, two moments of AdamW). That "twice" is fitted, not derived, so
 these are not held to 1 %."""
 CHEAPER = """The abstract's claim, for whole videos of Kinetics-400: clips and crops as in Table 4
-and Fig. A.4, dearest first. "Before" is what a model was trained on before. VTN and TimeSformer,
-which this package does not build, stand with the paper's numbers."""
+and Fig. A.4, the most expensive first. "Before" is what a model was trained on before. VTN and
+TimeSformer, which this package does not build, stand with the paper's numbers."""
 BLOCKS = """MB of float32 for one clip: what a block keeps for its backward pass, and its attention
 weights, which this package makes twice and never keeps (`ops/fast/attend.py`)."""
 GROWTH = """Pooling attention of D channels and h heads on T x H x W tokens, with queries pooled
@@ -47,7 +48,7 @@ blocks in its third stage: a chain of reversible blocks keeps its last result an
 others."""
 
 
-def page():
+def page() -> str:
     """The whole page as Markdown."""
     parts = ["# What the models cost, counted", *map(wrapped, (INTRO, UNITS, MEMORY))]
     parts += [_section(table) for table in TABLES]
@@ -56,18 +57,21 @@ def page():
     return "\n\n".join(parts) + "\n"
 
 
-def off(printed, counted):
+def off(printed: float | None, counted: float) -> float | None:
     """How far a count is from the number printed, in per cent; None where none was printed."""
     return None if printed is None else 100 * (counted / printed - 1)
 
 
-def deviations(row):
-    """In per cent: (multiply-adds, parameters), None where the paper prints none."""
-    account = costs(row.config)
+def deviations(row: Row) -> tuple[float | None, float | None]:
+    """How far both counts are from the paper, in per cent: (multiply-adds, parameters).
+
+    Each is None where the paper prints none. The row has a config.
+    """
+    account = costs(row.config)  # type: ignore[arg-type]
     return off(row.gmacs, account.macs / 1e9), off(row.params, account.params / 1e6)
 
 
-def training_gb(config):
+def training_gb(config: MViTConfig) -> float:
     """The rule of thumb for the memory of training on 4 clips, in 1e9 bytes."""
     account = costs(config)
     weights = sum(line.attention_bytes for line in account.lines)
@@ -128,9 +132,9 @@ def _pairs(rows):
         (("ViT-B-VTN", 78.6), ("MViT-B 16x4", 78.4)),
         (("ViT-B", 79.3), ("MViT-B 16x4", 78.4)),
     ]
-    for dear, cheap in ((rows[a], rows[b]) for a, b in pairs):
-        macs, params = _video(dear) / _video(cheap), _millions(dear) / _millions(cheap)
-        names = f"{dear.label} ({dear.top1}) to {cheap.label} ({cheap.top1})"
+    for other, mvit in ((rows[a], rows[b]) for a, b in pairs):
+        macs, params = _video(other) / _video(mvit), _millions(other) / _millions(mvit)
+        names = f"{other.label} ({other.top1}) to {mvit.label} ({mvit.top1})"
         yield f"{names}: {macs:.1f} x the multiply-adds, {params:.1f} x the parameters"
 
 

@@ -28,7 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def all_cases():
+def all_cases() -> list[Case]:
     """Ops, layers and models by their definitions and fast; but models also in small tiles."""
     layers = [replace(case, composed=True) for case in layer_cases()]
     models = [replace(case, composed=True) for case in model_cases()]
@@ -37,7 +37,7 @@ def all_cases():
     return [case.by(versions) for cases, versions in runs for case in cases]
 
 
-def op_cases():
+def op_cases() -> list[Case]:
     """At least one case for each op, several where it has several forms."""
     return [*_dense_cases(), *_window_cases(), *_token_cases(), *_sum_cases(), *_loss_cases()]
 
@@ -118,7 +118,7 @@ def _window_cases():
 
 
 def _token_cases():
-    """What takes tokens and channels apart and joins them."""
+    """What splits tokens and channels and joins them."""
     return [
         Case("reshape", lambda x: ops.reshape(x, (2, 6)), normals((3, 4))),
         Case("split_class", ops.split_class, normals((2, 4, 3))),

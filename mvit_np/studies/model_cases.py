@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..autodiff.checkpoint import checkpoint
 from ..backend import tree as trees
+from ..backend.types import Params
 from ..model.config import MViTConfig
 from ..model.forward import forward, init
 from ..model.layers.attention import attention
@@ -39,10 +41,11 @@ TINY_HIERA = replace(
 TINY_VIVIT = replace(TINY, depths=(2,), time_depth=1, stride_kv=None, positions="joint")
 
 
-def layer_cases():
+def layer_cases() -> list[Case]:
     """Each layer on a small clip, with the parameters as arguments."""
     p, params = plan(TINY), roughened(TINY)
     first, second = p.blocks
+    skip_pool: Any = second.pool_skip
     second_v2, params_v2 = plan(TINY_V2).blocks[1], roughened(TINY_V2)
     clip, y, two = normals((2, 4, 16, 16, 2)), normals((4, 2, 3)), normals((4, 2, 3), (4, 2, 3))
     x, pooled = _tokens(first), _tokens(second)
@@ -54,7 +57,7 @@ def layer_cases():
 
     return [
         case("embedding", embed, p.embed, clip, _embedding),
-        Case("pooling", lambda x: pool_tokens(x, second.pool_skip, True), distinct_tokens),
+        Case("pooling", lambda x: pool_tokens(x, skip_pool, True), distinct_tokens),
         case("attention", attention, first, x, lambda q: q["blocks"][0]["attn"]),
         case(
             "attention, MViTv2", attention, second_v2, _tokens(second_v2),
@@ -63,14 +66,17 @@ def layer_cases():
         Case("mlp", mlp, lambda rng: [params["blocks"][0]["mlp"], *x(rng)]),
         case("block, widening", block, first, x, lambda q: q["blocks"][0]),
         case("block, pooling", block, second, pooled, lambda q: q["blocks"][1]),
-        case("head", head, p.head, normals((2, 5, p.head.dim)), _head),
+        case(
+            "head", head, p.head, normals((2, 5, p.head.dim)),
+            lambda q: {"norm": q["norm"], "head": q["head"]},
+        ),
         Case("stochastic depth", lambda x, y: add_branch(x, y, 0.5, _rng()), two),
         Case("stochastic depth, no skip", lambda y: drop_branch(y, 0.5, _rng()), y),
         Case("dropout", lambda x: dropout(x, 0.5, _rng()), normals((4, 6))),
     ]  # fmt: skip
 
 
-def model_cases():
+def model_cases() -> list[Case]:
     """Whole models, all parameters and the clip: the family, and two of its members in training."""
     mean = replace(TINY, cls_token=False, pool="max", pool_kernel="s+1", positions="joint")
     remembered = checkpoint(lambda q, x, rng: forward(q, x, TINY, rng=rng))
@@ -96,7 +102,7 @@ def model_cases():
     ]
 
 
-def roughened(config, seed=1):
+def roughened(config: MViTConfig, seed: int = 1) -> Params:
     """float64 parameters with no bias, norm or token at its neutral start: each one matters."""
     rng = np.random.default_rng(seed)
     return trees.map(lambda p: p + 0.3 * rng.standard_normal(p.shape), init(config, rng))
@@ -114,10 +120,6 @@ def _model(name, config):
 def _embedding(params):
     names = ("patch_embed", "cls_token", "pos_embed")
     return {name: p for name, p in params.items() if name.startswith(names)}
-
-
-def _head(params):
-    return {"norm": params["norm"], "head": params["head"]}
 
 
 def _tokens(spec):

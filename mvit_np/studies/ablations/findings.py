@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .table import ORDERED
+from .table import ORDERED, Experiment, Finding, Variant
 
 SPREADS = 2  # how many times the spread over seeds a difference has to be
 LEAST = 0.01  # and how large at least
 LEARNED = 0.05  # above chance a line has to be before it says anything
-TOP = 0.99  # from here on two lines are too good to be told apart
+TOP = 0.99  # from here on two lines are too good to be distinguished
 ALIKE_BELOW = 0.03  # two lines are alike only where so small a difference would have counted
 
 SHOWS, OPPOSITE, UNCLEAR = "shows", "the opposite shows", "does not show"
 ALIKE, DIFFERENT = "shows, no difference to be seen", "does not show, there is a difference"
-TOO_FAR_APART = "cannot be told, seeds lie too far apart"
+SEEDS_DIFFER = "cannot be told, seeds differ too much"
 NOTHING_LEARNED, TOO_EASY = "cannot show, neither has learned", "cannot show, both are near 100 %"
 ONE_SEED = "cannot be told from one seed"
 
@@ -40,17 +42,17 @@ class Line:
     paper: float | None  # accuracy of its like in the paper, in per cent
 
     @property
-    def mean(self):
-        """Over seeds."""
+    def mean(self) -> float:
+        """The mean accuracy over seeds."""
         return statistics.fmean(self.accuracies)
 
     @property
-    def spread(self):
+    def spread(self) -> float | None:
         """The standard deviation over seeds; None for one seed."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
 
-def lines(experiment, results):
+def lines(experiment: Experiment, results: Mapping[str, Any]) -> list[Line]:
     """[Line, ...] in the order of the table, of the variants that have been run."""
     found = []
     for variant in experiment.variants:
@@ -67,12 +69,12 @@ def _line(name, test, runs, paper):
     return Line(name, shares, runs[0]["params"], runs[0]["macs"], seconds, paper)
 
 
-def name_of(variant, test):
+def name_of(variant: Variant, test: str) -> str:
     """MViT, or "MViT, shuffled"."""
     return variant.label if test == ORDERED else f"{variant.label}, {test}"
 
 
-def verdict(high, low, chance, alike=False):
+def verdict(high: Line, low: Line, chance: float, alike: bool = False) -> str:
     """Whether a finding shows: one of the words above.
 
     high, low   the lines that it compares
@@ -89,16 +91,19 @@ def verdict(high, low, chance, alike=False):
     if alike and abs(difference) > needed:
         return DIFFERENT
     if alike:
-        return ALIKE if needed <= ALIKE_BELOW else TOO_FAR_APART
+        return ALIKE if needed <= ALIKE_BELOW else SEEDS_DIFFER
     return SHOWS if difference > needed else OPPOSITE if difference < -needed else UNCLEAR
 
 
-def limit(high, low):
-    """The difference of two lines' means from which on it counts."""
-    return max(SPREADS * math.hypot(high.spread, low.spread) / math.sqrt(2), LEAST)
+def limit(high: Line, low: Line) -> float:
+    """The difference of two lines' means from which on it counts, of several seeds each."""
+    spread = math.hypot(high.spread, low.spread) / math.sqrt(2)  # type: ignore[arg-type]
+    return max(SPREADS * spread, LEAST)
 
 
-def findings(experiment, results):
+def findings(
+    experiment: Experiment, results: Mapping[str, Any]
+) -> list[tuple[Finding, Line, Line, str]]:
     """[(Finding, its high Line, its low one, the verdict), ...], where both have been run."""
     by_name = {line.name: line for line in lines(experiment, results)}
     pairs = [(each, by_name.get(each.high), by_name.get(each.low)) for each in experiment.findings]

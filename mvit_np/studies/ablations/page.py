@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from ...model.text_table import aligned, markdown, percent, si_prefix, wrapped
 from .findings import RULE, findings, lines
 from .sets import classes_of
-from .table import EXPERIMENTS
+from .table import EXPERIMENTS, Experiment
+
+Results = Mapping[str, Any]
+Cells = tuple[list[str], list[list[str]]]  # head, rows
 
 FIGURE = "figures/experiment_{name}.png"  # beside the page
 INTRO = """Written by `mvit-np experiment --page docs/experiments.md` from what it measured, which
@@ -22,7 +28,7 @@ PAPER = """Beside each row stands the accuracy that the paper prints for its lik
 of rows that may be compared, not the numbers."""
 
 
-def table_of(experiment, results):
+def table_of(experiment: Experiment, results: Results) -> Cells:
     """(head, rows) of cells: a line of the experiment each."""
     known = lines(experiment, results)
     factor, prefix = si_prefix(max(line.macs for line in known))
@@ -39,7 +45,7 @@ def _row(line, factor):
     return [line.name, percent(line.mean, 1, sign=""), spread, seeds, *costs, paper]
 
 
-def findings_of(experiment, results):
+def findings_of(experiment: Experiment, results: Results) -> Cells:
     """(head, rows) of cells: what the paper found, the difference here, and whether it shows."""
     rows = [_finding(*judged) for judged in findings(experiment, results)]
     return ["the paper", "here", ""], rows
@@ -50,7 +56,7 @@ def _finding(finding, high, low, verdict):
     return [finding.paper, here, f"**{verdict}**"]
 
 
-def plain(experiment, results):
+def plain(experiment: Experiment, results: Results) -> Iterator[str]:
     """The table and the findings as lines for a terminal."""
     head, rows = table_of(experiment, results)
     yield from aligned([head, *rows], left=1)
@@ -59,7 +65,9 @@ def plain(experiment, results):
         yield from (f"the paper: {paper}", f"  here {here} ({verdict.strip('*')})")
 
 
-def section(experiment, results, level="#", figure="figure.png"):
+def section(
+    experiment: Experiment, results: Results, level: str = "#", figure: str = "figure.png"
+) -> str:
     """One experiment as Markdown."""
     accuracies = [f"{line.name}: {percent(line.mean, 1)}" for line in lines(experiment, results)]
     parts = [f"{level} {experiment.table}: {experiment.question}", _about(experiment, results)]
@@ -69,7 +77,7 @@ def section(experiment, results, level="#", figure="figure.png"):
     return "\n\n".join(parts)
 
 
-def about(experiment, results):
+def about(experiment: Experiment, results: Results) -> str:
     """What was done, in a line."""
     seeds = len({run["seed"] for run in results["runs"]})
     return f"{results['steps']} steps on '{experiment.data}', {seeds} seed{'s' * (seeds != 1)}"
@@ -85,7 +93,7 @@ def _about(experiment, results):
     )
 
 
-def page(found):
+def page(found: Mapping[str, Results]) -> str:
     """docs/experiments.md.   found: {name: results}, of some experiments"""
     known = [(EXPERIMENTS[name], found[name]) for name in EXPERIMENTS if name in found]
     words = map(wrapped, (INTRO, SCALE, RULE, PAPER))
@@ -106,7 +114,7 @@ def page(found):
 
 def _machines(found):
     """What ran where, a line each where there were several."""
-    told = {}
+    told: dict[str, list[str]] = {}
     for name, results in found.items():
         told.setdefault(_machine(results["machine"]), []).append(name)
     runs = [run for results in found.values() for run in results["runs"]]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ...backend.arrays import to_host
 from ...backend.tiles import threads
+from ...data.datasets import ArrayClips
+from ...model.config import MViTConfig
 from ...model.costs import costs
 from ...model.presets import preset
 from ...train.demo import frames_shuffled
@@ -20,7 +24,7 @@ from ...train.run.recipe_fields import under_new_names
 from ...train.run.task import Task
 from ...train.run.training import train, training_of
 from .sets import classes_of, sets_of
-from .table import SHUFFLED, WARMUP
+from .table import SHUFFLED, WARMUP, Experiment, Variant
 
 RECENT = 20  # steps whose mean loss is kept
 # What is kept of a run.
@@ -38,7 +42,9 @@ class Progress:
     accuracy: float  # of the batch
 
 
-def begun(experiment, steps=None, found=None):
+def begun(
+    experiment: Experiment, steps: int | None = None, found: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Results to go on with: `found`, of JSON, or such without runs.
 
     Raises ValueError where `found` is not of this experiment as it is now, or lacks something.
@@ -78,18 +84,24 @@ def _of_today(name, value):
     return under_new_names(value) if name == "recipe" and isinstance(value, dict) else value
 
 
-def left(experiment, results, seeds):
+def left(experiment: Experiment, results: dict[str, Any], seeds: int) -> list[tuple[Variant, int]]:
     """What is still to be trained: [(variant, seed), ...], all variants by the first seed first."""
     done = {(run["variant"], run["seed"]) for run in results["runs"]}
     todo = [(variant, seed) for seed in range(seeds) for variant in experiment.variants]
     return [(variant, seed) for variant, seed in todo if (variant.label, seed) not in done]
 
 
-def run(experiment, results, seeds=3, sets=None, on_step=None):
+def run(
+    experiment: Experiment,
+    results: dict[str, Any],
+    seeds: int = 3,
+    sets: tuple[ArrayClips, ArrayClips] | None = None,
+    on_step: Callable[[Progress], Any] | None = None,
+) -> Iterator[dict[str, Any]]:
     """Train what is left; yields the results with one more run each time.
 
     results   of `begun`, which is not changed
-    sets      (train, test) in place of the experiment's own, each an `ArrayClips`
+    sets      (train, test) instead of the experiment's own, each an `ArrayClips`
     on_step   called with the `Progress` after every step
     """
     todo = left(experiment, results, seeds)
@@ -141,11 +153,13 @@ def _shown(tests, order):
 
 def _tested(params, config, recipe, tests):
     """The share of clips that are classified right."""
-    views = Views(config.size_hw, *recipe.views, recipe.normalise)
-    return evaluate(predictor(to_host(params), config), tests, views, batch=64).top1
+    clips, crops = recipe.views
+    views = Views(config.size_hw, clips, crops, recipe.normalise)
+    found = evaluate(predictor(to_host(params), config), tests, views, batch=64)
+    return found.top1  # type: ignore[union-attr] # only `stop` ends it without a result
 
 
-def fitted(config, data):
+def fitted(config: MViTConfig, data: ArrayClips) -> MViTConfig:
     """The config with the data's classes, frames and colours."""
     _, frames, _, _, channels = np.shape(data.clips)
     return replace(config, num_classes=len(data.classes), frames=frames, channels=channels)

@@ -18,26 +18,28 @@ EVERY = 2, 8
 DIGITS = {"train": 10240, "test": 1024}  # under eight directions, of which two are kept
 
 
-def classes_of(name):
+def classes_of(name: str) -> tuple[str, ...]:
     """The names of a set's classes, without making it."""
     return CLASSES if name == BOTH else BUILTIN[name].classes
 
 
-def sets_of(name, **sizes):
+def sets_of(name: str, **sizes: int) -> tuple[ArrayClips, ArrayClips]:
     """-> (train, test), each an `ArrayClips`; sizes are the built-in set's."""
     if name == BOTH:
         return street_and_digits()
-    return tuple(map(_framed, builtin(name, **sizes)))
+    train, test = map(_framed, builtin(name, **sizes))
+    return train, test
 
 
-def street_and_digits():
+def street_and_digits() -> tuple[ArrayClips, ArrayClips]:
     """(train, test) of four classes: films of streets and digits over noise, going left or right.
 
     Which of the two it is can be seen in any frame, as can much of what Kinetics asks for; where it
     goes cannot.
     """
     pairs = zip(builtin("street"), builtin("moving_digits", **DIGITS), EVERY)
-    return tuple(_joined(_thinned(street, every), digits) for street, digits, every in pairs)
+    train, test = (_joined(_thinned(street, n), digits) for street, digits, n in pairs)
+    return train, test
 
 
 def _framed(data):

@@ -8,6 +8,7 @@ becomes 1 x 4 x 4), depths with the model.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ...backend.plain_text import did_you_mean
 from ...model.config import MViTConfig
@@ -54,7 +55,7 @@ class Experiment:
     why: str  # this set, and so many steps
     steps: int
     tests: tuple[str, ...] = (ORDERED,)
-    sizes: dict = field(default_factory=dict)  # of the set, where not its own
+    sizes: dict[str, int] = field(default_factory=dict)  # of the set, where not its own
     recipe: Recipe = PLAIN
 
 
@@ -66,16 +67,16 @@ PICTURE = replace(BASE, cube_kernel=(1, 7, 7), cube_stride=(1, 4, 4))
 FOUR = replace(PICTURE, stride_kv=(1, 2, 2))  # with four stages
 UNPLACED = replace(BASE, positions="none")
 # Tables 13 and 14 leave the last stage's keys and values alone: see docs/costs.md
-LATE = {"unpooled_kv": (3,)}
+LATE: dict[str, Any] = {"unpooled_kv": (3,)}
 CLOTHES = (
     "single pictures of clothing, chosen after trials that are not kept: on moving pictures a ViT "
-    "of this size stays at chance after so few steps, and seeds lie far apart, which hides "
+    "of this size stays at chance after so few steps, and seeds differ much, which hides "
     "differences between models"
 )
 CLOTHING = {"train": 20_000, "test": 2_000}  # pictures
 TURNS = (
     "ways of a camera over photos. To tell a turn from a zoom and a zoom from a pan, motion has to "
-    "be seen together with its place, and after so few steps accuracies lie between 12.5 % "
+    "be seen together with where it is, and after so few steps accuracies lie between 12.5 % "
     "(chance) and 90 %, with room for differences. On the demo's streets, in trials that are not "
     "kept, little was left to improve after fewer steps"
 )
@@ -143,12 +144,12 @@ _ALL = (
                     "none", "1x4x4, adaptive", alike=True),
         ),
         "camera",
-        f"{TURNS}. No model is told places here: where models are, seeds lie so far apart (Table "
-        "11 below) that it would hide what strides do",
+        f"{TURNS}. No model has positions here: where models have them, seeds differ so much "
+        "(Table 11 below) that it would hide what strides do",
         260,
     ),
     Experiment(
-        "positions", "Table 11", "What must the model be told about places?", ("positions",),
+        "positions", "Table 11", "Which positions does the model need?", ("positions",),
         tuple(
             Variant(label, replace(BASE, positions=name), (paper,))
             for label, name, paper in (
@@ -157,9 +158,10 @@ _ALL = (
             )
         ),
         (
-            Finding("places help: separate in space and time 77.2, none 75.8", "separate", "none"),
+            Finding("positions help: separate in space and time 77.2, none 75.8",
+                    "separate", "none"),
             Finding("time adds to space: separate 77.2, space only 76.7", "separate", "space only"),
-            Finding("joint places do not do better than separate ones: 76.5, 77.2",
+            Finding("joint positions do not do better than separate ones: 76.5, 77.2",
                     "separate", "joint"),
         ),
         "camera", TURNS, 350,
@@ -218,7 +220,7 @@ _ALL = (
 EXPERIMENTS = {experiment.name: experiment for experiment in _ALL}
 
 
-def experiment(name):
+def experiment(name: str) -> Experiment:
     """One of EXPERIMENTS. Raises ValueError for another name, with the nearest."""
     if name not in EXPERIMENTS:
         known, meant = ", ".join(EXPERIMENTS), did_you_mean(name, EXPERIMENTS)
