@@ -60,7 +60,7 @@ def attention_figure(
 class _Row:
     """A stage's map and what is said beside it. Raises ValueError where its grid is another."""
 
-    def __init__(self, plan, stage, *name_and_shares):
+    def __init__(self, plan: Plan, stage: int, *name_and_shares: Any) -> None:
         *name, shares = name_and_shares
         block = last_blocks(plan)[stage]
         self.stage, self.shares, self.thw = stage, np.asarray(shares), block.thw_keys

@@ -10,6 +10,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from ..backend.types import Array
 from ..model.specs import PoolSpec
 from .style import (
     BLUE,
@@ -71,7 +72,7 @@ def pooling_windows_figure(pool_spec: PoolSpec) -> Figure:
 class _Axis:
     """One side of the plane: how much of it is shown, and where its windows lie."""
 
-    def __init__(self, pool, axis):
+    def __init__(self, pool: PoolSpec, axis: int) -> None:
         self.n, self.out = pool.thw_in[axis], pool.thw_out[axis]
         self.k, self.s, self.p = pool.kernel[axis], pool.stride[axis], pool.padding[axis]
         self.cells = min(self.n, max(LEAST, 3 * self.s + self.k))
@@ -82,14 +83,15 @@ class _Axis:
         self.length = self.before + self.cells + self.after
         self.outs = sum(1 for i in range(self.out) if self.centre(i) < self.cells)
 
-    def first(self, window):
-        """The first cell of a window; negative in the padding."""
+    def first(self, window: Any) -> Any:
+        """The first cell of a window, or of each in an array; negative in the padding."""
         return window * self.s - self.p
 
-    def centre(self, window):
+    def centre(self, window: int) -> float:
+        """The middle of a window, in cells from the edge of the first cell."""
         return self.first(window) + self.k / 2
 
-    def lookers(self):
+    def lookers(self) -> Array:
         """How many windows look at each cell of the whole side.   -> (n,)"""
         cells, first = np.arange(self.n), self.first(np.arange(self.out))[:, None]
         return ((cells >= first) & (cells < first + self.k)).sum(axis=0)
