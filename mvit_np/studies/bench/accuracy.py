@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...autodiff.tape import value_and_grad
 from ...backend import tree as trees
+from ...backend.types import Array, Params, Tree
+from ...model.config import MViTConfig
 from ...model.forward import forward
 from ...ops import cross_entropy
-from .workloads import examples, parameters
+from .workloads import Workload, examples, parameters
 
 
-def accuracy(workload, threads, against=False):
+def accuracy(workload: Workload, threads: int, against: bool = False) -> dict[str, Any]:
     """{"mvit_np": {"logits": e, "gradients": e}}; with `against` also that of "torch".
 
     e = ||x32 - x64|| / ||x64||, for gradients over all parameters at once; x64 is ours, of the same
@@ -32,7 +36,9 @@ def accuracy(workload, threads, against=False):
     }
 
 
-def logits_and_gradients(params, clips, labels, config):
+def logits_and_gradients(
+    params: Params, clips: Array, labels: Array, config: MViTConfig
+) -> tuple[Array, Params]:
     """Of the cross-entropy in evaluation: logits (B, K) and gradients like `params`."""
 
     def loss(params):
@@ -43,7 +49,7 @@ def logits_and_gradients(params, clips, labels, config):
     return logits, grads
 
 
-def relative_error(found, truth):
+def relative_error(found: Tree, truth: Tree) -> float:
     """||found - truth|| / ||truth|| over all leaves of two trees, summed in float64."""
     off = trees.map(lambda x, y: float(((x.astype(np.float64) - y) ** 2).sum()), found, truth)
     whole = trees.map(lambda y: float((y.astype(np.float64) ** 2).sum()), truth)

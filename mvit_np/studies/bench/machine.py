@@ -6,8 +6,10 @@ import datetime
 import os
 import platform
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,7 +19,7 @@ BUSY = 0.1  # cores that others take, from which on a warning is due
 COUNTED = (0, 1, 2, 5, 6, 7)
 
 
-def describe():
+def describe() -> dict[str, Any]:
     """What ran here and when, as a dict of words and numbers."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
@@ -32,7 +34,7 @@ def describe():
     }
 
 
-def cores():
+def cores() -> list[int]:
     """The numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
@@ -60,7 +62,9 @@ def _memory_bytes():
 # -- at best ---------------------------------------------------------------------------------------
 
 
-def product_flops_per_s(threads, dtype="float32", size=2048, repeats=6):
+def product_flops_per_s(
+    threads: int, dtype: str = "float32", size: int = 2048, repeats: int = 6
+) -> float:
     """The roof: the best of some products of square matrices on so many threads.
 
     By BLAS; a multiply-add is two operations.
@@ -71,7 +75,7 @@ def product_flops_per_s(threads, dtype="float32", size=2048, repeats=6):
         return 2 * size**3 / min(_seconds(lambda: np.matmul(a, b, out=out)) for _ in range(repeats))
 
 
-def copy_bytes_per_s(threads, size=1 << 28, repeats=4):
+def copy_bytes_per_s(threads: int, size: int = 1 << 28, repeats: int = 4) -> float:
     """Bytes read and written a second by copies of `size` bytes, a part a thread.
 
     `size` is more than caches hold.
@@ -91,8 +95,10 @@ def _seconds(call):
 
 # -- busy? -----------------------------------------------------------------------------------------
 
+Clocks = tuple[float, float, float]  # seconds, see `cpu_times`
 
-def cpu_times():
+
+def cpu_times() -> Clocks | None:
     """Seconds until now: (work on our cores, our own and that of children that ended, wall clock).
 
     None where the system keeps no such account (/proc/stat).
@@ -105,7 +111,7 @@ def cpu_times():
     return ticks / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4]), time.monotonic()
 
 
-def busy_ticks(account, numbers):
+def busy_ticks(account: str, numbers: Iterable[int]) -> int:
     """Ticks of work on the cores of these numbers, by the text of /proc/stat."""
     wanted, total = {f"cpu{number}" for number in numbers}, 0
     for name, *ticks in (line.split() for line in account.splitlines() if line.strip()):
@@ -113,7 +119,7 @@ def busy_ticks(account, numbers):
     return total
 
 
-def others(before, after):
+def others(before: Clocks | None, after: Clocks | None) -> float | None:
     """How many cores others kept busy between two `cpu_times`, such as 0.25; None if unknown."""
     if before is None or after is None:
         return None
@@ -121,14 +127,14 @@ def others(before, after):
     return max(busy - own, 0.0) / max(wall, 1e-9)
 
 
-def others_now(seconds=0.5):
+def others_now(seconds: float = 0.5) -> float | None:
     """The same while this process sleeps for a moment."""
     before = cpu_times()
     time.sleep(seconds if before else 0)
     return others(before, cpu_times())
 
 
-def busy_warning(taken):
+def busy_warning(taken: float | None) -> str | None:
     """A sentence where others take more than a tenth of a core, else None."""
     if taken is None or taken <= BUSY:
         return None

@@ -6,13 +6,15 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from .subprocess_task import run_in_subprocess
+from .workloads import Workload
 
 STEPS = 2  # the second finds AdamW's running means in memory
 
 
-def measure(workload, who, threads, calls=STEPS):
+def measure(workload: Workload, who: str, threads: int, calls: int = STEPS) -> dict[str, Any]:
     """What a fresh process that makes so many calls tells, as a dict:
 
     peak_bytes     the most that was ever resident
@@ -26,11 +28,12 @@ def measure(workload, who, threads, calls=STEPS):
     return run_in_subprocess("memory", task, f"{workload.title} ({who})")
 
 
-def resident_bytes():
+def resident_bytes() -> tuple[int, int]:
     """(now, at most until now) of this process."""
     try:
         status = Path("/proc/self/status").read_text()
-        now, peak = (re.search(rf"{name}:\s+(\d+) kB", status)[1] for name in ("VmRSS", "VmHWM"))
+        lines = (re.search(rf"{name}:\s+(\d+) kB", status) for name in ("VmRSS", "VmHWM"))
+        now, peak = (line[1] for line in lines)  # type: ignore[index]
         return int(now) << 10, int(peak) << 10
     except (OSError, TypeError):  # no such file, no such line: then the most is all that is known
         import resource

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ...model.text_table import markdown, wrapped
 from . import tables
 
@@ -23,12 +26,12 @@ random weights, without dropout: logits, and the gradients by all parameters tog
 PROFILE = """Every op of a call. Its floor is the larger of two times: that of its arithmetic at the
 roof, and that of its arrays through memory once, at the speed of a copy. Backward passes count what
 they compute again. Arrays that lie in a cache can be faster."""
-SCALING = """{preset} on one clip, a process for each line and kind of call. Multiply-adds and
-what a step keeps for its backward pass are counted (`mvit_np/model/account.py`); the rest is
+SCALING = """{preset} on one clip, a process for each line and mode. Multiply-adds and what a
+step keeps for its backward pass are counted (`mvit_np/model/account.py`); the rest is
 measured."""
 
 
-def render(results):
+def render(results: Mapping[str, Any]) -> str:
     """The page as Markdown of the results of `suite.PAGE`, with torch or without."""
     parts = [_intro(results), _speed(results), _memory(results), _accuracy(results)]
     parts += [_profiles(results), _scaling(results)]

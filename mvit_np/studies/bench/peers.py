@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ...backend.install import pip_install
+from ...backend.types import Array, Params
+from ...model.config import MViTConfig
 from ...model.plan import plan
 from ...train import decays
 from ...weights.layouts import names
 from ...weights.layouts import state_dicts as layouts
 from ...weights.layouts.limits import check_holds
-from .workloads import RATE, WEIGHT_DECAY, examples
+from .workloads import RATE, WEIGHT_DECAY, Workload, examples
 
 LAYOUT = "torchvision"
 
 
-def versions():
+def versions() -> dict[str, str]:
     """{"torch": ..., "torchvision": ...}. Raises ImportError where they are not installed."""
     torch, _ = _libraries()
     return {"torch": torch.__version__, "torchvision": sys.modules["torchvision"].__version__}
 
 
-def torch_module():
+def torch_module() -> Any:
     """PyTorch itself. Raises ImportError where it or torchvision is not installed."""
     return _libraries()[0]
 
 
-def available():
+def available() -> bool:
     """Whether PyTorch and torchvision are installed."""
     try:
         return bool(versions())
@@ -37,7 +41,7 @@ def available():
         return False
 
 
-def torch_call(workload, threads, params=None):
+def torch_call(workload: Workload, threads: int, params: Params | None = None) -> Callable[[], Any]:
     """The workload's call in PyTorch eager, on so many threads, as `workloads.mvit_call` is ours.
 
     params   ours, which the model gets a copy of; None: its own random ones
@@ -57,7 +61,9 @@ def torch_call(workload, threads, params=None):
     return _step(torch, model, clips, labels)
 
 
-def logits_and_gradients(params, clips, labels, config, threads):
+def logits_and_gradients(
+    params: Params, clips: Array, labels: Array, config: MViTConfig, threads: int
+) -> tuple[Array, Params]:
     """Logits (B, K) and gradients by our parameters, in our layout.
 
     Of the cross-entropy in evaluation.
@@ -71,7 +77,7 @@ def logits_and_gradients(params, clips, labels, config, threads):
     return logits.detach().numpy(), layouts.to_params(grads, LAYOUT)
 
 
-def build(config, params=None):
+def build(config: MViTConfig, params: Params | None = None) -> Any:
     """torchvision's MViT of our `config`, with a copy of `params` (ours) where given."""
     torch, mvit = _libraries()
     check_known(config)
@@ -101,7 +107,7 @@ def build(config, params=None):
     return model
 
 
-def check_known(config):
+def check_known(config: MViTConfig) -> None:
     """Raise ValueError where torchvision has no code for such a model."""
     try:
         check_holds(config, LAYOUT, "torchvision's")
@@ -147,9 +153,9 @@ def _step(torch, model, clips, labels):
     return call
 
 
-def optimizer(torch, model, weight_decay=WEIGHT_DECAY, **settings):
+def optimizer(torch: Any, model: Any, weight_decay: float = WEIGHT_DECAY, **settings: Any) -> Any:
     """AdamW by PyTorch's settings on the model's parameters; those decay that decay with us."""
-    groups = {True: [], False: []}
+    groups: dict[bool, list[Any]] = {True: [], False: []}
     for name, p in model.named_parameters():
         groups[decays(names.to_ours(LAYOUT, name)[0], p)].append(p)
     decayed = [

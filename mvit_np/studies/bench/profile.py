@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
 
 from ...autodiff.hooks import watching
 from ...backend import tree as trees
 from . import roofline
-from .workloads import mvit_call, training
+from .workloads import Workload, mvit_call, training
 
 REST = "between ops"
+Totals = MutableMapping[tuple[str, str], list[float]]  # {(op, phase): [calls, seconds, floor]}
 
 
-def profile(workload, roof, runs=3):
+def profile(workload: Workload, roof: Mapping[str, float], runs: int = 3) -> dict[str, Any]:
     """{"wall_s", "rows"} of a call, means over `runs`; rows: op, phase, calls, seconds, floor_s.
 
     Longest first; the last row is what passes between ops, and the parts sum to the whole. An op
@@ -21,7 +24,7 @@ def profile(workload, roof, runs=3):
 
     roof   {"flops_per_s", "bytes_per_s"}, see `roofline`
     """
-    totals = defaultdict(lambda: [0, 0.0, 0.0])  # calls, seconds, floor
+    totals: Totals = defaultdict(lambda: [0, 0.0, 0.0])  # calls, seconds, floor
     call = _watched(workload, roof, totals)
     call()
     totals.clear()
@@ -29,7 +32,7 @@ def profile(workload, roof, runs=3):
     for _ in range(runs):
         call()
     wall = (time.perf_counter() - start) / runs
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"op": op, "phase": phase}
         | {"calls": calls / runs, "seconds": seconds / runs, "floor_s": floor / runs}
         for (op, phase), (calls, seconds, floor) in totals.items()
@@ -68,9 +71,11 @@ def _inside(call, seen):
     return run
 
 
-def watcher(roof, totals, clock=time.perf_counter):
-    """A function for `watch.watching` that adds to totals[op, phase] = [calls, seconds, floor]."""
-    ended = []  # calls that none encloses so far: (halfway, seconds)
+def watcher(
+    roof: Mapping[str, float], totals: Totals, clock: Callable[[], float] = time.perf_counter
+) -> Callable[..., None]:
+    """A function for `hooks.watching` that adds to totals[op, phase] = [calls, seconds, floor]."""
+    ended: list[tuple[float, float]] = []  # calls that none encloses so far: (halfway, seconds)
 
     def seen(name, phase, seconds, args, static, result):
         start, inner = clock() - seconds, 0.0

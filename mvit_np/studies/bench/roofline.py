@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 # Operations (a multiply-add is two) of a forward call, by its value and its arguments. Ops that are
 # not listed count as none.
-FORWARD = {
+FORWARD: dict[str, Callable[..., int]] = {
     "linear": lambda y, x, w, *_: 2 * _rows(x) * w.size,
     "project": lambda ys, x, w, *_: 2 * w.shape[0] * sum(y.size for y in ys),
     "mlp": lambda y, x, w1, b1, w2, *_: 2 * _rows(x) * (w1.size + w2.size),
@@ -20,7 +22,7 @@ FORWARD = {
 
 # Of a backward call, by the cotangent and the gradients, which have the arguments' shapes; what it
 # computes again is included.
-BACKWARD = {
+BACKWARD: dict[str, Callable[..., int]] = {
     "linear": lambda dy, dx, dw, *_: 4 * _rows(dy) * dw.size,
     "project": lambda dq, dk, dv, dx, dw, *_: 4 * dw.shape[0] * (dq.size + dk.size + dv.size),
     "mlp": lambda dy, dx, dw1, db1, dw2, *_: _rows(dy) * (6 * dw1.size + 4 * dw2.size),
@@ -38,13 +40,15 @@ LINEAR = frozenset(
 )
 
 
-def forward_work(name, args, value):
+def forward_work(name: str, args: Sequence[Any], value: Any) -> tuple[int, int]:
     """(operations, bytes) of a forward call: arrays move once, views of arguments not at all."""
     flops = FORWARD[name](value, *args) if name in FORWARD else 0
     return flops, _moved(_arrays(args), _arrays(value))
 
 
-def backward_work(name, cotangents, gradients):
+def backward_work(
+    name: str, cotangents: Sequence[Any], gradients: Sequence[Any]
+) -> tuple[int, int]:
     """The same of a backward call, which but for linear ops also reads the inputs.
 
     An input is as large as its gradient.
@@ -60,7 +64,7 @@ def _moved(read, results):
     return _bytes(read + written) if written else 0
 
 
-def floor_s(work, roof):
+def floor_s(work: tuple[int, int], roof: Mapping[str, float]) -> float:
     """Seconds of (operations, bytes) at `roof`: {"flops_per_s", "bytes_per_s"}."""
     flops, moved = work
     return max(flops / roof["flops_per_s"], moved / roof["bytes_per_s"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from ...model.costs import costs
 from . import memory
@@ -13,13 +15,17 @@ FRAMES, SIZES = (8, 16, 32, 64), (112, 160, 224, 288, 320)  # pixels
 CALLS = 4  # of which the first warms up
 
 
-def sweep(preset, frames=FRAMES, sizes=SIZES):
+def sweep(
+    preset: str, frames: Iterable[int] = FRAMES, sizes: Iterable[int] = SIZES
+) -> list[tuple[str, Workload]]:
     """[(axis, Workload)]: the preset at each number of frames, then at each size."""
     longer = [("frames", Workload(preset, frames=count)) for count in frames]
     return longer + [("size", Workload(preset, size=size)) for size in sizes]
 
 
-def point(axis, workload, threads, modes=MODES, calls=CALLS):
+def point(
+    axis: str, workload: Workload, threads: int, modes: Iterable[str] = MODES, calls: int = CALLS
+) -> dict[str, Any]:
     """A point as a dict: axis, frames, size; macs and kept_bytes; {median_s, ...} for each mode.
 
     macs are a forward pass's, kept_bytes what a step keeps for its backward pass; peak_bytes and

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[3]  # the folder that the package is in
 
 
-def run_in_subprocess(what, task, title):
+def run_in_subprocess(what: str, task: Mapping[str, Any], title: str) -> Any:
     """What `worker.py` answers to a task, in plain numbers and words; `title` is for errors.
 
     Raises ChildProcessError where the process fails, such as for want of memory.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ...backend import tiles
 from . import accuracy, machine, memory, profile, scaling, timing
@@ -63,7 +65,12 @@ PAGE = Plan(  # docs/performance.md
 )
 
 
-def run(plan, settings, command, progress=lambda words: None):
+def run(
+    plan: Plan,
+    settings: Settings,
+    command: str,
+    progress: Callable[[str], Any] = lambda words: None,
+) -> dict[str, Any]:
     """Measure it all: a dict that JSON can hold.
 
     command    what the user typed, for the record

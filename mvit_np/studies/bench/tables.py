@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from ...model.text_table import digits, percent
 
+Cells = tuple[list[str], list[list[str]]]  # head, rows
+Found = Mapping[str, Any]  # of JSON
 FLOPS = 2  # to a multiply-add
 LEAST = 0.005  # share of the whole from which on an op has a line of its own
 SUMMED = "calls", "seconds", "floor_s"
 
 
-def case_table(case, roof):
+def case_table(case: Found, roof: Found) -> Cells:
     """A line for each of mvit_np and torch, and one of their ratios (ours / torch's)."""
     head = ["", "median", "quartiles", "clips/s", "GFLOP/s", "of roof", "peak memory"]
     rows = [[who, *case_cells(case, found, roof)] for who, found in case["by"].items()]
@@ -18,7 +23,7 @@ def case_table(case, roof):
     return head, rows
 
 
-def case_cells(case, found, roof):
+def case_cells(case: Found, found: Found, roof: Found) -> list[str]:
     """Median, quartiles, clips/s, GFLOP/s, share of the roof, peak memory."""
     flops_per_s = FLOPS * case["macs"] / found["median_s"]
     speed = [digits(case["workload"]["batch"] / found["median_s"]), digits(flops_per_s / 1e9)]
@@ -31,13 +36,13 @@ def case_cells(case, found, roof):
     ]
 
 
-def ratio(case, what):
+def ratio(case: Found, what: str) -> str:
     """Ours to torch's, such as 0.87; "" without torch."""
     by = case["by"]
     return f"{by['mvit_np'][what] / by['torch'][what]:.2f}" if "torch" in by else ""
 
 
-def accuracy_table(accuracy):
+def accuracy_table(accuracy: Sequence[Found]) -> Cells:
     """Relative errors in float32."""
     whos = list(accuracy[0]["by"])
     columns = [(part, who) for part in ("logits", "gradients") for who in whos]
@@ -48,7 +53,7 @@ def accuracy_table(accuracy):
     ]
 
 
-def profile_table(profile):
+def profile_table(profile: Found) -> Cells:
     """An op and phase a line, longest first, the least together; what is between; the whole."""
     wall, (*ops, rest) = profile["wall_s"], profile["rows"]
     small = [row for row in ops if row["seconds"] < LEAST * wall]
@@ -74,7 +79,7 @@ def _profile_row(row, wall):
     return cells + ([digits(1e3 * floor), digits(row["seconds"] / floor)] if floor else ["", ""])
 
 
-def scaling_table(points):
+def scaling_table(points: Sequence[Found]) -> Cells:
     """A point a line: multiply-adds and memory as counted, time and peak memory as measured."""
     modes = [mode for mode in ("forward", "step") if mode in points[0]]
     head = ["frames", "pixels", "G mult-adds"]
@@ -91,7 +96,7 @@ def _scaling_row(point, modes):
     return [*cells, f"{point['kept_bytes'] / 1e9:.2f}"]
 
 
-def machine_line(results):
+def machine_line(results: Found) -> str:
     """What ran where."""
     m = results["machine"]
     memory = f", {m['memory_bytes'] / 2**30:.1f} GiB" if m["memory_bytes"] else ""
@@ -103,7 +108,7 @@ def machine_line(results):
     )
 
 
-def roof_line(results):
+def roof_line(results: Found) -> str:
     """What the machine can do."""
     roof = results["roof"]
     return (
@@ -112,17 +117,17 @@ def roof_line(results):
     )
 
 
-def count(number, thing):
+def count(number: int, thing: str) -> str:
     """2 cores"""
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
-def seconds(value):
+def seconds(value: float) -> str:
     """1.234 s or 56.7 ms"""
     return f"{value:.3f} s" if value >= 0.9995 else f"{digits(1e3 * value)} ms"
 
 
-def span(found):
+def span(found: Found) -> str:
     """The quartiles in the unit that the median has: 1.230-1.250"""
     low, high = found["low_s"], found["high_s"]
     if found["median_s"] >= 0.9995:
@@ -130,6 +135,6 @@ def span(found):
     return f"{digits(1e3 * low)}-{digits(1e3 * high)}"
 
 
-def size_of(count):
+def size_of(count: float) -> str:
     """3.21 GB or 56 MB"""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

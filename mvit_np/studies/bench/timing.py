@@ -6,7 +6,9 @@ import gc
 import math
 import statistics
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 TURN_S = 0.1  # a turn lasts at least so long: short calls are repeated
 PAUSE_S = 0.05  # before a turn: idle threads of the one before go on spinning for some 30 ms
@@ -22,18 +24,23 @@ class Times:
     turns: int
 
 
-def alternate(functions, rounds, turn_s=TURN_S, pause_s=PAUSE_S, clock=time.perf_counter):
+def alternate(
+    functions: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    turn_s: float = TURN_S,
+    pause_s: float = PAUSE_S,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """{name: seconds a call in each turn} of {name: function of no arguments}.
 
     Each is called once to warm up and once to see how long it takes; then all have a turn in every
-    round, in order.
-    Garbage is collected before each turn, so that nobody pays for another's. Raises ValueError for
-    fewer than 1 round.
+    round, in order. Garbage is collected before each turn, so that nobody pays for another's.
+    Raises ValueError for fewer than 1 round.
     """
     if rounds < 1:
         raise ValueError(f"times are taken in at least 1 round; came {rounds}: give 1 or more")
     calls = {name: _calls(function, turn_s, clock) for name, function in functions.items()}
-    seconds = {name: [] for name in functions}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
             gc.collect()
@@ -42,7 +49,7 @@ def alternate(functions, rounds, turn_s=TURN_S, pause_s=PAUSE_S, clock=time.perf
     return seconds
 
 
-def summary(seconds):
+def summary(seconds: Sequence[float]) -> Times:
     """`Times` of the turns' seconds a call; of two turns or one the quartiles are the ends."""
     ordered = sorted(seconds)
     low, median, high = ordered[0], statistics.median(ordered), ordered[-1]

@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from ...backend import tiles
 from . import machine, memory, timing, workloads
 
 
-def main(task):
+def main(task: dict[str, Any]) -> dict[str, Any]:
     """Make the calls: "time" or "memory" says what of."""
     workload = workloads.Workload(**task.pop("workload"))
     with tiles.use_threads(task["threads"]):
-        return {"time": _times, "memory": _memory}[task.pop("what")](workload, **task)
+        measures: dict[str, Callable[..., Any]] = {"time": _times, "memory": _memory}
+        return measures[task.pop("what")](workload, **task)
 
 
 def _times(workload, threads, rounds, against):

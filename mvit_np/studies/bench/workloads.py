@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ...autodiff.tape import value_and_grad
 from ...backend import tree as trees
+from ...backend.types import Array, Params
+from ...model.config import MViTConfig
 from ...model.costs import costs
 from ...model.forward import forward, init
 from ...model.presets import preset
@@ -32,19 +36,20 @@ class Workload:
     seed: int = 0
 
     @property
-    def config(self):
-        given = {"frames": self.frames} if self.frames is not None else {}
+    def config(self) -> MViTConfig:
+        """The preset's config with the frames and the size that are given."""
+        given: dict[str, Any] = {"frames": self.frames} if self.frames is not None else {}
         if self.size is not None:
             given |= {"size": self.size, "uneven": True}  # 112 is no multiple of 32
         return replace(preset(self.preset), **given)
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         """Multiply-adds of a call. A step counts three forward passes, not what is recomputed."""
         return costs(self.config).macs * self.batch * (3 if self.mode == "step" else 1)
 
     @property
-    def title(self):
+    def title(self) -> str:
         """mvit_b_16x4 step, batch 4, checkpointed"""
         sizes = [f"{self.frames} frames"] * bool(self.frames)
         sizes += [f"{self.size} px"] * bool(self.size)
@@ -53,20 +58,20 @@ class Workload:
         return ", ".join([f"{self.preset} {self.mode}", *sizes, *settings])
 
 
-def parameters(workload):
+def parameters(workload: Workload) -> Params:
     """Fresh parameters of the workload's model in its dtype; the same at every call."""
     params = init(workload.config, np.random.default_rng(workload.seed))
     return trees.map(lambda p: p.astype(workload.dtype), params)
 
 
-def examples(workload):
+def examples(workload: Workload) -> tuple[Array, Array]:
     """Clips (B, T, H, W, C) of standard normal numbers and labels (B,); the same at every call."""
     rng, config = np.random.default_rng(workload.seed + 1), workload.config
     clips = rng.standard_normal((workload.batch, *config.thw, config.channels), dtype=np.float32)
     return clips.astype(workload.dtype), rng.integers(config.num_classes, size=workload.batch)
 
 
-def mvit_call(workload):
+def mvit_call(workload: Workload) -> Callable[[], Any]:
     """The call, as a function of no arguments: logits of a forward pass, the loss of a step.
 
     A step starts from the parameters that the one before left.
@@ -84,7 +89,9 @@ def mvit_call(workload):
     return step
 
 
-def training(workload):
+def training(
+    workload: Workload,
+) -> tuple[Callable[[], tuple[Array, Params]], Callable[[Params], None]]:
     """The two halves of a step: `gradients() -> (loss, grads)` and `update(grads)`."""
     params, (clips, labels), config = parameters(workload), examples(workload), workload.config
     masks = np.random.default_rng(workload.seed + 2)

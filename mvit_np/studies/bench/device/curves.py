@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ....backend import tree as trees
 from ....backend.arrays import to_host
 from ....backend.precision import PRECISIONS, use_precision
+from ....backend.types import Array, Params
 from ....model.forward import forward
 from ....ops import cross_entropy
 from ....train import fit, warmup_cosine
 from ..workloads import parameters
+from .gpu import Gpu
 from .measure import attempt
-from .plan import CLIP_NORM, Case
+from .plan import CLIP_NORM, Case, Curves
 
 # batches that come round again; classes in use, each a picture of its own under noise
 BATCHES, CLASSES = 16, 8
@@ -25,7 +29,12 @@ NUDGE, NUDGED = 1e-6, "float32, start nudged"
 AS_GRAPH = "float32, as a graph"
 
 
-def measured(part, gpu, torch_losses=None, tell=lambda words: None):
+def measured(
+    part: Curves,
+    gpu: Gpu,
+    torch_losses: Callable[..., list[float]] | None = None,
+    tell: Callable[[str], Any] = lambda words: None,
+) -> dict[str, Any]:
     """{"by": {run: losses}, "failed": {run: why}} of a `plan.Curves`.
 
     Runs are the precisions, "float32, as a graph", "float32, start nudged" as a yardstick, and with
@@ -35,15 +44,15 @@ def measured(part, gpu, torch_losses=None, tell=lambda words: None):
     case = Case(part.preset, "step", part.batch)
     start, batches = parameters(case.workload), examples(case, part.batch)
     rates = [rate(i, part.steps) for i in range(part.steps)]
-    runs = {
-        name: lambda name=name: _mvit_losses(case, gpu, start, batches, name, rates)
-        for name in PRECISIONS
+    runs: dict[str, Callable[[], list[float]]] = {
+        name: partial(_mvit_losses, case, gpu, start, batches, name, rates) for name in PRECISIONS
     }
     runs[AS_GRAPH] = lambda: _mvit_losses(case, gpu, start, batches, "float32", rates, graph=True)
     runs[NUDGED] = lambda: _mvit_losses(case, gpu, nudged(start), batches, "float32", rates)
-    for name in PRECISIONS if torch_losses else ():
-        runs[f"torch {name}"] = partial(torch_losses, start, case.config, batches, name, rates)
-    found = {"by": {}, "failed": {}}
+    if torch_losses:
+        for name in PRECISIONS:
+            runs[f"torch {name}"] = partial(torch_losses, start, case.config, batches, name, rates)
+    found: dict[str, dict[str, Any]] = {"by": {}, "failed": {}}
     for name, run in runs.items():
         tell(name)
         losses, why = attempt(run)
@@ -51,12 +60,12 @@ def measured(part, gpu, torch_losses=None, tell=lambda words: None):
     return found
 
 
-def rate(step, steps):
+def rate(step: int, steps: int) -> float:
     """The learning rate of a step."""
     return warmup_cosine(step, steps, PEAK, min(WARM_UP, steps))
 
 
-def examples(case, batch):
+def examples(case: Case, batch: int) -> list[tuple[Array, Array]]:
     """BATCHES of (clips, labels) on the host: noise over a picture that tells the class."""
     rng, config = np.random.default_rng(7), case.config
     classes = min(CLASSES, config.num_classes)
@@ -71,7 +80,7 @@ def examples(case, batch):
     return made
 
 
-def nudged(params):
+def nudged(params: Params) -> Params:
     """The parameters, each changed in its last bits."""
     rng = np.random.default_rng(11)
     return trees.map(
@@ -94,11 +103,11 @@ def _mvit_losses(case, gpu, start, batches, precision, rates, graph=False):
     return [float(to_host(x)) for x in losses]
 
 
-def gap(losses, truth):
+def gap(losses: Sequence[float], truth: Sequence[float]) -> float:
     """The mean distance of two curves, as a share of how far the second falls.
 
     It falls from its first loss to the mean of its last tenth.
     """
-    losses, truth = np.array(losses), np.array(truth)
-    fall = truth[0] - truth[-max(1, len(truth) // 10) :].mean()
-    return float(np.abs(losses - truth).mean() / max(fall, 1e-9))
+    curve, right = np.array(losses), np.array(truth)
+    fall = right[0] - right[-max(1, len(right) // 10) :].mean()
+    return float(np.abs(curve - right).mean() / max(fall, 1e-9))

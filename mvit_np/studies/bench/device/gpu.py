@@ -12,6 +12,8 @@ import numpy as np
 from ....backend.arrays import array_module, to_device
 from ....backend.matmul import matmul
 from ....backend.precision import PRECISIONS, operand, use_precision
+from ....backend.types import Tree
+from .clock import Side
 
 # rows of the matrices that are multiplied; bytes of the array that is copied
 SIZE, COPIED = 8192, 1 << 30
@@ -27,19 +29,19 @@ class Gpu:
     xp: Any
 
     @property
-    def number(self):
+    def number(self) -> int:
         return int(self.device.partition(":")[2] or 0)
 
-    def put(self, tree):
+    def put(self, tree: Tree) -> Tree:
         return to_device(tree, self.device)
 
 
-def find(device):
+def find(device: str) -> Gpu:
     """The `Gpu` of that name, such as "cuda:0". Raises ValueError where there is none."""
     return Gpu(device, array_module(to_device(np.zeros(1, np.float32), device)))
 
 
-def describe(gpu):
+def describe(gpu: Gpu) -> dict[str, Any]:
     """The card and what drives it, as a dict; "driver" is None where the system does not say."""
     runtime = gpu.xp.cuda.runtime
     told = runtime.getDeviceProperties(gpu.number)
@@ -56,13 +58,13 @@ def describe(gpu):
     }
 
 
-def driver_version(file=DRIVER):
+def driver_version(file: Path = DRIVER) -> str | None:
     """Such as "570.86.15"; None where there is no such file."""
     try:
         found = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", file.read_text())
     except OSError:
         return None
-    return found and found.group()
+    return found.group() if found else None
 
 
 def _version(number):
@@ -70,11 +72,13 @@ def _version(number):
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def roofs(gpu, side, size=None, copied=None):
+def roofs(
+    gpu: Gpu, side: Side, size: int | None = None, copied: int | None = None
+) -> dict[str, float]:
     """{"float32", "tf32", "bf16": operations a second of products, "bytes_per_s": of copies}
 
-    Products are of two square matrices.
-    The best of some; a multiply-add is two operations, and a copy reads and writes every byte.
+    Products are of two square matrices. Each is the best of some; a multiply-add is two operations,
+    and a copy reads and writes every byte.
     """
     size, copied = size or SIZE, copied or COPIED
     rngs = np.random.default_rng(0), np.random.default_rng(1)

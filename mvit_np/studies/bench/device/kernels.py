@@ -1,8 +1,12 @@
 """Our kernels against array functions alone: every op as a model calls it, both ways."""
 
+# An op has its `definition` as an attribute, which no type says:
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +24,10 @@ from ....ops.fast.linear import column_sums
 from ....train import adamw, adamw_state, clip_by_norm
 from ..workloads import RATE, WEIGHT_DECAY
 from . import clock, mvit_calls
+from .clock import Side
+from .gpu import Gpu
 from .measure import attempt
-from .plan import Case
+from .plan import Case, Kernels
 
 TURN_S, ROUNDS = 0.02, 3
 WITH, PLAIN = "kernels_s", "plain_s"
@@ -33,7 +39,7 @@ class Call:
 
     name: str
     args: tuple
-    static: dict
+    static: dict[str, Any]
     count: int = 1
 
 
@@ -44,11 +50,13 @@ class Work:
     name: str
     phase: str
     count: int
-    shapes: list
-    prepare: Any
+    shapes: list[list[int]]
+    prepare: Callable[[], Callable[[], Any]]
 
 
-def measured(part, gpu, side, tell=lambda words: None):
+def measured(
+    part: Kernels, gpu: Gpu, side: Side, tell: Callable[[str], Any] = lambda words: None
+) -> list[dict[str, Any]]:
     """Rows of plain numbers of a `plan.Kernels`, each of work that launches something of ours.
 
     op, phase, kernels (names), calls (in a step), shapes; kernels_s and plain_s, seconds a call, or
@@ -65,9 +73,9 @@ def measured(part, gpu, side, tell=lambda words: None):
     return rows
 
 
-def recorded(run):
+def recorded(run: Callable[[], Any]) -> list[Call]:
     """A `Call` for each op and way it is called in `run()`: shapes, strides and settings."""
-    found = {}
+    found: dict[tuple, Call] = {}
 
     def seen(name, phase, seconds, args, static, result):
         key = name, *(_like(x) for x in args), repr(static)
@@ -88,8 +96,8 @@ def _like(x):
 def _ops(calls):
     for call in calls:
         shapes = [list(x.shape) for x in call.args if is_array(x)]
-        yield Work(call.name, "forward", call.count, shapes, lambda call=call: _forward(call))
-        yield Work(call.name, "backward", call.count, shapes, lambda call=call: _backward(call))
+        yield Work(call.name, "forward", call.count, shapes, partial(_forward, call))
+        yield Work(call.name, "backward", call.count, shapes, partial(_backward, call))
 
 
 def _forward(call):
@@ -142,7 +150,8 @@ def _pieces(calls):
 
 def _updates(params):
     """What follows the backward pass, of all parameters; they stand for their gradients."""
-    shapes, at = [[sum(p.size for p in trees.leaves(params))]], {}
+    at: dict[str, Any] = {}
+    shapes = [[sum(p.size for p in trees.leaves(params))]]
 
     def update():
         moved = adamw(at["params"], params, at["state"], RATE, weight_decay=WEIGHT_DECAY)
@@ -163,7 +172,7 @@ def _row(work, side, tools):
         return None
     times = {}
     for way, context in ((WITH, nullcontext), (PLAIN, plain_ops)):
-        times[way], failed = attempt(lambda context=context: _timed(work, side, context))
+        times[way], failed = attempt(partial(_timed, work, side, context))
         why = why or failed
         side.release()
     row = {"op": work.name, "phase": work.phase, "kernels": sorted(set(names or ()))}
@@ -187,7 +196,7 @@ def _timed(work, side, context):
 
 
 @contextmanager
-def launches(tools):
+def launches(tools: Any) -> Iterator[list[str]]:
     """A list of what is launched within the block: the kernels' names, "product" for products."""
     names, launch, gemm = [], tools.launch, tools.gemm
 
@@ -199,7 +208,7 @@ def launches(tools):
         names.append("product")
         return gemm(*args, **how)
 
-    tools.launch, tools.gemm = launched, multiplied  # on this one object, in place of its class's
+    tools.launch, tools.gemm = launched, multiplied  # on this one object, instead of its class's
     try:
         yield names
     finally:

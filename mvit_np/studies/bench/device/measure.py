@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -11,17 +14,22 @@ from .. import timing
 from . import clock
 
 
-def measured(contestants, rounds, tell=lambda words: None):
+def measured(
+    contestants: Mapping[str, tuple[clock.Side, Callable[[], clock.Call]]],
+    rounds: int,
+    tell: Callable[[str], Any] = lambda words: None,
+) -> dict[str, dict[str, Any]]:
     """{who: what was found} of {who: (side, build)}, where `build() -> call`.
 
     Found are median_s, low_s, high_s, turns, peak_bytes, reserved_bytes and `size`, the root mean
     square of the call's result, by which one sees whether all compute the same. Who fails, such as
     for want of memory, has {"failed": why}; others go on.
     """
-    found, calls = {}, {}
+    found: dict[str, dict[str, Any]] = {}
+    calls = {}
     for who, (side, build) in contestants.items():
         tell(f"{who}: memory")
-        weighed, why = attempt(lambda side=side, build=build: _weighed(side, build))
+        weighed, why = attempt(partial(_weighed, side, build))
         found[who] = weighed[1] if weighed else {"failed": why}
         if weighed:
             calls[who] = weighed[0]
@@ -31,7 +39,7 @@ def measured(contestants, rounds, tell=lambda words: None):
     return found | _timed(contestants, calls, found, rounds)
 
 
-def attempt(function):
+def attempt(function: Callable[[], Any]) -> tuple[Any, str]:
     """(its result, "") or (None, why it failed), so that what is left is measured all the same."""
     try:
         return function(), ""
@@ -41,7 +49,7 @@ def attempt(function):
     return None, why
 
 
-def words(problem):
+def words(problem: Exception) -> str:
     """Why something failed."""
     error, said = type(problem).__name__, " ".join(str(problem).split())
     signs = ("outofmemory", "out of memory", "alloc_failed", "memoryallocation")
@@ -61,7 +69,9 @@ def _timed(contestants, calls, found, rounds):
 
     Nobody keeps memory for later while another has the turn.
     """
-    seconds, counts, failed = {who: [] for who in calls}, {}, {}
+    seconds: dict[str, list[float]] = {who: [] for who in calls}
+    counts: dict[str, int] = {}
+    failed = {}
     for number in range(rounds + 1):  # the first tells how many calls a turn takes
         for who in list(calls):
             side = contestants[who][0]

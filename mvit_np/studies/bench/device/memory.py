@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from typing import Any
 
 
-def weighed(xp, build):
+def weighed(
+    xp: Any, build: Callable[[], Callable[[], Any]]
+) -> tuple[Callable[[], Any], dict[str, int]]:
     """(call, {"peak_bytes", "reserved_bytes"}) of `build() -> call`; a first call is not weighed.
 
     A graph keeps a pool of its own, which counts as a whole: nobody else can use it.
@@ -31,14 +35,14 @@ def weighed(xp, build):
     return call, {"peak_bytes": peak, "reserved_bytes": max(reserved, peak)}
 
 
-def allocations(xp):
+def allocations(xp: Any) -> Any:
     """A hook of CuPy's: between `with` and its end, bytes that arrays take.
 
     now, most   in use, more than at the start: now, and at most until now
     taken       from the device, by all pools
     """
 
-    class Allocations(xp.cuda.MemoryHook):
+    class Allocations(xp.cuda.MemoryHook):  # type: ignore[name-defined]
         name = "mvit_np.studies.bench"
         now = most = taken = 0
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 from ....backend.arrays import to_host
 from ....backend.cuda.graph import Graphed
 from ....backend.precision import use_precision
 from ....backend.random import default_rng
+from ....backend.types import Array, Params
+from ....model.config import MViTConfig
 from ....model.forward import forward
 from ....ops import cross_entropy
 from ....train import fit
 from ..workloads import RATE, WEIGHT_DECAY, examples, parameters
 from . import memory
-from .clock import Side, between
-from .plan import CLIP_NORM
+from .clock import Call, Side, between
+from .gpu import Gpu
+from .plan import CLIP_NORM, Case
 
 
-def side(xp):
+def side(xp: Any) -> Side:
     """How our calls are timed and weighed: events and pools of CuPy's."""
     return Side(
         seconds=lambda call, count: between(xp.cuda.Event, xp.cuda.get_elapsed_time, call, count),
@@ -27,7 +31,7 @@ def side(xp):
     )
 
 
-def call(case, gpu, graph=False):
+def call(case: Case, gpu: Gpu, graph: bool = False) -> Call:
     """The case's call, as a function of no arguments: logits of a forward pass, the loss of a step.
 
     Clips and parameters lie on the device already. A step starts from the parameters that the one
@@ -67,7 +71,8 @@ def _step(case, gpu, graph=False):
     return lambda: next(steps).loss
 
 
-def given(case, gpu):
+def given(case: Case, gpu: Gpu) -> tuple[Params, tuple[Array, Array], MViTConfig]:
     """Parameters, (clips, labels) on the device, and the config."""
     params, batch = parameters(case.workload), examples(case.workload)
-    return gpu.put(params), tuple(map(gpu.put, batch)), case.config
+    clips, labels = map(gpu.put, batch)
+    return gpu.put(params), (clips, labels), case.config

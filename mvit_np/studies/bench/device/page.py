@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ....model.text_table import markdown, wrapped
 from . import tables
 from .plan import COMPILED, MVIT
@@ -35,7 +38,7 @@ how far that one falls; "start nudged" is the same run in float32 from parameter
 millionth, so that what rounding alone makes of it is known."""
 
 
-def render(results):
+def render(results: Mapping[str, Any]) -> str:
     """The page as Markdown, of all that the results hold."""
     eager = [case for case in results["cases"] if MVIT in case["by"]]
     compiled = [case for case in results["cases"] if COMPILED in case["by"]]

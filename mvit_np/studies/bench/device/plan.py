@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ....backend.precision import PRECISIONS
+from ....model.config import MViTConfig
 from ....model.presets import preset
 from ..workloads import MODES, Workload
 
@@ -30,16 +32,16 @@ class Case:
     whos: tuple[str, ...] = BESIDE_EAGER
 
     @property
-    def workload(self):
+    def workload(self) -> Workload:
         return Workload(self.preset, self.mode, self.batch)
 
     @property
-    def config(self):
+    def config(self) -> MViTConfig:
         config = preset(self.preset)
         return config if self.masks else replace(config, dropout=0.0, drop_path=0.0)
 
     @property
-    def title(self):
+    def title(self) -> str:
         """mvit_b_16x4 step, batch 8, bf16"""
         masks = ", masks" if self.masks else ""
         return f"{self.preset} {self.mode}, batch {self.batch}, {self.precision}{masks}"
@@ -53,7 +55,7 @@ class Kernels:
     batch: int = 8
 
     @property
-    def title(self):
+    def title(self) -> str:
         return f"{self.preset}, batch {self.batch}: kernels against plain arrays"
 
 
@@ -66,7 +68,7 @@ class Curves:
     steps: int = 200
 
     @property
-    def title(self):
+    def title(self) -> str:
         return f"{self.preset}, batch {self.batch}: {self.steps} steps in each precision"
 
 
@@ -74,9 +76,9 @@ LISTS = {Case: "cases", Kernels: "kernels", Curves: "curves"}
 
 
 def whole(
-    models=MODELS, batches=BATCHES, modes=MODES, precisions=tuple(PRECISIONS),
-    against=True, only=None,
-):  # fmt: skip
+    models: Sequence[str] = MODELS, batches: Sequence[int] = BATCHES, modes: Sequence[str] = MODES,
+    precisions: Sequence[str] = tuple(PRECISIONS), against: bool = True, only: str | None = None,
+) -> tuple[Case | Kernels | Curves, ...]:  # fmt: skip
     """The parts, in order: of the grid that is given; of one of `LISTS` alone with `only`.
 
     Without `against` nobody is compared with, and what would be measured twice is left out.
@@ -100,5 +102,13 @@ def whole(
     forwards = [case for case in eager if case not in steps]
     rest = [case for case in compiled if case not in aimed]
     model = models[0], batches[len(batches) // 2]
-    parts = (*steps, Kernels(*model), *aimed, Curves(*model), *forwards, *rest, *masked)
+    parts: tuple[Case | Kernels | Curves, ...] = (
+        *steps,
+        Kernels(*model),
+        *aimed,
+        Curves(*model),
+        *forwards,
+        *rest,
+        *masked,
+    )
     return tuple(part for part in parts if only in (None, LISTS[type(part)]))

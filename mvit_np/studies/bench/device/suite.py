@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +13,10 @@ from .. import machine
 from . import curves, gpu, kernels, measure, mvit_calls, torch_calls
 from .clock import Side
 from .gpu import Gpu
-from .plan import COMPILED, GRAPH, LISTS, MVIT, TORCH, Case, Kernels
+from .plan import COMPILED, GRAPH, LISTS, MVIT, TORCH, Case, Curves, Kernels
 
 KIND = "device"
+Part = Case | Kernels | Curves
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Settings:
 
     rounds: int = 6
     command: str = ""
-    tell: Callable = lambda words: None  # called with words before each thing
+    tell: Callable[[str], Any] = lambda words: None  # called with words before each thing
 
 
-def bench(device, against=False):
+def bench(device: str, against: bool = False) -> Bench:
     """The `Bench` on a device.
 
     Raises ValueError or ImportError where there is no such device, or none for PyTorch.
@@ -50,7 +51,9 @@ def bench(device, against=False):
     )
 
 
-def run(parts: Iterable, with_: Bench, settings: Settings, before=None):
+def run(
+    parts: Iterable[Part], with_: Bench, settings: Settings, before: dict[str, Any] | None = None
+) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
     """Measure the parts; after each yields (all results, name of their list, the newest of it).
 
     before   results to go on from: what they hold already is not measured again
@@ -72,7 +75,7 @@ def run(parts: Iterable, with_: Bench, settings: Settings, before=None):
                 yield results, name, results[name][-1]
 
 
-def check(parts, with_):
+def check(parts: Iterable[Part], with_: Bench) -> None:
     """Raise ValueError where a preset does not exist, or torch has no such model."""
     for case in {part.preset: Case(part.preset) for part in parts}.values():
         config = case.config
@@ -80,7 +83,7 @@ def check(parts, with_):
             torch_calls.peers.check_known(config)
 
 
-def plain(part):
+def plain(part: Part) -> dict[str, Any]:
     """A part's fields as JSON holds them."""
     return {
         name: list(value) if isinstance(value, tuple) else value
@@ -137,7 +140,7 @@ def _tidy(with_):
         side.release()
 
 
-def contestants(case, with_):
+def contestants(case: Case, with_: Bench) -> dict[str, tuple[Side, Callable[[], Any]]]:
     """{who: (side, build)} of those who are here."""
     found = {
         MVIT: (with_.mvit, partial(mvit_calls.call, case, with_.gpu)),

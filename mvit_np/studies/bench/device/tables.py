@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from ....model.text_table import digits, percent
-from ..tables import FLOPS, count, seconds, size_of, span
+from ..tables import FLOPS, Cells, Found, count, seconds, size_of, span
 from .curves import gap
 from .plan import COMPILED, GRAPH, MVIT, TORCH
 
 # Ours / PyTorch's: of a step's time and memory, beside PyTorch eager; of a graph's time at batch 1,
 # beside PyTorch compiled.
 AIM = 1.0
-LOST = "-"  # in place of what could not be measured
+LOST = "-"  # instead of what could not be measured
 
 
-def case_table(case, roofs):
+def case_table(case: Found, roofs: Found) -> Cells:
     """A line for each who took turns: time, speed, memory; what failed says why."""
     head = ["", "median", "quartiles", "clips/s", "TFLOP/s", "of roof", "memory", "reserved"]
     return head, [[who, *_who_cells(case, found, roofs)] for who, found in case["by"].items()]
@@ -37,14 +38,14 @@ def _speed(case, found, roofs):
     return [digits(flops_per_s / 1e12), percent(flops_per_s / roofs[case["precision"]])]
 
 
-def newest(name, found, roofs):
+def newest(name: str, found: Found, roofs: Found) -> Cells:
     """The table of one part: of a list of that name, one of its results."""
     if name == "cases":
         return case_table(found, roofs)
     return kernel_table(found["rows"]) if name == "kernels" else curve_table(found)
 
 
-def time_table(cases, roofs):
+def time_table(cases: Sequence[Found], roofs: Found) -> Cells:
     """A case a line: ours, launched one by one and as a graph, and PyTorch eager if asked for."""
     against = any(TORCH in case["by"] for case in cases)
     head = ["", MVIT, "quartiles", "as a graph"]
@@ -62,12 +63,12 @@ def _time_row(case, roofs, against):
         cells += [_bold(_ratio(by, who, TORCH)) for who in (MVIT, GRAPH)]
         cells.append(f"{AIM:g}" if case["mode"] == "step" else "")
     timed = [found for found in (mvit, graph) if "median_s" in found]
-    best = min(timed, key=lambda found: found["median_s"], default={})
+    best: Found = min(timed, key=lambda found: found["median_s"], default={})
     speed = [digits(case["batch"] / best["median_s"]) if best else LOST, *_speed(case, best, roofs)]
     return cells + speed + (_speed(case, torch, roofs) if against else [])
 
 
-def memory_table(cases):
+def memory_table(cases: Sequence[Found]) -> Cells:
     """The most that was in use, and what was taken from the device for it."""
     against = any(TORCH in case["by"] for case in cases)
     whos = [MVIT, GRAPH, *[TORCH] * against]
@@ -86,10 +87,10 @@ def _memory_row(case, whos, against):
     return cells
 
 
-def graph_table(cases):
+def graph_table(cases: Sequence[Found]) -> Cells:
     """What a graph gains: time launched one by one over time as a graph, by batch."""
     batches = sorted({case["batch"] for case in cases})
-    models = {_model(case): {} for case in cases}
+    models: dict[str, dict[int, str]] = {_model(case): {} for case in cases}
     for case in cases:
         models[_model(case)][case["batch"]] = _ratio(case["by"], MVIT, GRAPH)
     rows = [[model, *(row.get(n, "") for n in batches)] for model, row in models.items()]
@@ -100,7 +101,7 @@ def _model(case):
     return f"{case['preset']} {case['mode']}, {case['precision']}" + ", masks" * case["masks"]
 
 
-def compiled_table(cases):
+def compiled_table(cases: Sequence[Found]) -> Cells:
     """Ours as a graph beside PyTorch compiled."""
     head = ["", "as a graph", "quartiles", "torch compiled", "quartiles", "ratio", "wanted"]
     head += ["memory", "torch's"]
@@ -115,13 +116,16 @@ def _compiled_row(case):
     return [case["title"], *times, _bold(_ratio(case["by"], GRAPH, COMPILED)), aim, *sizes]
 
 
-def kernel_table(rows):
+def kernel_table(rows: Sequence[Found]) -> Cells:
     """An op and phase a line: its time in a step both ways, and the worst ratio of its shapes."""
-    groups = {}
+    groups: dict[tuple[str, str], list[Found]] = {}
     for row in rows:
         groups.setdefault((row["op"], row["phase"]), []).append(row)
     head = ["op", "calls", "with kernels", "plain arrays", "ratio", "worst ratio", "kernels"]
-    made = [(_total(group, "kernels_s"), _kernel_row(*key, group)) for key, group in groups.items()]
+    made = [
+        (_total(group, "kernels_s"), _kernel_row(op, phase, group))
+        for (op, phase), group in groups.items()
+    ]
     return head, [row for _, row in sorted(made, key=lambda pair: -(pair[0] or 0))]
 
 
@@ -151,7 +155,7 @@ def _ms(value):
     return LOST if value is None else f"{digits(1e3 * value)} ms"
 
 
-def curve_table(found):
+def curve_table(found: Found) -> Cells:
     """Losses on the way, and how far each curve is from that of float32."""
     steps, by = found["steps"], found["by"]
     at = sorted({0, *(steps * i // 4 - 1 for i in (1, 2, 3, 4))} - {-1})
@@ -164,7 +168,7 @@ def curve_table(found):
     return ["", *(f"step {i + 1}" for i in at), "distance"], rows
 
 
-def card_line(results):
+def card_line(results: Found) -> str:
     """What ran where."""
     card, host, peers = results["card"], results["host"], results.get("peers")
     driver = f"driver {card['driver']} " if card["driver"] else "driver "
@@ -181,7 +185,7 @@ def card_line(results):
     )
 
 
-def roof_line(results):
+def roof_line(results: Found) -> str:
     """What the device can do."""
     roofs = results["roofs"]
     names = ("float32", "tf32", "bf16")
@@ -190,18 +194,18 @@ def roof_line(results):
     return f"roofs: products of large matrices at {rates} (TFLOP/s), {copies}"
 
 
-def spread(cases):
+def spread(cases: Sequence[Found]) -> dict[str, float]:
     """{precision: the largest difference between the logits of those who took turns}
 
-    Of their root mean squares, as a share.
+    The difference is that of their root mean squares, as a share.
     """
-    found = {}
+    largest: dict[str, float] = {}
     for case in cases:
         sizes = [found["size"] for found in case["by"].values() if found.get("size")]
         if case["mode"] == "forward" and len(sizes) > 1:
-            precision, apart = case["precision"], max(sizes) / min(sizes) - 1
-            found[precision] = max(found.get(precision, 0.0), apart)
-    return found
+            precision, difference = case["precision"], max(sizes) / min(sizes) - 1
+            largest[precision] = max(largest.get(precision, 0.0), difference)
+    return largest
 
 
 def _ratio(by, who, other, what="median_s"):

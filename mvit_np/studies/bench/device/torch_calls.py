@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
+from ....backend.types import Array, Params
+from ....model.config import MViTConfig
 from .. import peers
 from ..workloads import examples, parameters
 from . import clock, curves
-from .plan import CLIP_NORM
+from .plan import CLIP_NORM, Case
 
-COMPILE = {}  # settings of torch.compile; none is its default mode
+COMPILE: dict[str, Any] = {}  # settings of torch.compile; none is its default mode
 
 
-def find_device(device):
+def find_device(device: str) -> tuple[Any, Any]:
     """(torch, its device) of that name.
 
     Raises ValueError where PyTorch sees no such device, ImportError without PyTorch.
@@ -30,12 +34,12 @@ def find_device(device):
     return torch, torch.device("cuda", number)
 
 
-def versions(torch):
+def versions(torch: Any) -> dict[str, str]:
     """What is compared with."""
     return peers.versions() | {"torch_cuda": torch.version.cuda}
 
 
-def side(cuda):
+def side(cuda: Any) -> clock.Side:
     """How calls of PyTorch are timed and weighed.   cuda: the module `torch.cuda`"""
     event = partial(cuda.Event, enable_timing=True)
     return clock.Side(
@@ -63,14 +67,14 @@ def _weighed(cuda, build):
     }
 
 
-def warm_up(torch, device):
+def warm_up(torch: Any, device: Any) -> None:
     """Products in all types, so that the memory which cuBLAS works in is there."""
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.ones((64, 64), dtype=dtype, device=device)
         torch.nn.functional.linear(x @ x, x, x[0])
 
 
-def call(case, torch, device, compiled=False):
+def call(case: Case, torch: Any, device: Any, compiled: bool = False) -> clock.Call:
     """The case's call, as a function of no arguments, with our parameters and clips.
 
     See `mvit_calls.call`; its result stays on the device. bf16 is `torch.autocast`; the optimiser
@@ -112,7 +116,7 @@ def _step(torch, run, optimizer, clips, labels, cast):
     return loss.detach()
 
 
-def autocast(torch, device, precision):
+def autocast(torch: Any, device: Any, precision: str) -> Callable[[], AbstractContextManager[Any]]:
     """A function that makes the context to compute in."""
     if precision != "bf16":
         return nullcontext
@@ -128,7 +132,7 @@ def _precise(torch, precision, run):
 
 
 @contextmanager
-def tf32(torch, allowed):
+def tf32(torch: Any, allowed: bool) -> Iterator[None]:
     """Whether products and convolutions of float32 may be of TF32 within the block."""
     settings = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [setting.allow_tf32 for setting in settings]
@@ -141,7 +145,15 @@ def tf32(torch, allowed):
             setting.allow_tf32 = was
 
 
-def losses(torch, device, params, config, batches, precision, rates):
+def losses(
+    torch: Any,
+    device: Any,
+    params: Params,
+    config: MViTConfig,
+    batches: Sequence[tuple[Array, Array]],
+    precision: str,
+    rates: Iterable[float],
+) -> list[float]:
     """Of a training run as `curves` makes it with ours."""
     model = peers.build(config, params).to(device).train()
     optimizer = peers.optimizer(torch, model, curves.WEIGHT_DECAY, fused=True)
