@@ -49,6 +49,7 @@ def kept_bytes(config, batch):
     """Memory alive after a traced forward pass: the clips and what the backward pass will need."""
     leaves, rebuild = tree.flatten(init(config, np.random.default_rng(0)))
     labels = np.zeros(batch, int)
+    forward(rebuild(leaves), clips(config, batch), config)  # what a thread keeps to compute in
     tracemalloc.start()
     x = clips(config, batch)
     with tiles.use_threads(1):  # a thread that waits for its next tile still holds the last one
