@@ -26,6 +26,11 @@ def watching(seen):
         _thread.seen = before
 
 
+def is_watched():
+    """Whether this thread is within a block of `watching`: then no op may be passed over."""
+    return getattr(_thread, "seen", None) is not None
+
+
 def watched(fun, phase, call, args, static):
     """call(*args, **static), which is a phase of the op `fun`."""
     start = time.perf_counter()

@@ -6,14 +6,16 @@ stage. A batch of large clips is taken clip by clip, one on each thread.
 
 import numpy as np
 
+from ..autodiff.hooks import is_watched
 from ..autodiff.tape import untraced
 from ..autodiff.versions import fast
 from ..backend import tiles
 from ..backend import tree as trees
+from ..backend.precision import precision
 from ..ops import reshape
 from ..ops.fast.project import project
 from ..ops.fast.take_seen import on_seen, skips_cells, take_seen
-from . import forward
+from . import forward, passes
 from .layers import attention
 from .layers.pooling import pool_heads
 from .plan import plan
@@ -35,15 +37,17 @@ def queries_keys_values(params, x, spec):
 
 @fast(forward.evaluate, on="numpy")
 def evaluate(params, clip, config):
-    """As `forward.evaluate`, and where nothing is traced clip by clip: one fills a tile."""
-    size = plan(config).blocks[0].tokens_in * config.dim
+    """As `forward.evaluate`; in passes over rows where nothing is traced and no op is watched."""
     traced = any(leaf is not untraced(leaf) for leaf in (clip, *trees.leaves(params)))
-    if traced or len(clip) == 1 or size < tiles.NUMBERS:
+    rounded = precision() != "float32"  # of each op's operands
+    if traced or rounded or config.reversible or is_watched():
         return forward.run(params, clip, config)
+    if len(clip) == 1 or plan(config).blocks[0].tokens_in * config.dim < tiles.NUMBERS:
+        return passes.run(params, clip, config)
     logits = np.empty((len(clip), config.num_classes), dtype=clip.dtype)
 
     def one(i):
-        logits[i : i + 1] = forward.run(params, clip[i : i + 1], config)
+        logits[i : i + 1] = passes.run(params, clip[i : i + 1], config)
 
     together = len(clip) - len(clip) % tiles.threads()  # the rest one after another, on all threads
     tiles.run(one, range(together))

@@ -625,10 +625,11 @@ def test_clips_of_a_batch_taken_one_by_one_give_what_the_batch_gives(monkeypatch
         np.random.default_rng(1).standard_normal((5, *TINY.thw, TINY.channels)).astype("float32")
     )
     whole, seen = forward(params, clips, TINY), []
-    monkeypatch.setattr(
-        "mvit_np.model.forward.embed",
-        lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec),
-    )
+    for who in ("forward", "passes"):
+        monkeypatch.setattr(
+            f"mvit_np.model.{who}.embed",
+            lambda params, x, spec: seen.append(len(x)) or embed(params, x, spec),
+        )
     monkeypatch.setattr(tiles, "NUMBERS", 64)
     with tiles.use_threads(2):
         np.testing.assert_allclose(forward(params, clips, TINY), whole, rtol=1e-5, atol=1e-6)

@@ -1,5 +1,7 @@
 """Layer normalisation in tiles, its means as products with a column of 1 / D; z, r are remade."""
 
+import numpy as np
+
 from ...autodiff.versions import fast
 from ...backend import tiles
 from ...backend.arrays import array_module
@@ -17,14 +19,7 @@ def layer_norm(x, g, b, eps=1e-6):
     share = xp.full((width, 1), 1 / width, dtype=x.dtype)  # rows @ share are their means
 
     def normal(at):
-        z = rows[at] - rows[at] @ share
-        z -= z @ share  # what rounding left of the mean: of a row of 1000s more than eps
-        r = xp.square(z) @ share
-        r += eps
-        xp.sqrt(r, out=r)
-        xp.divide(1, r, out=r)
-        z *= r
-        return z, r
+        return _normal(rows[at], share, eps)
 
     def tile(at):
         z, _ = normal(at)
@@ -52,3 +47,23 @@ def layer_norm(x, g, b, eps=1e-6):
         return dx.reshape(x.shape), *tiles.total(tile, pieces, (g, b))
 
     return y.reshape(x.shape), backward
+
+
+def normalised(rows, g, b, eps):
+    """The norm of some rows, plain arrays in the cache.   rows: (N, D)   ->   (N, D)"""
+    z, _ = _normal(rows, np.full((rows.shape[1], 1), 1 / rows.shape[1], dtype=rows.dtype), eps)
+    z *= g
+    z += b
+    return z
+
+
+def _normal(rows, share, eps):
+    """z = (x - mean) r and r = 1 / sqrt(var + eps).   share: (D, 1), 1 / D everywhere"""
+    z = rows - rows @ share
+    z -= z @ share  # what rounding left of the mean: of a row of 1000s more than eps
+    r = np.square(z) @ share
+    r += eps
+    np.sqrt(r, out=r)
+    np.divide(1, r, out=r)
+    z *= r
+    return z, r
