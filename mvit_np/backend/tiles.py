@@ -14,18 +14,17 @@ all of them:
     tiles.run(tile, tiles.rows(x, width))
 
 NumPy lets go of Python's lock inside its loops and products, so plain threads do. Each takes the
-next tile as it finishes one. The matrix library (BLAS) has threads of its own; two sets of threads
-on the same cores get in each other's way, so while tiles run BLAS is held to one
-(`backend/blas.py`), and what it was set to before comes back afterwards.
+next tile as it finishes one. While tiles run the matrix library (BLAS) is held to one thread, since
+two sets of threads get in each other's way (`backend/blas.py`).
 
 How many threads: `use_threads(n)`, else the environment's MVIT_NP_THREADS, else the cores this
 process may use. With a BLAS that threadpoolctl does not know, and so cannot hold back, one thread
 runs the tiles and BLAS does as it likes.
 
-Results do not depend on the threads, not in the last bit: where the tiles begin and end follows
-from the arrays alone, every tile writes rows of its own, and sums over rows (`total`) add the
-tiles' shares in the order of the tiles. (Where BLAS does as it likes, its own threads decide about
-the last bit.) A device array is one tile: a GPU shares out its own work.
+Results do not depend on the threads, not in the last bit: where tiles begin and end follows from
+the arrays alone, each writes rows of its own, and sums over rows (`total`) add the tiles' shares in
+their order. (Where BLAS does as it likes, its own threads decide about the last bit.) A device
+array is one tile: a GPU shares out its own work.
 """
 
 from __future__ import annotations
@@ -101,17 +100,6 @@ def _checked(count, where):
 def rows(x, width=1, work=None):
     """Slices that cover the rows of x (its first axis): `blocks` of one axis."""
     return [at for (at,) in blocks(x, x.shape[:1], width, work)]
-
-
-def parts(flat, passes=1):
-    """Slices of a flat array, for a function of each number alone, whose bits no cut changes.
-
-    They are long within a tile: after a short call a thread waits for Python's lock longer.
-    """
-    step = NUMBERS if _inside.get() else 0
-    return (
-        [slice(i, i + step) for i in range(0, flat.size, step)] if step else rows(flat, 1, passes)
-    )
 
 
 def blocks(like, shape, width=1, work=None):
@@ -195,15 +183,6 @@ def _send(helpers, fun, todo):
     return sent
 
 
-def elementwise(fun, *arrays, outputs=1, passes=1):
-    """New arrays of the first's shape: fun(*parts, *outs) fills the same flat part of each."""
-    first, flat = arrays[0], [x.reshape(-1) for x in arrays]
-    made = [array_module(first).empty(first.shape, dtype=first.dtype) for _ in range(outputs)]
-    outs = [y.reshape(-1) for y in made]
-    run(lambda at: fun(*(x[at] for x in (*flat, *outs))), parts(outs[0], passes))
-    return made
-
-
 def total(fun, pieces, like, part=lambda piece: ...):
     """Sums over all pieces, shaped as each array of `like`: fun(piece) returns its shares.
 
@@ -228,6 +207,11 @@ def total(fun, pieces, like, part=lambda piece: ...):
 
     run(add_up, range(len(pieces)))
     return sums
+
+
+def inside():
+    """Whether a tile's work is what runs here and now."""
+    return _inside.get()
 
 
 def _work(fun, todo):

@@ -25,6 +25,7 @@ from op_results import assert_near, results
 
 from mvit_np import forward, init, ops, preset, value_and_grad
 from mvit_np.backend import blas, tiles, tree
+from mvit_np.backend.elementwise import elementwise
 from mvit_np.studies.gradient_cases import TINY, TINY_V2, Case, normals
 from mvit_np.train import adamw, adamw_state, clip_by_norm
 
@@ -69,9 +70,7 @@ def test_little_work_and_a_device_array_are_one_block(monkeypatch):
     assert len(tiles.rows(x, 3, work=4)) >= 10 and len(tiles.blocks(x, (33, 4))) >= 4
     assert tiles.rows(there, 5, 1e9) == [slice(0, 97)]
     assert tiles.blocks(there, (97, 5), 1e9) == [(slice(0, 97), slice(0, 5))]
-    assert (
-        device_double.to_host(tiles.elementwise(device_double.xp.add, there, there)[0]) == 2
-    ).all()
+    assert (device_double.to_host(elementwise(device_double.xp.add, there, there)[0]) == 2).all()
 
 
 def pieces_and_threads(count, pieces=50, wait=0):
@@ -190,7 +189,7 @@ def test_elementwise_is_the_plain_function(shape, rng, cut):
     # y: not contiguous
     x, y = np.asarray(rng.standard_normal(shape)), rng.standard_normal((*shape[::-1], 2))[..., 0].T
     with tiles.use_threads(3):
-        plus, times = tiles.elementwise(
+        plus, times = elementwise(
             lambda x, y, a, b: (np.add(x, y, out=a), np.multiply(x, y, out=b)), x, y, outputs=2
         )
     assert plus.shape == shape and np.array_equal(plus, x + y) and np.array_equal(times, x * y)

@@ -8,6 +8,7 @@ from ...autodiff.versions import fast
 from ...backend import tiles
 from ...backend.arrays import array_module, device_tools, special_functions
 from ...backend.cuda.kernels import gelu as fused
+from ...backend.elementwise import elementwise, parts
 from ...backend.precision import operand, precision
 from ...backend.scratch import scratch
 from ..gelu import gelu as definition
@@ -76,7 +77,7 @@ def _gelu_array(x, y=None):
             over_phi = scratch("1 / Phi", x.shape, x.dtype)
             xp.divide(x, _one_over_phi(x, over_phi), out=out[at])
 
-    tiles.run(tile, tiles.parts(flat, 20))
+    tiles.run(tile, parts(flat, 20))
     return y
 
 
@@ -94,7 +95,7 @@ def gelu_and_slope(x):
         slope *= 1 / math.sqrt(2 * math.pi)
         slope += p
 
-    return tiles.elementwise(tile, x, outputs=2, passes=30)
+    return elementwise(tile, x, outputs=2, passes=30)
 
 
 def _exact_phi(x):
