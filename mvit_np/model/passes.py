@@ -13,7 +13,6 @@ they are projected only where their pool looks (`ops/fast/take_seen`).
 from __future__ import annotations
 
 import functools
-from itertools import pairwise
 
 import numpy as np
 
@@ -42,16 +41,17 @@ def run(params: Params, clip: Array, config: MViTConfig) -> Array:
     """
     p = plan(config)
     x, entrance = embed(params, clip, p.embed), None
-    bridge_at = sum(config.depths) if p.bridge else None
-    for this, following in pairwise([*zip(params["blocks"], p.blocks), None]):
-        if this[1].index == bridge_at:
+    blocks = list(zip(params["blocks"], p.blocks))
+    bridge_at = sum(config.depths) if p.bridge else len(blocks)
+    for i, this in enumerate(blocks):
+        if p.bridge and i == bridge_at:
             x = bridge(params["bridge"], x, p.bridge)
         if entrance is None:
             entrance = Entrance(*this, len(x))
             _over_rows(entrance.fill, x, x.shape[-1], this[1])
         z, skip = _mixed(*this, x, entrance)
-        ends = following is None or following[1].index == bridge_at
-        entrance = None if ends else Entrance(*following, len(x))
+        ends = i + 1 in (bridge_at, len(blocks))
+        entrance = None if ends else Entrance(*blocks[i + 1], len(x))
         x = _branches(*this, z, skip, entrance)
     return head(params, x, p.head)
 

@@ -157,7 +157,9 @@ def optimizer(torch: Any, model: Any, weight_decay: float = WEIGHT_DECAY, **sett
     """AdamW by PyTorch's settings on the model's parameters; those decay that decay with us."""
     groups: dict[bool, list[Any]] = {True: [], False: []}
     for name, p in model.named_parameters():
-        groups[decays(names.to_ours(LAYOUT, name)[0], p)].append(p)
+        ours = names.to_ours(LAYOUT, name)
+        assert ours, f"no parameter of ours is {name}"
+        groups[decays(ours[0], p)].append(p)
     decayed = [
         {"params": group, "weight_decay": weight_decay * decay} for decay, group in groups.items()
     ]
