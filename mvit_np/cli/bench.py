@@ -14,8 +14,9 @@ from ..backend.precision import PRECISIONS
 from ..model.text_table import aligned, wrapped
 from .arguments import count, place
 from .bench_files import check_targets, picture, read, write
+from .terminal import WIDTH
 
-DEFAULT, WIDTH = "mvit_b_16x4", 80  # characters
+DEFAULT = "mvit_b_16x4"
 ON_DEVICE = ("precision", "only", "go_on")
 NOT_ON_DEVICE = ("threads", "dtype", "checkpoint", "profile", "accuracy", "scaling", "figure")
 OF_ONE = "preset batch mode dtype profile accuracy scaling figure json checkpoint".split()

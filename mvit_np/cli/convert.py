@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,13 @@ import numpy as np
 from ..backend.outputs import check_not_read, check_own, claim
 from ..backend.plain_text import plain
 from ..model.costs import costs
+from ..model.text_table import wrapped
 from ..weights.convert import LAYOUTS, OWN, convert
 from ..weights.inflate import HOW
 from ..weights.layouts.state_dicts import TITLES
 from ..weights.load import BEST, MODEL
 from .arguments import place
-
-WIDTH = 80  # characters
+from .terminal import WIDTH
 
 
 def add(commands):
@@ -56,7 +55,7 @@ def run(arguments):
     done = convert(source, target, **options, rng=np.random.default_rng(arguments.seed))
     claim(target.parent, "convert", [target.name])
     for line in _report(done, arguments):
-        print(textwrap.fill(plain(line), WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+        print(wrapped(plain(line), WIDTH, indent="  "))
     return 0
 
 

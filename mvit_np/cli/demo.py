@@ -13,10 +13,7 @@ from ..model.plan import plan
 from ..train import demo
 from ..train.run.training import train
 from .arguments import count, place
-from .terminal import tell
-
-# What the live line shows: with loss and accuracies it fits into 80 columns.
-BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
+from .terminal import BAR, RECENT, tell
 
 
 def add(commands):
@@ -100,7 +97,7 @@ def _train(training, folder):
 
 
 def _show(bar, rows):
-    last = rows[-20:]
+    last = rows[-RECENT:]
     means = {name: sum(row[name] for row in last) / len(last) for name in ("loss", "accuracy")}
     tests = [row["test_accuracy"] for row in rows if row["test_accuracy"] is not None]
     text = {"loss": f"{means['loss']:.3f}", "acc": f"{means['accuracy']:.0%}"}

@@ -16,10 +16,9 @@ from ..data import NORMALISATIONS
 from ..train import run as runs
 from ..train.distributed import communicator
 from .arguments import MISTAKES, count, place, positive, views
-from .terminal import say
+from .terminal import BAR, say
 
 METRICS, CONFUSION = WRITTEN = "metrics.csv", "confusion.png"
-BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
 
 
 def add(commands):

@@ -12,6 +12,10 @@ from tqdm import tqdm
 from ..backend.plain_text import plain
 
 READER_GONE = 141  # as of a Unix tool that SIGPIPE ends
+WIDTH = 80  # characters of a line that is printed
+# What the live line shows: with loss and accuracies it fits into WIDTH.
+BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
+RECENT = 20  # steps that the live line of a training averages over
 
 
 def prepare():

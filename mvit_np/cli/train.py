@@ -22,11 +22,8 @@ from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, located, recipe_in
 from ..train.run.toml_text import to_toml
 from .arguments import MISTAKES, place
 from .recipe_options import add_fields, fields_of
-from .terminal import say, tell
+from .terminal import BAR, RECENT, say, tell
 
-# What the live line shows: with loss and accuracies it fits into 80 columns.
-BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
-RECENT = 20  # steps that the live line averages over
 # The recipe and the folder of `mvit-np train --device cuda` alone.
 GPU, GPU_FOLDER = "gpu", "mvit_gpu"
 
