@@ -18,9 +18,9 @@ from ..train import run as runs
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
 from ..train.run.recipe import RECIPES, Recipe, changed
-from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, located, recipe_in
+from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, recipe_in, resolve
 from ..train.run.toml_text import to_toml
-from .arguments import MISTAKES, place
+from .arguments import MISTAKES, file_path
 from .recipe_options import add_fields, fields_of
 from .terminal import BAR, RECENT, say, tell
 
@@ -44,12 +44,12 @@ def add(commands):
     names = f"one by name, on which the file and the fields build: {_names()}"
     folder = "for metrics.csv, curves.png, snapshots and the model"
 
-    option("--config", type=place, metavar="FILE", help="a recipe in TOML")
+    option("--config", type=file_path, metavar="FILE", help="a recipe in TOML")
     option("--recipe", metavar="NAME", help=names)
-    option("--out", type=place, metavar="FOLDER", help=folder)
+    option("--out", type=file_path, metavar="FOLDER", help=folder)
     switch("--resume", help="go on with the run in FOLDER, or begin where there is none")
     switch("--data-changed", help="with --resume: go on although the examples are others now")
-    switch("--show", help="print the recipe as TOML, with a comment a field, and end")
+    switch("--show", help="print the recipe as TOML, with a comment per field, and end")
     add_fields(parser)
     parser.set_defaults(run=run, takes_fields=True)
 
@@ -84,7 +84,7 @@ def _asked(arguments):
         alone = changes.get("device", "").startswith("cuda")
         named, out = (GPU, out or GPU_FOLDER) if alone else (None, out)
         if arguments.resume and (Path(out or "") / RECIPE).is_file():
-            return changed(located(*recipe_in(out or "")), changes), out
+            return changed(resolve(*recipe_in(out or "")), changes), out
         if arguments.resume and out and not (alone or changes or arguments.show):
             return None, out  # its snapshot has it
         if not alone:

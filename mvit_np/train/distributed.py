@@ -54,7 +54,7 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 # For mpiexec to pass on a rank's last words: once it is told to end the job it may drop them.
 HEARD_S = 0.5
-# Kinds of errors that are the user's.
+# Types of errors that are the user's.
 Mistakes: TypeAlias = tuple[type[BaseException], ...]
 
 
@@ -64,13 +64,13 @@ def communicator(kind: str = "auto") -> Alone | Mpi:
     mpi4py is imported for "mpi" alone. Raises ValueError for an unknown name, ImportError where
     mpi4py is missing.
     """
-    kinds: dict[str, type[Alone] | type[Mpi]] = {"alone": Alone, "mpi": Mpi}
+    classes: dict[str, type[Alone] | type[Mpi]] = {"alone": Alone, "mpi": Mpi}
     if kind == "auto":
         kind = "mpi" if any(name in os.environ for name in RANKS) else "alone"
-    if kind not in kinds:
-        names = ", ".join(map(repr, ["auto", *kinds]))
+    if kind not in classes:
+        names = ", ".join(map(repr, ["auto", *classes]))
         raise ValueError(f"a communicator is {names}; came {kind!r}: choose one of them")
-    return kinds[kind]()
+    return classes[kind]()
 
 
 class Alone:
@@ -142,7 +142,7 @@ class Mpi:
         check_not_mixed(*leaves)
         xp, flat = array_module(leaves[0]), self._kept(leaves[0], sum(leaf.size for leaf in leaves))
         views = trees.views(flat, leaves)
-        # One by one: to join them at once CuPy would copy a table of places to the device.
+        # One by one: to join them at once CuPy would copy a table of addresses to the device.
         for view, leaf in zip(views, leaves):
             view[...] = leaf
         self._sum(flat)
@@ -156,7 +156,7 @@ class Mpi:
     def guarding(self, mistakes: Mistakes = ()) -> Iterator[None]:
         """An error within the block is printed with this rank's number and ends the job, with 1.
 
-        mistakes   kinds of errors that are the user's: the sentence alone is printed
+        mistakes   types of errors that are the user's: the sentence alone is printed
 
         So does leaving by `sys.exit` with a code: the other ranks would wait for this one forever.
         (Errors that nobody catches end the job outside such a block too; it is for programs that
@@ -170,9 +170,9 @@ class Mpi:
             trace = None if isinstance(error, mistakes) else error.__traceback__
             self._end_all(type(error), error, trace)
 
-    def _end_all(self, kind, error, trace):
+    def _end_all(self, error_type, error, trace):
         """What `sys.excepthook` is while there are other ranks."""
-        lines = traceback.format_exception(kind, error, trace)
+        lines = traceback.format_exception(error_type, error, trace)
         where = f"rank {self.rank} of {self.size} (process {os.getpid()} on {platform.node()})"
         shown = "".join(lines) if trace else ""
         sys.stdout.flush()
@@ -232,5 +232,6 @@ def _check_size(size):
     if said != str(size):
         raise ValueError(
             f"mpiexec started {said} ranks, but mpi4py sees {size}: they belong to different MPIs; "
-            f"install both from one place ({install('mpi')}) and call the mpiexec that came with it"
+            f"install both from one source ({install('mpi')}) and call the mpiexec that came with "
+            "it"
         )

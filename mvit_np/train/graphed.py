@@ -45,7 +45,7 @@ class GraphedSteps:
         self._gradient, self._optimizer = gradient, optimizer
         self._clip_norm, self._ema_decay = clip_norm, ema_decay
         self._extra_metrics = extra_metrics
-        self.state, self._kind, self._graphed = state, None, None
+        self.state, self._layout, self._graphed = state, None, None
 
     def take(self, batch, lr):
         """(state, value, aux, norm, extra metrics) after one more step.
@@ -54,10 +54,10 @@ class GraphedSteps:
         the optimiser remembers and the running mean are as before.
         """
         state, arrays = self.state, _arrays(batch)
-        kind = precision(), [(x.shape, str(x.dtype)) for x in arrays]
-        if kind != self._kind:  # the first batch, or one of another size
+        layout = precision(), [(x.shape, str(x.dtype)) for x in arrays]
+        if layout != self._layout:  # the first batch, or one of another size
             self._record(batch, arrays)
-            self._kind = kind
+            self._layout = layout
         given = self._graphed.given | {"batch": arrays}
         fill(given["now"], self._optimizer.hyperparameters(state.optimizer["step"], lr))
         fill(given["decay"], (decay_at(state.step, self._ema_decay),))

@@ -25,7 +25,7 @@ class Optimizer:
     # (params, grads, remembered, lr) -> (new params, remembered)
     update: Callable[..., tuple[Tree, Any]]
     # (steps taken before, lr) -> what changes from step to step, as floats. On a device `update`
-    # takes an array of them in place of the learning rate (`kernels.flat.fill` writes them there),
+    # takes an array of them instead of the learning rate (`kernels.flat.fill` writes them there),
     # so that a captured graph of it is a new step each time
     hyperparameters: Callable[[int, float], tuple[float | Array, ...]] | None = None
 
@@ -74,7 +74,7 @@ def fit(
 
     lr             the learning rate as a function of the step's index, such as `warmup_cosine`
     optimizer      an `Optimizer`; without one AdamW with `weight_decay`
-    state          a `State` to go on from, in place of `params`; the first batch is then that of
+    state          a `State` to go on from, instead of `params`; the first batch is then that of
                    step `state.step`
     accumulate     how many parts a batch is taken in, for memory: see `accumulated`
     ema_decay      decay of a running mean of the parameters, kept in `state.average`; 0: none

@@ -1,4 +1,4 @@
-"""metrics.csv: a row a step, written at once and read again whatever became of it."""
+"""metrics.csv: a row per step, written at once and read again whatever became of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIELDS = (
 
 
 class Metrics:
-    """metrics.csv: a row a step, handed to the system at once.
+    """metrics.csv: a row per step, handed to the system at once.
 
     Raises OSError in one sentence where the disk is full.
 

@@ -11,7 +11,7 @@ the highest number down. The line's is above that of mpiexec's own line, so the 
 before mpiexec can know and end the others; and epoll tells what happened in the order in which it
 did.
 
-    python rank_monitor.py PLACE RANKS
+    python rank_monitor.py ADDRESS RANKS
 """
 
 import atexit
@@ -35,11 +35,11 @@ def join(here, rank):
     """
     if not hasattr(select, "epoll"):
         return None
-    place = here.bcast(f"mvit-np {os.getpid()} {time.time_ns()}")
+    address = here.bcast(f"mvit-np {os.getpid()} {time.time_ns()}")
     if here.Get_rank() == 0:
-        _start(place, here.Get_size())
+        _start(address, here.Get_size())
     here.Barrier()
-    line = _connected(place)
+    line = _connected(address)
     line.sendall(f"rank {rank} (process {os.getpid()} on {platform.node()})".encode())
     line.recv(1)  # the name is known: what is sent from now on is no part of it
     # mpi4py's MPI_Finalize comes after it, and lets nobody go before all are there.
@@ -53,9 +53,9 @@ def leave(line):
         line.sendall(b".")
 
 
-def _start(place, ranks):
+def _start(address, ranks):
     """Start the program, in a session of its own, and wait until it listens."""
-    command = [sys.executable, "-I", "-S", __file__, place, str(ranks)]
+    command = [sys.executable, "-I", "-S", __file__, address, str(ranks)]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
     process = subprocess.Popen(command, **streams, start_new_session=True)
     process.stdout.read()
@@ -63,22 +63,22 @@ def _start(place, ranks):
     atexit.register(process.poll)
 
 
-def _connected(place):
+def _connected(address):
     import fcntl  # not on Windows
 
     with socket.socket(socket.AF_UNIX) as low:
-        low.connect("\0" + place)
+        low.connect("\0" + address)
         return socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, HIGH))
 
 
 # -- the program -----------------------------------------------------------------------------------
 
 
-def first_to_die(place, ranks):
+def first_to_die(address, ranks):
     """The name that came through the first line to end; None where its rank has left."""
     watch, names = select.epoll(), {}
     with socket.socket(socket.AF_UNIX) as door:
-        door.bind("\0" + place)
+        door.bind("\0" + address)
         door.listen(ranks)
         door.settimeout(JOIN_S)
         os.close(1)
@@ -91,10 +91,10 @@ def first_to_die(place, ranks):
     return None if os.read(first, 1) else names[first]
 
 
-def main(place, ranks):
+def main(address, ranks):
     """Writes one line to stderr, in one piece."""
     with suppress(TimeoutError):
-        if name := first_to_die(place, int(ranks)):
+        if name := first_to_die(address, int(ranks)):
             words = f"{name} died without a word, the first on its machine"
             os.write(2, f"{words}: killed, or out of memory? The job ends.\n".encode())
 

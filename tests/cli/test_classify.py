@@ -40,7 +40,7 @@ GREY = replace(mv.preset("mvit_micro"), depths=(1, 1, 1))
 
 
 def model(config, seed=0):
-    """Parameters that tell inputs apart."""
+    """Parameters that give each input scores of its own."""
     params = mv.init(config, np.random.default_rng(seed))
     return mv.tree.map(lambda x: 4 * x if x.ndim > 1 else x, params), config
 
@@ -418,8 +418,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     capsys, film, weights, folder, tmp_path, arguments, words
 ):
     (tmp_path / "empty").mkdir()
-    places = {"film": film, "folder": folder, "empty": tmp_path / "empty"}
-    arguments = [argument.format(**places) for argument in arguments]
+    paths = {"film": film, "folder": folder, "empty": tmp_path / "empty"}
+    arguments = [argument.format(**paths) for argument in arguments]
     assert main(["classify", "--weights", weights, "--out", str(tmp_path), *arguments]) == 2
     said = capsys.readouterr().err
     assert (
@@ -591,7 +591,7 @@ def test_nothing_is_written_over_that_is_not_ours(
     (media / "names.csv").write_text("\n".join("abcdefg"))
     for name in ("mine.csv", "sub/classes.csv", "sub/a_attention.png"):
         (media / name).write_text("path,label\na.mp4,mine\n")
-    places, before = (
+    paths, before = (
         {"media": media, "weights": weights},
         (contents(tmp_path), Path(weights).read_bytes()),
     )
@@ -601,14 +601,14 @@ def test_nothing_is_written_over_that_is_not_ours(
                 "classify",
                 "--weights",
                 weights,
-                *(argument.format(**places) for argument in arguments),
+                *(argument.format(**paths) for argument in arguments),
             ]
         )
         == 2
     )
     out, err = capsys.readouterr()
     said = [line for line in err.splitlines() if line.startswith("mvit-np")]
-    assert len(said) == 1 and words.format(**places) in said[0] and out == ""
+    assert len(said) == 1 and words.format(**paths) in said[0] and out == ""
     assert (contents(tmp_path), Path(weights).read_bytes()) == before
 
 

@@ -168,7 +168,7 @@ def test_the_demo_goes_twice_into_one_folder(tmp_path):
         *(["info", "mvit_micro", option, ""] for option in ("--tables", "--figures")),
     ],
 )
-def test_an_empty_place_is_no_place(arguments, capsys, tmp_path, monkeypatch):
+def test_an_empty_path_is_no_path(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         main(arguments)

@@ -395,7 +395,8 @@ def test_what_a_file_does_not_say_is_assumed_and_said(of_films, films, capsys, t
     )
     assert (
         error.count(
-            "the file does not say how far apart a clip's frames are: tau 4 is assumed; give --tau"
+            "the file does not tell the time from one frame of a clip to the next: tau 4 is "
+            "assumed; give --tau"
         )
         == 1
     )

@@ -188,7 +188,7 @@ def test_a_share_left_out_would_be_noticed():
 @needs_mpi
 @pytest.mark.parametrize("ranks", [2, slow(4)])
 def test_all_ranks_hold_the_same_bits(trained, ranks):
-    """Parameters after the broadcast and a step, and the gradients: nothing may drift apart."""
+    """Parameters after the broadcast and a step, and the gradients: they stay the same."""
     first, *others = trained(ranks)
     expected = mv.init(
         replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0), np.random.default_rng(0)
@@ -284,10 +284,10 @@ def test_a_rank_that_raises_ends_the_job_by_name(how):
 
 
 @needs_mpi
-@pytest.mark.parametrize("kinds, traced", [slow("", True), ("(OSError, ValueError)", False)])
-def test_a_users_mistake_is_a_sentence_on_many_ranks_too(kinds, traced):
+@pytest.mark.parametrize("mistakes, traced", [slow("", True), ("(OSError, ValueError)", False)])
+def test_a_users_mistake_is_a_sentence_on_many_ranks_too(mistakes, traced):
     mistake = "raise ValueError('a batch is even: change it')"
-    _, _, said, _ = death(f"with comm.guarding({kinds}):\n    if comm.rank == 2: {mistake}")
+    _, _, said, _ = death(f"with comm.guarding({mistakes}):\n    if comm.rank == 2: {mistake}")
     assert ("Traceback" in said) == traced and "rank 2 of 4" in said and "ends the job: " in said
     assert "a batch is even: change it" in said
 
@@ -388,8 +388,8 @@ class Twin:
 
     IN_PLACE = object()
 
-    def Allreduce(self, place, array):
-        assert place is self.IN_PLACE and isinstance(array, np.ndarray)
+    def Allreduce(self, source, array):
+        assert source is self.IN_PLACE and isinstance(array, np.ndarray)
         array += array
 
 

@@ -89,7 +89,7 @@ def same_as(expected, params):
         np.testing.assert_allclose(p, expected[path], rtol=1e-12, atol=1e-12, err_msg=path)
 
 
-@pytest.fixture(params=[0, 12, 1 << 15], ids=["each apart", "mixed", "all joined"])
+@pytest.fixture(params=[0, 12, 1 << 15], ids=["each alone", "mixed", "all joined"])
 def joined_below(request, monkeypatch):
     """Small leaves are updated together: none, some of them in a row, all."""
     monkeypatch.setattr(flat, "SMALL", request.param)
@@ -176,11 +176,11 @@ def test_the_state_lies_in_the_trees_order_whatever_decays_and_wherever(mask, ta
     """So what was written in one run can be read in another, with other settings or on a device."""
     params, grads, factors = task
     expected = np.concatenate([np.ravel(g) for g in trees.leaves(grads[0])])
-    for place in (lambda tree: tree, on_device):
-        here = place(params)
+    for moved in (lambda tree: tree, on_device):
+        here = moved(params)
         _, state = sgd(
             here,
-            place(grads[0]),
+            moved(grads[0]),
             sgd_state(here),
             0.1,
             weight_decay=0.0,
@@ -190,7 +190,7 @@ def test_the_state_lies_in_the_trees_order_whatever_decays_and_wherever(mask, ta
         np.testing.assert_array_equal(mv.to_host(state["velocity"]), expected)
         _, state = adamw(
             here,
-            place(grads[0]),
+            moved(grads[0]),
             adamw_state(here),
             0.1,
             betas=(0.0, 0.0),

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from mvit_np.train.run.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain
-from mvit_np.train.run.run_folder import located
+from mvit_np.train.run.run_folder import resolve
 from mvit_np.train.run.toml_text import to_toml
 
 
@@ -213,7 +213,7 @@ def test_whole_paths_start_from_a_folder_or_from_here(tmp_path, monkeypatch):
     for folder in (there / "a", here / "a", here / "b"):
         folder.mkdir(parents=True)
     monkeypatch.chdir(here)
-    recipe = located(
+    recipe = resolve(
         Recipe(data="a", tests="b", weights=str(tmp_path / "w.npz")), there, said.append
     )
     assert (recipe.data, recipe.tests, recipe.weights) == (
@@ -222,8 +222,8 @@ def test_whole_paths_start_from_a_folder_or_from_here(tmp_path, monkeypatch):
         str(tmp_path / "w.npz"),
     )
     assert len(said) == 1 and "there is no b" in said[0]
-    assert located(Recipe(data="digits", tests="c"), there).tests == str(there / "c")
-    assert located(Recipe(data="digits"), there).data == "digits" and located(
+    assert resolve(Recipe(data="digits", tests="c"), there).tests == str(there / "c")
+    assert resolve(Recipe(data="digits"), there).data == "digits" and resolve(
         Recipe(data="a")
     ).data == str(here / "a")
 

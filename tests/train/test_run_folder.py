@@ -279,7 +279,7 @@ def after_5_steps(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "place",
+    "damage",
     [
         "in a row",
         *(
@@ -289,7 +289,7 @@ def after_5_steps(tmp_path_factory):
     ],
 )
 def test_nuls_in_metrics_after_a_power_cut_are_damaged_rows(
-    place, after_5_steps, undisturbed, tmp_path
+    damage, after_5_steps, undisturbed, tmp_path
 ):
     folder = shutil.copytree(after_5_steps, tmp_path / "run")
     path, nuls = folder / METRICS, bytes(200_000)  # more than the csv module takes as one cell
@@ -301,10 +301,10 @@ def test_nuls_in_metrics_after_a_power_cut_are_damaged_rows(
         "over the titles": bytes(len(lines[0]) - 1) + whole[len(lines[0]) - 1 :],
         "everywhere": nuls + b"\n",
     }
-    path.write_bytes(damaged[place])
+    path.write_bytes(damaged[damage])
     finish(None, folder, resume=True)
     rows, expected = read_rows(path), read_rows(undisturbed[0] / METRICS)
-    lost = {"in a row": [3], "everywhere": [1, 2, 3, 4, 5]}.get(place, [])
+    lost = {"in a row": [3], "everywhere": [1, 2, 3, 4, 5]}.get(damage, [])
     assert [(row["step"], row["loss"]) for row in rows] == [
         (r["step"], r["loss"]) for r in expected if r["step"] not in lost
     ]
@@ -367,7 +367,7 @@ def test_a_recipe_of_a_run_may_be_shared(undisturbed, tmp_path):
 def test_evaluate_does_not_write_among_the_tests_of_the_run(
     undisturbed, tmp_path, monkeypatch, capsys
 ):
-    """Also where the recipe names them and not the command; and a file in the place of the folder
+    """Also where the recipe names them and not the command; and a file instead of the folder
     is told in a sentence.
     """
     films = tmp_path / "films"

@@ -76,7 +76,7 @@ def test_a_state_comes_back_bit_for_bit(rng, tmp_path):
             (),
             (1, (2.5, None)),
         ],
-        "kinds": {
+        "dtypes": {
             name: np.arange(3).astype(name)
             for name in ("bool", "int8", "uint64", "float16", "int64")
         },
@@ -102,7 +102,7 @@ def test_a_state_comes_back_bit_for_bit(rng, tmp_path):
     assert same(found, state) and said == [] and same(read(path), state)
     assert all(
         x.flags.c_contiguous and x.flags.writeable
-        for x in (found["odd"]["turned"], found["kinds"]["bool"])
+        for x in (found["odd"]["turned"], found["dtypes"]["bool"])
     )
 
 
@@ -227,11 +227,11 @@ def test_a_file_cut_short_anywhere_falls_back_and_says_so(two, rng):
 def test_every_single_byte_counts(two):
     with open(two, "r+b", buffering=0) as file:
         whole = file.read()
-        for place, byte in enumerate(whole):
-            os.pwrite(file.fileno(), bytes([byte ^ (1 << place % 8)]), place)
+        for position, byte in enumerate(whole):
+            os.pwrite(file.fileno(), bytes([byte ^ (1 << position % 8)]), position)
             with pytest.raises(ValueError, match="checksum differs"):
                 read(two)
-            os.pwrite(file.fileno(), bytes([byte]), place)
+            os.pwrite(file.fileno(), bytes([byte]), position)
     assert same(read(two), state_at(2))
 
 
@@ -359,8 +359,8 @@ def test_the_checksum_is_sha256_of_all_before_it(two):
 # -- a full disk -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["write", "fsync", "replace"])
-def test_a_full_disk_is_a_sentence_and_leaves_what_was(place, two, monkeypatch):
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_full_disk_is_a_sentence_and_leaves_what_was(call, two, monkeypatch):
     def full(*arguments, **keywords):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -369,9 +369,9 @@ def test_a_full_disk_is_a_sentence_and_leaves_what_was(place, two, monkeypatch):
         full()
 
     before = {path: path.read_bytes() for path in two.parent.iterdir()}
-    owner, name = (np.lib.format, "write_array") if place == "write" else (os, place)
+    owner, name = (np.lib.format, "write_array") if call == "write" else (os, call)
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, half if place == "write" else full)
+        patch.setattr(owner, name, half if call == "write" else full)
         with pytest.raises(
             OSError,
             match=r"^step_00000003.npz cannot be written to .*No space left on device.*: make room",

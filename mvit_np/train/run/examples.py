@@ -80,11 +80,11 @@ def noted_classes(saved):
 # -- the rows --------------------------------------------------------------------------------------
 
 
-def _rows(data, place):
+def _rows(data, source):
     """The rows of a data set, in order; files are named from the set's folder on."""
     if data is None:
         return []
-    root = Path(place) if place and os.path.isdir(place) else Path(place or "").parent
+    root = Path(source) if source and os.path.isdir(source) else Path(source or "").parent
     return [
         (_name(data.name_of(index), root), data.classes[label], _content(data, index))
         for index, label in enumerate(data.labels)
@@ -137,8 +137,8 @@ def _check_classes(before, now, folder):
         return
     gone = [name for name in before if name not in now]
     new = [name for name in now if name not in before]
-    kinds = [(names, what) for names, what in ((gone, "gone"), (new, "new")) if names]
-    said = " and ".join(f"{some(names)} {are(names)} {what}" for names, what in kinds)
+    changes = [(names, what) for names, what in ((gone, "gone"), (new, "new")) if names]
+    said = " and ".join(f"{some(names)} {are(names)} {what}" for names, what in changes)
     raise ValueError(
         f"a run keeps its classes, and of those in {folder} {said or 'the order is another'}: "
         f"name them as before ({some(before)}), or begin another run"
@@ -146,21 +146,21 @@ def _check_classes(before, now, folder):
 
 
 def _change(part, before, noted, now):
-    """In words, with an example of each kind where `before` are the examples that were noted."""
+    """In words, with an example of each change where `before` are the examples that were noted."""
     if _summary(before) != noted:
         return f"the {len(now)} examples {PARTS[part]} are not those it had"
     old, new = ({name: rest for name, *rest in rows} for rows in (before, now))
     both = [name for name in old if name in new]
     same_class = [name for name in both if old[name][0] == new[name][0]]
-    kinds = {
+    changes = {
         "gone": [name for name in old if name not in new],
         "new": [name for name in new if name not in old],
         "of another class": [name for name in both if old[name][0] != new[name][0]],
         "of another content": [name for name in same_class if old[name][1] != new[name][1]],
     }
     said = ", ".join(
-        f"{len(names)} {are(names)} {kind}, such as {plain(names[0])}"
-        for kind, names in kinds.items()
+        f"{len(names)} {are(names)} {change}, such as {plain(names[0])}"
+        for change, names in changes.items()
         if names
     )
     return f"of {len(before)} examples {PARTS[part]}, {said or 'the order is another'}"

@@ -64,16 +64,16 @@ def prepare(
         looked = look_into(folder, recipe, resume, read)
         for sentence in looked.said:
             say(sentence)
-        found = asdict(looked.recipe), asdict(looked.placed), looked.begun_in, looked.state
-    plain, plain_placed, begun_in, saved = comm.broadcast(found)
-    recipe, placed = from_plain(plain), from_plain(plain_placed)
+        found = asdict(looked.recipe), asdict(looked.resolved), looked.begun_in, looked.state
+    plain, plain_resolved, begun_in, saved = comm.broadcast(found)
+    recipe, resolved = from_plain(plain), from_plain(plain_resolved)
     _check_machine(recipe, comm)
-    task = tasks.task_of(placed)
+    task = tasks.task_of(resolved)
     record, renewed, lock = None, False, nullcontext()
     if comm.rank == 0:
-        record, renewed = _noted(task, placed, saved, folder, data_changed, say)
+        record, renewed = _noted(task, resolved, saved, folder, data_changed, say)
     state = _taken_up(saved, recipe.device) if saved else None
-    training = training_of(placed, task, comm=comm, say=say, state=state)
+    training = training_of(resolved, task, comm=comm, say=say, state=state)
     if record:
         lock = claim(folder, recipe, begun_in, task.train.classes, record.table)
     before = saved or {"seconds": 0.0, "best": None}
@@ -83,11 +83,11 @@ def prepare(
     return Job(**vars(training) | own)
 
 
-def _noted(task, placed, saved, folder, data_changed, say):
+def _noted(task, resolved, saved, folder, data_changed, say):
     """(record of the examples, whether they are others than before and meant to be)."""
     for sentence in tasks.notes_of(task.train, task.tests):
         say(sentence)
-    record = examples.record_of(task, placed)
+    record = examples.record_of(task, resolved)
     sentence = examples.check(record, saved, folder, data_changed) if saved else ""
     if sentence:
         say(sentence)
@@ -106,9 +106,9 @@ def _check_machine(recipe, comm):
 def _taken_up(saved, device):
     """The state in a snapshot, in new arrays: an optimiser works in place."""
 
-    def placed(leaf):
+    def copied(leaf):
         return to_device(np.array(leaf), device) if is_array(leaf) else leaf
 
-    params, average = (trees.map(placed, saved[name]) for name in ("params", "average"))
-    remembered = trees.map(placed, under_new_names(saved["optimizer"]))
+    params, average = (trees.map(copied, saved[name]) for name in ("params", "average"))
+    remembered = trees.map(copied, under_new_names(saved["optimizer"]))
     return State(saved["step"], params, remembered, average)

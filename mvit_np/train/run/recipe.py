@@ -83,7 +83,7 @@ class Recipe:
     )
     crop_aspect: tuple[float, float] = option((3 / 4, 4 / 3), ASPECT, "width : height of a crop")
     flip: float = option(0.5, SHARE, "of the clips are mirrored")
-    rand_layers: int = option(4, NATURAL, "RandAugment: operations a clip")
+    rand_layers: int = option(4, NATURAL, "RandAugment: operations per clip")
     rand_magnitude: float = option(7.0, MAGNITUDE, "RandAugment: how strong, of 10")
     rand_deviation: float = option(
         0.5, NOT_NEGATIVE, "RandAugment: deviation of the magnitude (published config)"
@@ -105,7 +105,7 @@ class Recipe:
     epochs: float = option(
         200.0, POSITIVE, "times the examples are gone through; may be a fraction"
     )
-    batch: int = option(512, COUNT, "clips a step, on all ranks together")
+    batch: int = option(512, COUNT, "clips per step, on all ranks together")
     accumulate: int = option(
         1, COUNT, "parts that a rank's clips are taken in, for memory; the gradient is the whole's"
     )
@@ -184,7 +184,7 @@ class Recipe:
         if self.tau is None:
             object.__setattr__(self, "tau", _tau_of(self.model))
         for f in dataclasses.fields(self):
-            value = f.metadata["kind"].fitting(f.name, getattr(self, f.name), f.default)
+            value = f.metadata["field_type"].fitting(f.name, getattr(self, f.name), f.default)
             object.__setattr__(self, f.name, value)
         check_together(self)
 

@@ -17,7 +17,7 @@ def changed(recipe, changes):
             model_fields[name.removeprefix("model.")] = FIELDS.parsed(value)
         else:
             name = "model" if name == "model.preset" else name
-            new[name] = field_of(recipe, name).metadata["kind"].parsed(value)
+            new[name] = field_of(recipe, name).metadata["field_type"].parsed(value)
     if new.get("model", recipe.model) != recipe.model:  # another preset is meant as it is
         asked = [name for name in model_fields if f"model.{name}" in changes]
         model_fields = {name: model_fields[name] for name in asked}

@@ -27,7 +27,7 @@ def under_new_names(fields):
 
 
 @dataclass(frozen=True)
-class Kind:
+class FieldType:
     """What a field may hold."""
 
     rule: str  # in words, after "field is ..."
@@ -54,9 +54,9 @@ class Kind:
         return value
 
 
-def option(default, kind, about):
-    """A dataclass field of that kind; `about` says in words what it decides."""
-    metadata = {"kind": kind, "about": about}
+def option(default, field_type, about):
+    """A dataclass field of that `FieldType`; `about` says in words what it decides."""
+    metadata = {"field_type": field_type, "about": about}
     if default == {}:
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -64,7 +64,7 @@ def option(default, kind, about):
 
 def one_of(*names):
     """One of some words."""
-    return Kind(f"one of {', '.join(names)}", lambda v: v in names, names[0], text=True)
+    return FieldType(f"one of {', '.join(names)}", lambda v: v in names, names[0], text=True)
 
 
 def _plain(text):
@@ -126,35 +126,37 @@ def _float(value):
     return float(value) if _is_number(value) else value
 
 
-COUNT = Kind("a whole number >= 1", lambda v: is_whole(v, 1), "1")
-NATURAL = Kind("a whole number >= 0", lambda v: is_whole(v, 0), "0")
-POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0, "1")
-TAU = Kind("a number above 0", POSITIVE.good, "4", read=_float)
-NOT_NEGATIVE = Kind("a number >= 0", lambda v: _is_number(v) and v >= 0, "0")
-SHARE = Kind("a share in [0, 1]", lambda v: _is_number(v) and 0 <= v <= 1, "0.5")
-SHARE_BELOW_1 = Kind("a share in [0, 1)", lambda v: _is_number(v) and 0 <= v < 1, "0")
-SHARE_ABOVE_0 = Kind("a share in (0, 1]", lambda v: _is_number(v) and 0 < v <= 1, "0.75")
-MAGNITUDE = Kind("a number in [0, 10]", lambda v: _is_number(v) and 0 <= v <= 10, "7")
-SWITCH = Kind("true or false", lambda v: isinstance(v, bool), "true")
-TEXT = Kind("text", _is_word, "a name", text=True)
-MAYBE_TEXT = Kind(
+COUNT = FieldType("a whole number >= 1", lambda v: is_whole(v, 1), "1")
+NATURAL = FieldType("a whole number >= 0", lambda v: is_whole(v, 0), "0")
+POSITIVE = FieldType("a number above 0", lambda v: _is_number(v) and v > 0, "1")
+TAU = FieldType("a number above 0", POSITIVE.good, "4", read=_float)
+NOT_NEGATIVE = FieldType("a number >= 0", lambda v: _is_number(v) and v >= 0, "0")
+SHARE = FieldType("a share in [0, 1]", lambda v: _is_number(v) and 0 <= v <= 1, "0.5")
+SHARE_BELOW_1 = FieldType("a share in [0, 1)", lambda v: _is_number(v) and 0 <= v < 1, "0")
+SHARE_ABOVE_0 = FieldType("a share in (0, 1]", lambda v: _is_number(v) and 0 < v <= 1, "0.75")
+MAGNITUDE = FieldType("a number in [0, 10]", lambda v: _is_number(v) and 0 <= v <= 10, "7")
+SWITCH = FieldType("true or false", lambda v: isinstance(v, bool), "true")
+TEXT = FieldType("text", _is_word, "a name", text=True)
+MAYBE_TEXT = FieldType(
     "text or none", lambda v: v is None or _is_word(v), "a name", text=True, read=_none
 )
-FIELDS = Kind("a table", lambda v: isinstance(v, dict), "{ drop_path = 0.1 }")
-PATHS = Kind("paths of parameters", _is_words, "head.w", read=_words)
-TWO_SHARES = Kind("two shares in [0, 1)", lambda v: _is_pair(v, SHARE_BELOW_1.good), "0.9,0.999")
-ASPECT = Kind(
+FIELDS = FieldType("a table", lambda v: isinstance(v, dict), "{ drop_path = 0.1 }")
+PATHS = FieldType("paths of parameters", _is_words, "head.w", read=_words)
+TWO_SHARES = FieldType(
+    "two shares in [0, 1)", lambda v: _is_pair(v, SHARE_BELOW_1.good), "0.9,0.999"
+)
+ASPECT = FieldType(
     "two numbers above 0, the lower first",
     lambda v: _is_pair(v, POSITIVE.good) and v[0] <= v[1],
     "0.75,1.333",
 )
-MAYBE_AREA = Kind(
+MAYBE_AREA = FieldType(
     "two shares above 0, the lower first, or none",
     lambda v: v is None or (_is_pair(v, POSITIVE.good) and v[0] <= v[1] <= 1),
     "0.08,1",
     read=_none,
 )
-VIEWS = Kind("clips x crops", lambda v: _is_pair(v, COUNT.good), "5x3", read=_views)
+VIEWS = FieldType("clips x crops", lambda v: _is_pair(v, COUNT.good), "5x3", read=_views)
 
 
 def check_together(r):

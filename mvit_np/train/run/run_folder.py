@@ -34,7 +34,7 @@ class Found:
     """The run that a folder is for."""
 
     recipe: Recipe  # as it was given
-    placed: Recipe  # the same with whole paths
+    resolved: Recipe  # the same with whole paths
     begun_in: str  # the folder that its relative paths start from
     state: Any  # of the newest snapshot, or None
     said: list  # sentences about it
@@ -57,22 +57,22 @@ def look_into(path, recipe, resume=False, read=()):
                 f"there is no run to go on with in {path}: "
                 "give its folder, or a recipe to begin one"
             )
-        placed = located(recipe)
+        resolved = resolve(recipe)
         outputs.check_own(path, "train", WRITTEN)
-        _check_beginning(path, placed, read, (MODEL, BEST))
-        return Found(recipe, placed, os.getcwd(), None, said)
+        _check_beginning(path, resolved, read, (MODEL, BEST))
+        return Found(recipe, resolved, os.getcwd(), None, said)
     if not resume:
         raise ValueError(
             f"{path} holds a run already: "
             "go on with it by --resume, or give another folder with --out"
         )
     old, begun_in = _of_state(state) if state else recipe_in(path)
-    placed = located(old, begun_in, said.append)
+    resolved = resolve(old, begun_in, said.append)
     if state is None:
         said.append(f"the run in {path} has no snapshot yet: it begins anew")
         models = (MODEL, BEST) if _had_snapshots(rows) else (MODEL,)
-        _check_beginning(path, placed, read, models)
-    return Found(*_same_recipe(old, placed, recipe, path), begun_in or os.getcwd(), state, said)
+        _check_beginning(path, resolved, read, models)
+    return Found(*_same_recipe(old, resolved, recipe, path), begun_in or os.getcwd(), state, said)
 
 
 def _had_snapshots(rows):
@@ -80,17 +80,17 @@ def _had_snapshots(rows):
     return any(row["test_accuracy"] is not None for row in rows[:-1])
 
 
-def located(recipe, folder=None, say=None):
+def resolve(recipe, folder=None, say=None):
     """The recipe with whole paths: relative ones start from `folder`, if they lead somewhere there.
 
     folder   None: the current one
     say      called with a sentence for each path that is taken from the current folder instead
     """
     given = {name: getattr(recipe, name) for name in ("weights", "data", "tests")}
-    return replace(recipe, **{name: _place(path, folder, say) for name, path in given.items()})
+    return replace(recipe, **{name: _whole_path(path, folder, say) for name, path in given.items()})
 
 
-def _place(name, folder, say):
+def _whole_path(name, folder, say):
     if name is None or name in BUILTIN:
         return name
     there, here = os.path.abspath(os.path.join(folder or "", name)), os.path.abspath(name)
@@ -155,7 +155,7 @@ def claim(path, recipe, begun_in, classes, examples):
     return lock
 
 
-def _check_beginning(path, placed, read, models):
+def _check_beginning(path, resolved, read, models):
     """Raise ValueError where a run that begins would write over a model, or into what it reads."""
     for name in models:
         if (path / name).exists():
@@ -163,8 +163,10 @@ def _check_beginning(path, placed, read, models):
                 f"{path} holds the {name} of an earlier run, which this one would write over: "
                 "move it away, or give another folder with --out"
             )
-    tables = [Path(name) for name in (placed.data, placed.tests) if name and os.path.exists(name)]
-    weights = [placed.weights] if placed.weights else []
+    tables = [
+        Path(name) for name in (resolved.data, resolved.tests) if name and os.path.exists(name)
+    ]
+    weights = [resolved.weights] if resolved.weights else []
     outputs.check_not_read([path / name for name in WRITTEN], [*read, *tables, *weights])
     outputs.check_apart(path, tables)
 
@@ -186,14 +188,14 @@ def _locked(path):
     return lock
 
 
-def _same_recipe(old, placed, new, path):
+def _same_recipe(old, resolved, new, path):
     """The recipe to go on with, and the same with whole paths: the old on the new one's machine."""
     if new is None:
-        return old, placed
-    asked = located(new)
-    if names := differing(placed, asked):
+        return old, resolved
+    asked = resolve(new)
+    if names := differing(resolved, asked):
         name = names[0]
-        had, wanted = getattr(placed, name), getattr(asked, name)
+        had, wanted = getattr(resolved, name), getattr(asked, name)
         raise ValueError(
             f"the run in {path} has {name} = {had!r}, you ask for {wanted!r}: a run goes on as it "
             "began; leave that out, or give another folder with --out"

@@ -1,7 +1,7 @@
 """Snapshots of a run: its whole state in a file, from which it goes on as if it had never stopped.
 
 A file is an .npz without pickles: each array under its path in the state, and one JSON text with
-everything else and with the places of the arrays. Behind it stands a line with the SHA-256 of all
+everything else and with the paths of the arrays. Behind it stands a line with the SHA-256 of all
 bytes before it. It gets its name only when it is whole and on the disk (`backend/outputs.py`), so a
 process may be killed at any moment; what a power cut or a bad disk does to it later, the checksum
 tells, and the snapshot before it is taken.
@@ -71,7 +71,7 @@ def latest(
     """(state, said): the newest snapshot that can be read, and a sentence about each skipped.
 
     best    of those alone that an earlier version marked as the best so far
-    needs   {name: kinds of value} that a state must have to be one of the run's
+    needs   {name: type or types of its value} that a state must have to be one of the run's
 
     As it was saved, with arrays as C-contiguous NumPy arrays; (None, []) where the folder has no
     snapshot or is not there. Raises ValueError where it has some and none can be read, and where
@@ -135,10 +135,10 @@ def _packed(state):
     return json.dumps(header, indent=1), arrays
 
 
-def _check_has(path, found, kinds):
-    """Raise ValueError where a dict lacks one of these names, or its value is of another kind."""
-    for name, kind in kinds.items():
-        if name not in found or not isinstance(found[name], kind):
+def _check_has(path, found, types):
+    """Raise ValueError where a dict lacks one of these names, or its value is of another type."""
+    for name, type_ in types.items():
+        if name not in found or not isinstance(found[name], type_):
             came = f"is a {type(found[name]).__name__}" if name in found else "is missing"
             raise ValueError(f"{path} is not whole (its {name} {came})")
 

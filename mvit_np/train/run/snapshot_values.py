@@ -1,4 +1,4 @@
-"""The state of a run as plain values for JSON, with its arrays apart, and back.
+"""The state of a run as plain values for JSON, its arrays separately, and back.
 
 Where an array was there is {"$array": its path}, for one number of NumPy's "$scalar"; a tuple is
 {"$tuple": its children}.

@@ -83,8 +83,8 @@ def counted_in(classes, data, name):
         )
     if tuple(data.classes) == classes:
         return data
-    places = np.array([classes.index(label) for label in data.classes])
-    return replace(data, labels=places[data.labels], classes=classes)
+    indices = np.array([classes.index(label) for label in data.classes])
+    return replace(data, labels=indices[data.labels], classes=classes)
 
 
 def notes_of(*data):

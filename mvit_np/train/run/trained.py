@@ -21,7 +21,7 @@ from . import snapshot
 from . import task as tasks
 from .examples import noted_classes
 from .recipe import Recipe
-from .run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, located, recipe_in
+from .run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, recipe_in, resolve
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def test_of(
     than the model.
     """
     say, about = say or (lambda sentence: None), found.about
-    recipe: Recipe = located(found.recipe, found.begun_in, say)
+    recipe: Recipe = resolve(found.recipe, found.begun_in, say)
     recipe = replace(recipe, views=views or recipe.views, tau=recipe.tau if tau is None else tau)
     if data not in (None, recipe.data, recipe.tests):
         # The two sizes are of the run's own data.
@@ -132,7 +132,7 @@ def _say_assumed(found, tau, normalise, recipe, in_memory, say):
         )
     if tau is None and found.about.tau is None and found.config.frames > 1 and not in_memory:
         say(
-            "the file does not say how far apart a clip's frames are: "
+            "the file does not tell the time from one frame of a clip to the next: "
             f"tau {recipe.tau:g} is assumed; give --tau"
         )
 

@@ -116,7 +116,7 @@ class Clock:
         self._start += time.monotonic() - before
 
 
-# -- a row a step ----------------------------------------------------------------------------------
+# -- a row per step --------------------------------------------------------------------------------
 
 
 def _row(training, step, numbers, seconds):
