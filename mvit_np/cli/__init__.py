@@ -1,4 +1,4 @@
-"""The command line: one file a command. The only part of the package that prints."""
+"""The command line: one file per command. It is the only part of the package that prints."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
     """Its subcommands' parsers are of this class too."""
 
     def error(self, message):
-        """What the user typed, or the shell put in the place of a pattern, is in the message."""
+        """The message holds what the user typed, or what the shell made of a pattern."""
         super().error(plain(message))
 
 

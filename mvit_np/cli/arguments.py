@@ -34,7 +34,7 @@ def views(text):
         raise argparse.ArgumentTypeError(f"clips x crops, such as 5x3; came {text!r}") from None
 
 
-def place(text):
+def file_path(text):
     """A file or folder; an empty text would be the current folder, which nobody has named."""
     if not text:
         raise argparse.ArgumentTypeError(

@@ -12,7 +12,7 @@ from ..backend import tiles
 from ..backend.plain_text import plain
 from ..backend.precision import PRECISIONS
 from ..model.text_table import aligned, wrapped
-from .arguments import count, place
+from .arguments import count, file_path
 from .bench_files import check_targets, picture, read, write
 from .terminal import WIDTH
 
@@ -30,7 +30,7 @@ def add(commands):
     option = parser.add_argument
     number = partial(option, type=count, metavar="N")
     switch = partial(option, action="store_true")
-    file = partial(option, type=place, metavar="FILE")
+    file = partial(option, type=file_path, metavar="FILE")
     modes, parts = ("forward", "step", "both"), ("cases", "kernels", "curves")
 
     option("preset", metavar="PRESET", nargs="?", help=f"the model ({DEFAULT})")

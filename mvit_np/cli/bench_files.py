@@ -59,7 +59,7 @@ def _holds_numbers(path):
     return carries(path, NUMBERS)
 
 
-def read(path, kind=None):
+def read(path, subject=None):
     """The numbers in a file, of the processor or of a device."""
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -69,7 +69,7 @@ def read(path, kind=None):
         ) from None
     except (ValueError, RecursionError):
         results = None
-    if not isinstance(results, dict) or "cases" not in results or results.get("kind") != kind:
+    if not isinstance(results, dict) or "cases" not in results or results.get("kind") != subject:
         raise ValueError(
             f"{path} holds no numbers of mvit-np bench: "
             "give the file that --page wrote beside its page"

@@ -19,7 +19,7 @@ from ..model.inspection import class_attention
 from ..model.plan import plan
 from ..train import run as runs
 from ..train.classify import TAU, classify, default_normalisation, media_in
-from .arguments import count, place, positive, views
+from .arguments import count, file_path, positive, views
 from .classify_files import TABLE, check_target, sheet_of, table_of
 from .terminal import say
 
@@ -34,14 +34,14 @@ def add(commands):
         "classify", help="the classes of a video, a picture or a folder, by a model's weights"
     )
     option = parser.add_argument
-    file = partial(option, type=place, metavar="FILE")
+    file = partial(option, type=file_path, metavar="FILE")
 
     file("paths", metavar="PATH", nargs="+", help="videos, pictures, folders; several: a CSV")
     file("--weights", required=True, help="the model, or the folder of a run")
     best = "of a run: the parameters of its best test, not the last ones"
     option("--best", action="store_true", help=best)
     option("--preset", metavar="NAME", help="its architecture, where the file does not say")
-    file("--labels", help="a class a line, or JSON (as the model tells)")
+    file("--labels", help="a class per line, or JSON (as the model tells)")
     shown = "clips in time x crops in space (5x1)"
     option("--views", type=views, default=(5, 1), metavar="CxS", help=shown)
     tau = f"frames of 1/30 s between a clip's (as the model tells, else {TAU})"
@@ -49,7 +49,7 @@ def add(commands):
     option("--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)")
     option("--top", type=count, default=5, help="classes to name (%(default)s)")
     out = "folder, or .png for the sheet of a single file (here)"
-    file("--out", metavar="PLACE", default=".", help=out)
+    file("--out", metavar="OUT", default=".", help=out)
     file("--csv", help=f"for more than one file ({TABLE} in the folder of --out)")
     option("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.set_defaults(run=run)

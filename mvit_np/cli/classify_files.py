@@ -40,17 +40,17 @@ def check_target(target, files, arguments):
     weights = Path(arguments.weights)
     read = [*files, weights, weights / MODEL, weights / BEST]
     check_not_read([target], [*read, arguments.labels] if arguments.labels else read)
-    for option, kind in (("csv", "a table"), ("out", "a folder, or a picture of one file")):
-        _check_ending(option, getattr(arguments, option), kind)
+    for option, expected in (("csv", "a table"), ("out", "a folder, or a picture of one file")):
+        _check_ending(option, getattr(arguments, option), expected)
     check_free(target, is_drawn_here if _is_picture(target) else _is_table)
 
 
-def _check_ending(option, name, kind):
+def _check_ending(option, name, expected):
     """An option without its value takes the next word, which the shell may have made of *.mp4."""
     media = {*VIDEOS, *IMAGES, *SUFFIXES} - {*(SHEETS if option == "out" else ())}
     if name and Path(name).suffix.lower() in media and not Path(name).is_dir():
         raise ValueError(
-            f"--{option} is {kind}, and came with {name}, which is called like a video, "
+            f"--{option} is {expected}, and came with {name}, which is called like a video, "
             "a picture or weights: give it a name of its own"
         )
 

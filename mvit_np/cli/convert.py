@@ -14,7 +14,7 @@ from ..weights.convert import LAYOUTS, OWN, convert
 from ..weights.inflate import HOW
 from ..weights.layouts.state_dicts import TITLES
 from ..weights.load import BEST, MODEL
-from .arguments import place
+from .arguments import file_path
 from .terminal import WIDTH
 
 
@@ -32,8 +32,8 @@ def add(commands):
     inflate = "make a video model of an image model, its kernels filled so in time"
     seed = "draws what the image model has not (%(default)s)"
 
-    option("source", metavar="IN", type=place, help=source)
-    option("target", metavar="OUT", type=place, help="the file to write")
+    option("source", metavar="IN", type=file_path, help=source)
+    option("target", metavar="OUT", type=file_path, help="the file to write")
     option("--to", choices=(*OWN, *LAYOUTS), help=layout)
     option("--best", action="store_true", help=best)
     option("--like", metavar="PRESET", help="what IN is, where its shapes do not tell")

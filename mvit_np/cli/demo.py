@@ -12,7 +12,7 @@ from ..backend.plain_text import plain
 from ..model.plan import plan
 from ..train import demo
 from ..train.run.training import train
-from .arguments import count, place
+from .arguments import count, file_path
 from .terminal import BAR, RECENT, tell
 
 
@@ -25,7 +25,7 @@ def add(commands):
     out = "folder for figures, metrics and the model (%(default)s)"
     seed = "of the weights and the order of clips (%(default)s)"
 
-    option("--out", type=place, default="mvit_demo", help=out)
+    option("--out", type=file_path, default="mvit_demo", help=out)
     option("--epochs", type=count, default=1, help="passes over the training clips (%(default)s)")
     option("--seed", type=int, default=0, help=seed)
     option("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")

@@ -1,4 +1,4 @@
-"""`mvit-np evaluate`: how often a model is right on a data set, by several views an example."""
+"""`mvit-np evaluate`: how often a model is right on a data set, by several views per example."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..backend.tiles import threads, use_threads
 from ..data import NORMALISATIONS
 from ..train import run as runs
 from ..train.distributed import communicator
-from .arguments import MISTAKES, count, place, positive, views
+from .arguments import MISTAKES, count, file_path, positive, views
 from .terminal import BAR, say
 
 METRICS, CONFUSION = WRITTEN = "metrics.csv", "confusion.png"
@@ -35,16 +35,16 @@ def add(commands):
     batch = "views that go through the model together (%(default)s)"
     out = "for metrics.csv and confusion.png (a run's: its folder/evaluation)"
 
-    option("model", type=place, metavar="WEIGHTS", help=model)
+    option("model", type=file_path, metavar="WEIGHTS", help=model)
     option("--best", action="store_true", help=best)
-    option("--data", type=place, metavar="DATA", help=data)
+    option("--data", type=file_path, metavar="DATA", help=data)
     option("--views", type=views, metavar="CxS", help=shown)
     option("--tau", type=positive, help=tau)
     option("--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)")
     option("--batch", type=count, default=32, help=batch)
     option("--workers", type=int, default=2, help="threads that read files ahead (%(default)s)")
     option("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
-    option("--out", type=place, metavar="FOLDER", help=out)
+    option("--out", type=file_path, metavar="FOLDER", help=out)
     parser.set_defaults(run=run)
 
 
@@ -55,7 +55,8 @@ def run(arguments):
         found = runs.trained(arguments.model, arguments.device, arguments.best)
         asked = {name: getattr(arguments, name) for name in ("data", "views", "tau", "normalise")}
         test = runs.test_of(found, **asked, say=say if comm.rank == 0 else None)
-        out = _place(arguments.out, found, [arguments.model, test.name]) if comm.rank == 0 else None
+        read = [arguments.model, test.name]
+        out = _folder_for(arguments.out, found, read) if comm.rank == 0 else None
         result = _evaluate(found, test, arguments, comm)
     if comm.rank == 0:
         seconds = time.perf_counter() - start
@@ -85,7 +86,7 @@ def _leave_out(name, reason):
     say(f"{name} is left out: {reason}")
 
 
-def _place(out, found, read):
+def _folder_for(out, found, read):
     """The folder to write into, made, or None. Raises ValueError where it is another command's."""
     usual = found.folder and found.folder / "evaluation"
     folder = usual if out is None else Path(out)
@@ -102,7 +103,7 @@ def _place(out, found, read):
 
 
 def _written(result, folder):
-    """metrics.csv, a row a class, and the confusion matrix."""
+    """metrics.csv, with a row per class, and the confusion matrix."""
     if folder is None:
         return
     from .. import visualize

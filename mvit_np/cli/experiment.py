@@ -12,7 +12,7 @@ from ..backend.plain_text import plain
 from ..studies.ablations import findings, page
 from ..studies.ablations import run as runner
 from ..studies.ablations.table import EXPERIMENTS, experiment
-from .arguments import count, place
+from .arguments import count, file_path
 
 BAR = "{percentage:3.0f}%|{bar}| {remaining} left, {desc}{postfix}"
 OUT = "mvit_experiment"
@@ -32,8 +32,8 @@ def add(commands):
     option("name", metavar="NAME", nargs="?", help=f"one of {', '.join(EXPERIMENTS)}")
     option("--seeds", type=count, default=3, metavar="N", help="runs of each variant (%(default)s)")
     option("--steps", type=count, metavar="N", help="of each run (the experiment's own)")
-    option("--out", type=place, metavar="FOLDER", help=out)
-    option("--page", type=place, metavar="FILE", help=everything)
+    option("--out", type=file_path, metavar="FOLDER", help=out)
+    option("--page", type=file_path, metavar="FILE", help=everything)
     parser.set_defaults(run=run)
 
 

@@ -9,7 +9,7 @@ from ..backend.outputs import carries, check_free, is_drawn_here, write
 from ..backend.plain_text import plain
 from ..model.plan import plan
 from ..model.presets import PRESETS, preset
-from .arguments import place
+from .arguments import file_path
 
 PAGE = b"Written by `mvit-np info"  # in the page of tables
 FIGURES = "stages", "pooling_attention"
@@ -29,8 +29,8 @@ def add(commands):
 
     option("preset", metavar="PRESET", nargs="?", help=every)
     option("--compare", metavar="OTHER", nargs="+", default=[], help=others)
-    option("--figures", type=place, metavar="FOLDER", help=figures)
-    option("--tables", type=place, metavar="FILE", nargs="?", const="-", help=tables)
+    option("--figures", type=file_path, metavar="FOLDER", help=figures)
+    option("--tables", type=file_path, metavar="FILE", nargs="?", const="-", help=tables)
     parser.set_defaults(run=run)
 
 

@@ -20,10 +20,11 @@ def add_fields(parser):
         "such as --model.drop_path 0.1.",
     )
     for field in dataclasses.fields(Recipe):
-        kind, about = field.metadata["kind"], field.metadata["about"]
+        field_type, about = field.metadata["field_type"], field.metadata["about"]
         value = _typed(getattr(RECIPES["paper"], field.name))
-        text = f"{about} ({kind.rule}; {value})".replace("%", "%%")
-        _add_field(group, field.name, text if value != "{}" else argparse.SUPPRESS, kind is SWITCH)
+        text = f"{about} ({field_type.rule}; {value})".replace("%", "%%")
+        text = text if value != "{}" else argparse.SUPPRESS
+        _add_field(group, field.name, text, field_type is SWITCH)
     for name in ("preset", *(field.name for field in dataclasses.fields(MViTConfig))):
         _add_field(group, f"model.{name}")
     for name in RENAMED:
