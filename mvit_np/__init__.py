@@ -1,6 +1,9 @@
 """Multiscale Vision Transformers as explicit maths on NumPy or CuPy, all gradients checked."""
 
+from __future__ import annotations
+
 import importlib
+from typing import Any
 
 from . import ops
 from .autodiff.checkpoint import checkpoint
@@ -64,12 +67,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     """The other wings: `mv.train`, `mv.data`, `mv.visualize`, `mv.course`, ..."""
     if name in _LOADED_WHEN_ASKED_FOR:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*__all__, "course", "data", "train", "visualize", "weights"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+from collections.abc import Sequence
 
 from .. import __version__
 from ..backend import arrays, tiles
@@ -15,7 +16,7 @@ from .arguments import MISTAKES
 from .terminal import READER_GONE, let_go, prepare, tell, warnings_told
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 for a mistake of the user's, told in a sentence.
 
     It is 1 where a check failed or a loss was not finite, and 141 where whoever reads what is

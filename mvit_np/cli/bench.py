@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..backend import tiles
 from ..backend.plain_text import plain
 from ..backend.precision import PRECISIONS
 from ..model.text_table import aligned, wrapped
-from .arguments import count, file_path
+from .arguments import Commands, count, file_path
 from .bench_files import check_targets, picture, read, write
 from .terminal import WIDTH
 
@@ -22,7 +23,7 @@ NOT_ON_DEVICE = ("threads", "dtype", "checkpoint", "profile", "accuracy", "scali
 OF_ONE = "preset batch mode dtype profile accuracy scaling figure json checkpoint".split()
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "bench", help="time, memory and accuracy of a model on this machine, beside PyTorch's"
@@ -55,7 +56,7 @@ def add(commands):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """Measure, then print the tables; or write the page, its numbers and its figure."""
     if arguments.device not in (None, "cpu"):
         return _device(arguments)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from ..backend import outputs
 from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here, make_folder
 from ..backend.plain_text import plain
+from ..backend.types import FilePath
 
 # What a page and a file of numbers hold, by which they are known as ours.
 PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'
 
 
-def check_targets(arguments):
+def check_targets(arguments: Namespace) -> None:
     """Raise ValueError, before minutes of measuring, where a target is read too or another's."""
     targets = list(_targets(arguments))
     names = [path for path, _ in targets]
@@ -46,7 +49,7 @@ def _targets(arguments):
             yield page.parent / FIGURE, lambda path: is_drawn_here(path) or _is_page(page)
 
 
-def picture(path):
+def picture(path: FilePath) -> Path:
     """A name without an ending gets one."""
     return Path(path) if Path(path).suffix else Path(f"{path}.png")
 
@@ -59,7 +62,7 @@ def _holds_numbers(path):
     return carries(path, NUMBERS)
 
 
-def read(path, subject=None):
+def read(path: FilePath, subject: str | None = None) -> dict[str, Any]:
     """The numbers in a file, of the processor or of a device."""
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -77,7 +80,7 @@ def read(path, subject=None):
     return results
 
 
-def write(path, text):
+def write(path: FilePath, text: str) -> str:
     """Where it went, fit to be printed."""
     outputs.write(path, text)
     return plain(path)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from argparse import Namespace
+
+from .arguments import Commands
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "check",
@@ -17,7 +20,7 @@ def add(commands):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """A line for each op, layer and model, in either precision; exit code 1 if one disagrees."""
     from ..studies.gradient_cases import all_cases
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..model.inspection import class_attention
 from ..model.plan import plan
 from ..train import run as runs
 from ..train.classify import TAU, classify, default_normalisation, media_in
-from .arguments import count, file_path, positive, views
+from .arguments import Commands, count, file_path, positive, views
 from .classify_files import TABLE, check_target, sheet_of, table_of
 from .terminal import say
 
@@ -28,7 +29,7 @@ WIDTH, BAR = 40, 28  # characters: a class's name at most, a bar
 USUAL = {400: "the classes of Kinetics", 1000: "the classes of ImageNet"}
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "classify", help="the classes of a video, a picture or a folder, by a model's weights"
@@ -55,7 +56,7 @@ def add(commands):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """One file: print and draw. More, or a folder: a CSV; exit code 1 where all of them failed."""
     files = _files(arguments.paths)
     one = len(files) == 1 and not Path(arguments.paths[0]).is_dir() and not arguments.csv
@@ -71,7 +72,8 @@ def run(arguments):
 
 def _files(paths):
     """The files named, and those in the folders named."""
-    files, drawn = [], []
+    files: list[Path] = []
+    drawn: list[Path] = []
     for path in map(Path, paths):
         files += media_in(path, drawn) if path.is_dir() else [path]
     if drawn:
@@ -119,8 +121,9 @@ def _options(config, about, arguments):
 
 
 def _one(model, path, options, sheet, top):
+    params, config = model
     with tqdm(unit=" views", leave=False, dynamic_ncols=True, delay=1) as bar:
-        result = classify(*model, path, **options, progress=partial(_advance, bar))
+        result = classify(params, config, path, **options, progress=partial(_advance, bar))
     clips, crops = (_counted(n, what) for n, what in zip(result.views, ("clip", "crop")))
     print(f"{plain(path.name)}: {_length(result)}{clips} x {crops}\n")
     for line in _lines(result.top(top)):
@@ -189,8 +192,9 @@ def _in_utf8(path):
 
 def _row(model, path, options, top):
     """([label, probability, ...], "") or ([""...], what went wrong)"""
+    params, config = model
     try:
-        result = classify(*model, path, **options)
+        result = classify(params, config, path, **options)
     except ImportError:  # no decoder: no file will do better
         raise
     except Exception as problem:  # files are broken in unforeseen ways; the next has its turn

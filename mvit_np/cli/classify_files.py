@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here
@@ -13,13 +15,13 @@ SHEETS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")  # endings of a contact sheet
 TABLE, HEADER = "classes.csv", "path,label_1,probability_1,"  # and how it begins
 
 
-def sheet_of(path, arguments):
+def sheet_of(path: Path, arguments: Namespace) -> Path:
     """Where the contact sheet of one file goes."""
     out = Path(arguments.out)
     return out if _is_picture(out) else out / f"{path.stem}_attention.png"
 
 
-def table_of(arguments):
+def table_of(arguments: Namespace) -> Path:
     """Where the table of several files goes. Raises ValueError where --out names a picture."""
     if arguments.csv:
         return Path(arguments.csv)
@@ -35,7 +37,7 @@ def _is_picture(out):
     return Path(out).suffix.lower() in SHEETS
 
 
-def check_target(target, files, arguments):
+def check_target(target: Path, files: Iterable[Path], arguments: Namespace) -> None:
     """Raise ValueError, before anything is computed, where the target is read too or another's."""
     weights = Path(arguments.weights)
     read = [*files, weights, weights / MODEL, weights / BEST]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from ..weights.convert import LAYOUTS, OWN, convert
 from ..weights.inflate import HOW
 from ..weights.layouts.state_dicts import TITLES
 from ..weights.load import BEST, MODEL
-from .arguments import file_path
+from .arguments import Commands, file_path
 from .terminal import WIDTH
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "convert", help="parameters in another format or another code base's layout"
@@ -45,7 +46,7 @@ def add(commands):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """Convert, and say what was recognised, assumed, drawn and written."""
     source, target = Path(arguments.source), Path(arguments.target)
     check_not_read([target], [source, source / MODEL, source / BEST])

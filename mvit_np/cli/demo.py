@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from argparse import Namespace
 
 from tqdm import tqdm
 
@@ -12,11 +13,11 @@ from ..backend.plain_text import plain
 from ..model.plan import plan
 from ..train import demo
 from ..train.run.training import train
-from .arguments import count, file_path
+from .arguments import Commands, count, file_path
 from .terminal import BAR, RECENT, tell
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "demo", help="train a small MViT on real video: which way does the picture move?"
@@ -32,7 +33,7 @@ def add(commands):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """Train, test, draw, save; exit code 1 where the trained model's gradients disagree."""
     start = time.perf_counter()
     recipe = demo.recipe_of(arguments.epochs, arguments.seed, arguments.device)
@@ -65,7 +66,7 @@ def _clips():
     """The clips, with a word on where they come from."""
     from ..data import load_motion
 
-    films = []
+    films: list[str] = []
     clips = load_motion(progress=films.append)
     train, test = (len(labels) // 4 for labels in (clips.train_labels, clips.test_labels))
     shots, others = (len(set(ids.tolist())) for ids in (clips.train_shots, clips.test_shots))

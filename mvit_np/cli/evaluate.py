@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from argparse import Namespace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,13 +16,13 @@ from ..backend.tiles import threads, use_threads
 from ..data import NORMALISATIONS
 from ..train import run as runs
 from ..train.distributed import communicator
-from .arguments import MISTAKES, count, file_path, positive, views
+from .arguments import MISTAKES, Commands, count, file_path, positive, views
 from .terminal import BAR, say
 
 METRICS, CONFUSION = WRITTEN = "metrics.csv", "confusion.png"
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "evaluate", help="the accuracy of a model, or of a run, on a data set"
@@ -48,7 +49,7 @@ def add(commands):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """Evaluate, print, write."""
     comm, start = communicator(), time.perf_counter()
     with comm.guarding(MISTAKES), use_threads(max(1, threads() // comm.local_size)):

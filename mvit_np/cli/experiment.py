@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,7 +13,7 @@ from ..backend.plain_text import plain
 from ..studies.ablations import findings, page
 from ..studies.ablations import run as runner
 from ..studies.ablations.table import EXPERIMENTS, experiment
-from .arguments import count, file_path
+from .arguments import Commands, count, file_path
 
 BAR = "{percentage:3.0f}%|{bar}| {remaining} left, {desc}{postfix}"
 OUT = "mvit_experiment"
@@ -20,7 +21,7 @@ RESULTS, TABLE, FIGURE = WRITTEN = "results.json", "table.md", "figure.png"
 PAGE = b"Written by `mvit-np experiment"  # in the page of all
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "experiment", help="one of the paper's ablations at small scale, trained here in minutes"
@@ -37,7 +38,7 @@ def add(commands):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """Train what is not in the results yet, print the table, write the files."""
     if arguments.page:
         return _page(arguments)

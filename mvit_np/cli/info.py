@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,13 @@ from ..backend.outputs import carries, check_free, is_drawn_here, write
 from ..backend.plain_text import plain
 from ..model.plan import plan
 from ..model.presets import PRESETS, preset
-from .arguments import file_path
+from .arguments import Commands, file_path
 
 PAGE = b"Written by `mvit-np info"  # in the page of tables
 FIGURES = "stages", "pooling_attention"
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "info",
@@ -34,7 +35,7 @@ def add(commands):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """Print a preset's table and draw its figures; or list presets; or write the paper's tables."""
     chosen, extras = arguments.preset, arguments.compare or arguments.figures
     if arguments.tables and (chosen or extras):

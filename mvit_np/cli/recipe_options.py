@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import Any
 
 from ..model.config import MViTConfig
 from ..train.run.recipe import RECIPES, Recipe, check_field
@@ -12,7 +13,7 @@ from ..train.run.task import check_model_field
 from .terminal import say
 
 
-def add_fields(parser):
+def add_fields(parser: argparse.ArgumentParser) -> None:
     """An option for each field of a recipe or of a model's config, also under its earlier name."""
     group = parser.add_argument_group(
         "fields of a recipe",
@@ -48,7 +49,7 @@ def _typed(value):
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def fields_of(arguments):
+def fields_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """{name: text} of the fields of a recipe that were given; `model.NAME` is of the config.
 
     Raises ValueError for words that are no option, with the nearest field.

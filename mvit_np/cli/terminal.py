@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,7 +20,7 @@ BAR = "{percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}"
 RECENT = 20  # steps that the live line of a training averages over
 
 
-def prepare():
+def prepare() -> None:
     """What a stream cannot spell is spelled out, and what goes to a closed one is lost."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -28,7 +30,7 @@ def prepare():
             stream.reconfigure(errors="backslashreplace")
 
 
-def let_go():
+def let_go() -> bool:
     """Whether a stream takes no more; what it holds is dropped, and Python ends without a word."""
     broken = False
     for stream in (sys.stdout, sys.stderr):
@@ -40,7 +42,7 @@ def let_go():
     return broken
 
 
-def tell(problem):
+def tell(problem: Any) -> None:
     """A sentence on stderr. No line but the first begins at the left, whatever names are in it."""
     lines = [plain(line) for line in f"mvit-np: {problem}".split("\n")]
     try:
@@ -49,13 +51,13 @@ def tell(problem):
         let_go()
 
 
-def say(sentence):
+def say(sentence: str) -> None:
     """A sentence on stderr about what one would not expect, above the progress bar if any."""
     tqdm.write(plain(sentence), file=sys.stderr)
 
 
 @contextmanager
-def warnings_told():
+def warnings_told() -> Iterator[None]:
     """Warnings are told like problems, without the line of code that they come from."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *where: tell(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+from argparse import Namespace
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,11 @@ from ..backend.tiles import threads, use_threads
 from ..train import run as runs
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
+from ..train.metrics import Row
 from ..train.run.recipe import RECIPES, Recipe, changed
 from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, recipe_in, resolve
 from ..train.run.toml_text import to_toml
-from .arguments import MISTAKES, file_path
+from .arguments import MISTAKES, Commands, file_path
 from .recipe_options import add_fields, fields_of
 from .terminal import BAR, RECENT, say, tell
 
@@ -28,7 +30,7 @@ from .terminal import BAR, RECENT, say, tell
 GPU, GPU_FOLDER = "gpu", "mvit_gpu"
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     """The command's options: a few of its own, and one for every field of a recipe."""
     parser = commands.add_parser(
         "train",
@@ -54,7 +56,7 @@ def add(commands):
     parser.set_defaults(run=run, takes_fields=True)
 
 
-def run(arguments):
+def run(arguments: Namespace) -> int:
     """Train; exit code 1 where a loss was not finite, 130 or 143 where a signal stopped the run."""
     recipe, out = _asked(arguments)
     if arguments.show:
@@ -97,7 +99,7 @@ def _asked(arguments):
 @contextmanager
 def _signals():
     """A function: which signal asked to stop, or 0. A second Ctrl-C does not wait for the step."""
-    received = []
+    received: list[int] = []
 
     def note(number, frame):
         if received and number == signal.SIGINT:
@@ -121,7 +123,7 @@ def _train(job, stop):
     counted = {"total": job.steps * batch, "initial": first * batch, "unit": " clips"}
     drawn = {"bar_format": BAR, "smoothing": 0.1, "dynamic_ncols": True, "disable": not job.writes}
     with tqdm(**counted, **drawn) as bar:
-        shown = []
+        shown: list[Row] = []
         for row in runs.run(job, stop):
             start = start or row
             shown = [*shown[1 - RECENT :], row]

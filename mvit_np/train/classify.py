@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..backend import tree as trees
 from ..backend.outputs import is_drawn_here
+from ..backend.types import Array, FilePath, Params
 from ..data import cover_of, frames_at, labels_for, normalise, track_of
 from ..data.clips import view_times
 from ..data.media import files_in, is_media, is_picture
+from ..model.config import MViTConfig
 from ..model.forward import check_params
 from .evaluate import Views, crops_of, predictor, probabilities
 
@@ -25,31 +28,31 @@ class Result:
 
     path: Path
     labels: tuple[str, ...]  # of the classes
-    probabilities: np.ndarray  # (classes,): the mean of `of_views`
-    of_views: np.ndarray  # (clips x crops, classes), after softmax
+    probabilities: Array  # (classes,): the mean of `of_views`
+    of_views: Array  # (clips x crops, classes), after softmax
     views: tuple[int, int]  # clips, crops
     duration: float  # seconds, of the film; 0 for a picture
-    seconds: np.ndarray  # (T,) since the first frame: when the frames of the middle view are shown
-    frames: np.ndarray  # (T, H, W, C) uint8: the middle view as one sees it
-    clip: np.ndarray  # (1, T, H, W, C): the same as the model gets it
+    seconds: Array  # (T,) since the first frame: when the frames of the middle view are shown
+    frames: Array  # (T, H, W, C) uint8: the middle view as one sees it
+    clip: Array  # (1, T, H, W, C): the same as the model gets it
 
-    def top(self, count=5):
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
         """[(label, probability)], the most probable class first."""
         order = np.argsort(-self.probabilities, kind="stable")[:count]
         return [(self.labels[k], float(self.probabilities[k])) for k in order]
 
 
 def classify(
-    params,
-    config,
-    path,
+    params: Params,
+    config: MViTConfig,
+    path: FilePath,
     *,
     views: tuple[int, int] = (5, 1),
     tau: float = TAU,
     labels: tuple[str, ...] | None = None,
     normalisation: str | tuple | None = None,
-    progress: Callable[[int, int], None] | None = None,
-):
+    progress: Callable[[int, int], Any] | None = None,
+) -> Result:
     """The classes of a video or a picture by a model.   -> Result
 
     views          (clips, crops): clips uniform in time times crops uniform in space; the paper's
@@ -93,14 +96,14 @@ def classify(
     )
 
 
-def default_normalisation(config):
+def default_normalisation(config: MViTConfig) -> str:
     """What a model of this config was most probably trained with."""
     if config.channels == 1:
         return "clip"
     return "imagenet" if config.frames == 1 else "video"
 
 
-def media_in(folder, left_out=None):
+def media_in(folder: FilePath, left_out: list[Path] | None = None) -> list[Path]:
     """The videos and pictures in a folder and the folders inside it, by their endings, sorted.
 
     Hidden ones are left out. So are the pictures that this package drew, such as the contact sheets

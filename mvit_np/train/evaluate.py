@@ -11,11 +11,12 @@ import numpy as np
 
 from ..backend import tree as trees
 from ..backend.arrays import from_host, to_host
-from ..backend.types import Array
+from ..backend.types import Array, Params
 from ..data.clips import cover_of, covering_size, crop_corners, cut, normalise
 from ..data.datasets import BrokenExample, Dataset
 from ..data.loader import run_ahead
 from ..data.transforms import resize
+from ..model.config import MViTConfig
 from ..model.forward import forward
 from ..ops.softmax import softmax_array
 from .distributed import Alone, Mpi
@@ -101,24 +102,24 @@ def evaluate(
     return _evaluation(classes, confusion, sums)
 
 
-def predictor(params, config):
+def predictor(params: Params, config: MViTConfig) -> Callable[[Array], Array]:
     """clips on the host -> logits on the host, as `evaluate` wants them."""
     like = trees.leaves(params)[0]
     return lambda clips: to_host(forward(params, from_host(clips, like), config))
 
 
-def views_of(dataset, index, views):
+def views_of(dataset: Dataset, index: int, views: Views) -> Array:
     """What is shown of one example: each crop of each clip.   -> (V, T, H, W, C) float32"""
     clips = crops_of(dataset.views(index, views.clips), views)
     return np.stack([normalise(clip, views.normalise) for clip in clips])
 
 
-def crops_of(clips, views):
+def crops_of(clips: Array, views: Views) -> list[Array]:
     """Each crop of each clip, as one sees it.   (V, T, h, w, C) uint8   ->   [(T, H, W, C), ...]
 
     Pictures of exactly the model's size go in whole; others are brought to 256/224 of it and cut.
     """
-    size = tuple(views.size_hw)
+    size = (views.size_hw[0], views.size_hw[1])
     if clips.shape[2:4] == size:
         return list(clips)
     cover = covering_size(*clips.shape[2:4], cover_of(size))  # type: ignore[call-arg]
@@ -128,7 +129,7 @@ def crops_of(clips, views):
     return [cut(clip, corner, size) for clip in clips for corner in corners]
 
 
-def probabilities(logits):
+def probabilities(logits: Array) -> Array:
     """(B, classes) on the host -> the same after softmax, float64.
 
     Raises ValueError where a score is not finite.

@@ -8,7 +8,9 @@ does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from ..backend import tree as trees
 from ..backend.arrays import array_module, device_tools, is_array
@@ -16,6 +18,7 @@ from ..backend.cuda.graph import Graphed
 from ..backend.cuda.kernels.flat import fill, joined
 from ..backend.cuda.random import PhiloxGenerator
 from ..backend.precision import precision
+from ..backend.types import Array, Tree
 from .ema import ema_decay as decay_at
 from .ema import ema_update
 from .optimizer import clip_by_norm
@@ -25,13 +28,17 @@ class GraphedSteps:
     """`take(batch, lr)`: a step of training, as in `loop.fit`.
 
     gradient   gradient(params, batch) -> ((value, aux), grads)
-    state      where to begin, on a device
+    optimizer  the `loop.Optimizer`
+    state      the `loop.State` to begin with, on a device
 
     Raises ValueError where the parameters are on no device, or the optimiser does not say what
     changes from step to step, and at a batch whose generator of masks has drawn before.
     """
 
-    def __init__(self, gradient, optimizer, state, *, clip_norm, ema_decay=0.0, extra_metrics=None):
+    def __init__(
+        self, gradient: Callable[..., Any], optimizer: Any, state: Any, *, clip_norm: float,
+        ema_decay: float = 0.0, extra_metrics: Callable[[Array, Any], Array] | None = None,
+    ) -> None:  # fmt: skip
         if device_tools(trees.leaves(state.params)[0]) is None:
             raise ValueError(
                 "a graph is a CUDA device's; the parameters are on the host: "
@@ -45,9 +52,11 @@ class GraphedSteps:
         self._gradient, self._optimizer = gradient, optimizer
         self._clip_norm, self._ema_decay = clip_norm, ema_decay
         self._extra_metrics = extra_metrics
-        self.state, self._layout, self._graphed = state, None, None
+        self.state: Any = state
+        self._layout: Any = None  # of the batch that was recorded
+        self._graphed: Any = None  # a `Graphed`, from the first batch on
 
-    def take(self, batch, lr):
+    def take(self, batch: Tree, lr: float) -> tuple[Any, ...]:
         """(state, value, aux, norm, extra metrics) after one more step.
 
         The next step overwrites their arrays. Where value or norm is not finite, parameters, what
@@ -74,7 +83,7 @@ class GraphedSteps:
         )
         return self.state, *results
 
-    def skip(self):
+    def skip(self) -> Any:
         """The state after a step that was not finite: the optimiser does not count it."""
         remembered = self.state.optimizer | {"step": self.state.optimizer["step"] - 1}
         self.state = replace(self.state, optimizer=remembered)

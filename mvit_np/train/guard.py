@@ -68,8 +68,8 @@ def check_step(
     value = to_host(loss).item()
     if math.isfinite(value) and math.isfinite(to_host(norm).item()):
         return value
-    names = tuple(names()) if names else ()
-    layer, guilty = _first_layer(probe, names) if probe else (None, names)
+    examples = tuple(names()) if names else ()
+    layer, guilty = _first_layer(probe, examples) if probe else (None, examples)
     parameter, count = (None, 0) if layer or grads is None else _last_gradient(grads)
     where = GONE if grads is None and not layer else _where(value, layer, parameter, count)
     raise NotFinite(_sentence(step, value, guilty, where), step, guilty, layer, parameter)
@@ -88,7 +88,7 @@ def _square(g):
 
 def _first_layer(probe, names):
     """(first output of the forward pass that is not finite, names it is of); or (None, all)."""
-    found = []
+    found: list[tuple[str, Sequence[str]]] = []
 
     def hook(name, array):
         if not found and not (rows := _finite_rows(array)).all():

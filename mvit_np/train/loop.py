@@ -97,7 +97,8 @@ def fit(
     gradient = accumulated(value_and_grad(loss, has_aux=True), accumulate)
     state = state or begin(params, optimizer, ema_decay)
     del params  # nothing here keeps what a step has done with
-    shared = {"clip_norm": clip_norm, "ema_decay": ema_decay, "extra_metrics": extra_metrics}
+    shared: dict[str, Any] = {"clip_norm": clip_norm, "ema_decay": ema_decay}
+    shared["extra_metrics"] = extra_metrics
     if graph:
         steps = GraphedSteps(gradient, optimizer, state, **shared)
         take = partial(_replayed, steps, lr, guard)

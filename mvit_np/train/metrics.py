@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TextIO, TypeAlias
 
 from ..backend.outputs import telling, write
+from ..backend.types import FilePath
 
 METRICS = "metrics.csv"
 FIELDS = (
     "step", "epoch", "seconds", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_s",
     "test_accuracy", "test_top5",
 )  # fmt: skip
+# {name of FIELDS: number}; a name that is missing, or None, is an empty cell.
+Row: TypeAlias = dict[str, Any]
 
 
 class Metrics:
@@ -25,8 +29,9 @@ class Metrics:
             done again
     """
 
-    def __init__(self, folder, steps=0):
-        self.rows, self._file = [], None
+    def __init__(self, folder: FilePath | None, steps: int = 0) -> None:
+        self.rows: list[Row] = []
+        self._file: TextIO | None = None
         if folder is not None:
             self._path = Path(folder) / METRICS
             self.rows = [row for row in read_rows(self._path) if row["step"] <= steps]
@@ -36,43 +41,43 @@ class Metrics:
         write(self._path, _lines([FIELDS, *map(_cells, self.rows)]))
         self._file = open(self._path, "a", newline="", encoding="utf-8")
 
-    def _drop(self):
-        """The file with what of a row did not fit into it: closing it would try again."""
-        file, self._file = self._file, None
+    def _drop(self, file):
+        """Let go of the file with what of a row did not fit into it: closing it would try again."""
+        self._file = None
         with suppress(OSError):
             file.close()
 
-    def add(self, row):
+    def add(self, row: Row) -> None:
         """One more step."""
         self.rows.append(row)
-        if self._file:
+        if file := self._file:
             with telling(self._path):
                 try:
-                    self._file.write(_lines([_cells(row)]))
-                    self._file.flush()
+                    file.write(_lines([_cells(row)]))
+                    file.flush()
                 except OSError:
-                    self._drop()
+                    self._drop(file)
                     raise
 
-    def complete(self, results):
+    def complete(self, results: Row) -> None:
         """The last row has these cells besides."""
         if self._file:
             self.rows[-1] |= results
             self._file.close()
             self._begin()
 
-    def sync(self):
+    def sync(self) -> None:
         """All rows are on the disk when this returns: before a snapshot that stands for them."""
         if self._file:
             os.fsync(self._file.fileno())
 
-    def close(self):
+    def close(self) -> None:
         """Nothing more comes."""
         if self._file:
             self._file.close()
 
 
-def read_rows(path):
+def read_rows(path: FilePath) -> list[Row]:
     """The whole rows of a metrics.csv as numbers, None for an empty cell; [] where no file is."""
     if not Path(path).is_file():
         return []

@@ -14,6 +14,8 @@ did.
     python rank_monitor.py ADDRESS RANKS
 """
 
+from __future__ import annotations
+
 import atexit
 import os
 import platform
@@ -23,12 +25,13 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Any
 
 JOIN_S = 60  # for all ranks to join
 HIGH = 200  # the lowest number of a line, above those of what mpiexec left open
 
 
-def join(here, rank):
+def join(here: Any, rank: int) -> socket.socket | None:
     """This rank's line to the monitor, which the first rank here starts; None on other systems.
 
     here    the mpi4py communicator of the ranks of this machine
@@ -47,7 +50,7 @@ def join(here, rank):
     return line
 
 
-def leave(line):
+def leave(line: socket.socket) -> None:
     """This rank ends as it should, or has said why not: ends of lines are no news any more."""
     with suppress(OSError):  # it is gone: another rank left before
         line.sendall(b".")
@@ -56,8 +59,8 @@ def leave(line):
 def _start(address, ranks):
     """Start the program, in a session of its own, and wait until it listens."""
     command = [sys.executable, "-I", "-S", __file__, address, str(ranks)]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
-    process = subprocess.Popen(command, **streams, start_new_session=True)
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    process: Any = subprocess.Popen(command, **streams, start_new_session=True)
     process.stdout.read()
     # Python complains of a program that is forgotten while it runs: this keeps it to the end.
     atexit.register(process.poll)
@@ -74,7 +77,7 @@ def _connected(address):
 # -- the program -----------------------------------------------------------------------------------
 
 
-def first_to_die(address, ranks):
+def first_to_die(address: str, ranks: int) -> str | None:
     """The name that came through the first line to end; None where its rank has left."""
     watch, names = select.epoll(), {}
     with socket.socket(socket.AF_UNIX) as door:
@@ -91,7 +94,7 @@ def first_to_die(address, ranks):
     return None if os.read(first, 1) else names[first]
 
 
-def main(address, ranks):
+def main(address: str, ranks: str) -> None:
     """Writes one line to stderr, in one piece."""
     with suppress(TimeoutError):
         if name := first_to_die(address, int(ranks)):

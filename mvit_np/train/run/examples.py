@@ -8,11 +8,15 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...backend.plain_text import ENCODING, are, plain, some
+from ...backend.types import FilePath
+from .recipe import Recipe
 from .run_folder import EXAMPLES, classes_in
+from .task import Task
 
 COLUMNS = ["part", "name", "class", "bytes_or_sha256"]
 PARTS = {"train": "to learn from", "tests": "to test on"}
@@ -24,27 +28,30 @@ class Record:
     """The classes of a run, and its examples by part."""
 
     classes: tuple[str, ...]
-    rows: dict  # {"train" and "tests": [(name, class, bytes of the file or SHA-256 of the clip)]}
+    # {"train" and "tests": [(name, class, bytes of the file or SHA-256 of the clip)]}
+    rows: dict[str, list[tuple[str, str, str]]]
 
     @property
-    def table(self):
+    def table(self) -> str:
         """As CSV, for people and for `check`."""
         return _csv([COLUMNS, *((part, *row) for part, rows in self.rows.items() for row in rows)])
 
     @property
-    def summary(self):
+    def summary(self) -> dict[str, Any]:
         """What a snapshot keeps of it."""
         parts = {part: _summary(rows) for part, rows in self.rows.items()}
         return {"classes": list(self.classes), **parts}
 
 
-def record_of(task, recipe):
+def record_of(task: Task, recipe: Recipe) -> Record:
     """The `Record` of a task.   recipe: with whole paths"""
     sets = {"train": (task.train, recipe.data), "tests": (task.tests, recipe.tests)}
     return Record(tuple(task.train.classes), {part: _rows(*found) for part, found in sets.items()})
 
 
-def check(record, saved, folder, changed_is_meant=False):
+def check(
+    record: Record, saved: dict[str, Any], folder: FilePath, changed_is_meant: bool = False
+) -> str:
     """A sentence about the examples where they are others than when the run was saved, else "".
 
     Raises ValueError where the classes are others, and where the examples are and
@@ -70,7 +77,7 @@ def check(record, saved, folder, changed_is_meant=False):
     )
 
 
-def noted_classes(saved):
+def noted_classes(saved: dict[str, Any]) -> tuple[str, ...] | None:
     """The names of the classes in the state of a snapshot; None in one of an earlier version."""
     noted = saved.get("data")
     found = noted.get("classes") if isinstance(noted, dict) else None
@@ -99,7 +106,7 @@ def _name(name, root):
 def _content(data, index):
     """What differs where an example of the same name is another one."""
     if hasattr(data, "clips"):
-        return hashlib.sha256(np.ascontiguousarray(data.clips[index])).hexdigest()[:DIGITS]
+        return hashlib.sha256(np.ascontiguousarray(data.clips[index]).data).hexdigest()[:DIGITS]
     try:
         return str(os.path.getsize(data.name_of(index)))
     except OSError:
@@ -118,9 +125,9 @@ def _csv(rows):
 
 def _rows_in(path):
     """The rows of an examples.csv by part; none where it cannot be read."""
-    found = {part: [] for part in PARTS}
+    found: dict[str, list[tuple[str, ...]]] = {part: [] for part in PARTS}
     try:
-        with open(path, newline="", **ENCODING) as file:
+        with open(path, newline="", **ENCODING) as file:  # type: ignore[call-overload]
             for part, *row in csv.reader(file):
                 if part in PARTS:
                     found[part].append(tuple(row))

@@ -69,7 +69,8 @@ def prepare(
     recipe, resolved = from_plain(plain), from_plain(plain_resolved)
     _check_machine(recipe, comm)
     task = tasks.task_of(resolved)
-    record, renewed, lock = None, False, nullcontext()
+    record, renewed = None, False
+    lock: AbstractContextManager[Any] = nullcontext()
     if comm.rank == 0:
         record, renewed = _noted(task, resolved, saved, folder, data_changed, say)
     state = _taken_up(saved, recipe.device) if saved else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
 from ...backend.plain_text import nearest
 from .recipe_fields import FIELDS, under_new_names
 
 
-def changed(recipe, changes):
+def changed(recipe: Any, changes: dict[str, Any]) -> Any:
     """The recipe with other values, {name: value or text}; `model.NAME` is one of MViTConfig's."""
     new, model_fields = {}, dict(recipe.model_fields)
     changes = under_new_names({name.replace("-", "_"): value for name, value in changes.items()})
@@ -25,7 +27,7 @@ def changed(recipe, changes):
     return dataclasses.replace(recipe, **{"model_fields": model_fields} | new)
 
 
-def field_of(recipe, name):
+def field_of(recipe: Any, name: str) -> dataclasses.Field:
     """The field of that name. Raises ValueError where there is none, with the nearest."""
     fields = {f.name: f for f in dataclasses.fields(recipe)}
     if name not in fields:
@@ -36,7 +38,7 @@ def field_of(recipe, name):
     return fields[name]
 
 
-def meant(name, names):
+def meant(name: str, names: Iterable[str]) -> str:
     """A question that suggests the nearest of some names; "" where none is near."""
     close = nearest(name, names)
     return f"did you mean {close[0]!r}? " if close else ""

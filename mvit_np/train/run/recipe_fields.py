@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...backend.plain_values import is_number, is_whole, tuples
 
@@ -15,7 +16,7 @@ RENAMED = {  # fields, as an earlier version called them
 }  # fmt: skip
 
 
-def under_new_names(fields):
+def under_new_names(fields: dict[str, Any]) -> dict[str, Any]:
     """{name: value} with `lr` for an earlier version's `rate`, and so on.
 
     Raises ValueError where a field comes under both names.
@@ -31,18 +32,18 @@ class FieldType:
     """What a field may hold."""
 
     rule: str  # in words, after "field is ..."
-    good: Callable  # tests a value whose lists are tuples already
+    good: Callable[[Any], bool]  # tests a value whose lists are tuples already
     example: str
     text: bool = False  # words are taken as they are
-    read: Callable = lambda value: value  # from another spelling
+    read: Callable[[Any], Any] = lambda value: value  # from another spelling
 
-    def parsed(self, value):
+    def parsed(self, value: Any) -> Any:
         """A value that may be a text from a command line, as plain values."""
         if not isinstance(value, str) or self.text:
             return None if self.text and value == "none" else value
         return _plain(value)
 
-    def fitting(self, name, value, default):
+    def fitting(self, name: str, value: Any, default: Any) -> Any:
         """The value as the field holds it. Raises ValueError, with the rule, for a wrong one."""
         value = self.read(tuples(value))
         if isinstance(default, float) and is_whole(value) and abs(value) <= LARGEST:
@@ -54,7 +55,7 @@ class FieldType:
         return value
 
 
-def option(default, field_type, about):
+def option(default: Any, field_type: FieldType, about: str) -> Any:
     """A dataclass field of that `FieldType`; `about` says in words what it decides."""
     metadata = {"field_type": field_type, "about": about}
     if default == {}:
@@ -62,7 +63,7 @@ def option(default, field_type, about):
     return field(default=default, metadata=metadata)
 
 
-def one_of(*names):
+def one_of(*names: str) -> FieldType:
     """One of some words."""
     return FieldType(f"one of {', '.join(names)}", lambda v: v in names, names[0], text=True)
 
@@ -79,7 +80,7 @@ def _plain(text):
         return tuple(part.strip() for part in text.split(",")) if "," in text else text.strip()
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """A value in a message. (Python refuses to spell whole numbers of thousands of digits.)"""
     try:
         text = repr(value)
@@ -159,7 +160,7 @@ MAYBE_AREA = FieldType(
 VIEWS = FieldType("clips x crops", lambda v: _is_pair(v, COUNT.good), "5x3", read=_views)
 
 
-def check_together(r):
+def check_together(r: Any) -> None:
     """Raise ValueError where the values of a recipe, each of them possible, do not go together."""
     if r.end_lr > r.lr or r.start_lr > r.lr:
         lower = f"start_lr {r.start_lr} or end_lr {r.end_lr}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ...backend import outputs
 from ...backend.plain_text import ENCODING
+from ...backend.types import FilePath
 from ...data.sets.builtin import BUILTIN
 from ...weights.load import BEST, MODEL
 from ..metrics import METRICS, read_rows
@@ -37,10 +39,12 @@ class Found:
     resolved: Recipe  # the same with whole paths
     begun_in: str  # the folder that its relative paths start from
     state: Any  # of the newest snapshot, or None
-    said: list  # sentences about it
+    said: list[str]  # sentences about it
 
 
-def look_into(path, recipe, resume=False, read=()):
+def look_into(
+    path: FilePath, recipe: Recipe | None, resume: bool = False, read: Iterable[FilePath] = ()
+) -> Found:
     """What there is of the run that `path` is for, as `Found`; nothing is written.
 
     recipe   what was asked for; None: that of the run there
@@ -72,7 +76,8 @@ def look_into(path, recipe, resume=False, read=()):
         said.append(f"the run in {path} has no snapshot yet: it begins anew")
         models = (MODEL, BEST) if _had_snapshots(rows) else (MODEL,)
         _check_beginning(path, resolved, read, models)
-    return Found(*_same_recipe(old, resolved, recipe, path), begun_in or os.getcwd(), state, said)
+    recipe, resolved = _same_recipe(old, resolved, recipe, path)
+    return Found(recipe, resolved, begun_in or os.getcwd(), state, said)
 
 
 def _had_snapshots(rows):
@@ -80,7 +85,9 @@ def _had_snapshots(rows):
     return any(row["test_accuracy"] is not None for row in rows[:-1])
 
 
-def resolve(recipe, folder=None, say=None):
+def resolve(
+    recipe: Recipe, folder: FilePath | None = None, say: Callable[[str], Any] | None = None
+) -> Recipe:
     """The recipe with whole paths: relative ones start from `folder`, if they lead somewhere there.
 
     folder   None: the current one
@@ -104,7 +111,7 @@ def _whole_path(name, folder, say):
     return here
 
 
-def recipe_in(path):
+def recipe_in(path: FilePath) -> tuple[Recipe, str | None]:
     """(recipe, the folder that its relative paths start from, or None) of the run in a folder."""
     file = Path(path) / RECIPE
     return Recipe.from_toml(file), _text(table_in(file).get(BEGUN_IN))
@@ -118,7 +125,7 @@ def _text(value):
     return value if isinstance(value, str) else None
 
 
-def classes_in(path):
+def classes_in(path: FilePath) -> tuple[str, ...] | None:
     """The names of the classes of the run in a folder; None where it has no list."""
     file = Path(path) / CLASSES
     if not file.is_file():
@@ -126,7 +133,7 @@ def classes_in(path):
     return tuple(file.read_text(**ENCODING).removesuffix("\n").split("\n"))
 
 
-def is_finished(path, recipe):
+def is_finished(path: FilePath, recipe: Recipe) -> bool:
     """Whether a run did its last step, by its metrics.csv; true where that tells nothing."""
     rows = read_rows(Path(path) / METRICS)
     if not rows or not (rows[-1]["epoch"] or 0) > 0:
@@ -135,7 +142,9 @@ def is_finished(path, recipe):
     return done >= steps_of(recipe, round(done / epochs))
 
 
-def claim(path, recipe, begun_in, classes, examples):
+def claim(
+    path: FilePath, recipe: Recipe, begun_in: str, classes: Iterable[str], examples: str
+) -> TextIO:
     """Write recipe, classes and examples; returns the file whose closing gives the folder free.
 
     Raises ValueError or OSError where it cannot be written, and ValueError where another process

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...backend.arrays import array_module, from_host, to_host
 from ...backend.precision import use_precision
 from ...model.forward import forward
 from ..guard import NotFinite, check_step
-from ..loop import fit
+from ..loop import Step, fit
 from . import task as tasks
 
 
@@ -24,8 +25,11 @@ class Numbers(NamedTuple):
     stopping: bool  # whether any rank wants to end
 
 
-def steps(training, stop):
-    """(`fit`'s Step, its `Numbers`) of each step from the training's state on.   stop: see `run`
+def steps(training: Any, stop: Callable[[], bool]) -> Generator[tuple[Step, Numbers], None, None]:
+    """(`fit`'s Step, its `Numbers`) of each step from the training's state on.
+
+    training   a `Training`
+    stop       see `run`
 
     Raises NotFinite, unless the recipe says to skip such steps.
     """
@@ -124,7 +128,8 @@ class _Guard:
     """
 
     def __init__(self, training):
-        self._training, self._check = training, None
+        self._training = training
+        self._check: Any = None  # of the step that was queued last
         self._stops = training.recipe.non_finite == "stop"
         self._later = training.recipe.device != "cpu"
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...backend.plain_text import nearest, plain, some
 from ...backend.random import default_rng
+from ...backend.types import Array, Generator, Params
 from ...data.augment import augmentation
 from ...data.clips import cover_of
 from ...data.datasets import Dataset
@@ -26,6 +29,7 @@ from ...model.resize import resize
 from ...ops import cross_entropy
 from ...weights import load
 from ..decay import decays_except, layer_factors
+from ..distributed import Alone, Mpi
 from ..evaluate import Views
 from ..loop import Optimizer
 from ..optimizer import (
@@ -54,7 +58,7 @@ class Task:
         return Views(self.config.size_hw, *recipe.views, recipe.normalise)
 
 
-def task_of(recipe):
+def task_of(recipe: Recipe) -> Task:
     """The `Task` of a recipe. Raises ValueError or FileNotFoundError for a name that is none."""
     if recipe.data is None:
         raise ValueError(
@@ -72,7 +76,7 @@ def task_of(recipe):
     return Task(config, train, tests, recipe.directed or train.direction_sensitive)
 
 
-def counted_in(classes, data, name):
+def counted_in(classes: Iterable[str], data: Dataset, name: str) -> Dataset:
     """The data set with labels that count these classes. Raises ValueError where it has others."""
     classes = tuple(classes)
     if others := [label for label in data.classes if label not in classes]:
@@ -84,22 +88,22 @@ def counted_in(classes, data, name):
     if tuple(data.classes) == classes:
         return data
     indices = np.array([classes.index(label) for label in data.classes])
-    return replace(data, labels=indices[data.labels], classes=classes)
+    return replace(data, labels=indices[data.labels], classes=classes)  # type: ignore[type-var]
 
 
-def notes_of(*data):
+def notes_of(*data: Dataset | None) -> tuple[str, ...]:
     """What the data sets have to say about files that they left out, each sentence once."""
     return tuple(dict.fromkeys(note for one in data if one is not None for note in one.notes))
 
 
-def model_config(recipe, **also):
+def model_config(recipe: Recipe, **also: Any) -> MViTConfig:
     """The preset with the recipe's own fields. Raises ValueError for an unknown one."""
     for name in recipe.model_fields:
         check_model_field(name)
     return replace(preset(recipe.model), **recipe.model_fields | also)
 
 
-def check_model_field(name):
+def check_model_field(name: str) -> None:
     """Raise ValueError where a model's config has no field of that name, with the nearest."""
     names = [f.name for f in dataclasses.fields(MViTConfig)]
     if name not in names:
@@ -110,7 +114,9 @@ def check_model_field(name):
         )
 
 
-def data_sets(name, config, recipe, classes=None):
+def data_sets(
+    name: str, config: MViTConfig, recipe: Recipe, classes: tuple[str, ...] | None = None
+) -> tuple[Dataset, Dataset | None]:
     """(train, tests) of a built-in set; of a folder or a CSV file (all of it, None).
 
     classes   in the order of the model's outputs; None: as the files have them
@@ -127,7 +133,7 @@ def data_sets(name, config, recipe, classes=None):
             f"{meant}, or check the path"
         )
     make = VideoTable.from_folder if path.is_dir() else VideoTable.from_csv
-    how = config.frames, recipe.tau, cover_of(config.size_hw), config.channels == 1
+    how: tuple[Any, ...] = config.frames, recipe.tau, cover_of(config.size_hw), config.channels == 1
     return make(path, *how, classes=classes, direction_sensitive=recipe.directed), None
 
 
@@ -145,7 +151,7 @@ def _fitting(base, data, recipe):
     return replace(base, **found)
 
 
-def parameters(recipe, config):
+def parameters(recipe: Recipe, config: MViTConfig) -> Params:
     """Random parameters, or those of a file, with a random head where the classes are others."""
     params = init(config, rng_for(recipe.seed, START))
     if recipe.weights is None:
@@ -162,12 +168,14 @@ def parameters(recipe, config):
     return found if theirs.num_classes == config.num_classes else found | {"head": params["head"]}
 
 
-def loader_of(recipe, task, comm, on_broken):
+def loader_of(
+    recipe: Recipe, task: Task, comm: Alone | Mpi, on_broken: Callable[[str, str], Any]
+) -> Loader:
     """The batches of a run, this rank's part of each."""
     mixed = None
     if recipe.mix_p and (recipe.mixup or recipe.cutmix):
-        ways = {"mixup": recipe.mixup, "cutmix": recipe.cutmix, "switch": recipe.switch}
-        mixed = partial(mix, **ways, p=recipe.mix_p)
+        ways: dict[str, Any] = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
+        mixed = partial(mix, **ways, switch=recipe.switch, p=recipe.mix_p)
     return Loader(
         task.train,
         batch=recipe.batch,
@@ -182,12 +190,12 @@ def loader_of(recipe, task, comm, on_broken):
     )
 
 
-def masks(recipe, step, rank, like):
+def masks(recipe: Recipe, step: int, rank: int, like: Array) -> Generator:
     """The generator of what stochastic depth and dropout drop in a step, for arrays like `like`."""
     return default_rng([recipe.seed, MASKS, step, rank], like)
 
 
-def loss_of(recipe, config):
+def loss_of(recipe: Recipe, config: MViTConfig) -> Callable[[Params, Any], tuple[Array, Any]]:
     """loss(params, (clips, targets, masks)) -> (value, (logits, targets))"""
 
     def loss(params, batch):
@@ -198,9 +206,9 @@ def loss_of(recipe, config):
     return loss
 
 
-def optimizer_of(recipe, params):
+def optimizer_of(recipe: Recipe, params: Params) -> Optimizer:
     """The recipe's `Optimizer`."""
-    common = {"weight_decay": recipe.weight_decay}
+    common: dict[str, Any] = {"weight_decay": recipe.weight_decay}
     if recipe.layer_decay != 1:
         common["factors"] = layer_factors(params, recipe.layer_decay)
     if recipe.no_decay:
@@ -212,7 +220,7 @@ def optimizer_of(recipe, params):
     return Optimizer(adamw_state, update, partial(adamw_hyperparameters, betas=recipe.betas))
 
 
-def lr_of(recipe, steps, steps_per_epoch):
+def lr_of(recipe: Recipe, steps: int, steps_per_epoch: int) -> Callable[[int], float]:
     """The learning rate as a function of the step."""
     scale = recipe.batch / recipe.lr_batch
     rates = {"peak": recipe.lr, "start": recipe.start_lr, "end": recipe.end_lr}
@@ -221,6 +229,6 @@ def lr_of(recipe, steps, steps_per_epoch):
     return lambda step: warmup_cosine(step, steps, warmup=warmup, **rates)
 
 
-def accuracy(logits, targets):
+def accuracy(logits: Array, targets: Array) -> Array:
     """The share of clips whose class, or the larger share of two mixed, scores highest; 0-d."""
     return (logits.argmax(-1) == targets.argmax(-1)).mean()

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from ...backend.plain_text import ENCODING, plain
+from ...backend.types import FilePath
 
 BEGUN_IN = "begun_in"  # no field of a recipe, but a note in that of a run's folder
 ABOUT_BEGUN_IN = (
@@ -15,7 +17,7 @@ ABOUT_BEGUN_IN = (
 )
 
 
-def to_toml(recipe, begun_in=None):
+def to_toml(recipe: Any, begun_in: FilePath | None = None) -> str:
     """The recipe as a TOML file that `Recipe.from_toml` reads, each field under what it is.
 
     begun_in   the folder that relative paths start from, for the file in a run's folder
@@ -49,7 +51,7 @@ def _toml(value):
     return '"none"' if value is None else repr(value)
 
 
-def table_in(path):
+def table_in(path: FilePath) -> dict[str, Any]:
     """{name: value} of a TOML file, with `model.NAME` for what is in its table `[model]`.
 
     Raises FileNotFoundError, or ValueError where it is no TOML.

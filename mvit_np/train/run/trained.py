@@ -109,7 +109,8 @@ def test_of(
             "a folder of class/video.mp4, or a CSV"
         )
     _say_assumed(found, tau, normalise, recipe, name in BUILTIN, say)
-    chosen = tasks.data_sets(name, found.config, recipe, found.classes)[1 if name in BUILTIN else 0]
+    train, tests = tasks.data_sets(name, found.config, recipe, found.classes)
+    chosen: Any = tests if name in BUILTIN else train
     for sentence in tasks.notes_of(chosen):
         say(sentence)
     if found.classes is not None:

@@ -6,18 +6,21 @@ A run with a folder (`run.py`), the demo and the experiments are built on it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ...backend.arrays import to_device
 from ...backend.precision import use_precision
+from ...backend.types import Params
+from ...data.datasets import Dataset
 from ...data.loader import Loader
 from ..distributed import Alone, Mpi
 from ..evaluate import Evaluation, evaluate, predictor
 from ..loop import State, begin
+from ..metrics import Row
 from . import task as tasks
 from .recipe import Recipe, steps_of
 from .steps import steps
@@ -42,13 +45,16 @@ class Taken(NamedTuple):
     """What `train` tells of a step."""
 
     state: State  # after it
-    row: dict  # of `metrics.FIELDS`
+    row: Row  # of `metrics.FIELDS`
     test: Evaluation | None  # where one was due
     untested: bool  # whether one was due, and not made to its end
     stopping: bool  # whether any rank wants to end
 
 
-def training_of(recipe, task, *, comm=None, say=None, state=None):
+def training_of(
+    recipe: Recipe, task: tasks.Task, *, comm: Alone | Mpi | None = None,
+    say: Callable[[str], Any] | None = None, state: State | None = None,
+) -> Training:  # fmt: skip
     """The `Training` of a recipe on a task.
 
     state: a `State` to go on from; None: the recipe's own start
@@ -75,7 +81,9 @@ def _begun(recipe, task, comm):
     return begin(params, tasks.optimizer_of(recipe, params), recipe.ema)
 
 
-def train(training, stop=lambda: False, clock=None):
+def train(
+    training: Training, stop: Callable[[], bool] = lambda: False, clock: Clock | None = None
+) -> Generator[Taken, None, None]:
     """The steps that are left, with tests where they are due; yields what was `Taken`.
 
     stop    asked in every step, and in tests after every batch: whether to end now. What drives
@@ -100,16 +108,16 @@ def train(training, stop=lambda: False, clock=None):
 class Clock:
     """Seconds of training, without those spent within `standing`."""
 
-    def __init__(self, seconds=0.0):
+    def __init__(self, seconds: float = 0.0) -> None:
         self._start = time.monotonic() - seconds
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """So far."""
         return time.monotonic() - self._start
 
     @contextmanager
-    def standing(self):
+    def standing(self) -> Iterator[None]:
         """What is done within is no training."""
         before = time.monotonic()
         yield
@@ -135,7 +143,7 @@ def _row(training, step, numbers, seconds):
     }
 
 
-def results_of(test):
+def results_of(test: Evaluation | None) -> Row:
     """The results of a test, of a line of metrics.csv."""
     return {"test_accuracy": test and test.top1, "test_top5": test and test.top5}
 
@@ -143,23 +151,26 @@ def results_of(test):
 # -- tests -----------------------------------------------------------------------------------------
 
 
-def test_is_due(training, step):
+def test_is_due(training: Training, step: int) -> bool:
     """Whether a step is followed by a test."""
     every = max(round(training.recipe.test_every * training.loader.steps_per_epoch), 1)
     return training.task.tests is not None and (step % every == 0 or step == training.steps)
 
 
-def tested(training, state, stop):
-    """The `Evaluation` of the model to use, by all ranks together; None where one has to stop."""
-    task, recipe = training.task, training.recipe
-    options = {"batch": 32, "workers": recipe.workers, "comm": training.comm, "stop": stop}
-    options["on_broken"] = partial(_say_once, training)
+def tested(training: Training, state: State, stop: Callable[[], bool]) -> Evaluation | None:
+    """The `Evaluation` of the model to use, by all ranks together; None where one has to stop.
+
+    The task has tests.
+    """
+    task, recipe, tests = training.task, training.recipe, cast(Dataset, training.task.tests)
+    options: dict[str, Any] = {"batch": 32, "workers": recipe.workers, "comm": training.comm}
+    options |= {"stop": stop, "on_broken": partial(_say_once, training)}
     with use_precision(recipe.precision):
         predict = predictor(learned(state), task.config)
-        return evaluate(predict, task.tests, task.views(recipe), **options)
+        return evaluate(predict, tests, task.views(recipe), **options)
 
 
-def learned(state):
+def learned(state: State) -> Params:
     """The parameters to use: their running mean where there is one."""
     return state.params if state.average is None else state.average
 
