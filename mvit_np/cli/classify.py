@@ -62,12 +62,12 @@ def run(arguments: Namespace) -> int:
     one = len(files) == 1 and not Path(arguments.paths[0]).is_dir() and not arguments.csv
     target = sheet_of(files[0], arguments) if one else table_of(arguments)
     check_target(target, files, arguments)
-    model, about = _model(arguments)
-    options = _options(model[1], about, arguments)
+    found = runs.trained(arguments.weights, arguments.device, arguments.best, arguments.preset)
+    options = _options(found, arguments)
     make_folder(target.parent)
     if one:
-        return _one(model, files[0], options, target, arguments.top)
-    return _many(model, files, options, target, arguments.top)
+        return _one(found, files[0], options, target, arguments.top)
+    return _many(found, files, options, target, arguments.top)
 
 
 def _files(paths):
@@ -87,17 +87,9 @@ def _files(paths):
     return files
 
 
-# -- the model -------------------------------------------------------------------------------------
-
-
-def _model(arguments):
-    """((params, config), About)"""
-    found = runs.trained(arguments.weights, arguments.device, arguments.best, arguments.preset)
-    return (found.params, found.config), found.about
-
-
-def _options(config, about, arguments):
+def _options(found, arguments):
     """What `classify` is told by the user, else by the model; else it is assumed, and said."""
+    config, about = found.config, found.about
     labels = labels_for(config.num_classes, arguments.labels) if arguments.labels else about.classes
     tau, normalisation = arguments.tau or about.tau, arguments.normalise or about.normalise
     usual = labels_for(config.num_classes)
@@ -120,15 +112,16 @@ def _options(config, about, arguments):
 # -- one file --------------------------------------------------------------------------------------
 
 
-def _one(model, path, options, sheet, top):
-    params, config = model
+def _one(found, path, options, sheet, top):
     with tqdm(unit=" views", leave=False, dynamic_ncols=True, delay=1) as bar:
-        result = classify(params, config, path, **options, progress=partial(_advance, bar))
+        show = partial(_advance, bar)
+        result = classify(found.params, found.config, path, **options, progress=show)
     clips, crops = (_counted(n, what) for n, what in zip(result.views, ("clip", "crop")))
-    print(f"{plain(path.name)}: {_length(result)}{clips} x {crops}\n")
+    length = f"{result.duration:.1f} s, " if result.duration else ""
+    print(f"{plain(path.name)}: {length}{clips} x {crops}\n")
     for line in _lines(result.top(top)):
         print(line)
-    print(f"\nwrote {plain(_draw(model, result, sheet))}")
+    print(f"\nwrote {plain(_draw(found, result, sheet))}")
     return 0
 
 
@@ -141,10 +134,6 @@ def _counted(number, what):
     return f"{number} {what}{'s' * (number > 1)}"
 
 
-def _length(result):
-    return f"{result.duration:.1f} s, " if result.duration else ""
-
-
 def _lines(top):
     """Name, probability and a bar, in 80 columns."""
     block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
@@ -153,10 +142,10 @@ def _lines(top):
         yield f"{short:{WIDTH}} {100 * value:5.1f} %  {block * round(BAR * value)}".rstrip()
 
 
-def _draw(model, result, path):
+def _draw(found, result, path):
     from .. import visualize
 
-    params, config = model
+    params, config = found.params, found.config
     maps = class_attention(params, from_host(result.clip, trees.leaves(params)[0]), config)
     return visualize.save(visualize.contact_sheet_figure(result, maps, plan(config)), path)
 
@@ -164,14 +153,14 @@ def _draw(model, result, path):
 # -- many files ------------------------------------------------------------------------------------
 
 
-def _many(model, files, options, table, top):
+def _many(found, files, options, table, top):
     top, good = min(top, len(options["labels"])), 0
     _begin(table, top)
     # From here on rows go straight into the table, and not into a file that takes its name at the
     # end: they may be hours of work, and one that is written stays, whatever comes after.
     with table.open("a", newline="", **ENCODING) as file:
         for path in tqdm(files, unit=" files", dynamic_ncols=True):
-            row, error = _row(model, path, options, top)
+            row, error = _row(found, path, options, top)
             with telling(table):
                 csv.writer(file).writerow([_in_utf8(path), *map(plain, row), plain(error)])
                 file.flush()
@@ -190,11 +179,10 @@ def _in_utf8(path):
     return os.fsencode(path).decode(**ENCODING)
 
 
-def _row(model, path, options, top):
+def _row(found, path, options, top):
     """([label, probability, ...], "") or ([""...], what went wrong)"""
-    params, config = model
     try:
-        result = classify(params, config, path, **options)
+        result = classify(found.params, found.config, path, **options)
     except ImportError:  # no decoder: no file will do better
         raise
     except Exception as problem:  # files are broken in unforeseen ways; the next has its turn

@@ -49,7 +49,9 @@ def run(arguments: Namespace) -> int:
     if arguments.tables:
         _tables(arguments.tables)
     elif chosen is None:
-        _list()
+        from ..studies.compare import presets_table
+
+        print(presets_table())
     else:
         _one(chosen, arguments.compare, arguments.figures)
     return 0
@@ -65,12 +67,6 @@ def _tables(target):
     check_free(target, lambda path: carries(path, PAGE))
     write(target, text)
     print(plain(target))
-
-
-def _list():
-    from ..studies.compare import presets_table
-
-    print(presets_table())
 
 
 def _one(name, others, folder):

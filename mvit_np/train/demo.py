@@ -137,11 +137,12 @@ class Folder:
         clip, label = _surest(params, training)
         title = f"the test clip the model is surest of: it moves {label}"
         p, maps = plan(config), class_attention(params, clip, config)
+        first_pooled = next(block for block in p.blocks if block.pool_q)
         figures = (
             visualize.stage_figure(p, plan(vit_beside(config))),
             visualize.training_figure(rows, result),
             visualize.attention_figure(clip[0], maps, p, title=title),
-            visualize.pooling_attention_figure(_first_pooled(p)),
+            visualize.pooling_attention_figure(first_pooled),
         )
         for name, figure in zip(FIGURES, figures):
             visualize.save(figure, self.path / name)
@@ -156,11 +157,6 @@ def _surest(params, training):
     sign = np.where(tests.labels == 1, 1, -1)
     best = int(((logits[:, 1] - logits[:, 0]) * sign).argmax())
     return clips[best : best + 1], LABELS[int(tests.labels[best])]
-
-
-def _first_pooled(p):
-    """The first block whose queries are pooled."""
-    return next(block for block in p.blocks if block.pool_q)
 
 
 def totals(config: MViTConfig) -> str:
