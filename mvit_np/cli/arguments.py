@@ -1,4 +1,4 @@
-"""What options accept."""
+"""What options accept: each function raises ArgumentTypeError, with its rule, for other text."""
 
 from __future__ import annotations
 

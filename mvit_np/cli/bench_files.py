@@ -50,7 +50,7 @@ def _targets(arguments):
 
 
 def picture(path: FilePath) -> Path:
-    """A name without an ending gets one."""
+    """The path of a figure: a name without an ending gets .png."""
     return Path(path) if Path(path).suffix else Path(f"{path}.png")
 
 
@@ -63,7 +63,12 @@ def _holds_numbers(path):
 
 
 def read(path: FilePath, subject: str | None = None) -> dict[str, Any]:
-    """The numbers in a file, of the processor or of a device."""
+    """The numbers in a file that this command wrote.
+
+    subject   what they are of: None for the processor, else as `studies.bench.device` calls it
+
+    Raises FileNotFoundError where there is no file, ValueError where it holds something else.
+    """
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -81,6 +86,6 @@ def read(path: FilePath, subject: str | None = None) -> dict[str, Any]:
 
 
 def write(path: FilePath, text: str) -> str:
-    """Where it went, fit to be printed."""
+    """Write a text into a file; returns its path, fit to be printed."""
     outputs.write(path, text)
     return plain(path)

@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Evaluate, print, write."""
+    """Evaluate a model, print how it does, and write the table and the figure."""
     comm, start = communicator(), time.perf_counter()
     with comm.guarding(MISTAKES), use_threads(max(1, threads() // comm.local_size)):
         found = runs.trained(arguments.model, arguments.device, arguments.best)

@@ -35,17 +35,17 @@ class Evaluation:
 
     @property
     def examples(self) -> int:
-        """How many were looked at."""
+        """How many examples were looked at."""
         return int(self.confusion.sum())
 
     @property
     def top1(self) -> float:
-        """The share that was right."""
+        """The share of the examples about which the model was right."""
         return float(np.trace(self.confusion) / self.examples)
 
     @property
     def top5(self) -> float:
-        """The share whose class was among the five most probable."""
+        """The share of the examples whose class was among the five most probable."""
         return self.among_top / self.examples
 
 

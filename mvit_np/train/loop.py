@@ -87,6 +87,9 @@ def fit(
     graph          on a device: record a step as a CUDA graph and replay it. What a `Step` then
                    holds is overwritten by the next. The guard is asked after the step, with None
                    for the gradients: if it was not finite, it has changed nothing
+
+    Raises ValueError where a graph is asked for and there are several processes, or what
+    `GraphedSteps` needs is missing.
     """
     comm, optimizer = comm or Alone(), optimizer or adamw_with(weight_decay)
     if graph and comm.size > 1:

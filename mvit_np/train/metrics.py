@@ -48,7 +48,7 @@ class Metrics:
             file.close()
 
     def add(self, row: Row) -> None:
-        """One more step."""
+        """Write the row of one more step."""
         self.rows.append(row)
         if file := self._file:
             with telling(self._path):
@@ -60,7 +60,7 @@ class Metrics:
                     raise
 
     def complete(self, results: Row) -> None:
-        """The last row has these cells besides."""
+        """Add these cells to the last row."""
         if self._file:
             self.rows[-1] |= results
             self._file.close()
@@ -72,7 +72,7 @@ class Metrics:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Close the file: nothing more comes."""
         if self._file:
             self._file.close()
 

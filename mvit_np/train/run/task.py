@@ -120,6 +120,8 @@ def data_sets(
     """(train, tests) of a built-in set; of a folder or a CSV file (all of it, None).
 
     classes   in the order of the model's outputs; None: as the files have them
+
+    Raises ValueError where there are no such data, or their files do not fit the model.
     """
     if name in BUILTIN:
         sizes = {"train": recipe.train_clips, "test": recipe.test_clips}
@@ -152,7 +154,10 @@ def _fitting(base, data, recipe):
 
 
 def parameters(recipe: Recipe, config: MViTConfig) -> Params:
-    """Random parameters, or those of a file, with a random head where the classes are others."""
+    """Random parameters, or those of a file, with a random head where the classes are others.
+
+    Raises ValueError where the file holds another model than the recipe's.
+    """
     params = init(config, rng_for(recipe.seed, START))
     if recipe.weights is None:
         return params
@@ -230,5 +235,8 @@ def lr_of(recipe: Recipe, steps: int, steps_per_epoch: int) -> Callable[[int], f
 
 
 def accuracy(logits: Array, targets: Array) -> Array:
-    """The share of clips whose class, or the larger share of two mixed, scores highest; 0-d."""
+    """The share of clips whose class scores highest; of two mixed the class of the larger share.
+
+    logits, targets: (B, classes)   ->   ()
+    """
     return (logits.argmax(-1) == targets.argmax(-1)).mean()

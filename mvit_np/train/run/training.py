@@ -113,12 +113,12 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """So far."""
+        """Seconds of training so far."""
         return time.monotonic() - self._start
 
     @contextmanager
     def standing(self) -> Iterator[None]:
-        """What is done within is no training."""
+        """The clock stands still within this context: what is done there is no training."""
         before = time.monotonic()
         yield
         self._start += time.monotonic() - before
