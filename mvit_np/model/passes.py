@@ -30,6 +30,7 @@ from .layers.embedding import embed
 from .layers.head import head
 from .layers.pooling import pool_heads, pool_tokens
 from .plan import plan
+from .specs import BlockSpec
 
 WIDEST = 512  # hidden numbers of a row, for the size of a tile: with 512 rows, packing weights pays
 
@@ -62,7 +63,7 @@ class Entrance:
     q: (B, N, D)   kv: (B, n, 2 D), where the pool looks   skip: (B, N, D) or None, where it widens
     """
 
-    def __init__(self, params, spec, clips):
+    def __init__(self, params: Params, spec: BlockSpec, clips: int):
         self.params, self.spec = params, spec
         size, dtype = spec.tokens_in, params["attn"]["qkv"]["w"].dtype
         self.seen, self.pool_kv = _seen(spec.pool_kv, spec.tokens_in, clips)
@@ -73,7 +74,7 @@ class Entrance:
         if spec.dim_attn != spec.dim_in and spec.skip != "none":
             self.skip = np.empty((clips, size, spec.dim_attn), dtype)
 
-    def fill(self, at, x):
+    def fill(self, at: slice, x: Array) -> None:
         """The rows `at` of all tokens; x: those rows of the block's input, (rows, D_in)."""
         params, spec = self.params, self.spec
         y = normalised(x, params["norm1"]["g"], params["norm1"]["b"], spec.eps)
