@@ -147,7 +147,10 @@ def has_types(function):
     return set(without) <= {"self", "cls"} and function.returns is not None
 
 
-@pytest.mark.parametrize("wing", ["cli", "data", "model", "studies", "train", "visualize", "weights"])
+WHOLE = ["cli", "data", "model", "studies", "train", "visualize", "weights"]
+
+
+@pytest.mark.parametrize("wing", WHOLE)
 def test_every_public_function_of_these_wings_has_types(wing):
     assert f"mvit_np/{wing}" in LISTED
     for path in (PACKAGE / wing).rglob("*.py"):
@@ -155,7 +158,3 @@ def test_every_public_function_of_these_wings_has_types(wing):
             functions = public_functions(ast.parse(path.read_text(encoding="utf-8")).body)
             untyped = [function.name for function in functions if not has_types(function)]
             assert not untyped, path
-
-
-def test_the_package_says_that_it_has_types():
-    assert (PACKAGE / "py.typed").is_file()

@@ -197,7 +197,7 @@ def _device(arguments):
         for file in files:
             write(file, json.dumps(results, indent=1) + "\n")
         print("\n".join(_part_lines(results, name, newest)), flush=True)
-    if arguments.page:
+    if arguments.page and results:
         print(write(arguments.page, page.render(results)))
     return 0
 

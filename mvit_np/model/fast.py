@@ -12,17 +12,20 @@ from ..autodiff.versions import fast
 from ..backend import tiles
 from ..backend import tree as trees
 from ..backend.precision import precision
+from ..backend.types import Array, Params
 from ..ops import reshape
 from ..ops.fast.project import project
 from ..ops.fast.take_seen import on_seen, skips_cells, take_seen
 from . import forward, passes
+from .config import MViTConfig
 from .layers import attention
 from .layers.pooling import pool_heads
 from .plan import plan
+from .specs import BlockSpec
 
 
 @fast(attention.queries_keys_values, on=("numpy", "device"))
-def queries_keys_values(params, x, spec):
+def queries_keys_values(params: Params, x: Array, spec: BlockSpec) -> tuple[Array, ...]:
     """As `layers.attention.queries_keys_values`."""
     seen, pool_kv = None, spec.pool_kv
     if pool_kv and skips_cells(pool_kv):
@@ -36,7 +39,7 @@ def queries_keys_values(params, x, spec):
 
 
 @fast(forward.evaluate, on="numpy")
-def evaluate(params, clip, config):
+def evaluate(params: Params, clip: Array, config: MViTConfig) -> Array:
     """As `forward.evaluate`; in passes over rows where nothing is traced and no op is watched."""
     traced = any(leaf is not untraced(leaf) for leaf in (clip, *trees.leaves(params)))
     rounded = precision() != "float32"  # of each op's operands

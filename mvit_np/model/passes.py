@@ -63,7 +63,7 @@ class Entrance:
     q: (B, N, D)   kv: (B, n, 2 D), where the pool looks   skip: (B, N, D) or None, where it widens
     """
 
-    def __init__(self, params: Params, spec: BlockSpec, clips: int):
+    def __init__(self, params: Params, spec: BlockSpec, clips: int) -> None:
         self.params, self.spec = params, spec
         size, dtype = spec.tokens_in, params["attn"]["qkv"]["w"].dtype
         self.seen, self.pool_kv = _seen(spec.pool_kv, spec.tokens_in, clips)
