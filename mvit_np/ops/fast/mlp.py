@@ -12,8 +12,9 @@ from ..mlp import mlp as definition
 from .gelu import gelu_array, gelu_backward
 from .linear import column_sums, plus
 
-# Hidden numbers of a row, for the size of a tile: with 512 rows, packing the weights pays.
+# Numbers along a tile's longer side, for its size: with 512 rows, packing the weights pays.
 WIDEST = 1024
+ALL = slice(None)
 
 
 @fast(definition, on=("numpy", "device"))
@@ -34,15 +35,32 @@ def mlp(x, w1, b1, w2, b2):
     def backward(dy_given):
         dy_rows = dy_given.reshape(-1, dy_given.shape[-1])
         dy = operand(dy_rows)
-        dx = xp.empty(rows.shape, dtype=dtype)
 
-        def tile(at):
-            h, da = matmul(rows[at], factor1), matmul(dy[at], factor2.T)
-            a, dh = gelu_backward(h, b1, da, factor=True)
+        def pulled_back(at, some):
+            """The GELU's result and the gradient of its argument, of rows and hidden channels."""
+            da = matmul(dy[at], factor2[some].T)
+            return gelu_backward(matmul(rows[at], factor1[:, some]), b1[some], da, factor=True)
+
+        def rows_tile(at):
+            a, dh = pulled_back(at, ALL)
             matmul(dh, factor1.T, out=dx[at])
             first = matmul(rows[at].T, dh), column_sums(dh, b1)
             return *first, matmul(a.T, dy[at]), column_sums(dy_rows[at])
 
-        return dx.reshape(shape), *tiles.total(tile, pieces, (w1, b1, w2, b2))
+        def hidden_tile(some):
+            a, dh = pulled_back(ALL, some)
+            matmul(rows.T, dh, out=dw1[:, some])
+            matmul(a.T, dy, out=dw2[some])
+            db1[some] = column_sums(dh, b1)
+            return (matmul(dh, factor1[:, some].T),)
+
+        if x.size > w1.size + w2.size:  # what is added up for each tile is to be small
+            dx = xp.empty(rows.shape, dtype=dtype)
+            return dx.reshape(shape), *tiles.total(rows_tile, pieces, (w1, b1, w2, b2))
+        dw1, db1, dw2 = (xp.empty(w.shape, dtype=dtype) for w in (w1, b1, w2))
+        work = rows.shape[0] * (w1.shape[0] + w2.shape[1]) // tiles.PRODUCT
+        columns = tiles.rows(w2, min(rows.shape[0], WIDEST), work)
+        (dx,) = tiles.total(hidden_tile, columns, (rows,))
+        return dx.reshape(shape), dw1, db1, dw2, column_sums(dy_rows)
 
     return y.reshape(*shape[:-1], w2.shape[1]), backward
