@@ -8,6 +8,7 @@ from typing import Any
 from . import ops
 from .autodiff.checkpoint import checkpoint
 from .autodiff.gradcheck import adjointcheck, gradcheck
+from .autodiff.kept import keep
 from .autodiff.report import GradientError
 from .autodiff.tape import op, value_and_grad
 from .backend import tree
@@ -50,6 +51,7 @@ __all__ = [
     "op",
     "value_and_grad",
     "checkpoint",
+    "keep",
     "cross_entropy",
     "gradcheck",
     "adjointcheck",

@@ -65,8 +65,9 @@ def test_the_same_seed_gives_the_same_run_and_workers_change_nothing(undisturbed
     assert not same(undisturbed[0], tmp_path / "other")
 
 
-def test_blocks_that_are_run_a_second_time_change_nothing(undisturbed, tmp_path):
-    rows = finish(changed(SMOKE, {"checkpoint": True}), tmp_path)
+@pytest.mark.parametrize("switch", ["checkpoint", "keep_hidden"])
+def test_blocks_that_keep_less_or_more_change_nothing(switch, undisturbed, tmp_path):
+    rows = finish(changed(SMOKE, {switch: True}), tmp_path)
     np.testing.assert_allclose(
         [row["loss"] for row in rows], [row["loss"] for row in undisturbed[1]], rtol=1e-5
     )

@@ -1,9 +1,10 @@
 """The MLP as one op: its hidden layer, four times as wide as the tokens, never exists as a whole.
 
-It is made of some rows at a time, and made again in the backward pass.
+It is made of some rows at a time, and made again in the backward pass, unless `keep("hidden")`.
 """
 
-from ...autodiff.tape import op
+from ...autodiff.kept import keeps
+from ...autodiff.tape import op, untraced
 from ...autodiff.versions import fast
 from ...backend import tiles
 from ...backend.arrays import array_module
@@ -18,16 +19,27 @@ ALL = slice(None)
 
 
 @fast(definition, on=("numpy", "device"))
-@op
-def mlp(x, w1, b1, w2, b2):
+def kept_where_traced(x, w1, b1, w2, b2):
     """As `ops.mlp`."""
+    traced = untraced(x) is not x or untraced(w1) is not w1
+    return mlp(x, w1, b1, w2, b2, keep=traced and keeps("hidden"))
+
+
+@op
+def mlp(x, w1, b1, w2, b2, keep=False):
+    """As `ops.mlp`.   keep: x W1 + b1 for the backward pass"""
     xp, shape, dtype = array_module(x), x.shape, x.dtype
     rows, factor1, factor2 = operand(x.reshape(-1, shape[-1])), operand(w1), operand(w2)
     y = xp.empty((rows.shape[0], w2.shape[1]), dtype=dtype)
+    hidden = xp.empty((rows.shape[0], w1.shape[1]), dtype=dtype) if keep else None
     pieces = tiles.rows(rows, min(w1.shape[1], WIDEST), (w1.size + w2.size) // tiles.PRODUCT)
 
     def tile(at):
-        a = gelu_array(matmul(rows[at], factor1), b1, factor=True)
+        if keep:
+            plus(hidden[at], rows[at], factor1, b1)
+            a = gelu_array(hidden[at], factor=True)
+        else:
+            a = gelu_array(matmul(rows[at], factor1), b1, factor=True)
         plus(y[at], a, factor2, b2)
 
     tiles.run(tile, pieces)
@@ -39,6 +51,8 @@ def mlp(x, w1, b1, w2, b2):
         def pulled_back(at, some):
             """The GELU's result and the gradient of its argument, of rows and hidden channels."""
             da = matmul(dy[at], factor2[some].T)
+            if keep:
+                return gelu_backward(hidden[at, some], None, da, factor=True)
             return gelu_backward(matmul(rows[at], factor1[:, some]), b1[some], da, factor=True)
 
         def rows_tile(at):

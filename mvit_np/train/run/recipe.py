@@ -146,10 +146,9 @@ class Recipe:
         "stop", one_of("stop", "skip"), "what to do at a loss or gradient of NaN or infinity"
     )
     checkpoint: bool = option(
-        False,
-        SWITCH,
-        "keep only the blocks' inputs and run each a second time: less memory, slower",
+        False, SWITCH, "keep only the blocks' inputs and run each again: less memory, slower"
     )
+    keep_hidden: bool = option(False, SWITCH, "keep the MLPs' hidden layers: faster, more memory")
 
     # tests
     test_every: float = option(

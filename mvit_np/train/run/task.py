@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...autodiff.kept import keep
 from ...backend.plain_text import nearest, plain, some
 from ...backend.random import default_rng
 from ...backend.types import Array, Generator, Params
@@ -205,7 +206,8 @@ def loss_of(recipe: Recipe, config: MViTConfig) -> Callable[[Params, Any], tuple
 
     def loss(params, batch):
         clips, targets, masks = batch
-        logits = forward(params, clips, config, rng=masks, checkpoint=recipe.checkpoint)
+        with keep("hidden" if recipe.keep_hidden else "inputs"):
+            logits = forward(params, clips, config, rng=masks, checkpoint=recipe.checkpoint)
         return cross_entropy(logits, targets, smoothing=recipe.smoothing), (logits, targets)
 
     return loss
