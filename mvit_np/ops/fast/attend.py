@@ -1,4 +1,4 @@
-"""Attention in tiles: of the weights only some rows exist at a time, and none is kept.
+"""Attention in tiles: of the weights only some rows exist at a time, and of them l alone is kept.
 
 With E = exp(S) and l its row sums, P = E / l: the division is left until after the product with V.
 """
@@ -25,20 +25,23 @@ def attend(q, k, v, scale):
     q, k, v, z = (heads_first(x) for x in (*map(operand, (q, k, v)), out))
     work = k.shape[2] * (k.shape[3] + v.shape[3]) // tiles.PRODUCT
     pieces = tiles.blocks(q, q.shape[:3], k.shape[2], work)
-    ones = xp.ones((k.shape[2], 1), dtype=q.dtype)
+    shares = xp.empty((*z.shape[:3], 1), dtype=q.dtype)  # 1 / l
     safe = _largest_exponent(q, k, scale) < SAFE
 
     def exponentials(at):
-        s = matmul(q[at] * (scale / math.log(2)), k[at[:2]].swapaxes(-1, -2))
+        q_hat = q[at] * (scale / math.log(2))
+        s = matmul(q_hat, k[at[:2]].swapaxes(-1, -2))
         if not safe:  # the same P: a row's exponentials and their sum change by one factor
             s -= s.max(axis=-1, keepdims=True)
-        e = xp.exp2(s, out=s)
-        return e, 1 / (e @ ones)
+        return xp.exp2(s, out=s), q_hat
+
+    ones = xp.ones((k.shape[2], 1), dtype=q.dtype)
 
     def tile(at):
-        e, share = exponentials(at)
+        e, _ = exponentials(at)
+        xp.divide(1, e @ ones, out=shares[at])
         matmul(operand(e), v[at[:2]], out=z[at])
-        z[at] *= share
+        z[at] *= shares[at]
 
     tiles.run(tile, pieces)
 
@@ -47,18 +50,18 @@ def attend(q, k, v, scale):
 
         def tile(at):
             head = at[:2]
-            e, share = exponentials(at)
-            dz_l = operand(dz[at] * share)  # so that no pass over E is needed to make it P
+            e, q_hat = exponentials(at)
+            dz_l = operand(dz[at] * shares[at])  # so that no pass over E is needed to make it P
             dv = matmul(operand(e).swapaxes(-1, -2), dz_l)
             ds = matmul(dz_l, v[head].swapaxes(-1, -2))
-            ds -= ((e * ds) @ ones) * share
+            ds -= xp.vecdot(e, ds)[..., None] * shares[at]
             ds *= e
-            ds *= scale
             ds = operand(ds)
-            matmul(ds, k[head], out=dq[at])
-            return matmul(ds.swapaxes(-1, -2), q[at]), dv
+            dq[at] = matmul(ds, k[head]) * scale
+            return matmul(ds.swapaxes(-1, -2), q_hat), dv
 
         dk, dv = tiles.total(tile, pieces, (k, v), lambda at: at[:2])
+        dk *= math.log(2)  # what is in q_hat beyond the scale
         return *(heads_first(dx) for dx in (dq, dk, dv)), None
 
     return out, backward
