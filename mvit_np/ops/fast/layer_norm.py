@@ -1,7 +1,5 @@
 """Layer normalisation in tiles, its means as products with a column of 1 / D; z, r are remade."""
 
-import numpy as np
-
 from ...autodiff.versions import fast
 from ...backend import tiles
 from ...backend.arrays import array_module
@@ -16,32 +14,26 @@ def layer_norm(x, g, b, eps=1e-6):
     rows = x.reshape(-1, width)
     pieces = tiles.rows(rows, width, 9 * width)  # nine passes
     y = xp.empty(rows.shape, dtype=x.dtype)
-    share = xp.full((width, 1), 1 / width, dtype=x.dtype)  # rows @ share are their means
-
-    def normal(at):
-        return _normal(rows[at], share, eps)
 
     def tile(at):
-        z, _ = normal(at)
-        z *= g
-        xp.add(z, b, out=y[at])
+        normalised(rows[at], g, b, eps, out=y[at])
 
     tiles.run(tile, pieces)
 
     def backward(dy):
         dy = dy.reshape(-1, width)
         dx = xp.empty(rows.shape, dtype=x.dtype)
+        g_share = g[:, None] * (1 / width)  # rows @ g_share are the means of g rows
 
         def tile(at):
-            z, r = normal(at)
-            z_dy = z * dy[at]
-            dg, db = column_sums(z_dy), column_sums(dy[at])
-            z_dy *= g
-            dz = dy[at] * g
-            dz -= dz @ share
-            z *= z_dy @ share
-            dz -= z
-            xp.multiply(dz, r, out=dx[at])
+            c, r = _centred(rows[at], eps)  # z = c r
+            c_dy, d = c * dy[at], dx[at]
+            dg, db = r[:, 0] @ c_dy, column_sums(dy[at])
+            c *= (c_dy @ g_share) * (r * r)
+            c += dy[at] @ g_share
+            xp.multiply(dy[at], g, out=d)
+            d -= c
+            d *= r
             return dg, db
 
         return dx.reshape(x.shape), *tiles.total(tile, pieces, (g, b))
@@ -49,21 +41,32 @@ def layer_norm(x, g, b, eps=1e-6):
     return y.reshape(x.shape), backward
 
 
-def normalised(rows, g, b, eps):
+def normalised(rows, g, b, eps, out=None):
     """The norm of some rows, plain arrays in the cache.   rows: (N, D)   ->   (N, D)"""
-    z, _ = _normal(rows, np.full((rows.shape[1], 1), 1 / rows.shape[1], dtype=rows.dtype), eps)
+    z, r = _centred(rows, eps, out)
+    z *= r
     z *= g
     z += b
     return z
 
 
-def _normal(rows, share, eps):
-    """z = (x - mean) r and r = 1 / sqrt(var + eps).   share: (D, 1), 1 / D everywhere"""
-    z = rows - rows @ share
-    z -= z @ share  # what rounding left of the mean: of a row of 1000s more than eps
-    r = np.square(z) @ share
+def _centred(rows, eps, out=None):
+    """x - mean, and r.   rows: (N, D)   ->   (N, D), (N, 1)"""
+    xp, width = array_module(rows), rows.shape[1]
+    share = xp.full((width, 1), 1 / width, dtype=rows.dtype)  # rows @ share are their means
+    c = xp.subtract(rows, rows @ share, out=out)
+    rest, r = c @ share, _mean_square(c)
+    near_zero = xp.finfo(rows.dtype).eps  # beside the deviation: as any number's rounding
+    if (abs(rest) > near_zero * xp.sqrt(r)).any():  # rounding left this of the mean
+        c -= rest
+        r = _mean_square(c)
     r += eps
-    np.sqrt(r, out=r)
-    np.divide(1, r, out=r)
-    z *= r
-    return z, r
+    xp.sqrt(r, out=r)
+    return c, xp.divide(1, r, out=r)
+
+
+def _mean_square(x):
+    """(N, D) -> (N, 1)"""
+    square = array_module(x).vecdot(x, x)[:, None]
+    square *= 1 / x.shape[-1]
+    return square
