@@ -75,9 +75,9 @@ def adamw(
         kernel = partial(kernels.adamw, betas=betas, eps=eps, weight_decay=weight_decay)
         return _launched(kernel, params, pairs, means, shares, state, lr, numbers)
     refuse_given(lr)
-    correct = numbers[1:]
+    correct, root = numbers[1], math.sqrt(numbers[2])
     settings = [
-        (-lr * factor / correct[0], 1 - lr * factor * weight_decay if decaying else 1.0)
+        (-lr * factor * root / correct, 1 - lr * factor * weight_decay if decaying else 1.0)
         for factor, decaying in shares
     ]
 
@@ -90,8 +90,7 @@ def adamw(
         new *= 1 - betas[1]
         v += new
         xp.sqrt(v, out=new)
-        new *= 1 / math.sqrt(correct[1])
-        new += eps
+        new += eps * root  # m^ / (sqrt(v^) + eps), its top and bottom times the root of 1 - b2^t
         xp.divide(m, new, out=new)
         new *= step_size
         new += xp.multiply(p, decay, out=scratch)
