@@ -29,16 +29,15 @@ def attend(q, k, v, scale):
     safe = _largest_exponent(q, k, scale) < SAFE
 
     def exponentials(at):
-        q_hat = q[at] * (scale / math.log(2))
-        s = matmul(q_hat, k[at[:2]].swapaxes(-1, -2))
+        s = matmul(q[at] * (scale / math.log(2)), k[at[:2]].swapaxes(-1, -2))
         if not safe:  # the same P: a row's exponentials and their sum change by one factor
             s -= s.max(axis=-1, keepdims=True)
-        return xp.exp2(s, out=s), q_hat
+        return xp.exp2(s, out=s)
 
     ones = xp.ones((k.shape[2], 1), dtype=q.dtype)
 
     def tile(at):
-        e, _ = exponentials(at)
+        e = exponentials(at)
         xp.divide(1, e @ ones, out=shares[at])
         matmul(operand(e), v[at[:2]], out=z[at])
         z[at] *= shares[at]
@@ -50,7 +49,7 @@ def attend(q, k, v, scale):
 
         def tile(at):
             head = at[:2]
-            e, q_hat = exponentials(at)
+            e = exponentials(at)
             dz_l = operand(dz[at] * shares[at])  # so that no pass over E is needed to make it P
             dv = matmul(operand(e).swapaxes(-1, -2), dz_l)
             ds = matmul(dz_l, v[head].swapaxes(-1, -2))
@@ -58,10 +57,10 @@ def attend(q, k, v, scale):
             ds *= e
             ds = operand(ds)
             dq[at] = matmul(ds, k[head]) * scale
-            return matmul(ds.swapaxes(-1, -2), q_hat), dv
+            return matmul(ds.swapaxes(-1, -2), q[at]), dv
 
         dk, dv = tiles.total(tile, pieces, (k, v), lambda at: at[:2])
-        dk *= math.log(2)  # what is in q_hat beyond the scale
+        dk *= scale
         return *(heads_first(dx) for dx in (dq, dk, dv)), None
 
     return out, backward
