@@ -22,14 +22,9 @@ def linear(x, w, b=None):
     tiles.run(tile, pieces)
 
     def backward(dy_given):
-        dy_rows = dy_given.reshape(-1, dy_given.shape[-1])
-        dy = operand(dy_rows)
-        dx, dw = xp.empty(rows.shape, dtype=dtype), xp.empty(w.shape, dtype=dtype)
-        tiles.run(lambda at: matmul(dy[at], factor.T, out=dx[at]), pieces)
-        columns = tiles.rows(w, w.shape[1], dy.size // tiles.PRODUCT)
-        tiles.run(lambda at: matmul(rows[:, at].T, dy, out=dw[at]), columns)
-        db = None if b is None else column_sums(dy_rows)
-        return dx.reshape(shape), dw, db
+        dy = dy_given.reshape(-1, dy_given.shape[-1])
+        dw, db = (None if p is None else xp.empty(p.shape, dtype=dtype) for p in (w, b))
+        return pulled_back(rows, factor, [(dy, slice(None))], dw, db).reshape(shape), dw, db
 
     return y.reshape(*shape[:-1], w.shape[-1]), backward
 
@@ -46,6 +41,44 @@ def plus(y, rows, w, b=None):
     matmul(rows, w, out=y)
     if b is not None:
         y += b
+
+
+def pulled_back(rows, w, used, dw, db=None):
+    """dX of products with parts of W; each part's dW and db are written to their places.
+
+    rows: (N, I)   w: (I, O), both as an `operand`   used: [(dY of a part, its columns of W)]
+    """
+    xp, widths = array_module(rows), [dy.shape[1] for dy, _ in used]
+    dx = xp.empty(rows.shape, dtype=dw.dtype)
+    factors = [(operand(dy), part) for dy, part in used]
+
+    def tile(at):
+        for i, (dy, part) in enumerate(factors):
+            matmul(dy[at], w[:, part].T, out=dx[at], add=i > 0)
+
+    def tile_with_shares(at):
+        tile(at)
+        sums = [column_sums(dy[at]) for dy, _ in used] if db is not None else []
+        return [matmul(rows[at].T, dy[at]) for dy, _ in factors] + sums
+
+    def columns(at):
+        for dy, part in factors:
+            matmul(rows[:, at].T, dy, out=dw[at, part])
+
+    work = sum(widths) * rows.shape[1] // tiles.PRODUCT
+    pieces = tiles.rows(rows, max(rows.shape[1], *widths), work)
+    if len(pieces) > 1 and rows.size > dw.size:  # shares to add up are small beside what they save
+        places = [dw[:, part] for _, part in used]
+        places += [db[part] for _, part in used] if db is not None else []
+        for place, share in zip(places, tiles.total(tile_with_shares, pieces, places)):
+            place[...] = share
+        return dx
+    tiles.run(tile, pieces)
+    work = rows.shape[0] * sum(widths) // tiles.PRODUCT
+    tiles.run(columns, tiles.rows(dw, dw.shape[1], work))
+    for dy, part in used if db is not None else ():
+        db[part] = column_sums(dy)
+    return dx
 
 
 def column_sums(rows, like=None):

@@ -3,11 +3,13 @@
 Each result is an array of its own, which the pools read faster than a part of a wide one.
 """
 
+from functools import partial
+
 from ...autodiff.tape import op
 from ...backend import tiles
 from ...backend.arrays import array_module
-from ...backend.matmul import matmul, operand
-from .linear import column_sums, plus
+from ...backend.matmul import operand
+from .linear import plus, pulled_back
 
 
 @op
@@ -31,12 +33,13 @@ def project(x, w, b, count, rest=None):
         ys += [y.reshape(*shape[:-1], width) for y in made]
 
     def backward(*dys):
-        dw, d_sources = array_module(w).zeros(w.shape, dtype=w.dtype), []
-        db = None if b is None else array_module(b).zeros(b.shape, dtype=b.dtype)
+        zeros, d_sources = partial(array_module(w).zeros, dtype=w.dtype), []
+        dw, db = zeros(w.shape), None if b is None else zeros(b.shape)
         for rows, shape, some in groups:
             own = [(dy, part) for dy, part in zip(dys, parts) if part in some]
             used = [(_rows(dy), part) for dy, part in own if dy is not None]
-            d_sources.append(_pulled_back(rows, factor, used, dw, db).reshape(shape))
+            dx = pulled_back(rows, factor, used, dw, db) if used else zeros(rows.shape)
+            d_sources.append(dx.reshape(shape))
         return d_sources[0], dw, db, None, *d_sources[1:]
 
     return tuple(ys), backward
@@ -57,26 +60,3 @@ def _projected(rows, w, b, parts, dtype):
     wide, share = max(rows.shape[1], width), len(parts) * width * rows.shape[1] // tiles.PRODUCT
     tiles.run(tile, tiles.rows(rows, wide, share))
     return ys
-
-
-def _pulled_back(rows, w, used, dw, db):
-    """dX; each part's share of dW and db is written to its place."""
-    xp, wide = array_module(rows), sum(part.stop - part.start for _, part in used)
-    if not used:
-        return xp.zeros(rows.shape, dtype=dw.dtype)
-    dx, factors = xp.empty(rows.shape, dtype=dw.dtype), [(operand(dy), part) for dy, part in used]
-
-    def tile(at):
-        for i, (dy, part) in enumerate(factors):
-            matmul(dy[at], w[:, part].T, out=dx[at], add=i > 0)
-
-    def column(at):
-        for dy, part in factors:
-            matmul(rows[:, at].T, dy, out=dw[at, part])
-
-    width = max(rows.shape[1], wide // len(used))
-    tiles.run(tile, tiles.rows(rows, width, wide * rows.shape[1] // tiles.PRODUCT))
-    tiles.run(column, tiles.rows(dw, w.shape[1], rows.shape[0] * wide // tiles.PRODUCT))
-    for dy, part in used if db is not None else ():
-        db[part] = column_sums(dy)
-    return dx
