@@ -13,18 +13,17 @@ from ...backend.precision import operand, precision
 from ...backend.scratch import scratch
 from ..gelu import gelu as definition
 
-# Phi(x) = 1 / (1 + 2^(-x R(x^2))), and with u = -BETA x, s = u^2:  -x R = u T(s),
-# T(s) = s + D0 + D1 / (s + D2 + D3 / (s + D4)), fitted so that the largest error of x Phi is least.
-# T has no pole where s >= 0 and grows with s, so Phi goes on to 0 and 1 beyond the fit's range. In
-# float32 both Phi and x Phi are within 2.8e-7 (of max(1, |x Phi|)) everywhere. A polynomial R comes
-# to 1.9e-7 and takes a quarter longer, since dividing is as quick as multiplying.
-BETA = 0.3693086167680356
-D0, D1, D2, D3, D4 = (
-    9.605981032083761,
-    -4.356113968084911,
-    -1.381519868836152,
-    12.19810992926637,
-    4.562913069072136,
+# Phi(x) = 1 / (1 + 2^(-x R(x^2)))
+# R by powers of x^2, fitted so that the largest error of Phi and of x Phi is least (7e-8). The last
+# being positive, Phi goes on to 0 and 1 beyond the range of the fit, |x| < 5.8.
+_R = (
+    2.302208,
+    0.104837507,
+    -9.50873338e-05,
+    -0.000159498424,
+    1.14639813e-05,
+    -3.85623332e-07,
+    5.22071846e-09,
 )
 
 
@@ -105,17 +104,14 @@ def _exact_phi(x):
 def _one_over_phi(x, out):
     """1 / Phi(x) of float32 numbers: ten times as fast as the exact one, as near as float32 is."""
     xp = array_module(x)
-    u = xp.multiply(x, -BETA, out=scratch("u", x.shape, x.dtype))
     with np.errstate(over="ignore"):  # 2^large is infinity, and 1 / (1 + infinity) the 0 wanted
-        s = xp.square(u, out=scratch("s", x.shape, x.dtype))
-        xp.add(s, D4, out=out)
-        xp.divide(D3, out, out=out)
-        out += s
-        out += D2
-        xp.divide(D1, out, out=out)
-        out += s
-        out += D0
-        out *= u
+        square = xp.square(x, out=scratch("x^2", x.shape, x.dtype))
+        xp.multiply(square, -_R[-1], out=out)
+        for c in _R[-2:0:-1]:
+            out -= c
+            out *= square
+        out -= _R[0]
+        out *= x
         xp.exp2(out, out=out)
     out += 1
     return out
