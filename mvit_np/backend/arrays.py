@@ -121,13 +121,14 @@ def is_float(x: Any) -> bool:
 
 def check_not_mixed(*arrays: Array) -> None:
     """Raise TypeError where host and device arrays or dtypes are mixed: we convert nothing."""
-    names = sorted({array_module(x).__name__ for x in arrays})
+    arrays = tuple(map(unboxed, arrays))
+    names = sorted({library.__name__ for library in set(map(array_module, arrays))})
     if len(names) > 1:
         raise TypeError(
             f"all arrays are on the host or one device; came a mixture of {' and '.join(names)}: "
             "move them together with mv.to_device(..., 'cuda:0') or mv.to_host(...)"
         )
-    dtypes = sorted({str(x.dtype) for x in arrays})
+    dtypes = sorted(map(str, {x.dtype for x in arrays}))
     if len(dtypes) > 1:
         raise TypeError(
             f"clip and parameters have one dtype; came a mixture of {' and '.join(dtypes)}: "

@@ -18,7 +18,7 @@ def flatten(tree: Tree) -> tuple[list[Any], Callable[[Sequence[Any]], Tree]]:
 
 def leaves(tree: Tree) -> list[Any]:
     """The leaves in order (a dict's in its own key order)."""
-    return [leaf for _, leaf in paths(tree)]
+    return flatten(tree)[0]
 
 
 def paths(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
@@ -70,12 +70,17 @@ def _same_keys(tree, other):
 
 
 def _strip(tree, leaves):
-    if _items(tree) is None:
-        leaves.append(tree)
-        return len(leaves) - 1
-    children = {key: _strip(child, leaves) for key, child in _items(tree)}
-    return children if isinstance(tree, dict) else type(tree)(children.values())
+    if isinstance(tree, dict):
+        return {key: _strip(child, leaves) for key, child in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)([_strip(child, leaves) for child in tree])
+    leaves.append(tree)
+    return len(leaves) - 1
 
 
 def _fill(skeleton, values):
-    return map(lambda index: values[index], skeleton)
+    if isinstance(skeleton, int):
+        return values[skeleton]
+    if isinstance(skeleton, dict):
+        return {key: _fill(child, values) for key, child in skeleton.items()}
+    return type(skeleton)([_fill(child, values) for child in skeleton])
