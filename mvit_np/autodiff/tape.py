@@ -57,14 +57,14 @@ def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
     @functools.wraps(fun)
     def call(*args, **static):
         _refuse_traced_keywords(fun, static)
-        _refuse_other_numbers(fun, args)
-        version = version_for(fun, versions, args)
         boxed = [(position, x) for position, x in enumerate(args) if isbox(x)]
-        if not boxed:
-            return watched(fun, "forward", version, args, static)[0]
         _refuse_higher_order(fun, boxed)
         plain = subvals(args, [(position, x._value) for position, x in boxed])
+        _refuse_other_numbers(fun, plain)
+        version = version_for(fun, versions, plain)
         value, backward = watched(fun, "forward", version, plain, static)
+        if not boxed:
+            return value
         trace, several = boxed[0][1]._trace, isinstance(value, tuple)
         positions = [position for position, _ in boxed]
         end = node([x._node for _, x in boxed], _chosen(fun, backward, positions, several))
@@ -92,8 +92,9 @@ def value_and_grad(
     @functools.wraps(fun)
     def call(*args, **kwargs):
         chosen = tuple(args[i] for i in positions)
-        _check_leaves(chosen)
         leaves, rebuild = trees.flatten(chosen)
+        if not all(map(is_float, leaves)):
+            _refuse_leaves(chosen)
 
         def on_leaves(*traced):
             result = fun(*subvals(args, zip(positions, rebuild(traced))), **kwargs)
@@ -209,7 +210,7 @@ def _zeros(leaf):
     return array_module(leaf).zeros_like(leaf)
 
 
-def _check_leaves(chosen):
+def _refuse_leaves(chosen):
     for path, leaf in trees.paths(list(chosen)):
         if not is_float(getval(leaf)):
             dtype = getattr(leaf, "dtype", type(leaf).__name__)
@@ -232,8 +233,7 @@ def _refuse_other_numbers(fun, args):
 
 
 def _refuse_higher_order(fun, boxed):
-    trace = boxed[0][1]._trace
     for _, x in boxed:
-        if x._trace != trace or type(x._node) is not VJPNode or isbox(x._value):
+        if x._trace != boxed[0][1]._trace or type(x._node) is not VJPNode or isbox(x._value):
             rule = f"{fun.__name__} is differentiable once, in reverse mode"
             raise TypeError(f"{rule}: no derivative of a derivative")
