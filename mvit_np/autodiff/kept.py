@@ -22,8 +22,8 @@ def keep(name: str) -> Iterator[None]:
     name   "inputs", as without this, or "hidden": the MLPs' hidden layers are not computed a second
            time. Their memory is 4 bytes for each token and hidden channel, of all blocks together
 
-    It is a matter of the fast versions and of what is differentiated: a definition (`plain_ops`)
-    keeps what it needs, and a checkpointed block its inputs alone. Raises ValueError for another
+    It is a matter of the fast versions: a definition (`plain_ops`) keeps what it needs, and a
+    checkpointed block its inputs alone. Raises ValueError for another
     name.
     """
     if name not in KEPT:

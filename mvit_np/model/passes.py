@@ -150,18 +150,18 @@ def _branches(params, spec, z, skip, entrance):
     z, skip = _rows(z), None if skip is None else _rows(skip)
 
     def fill(at, out):
-        x = scratch("x", (len(out), spec.dim_attn), out.dtype)
+        x = scratch("x", (len(out), spec.dim_attn), out)
         plus(x, z[at], proj["w"], proj["b"])
         if skip is not None:
             x += skip[at]
         y = normalised(x, norm["g"], norm["b"], spec.eps)
-        h = np.matmul(y, fc1["w"], out=scratch("h", (len(out), spec.dim_mlp), out.dtype))
+        h = np.matmul(y, fc1["w"], out=scratch("h", (len(out), spec.dim_mlp), out))
         plus(out, gelu_array(h, fc1["b"]), fc2["w"], fc2["b"])
         if spec.dim_out == spec.dim_attn:
             out += x
         elif spec.skip != "none":
             source = y if spec.skip == "normalised" else x
-            widened = scratch("widened", out.shape, out.dtype)
+            widened = scratch("widened", out.shape, out)
             plus(widened, source, params["proj"]["w"], params["proj"]["b"])
             out += widened
         if entrance is not None:
