@@ -45,6 +45,7 @@ import numpy as np
 from . import blas
 from .arrays import array_module
 from .blas import one_blas_thread
+from .heap import keep_freed_memory
 
 NUMBERS = 1 << 19  # in a tile's widest array, 2 MiB: of less, threads would wait for Python's lock
 SMALL = 1 << 21  # numbers touched, some 0.4 ms: below this another thread costs more than it saves
@@ -157,6 +158,8 @@ def run(fun, pieces):
     `use_threads` hold inside.
     """
     helpers = min(threads(), len(pieces)) - 1 if len(pieces) > 1 else 0
+    if len(pieces) > 1:  # of large arrays
+        keep_freed_memory()
     if not helpers:
         for piece in pieces:
             fun(piece)
