@@ -79,6 +79,8 @@ def _given_by(folder, imported):
         ("threadpoolctl", {"backend.blas", "studies.bench.machine"}),
         ("torch", {"studies.bench.peers"}),
         ("torchvision", {"studies.bench.peers"}),
+        ("onnxruntime", {"studies.bench.runtimes"}),
+        ("openvino", {"studies.bench.runtimes"}),
         ("matplotlib", {"visualize.*"}),
         ("argparse", {"cli.*"}),
         ("tqdm", {"cli.*"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from functools import partial
 from pathlib import Path
 
@@ -36,12 +36,19 @@ def add(commands: Commands) -> None:
 
     option("preset", metavar="PRESET", nargs="?", help=f"the model ({DEFAULT})")
     number("--batch", help="clips in a call (1)")
-    number("--threads", help="of ours and of torch's (all cores)")
+    number("--threads", help="of ours and of each peer's (all cores)")
     option("--mode", choices=modes, help="a step: forward, backward, AdamW (both)")
     number("--rounds", default=6, help="turns, of which the median is told (%(default)s)")
     option("--dtype", choices=("float32", "float64"), help="(float32)")
     switch("--checkpoint", help="steps keep only the blocks' inputs")
-    option("--against", choices=("torch",), help="also torchvision's MViT, taking turns with ours")
+    option(
+        "--against",
+        type=peers_of,
+        metavar="NAMES",
+        default=(),
+        help="also torchvision's MViT (torch), its forward pass in onnxruntime and openvino, our "
+        "definitions alone (plain), taking turns with ours; such as torch,openvino",
+    )
     switch("--profile", help="every op: calls, time, share, distance to its floor")
     switch("--accuracy", help="logits and gradients against float64")
     switch("--scaling", help="time and memory against frames and size (minutes)")
@@ -56,6 +63,17 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
+def peers_of(text: str) -> tuple[str, ...]:
+    """torch,plain -> ("torch", "plain")"""
+    from ..studies.bench.suite import PEERS
+
+    names = tuple(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in PEERS]:
+        rule = f"some of {', '.join(PEERS)}, with commas between"
+        raise ArgumentTypeError(f"{rule}; came {unknown[0]!r}")
+    return names
+
+
 def run(arguments: Namespace) -> int:
     """Measure, then print the tables; or write the page, its numbers and its figure."""
     if arguments.device not in (None, "cpu"):
@@ -65,8 +83,8 @@ def run(arguments: Namespace) -> int:
         return _page(arguments)
     from ..studies.bench import suite
 
-    against = arguments.against is not None
-    settings = suite.Settings(arguments.threads or tiles.threads(), arguments.rounds, against)
+    threads = arguments.threads or tiles.threads()
+    settings = suite.Settings(threads, arguments.rounds, arguments.against)
     results = suite.run(_plan(arguments), settings, _command(arguments), _tell)
     for line in _lines(results):
         print(line)
@@ -163,7 +181,7 @@ def _page(arguments):
 def _measured(arguments):
     from ..studies.bench import peers, suite
 
-    against = bool(arguments.against or peers.available())
+    against = arguments.against or ("torch",) * peers.available()
     settings = suite.Settings(arguments.threads or tiles.threads(), arguments.rounds, against)
     return suite.run(suite.PAGE, settings, _command(arguments), _tell)
 
@@ -188,7 +206,7 @@ def _device(arguments):
         return 0
     beside_page = arguments.page and Path(arguments.page).with_suffix(".json")
     files = [Path(file) for file in (arguments.json, beside_page) if file]
-    against = arguments.against is not None
+    against = "torch" in arguments.against
     bench = suite.bench(arguments.device, against)
     there = [file for file in files if file.exists()] if arguments.go_on else []
     before = read(there[0], suite.KIND) if there else None
@@ -203,6 +221,8 @@ def _device(arguments):
 
 
 def _check_device(arguments):
+    if extra := [name for name in arguments.against if name != "torch"]:
+        raise ValueError(f"on a device the peer is torch alone; came {extra[0]}: leave it out")
     if extra := [name for name in NOT_ON_DEVICE if getattr(arguments, name)]:
         raise ValueError(
             f"--{_spelled(extra[0])} is for the processor: leave it out, or leave out --device"

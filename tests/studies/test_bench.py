@@ -31,6 +31,7 @@ from mvit_np.studies.bench import (
     timing,
     workloads,
 )
+from mvit_np.studies.bench.stored import stored
 from mvit_np.studies.bench.workloads import Workload
 
 MICRO = Workload("mvit_micro")
@@ -227,19 +228,20 @@ def test_memory_grows_with_what_is_allocated():
 
 
 def test_a_step_holds_the_inputs_of_all_blocks():
-    one, many = (
-        memory.measure(replace(MICRO, mode="step", batch=batch), "mvit_np", 1) for batch in (1, 65)
-    )
+    with stored(MICRO) as files:
+        one, many = (
+            memory.measure(replace(MICRO, mode="step", batch=batch), "mvit_np", 1, files)
+            for batch in (1, 65)
+        )
     inputs = sum(4 * block.tokens_in * block.dim_in for block in mv.plan(MICRO.config).blocks)
     assert many["peak_bytes"] - one["peak_bytes"] > 64 * inputs
     assert one["peak_bytes"] >= one["import_bytes"] > 1e7 and len(one["seconds"]) == 2
 
 
 def test_a_process_that_fails_is_one_sentence():
-    with pytest.raises(
-        ChildProcessError, match="measures mvit_z forward .mvit_np. failed: .*no preset 'mvit_z'"
-    ):
-        memory.measure(Workload("mvit_z"), "mvit_np", 1)
+    words = "measures mvit_z forward .mvit_np. failed: .*no preset 'mvit_z'"
+    with stored(MICRO) as files, pytest.raises(ChildProcessError, match=words):
+        memory.measure(Workload("mvit_z"), "mvit_np", 1, files)
 
 
 def test_scaling_covers_lengths_and_sizes():

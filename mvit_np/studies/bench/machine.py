@@ -71,8 +71,13 @@ def product_flops_per_s(
     """
     a, b = np.random.default_rng(0).standard_normal((2, size, size)).astype(dtype)
     out = np.empty_like(a)
-    with threadpool_limits(threads, user_api="blas"):
+    with blas_threads(threads):
         return 2 * size**3 / min(_seconds(lambda: np.matmul(a, b, out=out)) for _ in range(repeats))
+
+
+def blas_threads(count: int) -> Any:
+    """A context in which BLAS uses so many threads."""
+    return threadpool_limits(count, user_api="blas")
 
 
 def copy_bytes_per_s(threads: int, size: int = 1 << 28, repeats: int = 4) -> float:

@@ -14,17 +14,21 @@ from .workloads import Workload
 STEPS = 2  # the second finds AdamW's running means in memory
 
 
-def measure(workload: Workload, who: str, threads: int, calls: int = STEPS) -> dict[str, Any]:
+def measure(
+    workload: Workload, who: str, threads: int, files: dict[str, str], calls: int = STEPS
+) -> dict[str, Any]:
     """What a fresh process that makes so many calls tells, as a dict:
 
     peak_bytes     the most that was ever resident
     import_bytes   resident once the libraries were imported
     seconds        of each call
 
-    who   "mvit_np" or "torch"
+    who     "mvit_np", or one of `suite.PEERS`
+    files   of `stored.stored`
     Raises ChildProcessError where the process fails, such as for want of memory.
     """
     task = {"workload": asdict(workload), "who": who, "threads": threads, "calls": calls}
+    task["files"] = files
     return run_in_subprocess("memory", task, f"{workload.title} ({who})")
 
 

@@ -6,19 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...model.text_table import markdown, wrapped
-from . import tables
+from . import runtimes, tables
 
 FIGURE = "figures/scaling.png"
 INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page
 keeps; a test fails where the two differ."""
 TIME = """Median of {turns}, shared out among three processes, and quartiles, in float32, batch 1
-unless said. A step is forward, backward and AdamW, checkpointed where only the blocks' inputs are
-kept. GFLOP/s: two operations to a multiply-add of the paper's count, of which we leave out what no
-pool looks at (2 % of MViT-B), a step counting three forward passes; "of roof" is their share of
-what products of large matrices reach here."""
+unless said. Parameters come from a file, as those of `mvit-np classify` do. A step is forward,
+backward and AdamW, checkpointed where only the blocks' inputs are kept. GFLOP/s: two operations to
+a multiply-add of the paper's count, of which we leave out what no pool looks at (2 % of MViT-B), a
+step counting three forward passes; "of roof" is their share of what products of large matrices
+reach here."""
 BESIDE = """Beside it torchvision's MViT in PyTorch eager, with the same weights, clips, precision
 and number of threads: the two take turns in each process. The ratio is ours to torch's: below 1 we
 are faster."""
+PLAIN = """A line of plain definitions is the same call within `mv.plain_ops()`, in turns with the
+line above it: what lies between the two is what the fast versions are worth."""
+RUNTIMES = """The same forward passes in runtimes for inference (`pip install onnx onnxscript
+onnxruntime openvino`), of the model that PyTorch exports as ONNX, with the same weights, clips,
+precision and number of threads, in turns with ours. Ratios are ours to theirs; imports are what is
+resident once the library is imported. The last column is ||x - y|| / ||y|| of their logits x
+against ours."""
 MEMORY = """The most that was ever resident of a process that makes the call twice and nothing else,
 and what it held once its libraries were imported."""
 ACCURACY = """||x - y|| / ||y|| of float32 numbers x against our float64 numbers y, on one clip with
@@ -57,50 +65,101 @@ def _idleness(results):
     return f"others took at most {max(known):.2f} cores while times were taken"
 
 
+def _takes_part(who, results):
+    return any(who in case["by"] for case in results["cases"])
+
+
 def _speed(results):
-    against = "torch" in results["machine"]
+    against = _takes_part("torch", results)
     words = TIME.format(turns=tables.count(results["rounds"], "turn"))
-    words += f" {BESIDE}" * against
-    return _section("Time", words, markdown(*_speed_table(results, against)))
+    words += f" {BESIDE}" * against + f" {PLAIN}" * _takes_part("plain", results)
+    differing = filter(None, (tables.disagreement(case, case["by"]) for case in results["cases"]))
+    listed = [wrapped(f"- {sentence}", indent="  ") for sentence in differing]
+    rest = [*["\n".join(listed)] * bool(listed), *_runtimes(results)]
+    return _section("Time", words, markdown(*_speed_table(results, against)), *rest)
 
 
 def _speed_table(results, against):
     aims = against and any(case["time_aim"] for case in results["cases"])
     head = ["", "mvit_np", "quartiles", *["torch", "quartiles", "ratio"] * against]
     head += [*["wanted"] * aims, "clips/s", "GFLOP/s", "of roof"]
-    return head, [_speed_row(case, results, against, aims) for case in results["cases"]]
+    rows = [_speed_row(case, who, results, against, aims) for case, who in _ours(results)]
+    return head, rows
 
 
-def _speed_row(case, results, against, aims):
-    mvit = case["by"]["mvit_np"]
-    median, quartiles, *speed, _ = tables.case_cells(case, mvit, results["roof"])
-    cells = [case["title"], median, quartiles]
+def _ours(results):
+    """(case, who) of each line of ours: with the fast versions, and by the definitions alone."""
+    for case in results["cases"]:
+        yield from ((case, who) for who in ("mvit_np", "plain") if who in case["by"])
+
+
+def _title(case, who):
+    return case["title"] + ", plain definitions" * (who == "plain")
+
+
+def _speed_row(case, who, results, against, aims):
+    median, quartiles, *speed, _ = tables.case_cells(case, case["by"][who], results["roof"])
+    cells, first = [_title(case, who), median, quartiles], who == "mvit_np"
     if against:
-        torch = case["by"]["torch"]
-        cells += [tables.seconds(torch["median_s"]), tables.span(torch)]
-        cells.append(f"**{tables.ratio(case, 'median_s')}**")
-    return [*cells, *[_aim(case["time_aim"])] * aims, *speed]
+        cells += _beside(case, "torch") if first and "torch" in case["by"] else ["", ""]
+        cells.append(_bold(tables.ratio(case, "median_s", who=who)))
+    return [*cells, *[_aim(case["time_aim"] if first else None)] * aims, *speed]
+
+
+def _beside(case, who):
+    found = case["by"][who]
+    return [tables.seconds(found["median_s"]), tables.span(found)]
+
+
+def _bold(cell):
+    return f"**{cell}**" if cell else ""
 
 
 def _aim(value):
     return "" if value is None else f"{value:g}"
 
 
+def _runtimes(results):
+    """Words and a table, a line for each case and runtime; nothing without one."""
+    head = ["", "runtime", "median", "quartiles", "ratio", "memory", "imports", "ratio", "logits"]
+    lines = [
+        (case, who) for case in results["cases"] for who in runtimes.TITLES if who in case["by"]
+    ]
+    if not lines:
+        return []
+    table = markdown(head, [_runtime_row(*line) for line in lines])
+    return ["### Beside runtimes for inference", wrapped(RUNTIMES), table]
+
+
+def _runtime_row(case, who):
+    found = case["by"][who]
+    return [
+        *(case["title"], runtimes.TITLES[who], *_beside(case, who)),
+        _bold(tables.ratio(case, "median_s", who)),
+        *_sizes(found),
+        _bold(tables.ratio(case, "peak_bytes", who)),
+        f"{found['logits_off']:.1e}",
+    ]
+
+
+def _sizes(found):
+    return [tables.size_of(found[name]) for name in ("peak_bytes", "import_bytes")]
+
+
 def _memory(results):
-    against = "torch" in results["machine"]
+    against = _takes_part("torch", results)
     aims = against and any(case["memory_aim"] for case in results["cases"])
     head = ["", "mvit_np", "imports"] + ["torch", "imports", "ratio"] * against + ["wanted"] * aims
-    rows = [_memory_row(case, aims) for case in results["cases"]]
+    rows = [_memory_row(case, who, against, aims) for case, who in _ours(results)]
     return _section("Memory", MEMORY, markdown(head, rows))
 
 
-def _memory_row(case, aims):
-    cells = [case["title"]]
-    for found in case["by"].values():
-        cells += [tables.size_of(found["peak_bytes"]), tables.size_of(found["import_bytes"])]
-    if "torch" in case["by"]:
-        cells.append(f"**{tables.ratio(case, 'peak_bytes')}**")
-    return [*cells, *[_aim(case["memory_aim"])] * aims]
+def _memory_row(case, who, against, aims):
+    cells, first = [_title(case, who), *_sizes(case["by"][who])], who == "mvit_np"
+    if against:
+        cells += _sizes(case["by"]["torch"]) if first and "torch" in case["by"] else ["", ""]
+        cells.append(_bold(tables.ratio(case, "peak_bytes", who=who)))
+    return [*cells, *[_aim(case["memory_aim"] if first else None)] * aims]
 
 
 def _accuracy(results):

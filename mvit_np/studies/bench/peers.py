@@ -61,6 +61,18 @@ def torch_call(workload: Workload, threads: int, params: Params | None = None) -
     return _step(torch, model, clips, labels)
 
 
+def export(workload: Workload, params: Params, path: str) -> None:
+    """Write torchvision's model with `params` (ours) to `path` as ONNX, for the workload's batch.
+
+    Clips are (B, C, T, H, W). Raises ImportError where onnx and onnxscript are not installed.
+    """
+    torch, _ = _libraries()
+    model = build(workload.config, params).eval()
+    clips = _channels_first(torch, examples(workload)[0])
+    # by torch.export: OpenVINO and ONNX Runtime both refuse what the older exporter makes of it
+    torch.onnx.export(model, (clips,), path, dynamo=True, verbose=False)
+
+
 def logits_and_gradients(
     params: Params, clips: Array, labels: Array, config: MViTConfig, threads: int
 ) -> tuple[Array, Params]:
@@ -114,7 +126,7 @@ def check_known(config: MViTConfig) -> None:
     except ValueError as problem:
         rule = str(problem).partition(", unlike")[0]
         raise ValueError(
-            f"torch has no model to compare this one with ({rule}): leave out --against torch"
+            f"torch has no model to compare this one with ({rule}): leave out --against"
         ) from None
 
 

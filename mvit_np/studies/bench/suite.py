@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...backend import tiles
-from . import accuracy, machine, memory, profile, scaling, timing
+from . import accuracy, machine, memory, profile, runtimes, scaling, tables, timing
+from .stored import stored
 from .subprocess_task import run_in_subprocess
 from .workloads import Workload
 
 # So many share the turns of a case: where a process's arrays come to lie changes its times by a
 # tenth.
 PROCESSES = 3
+PEERS = ("torch", *runtimes.TITLES, "plain")  # the last are our own definitions
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Case:
     workload: Workload
     time_aim: float | None = None
     memory_aim: float | None = None
+    plain: bool = False  # also the definitions alone
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Settings:
 
     threads: int
     rounds: int = 6
-    against: bool = False  # torch too
+    against: tuple[str, ...] = ()  # of PEERS
 
 
 B, B_STEP = Workload("mvit_b_16x4"), Workload("mvit_b_16x4", "step")
@@ -50,9 +53,9 @@ MICRO = Workload("mvit_micro", "step", batch=8)
 
 PAGE = Plan(  # docs/performance.md
     cases=(
-        Case(B, time_aim=0.8),
+        Case(B, time_aim=0.8, plain=True),
         Case(replace(B, batch=4), time_aim=0.7),
-        Case(B_STEP, time_aim=1.0, memory_aim=0.7),
+        Case(B_STEP, time_aim=1.0, memory_aim=0.7, plain=True),
         Case(replace(B_STEP, checkpoint=True)),
         Case(V2, time_aim=0.8),
         Case(V2_STEP, time_aim=1.0),
@@ -75,9 +78,9 @@ def run(
 
     command    what the user typed, for the record
     progress   called with words before each part, and with a warning where the machine is busy
-    Raises ImportError or ValueError at once where torch, or a model of its, is missing.
+    Raises ImportError or ValueError at once where a peer, or a model of its, is missing.
     """
-    versions = _versions(plan) if settings.against else {}
+    versions = _versions(plan, settings.against)
     with tiles.use_threads(settings.threads):
         progress("looking at the machine")
         idle = machine.others_now()
@@ -99,12 +102,26 @@ def run(
         }
 
 
-def _versions(plan):
+def _versions(plan, against):
+    """Of the libraries that take part."""
+    names, calls = [name for name in against if name != "plain"], [c.workload for c in plan.cases]
+    if not names:
+        return {}
     from . import peers
 
-    for workload in {case.workload.preset: case.workload for case in plan.cases}.values():
+    for workload in {workload.preset: workload for workload in calls}.values():
         peers.check_known(workload.config)
-    return peers.versions()
+    served = [name for name in names if name in runtimes.TITLES]
+    runtimes.check_served(served, calls)
+    return peers.versions() | {name: runtimes.version(name) for name in served}
+
+
+def _whos(case, against):
+    """Who takes part in a case: "mvit_np" and some of PEERS."""
+    absent = set(PEERS) - set(against) - ({"plain"} if case.plain else set())
+    if not runtimes.serves(case.workload):
+        absent |= set(runtimes.TITLES)
+    return ["mvit_np", *(name for name in PEERS if name not in absent)]
 
 
 def _roof(dtype, threads):
@@ -116,42 +133,46 @@ def _roof(dtype, threads):
 
 
 def _case(case, settings, progress):
-    workload = case.workload
-    progress(f"{workload.title}: time")
-    tasks = [{"workload": asdict(workload), **asdict(part)} for part in _shared_out(settings)]
-    runs = [run_in_subprocess("time", task, workload.title) for task in tasks]
-    others = max((run["others"] for run in runs if run["others"] is not None), default=None)
-    if warning := machine.busy_warning(others):
+    workload, whos = case.workload, _whos(case, settings.against)
+    with stored(workload, whos) as files:
+        progress(f"{workload.title}: time")
+        by, others = _times(workload, whos, files, settings)
+        progress(f"{workload.title}: memory")
+        for who, found in by.items():
+            measured = memory.measure(workload, who, settings.threads, files)
+            found |= {name: measured[name] for name in ("peak_bytes", "import_bytes")}
+    start = {"title": workload.title, **asdict(case), "macs": workload.macs, "others": others}
+    for warning in filter(None, (machine.busy_warning(others), tables.disagreement(start, by))):
         progress(warning)
-    times = {
-        who: timing.summary([s for run in runs for s in run["by"][who]]) for who in runs[0]["by"]
-    }
-    progress(f"{workload.title}: memory")
-    by = {who: asdict(times[who]) for who in times}
-    for who, found in by.items():
-        measured = memory.measure(workload, who, settings.threads)
-        found |= {name: measured[name] for name in ("peak_bytes", "import_bytes")}
-    return {
-        "title": workload.title,
-        **asdict(case),
-        "macs": workload.macs,
-        "others": others,
-        "by": by,
-    }
+    return start | {"by": by}
 
 
-def _shared_out(settings):
-    """Settings for each process, with its part of the rounds."""
-    parts = min(PROCESSES, settings.rounds)
-    ends = [settings.rounds * i // parts for i in range(parts + 1)]
-    return [replace(settings, rounds=b - a) for a, b in zip(ends, ends[1:])]
+def _times(workload, whos, files, settings):
+    """({who: its `Times` as a dict, and "logits_off" where known}, cores that others took)"""
+    task = {"workload": asdict(workload), "threads": settings.threads, "whos": whos, "files": files}
+    runs = [
+        run_in_subprocess("time", task | {"rounds": rounds}, workload.title)
+        for rounds in _shared_out(settings.rounds)
+    ]
+    others = max((run["others"] for run in runs if run["others"] is not None), default=None)
+    by = {who: asdict(timing.summary([s for run in runs for s in run["by"][who]])) for who in whos}
+    for who in runs[0]["off"]:
+        by[who]["logits_off"] = max(run["off"][who] for run in runs)
+    return by, others
+
+
+def _shared_out(rounds):
+    """The rounds of each process."""
+    parts = min(PROCESSES, rounds)
+    ends = [rounds * i // parts for i in range(parts + 1)]
+    return [b - a for a, b in zip(ends, ends[1:])]
 
 
 def _accuracy(workload, settings, progress):
     progress(f"{workload.title}: accuracy")
     return {
         "title": workload.preset,
-        "by": accuracy.accuracy(workload, settings.threads, settings.against),
+        "by": accuracy.accuracy(workload, settings.threads, "torch" in settings.against),
     }
 
 

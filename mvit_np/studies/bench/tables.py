@@ -6,20 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...model.text_table import digits, percent
+from . import runtimes
 
 Cells = tuple[list[str], list[list[str]]]  # head, rows
 Found = Mapping[str, Any]  # of JSON
 FLOPS = 2  # to a multiply-add
 LEAST = 0.005  # share of the whole from which on an op has a line of its own
 SUMMED = "calls", "seconds", "floor_s"
+AGREE = 1e-4  # of logits: a peer that is further off computes something else
+LIBRARIES = {"torch": "PyTorch", "torchvision": "torchvision", **runtimes.TITLES}
+TITLES = LIBRARIES | {"plain": "plain definitions"}
 
 
 def case_table(case: Found, roof: Found) -> Cells:
-    """A line for each of mvit_np and torch, and one of their ratios (ours / torch's)."""
+    """A line for each of mvit_np and its peers, then one of our ratio to each (ours / theirs)."""
     head = ["", "median", "quartiles", "clips/s", "GFLOP/s", "of roof", "peak memory"]
-    rows = [[who, *case_cells(case, found, roof)] for who, found in case["by"].items()]
-    if "torch" in case["by"]:
-        rows.append(["ratio", ratio(case, "median_s"), "", "", "", "", ratio(case, "peak_bytes")])
+    named = {who: "plain definitions" if who == "plain" else who for who in case["by"]}
+    rows = [[named[who], *case_cells(case, found, roof)] for who, found in case["by"].items()]
+    for who in [who for who in case["by"] if who != "mvit_np"]:
+        time, memory = (ratio(case, what, who) for what in ("median_s", "peak_bytes"))
+        rows.append([f"ratio to {named[who]}", time, "", "", "", "", memory])
     return head, rows
 
 
@@ -36,10 +42,22 @@ def case_cells(case: Found, found: Found, roof: Found) -> list[str]:
     ]
 
 
-def ratio(case: Found, what: str) -> str:
-    """Ours to torch's, such as 0.87; "" without torch."""
+def ratio(case: Found, what: str, peer: str = "torch", who: str = "mvit_np") -> str:
+    """Of who to a peer, such as 0.87; "" without the peer."""
     by = case["by"]
-    return f"{by['mvit_np'][what] / by['torch'][what]:.2f}" if "torch" in by else ""
+    return f"{by[who][what] / by[peer][what]:.2f}" if peer in by else ""
+
+
+def disagreement(case: Found, by: Found) -> str | None:
+    """A sentence where a peer's logits are not ours, else None."""
+    off = {who: found.get("logits_off", 0.0) for who, found in by.items()}
+    if not (differing := [who for who in off if not off[who] <= AGREE]):  # so is NaN
+        return None
+    listed = " and ".join(f"{TITLES[who]} by {off[who]:.1e}" for who in differing)
+    return (
+        f"{case['title']}: logits differ from ours in {listed}, more than {AGREE:.0e} of their "
+        "norm, so these times are not of the same function"
+    )
 
 
 def accuracy_table(accuracy: Sequence[Found]) -> Cells:
@@ -100,10 +118,10 @@ def machine_line(results: Found) -> str:
     """What ran where."""
     m = results["machine"]
     memory = f", {m['memory_bytes'] / 2**30:.1f} GiB" if m["memory_bytes"] else ""
-    torch = f", PyTorch {m['torch']}, torchvision {m['torchvision']}" if "torch" in m else ""
+    peers = "".join(f", {title} {m[name]}" for name, title in LIBRARIES.items() if name in m)
     return (
         f"{m['cpu']}, {count(m['cores'], 'core')}{memory}, {m['system']}; Python {m['python']}, "
-        f"NumPy {m['numpy']} with {m['blas']}{torch}; {count(results['threads'], 'thread')}; "
+        f"NumPy {m['numpy']} with {m['blas']}{peers}; {count(results['threads'], 'thread')}; "
         f"{m['date']}"
     )
 

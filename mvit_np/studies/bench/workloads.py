@@ -10,6 +10,7 @@ import numpy as np
 
 from ...autodiff.tape import value_and_grad
 from ...backend import tree as trees
+from ...backend.arrays import plain_ops
 from ...backend.types import Array, Params
 from ...model.config import MViTConfig
 from ...model.costs import costs
@@ -17,6 +18,7 @@ from ...model.forward import forward, init
 from ...model.presets import preset
 from ...ops import cross_entropy
 from ...train import adamw, adamw_state
+from .machine import blas_threads
 
 MODES = ("forward", "step")
 RATE, WEIGHT_DECAY = 1e-4, 0.05  # of AdamW: what they are does not change what a step takes
@@ -71,15 +73,17 @@ def examples(workload: Workload) -> tuple[Array, Array]:
     return clips.astype(workload.dtype), rng.integers(config.num_classes, size=workload.batch)
 
 
-def mvit_call(workload: Workload) -> Callable[[], Any]:
+def mvit_call(workload: Workload, params: Params | None = None) -> Callable[[], Any]:
     """The call, as a function of no arguments: logits of a forward pass, the loss of a step.
 
+    params   None: fresh ones
     A step starts from the parameters that the one before left.
     """
     if workload.mode == "forward":
-        params, (clips, _), config = parameters(workload), examples(workload), workload.config
-        return lambda: forward(params, clips, config)
-    gradients, update = training(workload)
+        given = parameters(workload) if params is None else params
+        (clips, _), config = examples(workload), workload.config
+        return lambda: forward(given, clips, config)
+    gradients, update = training(workload, params)
 
     def step():
         loss, grads = gradients()
@@ -89,11 +93,22 @@ def mvit_call(workload: Workload) -> Callable[[], Any]:
     return step
 
 
+def plain_call(call: Callable[[], Any], threads: int) -> Callable[[], Any]:
+    """The same call by the definitions alone; BLAS may use so many threads."""
+
+    def run():
+        with plain_ops(), blas_threads(threads):
+            return call()
+
+    return run
+
+
 def training(
-    workload: Workload,
+    workload: Workload, params: Params | None = None
 ) -> tuple[Callable[[], tuple[Array, Params]], Callable[[Params], None]]:
     """The two halves of a step: `gradients() -> (loss, grads)` and `update(grads)`."""
-    params, (clips, labels), config = parameters(workload), examples(workload), workload.config
+    params = parameters(workload) if params is None else params
+    (clips, labels), config = examples(workload), workload.config
     masks = np.random.default_rng(workload.seed + 2)
     at = {"params": params, "state": adamw_state(params)}
 
