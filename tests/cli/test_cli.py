@@ -317,6 +317,7 @@ def test_an_unknown_word_in_the_environment_is_told_before_a_file_is_written(nam
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_demo_of_few_clips_keeps_what_there_is_at_ctrl_c(street, monkeypatch, capsys, tmp_path):
     whole = street[0]
     thin = {f"{side}_{part}": getattr(whole, f"{side}_{part}")[::50]
