@@ -23,8 +23,7 @@ def keep(name: str) -> Iterator[None]:
            time. Their memory is 4 bytes for each token and hidden channel, of all blocks together
 
     It is a matter of the fast versions: a definition (`plain_ops`) keeps what it needs, and a
-    checkpointed block its inputs alone. Raises ValueError for another
-    name.
+    checkpointed block its inputs alone. Raises ValueError for another name.
     """
     if name not in KEPT:
         raise ValueError(f"what is kept is one of {', '.join(KEPT)}; came {name!r}")

@@ -121,7 +121,7 @@ def check_not_read(outputs, inputs):
                 raise ValueError(f"{came}: give another name for it")
 
 
-def check_apart(path, data):
+def check_outside(path, data):
     """Raise ValueError where a folder to write into is in one of data: it would be a class."""
     for read in map(Path, data):
         if read.is_dir() and Path(path).resolve().is_relative_to(read.resolve()):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..backend.outputs import check_apart, check_not_read, claim, make_folder, own, write
+from ..backend.outputs import check_not_read, check_outside, claim, make_folder, own, write
 from ..backend.plain_text import plain
 from ..backend.tiles import threads, use_threads
 from ..data import NORMALISATIONS
@@ -94,7 +94,7 @@ def _folder_for(out, found, read):
     if folder is None:
         return None
     check_not_read([folder / name for name in WRITTEN], read)
-    check_apart(folder, read[1:])
+    check_outside(folder, read[1:])
     make_folder(folder)
     if usual and folder.resolve() == usual.resolve():  # an earlier version left no note there
         claim(folder, "evaluate", WRITTEN)

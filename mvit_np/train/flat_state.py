@@ -11,6 +11,8 @@ are then views of that, and the next step finds them flat.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,19 +20,25 @@ from ..backend import tiles
 from ..backend import tree as trees
 from ..backend.arrays import array_module, check_not_mixed, device_tools
 from ..backend.cuda.kernels import flat as fused
+from ..backend.types import Array, Tree
+
+Named = Sequence[tuple[str, Array]]  # (path, leaf)
+Pair = tuple[Array, Array]  # a parameter and its gradient
 
 SMALL = 1 << 15  # numbers in a leaf that is not worth calls of its own
 PASSES = 13  # over each number, of AdamW
 
 
-def flat_zeros(params):
+def flat_zeros(params: Tree) -> Array:
     """A zero for each number of the parameters, in one array. Raises TypeError for mixed dtypes."""
     leaves = trees.leaves(params)
     check_not_mixed(*leaves)
     return array_module(leaves[0]).zeros(sum(leaf.size for leaf in leaves), dtype=leaves[0].dtype)
 
 
-def remembered(state, names, leaves, fresh):
+def remembered(
+    state: dict[str, Any], names: Sequence[str], leaves: Named, fresh: str
+) -> list[Array]:
     """The state's arrays of those names. Raises ValueError where they do not fit the leaves."""
     if missing := [name for name in ("step", *names) if name not in state]:
         raise ValueError(
@@ -51,7 +59,7 @@ def remembered(state, names, leaves, fresh):
     return [state[name] for name in names]
 
 
-def paired(leaves, grads):
+def paired(leaves: Named, grads: Tree) -> list[Pair]:
     """(parameter, gradient) of each (path, parameter). Raises ValueError where the trees differ."""
     found = dict(trees.paths(grads))
     if differing := found.keys() ^ {path for path, _ in leaves}:
@@ -67,7 +75,7 @@ def paired(leaves, grads):
     return [(p, found[path]) for path, p in leaves]
 
 
-def in_one_launch(arrays):
+def in_one_launch(arrays: Iterable[Array]) -> bool:
     """Whether kernels may take all these arrays at once: they lie on a device, and of one dtype."""
     arrays = iter(arrays)
     first = next(arrays)
@@ -76,7 +84,13 @@ def in_one_launch(arrays):
     return all(type(x) is type(first) and x.dtype == first.dtype for x in arrays)
 
 
-def launched(kernel, pairs, flats, settings, now):
+def launched(
+    kernel: Callable[..., None],
+    pairs: Sequence[Pair],
+    flats: Sequence[Array],
+    settings: Sequence[tuple],
+    now: Array,
+) -> list[Array]:
     """New leaves, views of one array that a kernel fills; it changes the flats in place.
 
     kernel          takes p, g, *flats, new, now, table
@@ -93,12 +107,12 @@ def launched(kernel, pairs, flats, settings, now):
     return trees.views(new, leaves)
 
 
-def is_given(number):
+def is_given(number: Any) -> bool:
     """Whether an array on a device came for what changes in a step, where else a number does."""
     return getattr(number, "ndim", 0) > 0
 
 
-def numbers_there(given, numbers, like):
+def numbers_there(given: Any, numbers: Sequence[Any], like: Array) -> Array:
     """What changes from step to step, on the device of `like`: `given`, or else the numbers.
 
     Raises ValueError for an array of another shape or dtype.
@@ -116,7 +130,7 @@ def numbers_there(given, numbers, like):
     return now
 
 
-def refuse_given(number):
+def refuse_given(number: Any) -> None:
     """Raise TypeError where an array of a step's numbers came, with no kernel there to read it."""
     if is_given(number):
         raise TypeError(
@@ -125,7 +139,12 @@ def refuse_given(number):
         )
 
 
-def updated(update, pairs, flats, settings):
+def updated(
+    update: Callable[..., None],
+    pairs: Sequence[Pair],
+    flats: Sequence[Array],
+    settings: Sequence[tuple],
+) -> list[Array]:
     """New leaves, which `update` fills piece by piece; it changes the flats in place.
 
     update     takes p, g, *flats, new, scratch, *settings
@@ -135,13 +154,15 @@ def updated(update, pairs, flats, settings):
     settings   numbers of each leaf, a tuple a leaf; in a piece of several leaves that differ,
                arrays of such numbers
     """
-    new, pieces, start = [], [], 0
+    new: list[Array] = []
+    pieces: list[tuple] = []
+    start = 0
     members = zip(pairs, settings)
     for small, run in itertools.groupby(members, lambda member: _is_small(member[0][0])):
         leaves, numbers = zip(*run)
         stop = start + sum(p.size for p, _ in leaves)
         cut = [flat[start:stop] for flat in flats]
-        made, work = (_joined if small else _apart)(leaves, numbers, cut)
+        made, work = (_joined if small else _separate)(leaves, numbers, cut)
         new, pieces, start = new + made, pieces + work, stop
     tiles.run(lambda piece: update(*piece), pieces)
     return new
@@ -166,16 +187,16 @@ def _of_each(values, sizes, dtype):
     return values[0] if len(set(values)) == 1 else np.repeat(np.array(values, dtype), sizes)
 
 
-def _apart(leaves, numbers, flats):
+def _separate(leaves, numbers, flats):
     """New arrays, and the work: a piece for each tile of a leaf."""
     made, pieces = [array_module(p).empty(p.shape, dtype=p.dtype) for p, _ in leaves], []
-    for (p, g), new, setting, (start, stop) in zip(leaves, made, numbers, _places(leaves)):
+    for (p, g), new, setting, (start, stop) in zip(leaves, made, numbers, _spans(leaves)):
         flat = [x.reshape(-1) for x in (p, g, *(whole[start:stop] for whole in flats), new)]
         cut = tiles.rows(flat[0], 2, PASSES)  # half as large as usual: five arrays are in use
         pieces += [(*(x[at] for x in flat), None, *setting) for at in cut]
     return made, pieces
 
 
-def _places(leaves):
+def _spans(leaves):
     """Where each leaf's numbers begin and end among all."""
     return itertools.pairwise(itertools.accumulate((p.size for p, _ in leaves), initial=0))

@@ -177,7 +177,7 @@ def _check_beginning(path, resolved, read, models):
     ]
     weights = [resolved.weights] if resolved.weights else []
     outputs.check_not_read([path / name for name in WRITTEN], [*read, *tables, *weights])
-    outputs.check_apart(path, tables)
+    outputs.check_outside(path, tables)
 
 
 def _locked(path):
