@@ -175,7 +175,9 @@ def _over_rows(fill, x, widest, spec):
     """fill(at, rows) for tiles of all tokens of x (B, N, D), on all threads."""
     rows = _rows(x)
     work = (12 * spec.dim_in * spec.dim_out) // tiles.PRODUCT
-    tiles.run(lambda at: fill(at, rows[at]), tiles.rows(rows, min(widest // 2, WIDEST), work))
+    tiles.run(
+        lambda at: fill(at, rows[at]), tiles.rows(rows, max(1, min(widest // 2, WIDEST)), work)
+    )
 
 
 def _rows(x):
