@@ -14,6 +14,7 @@ from .cost_bars import cost_bars_figure
 from .cube_filters import cube_filters_figure
 from .curves import curves_figure
 from .experiment import experiment_figure
+from .graph import graph_figure
 from .layer_table import layer_table_figure
 from .pooling_attention import pooling_attention_figure
 from .pooling_windows import pooling_windows_figure
@@ -35,6 +36,7 @@ __all__ = [
     "cube_filters_figure",
     "curves_figure",
     "experiment_figure",
+    "graph_figure",
     "layer_table_figure",
     "pooling_attention_figure",
     "pooling_windows_figure",

@@ -204,6 +204,14 @@ def stages():
     return visualize.stage_figure(plan_of("mvit_b_16x4"), plan_of("vit_b_8f"))
 
 
+def mlp_graph():
+    labels = "x W1 linear gelu W2 linear add".split()
+    parents = [(), (), (0, 1), (2,), (), (3, 4), (0, 5)]
+    beside = ["8 × 96", "", "8 × 384", "8 × 384", "", "8 × 96", "8 × 96"]
+    colours = [style.SKY if made_of else style.PALE for made_of in parents]
+    return visualize.graph_figure(labels, parents, "An MLP", "x twice", colours, beside)
+
+
 def dark(make):
     with visualize.theme("dark"):
         figure = make()
@@ -240,6 +248,7 @@ FIGURES = {
     "experiment": lambda: V.experiment_figure(
         list(experiment_lines()), "Which pool?", "Table 99 at small scale", 0.125
     ),
+    "graph": mlp_graph,
     "layer_table": lambda: V.layer_table_figure(plan_of("mvit_b_16x4")),
     "rollout": lambda: V.rollout_figure(
         {"rollout": shares(4, 8, 8), "last block alone": shares(4, 4, 4, 0.3)}, moving_clip()
