@@ -24,6 +24,7 @@ from . import (
     chapter_05b,
     chapter_06a,
     chapter_06b,
+    chapter_06c,
 )
 from .checker import Result, examine
 
@@ -31,7 +32,7 @@ __all__ = ["check", "names", "solution", "statement", "Result"]
 
 _CHAPTERS = (
     chapter_01, chapter_02, chapter_03a, chapter_03b, chapter_04, chapter_05a, chapter_05b,
-    chapter_06a, chapter_06b,
+    chapter_06a, chapter_06b, chapter_06c,
 )  # fmt: skip
 _ALL = {
     f"{chapter.__name__.partition('chapter_')[2][:2]}.{exercise.solution.__name__}": exercise

@@ -13,7 +13,8 @@
 #
 # These belong to [notebook 06](../06_gradients.ipynb). Here $dy$ is the derivative of the loss by a result $y$; wanted are
 # those by what $y$ was made of. Write the lines where `...` stands, run the cell, then run the check below it. The checks
-# compare with the package's backwards, which are themselves compared with finite differences: the last exercise here.
+# compare with the package's backwards, which are themselves compared with finite differences, as in the exercise
+# `06.finite_difference`.
 
 # %%
 import numpy as np
@@ -193,3 +194,37 @@ exercises.check("06.finite_difference", finite_difference)
 # Now check your own: does `finite_difference` agree with your `softmax_backward`? Take
 # $f(x) = \sum_j c_j \, \mathrm{softmax}(\sigma x)_j$ for some fixed numbers $c$, which then are $dp$. `mvit_np.gradcheck`
 # does the same for any function, along random directions.
+
+# %% [markdown]
+# ## 06.tape_backward
+#
+# This one belongs to [notebook 06b](../06b_tape.ipynb). A graph is given by numbers: `parents[n]` are the nodes that node $n$
+# was made of, and `slopes[n, i]` is the derivative of node $n$ by its $i$-th parent. Every node has one number for a value, so
+# a gradient is one number too. Return the derivatives of the node `end` by *all* nodes.
+#
+# What you may rely on: no node was made of itself. What you may not: a node's number says nothing about its place, and one
+# parent may stand twice in a list. By itself the derivative of `end` is 1, and by a node that it was not made of it is 0.
+#
+# `parents` is a tuple of tuples, `slopes` (nodes, most parents); the result is (nodes,), of the dtype of `slopes`.
+#
+# *Hint:* first an order in which each node comes before its parents; then one loop, in which what arrives is added up.
+
+
+# %%
+def tape_backward(parents, slopes, end):
+    order = ...  # your lines: `end` and all that it was made of, each before its parents
+    total = np.zeros(len(parents), slopes.dtype)
+    for node in order:
+        total[node] = ...  # your lines in place of this one: what arrives at the parents of the node?
+    return total
+
+
+# %%
+exercises.check("06.tape_backward", tape_backward)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("06.tape_backward"))` in a new cell shows one way to write it.
+#
+# </details>
