@@ -353,7 +353,8 @@ assert not report.passed
 #
 # $y = x + f(x)$: the input is used twice, so its gradient is a **sum**, $dx = dy + J_f^\top dy$. The first term passes $dy$ on
 # untouched, however deep the network. In an op of two arguments each simply gets $dy$; the tape adds up what arrives at an
-# array from all its uses. Now half a block, ops strung together, differentiated in one go.
+# array from all its uses. ([06b](06b_tape.ipynb) builds this tape.) Now half a block, ops strung together, differentiated in
+# one go.
 
 
 # %%
@@ -716,8 +717,8 @@ print(f"... {len(reports)} cases, {sum(report.passed for report in reports)} pas
 #
 # </details>
 #
-# **Now you.** [Exercises to 06](exercises/06_gradients.ipynb): five functions with their key lines left out. `exercises.check`
-# says whether yours is right, and which mistake it looks like.
+# **Now you.** [Exercises to 06](exercises/06_gradients.ipynb): five functions with their key lines left out, and one for after
+# 06b. `exercises.check` says whether yours is right, and which mistake it looks like.
 
 # %%
 # Thirteen broken backwards were caught, all right ones passed, and the two sides are at least a factor 100 apart.

@@ -90,7 +90,7 @@ def test_cells_are_short(path):
 @every_lesson
 def test_a_lesson_asks_says_shows_and_ends_with_what_was_learned(path):
     prose, code = text(path), cells(path, "code")
-    assert re.match(rf"# {path.stem[:2]}\b", prose) and "uestion" in prose
+    assert re.match(rf"# {path.stem.partition('_')[0]}\b", prose) and "uestion" in prose
     assert "$$" in prose and prose.count("<details>") >= 2
     assert "assert" in code[-1].source
     stored = jupytext.read(path.with_suffix(".ipynb")).cells
