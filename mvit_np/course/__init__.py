@@ -46,13 +46,19 @@ def names(chapter: str = "") -> list[str]:
     return [name for name in _ALL if name.startswith(chapter)]
 
 
-def check(name: str, function: Callable) -> Result:
+def check(name: str, function: Callable, *, seed: int | None = None, hints: int = 2) -> Result:
     """Try `function` on small arrays beside the package's own.
 
+    seed   draws the numbers again that a refusal was found with; None draws new ones, so that an
+           answer cannot be a table of numbers
+    hints  how much a refusal says: 1 where, 2 also what kind of mistake it looks like, 3 also the
+           line of the derivation, 4 also one solution
+
     Returns a Result, whose text says what was found. A wrong answer raises nothing, nor does an
-    error inside `function`: both are told. Raises ValueError for an unknown name.
+    error inside `function`: both are told. Where `function` calls another answer of the reader's
+    that is wrong, the result says so. Raises ValueError for an unknown name or number of hints.
     """
-    return examine(name, _exercise(name), function)
+    return examine(name, _exercise(name), function, seed, hints, _ALL)
 
 
 def statement(name: str) -> str:

@@ -30,6 +30,9 @@ def _sizes(rng):
     yield (16, 224, 224), (3, 7, 7), (2, 4, 4), (1, 3, 3)
     yield (7, 9, 11), (1, 3, 2), (1, 3, 4), (0, 0, 0)
     yield (15, 30, 45), (3, 7, 5), (2, 4, 3), (1, 3, 2)
+    yield tuple(
+        tuple(map(int, rng.integers(*ends, 3))) for ends in ((9, 60), (1, 9), (1, 6), (0, 4))
+    )
 
 
 def _each_axis(formula):
@@ -95,6 +98,7 @@ def _clips(rng):
     yield case((5, 7, 9), (3, 3, 3), (2, 2, 2), (1, 1, 1))
     yield case((4, 8, 4), (2, 4, 2), (2, 4, 2), (0, 0, 0), 3)
     yield case((3, 9, 10), (1, 5, 7), (1, 4, 4), (0, 2, 3), 1, 4)
+    yield case((4, 8, 7), (2, 4, 3), (2, 3, 3), (1, 2, 0), 1, 2)
 
 
 def _edges_repeated(clip, weight, bias, stride, padding):

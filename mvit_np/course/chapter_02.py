@@ -31,6 +31,8 @@ def _reference_length(n, kernel, stride):
 
 def _lengths(rng):
     yield from ((20, 7, 3), (8, 5, 1), (7, 3, 2), (56, 3, 2), (56, 3, 8), (14, 9, 8), (9, 1, 4))
+    for _ in range(3):
+        yield int(rng.integers(9, 90)), 1 + 2 * int(rng.integers(0, 5)), int(rng.integers(1, 9))
 
 
 POOL_LENGTH = Exercise(
@@ -75,10 +77,18 @@ def _grids(rng):
     yield rng.standard_normal((2, 4, 5, 7, 3)) - 1, (3, 3, 3), (1, 2, 2), (1, 1, 1)
     yield rng.standard_normal((1, 3, 6, 4, 2)), (1, 2, 2), (1, 2, 2), (0, 0, 0)
     yield rng.standard_normal((1, 5, 3, 8, 1)) - 3, (3, 1, 5), (2, 1, 4), (1, 0, 2)
+    yield rng.standard_normal((1, 3, 7, 7, 2)) - 1000, (3, 4, 3), (1, 3, 3), (1, 1, 0)
 
 
-def _zeros_around(x, padding):
-    return np.pad(x, [(0, 0), *((p, p) for p in padding), *[(0, 0)] * (x.ndim - 4)])
+def _padded_by(number):
+    """Max pooling with the grid padded by some number."""
+
+    def wrong(x, kernel, stride, padding):
+        pads = [(0, 0), *((p, p) for p in padding), (0, 0)]
+        wide = np.pad(x, pads, constant_values=number)
+        return max_pool(wide, kernel, stride, (0, 0, 0))
+
+    return wrong
 
 
 MAX_POOL = Exercise(
@@ -87,7 +97,9 @@ MAX_POOL = Exercise(
     _grids,
     (
         ("the padding is zeros, which win over negative numbers: pad with -inf",
-         lambda x, k, s, p: max_pool(_zeros_around(x, p), k, s, (0, 0, 0))),
+         _padded_by(0)),
+        ("the padding is a small number, which wins over smaller ones still: pad with -inf",
+         _padded_by(-3)),
         ("the grid is not padded", lambda x, k, s, p: max_pool(x, k, s, (0, 0, 0))),
         ("the mean of each window is taken, not its largest number", ops.avg_pool),
         ("the smallest number of each window is taken", lambda x, k, s, p: -max_pool(-x, k, s, p)),

@@ -26,6 +26,7 @@ def _scores(rng):
         yield (rng.standard_normal(shape),)
     yield (rng.standard_normal((5, 1)),)
     yield (1000 * rng.standard_normal((3, 6)),)
+    yield (rng.standard_normal((3, 6)) + np.array([[0], [2000], [-2000]]),)
 
 
 def _plain_softmax(x, axis=-1):
@@ -99,6 +100,8 @@ def _queries_keys_values(rng):
     for batch, queries, keys, d, e in ((2, 5, 7, 4, 4), (1, 3, 3, 3, 3), (2, 1, 6, 2, 5)):
         shapes = (batch, queries, d), (batch, keys, d), (batch, keys, e)
         yield tuple(map(rng.standard_normal, shapes))
+    q, k, v = rng.standard_normal((3, 2, 4, 3))
+    yield 100 * q, 100 * k, v
 
 
 def _attention_with(weights):
@@ -144,6 +147,7 @@ ATTENTION = Exercise(
         ("the scores are divided by the root of the number of queries: "
          "it is that of the channels d",
          _scaled(lambda d, queries, keys: queries**-0.5)),
+        ("exp overflows: take each row's maximum off first", _attended_over(False, -1)),
         *((message, _attended_over(shifted, axis))
           for message, axis in _OTHER_SOFTMAXES for shifted in (True, False)),
         ("the softmax is missing: the scores themselves weigh the values",

@@ -188,6 +188,7 @@ def _skips(rng):
     yield case(2, (2, 4, 6), (1, 2, 2), 3)
     yield case(1, (4, 5, 3), (2, 2, 1), 2)
     yield case(2, (1, 8, 8), (1, 4, 4), 1)
+    yield case(1, (3, 9, 6), (1, 3, 3), 2)
 
 
 def _pooled_by(pool):
@@ -205,6 +206,11 @@ def _average(grid, stride):
     return ops.avg_pool(grid, kernel, stride, padding)
 
 
+def _max_padded(grid, stride, padding):
+    kernel = tuple(s + (s > 1) for s in stride)
+    return ops.max_pool(grid, kernel, stride, tuple(map(padding, stride)))
+
+
 def _class_pooled(x, thw, stride):
     pooled = pooled_skip(np.roll(x, 1, axis=1), thw, stride)
     return np.concatenate([x[:, :1], pooled[:, 1:]], axis=1)
@@ -218,6 +224,8 @@ POOLED_SKIP = Exercise(
         ("the mean of each window is taken: the skip takes its maximum", _pooled_by(_average)),
         ("the windows lie side by side: they are s + 1 long and overlap",
          _pooled_by(lambda grid, s: ops.max_pool(grid, s, s, (0, 0, 0)))),
+        ("the padding is half of the window, rounded down; it is half of the stride: s // 2",
+         _pooled_by(lambda grid, s: _max_padded(grid, s, lambda s: (s + 1) // 2 if s > 1 else 0))),
         ("every s-th token is taken: the skip takes the maximum of each window",
          _pooled_by(lambda grid, s: grid[:, :: s[0], :: s[1], :: s[2]])),
         ("the window is 3 long on every axis: with stride 1 it is 1, and nothing is pooled there",

@@ -40,6 +40,9 @@ def _stages(rng):
     yield (4, 12, 8), 64, 2, (2, 2, 1), (2, 4, 3)
     yield (8, 14, 14), 384, 4, (1, 2, 2), (1, 1, 1)
     yield (6, 27, 9), 10, 5, (1, 3, 3), (1, 7, 3)
+    stride_q, cells, heads, stride_kv = (tuple(map(int, rng.integers(1, 5, 3))) for _ in range(4))
+    thw = tuple(4 * s * n for s, n in zip(stride_q, cells))
+    yield thw, heads[0] * heads[1], heads[0], stride_q, stride_kv
 
 
 def _but(what, change):

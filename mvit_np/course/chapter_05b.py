@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from operator import attrgetter
 
 from .. import ops
@@ -77,13 +78,30 @@ def block_macs(tokens_in, tokens_q, tokens_kv, dim, dim_out):
     return attention + mlp + skip
 
 
+@cache
 def _counted_blocks():
-    """{the five sizes: multiply-adds} of some blocks of MViT-B, as the package counts them."""
-    config = replace(preset("mvit_b_16x4"), pool="max")
-    pairs = list(zip(plan(config).blocks, costs(config).lines[1:]))
-    picked = (pairs[i] for i in (2, 1, 5, 14))
+    """{the five sizes: multiply-adds} of many blocks, as the package counts them.
+
+    Those of MViT-B; then those of a model whose stages have one block each, so that the same block
+    pools its queries and widens.
+    """
+    mvit = replace(preset("mvit_b_16x4"), pool="max")
+    one_each = [replace(mvit, depths=(1, 1, 1, 1), dim=dim) for dim in range(32, 96, 8)]
     sizes = attrgetter("tokens_in", "tokens_q", "tokens_kv", "dim_attn", "dim_out")
-    return {sizes(block): line.macs for block, line in picked}
+    return {
+        sizes(block): line.macs
+        for config in (mvit, *one_each)
+        for block, line in zip(plan(config).blocks, costs(config).lines[1:])
+    }
+
+
+def _blocks(rng):
+    known = list(_counted_blocks())
+    different = list(dict.fromkeys(known[:16]))  # MViT-B's
+    pooled_and_widened = [each for each in known if each[0] > each[1] and each[3] != each[4]]
+    yield from (different[i] for i in (2, 1, 5))
+    for among in (pooled_and_widened, known):
+        yield from (among[i] for i in rng.integers(0, len(among), 2))
 
 
 def _plus(extra):
@@ -94,13 +112,15 @@ def _plus(extra):
 BLOCK_MACS = Exercise(
     block_macs,
     lambda *sizes: _counted_blocks()[sizes],
-    lambda rng: list(_counted_blocks()),
+    _blocks,
     (
         ("the skip's linear layer is not counted, which is there where dim_out is not dim",
          _plus(lambda n, q, k, d, e: -q * d * e * (d != e))),
         ("the skip's linear layer is counted in every block: "
          "it is there only where dim_out is not dim",
          _plus(lambda n, q, k, d, e: q * d * e * (d == e))),
+        ("the skip widens the pooled tokens: tokens_q, not tokens_in",
+         _plus(lambda n, q, k, d, e: (n - q) * d * e * (d != e))),
         ("the MLP's second layer is not counted", _plus(lambda n, q, k, d, e: -4 * q * d * e)),
         ("the MLP's second layer ends with dim_out channels, not dim",
          _plus(lambda n, q, k, d, e: 4 * q * d * (d - e))),

@@ -95,7 +95,7 @@ def _reference_softmax(x, dp, scale):
 def _scores(rng):
     for shape, scale in (((4, 4), 0.5), ((2, 3, 5), 1.7), ((1, 6), 0.25)):
         yield rng.standard_normal(shape), rng.standard_normal(shape), scale
-    yield 2000 * rng.standard_normal((3, 4)), rng.standard_normal((3, 4)), 2.0
+    yield 2000 * rng.standard_normal((3, 4)) + 5000, rng.standard_normal((3, 4)), 2.0
 
 
 def _from_p(formula):

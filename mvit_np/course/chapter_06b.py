@@ -45,6 +45,7 @@ def _lines(rng):
     yield case(rng.standard_normal((7, 2)), 4, 1)
     yield case(rng.standard_normal((8, 3)), 2, 2)
     yield case(rng.integers(0, 2, (9, 4)).astype(float), 3, 2)  # with equals
+    yield case(rng.standard_normal((9, 2)) - 1000, 3, 3)
 
 
 def _over_windows(change):
@@ -157,7 +158,11 @@ def _reference_difference(f, x, h):
 
 def _functions(rng):
     for op, shape in ((ops.softmax, (2, 3)), (ops.gelu, (5,)), (ops.softmax, (1, 2, 4))):
-        yield _Weighted(op, rng.standard_normal(shape)), rng.standard_normal(shape), 1e-3
+        yield _Weighted(op, rng.standard_normal(shape)), rng.standard_normal(shape), 1e-4
+
+
+def _complex_step(f, x, h):
+    return _moved(lambda f, x, h, u: np.imag(f(x + 1j * h * u)) / h)(f, x, h)
 
 
 def _moved(formula):
@@ -189,6 +194,9 @@ FINITE_DIFFERENCE = Exercise(
          _moved(lambda f, x, h, u: f(x + h * u) - f(x - h * u))),
         ("the distance between the points is h: divide by h, or step forward and back",
          _moved(lambda f, x, h, u: (f(x + h * u) - f(x)) / (2 * h))),
+        ("a complex step needs an f of complex numbers, and this f takes real ones: "
+         "step forward and back",
+         _complex_step),
         ("all entries move at once: move one at a time",
          _moved(lambda f, x, h, u: (f(x + h) - f(x - h)) / (2 * h))),
         ("the difference is the wrong way round: f(x + h) - f(x - h)",

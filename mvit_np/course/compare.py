@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+NEAR = 1e-4  # relative to the largest number: so close that the formula must be nearly right
+
 
 def difference(came: Any, expected: Any, tolerance: float) -> str | None:
     """What is wrong with `came`, array or whole numbers, as the rest of a sentence, or None.
@@ -68,10 +70,21 @@ def _of_values(came, expected, tolerance):
     worst = np.unravel_index(gap.argmax(), gap.shape)
     index = ", ".join(map(str, worst))
     wrong = int((~close).sum())
+    ours, right = _apart(came[worst], expected[worst])
+    pattern = _pattern(came, expected, tolerance) or _place(~close)
     return (
-        f"is off in {wrong} of {close.size} entries, most at [{index}]: {came[worst]:.6g} where "
-        f"{expected[worst]:.6g} is right{_pattern(came, expected, tolerance)}"
+        f"is off in {wrong} of {close.size} entries, most at [{index}]: {ours} where "
+        f"{right} is right{pattern}"
     )
+
+
+def _apart(came, right):
+    """Two different numbers in words, with as many digits as it takes to see that they differ."""
+    for digits in range(6, 18):
+        shown = f"{came:.{digits}g}", f"{right:.{digits}g}"
+        if shown[0] != shown[1]:
+            break
+    return shown
 
 
 def _pattern(came, expected, tolerance):
@@ -80,13 +93,44 @@ def _pattern(came, expected, tolerance):
         return " (does exp overflow, or is something divided by zero?)"
     if came.ndim > 1 and agrees(came.swapaxes(-1, -2), expected, tolerance):
         return " (the last two axes are swapped)"
-    largest = np.unravel_index(np.abs(expected).argmax(), expected.shape)
-    factor = float(came[largest] / expected[largest]) if expected[largest] else 0.0
-    if not factor or not agrees(came, factor * expected, tolerance):
-        return ""
-    if abs(factor + 1) < 1e-6:
+    if agrees(came, -expected, tolerance):
         return " (the sign, everywhere)"
-    return f" ({factor:.4g} times the right number, everywhere)"
+    scale = max(1.0, float(np.abs(expected).max()))
+    largest = float(np.abs(came - expected).max()) / scale
+    if largest < NEAR:
+        return (
+            f" (right to about {largest:.0e} everywhere: the formula is right but for a small "
+            "number, such as an eps that is added or left out)"
+        )
+    at = np.unravel_index(np.abs(expected).argmax(), expected.shape)
+    factor = float(came[at] / expected[at]) if expected[at] else 0.0
+    if factor and agrees(came, factor * expected, tolerance):
+        return f" ({factor:.4g} times the right number, everywhere)"
+    more = float((came - expected).mean())
+    if came.size > 1 and agrees(came, expected + more, tolerance):
+        return f" ({more:+.4g} on top of the right number, everywhere)"
+    if agrees(np.sort(came, axis=None), np.sort(expected, axis=None), tolerance):
+        return " (the right numbers, in another order)"
+    return ""
+
+
+def _place(wrong):
+    """Where along one axis all wrong entries lie, or the only place where there is none."""
+    if wrong.sum() < 2:
+        return ""
+    for axis, length in enumerate(wrong.shape):
+        others = tuple(a for a in range(wrong.ndim) if a != axis)
+        faulty = np.flatnonzero(wrong.any(axis=others))
+        if length > 1 and len(faulty) == 1:
+            return f" (all of them at {_slice(wrong, axis, faulty[0])})"
+        right = np.flatnonzero(~wrong.any(axis=others))
+        if length > 2 and len(right) == 1:
+            return f" (none of them at {_slice(wrong, axis, right[0])})"
+    return ""
+
+
+def _slice(array, axis, index):
+    return "[" + ", ".join([":"] * axis + [str(index)] + [":"] * (array.ndim - axis - 1)) + "]"
 
 
 def _of_dtype(came, expected):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
+import re
 import traceback
 from collections.abc import Callable
+
+SHAPE = r"\(([\d,]*)\)"  # as NumPy writes it
 
 
 def stop(answer: Callable, problem: Exception) -> str:
@@ -12,7 +16,35 @@ def stop(answer: Callable, problem: Exception) -> str:
     number, text = _line(answer, problem)
     where = f" at line {number}, `{text}`" if text else ""
     about = f"the function stops{where} with {type(problem).__name__}: {problem}"
-    return about + ("\n  (is a keepdims=True missing?)" if "broadcast" in str(problem) else "")
+    return about + ("\n  (is a keepdims=True missing?)" if _lost_axis(answer, problem) else "")
+
+
+def _lost_axis(answer, problem):
+    """Whether two arrays do not fit since a sum, mean or maximum has lost its axis."""
+    found = re.search(rf"operands could not be broadcast .*shapes {SHAPE} {SHAPE}", str(problem))
+    if not found:
+        return False
+    short, long = sorted((shape.split(",") for shape in map(_plain, found.groups())), key=len)
+    without_one = [long[:axis] + long[axis + 1 :] for axis in range(len(long))]
+    return short in without_one and any(map(_reduces, _texts(answer, problem)))
+
+
+def _plain(shape):
+    return shape.rstrip(",")
+
+
+def _reduces(text):
+    """Whether lines of code have a sum, mean or the like that does not keep its axis."""
+    return re.search(r"\b(sum|mean|max|min|var|std)\((?![^()]*keepdims)", text) is not None
+
+
+def _texts(answer, problem):
+    """The text of each function of the student's that `problem` went through."""
+    for frame, _ in _frames(answer, problem):
+        try:
+            yield inspect.getsource(frame.f_code)
+        except OSError:  # typed where no text is kept
+            yield ""
 
 
 def open_ellipsis(answer: Callable, problem: Exception) -> str | None:

@@ -284,13 +284,12 @@ def test_an_exception_that_is_a_known_mistake_is_called_by_its_name():
 
 
 def test_a_lost_axis_that_broadcasting_refuses():
-    def from_3_tokens_on(x):
-        return (
-            np.exp(x - x.max(-1, keepdims=True))
-            / np.exp(x - x.max(-1, keepdims=True)).sum(-1)[: x.shape[0] - 1]
-        )
+    def without_keepdims(q, k, v):
+        scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        return e / e.sum(axis=-1) @ v
 
-    assert "(is a keepdims=True missing?)" in said("03.softmax", from_3_tokens_on)
+    assert "(is a keepdims=True missing?)" in said("03.attention", without_keepdims)
 
 
 def test_no_exception_but_the_user_s_own_interrupt_escapes():
