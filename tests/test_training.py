@@ -44,6 +44,7 @@ def test_a_run_is_a_training_with_a_folder(tmp_path):
     assert ours == [{name: row[name] for name in ours[0]} for row in theirs]
 
 
+@pytest.mark.slow
 def test_the_demo_trains_alike_from_a_seed_and_is_tested_five_times():
     clips = street(64 * 4, 8)
     recipe = replace(demo.recipe_of(), batch=8, lr_batch=8)  # 32 steps of 8 clips

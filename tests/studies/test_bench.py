@@ -585,6 +585,7 @@ def test_the_page_is_one_command(quick, capsys, tmp_path, monkeypatch):
     assert text.read_text() == again.read_text() and "mvit_micro forward" in text.read_text()
 
 
+@pytest.mark.slow
 def test_files_are_written_over_our_own_alone(quick, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "PAGE", suite.Plan((suite.Case(MICRO),)))
     monkeypatch.setattr("mvit_np.studies.bench.peers.available", lambda: False)

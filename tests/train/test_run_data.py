@@ -229,6 +229,7 @@ def test_a_clip_in_memory_that_is_another_one_is_named(tmp_path, monkeypatch):
         prepare(None, tmp_path, resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (MPIEXEC and importlib.util.find_spec("mpi4py")), reason="needs pip install mpi4py mpich"
 )
