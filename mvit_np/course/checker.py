@@ -125,7 +125,7 @@ def _others(exercise, answer, trials, known, name, seed):
 
     With the right functions in their place the fault that is left is the answer's own.
     """
-    by_function = {}
+    by_function: dict[str, str] = {}
     for other in sorted(known, key=lambda other: _chapter(other) != _chapter(name)):
         by_function.setdefault(_function(other), other)
     used = called(answer, set(by_function))

@@ -91,7 +91,8 @@ def _changed(before, x):
 def called(answer: Callable, known: set[str]) -> list[str]:
     """Those of the names `known` that `answer` calls, also by way of its own helpers."""
     space = getattr(answer, "__globals__", {})
-    todo, seen = [answer], []
+    todo: list[Any] = [answer]
+    seen: list[str] = []
     while todo:
         for name in _names_in(getattr(todo.pop(), "__code__", None)):
             function = space.get(name)
