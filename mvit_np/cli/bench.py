@@ -19,8 +19,9 @@ from .terminal import WIDTH
 
 DEFAULT = "mvit_b_16x4"
 ON_DEVICE = ("precision", "only", "go_on")
-NOT_ON_DEVICE = ("threads", "dtype", "checkpoint", "profile", "accuracy", "scaling", "figure")
-OF_ONE = "preset batch mode dtype profile accuracy scaling figure json checkpoint".split()
+OF_STEPS = ("checkpoint", "keep_hidden")
+NOT_ON_DEVICE = ("threads", "dtype", *OF_STEPS, "profile", "accuracy", "scaling", "figure")
+OF_ONE = (*"preset batch mode dtype profile accuracy scaling figure json".split(), *OF_STEPS)
 
 
 def add(commands: Commands) -> None:
@@ -41,6 +42,7 @@ def add(commands: Commands) -> None:
     number("--rounds", default=6, help="turns, of which the median is told (%(default)s)")
     option("--dtype", choices=("float32", "float64"), help="(float32)")
     switch("--checkpoint", help="steps keep only the blocks' inputs")
+    switch("--keep-hidden", help="steps keep the MLPs' hidden layers too")
     option(
         "--against",
         type=peers_of,
@@ -99,7 +101,7 @@ def _check(arguments):
     if extra := [name for name in ON_DEVICE if getattr(arguments, name)]:
         raise ValueError(f"--{_spelled(extra[0])} is for a device: give --device cuda too")
     if arguments.page and (extra := [name for name in OF_ONE if getattr(arguments, name)]):
-        came = ", ".join(extra)
+        came = ", ".join(map(_spelled, extra))
         raise ValueError(
             f"--page measures what docs/performance.md shows; came with {came}: give it alone"
         )
@@ -119,9 +121,9 @@ def _plan(arguments):
     from ..studies.bench.workloads import MODES, Workload
 
     modes = MODES if arguments.mode in (None, "both") else (arguments.mode,)
-    name, batch = arguments.preset or DEFAULT, arguments.batch or 1
-    dtype, checkpoint = arguments.dtype or "float32", arguments.checkpoint
-    calls = [Workload(name, mode, batch, dtype, checkpoint and mode == "step") for mode in modes]
+    name, of_all = arguments.preset or DEFAULT, (arguments.batch or 1, arguments.dtype or "float32")
+    kept = {field: getattr(arguments, field) for field in OF_STEPS}
+    calls = [Workload(name, mode, *of_all, **kept if mode == "step" else {}) for mode in modes]
     return Plan(
         tuple(map(Case, calls)),
         accuracy=tuple(calls[-1:]) if arguments.accuracy else (),

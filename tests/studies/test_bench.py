@@ -7,6 +7,7 @@ import mmap
 import re
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -269,6 +270,20 @@ def test_a_workload_says_what_it_is():
         Workload("mvit_b_16x4", frames=32, dtype="float64").title
         == "mvit_b_16x4 forward, 32 frames, float64"
     )
+
+
+def test_a_step_that_keeps_hidden_layers_says_so_and_does():
+    step = replace(MICRO, mode="step", keep_hidden=True)
+    assert step.title.endswith("step, hidden layers kept")
+    kept = []
+    for workload in (replace(step, keep_hidden=False), step):
+        tracemalloc.start()
+        gradients, _ = workloads.training(workload)
+        loss, _ = gradients()
+        kept.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    hidden = [4 * block.tokens_q * block.dim_mlp for block in mv.plan(MICRO.config).blocks]
+    assert kept[1] - kept[0] > 0.8 * sum(hidden)
 
 
 def test_steps_train():

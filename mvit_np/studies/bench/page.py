@@ -13,10 +13,10 @@ INTRO = """Written by `{command}` from what it measured, which the `.json` file 
 keeps; a test fails where the two differ."""
 TIME = """Median of {turns}, shared out among three processes, and quartiles, in float32, batch 1
 unless said. Parameters come from a file, as those of `mvit-np classify` do. A step is forward,
-backward and AdamW, checkpointed where only the blocks' inputs are kept. GFLOP/s: two operations to
-a multiply-add of the paper's count, of which we leave out what no pool looks at (2 % of MViT-B), a
-step counting three forward passes; "of roof" is their share of what products of large matrices
-reach here."""
+backward and AdamW, checkpointed where only the blocks' inputs are kept; with "hidden layers kept"
+the MLPs' stay for the backward pass (`mv.keep`). GFLOP/s: two operations to a multiply-add of the
+paper's count, of which we leave out what no pool looks at (2 % of MViT-B), a step counting three
+forward passes; "of roof" is their share of what products of large matrices reach here."""
 BESIDE = """Beside it torchvision's MViT in PyTorch eager, with the same weights, clips, precision
 and number of threads: the two take turns in each process. The ratio is ours to torch's: below 1 we
 are faster."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...autodiff.kept import keep
 from ...autodiff.tape import value_and_grad
 from ...backend import tree as trees
 from ...backend.arrays import plain_ops
@@ -33,6 +34,7 @@ class Workload:
     batch: int = 1
     dtype: str = "float32"
     checkpoint: bool = False  # of a step: keep only the blocks' inputs
+    keep_hidden: bool = False  # of a step: keep the MLPs' hidden layers too
     frames: int | None = None
     size: int | None = None
     seed: int = 0
@@ -56,6 +58,7 @@ class Workload:
         sizes = [f"{self.frames} frames"] * bool(self.frames)
         sizes += [f"{self.size} px"] * bool(self.size)
         settings = [f"batch {self.batch}"] * (self.batch > 1) + ["checkpointed"] * self.checkpoint
+        settings += ["hidden layers kept"] * self.keep_hidden
         settings += [self.dtype] * (self.dtype != "float32")
         return ", ".join([f"{self.preset} {self.mode}", *sizes, *settings])
 
@@ -113,7 +116,8 @@ def training(
     at = {"params": params, "state": adamw_state(params)}
 
     def loss(params):
-        logits = forward(params, clips, config, rng=masks, checkpoint=workload.checkpoint)
+        with keep("hidden" if workload.keep_hidden else "inputs"):
+            logits = forward(params, clips, config, rng=masks, checkpoint=workload.checkpoint)
         return cross_entropy(logits, labels)
 
     def gradients():
