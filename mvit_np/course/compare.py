@@ -115,7 +115,7 @@ def _pattern(came, expected, tolerance):
 
 
 def _place(wrong):
-    """Where along one axis all wrong entries lie, or the only place where there is none."""
+    """Where along one axis all wrong entries lie, or the only index where there is none."""
     if wrong.sum() < 2:
         return ""
     for axis, length in enumerate(wrong.shape):

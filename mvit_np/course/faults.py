@@ -80,7 +80,7 @@ def unfinished(exercise, answer, tried):
     """Which `...` of a stub is still there; None for a function that has been written."""
     value, problem = tried.value, tried.problem
     if isinstance(problem, NotImplementedError):
-        return "the function raises NotImplementedError: put your lines in its place"
+        return "the function raises NotImplementedError: write your lines instead of it"
     if problem:
         where = open_ellipsis(answer, problem)
         return f"{where}: write its line, then run both cells again" if where else None

@@ -12,7 +12,7 @@ from .style import GREY, INK, SKY, SMALL, WIDTH, canvas, new_figure
 
 ROW, TOP, BOTTOM, SIDE = 0.52, 1.05, 0.3, 0.3  # inches, as are all the lengths below
 LOW, GAP, LETTER = 0.34, 0.06, 0.088  # a box, and the text beside it
-APART = 0.15  # of boxes side by side
+BETWEEN = 0.15  # of boxes side by side
 LANE = 0.3  # what a line takes that passes between the boxes
 SWEEPS = 24  # up and down again, until the lines are nearly straight
 
@@ -47,12 +47,12 @@ def graph_figure(
     across = _across(lines, layers, _ranks(parents, len(bends)), (left + bends, right + bends))
     figure = new_figure(TOP + BOTTOM + ROW * (max(layers) + 1), title, subtitle)
     axes = canvas(figure)
-    places = [(x, BOTTOM + ROW * (layer + 0.5)) for x, layer in zip(across, layers)]
+    centres = [(x, BOTTOM + ROW * (layer + 0.5)) for x, layer in zip(across, layers)]
     for below, above in lines:
-        _line(axes, places[below], places[above], below < len(labels), above < len(labels))
+        _line(axes, centres[below], centres[above], below < len(labels), above < len(labels))
     for at, label in enumerate(labels):
-        _box(axes, places[at], 2 * left[at], label, colours[at] if colours else SKY)
-        x, y = places[at][0] + left[at] + GAP, places[at][1]
+        _box(axes, centres[at], 2 * left[at], label, colours[at] if colours else SKY)
+        x, y = centres[at][0] + left[at] + GAP, centres[at][1]
         axes.text(x, y, beside[at], fontsize=10, color=GREY, va="center")
     return figure
 
@@ -64,7 +64,7 @@ def _layers(parents):
     """One above the highest of what a node was made of; for sources one below their first user."""
     layers: list[Any] = [None] * len(parents)
     for at in range(len(parents)):
-        _place(at, parents, layers, ())
+        _set_layer(at, parents, layers, ())
     for at, made_of in enumerate(parents):
         users = [layers[user] for user, others in enumerate(parents) if at in others]
         if not made_of and users:
@@ -72,12 +72,12 @@ def _layers(parents):
     return layers
 
 
-def _place(at, parents, layers, above):
+def _set_layer(at, parents, layers, above):
     if at in above:
         raise ValueError(f"a graph is drawn from the bottom up; node {at} was made of itself")
     if layers[at] is None:
         for parent in parents[at]:
-            _place(parent, parents, layers, (*above, at))
+            _set_layer(parent, parents, layers, (*above, at))
         layers[at] = 1 + max((layers[parent] for parent in parents[at]), default=-1)
 
 
@@ -102,7 +102,7 @@ def _with_bends(parents, layers):
 
 
 def _ranks(parents, bends):
-    """Who finds a place first: bends (2), then steps (1), then sources that one step uses (0)."""
+    """Who is set down first: bends (2), then steps (1), then sources that one step uses (0)."""
     used = [at for made_of in parents for at in made_of]
     return [int(bool(own) or used.count(at) > 1) for at, own in enumerate(parents)] + [2] * bends
 
@@ -135,21 +135,21 @@ def _settle(row, wanted, ranks, sides, across):
     shoulder, edge = {}, 0.0  # where each is when all stand shoulder to shoulder
     for at in row:
         shoulder[at] = edge + sides[0][at]
-        edge = shoulder[at] + sides[1][at] + APART
+        edge = shoulder[at] + sides[1][at] + BETWEEN
     both = [_placed(order, wanted, ranks, shoulder) for order in (row, row[::-1])]
     for at in row:
-        across[at] = _mean([places[at] for places in both], 0.0)
+        across[at] = _mean([found[at] for found in both], 0.0)
 
 
 def _placed(order, wanted, ranks, shoulder):
     """One after the other, those of a higher rank first."""
-    places: dict[int, float] = {}
+    found: dict[int, float] = {}
     for at in sorted(order, key=lambda at: -ranks[at]):
-        bounds = [(x + shoulder[at] - shoulder[other], other) for other, x in places.items()]
+        bounds = [(x + shoulder[at] - shoulder[other], other) for other, x in found.items()]
         low = [x for x, other in bounds if shoulder[other] < shoulder[at]]
         high = [x for x, other in bounds if shoulder[other] > shoulder[at]]
-        places[at] = min([max([wanted[at], *low]), *high])
-    return places
+        found[at] = min([max([wanted[at], *low]), *high])
+    return found
 
 
 def _mean(values, default):
@@ -170,11 +170,11 @@ def _line(axes, below, above, from_box, into_box):
     axes.plot(*zip(start, stop), color=INK, linewidth=1.2, solid_capstyle="round", zorder=1)
 
 
-def _box(axes, place, width, label, colour):
-    corner = (place[0] - width / 2, place[1] - LOW / 2)
+def _box(axes, centre, width, label, colour):
+    corner = (centre[0] - width / 2, centre[1] - LOW / 2)
     style: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.07", "linewidth": 1.2}
     for face, alpha in (("white", 1), (colour, 0.55)):
         box = FancyBboxPatch(corner, width, LOW, facecolor=face, edgecolor=INK, **style)
         box.set(alpha=alpha, zorder=2)
         axes.add_patch(box)
-    axes.text(*place, label, fontsize=SMALL, color=INK, ha="center", va="center", zorder=3)
+    axes.text(*centre, label, fontsize=SMALL, color=INK, ha="center", va="center", zorder=3)

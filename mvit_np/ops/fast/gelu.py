@@ -40,7 +40,7 @@ def gelu(x):
 def gelu_array(x, b=None, factor=False):
     """gelu(x + b) of a plain array x, overwritten where there is a b; `factor`: as an `operand`."""
     if device_tools(x):
-        return fused.gelu(x, b, _kind(x, factor))
+        return fused.gelu(x, b, _out_type(x, factor))
     if b is not None:
         x += b
     y = _gelu_array(x, None if b is None else x)
@@ -50,7 +50,7 @@ def gelu_array(x, b=None, factor=False):
 def gelu_backward(x, b, dy, factor=False):
     """gelu(x + b) and dy gelu'(x + b), as with `gelu_array`; dy may then be overwritten too."""
     if device_tools(x):
-        return fused.gelu_backward(x, b, dy, _kind(x, factor))
+        return fused.gelu_backward(x, b, dy, _out_type(x, factor))
     if b is not None:
         x += b
     y, slope = gelu_and_slope(x)
@@ -58,7 +58,7 @@ def gelu_backward(x, b, dy, factor=False):
     return (operand(y), operand(slope)) if factor else (y, slope)
 
 
-def _kind(x, factor):
+def _out_type(x, factor):
     return "bf16" if factor and x.dtype == "float32" and precision() == "bf16" else "T"
 
 

@@ -44,7 +44,7 @@ def plus(y, rows, w, b=None):
 
 
 def pulled_back(rows, w, used, dw, db=None):
-    """dX of products with parts of W; each part's dW and db are written to their places.
+    """dX of products with parts of W; each part's dW and db are written into `dw` and `db`.
 
     rows: (N, I)   w: (I, O), both as an `operand`   used: [(dY of a part, its columns of W)]
     """
@@ -68,10 +68,10 @@ def pulled_back(rows, w, used, dw, db=None):
     work = sum(widths) * rows.shape[1] // tiles.PRODUCT
     pieces = tiles.rows(rows, max(rows.shape[1], *widths), work)
     if len(pieces) > 1 and rows.size > dw.size:  # shares to add up are small beside what they save
-        places = [dw[:, part] for _, part in used]
-        places += [db[part] for _, part in used] if db is not None else []
-        for place, share in zip(places, tiles.total(tile_with_shares, pieces, places)):
-            place[...] = share
+        wholes = [dw[:, part] for _, part in used]
+        wholes += [db[part] for _, part in used] if db is not None else []
+        for whole, total in zip(wholes, tiles.total(tile_with_shares, pieces, wholes)):
+            whole[...] = total
         return dx
     tiles.run(tile, pieces)
     work = rows.shape[0] * sum(widths) // tiles.PRODUCT
