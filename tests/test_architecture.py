@@ -74,7 +74,7 @@ def _given_by(folder, imported):
     [
         ("cupy", {"backend.arrays"}),
         ("cupyx", {"backend.arrays", "train.distributed"}),
-        ("autograd", {"autodiff.tape", "autodiff.boxes"}),
+        ("autograd", {"autodiff.tape", "autodiff.boxes", "autodiff.numpy_box"}),
         ("scipy", {"backend.arrays"}),
         ("threadpoolctl", {"backend.blas", "studies.bench.machine"}),
         ("torch", {"studies.bench.peers"}),

@@ -28,7 +28,6 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec
 
-import autograd.numpy  # noqa: F401  (registers the boxes and vector spaces of NumPy arrays)
 from autograd.core import VJPNode, add_outgrads, toposort
 from autograd.tracer import getval, isbox
 from autograd.util import subvals
@@ -39,6 +38,7 @@ from ..backend.blas import one_blas_thread
 from ..backend.types import Array, Tree
 from .boxes import box, node, part_node
 from .hooks import watched
+from .numpy_box import NumPyBox  # noqa: F401  (which registers itself for NumPy arrays)
 from .versions import version_for
 
 Arguments = ParamSpec("Arguments")
