@@ -5,34 +5,51 @@
     exercises.check("03.softmax_backward", my_function)  # is it right?
     print(exercises.solution("03.softmax_backward"))     # one way to write it
 
+Some answers are pieces of a whole model. They add up in a file of the reader's:
+
+    exercises.keep("my_mvit.py", cube_embed, max_pool)   # the right ones go into the file
+    exercises.check_model("my_mvit.py")                  # the pieces so far beside mv.forward
+    forward = exercises.assemble("my_mvit.py")           # forward(params, clip, config)
+
 Names begin with the notebook's number. `import mvit_np` does not load this package.
 """
 
 from __future__ import annotations
 
 import inspect
+import secrets
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from ..backend.plain_text import nearest
+from ..backend.types import FilePath
 from . import (
     chapter_01,
     chapter_02,
     chapter_03a,
     chapter_03b,
     chapter_04,
+    chapter_04b,
     chapter_05a,
     chapter_05b,
+    chapter_05c,
     chapter_06a,
     chapter_06b,
     chapter_06c,
 )
-from .checker import Result, examine
+from .checker import SEEDS, Result, examine
+from .keep import put
+from .my_mvit import PIECES, answers_in, compared, function_name, linked
 
-__all__ = ["check", "names", "solution", "statement", "Result"]
+__all__ = [
+    "assemble", "check", "check_model", "keep", "names", "piece", "pieces", "solution", "statement",
+    "Result",
+]  # fmt: skip
 
 _CHAPTERS = (
-    chapter_01, chapter_02, chapter_03a, chapter_03b, chapter_04, chapter_05a, chapter_05b,
-    chapter_06a, chapter_06b, chapter_06c,
+    chapter_01, chapter_02, chapter_03a, chapter_03b, chapter_04, chapter_04b, chapter_05a,
+    chapter_05b, chapter_05c, chapter_06a, chapter_06b, chapter_06c,
 )  # fmt: skip
 _ALL = {
     f"{chapter.__name__.partition('chapter_')[2][:2]}.{exercise.solution.__name__}": exercise
@@ -72,13 +89,76 @@ def statement(name: str) -> str:
 
 
 def solution(name: str) -> str:
-    """One way to write it, as source text that needs `numpy as np` and, where it says so, `ops`.
+    """One way to write it, as source text that needs `numpy as np` and, where it says so, `ops`,
+    `plan` or answers to earlier exercises.
 
     Where it calls a definition of the package, that follows as a comment. Raises ValueError for an
     unknown name.
     """
     exercise = _exercise(name)
     return inspect.getsource(exercise.solution) + "".join(map(_as_comment, exercise.shown))
+
+
+def pieces() -> list[str]:
+    """The names of the exercises whose answers make a whole model, in the order of the chapters."""
+    return list(PIECES)
+
+
+def piece(name: str, answers: Any) -> Callable:
+    """The reader's function for an exercise, or one that does the same where there is none yet.
+
+    answers: as `assemble` takes them. Raises ValueError for an unknown name.
+    """
+    return answers_in(answers).get(function_name(name)) or _exercise(name).solution
+
+
+def assemble(answers: Any) -> Callable:
+    """forward(params, clip, config) of the reader's pieces; printed solutions stand in for others.
+
+    answers: a file or module with functions of the pieces' names, or a dictionary of functions by
+    the exercises' names. None of them is checked here: see `check_model`. The result serves models
+    of the preset `mvit_micro`'s kind, with a class token, separate positions and conv pools, and
+    may be traced by `mv.value_and_grad`.
+    """
+    return linked(answers_in(answers), _ALL)
+
+
+def check_model(answers: Any, *, seed: int | None = None) -> Result:
+    """The reader's pieces alone, then assembled beside `mv.forward`: logits and gradients.
+
+    answers, seed: as `assemble` and `check` take them
+
+    Returns a Result that passes where all that is there is right; it is `finished` where no piece
+    is missing. What goes wrong inside a piece is told, not raised.
+    """
+    return compared(answers, check, _ALL, secrets.randbelow(SEEDS) if seed is None else seed)
+
+
+def keep(file: FilePath, *functions: Callable) -> Result:
+    """Add answers that are pieces of the model, and right, to a file such as my_mvit.py.
+
+    An earlier version of a function is replaced, and the reader's own helpers that it calls come
+    with it. Returns a Result that passes where all of them were kept. Raises ValueError for a file
+    that is no Python, or a function whose text is not known.
+    """
+    lines, kept = [], 0
+    by_function = {function_name(piece): piece for piece in PIECES}
+    for function in functions:
+        name = getattr(function, "__name__", str(function))
+        result = check(by_function[name], function) if name in by_function else None
+        if result:
+            put(Path(file), function)
+        kept += bool(result)
+        lines += [_kept_or_not(name, result, file)]
+    return Result(kept == len(functions), "\n".join(lines))
+
+
+def _kept_or_not(name, result, file):
+    if result is None:
+        return f"{name}: no piece of the model, so it is not kept; pieces() lists them"
+    if result:
+        return f"{name}: right, and kept in {file}"
+    return f"{name}: not kept\n  " + str(result).replace("\n", "\n  ")
 
 
 def _as_comment(function):

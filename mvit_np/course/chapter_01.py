@@ -70,18 +70,18 @@ def cube_embed(clip, weight, bias, stride, padding):
     clip: (B, T, H, W, C)   weight: (kt, kh, kw, C, D)   bias: (D,)   stride, padding: three numbers
     ->   (B, t h w, D)
     Pad time, height and width with zeros on both sides. Tokens are listed by frame, then by row.
-    Hint: np.pad, then a loop over the cubes.
+    Hint: np.pad, then a loop over the cubes, whose tokens np.stack joins.
     np.tensordot(cubes, weight, 4) sums over kt, kh, kw and C.
     """
     kernel, (pt, ph, pw) = weight.shape[:3], padding
     clip = np.pad(clip, ((0, 0), (pt, pt), (ph, ph), (pw, pw), (0, 0)))
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(clip.shape[1:4], kernel, stride))
-    tokens = np.empty((clip.shape[0], t, h, w, weight.shape[-1]), clip.dtype)
+    tokens = []
     for i, j, k in np.ndindex(t, h, w):
         starts = np.multiply((i, j, k), stride)
         frames, rows, columns = (slice(at, at + n) for at, n in zip(starts, kernel))
-        tokens[:, i, j, k] = np.tensordot(clip[:, frames, rows, columns], weight, 4) + bias
-    return tokens.reshape(clip.shape[0], t * h * w, -1)
+        tokens.append(np.tensordot(clip[:, frames, rows, columns], weight, 4) + bias)
+    return np.stack(tokens, axis=1)
 
 
 def _reference_cubes(clip, weight, bias, stride, padding):

@@ -60,17 +60,18 @@ def max_pool(x, kernel, stride, padding):
 
     x: (B, T, H, W, D)   kernel, stride, padding: three numbers   ->   (B, t, h, w, D)
     Padding is on both sides of time, height and width, and is never the largest.
-    Hint: pad with -inf (np.pad has constant_values), then loop over the windows.
+    Hint: pad with -inf (np.pad has constant_values), then loop over the windows, and join what is
+    left of each with np.stack.
     """
     pads = [(0, 0), *((p, p) for p in padding), (0, 0)]
     x = np.pad(x, pads, constant_values=-np.inf)
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:4], kernel, stride))
-    y = np.empty((x.shape[0], t, h, w, x.shape[-1]), x.dtype)
+    y = []
     for i, j, k in np.ndindex(t, h, w):
         starts = np.multiply((i, j, k), stride)
         frames, rows, columns = (slice(at, at + n) for at, n in zip(starts, kernel))
-        y[:, i, j, k] = x[:, frames, rows, columns].max(axis=(1, 2, 3))
-    return y
+        y.append(x[:, frames, rows, columns].max(axis=(1, 2, 3)))
+    return np.stack(y, axis=1).reshape(x.shape[0], t, h, w, -1)
 
 
 def _grids(rng):
@@ -129,12 +130,12 @@ def depthwise_conv(x, weight, stride, padding):
     kernel = weight.shape[:3]
     x = np.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0), (0, 0)])
     t, h, w = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:4], kernel, stride))
-    y = np.empty((x.shape[0], t, h, w, *x.shape[4:]), x.dtype)
+    y = []
     for i, j, k in np.ndindex(t, h, w):
         starts = np.multiply((i, j, k), stride)
         frames, rows, columns = (slice(at, at + n) for at, n in zip(starts, kernel))
-        y[:, i, j, k] = (weight[:, :, :, None] * x[:, frames, rows, columns]).sum(axis=(1, 2, 3))
-    return y
+        y.append((weight[:, :, :, None] * x[:, frames, rows, columns]).sum(axis=(1, 2, 3)))
+    return np.stack(y, axis=1).reshape(x.shape[0], t, h, w, *x.shape[4:])
 
 
 def _heads(rng):

@@ -94,6 +94,8 @@ def examine(
         return Result(False, f"{name}: nothing yet, {open_line}", finished=False, seed=seed)
     found = fault(exercise, answer, trials)
     if found and known:
+        if lacks := _missing(exercise, answer, trials[found.at], known):
+            return Result(False, f"{name}: not yet\n  {lacks}", seed=seed)
         blamed, own = _others(exercise, answer, trials, known, name, seed)
         if blamed and own is None:
             return Result(False, _not_its_own(name, blamed), seed=seed)
@@ -136,6 +138,18 @@ def _others(exercise, answer, trials, known, name, seed):
     with replaced(answer.__globals__, right):
         own = fault(exercise, answer, trials)
     return [by_function[n] for n in wrong], own
+
+
+def _missing(exercise, answer, trial, known):
+    """Which other answer is called and is not there, in a sentence; None for none."""
+    problem = attempt(exercise, answer, trial).problem
+    if not isinstance(problem, NameError):
+        return None
+    for other in known:
+        if _function(other) == problem.name:
+            where = f'{problem.name} = course.piece("{other}", "my_mvit.py")'
+            return f"it calls `{problem.name}`, which is not there: write {other}, or {where}"
+    return None
 
 
 def _is_wrong(exercise, function, seed):

@@ -63,7 +63,8 @@ exercises.check("01.grid_size", grid_size)
 # row by row.
 #
 # *Hint:* the cubes at one index, of all clips, are one slice of `clip`, (B, kt, kh, kw, C), that starts at `stride[0] * i` in
-# time. `np.tensordot(a, b, 4)` sums over the last four axes of `a` and the first four of `b`.
+# time. `np.tensordot(a, b, 4)` sums over the last four axes of `a` and the first four of `b`. The tokens are collected in a
+# list and joined by `np.stack`: an array that is written into piece by piece could not be differentiated later.
 
 
 # %%
@@ -71,11 +72,11 @@ def cube_embed(clip, weight, bias, stride, padding):
     pt, ph, pw = padding
     clip = np.pad(clip, ((0, 0), (pt, pt), (ph, ph), (pw, pw), (0, 0)))
     t, h, w = ((clip.shape[1 + a] - weight.shape[a]) // stride[a] + 1 for a in range(3))
-    tokens = np.empty((clip.shape[0], t, h, w, weight.shape[-1]), clip.dtype)
+    tokens = []
     for i, j, k in np.ndindex(t, h, w):
         token = ...  # your lines: (B, D), from the cubes at index (i, j, k), weight and bias
-        tokens[:, i, j, k] = token
-    return tokens.reshape(clip.shape[0], t * h * w, -1)
+        tokens.append(token)
+    return np.stack(tokens, axis=1)
 
 
 # %%
@@ -119,3 +120,19 @@ exercises.check("01.add_class_and_positions", add_class_and_positions)
 # `print(exercises.solution("01.add_class_and_positions"))` in a new cell shows one way to write it.
 #
 # </details>
+
+# %% [markdown]
+# ## Your own model so far
+#
+# Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell
+# writes those that are right into `my_mvit.py`, beside this notebook.
+
+# %%
+exercises.keep("my_mvit.py", cube_embed, add_class_and_positions)
+
+# %% [markdown]
+# Then your pieces are put together and compared with `mv.forward`, on a small model with random weights. Where a piece is not
+# there yet, the printed solution stands in for it.
+
+# %%
+exercises.check_model("my_mvit.py")

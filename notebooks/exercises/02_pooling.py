@@ -62,12 +62,12 @@ exercises.check("02.pool_length", pool_length)
 def max_pool(x, kernel, stride, padding):
     wide = ...  # your line: x with padding cells on both sides of time, height and width
     t, h, w = ((x.shape[1 + a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in range(3))
-    y = np.empty((x.shape[0], t, h, w, x.shape[-1]), x.dtype)
+    y = []
     for i, j, k in np.ndindex(t, h, w):
         window = wide[:, stride[0] * i :, stride[1] * j :, stride[2] * k :][:, : kernel[0], : kernel[1], : kernel[2]]
         axes = ...  # your line: the axes of window, (B, kt, kh, kw, D), that the maximum runs over
-        y[:, i, j, k] = window.max(axis=axes)
-    return y
+        y.append(window.max(axis=axes))
+    return np.stack(y, axis=1).reshape(x.shape[0], t, h, w, -1)
 
 
 # %%
@@ -98,11 +98,11 @@ exercises.check("02.max_pool", max_pool)
 def depthwise_conv(x, weight, stride, padding):
     wide = np.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0), (0, 0)])
     t, h, w = ((wide.shape[1 + a] - weight.shape[a]) // stride[a] + 1 for a in range(3))
-    y = np.empty((x.shape[0], t, h, w, *x.shape[4:]), x.dtype)
+    y = []
     for i, j, k in np.ndindex(t, h, w):
         result = ...  # your lines: (B, heads, d), from the window of wide at index (i, j, k), and weight
-        y[:, i, j, k] = result
-    return y
+        y.append(result)
+    return np.stack(y, axis=1).reshape(x.shape[0], t, h, w, *x.shape[4:])
 
 
 # %%
@@ -146,3 +146,19 @@ exercises.check("02.pool_tokens", pool_tokens)
 # `print(exercises.solution("02.pool_tokens"))` in a new cell shows one way to write it.
 #
 # </details>
+
+# %% [markdown]
+# ## Your own model so far
+#
+# Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell
+# writes those that are right into `my_mvit.py`, beside this notebook.
+
+# %%
+exercises.keep("my_mvit.py", depthwise_conv, pool_tokens)
+
+# %% [markdown]
+# Then your pieces are put together and compared with `mv.forward`, on a small model with random weights. Where a piece is not
+# there yet, the printed solution stands in for it.
+
+# %%
+exercises.check_model("my_mvit.py")

@@ -139,3 +139,19 @@ exercises.check("03.softmax_backward", softmax_backward)
 # `print(exercises.solution("03.softmax_backward"))` in a new cell shows one way to write it.
 #
 # </details>
+
+# %% [markdown]
+# ## Your own model so far
+#
+# Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell
+# writes those that are right into `my_mvit.py`, beside this notebook.
+
+# %%
+exercises.keep("my_mvit.py", softmax, attention)
+
+# %% [markdown]
+# Then your pieces are put together and compared with `mv.forward`, on a small model with random weights. Where a piece is not
+# there yet, the printed solution stands in for it.
+
+# %%
+exercises.check_model("my_mvit.py")

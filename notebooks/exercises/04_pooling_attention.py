@@ -114,3 +114,105 @@ exercises.check("04.pooled_skip", pooled_skip)
 # `print(exercises.solution("04.pooled_skip"))` in a new cell shows one way to write it.
 #
 # </details>
+
+# %% [markdown]
+# ## 04.pool_heads
+#
+# Two more answers make a layer of all this, with weights as a model keeps them. They call earlier answers of yours. Those
+# come from your file; where one is not there yet, `exercises.piece` gives one that does the same.
+
+# %%
+pool_tokens, depthwise_conv, attention = (
+    exercises.piece(name, "my_mvit.py") for name in ("02.pool_tokens", "02.depthwise_conv", "03.attention")
+)
+
+# %% [markdown]
+# In a model with learned pooling, each of $\hat Q$, $\hat K$ and $\hat V$ is pooled by a convolution whose filter all heads
+# share. A norm of each head's $d$ channels follows:
+#
+# $$Q = \mathrm{norm}(\mathcal{P}(\hat Q;\, W, s))$$
+#
+# `x` is (B, 1 + T H W, D) with the class token first, `weight` (kt, kh, kw, d), `g` and `b` are (d,). The result has an axis of
+# heads: (B, h, 1 + t h w, d). The padding is half of the kernel, rounded down.
+#
+# *Hint:* your `pool_tokens` takes a function from grid to grid. The class token goes around the pool, but not around the norm,
+# `ops.layer_norm(x, g, b)`.
+
+
+# %%
+def pool_heads(x, thw, heads, weight, g, b, stride):
+    padding = ...  # your line: three numbers
+
+    def pool(grid):  # (B, T, H, W, D) -> (B, t, h, w, D)
+        cut = grid.reshape(*grid.shape[:4], heads, -1)
+        pooled = ...  # your line
+        return pooled.reshape(*pooled.shape[:4], -1)
+
+    normed = ...  # your lines: pooled, cut into heads, normed
+    return normed
+
+
+# %%
+exercises.check("04.pool_heads", pool_heads)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("04.pool_heads"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 04.attention_layer
+#
+# Now the whole layer, from tokens to tokens. One matrix projects to queries, keys and values at once; what is pooled is pooled;
+# each head attends alone; one matrix mixes the heads at the end:
+#
+# $$[\hat Q, \hat K, \hat V] = X W + b, \qquad Z_i = \mathrm{Attention}(Q_i, K_i, V_i), \qquad [Z_1, \dots, Z_h]\, W_o + b_o$$
+#
+# `params` is a dictionary: `params["qkv"]` and `params["proj"]` hold `"w"` and `"b"`. Where queries are pooled there are
+# `params["pool_q"]` with `"w"`, and `params["norm_q"]` with `"g"` and `"b"`; likewise for keys (`"pool_k"`) and values
+# (`"pool_v"`). The result is (B, 1 + t h w, D).
+#
+# *Hint:* `np.split(y, 3, axis=-1)` cuts into thirds. Head `i` of (B, h, n, d) is `q[:, i]`, and `np.stack` joins the heads.
+
+
+# %%
+def attention_layer(params, x, thw, heads, stride_q, stride_kv):
+    def pooled(which, x_hat, stride):  # (B, N, D) -> (B, h, n, d)
+        if f"pool_{which}" not in params:
+            return split_heads(x_hat, heads)
+        return ...  # your lines: by pool_heads, with the weights of "q", "k" or "v"
+
+    q_hat, k_hat, v_hat = ..., ..., ...  # your line: (B, N, D) each
+    q = pooled("q", q_hat, stride_q)
+    k, v = pooled("k", k_hat, stride_kv), pooled("v", v_hat, stride_kv)
+    z = ...  # your lines: (B, n, D), the heads side by side
+    return z @ params["proj"]["w"] + params["proj"]["b"]
+
+
+# %%
+exercises.check("04.attention_layer", attention_layer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("04.attention_layer"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## Your own model so far
+#
+# Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell
+# writes those that are right into `my_mvit.py`, beside this notebook.
+
+# %%
+exercises.keep("my_mvit.py", split_heads, pool_heads, attention_layer, pooled_skip)
+
+# %% [markdown]
+# Then your pieces are put together and compared with `mv.forward`, on a small model with random weights. Where a piece is not
+# there yet, the printed solution stands in for it.
+
+# %%
+exercises.check_model("my_mvit.py")

@@ -18,7 +18,7 @@
 import numpy as np
 
 from mvit_np import course as exercises
-from mvit_np import ops
+from mvit_np import ops, plan
 
 # %% [markdown]
 # ## 05.next_stage
@@ -153,3 +153,126 @@ exercises.check("05.block_macs", block_macs)
 # With this function the whole of MViT-B can be counted: `mv.plan(mv.preset("mvit_b_16x4")).blocks` has the sizes of every
 # block (`tokens_in`, `tokens_q`, `tokens_kv`, `dim_attn`, `dim_out`), and `mv.costs` the package's own count, in which the
 # learned pooling's few multiply-adds are included.
+
+# %% [markdown]
+# ## 05.block
+#
+# The last three answers put the model together. They call what you wrote before, which comes from your file; where a piece is
+# not there yet, `exercises.piece` gives one that does the same.
+
+# %%
+attention_layer, pooled_skip = (
+    exercises.piece(name, "my_mvit.py") for name in ("04.attention_layer", "04.pooled_skip")
+)
+cube_embed, add_class_and_positions = (
+    exercises.piece(name, "my_mvit.py") for name in ("01.cube_embed", "01.add_class_and_positions")
+)
+
+# %% [markdown]
+# A block has two halves. Each norms its input, does its work on that, and adds the result to a skip. In the first half the skip
+# is pooled like the queries:
+#
+# $$x \leftarrow \mathcal{P}_{\max}(x) + \mathrm{MHPA}(\mathrm{norm}_1(x))$$
+#
+# and the second half is your `mlp_block`, or your `widening_mlp` where the block's parameters have a `"proj"`.
+#
+# `params` is a dictionary: `"norm1"` and `"norm2"` hold `"g"` and `"b"`; `"attn"` is what `attention_layer` takes; `"mlp"` has
+# two layers, `"fc1"` and `"fc2"`, with `"w"` and `"b"`; and so has `"proj"`, the widening skip. `x` is (B, 1 + T H W, D), the
+# result (B, 1 + t h w, E).
+
+
+# %%
+def block(params, x, thw, heads, stride_q, stride_kv):
+    normed = ...  # your line
+    x = ...  # your line: the first half
+    norm, fc1, fc2 = params["norm2"], params["mlp"]["fc1"], params["mlp"]["fc2"]
+    half = x, norm["g"], norm["b"], fc1["w"], fc1["b"], fc2["w"], fc2["b"]
+    return ...  # your lines: the second half
+
+
+# %%
+exercises.check("05.block", block)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("05.block"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 05.head
+#
+# What does a model say in the end? The class token has attended to all others in every block. It is normed, and one linear
+# layer makes a score (a logit) for each of $K$ classes:
+#
+# $$z = \mathrm{norm}(x_0)\, W + b$$
+#
+# `params` has `"norm"` with `"g"` and `"b"`, and `"head"` with `"w"`, (D, K), and `"b"`, (K,). `x` is (B, 1 + n, D), the result
+# (B, K).
+
+
+# %%
+def head(params, x):
+    token = ...  # your line: (B, D)
+    return token @ params["head"]["w"] + params["head"]["b"]
+
+
+# %%
+exercises.check("05.head", head)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("05.head"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 05.forward
+#
+# The whole model: cubes, class token and positions, blocks, head. `plan(config)` has every size: `embed.stride` and
+# `embed.padding`, and for each of `blocks` its `thw`, `heads`, `stride_q` and `stride_kv`. `params` is what
+# `mv.init(config, rng)` makes: `"patch_embed"` with `"w"` and `"b"`, `"cls_token"`, `"pos_embed_class"`,
+# `"pos_embed_spatial"`, `"pos_embed_temporal"`, a list `"blocks"`, and what `head` takes. `clip` is (B, T, H, W, C), the
+# result (B, K).
+
+
+# %%
+def forward(params, clip, config):
+    sizes, cube = plan(config), params["patch_embed"]
+    x = ...  # your lines: (B, 1 + t h w, D)
+    for s, block_params in zip(sizes.blocks, params["blocks"]):
+        x = ...  # your line
+    return head(params, x)
+
+
+# %%
+exercises.check("05.forward", forward)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("05.forward"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## Your own model so far
+#
+# Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell
+# writes those that are right into `my_mvit.py`, beside this notebook.
+
+# %%
+exercises.keep("my_mvit.py", mlp_block, widening_mlp, block, head, forward)
+
+# %% [markdown]
+# Then your pieces are put together and compared with `mv.forward`, on a small model with random weights. Where a piece is not
+# there yet, the printed solution stands in for it.
+
+# %%
+exercises.check_model("my_mvit.py")
+
+# %% [markdown]
+# When all of it is yours, train it: `mvit-np course train my_mvit.py` in a terminal, in this folder, shows your model clips
+# of the films of notebook 08, and then asks it about clips of other shots. The gradients are those of your functions.

@@ -205,6 +205,13 @@ def test_an_answer_that_is_wrong_because_of_another_says_so():
     assert space["softmax"] is wrong  # it was put back
 
 
+def test_an_answer_that_calls_another_that_is_not_there_says_which():
+    space = reader()
+    del space["softmax"]
+    message = said("03.attention", space["attention"])
+    assert "it calls `softmax`, which is not there: write 03.softmax, or softmax = " in message
+
+
 def test_an_answer_that_is_wrong_itself_as_well_is_told_its_own_mistake():
     message = said("03.attention", reader("np.exp(x) / np.exp(x).sum()", "1")["attention"])
     assert "likely: the scale is missing" in message

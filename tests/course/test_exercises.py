@@ -44,7 +44,8 @@ def test_there_are_three_or_more_for_each_notebook():
 
 @pytest.mark.parametrize("name", exercises.names())
 def test_the_solution_passes_as_it_is_printed(name):
-    namespace = {"np": np, "ops": ops}
+    namespace = {"np": np, "ops": ops, "plan": mv.plan}
+    namespace |= {piece[3:]: _ALL[piece].solution for piece in exercises.pieces()}
     exec(exercises.solution(name), namespace)
     result = exercises.check(name, namespace[name[3:]])
     assert result, result
