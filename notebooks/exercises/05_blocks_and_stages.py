@@ -161,9 +161,7 @@ exercises.check("05.block_macs", block_macs)
 # not there yet, `exercises.piece` gives one that does the same.
 
 # %%
-attention_layer, pooled_skip = (
-    exercises.piece(name, "my_mvit.py") for name in ("04.attention_layer", "04.pooled_skip")
-)
+attention_layer, pooled_skip = (exercises.piece(name, "my_mvit.py") for name in ("04.attention_layer", "04.pooled_skip"))
 cube_embed, add_class_and_positions = (
     exercises.piece(name, "my_mvit.py") for name in ("01.cube_embed", "01.add_class_and_positions")
 )
