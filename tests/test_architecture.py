@@ -122,7 +122,7 @@ WINGS = {
     "train": "visualize weights data model ops autodiff backend",
     "course": "model ops autodiff backend",
     "studies": "train weights data model ops autodiff backend",
-    "cli": "studies train visualize weights data model backend",
+    "cli": "course studies train visualize weights data model backend",
 }
 # these take the version from the package's face, which no other file may look at
 VERSION = {"train.run.snapshot", "cli"}
