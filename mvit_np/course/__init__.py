@@ -29,6 +29,7 @@ from . import (
     chapter_02,
     chapter_03a,
     chapter_03b,
+    chapter_03c,
     chapter_04,
     chapter_04b,
     chapter_05a,
@@ -48,8 +49,8 @@ __all__ = [
 ]  # fmt: skip
 
 _CHAPTERS = (
-    chapter_01, chapter_02, chapter_03a, chapter_03b, chapter_04, chapter_04b, chapter_05a,
-    chapter_05b, chapter_05c, chapter_06a, chapter_06b, chapter_06c,
+    chapter_01, chapter_02, chapter_03a, chapter_03b, chapter_03c, chapter_04, chapter_04b,
+    chapter_05a, chapter_05b, chapter_05c, chapter_06a, chapter_06b, chapter_06c,
 )  # fmt: skip
 _ALL = {
     f"{chapter.__name__.partition('chapter_')[2][:2]}.{exercise.solution.__name__}": exercise

@@ -9,10 +9,10 @@
 # ---
 
 # %% [markdown]
-# # Exercises to 03: attention
+# # Exercises to 03 and 03b: attention, and the rest of a block
 #
-# These belong to [notebook 03](../03_attention.ipynb). Write the lines where `...` stands, run the cell, then run the check
-# below it. It says what looks wrong, as far as it can tell.
+# The first four belong to [notebook 03](../03_attention.ipynb), the last two to [notebook 03b](../03b_transformer_block.ipynb).
+# Write the lines where `...` stands, run the cell, then run the check below it. It says what looks wrong, as far as it can tell.
 
 # %%
 import numpy as np
@@ -141,6 +141,65 @@ exercises.check("03.softmax_backward", softmax_backward)
 # </details>
 
 # %% [markdown]
+# ## 03.mlp
+#
+# From here on the exercises have no formula: it is for you to find. [Notebook 03b](../03b_transformer_block.ipynb) explains the
+# parts.
+#
+# *Specification.* The MLP of a block gets tokens `x`, (B, N, D). A first linear layer, with the matrix `w1`, (D, H), and the bias
+# `b1`, (H,), makes H hidden units of each token. GELU acts on every hidden unit alone. A second linear layer, `w2`, (H, E), and
+# `b2`, (E,), makes the E channels of the result, (B, N, E). Norm and skip belong to the block, and not to the MLP.
+#
+# Before you run the check: how many multiply-adds does one token cost, for $D = E$ and $H = 4D$?
+#
+# *Hint:* `ops.gelu` is given. Two lines are enough.
+
+
+# %%
+def mlp(x, w1, b1, w2, b2):
+    return ...  # your lines
+
+
+# %%
+exercises.check("03.mlp", mlp)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# $8 D^2$ multiply-adds per token: $D \cdot 4D$ for each of the two layers.
+#
+# `print(exercises.solution("03.mlp"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 03.class_probabilities
+#
+# *Specification.* The last block hands over the tokens `x`, (B, N, D), of B clips. The first token of each clip is its class
+# token. It is normed over its channels (with the gain `g` and the shift `b`, both (D,)). A linear layer with the matrix `w`, (D,
+# K), and `shift`, (K,), makes one score per class of it. The result, (B, K), are the probabilities of the classes: softmax of
+# the scores, of each clip by itself. They must come out right for scores of several thousand, too.
+#
+# *Hint:* `ops.layer_norm(x, g, b)` is given. What does softmax do if the same number is taken away from all scores of a clip?
+
+
+# %%
+def class_probabilities(x, g, b, w, shift):
+    scores = ...  # your line: (B, K)
+    e = np.exp(scores)  # change this line: the scores may be large
+    return e / ...  # your line
+
+
+# %%
+exercises.check("03.class_probabilities", class_probabilities)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("03.class_probabilities"))` in a new cell shows one way to write it.
+#
+# </details>
+
 # ## Your own model so far
 #
 # Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell
