@@ -249,7 +249,9 @@ for array in (scores, scores.view(Elsewhere)):
 #
 # A config says what one chooses; the plan says every grid, width and stride that follows. No function of the model works out
 # a size by itself. `mvit_micro` is the smallest model of the package. It was made for 8 grey frames of 32 x 32 pixels and
-# two classes. In the table a stage is a line; grids are time x height x width.
+# two classes. In the table a stage is a line; grids are time x height x width. You need not know all columns yet: cubes and
+# tokens come in [01](01_tokens.ipynb), heads in [03](03_attention.ipynb), and `stride q` and `kv`, the steps in which queries
+# and keys are pooled, in [04](04_pooling_attention.ipynb).
 
 # %%
 config = mv.preset("mvit_micro")
@@ -263,7 +265,9 @@ print(mv.plan(config))
 # ## The parameters: a tree
 #
 # `mv.init` draws them. They are a dict of dicts, with a list for the blocks, and its leaves are arrays. `mv.tree.paths` lists
-# the leaves. A leaf is called `w` (a matrix, in x out, or a filter), `b` (a shift) or `g` (a norm's gain).
+# the leaves. A leaf is called `w` (a matrix, in x out, or a filter), `b` (a shift) or `g` (a norm's gain). The names before it
+# say what the leaf belongs to. They are chapters to come: `attn` is attention (03), `pool_q` a pool of queries (04), `mlp` the
+# two linear layers at the end of a block ([03b](03b_transformer_block.ipynb)).
 
 # %%
 params = mv.init(config, rng)

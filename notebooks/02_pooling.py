@@ -12,8 +12,8 @@
 # # 02 Pooling as a sliding window
 #
 # [Notebook 01](01_tokens.ipynb) made a grid of tokens of the clip: 8 x 56 x 56 of them in MViT-B, 25,088 tokens. Attention
-# compares every query with every key, and with so many of both it costs too much. **The question: how does one shrink a
-# grid of tokens, and what is lost on the way?**
+# (the subject of [03](03_attention.ipynb)) compares every token with every other, and with so many it costs too much. **The
+# question: how does one shrink a grid of tokens, and what is lost on the way?**
 #
 # The answer is as old as ConvNets: slide a small window over the grid, and let each window give one token. What is new in
 # MViT is only where this is done, inside the attention. You will write the pool as a loop, compare its three forms
@@ -110,7 +110,8 @@ print(" 8 frames, k = 3, s = 1, p = 1:", length_out(8, 3, 1, 1), "frames")
 # - **avg**: the mean over the kernel. Padding counts as zeros: the sum is divided by the size of the kernel, not by the number
 #   of cells inside the grid.
 # - **conv**: a weighted sum with learned weights $w_i$, a filter for every channel (depthwise). The heads share the filters:
-#   with $h$ heads of $d$ channels side by side, channel $c$ takes filter $c \bmod d$. Padding counts as zeros.
+#   with $h$ heads of $d$ channels side by side, channel $c$ takes filter $c \bmod d$. Padding counts as zeros. (A head is a
+#   group of channels that attends by itself: 03. Take $h = 1$ until then.)
 
 
 # %%
@@ -449,6 +450,9 @@ for kind in ("max", "avg", "conv"):
 # %% [markdown]
 # ## A stride wider than the kernel
 #
+# This section speaks of queries, keys and values. They are three linear layers of the tokens, $X W_Q$, $X W_K$ and $X W_V$,
+# which attention needs. If 03 is new to you, come back here after [04](04_pooling_attention.ipynb).
+#
 # MViT-B pools keys and values of its first stage with stride 1 x 8 x 8, and the released model does so with a kernel of 3 x
 # 3 x 3. Windows that are 3 cells wide and 8 apart do not touch. Which cells do they see at all? Count them with the loop.
 
@@ -567,7 +571,8 @@ print(f"multiply-adds of W_K and W_V in block 0: {cost[0]:.0f} M or {cost[1]:.0f
 #
 # <details><summary>Answer</summary>
 #
-# For three reasons. Every token is still a query, and the residual connection carries it on: block 1 gets all of them.
+# For three reasons. Every token is still a query, and the skip connection, which adds a block's input to its output
+# ([03b](03b_transformer_block.ipynb)), carries it on: block 1 gets all of them.
 # Where the queries are pooled the stride is 2 and the kernel 3, which looks at every cell. And the tokens are not points:
 # each was made of a cube of 3 x 7 x 7 pixels at stride 2 x 4 x 4 (notebook 01), so the seen tokens look at more of the
 # picture than their share. On an axis they see 98 of 224 pixels, in the plane 19 %; the next cell counts them.

@@ -14,7 +14,8 @@
 # [01](01_tokens.ipynb) made a clip into a list of tokens, each with its position added; [02](02_pooling.ipynb) shrank
 # grids of tokens with a sliding window, which looks at neighbours only. **How does a token gather what it needs from all the
 # others, however far away, and what does that cost when there are many?** This notebook is about plain self-attention,
-# without pooling. Its last sections count the cost for video. That count is why 04 puts the two together.
+# without pooling. Its last sections count the cost for video. That count is why 04 puts the two together. Before that,
+# [03b](03b_transformer_block.ipynb) shows what stands around the attention in a block, and what several heads are good for.
 
 # %%
 # %matplotlib inline
@@ -520,8 +521,8 @@ print(f"the fast version: {held} of {MVIT_TOKENS:,} keys")
 # were nearly equal, $N = 1569$ and $2 D = 1536$; at 16 the pairs cost twice as much as the projections.
 # </details>
 #
-# **Now you.** [Exercises to 03](exercises/03_attention.ipynb): four functions with their key lines left out. `exercises.check`
-# says whether yours is right, and which mistake it looks like.
+# **Now you.** [Exercises to 03](exercises/03_attention.ipynb): the first four functions there, with their key lines left
+# out. `exercises.check` says whether yours is right, and which mistake it looks like.
 
 # %%
 # Attention is a weighted mean over all tokens, blind to their order; past N = 2D its price is the pairs, N squared.

@@ -424,7 +424,8 @@ _ = figure.suptitle("The skip keeps the largest of each window, and the sum stay
 # token that got its maximum. What is purple (large) becomes wider, what is orange and thin is filled in. `out` is pale: at the
 # start of training attention adds little, and the block hands on its input.
 #
-# **The rest of the block** is that of any transformer: norm, MLP, add. It works on each token alone and changes no grid.
+# **The rest of the block** is that of any transformer ([03b](03b_transformer_block.ipynb)): norm, MLP, add. It works on each
+# token alone and changes no grid.
 
 # %%
 x2 = x1 + mlp(p["mlp"], norm(x1, p["norm2"]))

@@ -40,7 +40,8 @@ plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.rig
 # fewer tokens, each twice as wide. "This roughly preserves the computational complexity across stages, and is similar to
 # ConvNet design principles" (Fan et al., Sec. 3.2).
 #
-# A block has two halves, each normed before and added to a skip:
+# A block has two halves, each normed before and added to a skip, as in [03b](03b_transformer_block.ipynb), which also opens
+# the MLP. New are the pool on the first skip, and what happens where the width grows:
 #
 # $$X_1 = P(X) + \mathrm{MHPA}(\mathrm{LN}(X)), \qquad
 # \mathrm{Block}(X) = \begin{cases} X_1 + \mathrm{MLP}(\mathrm{LN}(X_1)) & \text{inside a stage} \\
