@@ -11,7 +11,8 @@ Some answers are pieces of a whole model. They add up in a file of the reader's:
     exercises.check_model("my_mvit.py")                  # the pieces so far beside mv.forward
     forward = exercises.assemble("my_mvit.py")           # forward(params, clip, config)
 
-Names begin with the notebook's number. `import mvit_np` does not load this package.
+Names begin with the notebook's number. `add` registers an exercise of one's own. `import mvit_np`
+does not load this package.
 """
 
 from __future__ import annotations
@@ -39,13 +40,15 @@ from . import (
     chapter_06b,
     chapter_06c,
 )
-from .checker import SEEDS, Result, examine
+from .checker import LEVELS, SEEDS, Exercise, Result, examine
 from .keep import put
 from .my_mvit import PIECES, answers_in, compared, function_name, linked
+from .own_exercise import check_new
+from .withheld import withheld
 
 __all__ = [
-    "assemble", "check", "check_model", "keep", "names", "piece", "pieces", "solution", "statement",
-    "Result",
+    "add", "assemble", "check", "check_model", "exercise", "keep", "names", "piece", "pieces",
+    "solution", "statement", "Exercise", "LEVELS", "Result",
 ]  # fmt: skip
 
 _CHAPTERS = (
@@ -59,9 +62,42 @@ _ALL = {
 }
 
 
-def names(chapter: str = "") -> list[str]:
-    """The names of all exercises in the notebooks' order, or of one notebook's: names("03")."""
-    return [name for name in _ALL if name.startswith(chapter)]
+def names(chapter: str = "", level: str = "") -> list[str]:
+    """The names of all exercises in the notebooks' order, or of one notebook's: names("03").
+
+    level  one of LEVELS, for the exercises of that level alone
+
+    Raises ValueError for another level.
+    """
+    if level and level not in LEVELS:
+        raise ValueError(f"the levels are {', '.join(LEVELS)}; came {level!r}: name one of them")
+    of_level = [name for name, each in _ALL.items() if level in ("", each.level)]
+    return [name for name in of_level if name.startswith(chapter)]
+
+
+def exercise(name: str) -> Exercise:
+    """An exercise by its name: `exercise("03.softmax").level`.
+
+    Raises ValueError for an unknown name.
+    """
+    if name in _ALL:
+        return _ALL[name]
+    text = str(name)
+    near = [known for known in _ALL if text and text in known] or nearest(text, _ALL, count=3)
+    about = f"near it are {', '.join(near)}" if near else "none is near it"
+    raise ValueError(f"there is no exercise {text!r}: {about}; mvit_np.course.names() lists all")
+
+
+def add(name: str, new: Exercise) -> None:
+    """Add an exercise of one's own, until Python ends: `check(name, ...)` and the others know it.
+
+    name  a chapter's two digits, a point, and the name of the solution: "12.my_function"
+
+    Raises ValueError for a name of another form, for one that is taken, for fewer than three known
+    mistakes, and where the solution does not pass its own check or a mistake does.
+    """
+    check_new(name, new, _ALL)
+    _ALL[name] = new
 
 
 def check(name: str, function: Callable, *, seed: int | None = None, hints: int = 2) -> Result:
@@ -76,28 +112,30 @@ def check(name: str, function: Callable, *, seed: int | None = None, hints: int 
     error inside `function`: both are told. Where `function` calls another answer of the reader's
     that is wrong, the result says so. Raises ValueError for an unknown name or number of hints.
     """
-    return examine(name, _exercise(name), function, seed, hints, _ALL)
+    return examine(name, exercise(name), function, seed, hints, _ALL)
 
 
 def statement(name: str) -> str:
-    """What to write: the signature, what goes in and out with shapes, a hint.
+    """What to write: the level, the signature, what goes in and out with shapes, a hint.
 
     Raises ValueError for an unknown name.
     """
-    function = _exercise(name).solution
+    function = exercise(name).solution
     signature = f"{function.__name__}{inspect.signature(function)}"
-    return f"{name}\n\n{signature}\n\n{inspect.getdoc(function)}"
+    return f"{name} ({exercise(name).level})\n\n{signature}\n\n{inspect.getdoc(function)}"
 
 
 def solution(name: str) -> str:
     """One way to write it, as source text that needs `numpy as np` and, where it says so, `ops`,
     `plan` or answers to earlier exercises.
 
-    Where it calls a definition of the package, that follows as a comment. Raises ValueError for an
-    unknown name.
+    Where it calls a definition of the package, that follows as a comment. Where a teacher withholds
+    solutions, a comment says so instead. Raises ValueError for an unknown name.
     """
-    exercise = _exercise(name)
-    return inspect.getsource(exercise.solution) + "".join(map(_as_comment, exercise.shown))
+    known = exercise(name)
+    if told := withheld(name):
+        return told
+    return inspect.getsource(known.solution) + "".join(map(_as_comment, known.shown))
 
 
 def pieces() -> list[str]:
@@ -110,7 +148,7 @@ def piece(name: str, answers: Any) -> Callable:
 
     answers: as `assemble` takes them. Raises ValueError for an unknown name.
     """
-    return answers_in(answers).get(function_name(name)) or _exercise(name).solution
+    return answers_in(answers).get(function_name(name)) or exercise(name).solution
 
 
 def assemble(answers: Any) -> Callable:
@@ -167,12 +205,3 @@ def _as_comment(function):
     lines = inspect.getsource(function).splitlines()
     where = inspect.unwrap(function).__module__.replace(".", "/")
     return "\n".join(["", "", f"# {where}.py:", "#", *(f"# {line}".rstrip() for line in lines), ""])
-
-
-def _exercise(name):
-    if name in _ALL:
-        return _ALL[name]
-    text = str(name)
-    near = [known for known in _ALL if text and text in known] or nearest(text, _ALL, count=3)
-    about = f"near it are {', '.join(near)}" if near else "none is near it"
-    raise ValueError(f"there is no exercise {text!r}: {about}; mvit_np.course.names() lists all")

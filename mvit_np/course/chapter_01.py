@@ -10,7 +10,7 @@ from .. import ops
 from ..model.layers.embedding import embed
 from ..model.specs import EmbedSpec
 from ..ops.windows import out_grid
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def grid_size(thw, kernel, stride, padding):
@@ -188,6 +188,7 @@ ADD_CLASS_AND_POSITIONS = Exercise(
          lambda x, c, pc, ps, pt: add_class_and_positions(x, c, pc, 0 * ps, 0 * pt)),
         ("the class token is left out", lambda *args: add_class_and_positions(*args)[:, 1:]),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (GRID_SIZE, CUBE_EMBED, ADD_CLASS_AND_POSITIONS)

@@ -10,7 +10,7 @@ from .. import ops
 from ..model.layers.pooling import pool_tokens as pool_tokens_of_the_model
 from ..model.specs import PoolSpec
 from ..ops.windows import out_grid
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def pool_length(n, kernel, stride):
@@ -231,6 +231,7 @@ POOL_TOKENS = Exercise(
         ("the result is still a grid without the class token: list its tokens again",
          lambda x, thw, pool: pool(_as_grid(x[:, 1:], thw))),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 

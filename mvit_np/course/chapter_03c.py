@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import ops
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 EPS = 1e-6
 
@@ -85,6 +85,7 @@ MLP = Exercise(
         ("the tokens are normed: the norm belongs to the block, not to the MLP",
          lambda x, *weights: mlp(_normed(x), *weights)),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 
@@ -183,6 +184,7 @@ CLASS_PROBABILITIES = Exercise(
         ("this says only which class is the likeliest: the probabilities are wanted",
          lambda *args: (_scores(*args) == _scores(*args).max(-1, keepdims=True)).astype(float)),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (MLP, CLASS_PROBABILITIES)

@@ -15,7 +15,7 @@ from ..model.specs import BlockSpec, PoolSpec
 from .chapter_02 import depthwise_conv, pool_tokens
 from .chapter_03a import attention
 from .chapter_04 import split_heads
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def pool_heads(x, thw, heads, weight, g, b, stride):
@@ -221,6 +221,7 @@ ATTENTION_LAYER = Exercise(
         ("the heads are mixed: each attends with its own channels",
          lambda p, x, thw, heads, *strides: _one_head(p, x, thw, heads, *strides)),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 

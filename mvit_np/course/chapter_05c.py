@@ -19,7 +19,7 @@ from .chapter_04 import pooled_skip
 from .chapter_04b import SIZES, attention_layer, block_spec, drawn
 from .chapter_05a import mlp_block
 from .chapter_05b import widening_mlp
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def block(params, x, thw, heads, stride_q, stride_kv):
@@ -181,6 +181,7 @@ HEAD = Exercise(
         ("probabilities are returned: the scores themselves are asked for",
          lambda p, x: ops.softmax(head(p, x))),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 
@@ -236,6 +237,7 @@ FORWARD = Exercise(
         ("a block has no MLP: every block has two halves",
          _blocks_changed(lambda blocks: [_silent(blocks[0]), *blocks[1:]])),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def tape_backward(parents, slopes, end):
@@ -184,6 +184,7 @@ TAPE_BACKWARD = Exercise(
         ("a node that has passed on its derivative keeps it: yours has those of leaves alone",
          _of_leaves_alone),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (TAPE_BACKWARD,)

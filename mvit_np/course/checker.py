@@ -12,8 +12,10 @@ import numpy as np
 from .faults import fault, first_fault, refused, unfinished
 from .hints import LAST, after, check_step, formula
 from .trials import attempt, called, replaced, trials_of
+from .withheld import withheld
 
 SEEDS = 1_000_000
+LEVELS = FILL_IN, SPECIFICATION, INVESTIGATE = "fill in", "specification", "investigate"
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,23 @@ class Exercise:
     """A function to write, and how to tell whether it is right.
 
     solution   as a student would write it; its name, arguments and docstring are the exercise
-    reference  the package's own answer to the same arguments
+    reference  the right answer to the same arguments, from a source that is not the solution
     cases      from a random generator to argument tuples, arrays in float64; the first shows most
                mistakes
-    mistakes   (message, function that makes this mistake) pairs
+    mistakes   (message, function that makes this mistake) pairs, three at least
     returns    names of the results where there are several
     tolerance  in float64, relative to the largest number of the reference or to 1
     single     whether the first case is tried in float32 as well
     shown      functions of the package that the solution calls: their text goes with it
+    level      what is asked for: "fill in" (a few lines are missing, the formula stands above
+               them), "specification" (the whole function, from words and shapes alone), or
+               "investigate" (an open question, with a reference result to compare with)
+    judge      for a question with many right answers: from an answer's value, the reference and
+               the arguments to what is wrong, as "rule: what came", or "" where all is right; two
+               values make the same mistake where they break the same rule
+    finding    the reference result of an investigation in a sentence, told with a right answer
+
+    Raises ValueError for another level.
     """
 
     solution: Callable
@@ -39,6 +50,13 @@ class Exercise:
     tolerance: float = 1e-9
     single: bool = True
     shown: tuple[Callable, ...] = ()
+    level: str = FILL_IN
+    judge: Callable[..., str] | None = None
+    finding: str = ""
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"a level is one of {', '.join(LEVELS)}; came {self.level!r}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +120,9 @@ def examine(
         found = own or found
     if found is None:
         shown = [_shown(exercise, trial) for trial in trials]
-        return Result(True, "\n  ".join([f"{name}: correct, tried with", *shown]), seed=seed)
+        found_here = [f"for comparison: {exercise.finding}"] if exercise.finding else []
+        lines = [f"{name}: correct, tried with", *shown, *found_here]
+        return Result(True, "\n  ".join(lines), seed=seed)
     return Result(False, _told(name, exercise, found, trials, hints, seed), found.likely, seed=seed)
 
 
@@ -115,8 +135,8 @@ def _told(name, exercise, found, trials, hints, seed):
     if hints > 2:
         lines += formula(exercise, found.what)
     if hints >= LAST:
-        lines += [inspect.getsource(exercise.solution).rstrip()]
-    return "\n".join([*lines, *after(hints)])
+        lines += [withheld(name) or inspect.getsource(exercise.solution).rstrip()]
+    return "\n".join([*lines, *after(hints, withheld(name))])
 
 
 # -- the reader's other functions ------------------------------------------------------------------
@@ -182,6 +202,6 @@ def _shown(exercise, trial):
     for name, x in zip(inspect.signature(exercise.solution).parameters, trial.args):
         if isinstance(x, np.ndarray):
             shown.append(f"{name}.shape={x.shape}")
-        elif isinstance(x, (int, float, tuple)):
+        elif isinstance(x, (int, float, str, tuple)):
             shown.append(f"{name}={x}")
     return ", ".join(shown) + (f" ({trial.dtype})" if trial.dtype else "")

@@ -64,6 +64,9 @@ def _wrong(exercise, answer, trial):
         names = ", ".join(tried.written)
         copy = "work on a copy (x = x.copy())"
         return None, f"  the function writes into its input {names}: {copy}"
+    if exercise.judge:
+        said = _judged(exercise, tried.value, trial)
+        return None, f"  {said}" if said else ""
     names, count = ", ".join(exercise.returns), len(exercise.returns)
     if count and not _is_tuple_of(tried.value, count):
         return None, f"  return {names}, a tuple of {count}; {_described(tried.value)} came"
@@ -102,16 +105,29 @@ def _known_mistake(exercise, trials, attempts, at, part):
     best, most = "", 0
     for message, wrong in exercise.mistakes:
         theirs = [attempt(exercise, wrong, trial) for trial in trials]
-        same = [_same(a, b, part, trial.tolerance) for a, b, trial in zip(attempts, theirs, trials)]
+        same = [_same(exercise, a, b, part, trial)
+                for a, b, trial in zip(attempts, theirs, trials)]  # fmt: skip
         if same[at] and sum(same) > most:
             best, most = message, sum(same)
     return best
 
 
-def _same(a, b, part, tolerance):
+def _judged(exercise, value, trial):
+    """What an exercise's own judge says of a value; an odd one may make it stop."""
+    try:
+        return exercise.judge(value, trial.expected, *trial.args)
+    except Exception as problem:
+        came = f"{_described(value)} came, of which {type(problem).__name__}: {problem}"
+        return f"the result is not what the statement asks for: {came}"
+
+
+def _same(exercise, a, b, part, trial):
     if a.problem or b.problem:
         return type(a.problem) is type(b.problem) and str(a.problem) == str(b.problem)
-    return agrees(_part(a.value, part), _part(b.value, part), tolerance)
+    if exercise.judge:
+        said = [_judged(exercise, value, trial).partition(": ")[0] for value in (a.value, b.value)]
+        return said[0] == said[1]
+    return agrees(_part(a.value, part), _part(b.value, part), trial.tolerance)
 
 
 def _part(value, part):

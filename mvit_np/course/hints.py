@@ -22,8 +22,13 @@ def check_step(hints: int) -> None:
         raise ValueError(f"{steps}; came {hints!r}: give one of them")
 
 
-def after(hints: int) -> list[str]:
-    """The line that says how to get the next step, none after the last."""
+def after(hints: int, withheld: str = "") -> list[str]:
+    """The line that says how to get the next step, none after the last.
+
+    withheld  why solutions are not shown here, "" where they are: the last step is not offered then
+    """
+    if withheld and hints == LAST - 1:
+        return []
     return [f"  a hint: hints={hints + 1} adds {NEXT[hints]}"] if hints in NEXT else []
 
 

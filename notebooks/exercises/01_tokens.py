@@ -14,6 +14,10 @@
 # These belong to [notebook 01](../01_tokens.ipynb). In each cell a function is begun. Write the lines where `...` stands, run
 # the cell, then run the check below it. It tries your function on small arrays, also of odd sizes, beside the package's own,
 # and where the two differ it says what looks wrong. `exercises.statement("01.grid_size")` shows a task again, as text.
+#
+# Each heading says what is asked for. *Fill in*: the formula stands above the cell, and a few lines are missing.
+# *Specification*: words and shapes say what the function does, and the formula is yours to find. *Investigate*: an open
+# question; you measure something, and the check compares it with what was measured before.
 
 # %%
 import numpy as np
@@ -21,7 +25,7 @@ import numpy as np
 from mvit_np import course as exercises
 
 # %% [markdown]
-# ## 01.grid_size
+# ## 01.grid_size (fill in)
 #
 # A clip of $T \times H \times W$ pixels becomes a grid of $t \times h \times w$ tokens. On an axis with $n$ cells and $p$
 # more on both sides, a window of $k$ cells starts at the first and moves by $s$. So it fits
@@ -52,7 +56,7 @@ exercises.check("01.grid_size", grid_size)
 # </details>
 
 # %% [markdown]
-# ## 01.cube_embed
+# ## 01.cube_embed (fill in)
 #
 # Each cube of pixels is multiplied with a matrix, and a bias is added: one token of $D$ channels a cube. With the clip $x$
 # padded by zeros,
@@ -90,25 +94,22 @@ exercises.check("01.cube_embed", cube_embed)
 # </details>
 
 # %% [markdown]
-# ## 01.add_class_and_positions
+# ## 01.add_class_and_positions (specification)
 #
 # A list of tokens does not say where each of them was. So a position is added: the sum of one for its frame and one for its
-# cell in the frame (Table 11, "separate"). With token $n = (t, s)$ in frame $t$ and cell $s$,
+# cell in the frame (Table 11, "separate").
 #
-# $$x_n \leftarrow x_n + P^{\mathrm{time}}_t + P^{\mathrm{space}}_s, \qquad x_0 = x_{\mathrm{class}} + P^{\mathrm{class}}$$
-#
-# and the class token $x_0$ comes before the others. `x` is (B, t h w, D), frame by frame; `cls` and `pos_class` are (D,),
-# `pos_spatial` (h w, D), `pos_temporal` (t, D). The result is (B, 1 + t h w, D).
+# *Specification.* `x`, (B, t h w, D), are the tokens of B clips, frame by frame. To each the position of its frame is added,
+# a row of `pos_temporal`, (t, D), and that of its cell, a row of `pos_spatial`, (h w, D). The class token is `cls`, (D,). It
+# is the same for every clip, has a position of its own, `pos_class`, (D,), and comes before the others. The result is
+# (B, 1 + t h w, D).
 #
 # *Hint:* which of `pos_temporal[:, None]` and `pos_temporal[None]` gives (t, h w, D) when `pos_spatial` is added?
 
 
 # %%
 def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
-    positions = ...  # your line: (t h w, D), one position for each token
-    tokens = x + positions
-    first = ...  # your line: (B, 1, D), the same for every clip
-    return np.concatenate([first, tokens], axis=1)
+    return ...  # your lines
 
 
 # %%

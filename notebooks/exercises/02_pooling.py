@@ -20,7 +20,7 @@ import numpy as np
 from mvit_np import course as exercises
 
 # %% [markdown]
-# ## 02.pool_length
+# ## 02.pool_length (fill in)
 #
 # How many of $n$ tokens on one axis are left by a pool with an odd kernel $k$ and stride $s$? As in MViT,
 # $p = \lfloor k/2 \rfloor$ cells are added on both sides:
@@ -47,7 +47,7 @@ exercises.check("02.pool_length", pool_length)
 # </details>
 
 # %% [markdown]
-# ## 02.max_pool
+# ## 02.max_pool (fill in)
 #
 # The largest number in each window, for each channel alone:
 #
@@ -81,7 +81,7 @@ exercises.check("02.max_pool", max_pool)
 # </details>
 
 # %% [markdown]
-# ## 02.depthwise_conv
+# ## 02.depthwise_conv (fill in)
 #
 # The pooling of "conv" models is learned: one small filter a channel, the same for all heads.
 #
@@ -116,25 +116,20 @@ exercises.check("02.depthwise_conv", depthwise_conv)
 # </details>
 
 # %% [markdown]
-# ## 02.pool_tokens
+# ## 02.pool_tokens (specification)
 #
 # A pool works on a grid; attention works on a list, with the class token in front. The class token is not in the grid,
-# so it goes around the pool:
+# so it goes around the pool and stays in front.
 #
-# $$[x_0;\, x_1 \dots x_{THW}] \;\mapsto\; [x_0;\, \mathcal{P}(x_1 \dots x_{THW})]$$
-#
-# `x` is (B, 1 + T H W, D), `thw` is (T, H, W), and `pool` is a function from (B, T, H, W, D) to (B, t, h, w, D). The result
-# is (B, 1 + t h w, D).
+# *Specification.* `x` is (B, 1 + T H W, D), `thw` is (T, H, W), and `pool` is a function from (B, T, H, W, D) to (B, t, h,
+# w, D). The result is (B, 1 + t h w, D).
 #
 # *Hint:* `x[:, :1]` keeps the axis of tokens, `x[:, 0]` drops it.
 
 
 # %%
 def pool_tokens(x, thw, pool):
-    first, rest = ..., ...  # your line: the class token, and the tokens of the grid
-    grid = pool(rest.reshape(x.shape[0], *thw, x.shape[-1]))
-    shape = ...  # your line: that of a list of tokens again
-    return np.concatenate([first, grid.reshape(shape)], axis=1)
+    return ...  # your lines
 
 
 # %%

@@ -11,8 +11,9 @@
 # %% [markdown]
 # # Exercises to 03 and 03b: attention, and the rest of a block
 #
-# The first four belong to [notebook 03](../03_attention.ipynb), the last two to [notebook 03b](../03b_transformer_block.ipynb).
-# Write the lines where `...` stands, run the cell, then run the check below it. It says what looks wrong, as far as it can tell.
+# The first four belong to [notebook 03](../03_attention.ipynb), the last two to [notebook
+# 03b](../03b_transformer_block.ipynb). Write the lines where `...` stands, run the cell, then run the check below it. It
+# says what looks wrong, as far as it can tell.
 
 # %%
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from mvit_np import course as exercises
 
 # %% [markdown]
-# ## 03.softmax
+# ## 03.softmax (fill in)
 #
 # $$p_i = \frac{e^{x_i}}{\sum_j e^{x_j}} = \frac{e^{x_i - m}}{\sum_j e^{x_j - m}}$$
 #
@@ -50,7 +51,7 @@ exercises.check("03.softmax", softmax)
 # </details>
 
 # %% [markdown]
-# ## 03.attention
+# ## 03.attention (fill in)
 #
 # $$Z = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V$$
 #
@@ -79,7 +80,7 @@ exercises.check("03.attention", attention)
 # </details>
 
 # %% [markdown]
-# ## 03.attention_macs
+# ## 03.attention_macs (fill in)
 #
 # How many multiply-adds does pooling attention cost, with max pooling, all heads together? $N$ tokens of $D$ channels are
 # projected to queries, keys and values. Pooling leaves $N_q$ queries and $N_k$ keys and values. The result is projected once
@@ -111,7 +112,7 @@ exercises.check("03.attention_macs", attention_macs)
 # </details>
 
 # %% [markdown]
-# ## 03.softmax_backward
+# ## 03.softmax_backward (fill in)
 #
 # A first gradient; [notebook 06](../06_gradients.ipynb) derives more. Let $p = \mathrm{softmax}(x)$, and let $dp$ be the
 # derivative of the loss by $p$. Since $\partial p_j / \partial x_i = p_j (\delta_{ij} - p_i)$,
@@ -141,14 +142,14 @@ exercises.check("03.softmax_backward", softmax_backward)
 # </details>
 
 # %% [markdown]
-# ## 03.mlp
+# ## 03.mlp (specification)
 #
-# From here on the exercises have no formula: it is for you to find. [Notebook 03b](../03b_transformer_block.ipynb) explains the
-# parts.
+# From here on the exercises have no formula: it is for you to find. [Notebook 03b](../03b_transformer_block.ipynb) explains
+# the parts.
 #
-# *Specification.* The MLP of a block gets tokens `x`, (B, N, D). A first linear layer, with the matrix `w1`, (D, H), and the bias
-# `b1`, (H,), makes H hidden units of each token. GELU acts on every hidden unit alone. A second linear layer, `w2`, (H, E), and
-# `b2`, (E,), makes the E channels of the result, (B, N, E). Norm and skip belong to the block, and not to the MLP.
+# *Specification.* The MLP of a block gets tokens `x`, (B, N, D). A first linear layer, with the matrix `w1`, (D, H), and the
+# bias `b1`, (H,), makes H hidden units of each token. GELU acts on every hidden unit alone. A second linear layer, `w2`, (H,
+# E), and `b2`, (E,), makes the E channels of the result, (B, N, E). Norm and skip belong to the block, and not to the MLP.
 #
 # Before you run the check: how many multiply-adds does one token cost, for $D = E$ and $H = 4D$?
 #
@@ -173,12 +174,12 @@ exercises.check("03.mlp", mlp)
 # </details>
 
 # %% [markdown]
-# ## 03.class_probabilities
+# ## 03.class_probabilities (specification)
 #
 # *Specification.* The last block hands over the tokens `x`, (B, N, D), of B clips. The first token of each clip is its class
-# token. It is normed over its channels (with the gain `g` and the shift `b`, both (D,)). A linear layer with the matrix `w`, (D,
-# K), and `shift`, (K,), makes one score per class of it. The result, (B, K), are the probabilities of the classes: softmax of
-# the scores, of each clip by itself. They must come out right for scores of several thousand, too.
+# token. It is normed over its channels (with the gain `g` and the shift `b`, both (D,)). A linear layer with the matrix `w`,
+# (D, K), and `shift`, (K,), makes one score per class of it. The result, (B, K), are the probabilities of the classes:
+# softmax of the scores, of each clip by itself. They must come out right for scores of several thousand, too.
 #
 # *Hint:* `ops.layer_norm(x, g, b)` is given. What does softmax do if the same number is taken away from all scores of a clip?
 
@@ -200,6 +201,7 @@ exercises.check("03.class_probabilities", class_probabilities)
 #
 # </details>
 
+# %% [markdown]
 # ## Your own model so far
 #
 # Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell

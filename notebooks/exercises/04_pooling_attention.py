@@ -21,7 +21,7 @@ from mvit_np import course as exercises
 from mvit_np import ops
 
 # %% [markdown]
-# ## 04.split_heads
+# ## 04.split_heads (fill in)
 #
 # The $D$ channels are cut into $h$ heads of $d = D / h$ channels: head 0 gets the first $d$ of every token, head 1 the next
 # $d$, and so on. Then `@` is to work on tokens and channels, so the axis of heads comes before them:
@@ -51,7 +51,7 @@ exercises.check("04.split_heads", split_heads)
 # </details>
 
 # %% [markdown]
-# ## 04.pooling_attention
+# ## 04.pooling_attention (fill in)
 #
 # $$Q = \mathcal{P}_Q(\hat Q), \quad K = \mathcal{P}_K(\hat K), \quad V = \mathcal{P}_K(\hat V), \qquad
 # Z = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V$$
@@ -82,7 +82,7 @@ exercises.check("04.pooling_attention", pooling_attention)
 # </details>
 
 # %% [markdown]
-# ## 04.pooled_skip
+# ## 04.pooled_skip (fill in)
 #
 # Where a block pools its queries, its result has fewer tokens than its input, and the two can not be added. So the skip
 # connection is pooled too, by the maximum of overlapping windows:
@@ -116,7 +116,7 @@ exercises.check("04.pooled_skip", pooled_skip)
 # </details>
 
 # %% [markdown]
-# ## 04.pool_heads
+# ## 04.pool_heads (fill in)
 #
 # Two more answers make a layer of all this, with weights as a model keeps them. They call earlier answers of yours. Those
 # come from your file; where one is not there yet, `exercises.piece` gives one that does the same.
@@ -132,8 +132,8 @@ pool_tokens, depthwise_conv, attention = (
 #
 # $$Q = \mathrm{norm}(\mathcal{P}(\hat Q;\, W, s))$$
 #
-# `x` is (B, 1 + T H W, D) with the class token first, `weight` (kt, kh, kw, d), `g` and `b` are (d,). The result has an axis of
-# heads: (B, h, 1 + t h w, d). The padding is half of the kernel, rounded down.
+# `x` is (B, 1 + T H W, D) with the class token first, `weight` (kt, kh, kw, d), `g` and `b` are (d,). The result has an axis
+# of heads: (B, h, 1 + t h w, d). The padding is half of the kernel, rounded down.
 #
 # *Hint:* your `pool_tokens` takes a function from grid to grid. The class token goes around the pool, but not around the norm,
 # `ops.layer_norm(x, g, b)`.
@@ -163,12 +163,13 @@ exercises.check("04.pool_heads", pool_heads)
 # </details>
 
 # %% [markdown]
-# ## 04.attention_layer
+# ## 04.attention_layer (specification)
 #
-# Now the whole layer, from tokens to tokens. One matrix projects to queries, keys and values at once; what is pooled is pooled;
-# each head attends alone; one matrix mixes the heads at the end:
+# Now the whole layer, from tokens to tokens.
 #
-# $$[\hat Q, \hat K, \hat V] = X W + b, \qquad Z_i = \mathrm{Attention}(Q_i, K_i, V_i), \qquad [Z_1, \dots, Z_h]\, W_o + b_o$$
+# *Specification.* One linear layer, `"qkv"`, makes queries, keys and values of `x`, (B, 1 + T H W, D), at once: they are the
+# thirds of its result. What has a pool is pooled by it; what has none is only cut into heads. Each head attends alone. Their
+# results stand side by side again, and a last linear layer, `"proj"`, mixes them.
 #
 # `params` is a dictionary: `params["qkv"]` and `params["proj"]` hold `"w"` and `"b"`. Where queries are pooled there are
 # `params["pool_q"]` with `"w"`, and `params["norm_q"]` with `"g"` and `"b"`; likewise for keys (`"pool_k"`) and values
@@ -179,16 +180,7 @@ exercises.check("04.pool_heads", pool_heads)
 
 # %%
 def attention_layer(params, x, thw, heads, stride_q, stride_kv):
-    def pooled(which, x_hat, stride):  # (B, N, D) -> (B, h, n, d)
-        if f"pool_{which}" not in params:
-            return split_heads(x_hat, heads)
-        return ...  # your lines: by pool_heads, with the weights of "q", "k" or "v"
-
-    q_hat, k_hat, v_hat = ..., ..., ...  # your line: (B, N, D) each
-    q = pooled("q", q_hat, stride_q)
-    k, v = pooled("k", k_hat, stride_kv), pooled("v", v_hat, stride_kv)
-    z = ...  # your lines: (B, n, D), the heads side by side
-    return z @ params["proj"]["w"] + params["proj"]["b"]
+    return ...  # your lines
 
 
 # %%

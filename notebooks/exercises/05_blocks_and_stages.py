@@ -21,7 +21,7 @@ from mvit_np import course as exercises
 from mvit_np import ops, plan
 
 # %% [markdown]
-# ## 05.next_stage
+# ## 05.next_stage (fill in)
 #
 # From one stage to the next the queries are pooled by $s^Q$ and the width doubles (Sec. 3.2). Each head keeps its width, so
 # the heads double too. Keys and values are to keep one resolution in the whole model, so their stride shrinks as the grid
@@ -54,7 +54,7 @@ exercises.check("05.next_stage", next_stage)
 # </details>
 
 # %% [markdown]
-# ## 05.mlp_block
+# ## 05.mlp_block (fill in)
 #
 # The second half of a block:
 #
@@ -91,7 +91,7 @@ exercises.check("05.mlp_block", mlp_block)
 # </details>
 
 # %% [markdown]
-# ## 05.widening_mlp
+# ## 05.widening_mlp (fill in)
 #
 # In the last block of a stage the MLP gives twice as many channels as it gets. The skip connection must widen too, by a
 # linear layer. In MViT it starts from the *normed* input (Appendix A.1):
@@ -121,7 +121,7 @@ exercises.check("05.widening_mlp", widening_mlp)
 # </details>
 
 # %% [markdown]
-# ## 05.block_macs
+# ## 05.block_macs (fill in)
 #
 # Multiply-adds of a whole block with max pooling: attention as in 03.attention_macs, then the MLP on the $N_q$ tokens that
 # are left, with a hidden layer of $4D$ channels and $D'$ at its end, and where $D' \ne D$ the skip's linear layer:
@@ -155,7 +155,7 @@ exercises.check("05.block_macs", block_macs)
 # learned pooling's few multiply-adds are included.
 
 # %% [markdown]
-# ## 05.block
+# ## 05.block (fill in)
 #
 # The last three answers put the model together. They call what you wrote before, which comes from your file; where a piece is
 # not there yet, `exercises.piece` gives one that does the same.
@@ -167,8 +167,8 @@ cube_embed, add_class_and_positions = (
 )
 
 # %% [markdown]
-# A block has two halves. Each norms its input, does its work on that, and adds the result to a skip. In the first half the skip
-# is pooled like the queries:
+# A block has two halves. Each norms its input, does its work on that, and adds the result to a skip. In the first half the
+# skip is pooled like the queries:
 #
 # $$x \leftarrow \mathcal{P}_{\max}(x) + \mathrm{MHPA}(\mathrm{norm}_1(x))$$
 #
@@ -199,21 +199,18 @@ exercises.check("05.block", block)
 # </details>
 
 # %% [markdown]
-# ## 05.head
+# ## 05.head (specification)
 #
-# What does a model say in the end? The class token has attended to all others in every block. It is normed, and one linear
-# layer makes a score (a logit) for each of $K$ classes:
+# What does a model say in the end? The class token has attended to all others in every block.
 #
-# $$z = \mathrm{norm}(x_0)\, W + b$$
-#
-# `params` has `"norm"` with `"g"` and `"b"`, and `"head"` with `"w"`, (D, K), and `"b"`, (K,). `x` is (B, 1 + n, D), the result
-# (B, K).
+# *Specification.* The class token alone is normed, and one linear layer makes a score (a logit) of it for each of $K$
+# classes. `params` has `"norm"` with `"g"` and `"b"`, and `"head"` with `"w"`, (D, K), and `"b"`, (K,). `x` is (B, 1 + n,
+# D), the result (B, K).
 
 
 # %%
 def head(params, x):
-    token = ...  # your line: (B, D)
-    return token @ params["head"]["w"] + params["head"]["b"]
+    return ...  # your lines
 
 
 # %%
@@ -227,22 +224,19 @@ exercises.check("05.head", head)
 # </details>
 
 # %% [markdown]
-# ## 05.forward
+# ## 05.forward (specification)
 #
-# The whole model: cubes, class token and positions, blocks, head. `plan(config)` has every size: `embed.stride` and
-# `embed.padding`, and for each of `blocks` its `thw`, `heads`, `stride_q` and `stride_kv`. `params` is what
-# `mv.init(config, rng)` makes: `"patch_embed"` with `"w"` and `"b"`, `"cls_token"`, `"pos_embed_class"`,
+# *Specification.* The whole model: cubes, class token and positions, blocks, head. `plan(config)` has every size:
+# `embed.stride` and `embed.padding`, and for each of `blocks` its `thw`, `heads`, `stride_q` and `stride_kv`. `params` is
+# what `mv.init(config, rng)` makes: `"patch_embed"` with `"w"` and `"b"`, `"cls_token"`, `"pos_embed_class"`,
 # `"pos_embed_spatial"`, `"pos_embed_temporal"`, a list `"blocks"`, and what `head` takes. `clip` is (B, T, H, W, C), the
 # result (B, K).
 
 
 # %%
 def forward(params, clip, config):
-    sizes, cube = plan(config), params["patch_embed"]
-    x = ...  # your lines: (B, 1 + t h w, D)
-    for s, block_params in zip(sizes.blocks, params["blocks"]):
-        x = ...  # your line
-    return head(params, x)
+    sizes = plan(config)
+    return ...  # your lines
 
 
 # %%

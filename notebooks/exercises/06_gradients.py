@@ -23,7 +23,7 @@ from mvit_np import course as exercises
 from mvit_np import ops
 
 # %% [markdown]
-# ## 06.linear_backward
+# ## 06.linear_backward (fill in)
 #
 # For $Y = X W + b$, with the leading axes flattened to rows,
 #
@@ -54,7 +54,7 @@ exercises.check("06.linear_backward", linear_backward)
 # </details>
 
 # %% [markdown]
-# ## 06.softmax_backward
+# ## 06.softmax_backward (fill in)
 #
 # Attention takes the softmax of *scaled* scores. Its fast version does not keep it: it is the
 # largest array of the model, and made again for the backward pass. With $p =
@@ -86,7 +86,7 @@ exercises.check("06.softmax_backward", softmax_backward)
 # </details>
 
 # %% [markdown]
-# ## 06.layer_norm_backward
+# ## 06.layer_norm_backward (fill in)
 #
 # For $y = g z + b$ with $z = (x - \mathrm{mean}(x))\, r$ and $r = 1 / \sqrt{\mathrm{var}(x) + \varepsilon}$, and with
 # $dz = g \, dy$,
@@ -125,7 +125,7 @@ exercises.check("06.layer_norm_backward", layer_norm_backward)
 # </details>
 
 # %% [markdown]
-# ## 06.max_pool_backward
+# ## 06.max_pool_backward (fill in)
 #
 # Of a window's cells only the largest has a part in the result, and there the derivative is 1:
 #
@@ -160,7 +160,7 @@ exercises.check("06.max_pool_backward", max_pool_backward)
 # </details>
 
 # %% [markdown]
-# ## 06.finite_difference
+# ## 06.finite_difference (fill in)
 #
 # How does one know that a gradient is right? By moving one entry at a time, forward and back:
 #
@@ -196,11 +196,11 @@ exercises.check("06.finite_difference", finite_difference)
 # does the same for any function, along random directions.
 
 # %% [markdown]
-# ## 06.tape_backward
+# ## 06.tape_backward (specification)
 #
-# This one belongs to [notebook 06b](../06b_tape.ipynb). A graph is given by numbers: `parents[n]` are the nodes that node $n$
-# was made of, and `slopes[n, i]` is the derivative of node $n$ by its $i$-th parent. Every node has one number for a value, so
-# a gradient is one number too. Return the derivatives of the node `end` by *all* nodes.
+# This one belongs to [notebook 06b](../06b_tape.ipynb). *Specification.* A graph is given by numbers: `parents[n]` are the
+# nodes that node $n$ was made of, and `slopes[n, i]` is the derivative of node $n$ by its $i$-th parent. Every node has one
+# number for a value, so a gradient is one number too. Return the derivatives of the node `end` by *all* nodes.
 #
 # What you may rely on: no node was made of itself. What you may not: a node's number says nothing about its place, and one
 # parent may stand twice in a list. By itself the derivative of `end` is 1, and by a node that it was not made of it is 0.

@@ -70,7 +70,11 @@ def test_what_a_solution_calls_of_the_package_is_shown_with_it():
 @pytest.mark.parametrize("name", exercises.names())
 def test_statements_give_signature_shapes_and_a_hint(name):
     text = exercises.statement(name)
-    assert text.startswith(f"{name}\n\n{name[3:]}(") and "->" in text and "Hint: " in text
+    assert (
+        text.startswith(f"{name} ({exercises.exercise(name).level})\n\n{name[3:]}(")
+        and "->" in text
+        and "Hint: " in text
+    )
 
 
 @pytest.mark.parametrize("name", exercises.names())
