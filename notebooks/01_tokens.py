@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 01 From clip to tokens
 #
-# **The question.** [Notebook 00](00_arrays.ipynb) said that a transformer sees a list of tokens (B, N, D). A clip is no such
+# **The question.** [Notebook 00b](00b_arrays.ipynb) said that a transformer sees a list of tokens (B, N, D). A clip is no such
 # list: it is (B, T, H, W, C), frames of pixels. How does the one become the other, and what does MViT do here that ViT does
 # not?
 
@@ -217,7 +217,7 @@ print(inspect.getsource(ops.cube_conv))
 # %% [markdown]
 # Its fast version (`ops/fast/cube_conv.py`) has another idea: write each cube as one row of a
 # matrix; then all tokens are one matrix product. The windows are a view with clever strides
-# (notebook 00), taken at every stride-th place; only the `reshape` to rows copies.
+# (notebook 00b), taken at every stride-th place; only the `reshape` to rows copies.
 
 # %%
 stride, padding = (2, 4, 4), (1, 3, 3)

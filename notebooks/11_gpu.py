@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 11 On the GPU: the same code on CuPy
 #
-# **The question.** [Notebook 00](00_arrays.ipynb) said that the arrays decide where a function computes, on a CPU with NumPy
+# **The question.** [Notebook 00b](00b_arrays.ipynb) said that the arrays decide where a function computes, on a CPU with NumPy
 # or on a GPU with CuPy. What must you do to run a model on a GPU, what is refused there, why can a GPU be hundreds of times
 # faster, and when is it not faster at all? And what then? You model the queue between the two machines, draw the roofline of
 # both, run a GPU kernel thread by thread, multiply matrices where they lie, record a training step and replay it, see what
@@ -103,7 +103,7 @@ for name, (speed, gmacs) in table_16.items():
 # A device array lives in the GPU's own memory. What Python holds is a handle: it knows the shape and the dtype, but the
 # numbers are elsewhere, and each calculation is a kernel that Python launches. To see all of this without a GPU, here is a
 # stand-in. It hides a NumPy array, takes it out only for a "kernel", and counts launches and the bytes that they read and
-# write. Views are only a new rule for the same memory (notebook 00), so they launch nothing.
+# write. Views are only a new rule for the same memory (notebook 00b), so they launch nothing.
 
 # %%
 launched, moved, tape = Counter(), Counter(), None

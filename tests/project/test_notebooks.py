@@ -38,7 +38,7 @@ def text(path, kind="markdown"):
     return "\n".join(cell.source for cell in cells(path, kind))
 
 
-SHORT = {"00_arrays"}
+SHORT = {"00b_arrays"}
 RUNS = [
     pytest.param(path, marks=[] if named(path) in SHORT else [pytest.mark.slow]) for path in ALL
 ]

@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 00 Arrays, backends and shapes
+# # 00b Arrays, backends and shapes
 #
 # **The question.** What is a model here? You may expect an object that holds weights and does something when called. In this
 # course a model is two plain things: functions, and one nested dict of arrays that is handed to them. This notebook looks at
