@@ -39,7 +39,7 @@ plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.rig
 # ## The paper's sentence
 #
 # > "At the input [...], we project the patches (or cubes if they have a temporal extent) to a smaller channel dimension
-# > (e.g. 8× smaller than a typical ViT model), but long sequence (e.g. 4×4 = 16× denser than a typical ViT model)."
+# > (e.g. 8× smaller than a typical ViT model), but long sequence (e.g. 4×4 = 16× denser than a typical ViT model [...])."
 # > (Fan et al., Sec. 3.2)
 #
 # A **cube** is a box of the clip: some frames long, some pixels high and wide. It is multiplied with a matrix, and the result

@@ -400,8 +400,8 @@ _ = figure.suptitle("Sixteen blocks at initialisation, with and without skip and
 # - *Skip alone:* each branch adds in proportion to what it gets, so sizes and gradients grow in every block, without limit.
 # - *Norm alone:* the sizes are fine, since each norm restores them, and still the stack is useless. Attention takes means,
 #   means of means are ever more alike, and after five blocks **all tokens are the same**: what the clip shows, and where, is
-#   lost. (Dong et al. 2021 prove that attention without skips ends there.) The gradient at those blocks has a good size, but it
-#   is the same for all tokens, too.
+#   lost. (Dong et al. 2021 prove it for attention that has neither skips nor MLPs, and call it token uniformity. These blocks
+#   have MLPs, and they do not save them.) The gradient at those blocks has a good size, but it is the same for all tokens, too.
 # - *Skip and norm:* tokens stay different, each has a gradient of its own, and its size stays within a factor of five.
 
 # %%
@@ -469,10 +469,10 @@ _ = figure.suptitle("Pre-norm lets the input pass straight through; post-norm re
 # factor $\sqrt 2$ from the input's part, and after ten blocks nothing of it is to be seen. With pre-norm it is one part among
 # 33. Right: the gradients that the optimiser meets in the first step.
 #
-# Does the gradient depend on the depth? Xiong et al. (2020) derive that with post-norm the last block's gradient does not
-# become smaller in deeper models, while with pre-norm it falls with the square root of the depth. They see in this why
-# post-norm transformers need a careful warm-up of the learning rate. Our blocks, stacked 4 or 16 high, with the norm that
-# a pre-norm model has at its end:
+# Does the gradient depend on the depth? Xiong et al. (2020, Theorem 1) derive upper bounds for the gradient of the last $W_2$
+# at initialisation. The one for post-norm does not depend on the depth; the one for pre-norm falls with its square root.
+# They see in this why post-norm transformers need a careful warm-up of the learning rate. A bound need not be reached, so
+# here are our blocks, stacked 4 or 16 high, with the norm that a pre-norm model has at its end:
 
 # %%
 one, zero = np.ones(D), np.zeros(D)
@@ -625,9 +625,9 @@ figure.colorbar(image, ax=axes, label="attention of the class token, × uniform"
 _ = figure.suptitle("Four motions at one place: the heads look at different things", fontsize=14, weight="bold")
 
 # %% [markdown]
-# **How to read it.** A row is a way to move. On the left the mean of the 40 clips in their fifth frame, beside it where the class
-# token gathers from in each of the four heads, the mean over the clips and all times. A tile is a place of the grid of tokens, 8 × 8 pixels. 1 is what
-# uniform attention would give, and yellow is six times as much or more. The arrow is the path of the moving square's middle;
+# **How to read it.** A row is a way to move. On the left the mean of the 40 clips in their fifth frame, beside it where the
+# class token gathers from in each of the four heads, the mean over the clips and all times. A tile is a place of the grid of
+# tokens, 8 × 8 pixels. 1 is what uniform attention would give, and yellow is six times as much or more. The arrow is the path of the moving square's middle;
 # the dotted frame is the square that stands still. Go down a column: the squares stay where they are, but the attention of a
 # head depends on the way the square moves. Go along a row: the heads do not agree. (In the stored picture most of them look
 # behind a square that goes left, at places that it has passed, and one of them spreads out where it goes up.)

@@ -45,7 +45,7 @@ plt.rcParams.update({"figure.dpi": 80, "font.size": 11, "axes.spines.top": False
 # > "This indicates that a naïve application of ViT to video does not model temporal information, and the temporal positional
 # > embedding in ViT-B seems to be fully ignored."
 # >
-# > Fan et al., Sec. 4.1
+# > Fan et al., Sec. 4.2
 #
 # What is trained is the same in both: with logits $z$, one for each class, and the label $y$ as a vector of zeros with a single
 # one,
