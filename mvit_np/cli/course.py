@@ -19,7 +19,8 @@ from .terminal import BAR
 
 FILE = "my_mvit.py"
 STEPS, SECONDS = 80, 20.0
-COLUMNS = "exercise", "points", "of", "state", "likely", "message", "seed"
+OWN = "more exercises: a file of your own that calls mvit_np.course.add"
+COLUMNS = "exercise", "points", "of", "state", "likely", "message", "seed", "level"
 
 
 def add(commands: Commands) -> None:
@@ -36,8 +37,10 @@ def add(commands: Commands) -> None:
 
 def _add_start(actions):
     about = "lay out notebooks, exercises and a file for your own model in a new folder"
-    parser = actions.add_parser("start", help=about)
-    parser.add_argument("folder", metavar="DIR", type=file_path, help="new, or empty")
+    option = (parser := actions.add_parser("start", help=about)).add_argument
+    without = "for students: no solution is folded in or shown (the package itself holds them)"
+    option("folder", metavar="DIR", type=file_path, help="new, or empty")
+    option("--no-solutions", action="store_true", help=without)
     parser.set_defaults(run=start)
 
 
@@ -49,6 +52,7 @@ def _add_check(actions):
     option("--json", action="store_true", help="print the grades as JSON")
     option("--csv", type=file_path, metavar="FILE", help="write the grades, a line per exercise")
     option("--time", type=positive, default=SECONDS, metavar="S", help="per answer (%(default)s s)")
+    option("--exercises", type=file_path, metavar="FILE.py", help=OWN)
     parser.set_defaults(run=check)
 
 
@@ -56,6 +60,7 @@ def _add_progress(actions):
     parser = actions.add_parser("progress", help="how far a working copy is, chapter by chapter")
     about = "a working copy, or its exercises (here)"
     parser.add_argument("folder", metavar="DIR", nargs="?", default=".", type=file_path, help=about)
+    parser.add_argument("--exercises", type=file_path, metavar="FILE.py", help=OWN)
     parser.set_defaults(run=progress)
 
 
@@ -72,7 +77,7 @@ def start(arguments: Namespace) -> int:
     """Copies of the notebooks that save themselves alone."""
     from ..course import folder
 
-    written = folder.start(arguments.folder)
+    written = folder.start(arguments.folder, solutions=not arguments.no_solutions)
     place = plain(arguments.folder)
     print(f"wrote {len(written)} files to {place}; next: jupyter lab {place}")
     return 0
@@ -85,54 +90,75 @@ def check(arguments: Namespace) -> int:
     if arguments.csv:
         check_free(arguments.csv, lambda path: carries(path, ",".join(COLUMNS).encode()))
     seed = secrets.randbelow(1_000_000) + 1 if arguments.seed is None else arguments.seed
-    grades = _grades(arguments.folder, seed, arguments.time, quiet=arguments.json)
+    grades = _grades(arguments, seed, arguments.time, quiet=arguments.json)
     got, of = grading.points(grades)
     if arguments.csv:
         write(arguments.csv, _csv(grades))
     if arguments.json:
-        whole = {"points": got, "of": of, "seed": seed, "grades": list(map(asdict, grades))}
+        whole = {"points": got, "of": of, "seed": seed, "grades": list(map(_row, grades))}
         print(json.dumps(whole, indent=1))
     else:
         print(f"{got} of {of} points; --seed {seed} draws the same numbers again")
     return 0 if got == of else 1
 
 
-def _grades(folder, seed, seconds, quiet):
+def _grades(arguments, seed, seconds, quiet):
     """All grades, each shown as it is there."""
     from .. import course
-    from ..course import grading
+    from ..course import grading, own_exercise
 
     def show(each):
         about = each.likely or ("" if each.points else each.message.splitlines()[-1].strip())
-        mark = "x" if each.points else " "
-        print(f"[{mark}] {each.exercise:<30} {each.state:<12} {plain(about)}".rstrip(), flush=True)
+        mark, which = "x" if each.points else " ", f"{each.exercise:<30} {_level(each):<13}"
+        print(f"[{mark}] {which} {each.state:<12} {plain(about)}".rstrip(), flush=True)
 
+    if own := arguments.exercises:
+        own_exercise.load(own)
     exercises = [*course.names(), grading.MODEL]
-    return grading.grade(folder, exercises, seed, seconds, None if quiet else show)
+    return grading.grade(arguments.folder, exercises, seed, seconds, None if quiet else show, own)
+
+
+def _level(each):
+    """What an exercise asks for; the whole model asks for nothing more."""
+    from .. import course
+
+    return course.exercise(each.exercise).level if "." in each.exercise else ""
+
+
+def _row(each):
+    return {**asdict(each), "level": _level(each)}
 
 
 def _csv(grades):
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
-    table.writerows({**asdict(each), "message": " / ".join(each.message.splitlines())}
+    table.writerows({**_row(each), "message": " / ".join(each.message.splitlines())}
                     for each in grades)  # fmt: skip
     return text.getvalue()
 
 
 def progress(arguments: Namespace) -> int:
-    """A bar per chapter, the pieces of the model, and what comes next."""
-    grades = _grades(arguments.folder, secrets.randbelow(1_000_000) + 1, SECONDS, quiet=True)
+    """A bar per chapter, how far each level is, and what comes next."""
+    grades = _grades(arguments, secrets.randbelow(1_000_000) + 1, SECONDS, quiet=True)
     chapters: dict[str, list] = {}
     for each in grades:
         chapters.setdefault(each.exercise.partition(".")[0], []).append(each)
     for chapter, those in chapters.items():
         done = sum(each.points for each in those)
         bar = "#" * done + "." * (len(those) - done)
-        print(f"{chapter:<8} {done} of {len(those)}  {bar}")
+        print(f"{chapter:<8} {done} of {len(those)}  {bar:<12} {_by_level(those)}".rstrip())
     left = [each for each in grades if not each.points]
     print("all is done" if not left else f"next: {left[0].exercise} ({left[0].state})")
     return 0
+
+
+def _by_level(those):
+    """How many of each level are done, where a chapter has levels."""
+    levels: dict[str, list] = {}
+    for each in those:
+        levels.setdefault(_level(each), []).append(each.points)
+    return ", ".join(f"{level} {sum(got)}/{len(got)}" for level, got in levels.items() if level)
 
 
 def train(arguments: Namespace) -> int:

@@ -26,25 +26,34 @@ from typing import Any
 from ..backend.plain_text import nearest
 from ..backend.types import FilePath
 from . import (
+    chapter_00,
     chapter_01,
     chapter_02,
+    chapter_02b,
     chapter_03a,
     chapter_03b,
     chapter_03c,
+    chapter_03d,
     chapter_04,
     chapter_04b,
+    chapter_04c,
     chapter_05a,
     chapter_05b,
     chapter_05c,
+    chapter_05d,
     chapter_06a,
     chapter_06b,
     chapter_06c,
+    chapter_07a,
+    chapter_07b,
+    chapter_08a,
+    chapter_08b,
 )
 from .checker import LEVELS, SEEDS, Exercise, Result, examine
 from .keep import put
 from .my_mvit import PIECES, answers_in, compared, function_name, linked
 from .own_exercise import check_new
-from .withheld import withheld
+from .withholding import withheld
 
 __all__ = [
     "add", "assemble", "check", "check_model", "exercise", "keep", "names", "piece", "pieces",
@@ -52,8 +61,10 @@ __all__ = [
 ]  # fmt: skip
 
 _CHAPTERS = (
-    chapter_01, chapter_02, chapter_03a, chapter_03b, chapter_03c, chapter_04, chapter_04b,
-    chapter_05a, chapter_05b, chapter_05c, chapter_06a, chapter_06b, chapter_06c,
+    chapter_00, chapter_01, chapter_02, chapter_02b,
+    chapter_03a, chapter_03b, chapter_03c, chapter_03d, chapter_04, chapter_04b, chapter_04c,
+    chapter_05a, chapter_05b, chapter_05c, chapter_05d, chapter_06a, chapter_06b, chapter_06c,
+    chapter_07a, chapter_07b, chapter_08a, chapter_08b,
 )  # fmt: skip
 _ALL = {
     f"{chapter.__name__.partition('chapter_')[2][:2]}.{exercise.solution.__name__}": exercise
@@ -127,7 +138,7 @@ def statement(name: str) -> str:
 
 def solution(name: str) -> str:
     """One way to write it, as source text that needs `numpy as np` and, where it says so, `ops`,
-    `plan` or answers to earlier exercises.
+    `plan`, `costs`, `MViTConfig` of `mvit_np`, `prod`, `replace`, or answers to earlier exercises.
 
     Where it calls a definition of the package, that follows as a comment. Where a teacher withholds
     solutions, a comment says so instead. Raises ValueError for an unknown name.

@@ -10,7 +10,7 @@ from .. import ops
 from ..model.layers.embedding import embed
 from ..model.specs import EmbedSpec
 from ..ops.windows import out_grid
-from .checker import SPECIFICATION, Exercise
+from .checker import INVESTIGATE, SPECIFICATION, Exercise
 
 
 def grid_size(thw, kernel, stride, padding):
@@ -191,4 +191,66 @@ ADD_CLASS_AND_POSITIONS = Exercise(
     level=SPECIFICATION,
 )  # fmt: skip
 
-EXERCISES = (GRID_SIZE, CUBE_EMBED, ADD_CLASS_AND_POSITIONS)
+
+def times_read(n, kernel, stride, padding):
+    """How often the cubes read a cell of one axis: the fewest and the most times of any cell.
+
+    n, kernel, stride, padding: whole numbers   ->   fewest, most
+    The n cells have `padding` more on both sides, which are read too, and are not counted here.
+    Hint: go through the windows that fit, and count for each cell how many of them it is in.
+    """
+    read = [0] * n
+    for i in range((n + 2 * padding - kernel) // stride + 1):
+        for cell in range(stride * i - padding, stride * i - padding + kernel):
+            if 0 <= cell < n:
+                read[cell] += 1
+    return min(read), max(read)
+
+
+def _reads(n, kernel, stride, padding):
+    """How often each cell is read, padding included."""
+    wide = n + 2 * padding
+    windows = np.lib.stride_tricks.sliding_window_view(np.arange(wide), kernel)[::stride]
+    return np.bincount(windows.ravel(), minlength=wide)
+
+
+def _ends(reads):
+    return int(reads.min()), int(reads.max())
+
+
+def _inside(n, kernel, stride, padding):
+    return _ends(_reads(n, kernel, stride, padding)[padding : padding + n])
+
+
+def _axes(rng):
+    yield 10, 7, 3, 2
+    yield 12, 5, 2, 2
+    yield 224, 7, 4, 3
+    yield 10, 3, 4, 1
+    for n, k, s in zip(*(map(int, rng.integers(*ends, 3)) for ends in ((9, 40), (2, 9), (1, 6)))):
+        yield n, k, s, k // 2
+
+
+TIMES_READ = Exercise(
+    times_read,
+    _inside,
+    _axes,
+    (
+        ("the padding is left out, so that the windows start at the first cell",
+         lambda n, k, s, p: _ends(_reads(n, k, s, 0))),
+        ("the cells of the padding are counted too: only the n cells are",
+         lambda n, k, s, p: _ends(_reads(n, k, s, p))),
+        ("kernel / stride, rounded down and up: cells at the ends are read less often",
+         lambda n, k, s, p: (k // s, -(-k // s))),
+        ("kernel / stride is a mean: count for each cell", lambda n, k, s, p: (k / s, k / s)),
+        ("the order is the other one: fewest, then most", lambda *sizes: _inside(*sizes)[::-1]),
+        ("every window reads each of its cells once: count per cell, not per window",
+         lambda n, k, s, p: (k, k)),
+    ),
+    returns=("fewest", "most"),
+    level=INVESTIGATE,
+    finding="MViT-B's cubes (3 x 7 x 7, moved by 2 x 4 x 4) read a frame once or twice, and a row "
+    "or column of pixels once or twice: a pixel between once and 8 times, 4.3 times on average.",
+)  # fmt: skip
+
+EXERCISES = (GRID_SIZE, CUBE_EMBED, ADD_CLASS_AND_POSITIONS, TIMES_READ)

@@ -12,7 +12,7 @@ import numpy as np
 from .faults import fault, first_fault, refused, unfinished
 from .hints import LAST, after, check_step, formula
 from .trials import attempt, called, replaced, trials_of
-from .withheld import withheld
+from .withholding import withheld
 
 SEEDS = 1_000_000
 LEVELS = FILL_IN, SPECIFICATION, INVESTIGATE = "fill in", "specification", "investigate"

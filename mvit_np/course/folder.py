@@ -6,6 +6,7 @@ import ast
 import json
 import linecache
 import os
+import re
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +15,19 @@ from ..backend.outputs import make_folder, write
 from ..backend.types import FilePath
 from .keep import HEADER
 from .my_mvit import FILE, answers_in
+from .withholding import MARKER, TEXT
 
 INSIDE = Path(__file__).parent / "notebooks"  # in a wheel
 CLONE = Path(__file__).parents[2] / "notebooks"
 EXERCISES = "exercises"
+SOLUTION = re.compile(r"<details>\s*<summary>Solution</summary>.*?</details>\n*", re.DOTALL)
 
 
-def start(folder: FilePath) -> list[Path]:
+def start(folder: FilePath, solutions: bool = True) -> list[Path]:
     """Lay out a working copy: the notebooks, and a file for the reader's own model.
+
+    solutions  False leaves the folded solutions of the exercises out, and lays a file beside them
+               that makes `course.solution` and hints=4 say that solutions are withheld
 
     Returns the paths written. Raises ValueError for a folder that holds something, or where the
     notebooks are not at hand.
@@ -36,16 +42,28 @@ def start(folder: FilePath) -> list[Path]:
     make_folder(target / EXERCISES)
     written = [target / path.relative_to(source) for path in notebooks]
     for path, copy in zip(notebooks, written):
-        write(copy, _unpaired(path.read_text(encoding="utf-8")))
-    write(target / EXERCISES / FILE, HEADER)
-    return [*written, target / EXERCISES / FILE]
+        write(copy, _unpaired(path.read_text(encoding="utf-8"), solutions))
+    texts = {target / EXERCISES / FILE: HEADER}
+    if not solutions:
+        texts[target / MARKER] = TEXT
+    for path, text in texts.items():
+        write(path, text)
+    return [*written, *texts]
 
 
-def _unpaired(text):
-    """A notebook that saves itself alone, and no .py beside it."""
+def _unpaired(text, solutions):
+    """A notebook that saves itself alone, and no .py beside it; with folded solutions, or none."""
     notebook = json.loads(text)
     notebook["metadata"].pop("jupytext", None)
+    if not solutions:
+        notebook["cells"] = list(filter(None, map(_without_solution, notebook["cells"])))
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _without_solution(cell):
+    """A cell whose text has no folded solution; None where nothing else was in it."""
+    text = SOLUTION.sub("", "".join(cell["source"]))
+    return {**cell, "source": text.splitlines(keepends=True)} if text.strip() else None
 
 
 def exercises_folder(folder: FilePath) -> Path:

@@ -46,10 +46,12 @@ def grade(
     seed: int,
     seconds: float = SECONDS,
     on_grade: Callable[[Grade], None] | None = None,
+    own: FilePath | None = None,
 ) -> list[Grade]:
     """The grades of a working copy, in the order of `exercises`; MODEL may be one of them.
 
     on_grade  called with each grade as it is there
+    own       a teacher's file that adds exercises, which run in the same processes
 
     A process that is not done in time, takes too much memory or ends by itself is told as
     "stopped". Student code is kept apart so, and limited; it is not kept from the disk or the
@@ -58,7 +60,7 @@ def grade(
     place = exercises_folder(folder).resolve()
 
     def one(exercise):
-        found = _graded(place, exercise, seed, seconds)
+        found = _graded(place, exercise, seed, seconds, own)
         if on_grade:
             on_grade(found)
         return found
@@ -67,10 +69,11 @@ def grade(
         return list(pool.map(one, exercises))
 
 
-def _graded(folder, exercise, seed, seconds):
+def _graded(folder, exercise, seed, seconds, own):
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "grade.json"
         words = [str(folder), exercise, str(seed), str(out), str(seconds)]
+        words += [str(Path(own).resolve())] if own else []
         ended = _run([sys.executable, "-m", "mvit_np.course.worker", *words], seconds)
         try:
             told = json.loads(out.read_text(encoding="utf-8"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Mapping
 from typing import Any
 
+from ..backend.types import FilePath
 from .checker import Exercise, examine
 
 MISTAKES = 3  # known ones, at least
@@ -31,3 +33,12 @@ def check_new(name: str, exercise: Any, known: Mapping[str, Exercise]) -> None:
         if examine(name, exercise, wrong, 0):
             rule = f"{name}: a known mistake fails, and this one passes, {message!r}"
             raise ValueError(f"{rule}: mend the mistake, or add a case that shows it")
+
+
+def load(file: FilePath) -> None:
+    """Run a teacher's file, which adds exercises.   Raises ValueError where it stops."""
+    try:
+        runpy.run_path(str(file))
+    except Exception as problem:
+        rule = f"{file} is to add exercises, and stops with {type(problem).__name__}: {problem}"
+        raise ValueError(f"{rule}: mend it, or name another file") from problem

@@ -1,4 +1,5 @@
 """One answer of a working copy, graded: python -m mvit_np.course.worker FOLDER EXERCISE SEED OUT S
+[OWN], where OWN is a file that adds exercises.
 
 `grading.py` starts it. The student's code runs here, in this process alone.
 """
@@ -13,12 +14,15 @@ from . import check, check_model
 from .folder import answer_in
 from .grading import BYTES, MODEL
 from .my_mvit import FILE
+from .own_exercise import load
 
 
-def main(folder: str, exercise: str, seed: str, out: str, seconds: str) -> None:
+def main(folder: str, exercise: str, seed: str, out: str, seconds: str, own: str = "") -> None:
     """Write {points, state, likely, message} to the file `out`."""
     _limit(int(float(seconds)) + 1)
     try:
+        if own:
+            load(own)
         points, state, likely, message = _graded(Path(folder), exercise, int(seed))
     except (Exception, SystemExit) as problem:
         message = f"{exercise}: it stops with {type(problem).__name__}: {problem}"

@@ -123,6 +123,37 @@ exercises.check("01.add_class_and_positions", add_class_and_positions)
 # </details>
 
 # %% [markdown]
+# ## 01.times_read (investigate)
+#
+# The cubes of MViT overlap. **How often is each pixel read?** Take one axis of n cells, with windows of `kernel` cells that
+# move by `stride`, and `padding` cells more on both sides. Find the fewest and the most times that any of the n cells is
+# read. The cells of the padding are not counted.
+#
+# Before you run the check: what do you expect for a row of 224 pixels with kernel 7, stride 4 and padding 3? Is there a choice
+# of sizes for which a pixel is never read?
+#
+# Return two whole numbers, `fewest, most`.
+#
+# *Hint:* go through the windows, and count.
+
+
+# %%
+def times_read(n, kernel, stride, padding):
+    fewest, most = ..., ...  # your lines
+    return fewest, most
+
+
+# %%
+exercises.check("01.times_read", times_read)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("01.times_read"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
 # ## Your own model so far
 #
 # Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell

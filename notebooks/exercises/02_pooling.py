@@ -143,6 +143,38 @@ exercises.check("02.pool_tokens", pool_tokens)
 # </details>
 
 # %% [markdown]
+# ## 02.cells_seen (investigate)
+#
+# Pools follow each other: in MViT-B each stage begins with one. **How far does a token see, after several of them?** On one
+# axis, `kernels` and `strides` have a number per pool, the first pool first. Find how many neighbouring cells of the *input*
+# lie between the first and the last one that have an influence on one output, both included.
+#
+# Before you run the check: do two pools of kernel 3 and stride 2 see 5, 6, 7 or 9 cells?
+#
+# Return one whole number.
+#
+# *Hint:* you can find it by trying: change one cell of a long row at a time, and look which results change. Or go back from
+# one output: which cells does it read, and which cells do those read?
+
+
+# %%
+def cells_seen(kernels, strides):
+    return ...  # your lines
+
+
+# %%
+exercises.check("02.cells_seen", cells_seen)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# Two pools of kernel 3 and stride 2 see 7 cells: three windows of 3, which begin 2 cells apart.
+#
+# `print(exercises.solution("02.cells_seen"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
 # ## Your own model so far
 #
 # Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell

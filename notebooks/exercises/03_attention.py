@@ -202,6 +202,40 @@ exercises.check("03.class_probabilities", class_probabilities)
 # </details>
 
 # %% [markdown]
+# ## 03.order_of_tokens (investigate)
+#
+# **Does attention know the order of its tokens?** Take one attention, without any positions, and put tokens in another order.
+# Measure three changes, each as the largest change of any number of the result:
+#
+# 1. keys and values are put in the new order together;
+# 2. the keys alone are;
+# 3. the queries alone are, and the result is compared with the old result *in the new order*.
+#
+# `q`, `k` and `v` are (B, N, d), and `order` has N numbers: `x[:, order]` is `x` with its tokens in the new order. Return the
+# three numbers as an array, (3,).
+#
+# Before you run the check: which of the three are 0?
+#
+# *Hint:* your `attention` is called four times.
+
+
+# %%
+def order_of_tokens(q, k, v, order):
+    before = attention(q, k, v)
+    return ...  # your lines: np.array of three numbers
+
+
+# %%
+exercises.check("03.order_of_tokens", order_of_tokens)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("03.order_of_tokens"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
 # ## Your own model so far
 #
 # Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell

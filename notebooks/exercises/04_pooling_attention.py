@@ -194,6 +194,38 @@ exercises.check("04.attention_layer", attention_layer)
 # </details>
 
 # %% [markdown]
+# ## 04.pooling_error (investigate)
+#
+# Fewer keys make attention cheaper. **What is lost?** Here keys and values lie on one row, neighbours side by side. For each
+# stride $s$, average groups of $s$ neighbours, and compare attention over the averages with attention over all keys: the root
+# of the mean square of the change, divided by the root of the mean square of the full result.
+#
+# `q` is (B, Nq, d), `k` and `v` are (B, N, d), `strides` are several whole numbers that divide N. The result has one number
+# per stride.
+#
+# Before you run the check: is more lost where neighbours are alike, or where they are noise? And what does that say about
+# films?
+#
+# *Hint:* `x.reshape(B, -1, s, d)` has an axis for the neighbours of a group. Your `attention` does the rest.
+
+
+# %%
+def pooling_error(q, k, v, strides):
+    full = attention(q, k, v)
+    return ...  # your lines: an array with one number per stride
+
+
+# %%
+exercises.check("04.pooling_error", pooling_error)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("04.pooling_error"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
 # ## Your own model so far
 #
 # Some of these answers are pieces of a whole model, which grows from chapter to chapter in a file of your own. The next cell

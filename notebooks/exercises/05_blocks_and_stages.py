@@ -17,8 +17,8 @@
 # %%
 import numpy as np
 
+from mvit_np import costs, ops, plan
 from mvit_np import course as exercises
-from mvit_np import ops, plan
 
 # %% [markdown]
 # ## 05.next_stage (fill in)
@@ -246,6 +246,37 @@ exercises.check("05.forward", forward)
 # <details><summary>Solution</summary>
 #
 # `print(exercises.solution("05.forward"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 05.stage_shares (investigate)
+#
+# **Which stage takes the multiply-adds?** In a pyramid the early stages have many tokens and few channels, the late ones few
+# tokens and many channels. Find the part of the multiply-adds of all blocks that each stage takes.
+#
+# `config` is an `MViTConfig`. The result has one number per stage, and their sum is 1.
+#
+# Before you run the check: guess the four shares of MViT-B, `mv.preset("mvit_b_16x4")`, whose stages have 1, 2, 11 and 2
+# blocks. What would they be if a block cost the same everywhere?
+#
+# *Hint:* `costs(config).lines` has a line per part of the model, with `macs` and with `stage`, which counts from 0. It is
+# `None` for the embedding and the head.
+
+
+# %%
+def stage_shares(config):
+    macs = ...  # your lines: one number per stage
+    return macs / macs.sum()
+
+
+# %%
+exercises.check("05.stage_shares", stage_shares)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("05.stage_shares"))` in a new cell shows one way to write it.
 #
 # </details>
 

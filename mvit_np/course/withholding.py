@@ -28,5 +28,5 @@ def withheld(name: str) -> str:
         raise ValueError(f"{rule}; the environment says {said!r}: set it to one of them")
     here = Path.cwd()
     if said == "no" or any((folder / MARKER).is_file() for folder in (here, *here.parents)):
-        return f"# {name}: the solutions are withheld here; ask your teacher for this one\n"
+        return f"# {name}: the solutions are withheld here; ask your teacher for this one"
     return ""

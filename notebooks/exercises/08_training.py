@@ -1,0 +1,221 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Exercises to 08: training
+#
+# These belong to [notebook 08](../08_training.ipynb). Write the lines where `...` stands, run the cell, then run the check
+# below it. It says what looks wrong, as far as it can tell.
+#
+# Each heading says what is asked for. *Fill in*: the formula stands above the cell, and a few lines are missing.
+# *Specification*: words and shapes say what the function does, and the formula is yours to find. *Investigate*: an open
+# question; you measure something, and the check compares it with what was measured before.
+
+# %%
+import numpy as np
+
+from mvit_np import course as exercises
+from mvit_np import ops
+
+# %% [markdown]
+# ## 08.cross_entropy_gradient (fill in)
+#
+# The loss of a batch is the mean cross-entropy of its $B$ clips. With logits $z$ and the labels $y$ as rows of zeros with a
+# single one,
+#
+# $$\frac{\partial \ell}{\partial z} = \frac{\mathrm{softmax}(z) - y}{B}$$
+#
+# where softmax takes each row by itself. `z` and `y` are (B, K), and so is the result.
+#
+# *Hint:* `ops.softmax` is given. What is the sum of each row of the result?
+
+
+# %%
+def cross_entropy_gradient(z, y):
+    said = ...  # your line: what the model said, as probabilities
+    return ...  # your line
+
+
+# %%
+exercises.check("08.cross_entropy_gradient", cross_entropy_gradient)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The sum of each row is 0: both softmax and $y$ have the sum 1.
+#
+# `print(exercises.solution("08.cross_entropy_gradient"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 08.rates (specification)
+#
+# *Specification.* Return the learning rate of each step of a run, (steps,). In the first `warmup` steps it grows by the same
+# amount from step to step. Already the first step has more than 0, and the last of the warm-up has `peak`. Then it falls along
+# half a cosine. Step `warmup`, counted from 0, is the first of that part and has `peak` too. The cosine would come to 0 one
+# step *after* the last step of the run.
+#
+# *Hint:* `np.cos` falls from 1 to -1 while its angle goes from 0 to $\pi$.
+
+
+# %%
+def rates(steps, warmup, peak):
+    return ...  # your lines
+
+
+# %%
+exercises.check("08.rates", rates)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("08.rates"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 08.adamw_step (specification)
+#
+# *Specification.* One step of AdamW. `p` is a parameter, `g` its gradient; `m` and `v` are running means, of the gradient
+# and of its square. All four have one shape. `t` is the number of this step, counted from 1; `rate` and `decay` are numbers.
+#
+# The new `m` is nine tenths of the old one and a tenth of `g`. The new `v` is 0.999 of the old one and 0.001 of the square
+# of `g`. Both began at 0 before step 1, so at first they are too small: each is divided by the sum of the weights that the
+# gradients so far have in it. The parameter then moves against the corrected `m`, divided by the root of the corrected `v`
+# plus $10^{-8}$; and it shrinks by `decay` times itself. Both movements are multiplied by `rate`. Return the new `p`, `m`
+# and `v`, as they are kept: without the correction.
+#
+# *Hint:* after one step the weight of `g` in `m` is 0.1. After two steps the weights are 0.09 and 0.1, which add up to
+# $1 - 0.9^2$.
+
+
+# %%
+def adamw_step(p, g, m, v, t, rate, decay):
+    return ..., ..., ...  # your lines
+
+
+# %%
+exercises.check("08.adamw_step", adamw_step)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("08.adamw_step"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 08.accuracy_by_order (specification)
+#
+# *Specification.* Does a classifier use the order of the frames? `guess` is a function, from clips, (B, F, H, W), to what it
+# says of each, (B,). `clips` and `labels` are a test set. `orders` holds several orders of the frames, each a tuple of F
+# numbers. Return the share of right answers: first for the clips as they are, then with the frames of all clips put in each
+# of the orders. The labels stay. The result is (1 + number of orders,).
+#
+# *Hint:* an order such as `(7, 6, 5, 4, 3, 2, 1, 0)` plays the clip backward.
+
+
+# %%
+def accuracy_by_order(guess, clips, labels, orders):
+    return ...  # your lines
+
+
+# %%
+exercises.check("08.accuracy_by_order", accuracy_by_order)
+
+# %% [markdown]
+# **Shuffled frames, to go on with.** The films of notebook 08 are `mvit_np.data.load_motion()`, with `test_clips` and
+# `test_labels`. Make two classifiers by hand, without any training: one that compares neighbouring frames (where does the
+# brightest column go?), and one that looks at the mean picture only. Hand both to your function, with several orders. Which
+# of them can be better than a coin, and what happens to each if the film runs backward?
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("08.accuracy_by_order"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 08.coin_flips (investigate)
+#
+# A model is right for 56 of 100 test clips of two classes. **Is that better than a coin?** Find out how probable it is that
+# a fair coin gets as many right, or more. `right` are several numbers of right answers, `clips` is how many answers were given
+# in all. The result has one probability per number.
+#
+# You may flip coins (20,000 tests of a coin are enough), or count. The check accepts what is within 0.02 of the right number.
+#
+# Before you run it: how many of 1,000 clips have to be right so that a coin gets there in fewer than one of a thousand tests?
+#
+# *Hint:* `np.random.default_rng(0).integers(0, 2, (20_000, clips))` are 20,000 tests. `math.comb(n, k)` counts the ways to
+# choose k of n.
+
+
+# %%
+def coin_flips(right, clips):
+    return ...  # your lines: (number of counts,)
+
+
+# %%
+exercises.check("08.coin_flips", coin_flips)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# 550 of 1,000: a coin gets as many or more in 0.09 % of all tests.
+#
+# `print(exercises.solution("08.coin_flips"))` in a new cell shows one way to write it.
+#
+# </details>
+
+# %% [markdown]
+# ## 08.own_ablation (investigate)
+#
+# **An ablation of your own.** Change one thing in a model, train both models alike with several seeds, and say whether they
+# differ. `mvit-np experiment` does the training. Open a terminal in the folder of this notebook, choose one of its experiments
+# (`mvit-np experiment` lists them), and run a short version of it:
+#
+#     mvit-np experiment positions --steps 60 --seeds 3
+#
+# It takes one to three minutes. It writes `mvit_experiment/positions/results.json`, with every run, and `table.md`, with its
+# own verdict. A larger number of seeds adds to what is there. Another number of steps needs a folder of its own, such as
+# `--out mvit_experiment/longer`.
+#
+# Write down first what you expect, and why. Then read the results with a function of your own. `results` is what the file
+# holds: `results["runs"]` is a list, and each run has a `"variant"`, a `"seed"` and an `"accuracy"`, a dict in which `"in
+# order"` is a share. `high` and `low` are the names of two variants. Return four numbers, in points of a hundred: the mean
+# accuracy of `high`, that of `low`, their difference, and the smallest difference that counts.
+#
+# A difference counts where it is more than twice the spread, and at least 1 point. The spread is the root of the mean of the
+# two variances over seeds.
+#
+# *Hint:* `np.var(x, ddof=1)` divides by $n - 1$, which is right for a few seeds.
+
+
+# %%
+def own_ablation(results, high, low):
+    return ...  # your lines: (4,)
+
+
+# %%
+exercises.check("08.own_ablation", own_ablation)
+
+# %% [markdown]
+# The check draws results of its own, and it also tries every `mvit_experiment/*/results.json` that it finds beside this
+# notebook: its line "tried with" then names your two variants. Does your function say what `table.md` says? And does the
+# difference count, or would another seed have turned it round?
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `print(exercises.solution("08.own_ablation"))` in a new cell shows one way to write it.
+#
+# </details>
