@@ -7,6 +7,7 @@ from .labels import labels_for
 from .loader import Loader
 from .mixing import mix, soft
 from .sets.builtin import BUILTIN, builtin
+from .sets.drawn_street import drawn_street
 from .sets.films import film_paths
 from .sets.motion import LABELS, MotionClips, four_ways, load_motion, shifts, shots, shuffle_frames
 from .track import Track, track_of
@@ -40,6 +41,7 @@ __all__ = [
     "cut",
     "decode",
     "draw",
+    "drawn_street",
     "film_paths",
     "flip",
     "four_ways",
