@@ -13,7 +13,7 @@ from ..model.presets import PRESETS, preset
 from .arguments import Commands, file_path
 
 PAGE = b"Written by `mvit-np info"  # in the page of tables
-FIGURES = "stages", "pooling_attention"
+FIGURES = "stages", "layers", "pooling_attention"
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     option = parser.add_argument
     every = f"without one, all of them: {', '.join(PRESETS)}"
     others = "presets whose costs to set beside it"
-    figures = "also draw its stages and its pooling attention there"
+    figures = "also draw its stages, its table of layers and its pooling attention there"
     tables = "the paper's tables as Markdown, into FILE if given"
 
     option("preset", metavar="PRESET", nargs="?", help=every)
@@ -91,5 +91,6 @@ def _drawn(paths, config, baseline):
 
     p = plan(config)
     yield visualize.save(visualize.stage_figure(p, plan(baseline)), paths[0])
+    yield visualize.save(visualize.layer_table_figure(p), paths[1])
     if pooled := [block for block in p.blocks if block.pool_q]:
-        yield visualize.save(visualize.pooling_attention_figure(pooled[0]), paths[1])
+        yield visualize.save(visualize.pooling_attention_figure(pooled[0]), paths[2])

@@ -56,7 +56,7 @@ def test_info_prints_the_stage_table_and_the_totals(capsys):
 def test_info_draws_figures_when_asked(capsys, tmp_path):
     assert main(["info", "mvit_micro", "--figures", str(tmp_path / "new")]) == 0
     names = {path.name for path in (tmp_path / "new").iterdir()}
-    assert names == {"mvit_micro_stages.png", "mvit_micro_pooling_attention.png"}
+    assert names == {f"mvit_micro_{name}.png" for name in ("stages", "layers", "pooling_attention")}
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(None, marks=pytest.mark.slow)])

@@ -86,6 +86,7 @@ def test_tables_and_figures_are_written_over_our_own_alone(capsys, tmp_path):
     for arguments, name in (
         (tables, "costs.md"),
         (figures, "mvit_micro_stages.png"),
+        (figures, "mvit_micro_layers.png"),
         (figures, "mvit_micro_pooling_attention.png"),
     ):
         (tmp_path / name).write_text("mine")
