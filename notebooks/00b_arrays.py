@@ -11,26 +11,23 @@
 # %% [markdown]
 # # 00b Arrays, backends and shapes
 #
-# **The question.** What is a model here? You may expect an object that holds weights and does something when called. In this
-# course a model is two plain things: functions, and one nested dict of arrays that is handed to them. This notebook looks at
-# the shapes that go through the functions, at how arrays lie in memory, at their precision, at the dict, and at how the same
-# lines run on a CPU or a GPU.
+# **The question.** [00](00_the_idea.ipynb) showed a model that answers. What is a model here? You may expect an object that
+# holds weights and does something when called. In this course a model is two plain things: functions, and one nested dict of
+# arrays that is handed to them. This notebook looks at the shapes that go through the functions, at how arrays lie in memory,
+# at their precision, at the dict, and at how a function finds out which library its arrays belong to.
 #
-# You need linear algebra, some NumPy and a first course in deep learning. The symbols are those of `docs/notation.md`.
+# The symbols are those of `docs/notation.md`.
 
 # %%
 # %matplotlib inline
-import importlib
 import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-import scipy.special
 from matplotlib.patches import Rectangle
 
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np.backend.arrays import register_library
 from mvit_np.ops.softmax import softmax_array
 from mvit_np.visualize import style
 
@@ -209,7 +206,8 @@ assert (scores * 64**-0.5).dtype == np.float32 and (scores / np.sqrt(64)).dtype 
 #
 # CuPy has NumPy's functions under NumPy's names, for arrays on a GPU. So a function must not say
 # which library it means. It asks its argument: `array_module(x)` is the library that `x` belongs
-# to, NumPy or CuPy. The ops of the package do so. This is the softmax of each row:
+# to, NumPy or CuPy. The ops of the package do so, and [11](11_gpu.ipynb) goes to a GPU with them.
+# An example is the softmax, which makes positive numbers that sum to 1 of each row of scores:
 
 # %%
 print(inspect.getsource(softmax_array))
@@ -219,30 +217,6 @@ p = ops.softmax(scores)
 by_loops = [[np.exp(s) / sum(np.exp(t) for t in row) for s in row] for row in scores.tolist()]
 np.testing.assert_allclose(p, by_loops, rtol=1e-6)
 print(f"as by loops; rows sum to 1: {np.allclose(p.sum(-1), 1)}, dtype {p.dtype}")
-
-# %% [markdown]
-# To watch this without a GPU, we make up a library: NumPy's functions, but it writes down each one that is asked for. Its
-# arrays are NumPy's under another name. The same `ops.softmax` now goes there.
-
-# %%
-asked = []
-
-
-class Elsewhere(np.ndarray):
-    """Arrays of the made-up library."""
-
-
-class Library:
-    def __getattr__(self, name):
-        asked.append(name)
-        return getattr(np, name)
-
-
-register_library(Elsewhere, Library(), scipy.special, np.asarray)
-for array in (scores, scores.view(Elsewhere)):
-    asked.clear()
-    ops.softmax(array)
-    print(f"{type(array).__name__:10} asked the made-up library for {asked or 'nothing'}")
 
 # %% [markdown]
 # ## The plan: every size, decided once
@@ -293,8 +267,6 @@ for line in mv.costs(config).lines:
 total = mv.costs(config).params
 print(f"in all {total:,} parameters, {sum(leaf.nbytes for leaf in leaves.values()):,} bytes")
 print(f"the last block holds {counted['block 3'] / total:.0%}")
-mlp_0, mlp_3 = (sum(leaf.size for path, leaf in leaves.items() if path.startswith(f"blocks.{i}.mlp.")) for i in (0, 3))
-print(f"the MLP of block 3 has {mlp_3:,}, {mlp_3 / mlp_0:.1f} times those of block 0 ({mlp_0:,})")
 
 # %%
 colours = {"attention": style.BLUE, "pools of q, k, v": style.SKY, "MLP": style.ORANGE, "widened skip": style.GREEN}
@@ -391,27 +363,6 @@ except TypeError as problem:
     print("refused:", problem)
 
 # %% [markdown]
-# ## On a GPU
-#
-# `mv.to_device(tree, "cuda:0")` copies an array, or a whole tree of them, to a GPU, and `mv.to_host` brings results back.
-# Between the two nothing changes: each function finds CuPy through its arguments.
-
-# %%
-for name in ("numpy", "scipy", "cupy"):
-    try:
-        print(f"{name:6} {importlib.import_module(name).__version__}")
-    except ImportError:
-        print(f"{name:6} not installed")
-
-try:
-    there = mv.to_device((params, clip), "cuda:0")
-except ValueError as problem:
-    print("no GPU here:", problem)
-else:
-    np.testing.assert_allclose(mv.to_host(mv.forward(*there, config)), logits, atol=1e-4)
-    print("the GPU gives the same scores")
-
-# %% [markdown]
 # ## Questions
 #
 # **1.** A library gives you batches as (B, C, T, H, W). What does `np.moveaxis(clips, 1, -1)` cost, and when is the price paid?
@@ -434,13 +385,15 @@ else:
 #
 # </details>
 #
-# **3.** Block 3 is four times as wide as block 0. Its MLP should have 16 times the parameters. The cell above says 10.4. Why?
+# **3.** `silent` shares its blocks with `params`. Someone writes `silent["blocks"][0]["norm1"]["g"][:] = 0`. Which of the two
+# models changes? How would you change only one?
 #
 # <details><summary>Answer</summary>
 #
-# Block 0 is the last block of its stage, so its MLP widens: it goes from $D$ to $4D$ to $2D$, which takes
-# $4D^2 + 8D^2 = 12D^2$ weights. In block 3 nothing follows to widen for: $4D^2 + 4D^2 = 8D^2$. With $D$ four times as large,
-# $16 \cdot 8 / 12 \approx 10.7$; the shifts `b`, which grow only with $D$, bring it down to 10.4.
+# Both: `[:] =` writes into the array itself, and there is only one such array in memory. The functions of the package never do
+# this to an argument. To change one model, build the path to the leaf anew and share the rest:
+# `{**params, "blocks": [{**params["blocks"][0], "norm1": ...}, *params["blocks"][1:]]}`, or give `mv.tree.map` a function
+# that returns new arrays.
 #
 # </details>
 
