@@ -32,7 +32,6 @@ from matplotlib.patches import Rectangle
 # %%
 import mvit_np as mv
 from mvit_np import ops
-from mvit_np.model.account import tokens_projected
 from mvit_np.model.layers.pooling import pool_tokens
 from mvit_np.model.paper import TABLES
 from mvit_np.model.specs import PoolSpec
@@ -340,7 +339,8 @@ for row in table.rows:
 # hurts (Sec. 4.2): 76.1 without, 77.2 with one shared row, 75.5 with $k = 2s + 1$. There a third and more of the neighbours
 # repeat each other: a plausible reason, not a proven one. The second lesson of the table: a learned window is better than
 # either fixed one (78.3 to 77.2 and 75.4), and a 3 x 3 x 3 filter, which also looks at the frames before and after, is as
-# good as any (78.4). The released models use that one, followed by a layer norm.
+# good as any (78.4). The released models use that one, followed by a layer norm, which gives all tokens the same size
+# ([03b](03b_transformer_block.ipynb)).
 #
 # ## At the border
 #
@@ -428,8 +428,8 @@ plt.show()
 # brighter, purple where the right side is. The maximum keeps the line and the single cell at full brightness and makes them
 # fatter, and it erases the slit: it is blind to what is dark. The average keeps the means, and so both line and slit fade,
 # to $1/k$ and $1 - 1/k$. The filter drops the level and answers where left and right differ; at stride 2 it sees the line
-# from both sides, once with each sign. A model with conv pooling has $d$ filters for each of Q, K and V, and a filter of
-# equal weights would be the average: the convolution can do what the average does, and more.
+# from both sides, once with each sign. A learned pool has a filter for every channel, and a filter of equal weights
+# would be the average: the convolution can do what the average does, and more.
 #
 # ## The class token goes around
 #
@@ -450,11 +450,10 @@ for kind in ("max", "avg", "conv"):
 # %% [markdown]
 # ## A stride wider than the kernel
 #
-# This section speaks of queries, keys and values. They are three linear layers of the tokens, $X W_Q$, $X W_K$ and $X W_V$,
-# which attention needs. If 03 is new to you, come back here after [04](04_pooling_attention.ipynb).
-#
-# MViT-B pools keys and values of its first stage with stride 1 x 8 x 8, and the released model does so with a kernel of 3 x
-# 3 x 3. Windows that are 3 cells wide and 8 apart do not touch. Which cells do they see at all? Count them with the loop.
+# Nothing says that windows have to touch. In its first stage MViT-B has a pool of stride 1 x 8 x 8, and in the released model
+# its kernel is 3 x 3 x 3. (It makes the **keys** and **values** of attention, one of each for every window. What these are is
+# the subject of [03](03_attention.ipynb); here they are only what comes out of a pool.) Windows that are 3 cells wide and 8
+# apart do not touch. Which cells do they see at all? Count them with the loop.
 
 # %%
 pool = mv.plan(mv.preset("mvit_b_16x4")).blocks[0].pool_kv
@@ -473,7 +472,8 @@ assert len(rows) == 3 * 7 - 1 and len(places) == 20 * 20 and len(seen) == 8 * 40
 # On an axis there are 7 windows of 3 cells; the first hangs over the border by one. That makes 20
 # rows and 20 columns, 400 of 3136 cells: 12.8 %. In time the stride is 1, so every frame is seen.
 # `take_seen` picks these tokens out of a list, and `on_seen` gives the pool on what is left, where
-# the windows lie side by side. Blocks of the other stages have smaller strides:
+# the windows lie side by side ([04](04_pooling_attention.ipynb) says what that saves). Blocks of the
+# other stages have smaller strides:
 
 # %%
 ids = np.arange(1.0 + math.prod(pool.thw_in)).reshape(1, -1, 1)  # tokens that are their own numbers; 0 is the class token
@@ -481,7 +481,7 @@ kept = take_seen(ids, pool.thw_in, pool.kernel, pool.stride, pool.padding)[0, 1:
 assert {tuple(map(int, cell)) for cell in zip(*np.unravel_index(kept, pool.thw_in), strict=True)} == seen
 print("take_seen keeps the cells that the loop found\n")
 
-print("block  grid in       stride     keys          seen          of the plane")
+print("block  grid in       stride     grid out      seen          of the plane")
 different = {}
 for block in mv.plan(mv.preset("mvit_b_16x4")).blocks:
     p = block.pool_kv
@@ -489,8 +489,8 @@ for block in mv.plan(mv.preset("mvit_b_16x4")).blocks:
         different[block.index] = p
         left = on_seen(p).thw_in
         part = math.prod(left) / math.prod(p.thw_in)
-        keys = f"{p.stride!s:10} {p.thw_out!s:13}"
-        print(f"{block.index:5}  {p.thw_in!s:13} {keys} {left!s:13} {part:6.1%}")
+        out = f"{p.stride!s:10} {p.thw_out!s:13}"
+        print(f"{block.index:5}  {p.thw_in!s:13} {out} {left!s:13} {part:6.1%}")
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 4.4), layout="constrained", width_ratios=[1.5, 1, 1])
@@ -508,36 +508,18 @@ for axis, index in zip(axes, (0, 2, 4), strict=True):
     axis.set(xlim=(-2, n + 0.5), ylim=(n + 0.5, -2), aspect="equal", xlabel="column (tokens)")
     axis.set(xticks=range(0, n, n // 7), yticks=range(0, n, n // 7))
 axes[0].set_ylabel("row (tokens)")
-figure.suptitle("Kernel 3, stride 8: the keys and values of block 0 are made of 400 of a frame's 3136 tokens")
+figure.suptitle("Kernel 3, stride 8: the pool of block 0 looks at 400 of a frame's 3136 tokens")
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Every plane is the grid of tokens of one frame, and every dark outline the window of one key: 7 x 7 in
+# **How to read it.** Every plane is the grid of tokens of one frame, and every dark outline one window: 7 x 7 windows in
 # each of these blocks; the ticks are the windows' middles. Light blue cells are looked at by one window, darker ones by two
 # or four, grey ones by none. At stride 8 most of the plane is grey, the last six rows and columns altogether. At stride 2
-# (right) the windows overlap and nothing is left out. The strides shrink with the grid so that 7 x 7 keys a frame remain;
+# (right) the windows overlap and nothing is left out. The strides shrink with the grid, so that 7 x 7 windows per frame remain;
 # only the first block of a new stage still has the fine grid with the new stride, and so 14 x 14 (blocks 1, 3, 14).
 #
-# A key is $P(X W_K)$: first projected, then pooled. The projection works on each token by itself.
-# To project tokens that no window looks at is therefore work for nothing. The layer says $P(X W_K)$
-# all the same, as the paper does; its fast version (`model/fast.py`) takes the seen tokens first.
-# The result is the same.
-
-# %%
-block = mv.plan(mv.preset("mvit_b_16x4")).blocks[0]
-x, w_k = rng.standard_normal((1, block.tokens_in, 4)), rng.standard_normal((4, 4))
-filters = rng.standard_normal((*pool.kernel, 4))
-
-every = pool_tokens((x @ w_k)[:, :, None], pool, True, filters)  # as the paper writes it; one head
-some = take_seen(x, pool.thw_in, pool.kernel, pool.stride, pool.padding) @ w_k
-thin = pool_tokens(some[:, :, None], on_seen(pool), True, filters)
-np.testing.assert_allclose(thin, every, atol=1e-12)
-
-projected = tokens_projected(block)
-cost = [2 * n * block.dim_in * block.dim_attn / 1e6 for n in (block.tokens_in, projected)]
-print(f"keys from all tokens and from the seen ones differ by at most {abs(thin - every).max():.1e}")
-print(f"tokens projected: {block.tokens_in} or {projected}; keys that come out: {block.tokens_kv}")
-print(f"multiply-adds of W_K and W_V in block 0: {cost[0]:.0f} M or {cost[1]:.0f} M")
+# All sixteen blocks have such a pool, as the paper's Sec. 3.3 says. One sentence of Sec. 3.2 sounds as if some had none;
+# [05](05_blocks_and_stages.ipynb) holds both against what released code does and against the paper's own cost.
 
 # %% [markdown]
 # ## Questions
@@ -554,28 +536,27 @@ print(f"multiply-adds of W_K and W_V in block 0: {cost[0]:.0f} M or {cost[1]:.0f
 #
 # </details>
 #
-# **2.** Would it make a difference to pool $X$ first and to project afterwards, $P(X)\,W$ instead of $P(X W)$? Think of the
-# three pools one by one (without a bias).
+# **2.** The tokens $X$ are to be pooled, and each is to be multiplied by a matrix $W$. Would it make a difference to pool
+# first, $P(X)\,W$ instead of $P(X W)$? Think of the three pools one by one (without a bias).
 #
 # <details><summary>Answer</summary>
 #
-# For the average, none: it is a sum over tokens with the same weights in every channel, the projection a sum over channels
+# For the average, none: it is a sum over tokens with the same weights in every channel, the product a sum over channels
 # with the same weights in every token, and the two sums can change places. For the maximum, yes: the largest value of a sum
 # is not the sum of the largest values. For the depthwise convolution, yes: each channel has a filter of its own, and $W$
-# mixes channels. The next cell checks it. The order matters for the cost as well: pooling first would project only 1 + 392
-# tokens for keys and values.
+# mixes channels. The next cell checks it. The order matters for the cost as well: in block 0 of MViT-B pooling first would
+# leave only 1 + 392 tokens to multiply.
 #
 # </details>
 #
-# **3.** Keys and values of block 0 see 12.8 % of the tokens. Why is the rest of the picture not lost?
+# **3.** The pool of block 0 sees 12.8 % of the tokens. Of which share of the *pixels* do these tokens know something?
 #
 # <details><summary>Answer</summary>
 #
-# For three reasons. Every token is still a query, and the skip connection, which adds a block's input to its output
-# ([03b](03b_transformer_block.ipynb)), carries it on: block 1 gets all of them.
-# Where the queries are pooled the stride is 2 and the kernel 3, which looks at every cell. And the tokens are not points:
-# each was made of a cube of 3 x 7 x 7 pixels at stride 2 x 4 x 4 (notebook 01), so the seen tokens look at more of the
-# picture than their share. On an axis they see 98 of 224 pixels, in the plane 19 %; the next cell counts them.
+# Of more than 12.8 %, for tokens are not points: each was made of a cube of 3 x 7 x 7 pixels at stride 2 x 4 x 4 (notebook 01).
+# On an axis the seen tokens look at 98 of 224 pixels, in the plane at 19 %; the next cell counts them. (The other tokens
+# are not lost. This pool shortens only the lists of keys and values, and every token goes on to the next block by another
+# way: 04.)
 #
 # </details>
 #

@@ -30,12 +30,13 @@ import numpy as np
 # %%
 import mvit_np as mv
 from mvit_np import data, ops, visualize
-from mvit_np.model.account import attention_complexity, attention_macs
+from mvit_np.model.account import attention_complexity, attention_macs, tokens_projected
 from mvit_np.model.layers.attention import attention, queries_keys_values
 from mvit_np.model.layers.block import block
 from mvit_np.model.layers.mlp import mlp
 from mvit_np.model.layers.pooling import pool_tokens
 from mvit_np.model.specs import PoolSpec
+from mvit_np.ops.fast.take_seen import on_seen, take_seen
 from mvit_np.visualize.style import BLUE, GREEN, INK, ORANGE, SKY
 
 rng = np.random.default_rng(0)
@@ -252,7 +253,7 @@ def token_lengths(tokens, thw):
 
 # %%
 def draw(rows, title, unit, low=None, high=None):
-    """A row of pictures for each (label, (t, h, w) array), one for each time step. Without low and high a scale a row."""
+    """A row of pictures for each (label, (t, h, w) array or frames), one per time step. Without low and high a scale per row."""
     figure, axes = plt.subplots(len(rows), 4, figsize=(11, 1.5 * len(rows) + 0.5), layout="constrained")
     for line, (label, grid) in zip(axes, rows):
         bottom, top = np.quantile(grid, (0.002, 0.998)) if high is None else (low, high)
@@ -260,7 +261,8 @@ def draw(rows, title, unit, low=None, high=None):
             image = ax.imshow(picture, vmin=bottom, vmax=top, extent=(0, 96, 48, 0), interpolation="nearest")
             ax.set(xticks=[], yticks=[])
         line[0].set_ylabel(label)
-        figure.colorbar(image, ax=line, label=unit, pad=0.01)
+        if grid.ndim == 3:  # and no frames in colour
+            figure.colorbar(image, ax=line, label=unit, pad=0.01)
     for t, ax in enumerate(axes[0]):
         ax.set_title(f"around frame {2 * t + 1}", fontsize=11)
     figure.suptitle(title, fontsize=13, weight="bold")
@@ -319,28 +321,49 @@ for name, each in (("with", weights), ("without", unnormed)):
 # Without the norm, every query of this fresh model would look at all keys alike: even the largest weight would hardly differ
 # from that of uniform attention, 1 over the number of keys. With it there is something to look at.
 #
-# The next figure shows three queries of one moment, and what each attends to on the grid of the keys, in each of the two
-# heads.
+# What do queries look at? The frames of the film are not stored in this notebook, so let us send another clip through the same
+# block, with the same weights: a street that is drawn, whose houses pass to the left while somebody walks to the right.
 
 # %%
-PLACES = {"paving": (21, 5), "leg": (10, 18), "wall": (3, 40)}  # (row, column) on the grid of the queries
-STEP = 1  # of its four time steps
-attended = weights[0, :, 1:, 1:].reshape(heads, *spec.thw_q, *spec.thw_kv) * spec.tokens_kv
+street = data.drawn_street(np.random.default_rng(8), (192, 384), pan=-6, walk=(60, 12))  # (T, H, W, 3)
+street_seen = {}
+mv.forward(params, data.normalise(street, "clip", dtype="float64")[None], config, hook=street_seen.__setitem__)
+STEP = 1  # of the four time steps of the grid: around frame 3
+PLACES = {"shirt": (15, 12), "road": (22, 40), "sky": (1, 30)}  # (row, column) on the grid of the queries
+attended = street_seen["blocks.1.attention"][0, :, 1:, 1:].reshape(heads, *spec.thw_q, *spec.thw_kv) * spec.tokens_kv
 rows = [
     (f"{name}, head {head + 1}", attended[head, STEP, row, column])
     for name, (row, column) in PLACES.items()
     for head in range(heads)
 ]
-axes = draw(rows, "What three queries attend to: each its own keys, in each head others", "× uniform", 0, 6)
-for line, (row, column) in zip(axes, [place for place in PLACES.values() for _ in range(heads)]):
-    line[STEP].plot(2 * column + 1, 2 * row + 1, "o", color="white", markeredgecolor="black", markersize=9)
+
+# %%
+axes = draw([("the street", street[::2]), *rows], "What three queries attend to, in each of the two heads", "× uniform", 0, 6)
+dots = [*PLACES.values()], *([place] for place in PLACES.values() for _ in range(heads))
+for line, places in zip(axes, dots):
+    for row, column in places:
+        line[STEP].plot(2 * column + 1, 2 * row + 1, "o", color="white", markeredgecolor="black", markersize=9)
+
 
 # %% [markdown]
-# How to read it: a row is one query in one head, the dot marks the query's place and time. A tile is a key; keys are 4 places
-# apart on the input grid, so the tiles are large. On the scale 1 is uniform attention; yellow is 6 times as much or more. All
-# four time steps are open to a query: attention goes through the whole clip, not only through its own frame. Even with random
-# weights what a query attends to has the shape of things, because tokens that look alike have like keys.
-#
+# How to read it: time runs to the right. Above is the street; below, a row is one query in one head, and the dot marks the
+# query's place and time. A tile is a key; keys are 4 places apart on the input grid, so the tiles are large. On the scale 1 is
+# uniform attention; yellow is 6 times as much or more. All four time steps are open to a query: attention goes through the
+# whole clip, not only through its own frame. The weights are random, and still what a query attends to has the shapes of the
+# street, because tokens that look alike have like keys. In numbers: over all queries, do two keys whose part of the picture has
+# the same brightness get like weights?
+
+# %%
+bright = street[::2].mean(axis=-1).reshape(4, 12, 16, 24, 16).mean(axis=(2, 4)).ravel()  # of what lies under each key
+sky_like = np.abs(bright - bright.max()) < 10
+by_query = np.log(street_seen["blocks.1.attention"][0, :, 1:, 1:])  # (heads, Nq, Nk), softmax's scores up to a constant
+scatter = by_query[..., sky_like].std(axis=-1).mean(), by_query.std(axis=-1).mean()
+print(
+    f"{sky_like.sum()} keys are as bright as the sky: their scores scatter by {scatter[0]:.2f}, all keys' by {scatter[1]:.2f}"
+)
+assert scatter[0] < 0.7 * scatter[1]
+
+# %% [markdown]
 # **Times v, join heads, project.** The weights mix the values. Then the heads' channels lie side by side again and a last
 # matrix mixes them.
 
@@ -363,10 +386,8 @@ print(f"layers.attention agrees: largest difference {np.abs(out - by_package).ma
 print(inspect.getsource(attention), inspect.getsource(queries_keys_values), sep="\n\n")
 
 # %% [markdown]
-# What runs goes a shorter way to the same numbers. The stride of 4 is larger than the window of 3,
-# so some tokens are in no key's window, and the fast version of `queries_keys_values` never
-# projects those to keys and values (02 showed `take_seen`). And that of `ops.attend` never holds
-# all weights at a time (03 showed how). Within `mv.plain_ops()` all is done as you read it:
+# What runs goes a shorter way to the same numbers. The fast version of `ops.attend` never holds all
+# weights at a time (03 showed how). Within `mv.plain_ops()` all is done as you read it:
 
 # %%
 with mv.plain_ops():
@@ -374,6 +395,26 @@ with mv.plain_ops():
 np.testing.assert_allclose(plain, by_package, atol=1e-12)
 apart = np.abs(plain - by_package).max()
 print(f"by the definitions alone: at most {apart:.0e} from what ran above")
+
+# %% [markdown]
+# The other short way is about tokens that no window sees. A key is $P(X W_K)$: first projected, then pooled. The projection
+# works on each token by itself. Where the stride is wider than the window, as in block 0 of MViT-B, most tokens lie in no window
+# ([02](02_pooling.ipynb) drew them), and to project those to keys and values is work for nothing. So the fast version of
+# `queries_keys_values` (`model/fast.py`) takes the seen tokens first, with the functions of 02:
+
+# %%
+first = mv.plan(mv.preset("mvit_b_16x4")).blocks[0]
+at = first.pool_kv.thw_in, first.pool_kv.kernel, first.pool_kv.stride, first.pool_kv.padding
+many, w_key, filters = (rng.standard_normal(shape) for shape in ((1, first.tokens_in, 4), (4, 4), (*at[1], 4)))
+
+every = pool_tokens((many @ w_key)[:, :, None], first.pool_kv, True, filters)  # as the paper writes it; one head
+some = pool_tokens((take_seen(many, *at) @ w_key)[:, :, None], on_seen(first.pool_kv), True, filters)
+np.testing.assert_allclose(some, every, atol=1e-12)
+projected = tokens_projected(first)
+cost = [2 * n * first.dim_in * first.dim_attn / 1e6 for n in (first.tokens_in, projected)]
+print(f"keys from all tokens and from the seen ones differ by at most {abs(some - every).max():.1e}")
+print(f"tokens projected: {first.tokens_in:,} or {projected:,}; keys that come out: {first.tokens_kv}")
+print(f"multiply-adds of W_K and W_V in block 0 of MViT-B: {cost[0]:.0f} M or {cost[1]:.0f} M")
 
 # %% [markdown]
 # ## The skip connection has to be pooled

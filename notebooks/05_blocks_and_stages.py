@@ -18,6 +18,8 @@
 
 # %%
 # %matplotlib inline
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -27,8 +29,8 @@ from mvit_np.model.layers.attention import attention
 from mvit_np.model.layers.block import block
 from mvit_np.model.layers.mlp import mlp
 from mvit_np.model.layers.pooling import pool_tokens
-from mvit_np.visualize import stage_figure
-from mvit_np.visualize.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION
+from mvit_np.visualize import layer_table_figure, pooling_attention_figure, stage_figure
+from mvit_np.visualize.style import BLUE, GREEN, ORANGE, SKY, VERMILLION
 
 rng = np.random.default_rng(0)
 plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False})
@@ -144,10 +146,47 @@ print("the loop and mv.plan agree in all 16 blocks")
 # of a stage still takes in four times the tokens. And K and V have 8x7x7 places, with the class token 393 keys, in all blocks
 # but the first one of stages 2, 3 and 4: there the stride is already divided, but the grid has not shrunk yet (1,569 keys).
 #
-# The same plan as a table of stages, with what each costs (`print(mv.plan(config))`):
+# ### All blocks, or all other blocks?
+#
+# The table pools keys and values in all sixteen blocks. Does the paper? It says it twice, and not in the same way:
+#
+# > "We decouple the usage of K, V and Q pooling, with Q pooling being used in the first layer of each stage and K, V pooling
+# > being employed in all other layers." (Sec. 3.2)
+#
+# > "We employ K, V pooling in all MHPA blocks [...]" (Sec. 3.3)
+#
+# Read word for word, the first sentence leaves keys and values as they are wherever queries are pooled. All released code
+# follows the second one: SlowFast, which is the authors' own, PyTorchVideo and torchvision pool them in every block
+# (`tests/parity` compares this package with all three). Which one did the authors count? The multiply-adds can tell:
 
 # %%
-print(mv.plan(config))
+with_q = tuple(s.index for s in blocks if s.pool_q)
+readings = {"in all blocks": (), f"in all but {with_q}, which pool Q": with_q, "in no first block of a stage": (0, *with_q)}
+for name, unpooled in readings.items():
+    read = mv.costs(replace(config, unpooled_kv=unpooled))
+    weights = max(line.attention_bytes for line in read.lines) / 1e6
+    print(f"K, V pooled {name:36} {read.macs / 1e9:6.1f} G multiply-adds, weights of one block up to {weights:7,.0f} MB")
+    assert (abs(read.macs / 70.5e9 - 1) < 0.01) == (unpooled == ())  # the paper prints 70.5 G
+
+# %% [markdown]
+# The paper prints 70.5 G (Table 3 and 4), and only the first line is near it. So "in all other layers" has to be read loosely:
+# pooling keys and values is not tied to the first layer of a stage, as pooling queries is.
+#
+# ### The layers as the paper draws them
+#
+# The same plan as the paper's table of layers (its Tables 2 and 3). Read it from the top, as the clip goes. In brackets are the
+# two halves of a block, pooling attention with its channels and the MLP with its hidden units, and × says how many such blocks
+# follow each other. (`print(mv.plan(config))` prints much the same as text.)
+
+# %%
+layer_table_figure(mv.plan(config))
+
+# %% [markdown]
+# And the inside of one of these blocks, the first of stage 2, as in the paper's Fig. 3. Read it from the bottom up. Queries, keys
+# and values are pooled apart, each by its own stride, and the skip on the left follows the queries.
+
+# %%
+pooling_attention_figure(blocks[1])
 
 # %% [markdown]
 # ## The pyramid beside a ViT
@@ -291,47 +330,12 @@ right.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
-# ## A ConvNet, a ViT and an MViT by depth
+# ## Beside a ConvNet
 #
-# ResNet-50 is the ConvNet that everyone knows. Its stages, written out: (places a side, channels, blocks). The grid of an MViT
-# has the same four resolutions in space, for every one of its eight steps in time.
-
-# %%
-RESNET_50 = [(56, 256, 3), (28, 512, 4), (14, 1024, 6), (7, 2048, 3)]
-
-resnet = [(side, channels) for side, channels, count in RESNET_50 for _ in range(count)]
-vit_b = [(s.thw_q[1], s.dim_attn) for s in mv.plan(vit).blocks]
-mvit_b = [(s.thw_q[1], s.dim_attn) for s in blocks]
-models = {"ResNet-50": (resnet, GREEN), "ViT-B": (vit_b, VERMILLION), "MViT-B": (mvit_b, BLUE)}
-for name, (path, _) in models.items():
-    (first_side, first_dim), (last_side, last_dim) = path[0], path[-1]
-    print(f"{name:10} {len(path):3} blocks   {first_side} to {last_side} places a side   {first_dim} to {last_dim} channels")
-
-# %% [markdown]
-# **How to read it.** From left to right through each network, its depth scaled to 1. Both vertical axes are logarithmic to the
-# base 2: a step is a halving or a doubling. The level, dashed line is the ViT.
-
-# %%
-figure, panels = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-for column, word in enumerate(("places a side", "channels")):
-    axes = panels[column]
-    for name, (path, colour) in models.items():
-        values = [pair[column] for pair in path]
-        style = {"linestyle": "--", "zorder": 3} if name == "ViT-B" else {}
-        axes.stairs(values, np.linspace(0, 1, len(values) + 1), baseline=None, color=colour, linewidth=3, label=name, **style)
-    axes.set_yscale("log", base=2)
-    ticks = (7, 14, 28, 56) if column == 0 else (96, 192, 256, 384, 512, 768, 1024, 2048)
-    axes.set_yticks(ticks, [str(tick) for tick in ticks])
-    axes.set(xlabel="depth (part of all blocks)", ylabel=f"{word} (log scale)")
-    axes.grid(axis="y", color=GREY, alpha=0.2)
-panels[0].set_title("MViT halves its resolution as a ConvNet does")
-panels[1].set_title("and doubles its channels; a ViT does neither")
-panels[0].legend(frameon=False)
-plt.show()
-
-# %% [markdown]
-# The two pyramids have the same resolutions and the same eightfold growth of channels. They spend their depth differently:
-# MViT-B has one block at 56 places a side and eleven of its sixteen at 14, where its attention is cheap.
+# [00](00_the_idea.ipynb) drew the pyramid of MViT-B beside that of ResNet-50. Both have the same resolutions, 56 to 7 places
+# along a side, and the same eightfold growth of channels. They spend their depth differently. ResNet-50 has 3, 4, 6 and 3 blocks
+# in its stages. MViT-B has 1, 2, 11 and 2: a single block where tokens are many, and eleven of its sixteen at 14 places a side,
+# where attention is cheap.
 #
 # ## Questions to the reader
 #
