@@ -11,8 +11,8 @@
 # %% [markdown]
 # # 07b ViViT, and how to read Table 4
 #
-# **The question.** The most accurate model in the paper's Table 4 is not an MViT. It is ViViT-L (Arnab et al. 2021), with 81.3
-# % on Kinetics-400 beside 81.2 % for the best MViT. But a clip costs it nine times as much. What is ViViT, why does it cost so
+# **The question.** The most accurate model in the paper's Table 4 is not an MViT. It is ViViT-L (Arnab et al. 2021): it has
+# 81.3 % on Kinetics-400, the best MViT 81.2 %. But a clip costs it nine times as much. What is ViViT, why does it cost so
 # much, what do its authors do about that, and why does MViT's way save more?
 #
 # You will cut a clip into tubelets, build all four forms of ViViT from who may attend to whom, count each of them, and then
