@@ -48,6 +48,12 @@ from . import (
     chapter_07b,
     chapter_08a,
     chapter_08b,
+    chapter_09a,
+    chapter_09b,
+    chapter_10a,
+    chapter_10b,
+    chapter_11a,
+    chapter_11b,
 )
 from .checker import LEVELS, SEEDS, Exercise, Result, examine
 from .keep import put
@@ -61,10 +67,10 @@ __all__ = [
 ]  # fmt: skip
 
 _CHAPTERS = (
-    chapter_00, chapter_01, chapter_02, chapter_02b,
-    chapter_03a, chapter_03b, chapter_03c, chapter_03d, chapter_04, chapter_04b, chapter_04c,
-    chapter_05a, chapter_05b, chapter_05c, chapter_05d, chapter_06a, chapter_06b, chapter_06c,
-    chapter_07a, chapter_07b, chapter_08a, chapter_08b,
+    chapter_00, chapter_01, chapter_02, chapter_02b, chapter_03a, chapter_03b, chapter_03c,
+    chapter_03d, chapter_04, chapter_04b, chapter_04c, chapter_05a, chapter_05b, chapter_05c,
+    chapter_05d, chapter_06a, chapter_06b, chapter_06c, chapter_07a, chapter_07b, chapter_08a,
+    chapter_08b, chapter_09a, chapter_09b, chapter_10a, chapter_10b, chapter_11a, chapter_11b,
 )  # fmt: skip
 _ALL = {
     f"{chapter.__name__.partition('chapter_')[2][:2]}.{exercise.solution.__name__}": exercise

@@ -39,7 +39,8 @@ def arrays_of(result):
 
 
 def test_there_are_three_or_more_for_each_notebook():
-    assert all(len(exercises.names(f"0{chapter}.")) >= 3 for chapter in range(1, 7))
+    for chapter in {name[:2] for name in exercises.names()}:
+        assert len(exercises.names(f"{chapter}.")) >= 3, chapter
     assert "03.softmax_backward" in exercises.names("03")
     assert exercises.names() == sorted(exercises.names(), key=lambda name: name[:2])
 
