@@ -16,7 +16,7 @@ from .style import BODY, GREY, INK, SMALL, WIDTH, canvas, new_figure, panel, tim
 HEIGHT = 7.3  # inches, as are all the lengths below
 SIDE, LEFT, BOTTOM = 5.0, 0.95, 0.85  # the larger plane of maps
 RIGHT, SQUARE = 7.6, 3.1  # the times
-TILES = 7  # maps a side, at most
+TILES = 8  # maps per side, at most
 GAP, LEAST = 0.07, 0.28  # between maps, and a map with its gap at least
 CMAP = "RdBu_r"
 # of cosines
@@ -120,8 +120,12 @@ def _tile(axes, similar, left, bottom, width, height):
 
 
 def _some(n):
-    """At most TILES of n indices, evenly spread and as far from the borders on both sides."""
-    count = min(n, TILES)
+    """All of n indices, or every second, third, ... of them, so that TILES are left at most.
+
+    They are as far from the borders on both sides.
+    """
+    step = -(-n // TILES)
+    count = max(1, n // step)
     return [int((i + 0.5) * n / count) for i in range(count)]
 
 

@@ -94,7 +94,7 @@ def _message(rows):
         name, tokens = f"{first[0].upper()}{first[1:]}", _two_digits(part[first])
         return f"{name}: half of the share lies on {tokens} of the tokens"
     least, most = _two_digits(part[first]), _two_digits(part[last])
-    return f"Half of the share: {least} of the tokens ({first}), {most} ({last})"
+    return f"Half of the share lies on {least} of the tokens ({first}), or on {most} ({last})"
 
 
 def _half(shares):

@@ -476,7 +476,7 @@ def test_rollout_figure_says_how_sharp_a_map_is():
         visualize.rollout_figure(even)
     )
     text = all_words(visualize.rollout_figure({"sharp": one, "even": even}))
-    assert "Half of the share: 1.0 % of the tokens (sharp), 50 % (even)" in text
+    assert "Half of the share lies on 1.0 % of the tokens (sharp), or on 50 % (even)" in text
     assert "max 100× an even share" in text and "max 1× an even share" in text
 
 
