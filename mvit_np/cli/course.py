@@ -20,6 +20,7 @@ from .terminal import BAR
 FILE = "my_mvit.py"
 STEPS, SECONDS = 80, 20.0
 OWN = "more exercises: a file of your own that calls mvit_np.course.add"
+WAYS = "autograd", "backward", "tape"  # as course.WAYS, which is not loaded for every command
 COLUMNS = "exercise", "points", "of", "state", "likely", "message", "seed", "level"
 
 
@@ -70,6 +71,8 @@ def _add_train(actions):
     option("file", metavar="FILE", nargs="?", type=file_path, default=FILE, help=f"yours ({FILE})")
     option("--steps", type=count, default=STEPS, metavar="N", help="of 32 clips (%(default)s)")
     option("--seed", type=int, default=0, metavar="N", help="of weights and order (%(default)s)")
+    about = "by autograd through your forward functions, by your backward passes, or on your tape"
+    option("--gradients", choices=WAYS, default=WAYS[0], help=f"{about} (%(default)s)")
     parser.set_defaults(run=train)
 
 
@@ -184,7 +187,10 @@ def train(arguments: Namespace) -> int:
             bar.update()
 
         config, (steps, seed) = preset("mvit_micro"), (arguments.steps, arguments.seed)
-        trained = train_own(forward, clips, config, steps, seed=seed, on_step=show)
+        gradients = course.gradients(file, arguments.gradients)
+        trained = train_own(
+            forward, clips, config, steps, seed=seed, on_step=show, gradients=gradients
+        )
     print(f"accuracy on unseen shots  {trained.accuracy:.1%}  after {trained.seconds:.0f} s")
     if trained.accuracy < GOAL:
         print(f"a model of this kind reaches {GOAL:.0%}: take more --steps, or another --seed")

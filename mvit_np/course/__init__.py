@@ -10,6 +10,7 @@ Some answers are pieces of a whole model. They add up in a file of the reader's:
     exercises.keep("my_mvit.py", cube_embed, max_pool)   # the right ones go into the file
     exercises.check_model("my_mvit.py")                  # the pieces so far beside mv.forward
     forward = exercises.assemble("my_mvit.py")           # forward(params, clip, config)
+    exercises.gradients("my_mvit.py", "tape")            # and back, in one of three ways
 
 Names begin with the notebook's number. `add` registers an exercise of one's own. `import mvit_np`
 does not load this package.
@@ -44,6 +45,15 @@ from . import (
     chapter_06a,
     chapter_06b,
     chapter_06c,
+    chapter_06d,
+    chapter_06e,
+    chapter_06f,
+    chapter_06g,
+    chapter_06h,
+    chapter_06i,
+    chapter_06j,
+    chapter_06k,
+    chapter_06l,
     chapter_07a,
     chapter_07b,
     chapter_08a,
@@ -57,20 +67,25 @@ from . import (
 )
 from .checker import LEVELS, SEEDS, Exercise, Result, examine
 from .keep import put
-from .my_mvit import PIECES, answers_in, compared, function_name, linked
+from .my_mvit import BACKWARDS, PIECES, answers_in, function_name, linked
 from .own_exercise import check_new
+from .ways import WAYS
+from .ways import gradients as gradients_of
+from .whole import compared
 from .withholding import withheld
 
 __all__ = [
-    "add", "assemble", "check", "check_model", "exercise", "keep", "names", "piece", "pieces",
-    "solution", "statement", "Exercise", "LEVELS", "Result",
+    "add", "assemble", "check", "check_model", "exercise", "gradients", "keep", "names", "piece",
+    "pieces", "solution", "statement", "Exercise", "LEVELS", "Result", "WAYS",
 ]  # fmt: skip
 
 _CHAPTERS = (
     chapter_00, chapter_01, chapter_02, chapter_02b, chapter_03a, chapter_03b, chapter_03c,
     chapter_03d, chapter_04, chapter_04b, chapter_04c, chapter_05a, chapter_05b, chapter_05c,
-    chapter_05d, chapter_06a, chapter_06b, chapter_06c, chapter_07a, chapter_07b, chapter_08a,
-    chapter_08b, chapter_09a, chapter_09b, chapter_10a, chapter_10b, chapter_11a, chapter_11b,
+    chapter_05d, chapter_06a, chapter_06b, chapter_06c, chapter_06d, chapter_06e, chapter_06f,
+    chapter_06g, chapter_06h, chapter_06i, chapter_06j, chapter_06k, chapter_06l, chapter_07a,
+    chapter_07b, chapter_08a, chapter_08b, chapter_09a, chapter_09b, chapter_10a, chapter_10b,
+    chapter_11a, chapter_11b,
 )  # fmt: skip
 _ALL = {
     f"{chapter.__name__.partition('chapter_')[2][:2]}.{exercise.solution.__name__}": exercise
@@ -133,13 +148,17 @@ def check(name: str, function: Callable, *, seed: int | None = None, hints: int 
 
 
 def statement(name: str) -> str:
-    """What to write: the level, the signature, what goes in and out with shapes, a hint.
+    """What to write: the level, the signature, what goes in and out with shapes, a hint; or what
+    to mend.
 
     Raises ValueError for an unknown name.
     """
-    function = exercise(name).solution
+    known = exercise(name)
+    function, given = known.solution, known.given
     signature = f"{function.__name__}{inspect.signature(function)}"
-    return f"{name} ({exercise(name).level})\n\n{signature}\n\n{inspect.getdoc(function)}"
+    lines = inspect.getsource(given).replace(given.__name__, function.__name__) if given else ""
+    head = f"{name} ({known.level})"
+    return f"{head}\n\n{signature}\n\n{inspect.getdoc(function)}\n\n{lines}".rstrip()
 
 
 def solution(name: str) -> str:
@@ -155,9 +174,12 @@ def solution(name: str) -> str:
     return inspect.getsource(known.solution) + "".join(map(_as_comment, known.shown))
 
 
-def pieces() -> list[str]:
-    """The names of the exercises whose answers make a whole model, in the order of the chapters."""
-    return list(PIECES)
+def pieces(backward: bool = False) -> list[str]:
+    """The names of the exercises whose answers make a whole model, in the order of the chapters.
+
+    backward  for those that make its way back
+    """
+    return list(BACKWARDS if backward else PIECES)
 
 
 def piece(name: str, answers: Any) -> Callable:
@@ -176,7 +198,18 @@ def assemble(answers: Any) -> Callable:
     of the preset `mvit_micro`'s kind, with a class token, separate positions and conv pools, and
     may be traced by `mv.value_and_grad`.
     """
-    return linked(answers_in(answers), _ALL)
+    return linked(answers_in(answers), _ALL)["forward"]
+
+
+def gradients(answers: Any, way: str = "autograd") -> Callable:
+    """(params, clip, labels, config) -> (loss, gradients) of the reader's model.
+
+    answers: as `assemble` takes them
+    way: one of WAYS. "autograd" follows the lines of the forward pieces; "backward" calls the
+    reader's backward passes; "tape" records the forward pieces as nodes, with the backward ones to
+    pull, and walks back by the reader's tape_gradients. Raises ValueError for another way.
+    """
+    return gradients_of(answers_in(answers), _ALL, way)
 
 
 def check_model(answers: Any, *, seed: int | None = None) -> Result:
@@ -198,7 +231,7 @@ def keep(file: FilePath, *functions: Callable) -> Result:
     that is no Python, or a function whose text is not known.
     """
     lines, kept = [], 0
-    by_function = {function_name(piece): piece for piece in PIECES}
+    by_function = {function_name(piece): piece for piece in (*PIECES, *BACKWARDS)}
     for function in functions:
         name = getattr(function, "__name__", str(function))
         result = check(by_function[name], function) if name in by_function else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .faults import fault, first_fault, refused, unfinished
+from .faults import UNCHANGED, fault, first_fault, refused, unchanged, unfinished
 from .hints import LAST, after, check_step, formula
 from .trials import attempt, called, replaced, trials_of
 from .withholding import withheld
@@ -37,6 +37,8 @@ class Exercise:
     judge      for a question with many right answers: from an answer's value, the reference and
                the arguments to what is wrong, as "rule: what came", or "" where all is right; two
                values make the same mistake where they break the same rule
+    given      a function with a planted bug, to be mended; an answer that does the same is no
+               answer yet
     finding    the reference result of an investigation in a sentence, told with a right answer
 
     Raises ValueError for another level.
@@ -53,6 +55,7 @@ class Exercise:
     level: str = FILL_IN
     judge: Callable[..., str] | None = None
     finding: str = ""
+    given: Callable | None = None
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -110,6 +113,8 @@ def examine(
     first = attempt(exercise, answer, trials[0])
     if open_line := unfinished(exercise, answer, first):
         return Result(False, f"{name}: nothing yet, {open_line}", finished=False, seed=seed)
+    if unchanged(exercise, answer, trials):
+        return Result(False, f"{name}: nothing yet, {UNCHANGED}", finished=False, seed=seed)
     found = fault(exercise, answer, trials)
     if found and known:
         if lacks := _missing(exercise, answer, trials[found.at], known):

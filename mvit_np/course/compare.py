@@ -13,7 +13,11 @@ def difference(came: Any, expected: Any, tolerance: float) -> str | None:
     """What is wrong with `came`, array or whole numbers, as the rest of a sentence, or None.
 
     tolerance  of the numbers of an array, relative to the largest expected one or to 1
+
+    Of dictionaries and lists of arrays, such as a layer's gradients, it names the first wrong one.
     """
+    if isinstance(expected, (dict, list)):
+        return _of_tree(came, expected, tolerance)
     if not isinstance(expected, np.ndarray):
         return _of_whole_numbers(came, expected)
     if type(came) is not np.ndarray:  # a masked array or a matrix computes in its own way
@@ -29,10 +33,45 @@ def difference(came: Any, expected: Any, tolerance: float) -> str | None:
 
 def agrees(a: Any, b: Any, tolerance: float) -> bool:
     """Whether two answers are the same numbers in the same shape, right or wrong; nan is nan."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(agrees(a[key], b[key], tolerance) for key in a)
+    if _holds_trees(a) and _holds_trees(b):
+        return len(a) == len(b) and all(agrees(*pair, tolerance) for pair in zip(a, b))
     a, b = _numbers(a), _numbers(b)
     if a is None or b is None or a.shape != b.shape:
         return False
     return bool(_close(a, b, tolerance).all())
+
+
+def _holds_trees(value):
+    """Whether a value is a list or tuple of arrays, or of what holds arrays in its turn."""
+    several = isinstance(value, (list, tuple))
+    return several and any(isinstance(x, (dict, list, np.ndarray)) for x in value)
+
+
+def _of_tree(came, expected, tolerance, path=""):
+    """What is wrong with the first wrong array of a tree, and where in the tree that is."""
+    where = f"at {path} " if path else ""
+    if type(came) is not type(expected):
+        wanted = "a dictionary" if isinstance(expected, dict) else f"a list of {len(expected)}"
+        return f"{where}is {_called(came)}: return {wanted}"
+    if isinstance(expected, dict):
+        if missing := [key for key in expected if key not in came]:
+            return f'{where}lacks "{missing[0]}"'
+        if more := [key for key in came if key not in expected]:
+            return f"{where}has {more[0]!r}, which nobody asked for"
+    elif len(came) != len(expected):
+        return f"{where}is a list of {len(came)} where one of {len(expected)} is right"
+    keys = expected if isinstance(expected, dict) else range(len(expected))
+    for key in keys:
+        here, part = f"{path}.{key}" if path else str(key), expected[key]
+        if isinstance(part, (dict, list)):
+            found = _of_tree(came[key], part, tolerance, here)
+        elif found := difference(came[key], part, tolerance):
+            found = f"at {here} {found}"
+        if found:
+            return found
+    return None
 
 
 def _numbers(value):

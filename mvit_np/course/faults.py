@@ -11,6 +11,8 @@ from .compare import agrees, difference
 from .stops import open_ellipsis, stop
 from .trials import attempt
 
+UNCHANGED = "it does what it did when it was given: mv.gradcheck says which gradient is wrong"
+
 
 class Fault(NamedTuple):
     """What is wrong with an answer: where, what kind of mistake, which result, in which trial."""
@@ -91,13 +93,30 @@ def unfinished(exercise, answer, tried):
         return "the function returns None: is a line to be written, or its `return`?"
     if value is ...:
         return "the function returns `...`: write the missing lines, then run both cells again"
-    if isinstance(value, (tuple, list)) and any(x is ... or x is None for x in value):
+    if isinstance(value, (tuple, list)) and any(map(_is_open, value)):
         names = exercise.returns
         if len(names) != len(value):
             names = ["a part of the result"] * len(value)
-        missing = dict.fromkeys(name for name, x in zip(names, value) if x is ... or x is None)
+        missing = dict.fromkeys(name for name, x in zip(names, value) if _is_open(x))
         return f"still missing: {', '.join(missing)}"
     return None
+
+
+def unchanged(exercise, answer, trials):
+    """Whether an answer still has the planted bug, and does the same as what was given."""
+    if exercise.given is None:
+        return False
+    for trial in trials:
+        now, then = attempt(exercise, answer, trial), attempt(exercise, exercise.given, trial)
+        if not _same(now, then, None, trial.tolerance):
+            return False
+    return True
+
+
+def _is_open(value):
+    """Whether a part of a result, or an entry of a dictionary, is not there yet."""
+    parts = value.values() if isinstance(value, dict) else ()
+    return value is ... or value is None or any(map(_is_open, parts))
 
 
 def _known_mistake(exercise, trials, attempts, at, part):

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from .my_mvit import PIECES, function_name
+from .my_mvit import BACKWARDS, PIECES, function_name
 from .trials import called
 
 HEADER = (
@@ -25,7 +25,7 @@ def put(path: Path, function: Callable) -> None:
     text = path.read_text(encoding="utf-8") if path.exists() else HEADER
     space = getattr(function, "__globals__", {})
     own = {name for name, f in space.items() if getattr(f, "__globals__", None) is space}
-    for name in called(function, own - set(map(function_name, PIECES))):
+    for name in called(function, own - set(map(function_name, (*PIECES, *BACKWARDS)))):
         text = _with(text, path, space[name])
     path.write_text(_with(text, path, function), encoding="utf-8")
 

@@ -14,16 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..autodiff.tape import untraced, value_and_grad
-from ..backend import tree as trees
-from ..model.config import MViTConfig
-from ..model.forward import forward as forward_of_the_package
-from ..model.forward import init
-from ..model.presets import preset
-from .checker import Exercise, Result
-from .stops import stop
+from .checker import Exercise
 
 # In the order of the chapters, and of what calls what.
 PIECES = (
@@ -31,9 +22,16 @@ PIECES = (
     "03.softmax", "03.attention", "04.split_heads", "04.pool_heads", "04.attention_layer",
     "04.pooled_skip", "05.mlp_block", "05.widening_mlp", "05.block", "05.head", "05.forward",
 )  # fmt: skip
+# The way back, in the order of what calls what.
+BACKWARDS = (
+    "06.linear_backward", "06.softmax_backward", "06.layer_norm_backward", "06.gelu_backward",
+    "06.mlp_backward", "06.cross_entropy_backward", "06.attention_backward",
+    "06.depthwise_conv_backward", "06.pooled_skip_backward", "06.pool_heads_backward",
+    "06.attention_layer_backward", "06.mlp_block_backward", "06.widening_mlp_backward",
+    "06.cube_embed_backward", "06.add_class_and_positions_backward", "06.head_backward",
+    "06.block_backward", "06.backward", "06.tape_gradients",
+)  # fmt: skip
 FILE = "my_mvit.py"
-EXACT = 1e-12  # how near the logits come, relative to the largest or to 1
-EXACT_GRADIENT = 1e-10
 
 
 def function_name(exercise: str) -> str:
@@ -54,7 +52,8 @@ def answers_in(answers: Any) -> dict[str, Callable]:
         found = {name: f for name, f in space.items() if getattr(f, "__globals__", None) is space}
     else:
         found = {str(name).rpartition(".")[2]: function for name, function in answers.items()}
-    return {name: found[name] for name in map(function_name, PIECES) if name in found}
+    names = map(function_name, (*PIECES, *BACKWARDS))
+    return {name: found[name] for name in names if name in found}
 
 
 def _run_file(path):
@@ -80,13 +79,19 @@ def _where(problem, path):
     return f"stops{where} with {kind}: {problem}"
 
 
-def linked(own: Mapping[str, Callable], known: Mapping[str, Exercise]) -> Callable:
-    """forward(params, clip, config) of the reader's pieces, with solutions for those that lack.
+def linked(
+    own: Mapping[str, Callable],
+    known: Mapping[str, Exercise],
+    instead: Callable[[Mapping[str, Callable]], dict[int, Any]] | None = None,
+) -> dict[str, Callable]:
+    """{function name: function} of the reader's pieces, with solutions for those that lack.
 
     Each function looks up names where it was written, and finds there the pieces too, so that a
     solution calls the reader's `mlp_block`. The reader's own functions are not changed.
+
+    instead  from the pieces to {id of what they would find: what they find in its place}
     """
-    solutions = {function_name(piece): known[piece].solution for piece in PIECES}
+    solutions = {function_name(piece): known[piece].solution for piece in (*PIECES, *BACKWARDS)}
     chosen = solutions | dict(own)
     written = [f.__globals__ for f in chosen.values() if isinstance(f, types.FunctionType)]
     spaces = {id(space): dict(space) for space in written}
@@ -98,7 +103,10 @@ def linked(own: Mapping[str, Callable], known: Mapping[str, Exercise]) -> Callab
                      and before[name] is not solutions[name]
                      and not _is_written_in(before, before[name])}  # fmt: skip
         space.update({name: pieces[name] for name in pieces.keys() - elsewhere})
-    return pieces["forward"]
+    others = instead(pieces) if instead else {}
+    for space in spaces.values():
+        space.update({name: others[id(x)] for name, x in space.items() if id(x) in others})
+    return pieces
 
 
 def _is_written_in(space, function):
@@ -116,67 +124,3 @@ def _within(spaces, function):
     same = types.FunctionType(function.__code__, space, *parts)
     same.__kwdefaults__ = words
     return same
-
-
-def compared(
-    answers: Any, check: Callable[..., Result], known: Mapping[str, Exercise], seed: int
-) -> Result:
-    """The pieces so far, assembled, beside `mv.forward` on the demo's model: logits and gradients.
-
-    check  tells of each piece alone whether it is right
-    """
-    own = answers_in(answers)
-    results = {piece: check(piece, own[name], seed=seed)
-               for piece in PIECES if (name := function_name(piece)) in own}  # fmt: skip
-    right = {function_name(piece): own[function_name(piece)]
-             for piece, result in results.items() if result}  # fmt: skip
-    lines = [f"my_mvit: {len(right)} of {len(PIECES)} pieces are yours and right"]
-    wrong = [result for result in results.values() if not result and result.finished]
-    lines += ["  " + str(result).replace("\n", "\n  ") for result in wrong]
-    if missing := [piece for piece in PIECES if function_name(piece) not in right]:
-        lines += [f"  solutions stand in for the other {len(missing)}; the next is {missing[0]}"]
-    fault, told = _difference(linked(right, known), next(iter(right.values()), None), seed)
-    passed = not fault and not wrong
-    return Result(passed, "\n".join([*lines, f"  {told}"]), finished=not missing, seed=seed)
-
-
-def _difference(forward, own, seed):
-    """(whether something is wrong, in words) of a model beside the package's, at the demo's size.
-
-    own  one of the reader's functions, by which a line of theirs is known
-    """
-    config = preset("mvit_micro")
-    params, clip = example(config, seed)
-    expected, right = _loss_and_gradients(forward_of_the_package, params, clip, config)
-    try:
-        logits = forward(params, clip, config)
-        gap = float(np.abs(logits - expected).max() / max(1, np.abs(expected).max()))
-        if not gap < EXACT:
-            return True, f"assembled, its logits differ from mv.forward by {gap:.0e}"
-        _, came = _loss_and_gradients(forward, params, clip, config)
-    except Exception as problem:
-        return True, f"assembled, {stop(own or forward, problem)}"
-    steeper = max(float(np.abs(a - b).max()) for a, b in zip(came, right))
-    if not steeper < EXACT_GRADIENT * max(1, max(float(np.abs(g).max()) for g in right)):
-        return True, f"assembled, its gradients differ from those of mv.forward by {steeper:.0e}"
-    equal = f"within {EXACT:.0e} and {EXACT_GRADIENT:.0e}"
-    return False, f"assembled, its logits and gradients are those of mv.forward, {equal}"
-
-
-def example(config: MViTConfig, seed: int, clips: int = 2) -> tuple[Any, np.ndarray]:
-    """float64 parameters in which no two numbers are alike, and clips of standard normals."""
-    rng = np.random.default_rng(seed)
-    params = init(config, rng)
-    rough = trees.map(lambda fresh: fresh + rng.standard_normal(fresh.shape) / 10, params)
-    return rough, rng.standard_normal((clips, *config.thw, config.channels))
-
-
-def _loss_and_gradients(forward, params, clip, config):
-    """(the logits, the leaves of the gradient of their squares' sum)"""
-
-    def loss(params):
-        logits = forward(params, clip, config)
-        return (logits * logits).sum(), logits
-
-    (_, logits), gradients = value_and_grad(loss, has_aux=True)(params)
-    return untraced(logits), trees.leaves(gradients)

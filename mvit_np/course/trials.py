@@ -37,7 +37,7 @@ def trials_of(exercise: Any, seed: int) -> list[Trial]:
     cases = list(exercise.cases(np.random.default_rng(seed)))
     trials = [_trial(exercise, args, exercise.tolerance) for args in cases]
     if exercise.single and trials[0].dtype:
-        args = tuple(_each_array(x, lambda array: array.astype(np.float32)) for x in cases[0])
+        args = tuple(_each_array(x, _single) for x in cases[0])
         trials.append(_trial(exercise, args, max(SINGLE, exercise.tolerance)))
     return trials
 
@@ -59,6 +59,11 @@ def attempt(exercise: Any, function: Callable, trial: Trial) -> Attempt:
 def _trial(exercise, args, tolerance):
     dtype = next((str(x.dtype) for x in map(_an_array_of, args) if x is not None), "")
     return Trial(args, exercise.reference(*args), dtype, tolerance)
+
+
+def _single(array):
+    """Numbers in float32; whole numbers as they are."""
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def _each_array(x, change):

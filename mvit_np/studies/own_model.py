@@ -44,10 +44,13 @@ def train_own(
     batch: int = 32,
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
+    gradients: Callable[..., tuple[Any, Params]] | None = None,
 ) -> Trained:
-    """Train forward(params, clip, config) by gradients through its own lines, then test it.
+    """Train forward(params, clip, config), then test it.
 
-    on_step  called with (step, loss) after each step
+    on_step    called with (step, loss) after each step
+    gradients  (params, clip, labels, config) -> (loss, gradients), as `course.gradients` makes it;
+               None for gradients through the lines of `forward`
     """
     start, rng = time.perf_counter(), np.random.default_rng(seed)
     params, losses = init(config, rng), []
@@ -55,12 +58,13 @@ def train_own(
     epochs = -(-steps * batch // len(labels))  # rounded up
     order = np.concatenate([rng.permutation(len(labels)) for _ in range(epochs)])
 
-    def loss(params, clip, label):
+    def loss(params, clip, label, config):
         return cross_entropy(forward(params, clip, config), label)
 
+    gradients = gradients or value_and_grad(loss)
     for step in range(steps):
         chosen = order[step * batch : (step + 1) * batch]
-        value, grads = value_and_grad(loss)(params, clips.train_clips[chosen], labels[chosen])
+        value, grads = gradients(params, clips.train_clips[chosen], labels[chosen], config)
         # Sums and means of autograd's own may come back in float64.
         grads = trees.map(lambda gradient, p: gradient.astype(p.dtype), grads, params)
         rate = warmup_cosine(step, steps, PEAK, warmup=steps // 10)

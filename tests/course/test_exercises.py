@@ -3,6 +3,7 @@ handed in is told well.
 """
 
 import inspect
+import re
 import runpy
 import subprocess
 import sys
@@ -49,7 +50,8 @@ def test_there_are_three_or_more_for_each_notebook():
 def test_the_solution_passes_as_it_is_printed(name):
     namespace = {"np": np, "ops": ops, "prod": prod, "replace": replace}
     namespace |= {"MViTConfig": mv.MViTConfig, "plan": mv.plan, "costs": mv.costs}
-    namespace |= {piece[3:]: _ALL[piece].solution for piece in exercises.pieces()}
+    known = [*exercises.pieces(), *exercises.pieces(backward=True)]
+    namespace |= {piece[3:]: _ALL[piece].solution for piece in known}
     exec(exercises.solution(name), namespace)
     result = exercises.check(name, namespace[name[3:]])
     assert result, result
@@ -348,7 +350,10 @@ ODD += [
 
 
 # The cases of these are large, and one checker looks at the answers to all exercises.
-LARGE = {"01.cube_embed", "02.depthwise_conv", "04.pooling_attention", "06.max_pool_backward"}
+LARGE = {
+    "01.cube_embed", "02.depthwise_conv", "04.pooling_attention", "06.max_pool_backward",
+    "06.attention_layer_backward", "06.block_backward", "06.backward",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -471,7 +476,9 @@ def test_the_package_does_not_load_its_exercises():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_begin_every_exercise_and_solve_none(path):
     stubs, text = runpy.run_path(str(path)), path.read_text()
-    for name in exercises.names(path.stem[:2]):
+    begun = re.findall(r'exercises\.check\("(.*?)"', text)
+    assert begun and {name[:2] for name in begun} == {path.stem[:2]}
+    for name in begun:
         assert (
             f'exercises.check("{name}", {name[3:]})' in text
             and f'print(exercises.solution("{name}"))' in text
@@ -481,3 +488,8 @@ def test_notebooks_begin_every_exercise_and_solve_none(path):
 
 def test_there_is_a_notebook_for_each_chapter():
     assert [path.stem[:2] for path in NOTEBOOKS] == sorted({name[:2] for name in exercises.names()})
+
+
+def test_every_exercise_stands_in_one_notebook():
+    texts = "".join(path.read_text() for path in NOTEBOOKS)
+    assert all(texts.count(f'exercises.check("{name}",') == 1 for name in exercises.names())

@@ -32,9 +32,9 @@ def written_in(place):
     imports += "from mvit_np import MViTConfig, costs"
     for chapter in sorted({name[:2] for name in course.names()}):
         answers = [course.solution(name) for name in course.names(chapter)]
-        if chapter in ("04", "05"):
+        if chapter in ("04", "05", "06"):
             answers = [*map(course.solution, course.pieces()), *answers]
-        path = next(place.glob(f"{chapter}*.ipynb"))
+        path = next(place.glob(f"{chapter}_*.ipynb"))
         notebook(path, "%matplotlib inline\n" + head, imports, *answers, "1 / 0")
     text = "\n\n\n".join([head, *map(course.solution, course.pieces())])
     (place / "my_mvit.py").write_text(text)

@@ -53,19 +53,35 @@ def test_a_model_that_is_blind_to_time_does_not():
     assert train_own(blind, bars(np.random.default_rng(0)), SMALL, 10).accuracy < 0.7
 
 
+def test_the_three_ways_make_the_same_steps():
+    clips = bars(np.random.default_rng(0))
+    losses = {
+        way: train_own(
+            course.assemble({}), clips, SMALL, 10, gradients=course.gradients({}, way)
+        ).losses
+        for way in course.WAYS
+    }
+    plain = train_own(course.assemble({}), clips, SMALL, 10).losses
+    for way in course.WAYS:
+        np.testing.assert_allclose(losses[way], plain, rtol=0, atol=1e-4, err_msg=way)
+
+
 def answers(tmp_path):
     file = tmp_path / "my_mvit.py"
     head = "import numpy as np\nfrom mvit_np import ops, plan"
-    file.write_text("\n\n\n".join([head, *map(course.solution, course.pieces())]))
+    names = [*course.pieces(), *course.pieces(backward=True)]
+    file.write_text("\n\n\n".join([head, *map(course.solution, names)]))
     return file
 
 
 @pytest.mark.slow
-def test_on_the_real_films_within_a_minute(tmp_path, capsys):
+@pytest.mark.parametrize("way", course.WAYS)
+def test_on_the_real_films_within_a_minute(tmp_path, capsys, way):
     pytest.importorskip("av")
-    assert cli.main(["course", "train", str(answers(tmp_path))]) == 0
+    assert cli.main(["course", "train", str(answers(tmp_path)), "--gradients", way]) == 0
     shown = capsys.readouterr().out
     assert "15 of 15 pieces are yours and right" in shown
+    assert "19 of 19 backward passes are yours and right" in shown
     accuracy, seconds = shown.splitlines()[-1].split("shots")[1].split("after")
     assert float(accuracy.strip().rstrip("%")) >= 90 and float(seconds.strip(" s")) < 60
 
@@ -78,6 +94,24 @@ def test_a_wrong_piece_is_told_before_any_training(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "05.head: not yet" in shown and "the class token is the first" in shown
     assert "accuracy" not in shown
+
+
+def test_a_wrong_backward_pass_is_told_before_any_training(tmp_path, capsys):
+    file = answers(tmp_path)
+    text = file.read_text()
+    file.write_text(text.replace("return dy * (ndtr(u) + u * density)", "return dy * ndtr(u)"))
+    assert cli.main(["course", "train", str(file), "--gradients", "backward"]) == 1
+    shown = capsys.readouterr().out
+    assert "06.gelu_backward: not yet" in shown and "Phi depends on u too" in shown
+    assert "its own lines are right, but it calls your `gelu_backward`" in shown
+    assert "accuracy" not in shown
+
+
+def test_another_way_is_refused_by_the_command(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["course", "train", str(answers(tmp_path)), "--gradients", "magic"])
+    assert "invalid choice: 'magic'" in capsys.readouterr().err
+    assert cli.course.WAYS == course.WAYS
 
 
 @pytest.mark.parametrize(
