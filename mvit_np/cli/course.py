@@ -34,6 +34,7 @@ def add(commands: Commands) -> None:
     _add_check(actions)
     _add_progress(actions)
     _add_train(actions)
+    _add_export(actions)
 
 
 def _add_start(actions):
@@ -74,6 +75,14 @@ def _add_train(actions):
     about = "by autograd through your forward functions, by your backward passes, or on your tape"
     option("--gradients", choices=WAYS, default=WAYS[0], help=f"{about} (%(default)s)")
     parser.set_defaults(run=train)
+
+
+def _add_export(actions):
+    about = "write the exercises as assignments of nbgrader, with points and hidden tests"
+    option = (parser := actions.add_parser("export", help=about)).add_argument
+    option("folder", metavar="DIR", type=file_path, help="new, or empty")
+    option("--seed", type=count, metavar="S", help="draws the hidden tests' numbers (drawn anew)")
+    parser.set_defaults(run=export)
 
 
 def start(arguments: Namespace) -> int:
@@ -195,3 +204,14 @@ def train(arguments: Namespace) -> int:
     if trained.accuracy < GOAL:
         print(f"a model of this kind reaches {GOAL:.0%}: take more --steps, or another --seed")
     return 0 if trained.accuracy >= GOAL else 1
+
+
+def export(arguments: Namespace) -> int:
+    """A course folder of nbgrader."""
+    from ..course import assignments
+
+    *notebooks, config = assignments.export(arguments.folder, arguments.seed)
+    place, first = plain(config.parent), notebooks[0].stem
+    print(f"wrote {len(notebooks)} assignments of {assignments.total()} points to {place}")
+    print(f"next: cd {place} && nbgrader generate_assignment {first}")
+    return 0
