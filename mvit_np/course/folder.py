@@ -15,6 +15,7 @@ from ..backend.outputs import make_folder, write
 from ..backend.types import FilePath
 from .keep import HEADER
 from .my_mvit import BACKWARDS, FILE, PIECES, answers_in
+from .pages import pages, within
 from .withholding import MARKER, TEXT
 
 INSIDE = Path(__file__).parent / "notebooks"  # in a wheel
@@ -24,7 +25,7 @@ SOLUTION = re.compile(r"<details>\s*<summary>Solution</summary>.*?</details>\n*"
 
 
 def start(folder: FilePath, solutions: bool = True) -> list[Path]:
-    """Lay out a working copy: the notebooks, and a file for the reader's own model.
+    """Lay out a working copy: the notebooks, a file for the reader's own model, two pages of docs.
 
     solutions  False leaves the folded solutions of the exercises out, and lays a file beside them
                that makes `course.solution` and hints=4 say that solutions are withheld
@@ -43,12 +44,13 @@ def start(folder: FilePath, solutions: bool = True) -> list[Path]:
     written = [target / path.relative_to(source) for path in notebooks]
     for path, copy in zip(notebooks, written):
         write(copy, _unpaired(path.read_text(encoding="utf-8"), solutions))
-    texts = {target / EXERCISES / FILE: HEADER}
+    others = {f"{EXERCISES}/{FILE}": HEADER, **pages()}
     if not solutions:
-        texts[target / MARKER] = TEXT
-    for path, text in texts.items():
-        write(path, text)
-    return [*written, *texts]
+        others[MARKER] = TEXT
+    for name, text in others.items():
+        make_folder((target / name).parent)
+        write(target / name, text)
+    return [*written, *(target / name for name in others)]
 
 
 def _unpaired(text, solutions):
@@ -57,6 +59,8 @@ def _unpaired(text, solutions):
     notebook["metadata"].pop("jupytext", None)
     if not solutions:
         notebook["cells"] = list(filter(None, map(_without_solution, notebook["cells"])))
+    for cell in notebook["cells"]:
+        cell["source"] = within("".join(cell["source"])).splitlines(keepends=True)
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -2,13 +2,15 @@
 
 import csv
 import json
+import re
 import time
 from pathlib import Path
 
 import pytest
 
 from mvit_np import cli, course
-from mvit_np.course import grading
+from mvit_np.course import folder, grading
+from mvit_np.course.pages import within
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,9 +57,33 @@ def test_a_working_copy_has_all_notebooks_unpaired_and_touches_no_other(tmp_path
         copy, original = (
             json.loads(p.read_text()) for p in (path, ROOT / "notebooks" / path.relative_to(target))
         )
-        assert "jupytext" not in copy["metadata"] and copy["cells"] == original["cells"]
+        assert "jupytext" not in copy["metadata"]
+        assert [("".join(cell["source"]), cell.get("outputs")) for cell in copy["cells"]] == [
+            (within("".join(cell["source"])), cell.get("outputs")) for cell in original["cells"]
+        ]
     assert not [path for path in target.rglob("*.py") if path.name != "my_mvit.py"]
     assert not course.check_model(target / "exercises" / "my_mvit.py").finished
+
+
+def test_every_link_in_a_working_copy_leads_to_a_file_in_it(tmp_path):
+    target = tmp_path / "copy"
+    folder.start(target)
+    texts = {path: path.read_text() for path in target.rglob("*.md")} | {
+        path: "".join(text for cell in json.loads(path.read_text())["cells"]
+                      if cell["cell_type"] == "markdown" for text in cell["source"])
+        for path in target.rglob("*.ipynb")
+    }  # fmt: skip
+    assert {path.name for path in texts} >= {"glossary.md", "notation.md"}
+    for path, text in texts.items():
+        for link in re.findall(r"\]\(([^)#:]+)\)|href=\"([^\"#:]+)\"", text):
+            there = (path.parent / "".join(link)).resolve()
+            assert there.is_file() and target.resolve() in there.parents, f"{path.name}: {link}"
+
+
+def test_links_to_the_docs_lead_into_the_copy_or_are_words():
+    assert within("[words](../docs/glossary.md)") == "[words](docs/glossary.md)"
+    assert within("[words](../../docs/notation.md)") == "[words](../docs/notation.md)"
+    assert within("see [`docs/costs.md`](../docs/costs.md).") == "see `docs/costs.md`."
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
