@@ -2,13 +2,15 @@
 notebook is run.
 """
 
+import json
 import re
-import shutil
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+import site_pictures  # noqa: E402
 
 import mvit_np  # noqa: E402
 
@@ -21,6 +23,7 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # what is stored is shown; tests/project/test_notebooks.py runs them
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # of the outputs: `bring_notebooks` makes their pictures files
 nb_ipywidgets_js = {}  # no widgets, and no scripts for them from elsewhere
 
 autodoc_member_order = "bysource"
@@ -32,7 +35,7 @@ highlight_language = "text"  # of the blocks that `as_rest` makes
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_extra_path = ["explorer.html"]
+html_extra_path = ["explorer.html", "handout.html"]
 html_copy_source = html_show_copyright = False
 smartquotes = False  # Q' is a transposed Q
 mathjax_path = "mathjax/tex-svg.js"  # one file, fonts included; _static/mathjax/LICENSE is its own
@@ -40,8 +43,8 @@ mathjax3_config = {"options": {"enableMenu": False}}  # the menu could load more
 
 
 def bring_notebooks():
-    """docs/notebooks/ becomes what notebooks/ holds: Sphinx reads only what lies below it. Git
-    ignores the copy.
+    """docs/notebooks/ becomes what notebooks/ holds, with pictures in files and with links to the
+    pages of docs: Sphinx reads only what lies below it. Git ignores the copy.
     """
     source, target = HERE.parent / "notebooks", HERE / "notebooks"
     names = {
@@ -53,8 +56,10 @@ def bring_notebooks():
         if old.relative_to(target) not in names:
             old.unlink()
     for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source / name, target / name)
+        text = (source / name).read_text(encoding="utf-8").replace("../docs/", "../")
+        place = (target / name).parent
+        notebook = site_pictures.with_files(json.loads(text), place, name.stem)
+        (target / name).write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def as_rest(text):
@@ -98,6 +103,8 @@ def drop_backlinks(app, pagename, templatename, context, doctree):
 
 def setup(app):
     bring_notebooks()
+    site_pictures.draw_dark_figures()
+    app.add_transform(site_pictures.DarkTwins)
     app.connect("autodoc-process-docstring", rest_docstring)
     app.connect("autodoc-process-signature", plain_aliases)
     app.connect("html-page-context", drop_backlinks)

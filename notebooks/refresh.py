@@ -2,8 +2,9 @@
 03 exercises/02` for some.
 
 A notebook is written as NAME.py (jupytext's percent format) and stored beside it as NAME.ipynb with
-outputs, which is made here and never edited by hand. Pictures that show frames of other people's
-films (cells tagged "film") are not stored.
+outputs, which is made here and never edited by hand. Each figure is stored with words and in the
+colours of a dark page too (pictures.py). Pictures that show frames of other people's films (cells
+tagged "film") are not stored.
 """
 
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import jupytext
 from nbclient import NotebookClient
 from nbformat.v4 import new_output
+from pictures import DARK
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 180  # of a notebook's slowest cell
@@ -35,7 +37,10 @@ def executed(path):
     """
     notebook = jupytext.read(path)
     where = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", coalesce_streams=True, resources=where).execute()
+    client = NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", coalesce_streams=True, resources=where)
+    code = (HERE / "pictures.py").read_text()
+    client.on_notebook_start = lambda notebook: client.kc.execute(code, silent=True, store_history=False)
+    client.execute()
     return notebook
 
 
@@ -47,6 +52,8 @@ def storable(notebook):
         for output in cell.get("outputs", ()):
             if "text" in output:  # a remedy names the Python that runs
                 output.text = output.text.replace(sys.executable, "python")
+            if words := output.get("metadata", {}).pop(DARK, None):  # nbconvert too reads them there
+                output.metadata["image/png"] = {**words}
         if "film" in cell.metadata.get("tags", ()) and any(map(is_picture, cell.outputs)):
             cell.outputs = [
                 *(out for out in cell.outputs if not is_picture(out)),

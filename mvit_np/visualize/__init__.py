@@ -6,6 +6,7 @@ state.
 
 from ..model.inspection import class_attention
 from .accuracy_cost import accuracy_cost_figure
+from .alt import alt_text
 from .attention import attention_figure
 from .attention_distance import attention_distance_figure
 from .confusion import confusion_figure
@@ -27,6 +28,7 @@ from .training import training_figure
 
 __all__ = [
     "accuracy_cost_figure",
+    "alt_text",
     "attention_distance_figure",
     "attention_figure",
     "class_attention",

@@ -3,6 +3,8 @@ from the network.
 """
 
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -29,12 +31,15 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.path, self.anchors, self.links, self.fetched = path, set(), [], []
+        self.images = []  # (address, classes, words) of each
         self.text = path.read_text(encoding="utf-8")
         self.feed(self.text)
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
         self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        if tag == "img":
+            self.images.append((given["src"], given.get("class") or "", given.get("alt")))
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
         if tag == "link" and given.get("rel") in (
@@ -169,3 +174,46 @@ def test_every_notebook_is_on_the_site_and_the_start_page_leads_to_it(site):
     assert (site["explorer.html"].path).read_bytes() == (
         ROOT / "docs" / "explorer.html"
     ).read_bytes()
+    assert "handout.html" in site["index.html"].links
+
+
+# -- pictures --------------------------------------------------------------------------------------
+
+
+def test_every_picture_says_what_it_shows(site):
+    found = [(name, *image) for name, page in site.items() for image in page.images]
+    assert len(found) > 60
+    for name, address, _, words in found:
+        told = f"{name}: {address} says {words!r}"
+        assert words and len(words.split()) > 2, told
+        assert Path(address).stem not in words and not re.search(r"[0-9a-f]{16}|\.png", words), told
+
+
+# -- the printed page and the teacher's ------------------------------------------------------------
+
+
+def test_the_printed_page_is_the_one_that_the_package_writes():
+    """python docs/handout.py writes it."""
+    written = runpy.run_path(str(ROOT / "docs" / "handout.py"))["page"]()
+    assert (ROOT / "docs" / "handout.html").read_text(encoding="utf-8") == written
+
+
+def test_every_notebook_is_in_the_teacher_s_plan_and_the_glossary_names_none_that_is_not_there():
+    lessons = {path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    named = {
+        name: set(re.findall(r"\(notebooks/(\w+)\.ipynb\)", (ROOT / "docs" / name).read_text()))
+        for name in ("teaching.md", "glossary.md")
+    }
+    assert named["teaching.md"] == lessons and named["glossary.md"] <= lessons
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_the_printed_page_fits_on_one_sheet(site, tmp_path):
+    target, address = tmp_path / "handout.pdf", site["handout.html"].path.as_uri()
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+    command += ["--virtual-time-budget=20000", f"--print-to-pdf={target}", address]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert len(re.findall(rb"/Type\s*/Page\b", target.read_bytes())) == 1
