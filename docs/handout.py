@@ -13,19 +13,19 @@ from mvit_np.model.text_table import digits
 HERE = Path(__file__).parent
 PRESET = "mvit_b_16x4"
 FORMULAS = (
-    ("A grid: how many windows fit on an axis", "01, 02",
+    ("A grid: windows that fit on an axis", "01, 02",
      r"\tilde n = \left\lfloor \frac{n + 2p - k}{s} \right\rfloor + 1"),
     ("Attention: each row of weights sums to 1", "03",
      r"\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V"),
-    ("Pooling attention: project, then pool each of the three", "04",
-     r"Q = \mathcal P(X W_Q;\, s^Q), \quad K = \mathcal P(X W_K;\, s^{KV}), \quad "
-     r"V = \mathcal P(X W_V;\, s^{KV})"),
-    ("A block: the skip is pooled as the queries are", "03b, 05",
-     r"Z = \mathrm{MHPA}(\mathrm{LN}(X)) + \mathcal P(X), \qquad "
-     r"Y = \mathrm{MLP}(\mathrm{LN}(Z)) + Z"),
+    ("Pooling attention: project, then pool", "04",
+     r"\begin{aligned} Q &= \mathcal P(X W_Q;\, s^Q) \\ K &= \mathcal P(X W_K;\, s^{KV}), \quad "
+     r"V = \mathcal P(X W_V;\, s^{KV}) \end{aligned}"),
+    ("A block: the skip is pooled as queries are", "03b, 05",
+     r"\begin{aligned} Z &= \mathrm{MHPA}(\mathrm{LN}(X)) + \mathcal P(X) \\ "
+     r"Y &= \mathrm{MLP}(\mathrm{LN}(Z)) + Z \end{aligned}"),
     ("A new stage, from the one before it", "05",
-     r"N \to \frac N4, \qquad D \to 2D, \qquad h \to 2h, \qquad "
-     r"s^{KV} \to \frac{s^{KV}}{s^Q}"),
+     r"\begin{aligned} N &\to N / 4, & D &\to 2D, \\ h &\to 2h, & s^{KV} &\to s^{KV} / s^Q "
+     r"\end{aligned}"),
     ("Multiply-adds of a block without its pools", "05, 07",
      r"3 N D^2 + N_q D^2 \;+\; 2 N_q N_k D \;+\; 8 N_q D^2"),
 )  # fmt: skip
@@ -46,25 +46,27 @@ PAGE = """<!doctype html>
 }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0 auto; max-width: 184mm; color: var(--ink); background: var(--page); }}
-body {{ font: 8.6pt/1.3 system-ui, sans-serif; }}
+body {{ font: 8.6pt/1.25 system-ui, sans-serif; }}
 h1 {{ font-size: 14pt; margin: 0; }}
 h2 {{ font-size: 10pt; margin: 2.6mm 0 1mm; color: var(--ours); }}
 p {{ margin: .8mm 0; }}
 table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ padding: .45mm 1.2mm; text-align: left; vertical-align: top; }}
+th, td {{ padding: .4mm 1.2mm; text-align: left; vertical-align: top; }}
 th, td {{ border-bottom: .2mm solid var(--pale); }}
 thead th {{ color: var(--grey); font-weight: 600; }}
 .numbers :is(td, th) {{ text-align: right; font-variant-numeric: tabular-nums; }}
+.numbers td, .symbols td:nth-child(2) {{ white-space: nowrap; }}
 .numbers :is(td, th):first-child {{ text-align: left; }}
-.formulas {{ display: grid; grid-template-columns: 1fr 1fr; gap: 1.2mm 6mm; margin: 0; }}
+.formulas {{ display: grid; grid-template-columns: 1fr 1fr; gap: 1.2mm 4mm; margin: 0; }}
 .formulas div {{ border: .2mm solid var(--pale); padding: .8mm 2mm; overflow-x: auto; }}
 .formulas dt {{ font-weight: 600; }}
 .formulas dd {{ margin: 0; min-height: 9mm; }}
 .grey {{ color: var(--grey); font-weight: 400; }}
 code {{ font-size: .92em; }}
 mjx-container[display="true"] {{ margin: .6mm 0 !important; }}
-@media screen {{ body {{ padding: 6mm; max-width: 230mm; font-size: 11pt; }} }}
-@media screen {{ .scroll {{ overflow-x: auto; }} .numbers {{ white-space: nowrap; }} }}
+mjx-container path {{ stroke: none; }}
+@media screen {{ body {{ padding: 6mm; max-width: 270mm; font-size: 11pt; }} }}
+@media screen {{ .scroll {{ overflow-x: auto; }} }}
 @media screen and (max-width: 700px) {{ .formulas {{ grid-template-columns: 1fr; }} }}
 </style>
 </head>
@@ -82,7 +84,7 @@ mjx-container[display="true"] {{ margin: .6mm 0 !important; }}
 </table></div>
 <p class="grey">{below}</p>
 <h2>Symbols</h2>
-<div class="scroll"><table>
+<div class="scroll"><table class="symbols">
 {symbols}
 </table></div>
 </main>
