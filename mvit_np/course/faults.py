@@ -108,7 +108,7 @@ def unchanged(exercise, answer, trials):
         return False
     for trial in trials:
         now, then = attempt(exercise, answer, trial), attempt(exercise, exercise.given, trial)
-        if not _same(now, then, None, trial.tolerance):
+        if not _same(exercise, now, then, None, trial):
             return False
     return True
 
