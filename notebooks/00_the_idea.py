@@ -113,8 +113,8 @@ figure.suptitle("The idea: an MViT has the pyramid of a ConvNet; a ViT is a flat
 plt.show()
 
 # %% [markdown]
-# **How to read it.** From left to right through each network. Both vertical scales are logarithmic: one step of the grid lines
-# on the left is a halving, and all its lines are a factor of two apart. The dashed line is the ViT.
+# **How to read it.** From left to right through each network. Both vertical scales are logarithmic. On the left each grid line
+# is half of the one above it. The dashed line is the ViT.
 #
 # What is it good for? The package counts the multiplications of a whole model (a multiplication with its addition counts as
 # one). The accuracies are the paper's, for 400 kinds of human action in ten-second films; both were trained on these films
@@ -134,7 +134,7 @@ print(f"MViT-B takes {mv.costs(mvit_b).macs / mv.costs(vit_b).macs:.0%} of the m
 #
 # Now a small MViT, with 95 thousand parameters instead of 37 million. It learns from three short films to say **which way the
 # picture moves**, left or right. A clip has 8 grey frames of 32 x 32 pixels. No single frame can tell the answer, because every
-# clip also goes in mirrored and reversed in time. Training takes about 20 seconds on two CPU cores.
+# clip also goes in mirrored and reversed in time. Training takes 20 to 30 seconds on two CPU cores.
 
 # %%
 task, recipe = load_motion(), replace(demo.recipe_of(), test_every=1)  # one test, at the end

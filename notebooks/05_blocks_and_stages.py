@@ -182,8 +182,8 @@ for name, unpooled in readings.items():
 layer_table_figure(mv.plan(config))
 
 # %% [markdown]
-# And the inside of one of these blocks, the first of stage 2, as in the paper's Fig. 3. Read it from the bottom up. Queries, keys
-# and values are pooled apart, each by its own stride, and the skip on the left follows the queries.
+# And the inside of one of these blocks, the first of stage 2, as in the paper's Fig. 3. Read it from the bottom up. Queries,
+# keys and values are pooled apart, each by its own stride, and the skip on the left follows the queries.
 
 # %%
 pooling_attention_figure(blocks[1])
@@ -305,7 +305,7 @@ ours, theirs = mean_blocks(config), mean_blocks(vit)
 print("G of a mean block, stage by stage:", (ours.sum(axis=1) / 1e9).round(2), " ViT-B:", (theirs.sum(axis=1) / 1e9).round(2))
 
 # %% [markdown]
-# **How to read it.** Left: a bar a stage, its mean block, in 1e9 multiply-adds; the bar on the right is a block of ViT-B.
+# **How to read it.** Left: one bar per stage, its mean block, in 1e9 multiply-adds; the bar on the right is a block of ViT-B.
 # Right, on a logarithmic scale, both for the last block of a stage: its attention weights in MB, and its parameters in
 # millions.
 
@@ -333,9 +333,9 @@ plt.show()
 # ## Beside a ConvNet
 #
 # [00](00_the_idea.ipynb) drew the pyramid of MViT-B beside that of ResNet-50. Both have the same resolutions, 56 to 7 places
-# along a side, and the same eightfold growth of channels. They spend their depth differently. ResNet-50 has 3, 4, 6 and 3 blocks
-# in its stages. MViT-B has 1, 2, 11 and 2: a single block where tokens are many, and eleven of its sixteen at 14 places a side,
-# where attention is cheap.
+# along a side, and the same eightfold growth of channels. They spend their depth differently. ResNet-50 has 3, 4, 6 and 3
+# blocks in its stages. MViT-B has 1, 2, 11 and 2: a single block where tokens are many, and eleven of its sixteen at 14 places
+# a side, where attention is cheap.
 #
 # ## Questions to the reader
 #
@@ -357,7 +357,7 @@ plt.show()
 # the heads grow, so the weights fall all the same, as the table shows.
 # </details>
 #
-# **3.** Block 1 is the dearest of all. Find two reasons in the first table.
+# **3.** Block 1 is the most expensive of all. Find two reasons in the first table.
 #
 # <details><summary>Answer</summary>
 #
@@ -365,16 +365,18 @@ plt.show()
 # pools. And its 6,273 queries meet 1,569 keys instead of 393. The next cell prints it.
 # </details>
 #
-# **Now you.** [Exercises to 05](exercises/05_blocks_and_stages.ipynb): four functions with their key lines left out. `exercises.check`
-# says whether yours is right, and which mistake it looks like.
+# **Now you.** [Exercises to 05](exercises/05_blocks_and_stages.ipynb): four functions with their key lines left out.
+# `exercises.check` says whether yours is right, and which mistake it looks like.
 
 # %%
 macs = [line.macs for line in mv.costs(config).lines[1:-1]]
 products, scores, _, _ = parts(blocks[1], mv.costs(config).lines[2])
 products, scores = products / 1e9, scores / 1e9
-print(f"dearest block: {np.argmax(macs)}, {max(macs) / 1e9:.2f} G: q, k, v, output {products:.2f} G, attention {scores:.2f} G")
+print(
+    f"most expensive block: {np.argmax(macs)}, {max(macs) / 1e9:.2f} G: q, k, v, output {products:.2f} G, attention {scores:.2f} G"
+)
 per_stage = ours.sum(axis=1)
-print(f"mean blocks of the stages: dearest {per_stage.max() / per_stage.min():.2f} times the cheapest")
+print(f"mean blocks of the stages: the most expensive is {per_stage.max() / per_stage.min():.2f} times the cheapest")
 assert np.argmax(macs) == 1 and {s.head_dim for s in blocks} == {96}
 
 # %% [markdown]

@@ -113,7 +113,7 @@ for title, s in (
 # %% [markdown]
 # Block 8 of MViT-B has as many queries as a block of ViT-B. It is cheaper for two reasons: half the channels make its square
 # matrices four times smaller, and a quarter of the keys, at half the channels, makes its attention eight times cheaper. Block
-# 3, the first of its stage, still gets 6,273 tokens and meets 1,569 keys; it is twice as dear as block 8.
+# 3, the first of its stage, still gets 6,273 tokens and meets 1,569 keys; it is twice as expensive as block 8.
 #
 # ## Array version: `mv.costs`
 #
@@ -195,7 +195,8 @@ show(tables["ViViT"])
 # %% [markdown]
 # ViViT prints its own numbers (Arnab et al. 2021). Our multiply-adds lie below all of them, by at most 0.9 %; we have not
 # found what it counts beyond the products. Its factorised encoder lets each frame attend to itself alone and cuts the cost
-# in another way than pooling: tokens stay where they are, but most pairs of them never meet.
+# in another way than pooling: tokens stay where they are, but most pairs of them never meet. [07b](07b_vivit.ipynb) builds it,
+# and the other forms of ViViT.
 #
 # ### What each choice is worth
 #
