@@ -195,9 +195,9 @@ said = ask(clips, labels)
 # ## A map of the chapters
 #
 # Every chapter asks a question, quotes the paper, answers first in plain loops and then with the package, and asserts that
-# both agree. Reading times are **estimates**: 100 words of text and 8 lines of code per minute, rounded up to 5 minutes. You
-# will be faster where you know a subject. The times to run a notebook were measured, on two CPU cores. The exercises to 03b
-# and 06b are among those to 03 and 06.
+# both agree. Reading times are **estimates**: 80 words of text and 8 lines of code per minute, rounded to a quarter of an
+# hour. You will be faster where you know a subject. The times to run a notebook were measured, on two CPU cores. The exercises
+# to 03b and 06b are among those to 03 and 06.
 
 # %%
 AFTER = {"00b": "00", "01": "00b", "02": "01", "03": "01", "03b": "03", "04": "02 03b", "05": "04", "06": "03b", "06b": "06"}
@@ -213,8 +213,8 @@ def chapter(path):
         texts[cell["cell_type"]] += "".join(cell["source"]) + "\n"
     prose, code = texts.values()
     number, _, title = prose.partition("\n")[0].lstrip("# ").partition(" ")
-    minutes = 10 if number == "00" else len(prose.split()) / 100 + len([x for x in code.splitlines() if x.strip()]) / 8
-    return number, re.split("[:,;]| on real", title)[0], int(5 * np.ceil(minutes / 5))
+    minutes = len(prose.split()) / 80 + len([line for line in code.splitlines() if line.strip()]) / 8
+    return number, re.split("[:,;]| on real", title)[0], 10 if number == "00" else 15 * round(minutes / 15)
 
 
 # %%
@@ -224,7 +224,7 @@ for number, title, minutes in chapters:
     run, count = f"{RUN_S[number]:3} s" if number in RUN_S else "", len(course.names(f"{number}.")) or ""
     print(f"{number:4} {title:34} {AFTER.get(number, ''):8} {minutes:3} min {run:>6} {count:>6}")
 hours, count = sum(minutes for *_, minutes in chapters) / 60, len(course.names())
-print(f"about {hours:.0f} hours to read, and {count} exercises: at ten minutes each, {count / 6:.0f} hours more")
+print(f"about {hours:.0f} hours to read, and {count} exercises of 10 to 45 minutes")
 
 # %%
 numbers = [number for number, *_ in chapters]
