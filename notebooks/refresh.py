@@ -38,7 +38,8 @@ def executed(path):
     notebook = jupytext.read(path)
     where = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", coalesce_streams=True, resources=where)
-    code = (HERE / "pictures.py").read_text()
+    # in names of its own: a notebook may use the same
+    code = f"exec({(HERE / 'pictures.py').read_text()!r}, {{'__name__': 'pictures'}})"
     client.on_notebook_start = lambda notebook: client.kc.execute(code, silent=True, store_history=False)
     client.execute()
     return notebook

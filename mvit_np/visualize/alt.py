@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
@@ -62,14 +63,15 @@ def _kind(axes: Axes) -> str:
         return ""
     if axes.get_label() == "<colorbar>":
         return "Scale of colours" if axes.get_ylabel() or axes.get_xlabel() else ""
-    if axes.images:
+    if axes.images or any(isinstance(drawn, QuadMesh) for drawn in axes.collections):
         return "Map"
     if axes.containers:
         return "Bars"
-    curves = [*axes.lines, *(patch for patch in axes.patches if isinstance(patch, StepPatch))]
-    if curves and axes.axison and axes.xaxis.get_visible():
+    measured = axes.axison and (len(axes.get_xticks()) or len(axes.get_yticks()))
+    steps = any(isinstance(patch, StepPatch) for patch in axes.patches)
+    if measured and (axes.lines or steps):
         return "Curves"
-    if axes.collections and axes.axison and not axes.patches:
+    if measured and axes.collections and not axes.patches:
         return "Points"
     return DRAWING if axes.patches or axes.texts or axes.lines or axes.collections else ""
 
@@ -88,7 +90,7 @@ def _sentence(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Words in one line, without the signs of formulas."""
-    return " ".join(MATHS.sub("", text).split())
+    return " ".join(MATHS.sub("", text.replace(r"\sqrt", "√")).replace("\\", "").split())
 
 
 def _shortened(text: str) -> str:

@@ -181,7 +181,12 @@ def test_every_notebook_is_on_the_site_and_the_start_page_leads_to_it(site):
 
 
 def test_every_picture_says_what_it_shows(site):
-    found = [(name, *image) for name, page in site.items() for image in page.images]
+    found = [
+        (name, *image)
+        for name, page in site.items()
+        for image in page.images
+        if "_static/" not in image[0]
+    ]  # a button of the theme
     assert len(found) > 60
     for name, address, _, words in found:
         told = f"{name}: {address} says {words!r}"
@@ -217,3 +222,27 @@ def test_the_printed_page_fits_on_one_sheet(site, tmp_path):
     command += ["--virtual-time-budget=20000", f"--print-to-pdf={target}", address]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     assert len(re.findall(rb"/Type\s*/Page\b", target.read_bytes())) == 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_no_line_of_code_in_a_notebook_is_cut_on_a_desktop(site, tmp_path):
+    """In windows of 1280 pixels: how many blocks of code are wider than their column."""
+    names = sorted(name for name in site if name.startswith("notebooks/"))
+    frames = "".join(
+        f'<iframe style="width:1280px;height:800px" src="{site[name].path.as_uri()}"></iframe>'
+        for name in names
+    )
+    script = """<script>
+    const cut = (block) => block.scrollWidth > block.clientWidth + 1;
+    const blocks = (frame) => [...frame.contentDocument.querySelectorAll("div.highlight pre")];
+    const counted = (frame) => blocks(frame).filter(cut).length;
+    const frames = () => [...document.querySelectorAll("iframe")];
+    onload = () => { document.title = frames().map(counted).join(); };
+    </script>"""
+    page = tmp_path / "frames.html"
+    page.write_text(f"<title>none</title>{script}{frames}")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--allow-file-access-from-files", "--virtual-time-budget=20000", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+    cut = re.search("<title>(.*?)</title>", shown)[1].split(",")
+    assert dict(zip(names, cut)) == dict.fromkeys(names, "0")

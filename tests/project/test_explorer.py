@@ -141,3 +141,26 @@ def test_it_needs_no_network_and_names_every_slider():
     text = PAGE.read_text()
     assert not re.search(r"(src|href)=|@import|url\(|fetch\(|XMLHttp", text)
     assert 'lang="en"' in text and 'aria-live="polite"' in text and '<label for="${key}">' in text
+
+
+@needs_chromium
+def test_on_a_phone_the_answer_stays_in_sight_while_a_slider_moves(tmp_path):
+    measure = """<script>{
+    const slider = byId("kv_s");
+    const first = byId("answer").getBoundingClientRect().bottom;
+    slider.scrollIntoView({ block: "end" });
+    slider.value = 1;
+    slider.dispatchEvent(new Event("input"));
+    const { top, bottom } = byId("answer").getBoundingClientRect();
+    document.title = [innerWidth, first, top, bottom, slider.getBoundingClientRect().top].join();
+    }</script>"""
+    page = tmp_path / "explorer.html"
+    page.write_text(PAGE.read_text().replace("</body>", f"{measure}</body>"))
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,844"]
+    command += ["--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    width, first, top, bottom, slider = map(
+        float, re.search("<title>(.*?)</title>", shown)[1].split(",")
+    )
+    assert width <= 500 and first < 500 and top == 0
+    assert bottom < slider < 844 and bottom < 844 / 4

@@ -32,6 +32,7 @@ left.legend()
 right.imshow([[0, 1]])
 right.set_title("Weights of $q_i$")
 figure.suptitle("Two panels")
+dark = small = COLOURS = DARK = Dark = {}  # names of a notebook are its own
 plt.show()
 
 # %%
