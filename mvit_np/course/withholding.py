@@ -13,7 +13,7 @@ MARKER = "NO_SOLUTIONS.txt"  # in a working copy, or in a folder above it
 VARIABLE = "MVIT_NP_SOLUTIONS"  # "no" withholds them wherever Python runs
 TEXT = (
     "In this folder course.solution(...) and hints=4 show no solution.\n"
-    "Delete this file to have them shown.\n"
+    "A teacher who wants them shown deletes this file.\n"
 )
 
 

@@ -142,6 +142,11 @@ exercises.check("08.accuracy_by_order", accuracy_by_order)
 #
 # `print(exercises.solution("08.accuracy_by_order"))` in a new cell shows one way to write it.
 #
+# With the films: multiply each frame with the next one, shifted by a pixel to the right and to the left, and say "right" where
+# the first sum is larger. That is right for 99.6 % of the clips in order and for 0.4 % backward. In 20 random orders, each for
+# all clips, it is right for between 0 and 94 %: one order is no fair shuffle, and notebook 08 draws one per clip. The mean
+# picture is right for 50 % in every order.
+#
 # </details>
 
 # %% [markdown]

@@ -126,3 +126,32 @@ def test_the_two_designs_that_are_told():
     assert {(c.depths, round(mv.costs(c).macs / 1e9, 1)) for c in (three, four)} == told
     for depths, cost in told:
         assert str(depths) in exercise.finding and f"{cost} G" in exercise.finding
+
+
+def by_neighbours(clips):
+    """Right (1) where the next frame is more like this one moved to the right than to the left."""
+    now, following = clips[:, :-1], clips[:, 1:]
+    right = (now[..., :-1, :] * following[..., 1:, :]).sum(axis=(1, 2, 3, 4))
+    left = (now[..., 1:, :] * following[..., :-1, :]).sum(axis=(1, 2, 3, 4))
+    return (right > left).astype(int)
+
+
+def by_mean_picture(clips):
+    mean = clips.mean(axis=1)
+    return (mean[:, :, :16].sum(axis=(1, 2, 3)) > mean[:, :, 16:].sum(axis=(1, 2, 3))).astype(int)
+
+
+def test_what_the_notebook_tells_of_the_films():
+    pytest.importorskip("av", reason="needs the films: pip install '.[video]'")
+    task, measure = mv.data.load_motion(), solution("08.accuracy_by_order")
+    clips, rng = task.test_clips.astype(np.float64), np.random.default_rng(0)
+    orders = [tuple(range(7, -1, -1)), *(tuple(rng.permutation(8)) for _ in range(20))]
+    moving = measure(by_neighbours, clips, task.test_labels, orders)
+    assert (100 * moving[:2]).round(1).tolist() == [99.6, 0.4]
+    assert (100 * moving[2:].min()).round() == 0 and (100 * moving[2:].max()).round() == 94
+    still = measure(by_mean_picture, clips, task.test_labels, orders)
+    np.testing.assert_allclose(still, 0.5, atol=0.002)
+    text = (RESULTS.parents[1] / "notebooks" / "exercises" / "08_training.py").read_text()
+    text = " ".join(text.replace("\n# ", " ").split())
+    assert "for 99.6 % of the clips in order and for 0.4 % backward" in text
+    assert "it is right for between 0 and 94 %" in text
