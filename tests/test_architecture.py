@@ -75,7 +75,7 @@ def _given_by(folder, imported):
         ("cupy", {"backend.arrays"}),
         ("cupyx", {"backend.arrays", "train.distributed"}),
         ("autograd", {"autodiff.tape", "autodiff.boxes", "autodiff.numpy_box"}),
-        ("scipy", {"backend.arrays"}),
+        ("scipy", {"backend.arrays", "course.chapter_06d"}),  # there in a student's answer
         ("threadpoolctl", {"backend.blas", "studies.bench.machine"}),
         ("torch", {"studies.bench.peers"}),
         ("torchvision", {"studies.bench.peers"}),

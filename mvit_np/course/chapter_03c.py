@@ -113,7 +113,7 @@ def _heads(rng):
     for clips, tokens, d, classes, size in (
         (3, 4, 5, 3, 1.0),
         (2, 3, 6, 4, 1.0),
-        (4, 2, 3, 5, 1e3),
+        (4, 2, 3, 5, 1e5),
     ):
         shapes = (clips, tokens, d), d, d, (d, classes), classes
         x, g, b, w, shift = map(rng.standard_normal, shapes)

@@ -228,3 +228,12 @@ exercises.check("06.tape_backward", tape_backward)
 # `print(exercises.solution("06.tape_backward"))` in a new cell shows one way to write it.
 #
 # </details>
+
+# %% [markdown]
+# ## The way back of your own model
+#
+# Three of these answers are pieces of your own model's way back, which [the last exercises](06c_backward.ipynb) build. The next
+# cell writes those that are right into `my_mvit.py`. Before that, [five planted bugs](06b_planted_bugs.ipynb) wait for you.
+
+# %%
+exercises.keep("my_mvit.py", linear_backward, softmax_backward, layer_norm_backward)

@@ -32,8 +32,11 @@ def line(message):
     return f"\n  likely: {message}\n"
 
 
-def arrays_of(result):
-    return result if isinstance(result, tuple) else (result,)
+def pairs_of(ours, theirs):
+    """The arrays or numbers at the same place of two answers, which may be trees of them."""
+    pairs = []
+    mv.tree.map(lambda *pair: pairs.append(pair), ours, theirs)
+    return pairs
 
 
 # -- the exercises themselves ----------------------------------------------------------------------
@@ -92,10 +95,7 @@ def test_solutions_agree_with_the_package_on_other_inputs(name):
             assert exercise.judge(exercise.solution(*args), expected, *args) == ""
             assert exercise.judge(expected, expected, *args) == ""
             continue
-        pairs = zip(
-            arrays_of(exercise.solution(*args)), arrays_of(exercise.reference(*args)), strict=True
-        )
-        for ours, theirs in pairs:
+        for ours, theirs in pairs_of(exercise.solution(*args), exercise.reference(*args)):
             np.testing.assert_allclose(
                 ours, theirs, rtol=0, atol=exercise.tolerance * max(1, np.abs(theirs).max())
             )
