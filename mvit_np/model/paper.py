@@ -51,7 +51,7 @@ LATE: dict[str, Any] = {"unpooled_kv": (14, 15)}
 
 MVIT_S = (
     "the paper does not say which key-value stride MViT-S has; "
-    "(1, 4, 4), adaptive, is a guess that gets the parameters right"
+    "(1, 4, 4), adaptive, is a guess that gives the right number of parameters"
 )
 
 
@@ -84,8 +84,8 @@ TABLES = (
             Row("MViT-B", B, 70.5, 36.5, 77.2, 6.8),
             Row("MViT-S", S, 32.9, 26.1, 74.3, 4.3, why=MVIT_S),
         ),
-        "The 70.5 G that the paper gives for MViT-B everywhere is what *convolutional* pooling "
-        "costs when keys and values of the last stage are not pooled: 70.52 G and 36,599,536 "
+        "Everywhere the paper gives 70.5 G for MViT-B. This is the cost of *convolutional* pooling "
+        "when keys and values of the last stage are not pooled: 70.52 G and 36,599,536 "
         "parameters. Max pooling itself is 0.2 G cheaper.",
     ),
     Table(
@@ -117,7 +117,7 @@ TABLES = (
             Row("MViT-B-24 32x3", replace(CONV_24, **K600), 236, 52.9, 83.8, views=(1, 5)),
         ),
         "MViT-B-24 has 52.9 M with the 174 classes of Something-Something, for which Table 6 "
-        "prints 53.2 M; with 600 it has 53.3 M. The two seem to be swapped.",
+        "prints 53.2 M; with 600 classes it has 53.3 M. The paper seems to have swapped the two.",
     ),
     Table(
         "Table 10", "One more scale, or pooled keys and values, in ViT-B (8 frames)",
@@ -126,8 +126,8 @@ TABLES = (
             Row("2 scales, Q pooled", VIT_2_SCALES, 111.1, None, 71.0, 9.8),
             Row("K, V pooled", VIT_KV_POOLED, 148.4, None, 69.1, 8.9),
         ),
-        "The stride of the last row is not in the paper: (1, 2, 2) in all blocks but the first "
-        "gives its number to the digit.",
+        "The paper does not give the stride of the last row; (1, 2, 2) in all blocks except the "
+        "first gives its number to the last digit.",
     ),
     Table(
         "Table 11", "Positions",
@@ -163,9 +163,9 @@ TABLES = (
             _stages("V5", (1, 2, 11, 2), 83.6, 36.5, 9.1, 77.1),
             _stages("V6", (2, 2, 10, 2), 86.4, 34.9, 11.3, 76.9),
         ),
-        "Keys and values of the last stage are not pooled here and in Table 14. The paper does not "
-        "say so; with it every row but 1x8x8 (which it does not change) is within 0.1 %, without "
-        "it they are 0.7 to 1.9 % too low.",
+        "Here and in Table 14 we do not pool keys and values of the last stage. The paper does not "
+        "say so. But this makes every row agree within 0.1 %, except 1x8x8, whose count does not "
+        "depend on it; otherwise the counts would be 0.7 to 1.9 % too low.",
     ),
     Table(
         "Table 14", "Stride of keys and values",
@@ -173,8 +173,8 @@ TABLES = (
             _strides(
                 "none", None, True, 130.8, 16.3, 77.6,
                 "130.8 G is not MViT-B without key-value pooling: the attention of block 0 alone "
-                "would take 2 x 25,089 x 25,089 x 96 = 121 G, that of block 1 another 60 G. Which "
-                "setting was meant we have not found",
+                "would take 2 x 25,089 x 25,089 x 96 = 121 G, that of block 1 another 60 G. We "
+                "have not found out which setting was meant",
             ),
             _strides("1x4x4", (1, 4, 4), False, 71.4, 8.2, 75.9),
             _strides("2x4x4", (2, 4, 4), False, 64.3, 6.6, 74.8),
@@ -224,15 +224,15 @@ BEYOND = (
             Row("MViTv2-B", CONFIG["mvitv2_b_image"], 10.2, 51.47, 84.4),
             Row(
                 "MViTv2-L", CONFIG["mvitv2_l_image"], 42.1, 218, 85.3,
-                why="the released model (and its 218 M) widens in the MLP; 42.1 G is nearer to "
-                "widening in the attention, 41.8 G and 213.6 M",
+                why="the released model, with its 218 M, widens in the MLP; 42.1 G is nearer to a "
+                "model that widens in the attention, which has 41.8 G and 213.6 M",
             ),
             Row("MViTv2-S 16x4", CONFIG["mvitv2_s_16x4"], 64, 34.5, 81.0),
             Row("MViTv2-B 32x3", CONFIG["mvitv2_b_32x3"], 225, 51.2, 82.9),
             Row(
                 "MViTv2-L 40x3, 312 px", CONFIG["mvitv2_l_40x3"], 2828, 217.6, 86.1,
-                why="the released config (and its 2828 G) widens in the attention; 217.6 M are the "
-                "parameters of widening in the MLP, 217.7 M and 2900 G",
+                why="the released config, with its 2828 G, widens in the attention; 217.6 M are "
+                "the parameters of a model that widens in the MLP, which has 217.7 M and 2900 G",
             ),
         ),
     ),

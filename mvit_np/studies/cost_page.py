@@ -16,36 +16,40 @@ from ..model.text_table import grouped, markdown, wrapped
 
 CLIPS = 4  # in the batch whose memory the paper gives
 INTRO = """Written by `mvit-np info --tables docs/costs.md` from the configs alone:
-`mvit_np/model/paper.py` holds what was printed and `mvit_np/model/account.py` counts.
-`tests/model/test_paper.py` fails where this page is out of date, where a count is more than 1 % off
-without a word of explanation, and where an explanation is no longer needed."""
-UNITS = """G is 1e9 multiply-adds of one clip (the paper's "FLOPs": a multiply-add counts as one), M
-is 1e6 parameters, top-1 the accuracy in per cent that the paper reports; nothing was trained here.
-Counted are convolutions and matrix products; norms, softmax and max pooling are not. The paper's
-numbers were read from a machine-made transcript of its tables."""
-MEMORY = """GB is the memory of a GPU that trains on 4 clips. Ours is a rule of thumb for a
-framework: what `costs` says is kept for the backward pass; what this package rebuilds (the hidden
-layer of each MLP before and after GELU, each pooled skip); twice all attention weights; and 16
-bytes a parameter (weight, gradient, two moments of AdamW). That "twice" is fitted, not derived, so
-these are not held to 1 %."""
-CHEAPER = """The abstract's claim, for whole videos of Kinetics-400: clips and crops as in Table 4
-and Fig. A.4, the most expensive first. "Before" is what a model was trained on before. VTN and
-TimeSformer, which this package does not build, stand with the paper's numbers."""
-BLOCKS = """MB of float32 for one clip: what a block keeps for its backward pass, and its attention
-weights, which this package makes twice and never keeps (`ops/fast/attend.py`)."""
-GROWTH = """Pooling attention of D channels and h heads on T x H x W tokens, with queries pooled
-f_Q-fold and keys f_K-fold, grows like"""
-COMPLEXITY = """`attention_complexity` (`model/account.py`) evaluates both; here they are summed
-over the blocks of each stage, beside what is counted: the attention's multiply-adds; the floats a
-block keeps (16 to 20 THW D with its MLP, where queries are not pooled) and its attention weights.
-By hand the multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW D THW / (f_Q f_K) (queries, keys and
-values; the output; scores and their sum), so the ratio lies between 2 (long sequences) and 4 (wide
-ones), but for pooling's own convolutions. The paper's design shows in the column of time: THW
-falls 64-fold from the first stage to the last, D grows 8-fold, and the mean block of a stage takes
-between 0.5 and 2 (1e9) all along."""
-DEPTH = """MB of float32 kept for the backward pass of one clip, Rev-MViT-B with more and more
-blocks in its third stage: a chain of reversible blocks keeps its last result and rebuilds the
-others."""
+`mvit_np/model/paper.py` holds the numbers that the papers print, and `mvit_np/model/account.py`
+counts. `tests/model/test_paper.py` fails if this page is out of date, if a count differs by more
+than 1 % and has no explanation, or if an explanation is no longer needed."""
+UNITS = """G is 1e9 multiply-adds per clip (the paper's "FLOPs": a multiply-add counts as one), M
+is 1e6 parameters, and top-1 is the accuracy in per cent that the paper reports; nothing was
+trained here. Convolutions and matrix products are counted; norms, softmax and max pooling are
+not. The paper's numbers were read from a machine-made transcript of its tables. "Off" is the
+difference between our count and the paper's."""
+MEMORY = """GB is the memory of a GPU that trains on 4 clips. Our number is a rule of thumb for a
+framework. It is the sum of what `costs` says is kept for the backward pass; of what this package
+computes again (the hidden layer of each MLP before and after GELU, each pooled skip); of twice
+all attention weights; and of 16 bytes per parameter (weight, gradient, two moments of AdamW).
+The factor "twice" is fitted, not derived, so these numbers are not required to be within 1 %."""
+CHEAPER = """This is the claim of the abstract, for whole videos of Kinetics-400. Clips and crops
+are as in Table 4 and Fig. A.4, and the most expensive model comes first. "Trained before" names
+the data that a model was trained on before Kinetics. This package does not build VTN and
+TimeSformer, so they have the paper's numbers."""
+BLOCKS = """The table gives MB of float32 for one clip: what a block keeps for its backward pass,
+and its attention weights, which this package computes twice and never keeps
+(`ops/fast/attend.py`)."""
+GROWTH = """Take pooling attention with D channels and h heads on T x H x W tokens, where queries
+are pooled f_Q-fold and keys f_K-fold. Up to constant factors it takes"""
+COMPLEXITY = """`attention_complexity` (`model/account.py`) computes both terms. The table gives
+their sums over the blocks of each stage, beside what is counted: the multiply-adds of the
+attention, and the floats that a block keeps (16 to 20 THW D with its MLP, if queries are not
+pooled) plus its attention weights. By hand, the multiply-adds are (3 + 1 / f_Q) THW D^2 + 2 THW
+D THW / (f_Q f_K), for queries, keys and values; the output; scores and their sum. So the ratio
+of the multiply-adds lies between 2 (long sequences) and 4 (wide ones), except that the
+convolutions of the pooling come on top. The column of time shows the paper's design: from the
+first stage to the last, THW falls 64-fold and D grows 8-fold, and yet the average block of every
+stage takes between 0.5 and 2 (1e9)."""
+DEPTH = """The table gives MB of float32 kept for the backward pass of one clip, for Rev-MViT-B
+with more and more blocks in its third stage: a chain of reversible blocks keeps its last result
+and computes the others again."""
 
 
 def page() -> str:
@@ -112,7 +116,8 @@ def _cheaper():
     early = Row("ViViT-L/16x2", VIVIT_L, 1446, None, 80.3, views=(1, 4), data="IN-21K")  # Fig. A.4
     rows = sorted([*by_name["Table 4"].rows, early], key=lambda row: -_video(row))
     one = next(_video(row) for row in rows if row.label == "MViT-B 32x3")
-    head = ["", "before", "top-1", "G a clip", "crops x clips", "G a video", "x MViT-B 32x3's", "M"]
+    head = ["", "trained before", "top-1", "G per clip", "crops x clips", "G per video"]
+    head += ["x MViT-B 32x3's", "M"]
     pairs = "".join(f"\n- {line}" for line in _pairs({(row.label, row.top1): row for row in rows}))
     return f"""## "5-10x more costly"
 
@@ -167,7 +172,8 @@ def _memory():
         rows.append([str(index)] + [text for cell in cells for text in _memory_cells(cell)])
     totals = [f"**{sum(line.activation_bytes for line in m) / 1e6:.0f}**" for m in models]
     largest = [f"**{max(line.attention_bytes for line in m) / 1e6:.0f}**" for m in models]
-    rows.append(["**all, largest**", "", totals[0], largest[0], "", totals[1], largest[1]])
+    name = "**sum of MB kept, largest attention**"
+    rows.append([name, "", totals[0], largest[0], "", totals[1], largest[1]])
     head = ["block"]
     for model in ("MViT-B", "ViT-B"):
         head += [f"{model}: queries x keys", "MB kept", "MB attention"]
@@ -223,7 +229,7 @@ def _reversible():
     reversible = CONFIG["rev_mvit_b_16x4"]
     configs = [replace(reversible, depths=(1, 2, third, 2)) for third in (2, 11, 22, 44)]
     rows = [[str(c.depth), _kept(replace(c, reversible=False)), _kept(c)] for c in configs]
-    return f"""### Depth for free
+    return f"""### Reversible blocks: depth without more memory
 
 {wrapped(DEPTH)}
 

@@ -160,7 +160,7 @@ def test_reversible_activations_do_not_grow_with_depth():
     kept = {costs(replace(rev, depths=(1, 2, n, 2))).activation_bytes for n in (2, 11, 44)}
     assert (
         len(kept) == 1
-        and f"{kept.pop() / 1e6:.0f} |" in PAGE.read_text().split("Depth for free")[1]
+        and f"{kept.pop() / 1e6:.0f} |" in PAGE.read_text().split("depth without more memory")[1]
     )
     deep = replace(rev, depths=(1, 2, 44, 2))
     assert (

@@ -190,8 +190,8 @@ def test_the_page_holds_the_numbers_and_a_verdict_for_each_finding():
     text = page.page({"pooling": by_hand()})
     assert "| max | 52.0 | 2.0 | 50.0 52.0 54.0 | 2.00 | 1,000 | 11 | 77.2 |" in text
     assert (
-        "| Table 15 | the maximum is better than the average, 77.2 to 75.4 | max: 52.0; average: "
-        "41.0 | **shows** |" in text
+        "| Table 15 | the maximum is better than the average, 77.2 against 75.4 | max: 52.0; "
+        "average: 41.0 | **shows** |" in text
     )
     assert "convolution: 52.0; max: 52.0 | **does not show** |" in text
     assert (

@@ -17,17 +17,19 @@ TOP = 0.99  # from here on two lines are too good to be distinguished
 ALIKE_BELOW = 0.03  # two lines are alike only where so small a difference would have counted
 
 SHOWS, OPPOSITE, UNCLEAR = "shows", "the opposite shows", "does not show"
-ALIKE, DIFFERENT = "shows, no difference to be seen", "does not show, there is a difference"
-SEEDS_DIFFER = "cannot be told, seeds differ too much"
-NOTHING_LEARNED, TOO_EASY = "cannot show, neither has learned", "cannot show, both are near 100 %"
-ONE_SEED = "cannot be told from one seed"
+ALIKE, DIFFERENT = "shows: no difference is seen", "does not show: there is a difference"
+SEEDS_DIFFER = "not clear: seeds differ too much"
+NOTHING_LEARNED = "cannot show: neither model has learned"
+TOO_EASY = "cannot show: both are near 100 %"
+ONE_SEED = "not clear from one seed"
 
-RULE = f"""A difference of two means counts where it is more than {SPREADS} times the spread and at
-least {100 * LEAST:.0f} point. The spread is the root of the mean of the two variances over seeds.
-With three seeds each, two models that are equal pass for different about one time in 14, so of all
-comparisons here one or two may be wrong. That two are alike counts as shown only where a difference
-of {100 * ALIKE_BELOW:.0f} points would have counted. Where neither line is {100 * LEARNED:.0f}
-points above chance, or both are above {100 * TOP:.0f} %, nothing can show."""
+RULE = f"""A difference between two means counts if it is more than {SPREADS} times the spread
+and at least {100 * LEAST:.0f} point. The spread is the root of the mean of the two variances
+over seeds. With three seeds each, two equal models are taken for different about one time in 14,
+so among all comparisons on this page one or two may be wrong. The finding that two models are
+equal counts as shown only if a difference of {100 * ALIKE_BELOW:.0f} points would have counted.
+If neither model is {100 * LEARNED:.0f} points above chance, or both are above {100 * TOP:.0f} %,
+nothing can show."""
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,19 @@ Results = Mapping[str, Any]
 Cells = tuple[list[str], list[list[str]]]  # head, rows
 
 FIGURE = "figures/experiment_{name}.png"  # beside the page
-INTRO = """Written by `mvit-np experiment --page docs/experiments.md` from what it measured, which
-the `.json` files in the folder of the page's name keep; a test fails where they differ. Each
-experiment trains models that differ in one thing only, by one recipe, for the same number of steps,
-on clips that come with packages; it is one of the paper's ablations, at a scale where a run takes
-half a minute. `mvit-np experiment NAME` repeats one of them."""
+INTRO = """Written by `mvit-np experiment --page docs/experiments.md` from what it measured. The
+`.json` files in the folder of the page's name keep the measurements; a test fails if page and
+files differ. Each experiment is one of the paper's ablations, at a scale where a run takes half
+a minute. It trains models that differ in one thing only, with the same recipe, for the same
+number of steps, on clips that come with packages. `mvit-np experiment NAME` repeats one of them."""
 SCALE = """The paper's models see 16 frames of 224 x 224 pixels and are trained for 200 epochs of
-Kinetics-400; these see 8 frames of 32 x 32, or one, and are trained for some hundred steps from
-random weights, so that a number tells how fast a model learns more than how well it could. Strides
-of keys and values are halved with the grid (1x4x4 for the paper's 1x8x8), depths with the model.
-What shows there need not show here; this page says of each finding whether it does, by a rule:"""
-PAPER = """Beside each row stands the accuracy that the paper prints for its like. It is the order
-of rows that may be compared, not the numbers."""
+Kinetics-400. Our models see 8 frames of 32 x 32 pixels, or one frame, and are trained for some
+hundred steps from random weights. So a number here tells how fast a model learns, more than how
+good it could become. Strides of keys and values are halved because the grid is smaller (1x4x4
+for the paper's 1x8x8), and the models have fewer blocks. What the paper finds need not show at
+this scale. This page says for each finding whether it does, by the following rule."""
+PAPER = """Beside each row is the accuracy that the paper prints for the corresponding model.
+Compare the order of the rows, not the numbers."""
 
 
 def table_of(experiment: Experiment, results: Results) -> Cells:
@@ -33,7 +34,7 @@ def table_of(experiment: Experiment, results: Results) -> Cells:
     known = lines(experiment, results)
     factor, prefix = si_prefix(max(line.macs for line in known))
     head = ["", "mean, %", "spread", "each seed, %", f"{prefix} mult-adds"]
-    head += ["parameters", "s a run", "paper, %"]
+    head += ["parameters", "s per run", "paper, %"]
     return head, [_row(line, factor) for line in known]
 
 
@@ -87,9 +88,9 @@ def _about(experiment, results):
     batch, classes = experiment.recipe.batch, len(classes_of(experiment.data))
     differ = _listed([f"`{name}`" for name in experiment.varies])
     return wrapped(
-        f"`mvit-np experiment {experiment.name}`: {about(experiment, results)}, "
-        f"batches of {batch}, {classes} classes. The variants differ in {differ} alone. "
-        f"The data: {experiment.why}."
+        f"`mvit-np experiment {experiment.name}` runs {about(experiment, results)}, "
+        f"with batches of {batch} and {classes} classes. The variants differ only in {differ}. "
+        f"The data are {experiment.why}."
     )
 
 
@@ -97,7 +98,7 @@ def page(found: Mapping[str, Results]) -> str:
     """docs/experiments.md.   found: {name: results}, of some experiments"""
     known = [(EXPERIMENTS[name], found[name]) for name in EXPERIMENTS if name in found]
     words = map(wrapped, (INTRO, SCALE, RULE, PAPER))
-    intro = ["# The paper's ablations, small", *words, _machines(found)]
+    intro = ["# The paper's ablations at small scale", *words, _machines(found)]
     judged = [
         [experiment.table, *row]
         for experiment, results in known

@@ -69,16 +69,16 @@ UNPLACED = replace(BASE, positions="none")
 # Tables 13 and 14 leave the last stage's keys and values alone: see docs/costs.md
 LATE: dict[str, Any] = {"unpooled_kv": (3,)}
 CLOTHES = (
-    "single pictures of clothing, chosen after trials that are not kept: on moving pictures a ViT "
-    "of this size stays at chance after so few steps, and seeds differ much, which hides "
-    "differences between models"
+    "single pictures of clothing. They were chosen after trials that were not kept: on moving "
+    "pictures a ViT of this size stays at chance after so few steps, and seeds differ so much that "
+    "they hide differences between models"
 )
 CLOTHING = {"train": 20_000, "test": 2_000}  # pictures
 TURNS = (
-    "ways of a camera over photos. To tell a turn from a zoom and a zoom from a pan, motion has to "
-    "be seen together with where it is, and after so few steps accuracies lie between 12.5 % "
-    "(chance) and 90 %, with room for differences. On the demo's streets, in trials that are not "
-    "kept, little was left to improve after fewer steps"
+    "clips of a camera that moves over photos. To tell a turn from a zoom, and a zoom from a pan, "
+    "a model has to see motion together with its place. After so few steps accuracies lie between "
+    "12.5 % (chance) and 90 %, which leaves room for differences. On the demo's streets, in trials "
+    "that were not kept, little was left to improve after fewer steps"
 )
 
 
@@ -100,16 +100,17 @@ _ALL = (
         ("cube_kernel", "cube_stride", "dim", "heads", "depths", "stride_kv"),  # of the demo's ViT
         (Variant("MViT", BASE, (77.2, 70.1)), Variant("ViT", VIT, (68.5, 68.4))),
         (
-            Finding("MViT-B loses 7.1 points when the frames are shuffled, 77.2 to 70.1",
+            Finding("MViT-B loses 7.1 points when the frames are shuffled, from 77.2 to 70.1",
                     "MViT", "MViT, shuffled"),
-            Finding("ViT-B loses nothing, 68.5 to 68.4: it does not use their order",
+            Finding("ViT-B loses nothing, from 68.5 to 68.4: it does not use their order",
                     "ViT", "ViT, shuffled", alike=True),
-            Finding("MViT-B is right more often than ViT-B, 77.2 to 68.5", "MViT", "ViT"),
+            Finding("MViT-B is right more often than ViT-B, 77.2 against 68.5", "MViT", "ViT"),
         ),
         BOTH,
-        "a single frame tells streets from digits, which is half of the answer, and only the order "
-        "of frames tells left from right. On the demo's streets alone the ViT stays at chance in "
-        "so few steps and has nothing to lose",
+        "streets and digits that move left or right. A single frame tells streets from digits, "
+        "which is half of the answer; only the order of frames tells left from right. On the "
+        "demo's streets alone the ViT stays at chance after so few steps, so shuffling cannot make "
+        "it worse",
         140, tests=(ORDERED, SHUFFLED),
     ),
     Experiment(
@@ -120,8 +121,9 @@ _ALL = (
             Variant("convolution", replace(PICTURE, pool="conv"), (78.3,)),
         ),
         (
-            Finding("a convolution is better than the maximum, 78.3 to 77.2", "convolution", "max"),
-            Finding("the maximum is better than the average, 77.2 to 75.4", "max", "average"),
+            Finding("a convolution is better than the maximum, 78.3 against 77.2",
+                    "convolution", "max"),
+            Finding("the maximum is better than the average, 77.2 against 75.4", "max", "average"),
         ),
         "fashion", CLOTHES, 500, sizes=CLOTHING,
     ),
@@ -136,16 +138,16 @@ _ALL = (
             _kv("2x4x4, adaptive", (2, 4, 4), True, 75.8),
         ),
         (
-            Finding("the stride should fall as the grid does: 2x4x4 adaptive 77.1, fixed 74.8",
+            Finding("the stride should shrink with the grid: 2x4x4 adaptive 77.1, fixed 74.8",
                     "2x2x2, adaptive", "2x2x2, fixed"),
             Finding("time should not be pooled: 1x8x8 77.2, 2x8x8 75.8",
                     "1x4x4, adaptive", "2x4x4, adaptive"),
-            Finding("without pooling little is gained: 77.6, with 1x8x8 77.2",
+            Finding("leaving out the pooling gains little: 77.6, with 1x8x8 77.2",
                     "none", "1x4x4, adaptive", alike=True),
         ),
         "camera",
-        f"{TURNS}. No model has positions here: where models have them, seeds differ so much "
-        "(Table 11 below) that it would hide what strides do",
+        f"{TURNS}. The models have no positions here: with positions, seeds differ so much "
+        "(Table 11 below) that they would hide the effect of the strides",
         260,
     ),
     Experiment(
@@ -161,7 +163,7 @@ _ALL = (
             Finding("positions help: separate in space and time 77.2, none 75.8",
                     "separate", "none"),
             Finding("time adds to space: separate 77.2, space only 76.7", "separate", "space only"),
-            Finding("joint positions do not do better than separate ones: 76.5, 77.2",
+            Finding("joint positions are not better than separate ones: 76.5, separate 77.2",
                     "separate", "joint"),
         ),
         "camera", TURNS, 350,
@@ -174,10 +176,11 @@ _ALL = (
             Variant("none", replace(PICTURE, skip="none"), (74.7,)),
         ),
         (
-            Finding("the normed input is better than the plain one, 77.2 to 74.6",
+            Finding("the normed input is better than the plain one, 77.2 against 74.6",
                     "normalised", "not normalised"),
-            Finding("the normed input is better than no skip, 77.2 to 74.7", "normalised", "none"),
-            Finding("the plain input does no better than no skip, 74.6 to 74.7",
+            Finding("the normed input is better than no skip, 77.2 against 74.7",
+                    "normalised", "none"),
+            Finding("the plain input is no better than no skip, 74.6 against 74.7",
                     "not normalised", "none", alike=True),
         ),
         "fashion", CLOTHES, 500, sizes=CLOTHING,
@@ -190,9 +193,11 @@ _ALL = (
             _split((1, 1, 5, 1), (7,), 77.1),
         ),
         (
-            Finding("late, in the third stage: [1, 2, 11, 2] 77.1, [2, 6, 6, 2] 76.3",
+            Finding("more blocks in the third stage than earlier: "
+                    "[1, 2, 11, 2] 77.1, [2, 6, 6, 2] 76.3",
                     "[1, 1, 5, 1]", "[1, 3, 3, 1]"),
-            Finding("not in the last stage: [1, 2, 11, 2] 77.1, [2, 4, 6, 4] 75.9",
+            Finding("more blocks in the third stage than in the last: "
+                    "[1, 2, 11, 2] 77.1, [2, 4, 6, 4] 75.9",
                     "[1, 1, 5, 1]", "[1, 2, 3, 2]"),
         ),
         "fashion", CLOTHES, 400, sizes=CLOTHING,
@@ -206,11 +211,11 @@ _ALL = (
             Variant("K, V pooled", replace(STILL, stride_kv=(1, 2, 2), unpooled_kv=(0,)), (69.1,)),
         ),
         (
-            Finding("a second scale is better, 71.0 to 68.5, and 38 % cheaper",
+            Finding("a second scale is better, 71.0 against 68.5, and 38 % cheaper",
                     "2 scales, Q pooled", "ViT"),
-            Finding("pooled keys and values are a little better, 69.1 to 68.5",
+            Finding("pooled keys and values are a little better, 69.1 against 68.5",
                     "K, V pooled", "ViT"),
-            Finding("a second scale is better than pooled keys and values, 71.0 to 69.1",
+            Finding("a second scale is better than pooled keys and values, 71.0 against 69.1",
                     "2 scales, Q pooled", "K, V pooled"),
         ),
         "fashion", CLOTHES, 270, sizes=CLOTHING,

@@ -9,35 +9,40 @@ from ...model.text_table import markdown, wrapped
 from . import runtimes, tables
 
 FIGURE = "figures/scaling.png"
-INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page
-keeps; a test fails where the two differ."""
-TIME = """Median of {turns}, shared out among three processes, and quartiles, in float32, batch 1
-unless said. Parameters come from a file, as those of `mvit-np classify` do. A step is forward,
-backward and AdamW, checkpointed where only the blocks' inputs are kept; with "hidden layers kept"
-the MLPs' stay for the backward pass (`mv.keep`). GFLOP/s: two operations to a multiply-add of the
-paper's count, of which we leave out what no pool looks at (2 % of MViT-B), a step counting three
-forward passes; "of roof" is their share of what products of large matrices reach here."""
-BESIDE = """Beside it torchvision's MViT in PyTorch eager, with the same weights, clips, precision
-and number of threads: the two take turns in each process. The ratio is ours to torch's: below 1 we
-are faster."""
-PLAIN = """A line of plain definitions is the same call within `mv.plain_ops()`, in turns with the
-line above it: what lies between the two is what the fast versions are worth."""
-RUNTIMES = """The same forward passes in runtimes for inference (`pip install onnx onnxscript
-onnxruntime openvino`), of the model that PyTorch exports as ONNX, with the same weights, clips,
-precision and number of threads, in turns with ours. Torchvision's MViTv2 adds relative positions in
-place, which becomes transposes and scatters, more than half of ONNX Runtime's time: code written
-for the export would be faster. Ratios are ours to theirs; imports are what is resident once the
-library is imported. The last column is ||x - y|| / ||y|| of their logits x against ours."""
-MEMORY = """The most that was ever resident of a process that makes the call twice and nothing else,
-and what it held once its libraries were imported."""
-ACCURACY = """||x - y|| / ||y|| of float32 numbers x against our float64 numbers y, on one clip with
-random weights, without dropout: logits, and the gradients by all parameters together."""
-PROFILE = """Every op of a call. Its floor is the larger of two times: that of its arithmetic at the
-roof, and that of its arrays through memory once, at the speed of a copy. Backward passes count what
-they compute again. Arrays that lie in a cache can be faster."""
-SCALING = """{preset} on one clip, a process for each line and mode. Multiply-adds and what a
-step keeps for its backward pass are counted (`mvit_np/model/account.py`); the rest is
-measured."""
+INTRO = """Written by `{command}` from what it measured. The `.json` file beside the page keeps
+the measurements; a test fails if the two differ."""
+TIME = """The table gives the median of {turns}, divided among three processes, and the
+quartiles, in float32, with batch 1 unless another batch is named. Parameters come from a file,
+as those of `mvit-np classify` do. A step is a forward pass, a backward pass and AdamW. A
+checkpointed step keeps only the inputs of the blocks; a step with "hidden layers kept" keeps the
+hidden layers of the MLPs for the backward pass (`mv.keep`). GFLOP/s counts two operations per
+multiply-add of the paper's count; we leave out the part of it that no pool looks at (2 % of
+MViT-B). A step counts as three forward passes. "Of roof" is the share of the speed that products
+of large matrices reach on this machine."""
+BESIDE = """Beside our numbers are those of torchvision's MViT in PyTorch eager, with the same
+weights, clips, precision and number of threads; the two take turns in each process. The ratio is
+our time divided by torch's: below 1 we are faster. "Wanted" is the ratio that we aim for."""
+PLAIN = """A line with plain definitions is the same call within `mv.plain_ops()`, in turns with
+the line above it: the difference between the two lines is what the fast versions gain."""
+RUNTIMES = """These are the same forward passes in runtimes for inference (`pip install onnx
+onnxscript onnxruntime openvino`). They run the model that PyTorch exports as ONNX, with the same
+weights, clips, precision and number of threads, in turns with ours. Torchvision's MViTv2 adds
+relative positions in place. The export turns this into transposes and scatters, which take more
+than half of ONNX Runtime's time: code written for the export would be faster. Ratios are our
+number divided by theirs; "imports" is the resident memory once the library is imported. The last
+column is ||x - y|| / ||y|| of their logits x against ours."""
+MEMORY = """The table gives the largest resident memory of a process that makes the call twice
+and does nothing else, and its resident memory after its libraries were imported ("imports")."""
+ACCURACY = """The table gives ||x - y|| / ||y|| of float32 numbers x against our float64 numbers
+y, on one clip with random weights, without dropout: for the logits, and for the gradients of all
+parameters together."""
+PROFILE = """These tables list every op of a call. The floor of an op is the larger of two times:
+the time of its arithmetic at the roof, and the time in which its arrays go through memory once,
+at the speed of a copy. In backward passes, what is computed again counts too. Arrays that are in
+a cache can be faster than this floor."""
+SCALING = """This table is for {preset} on one clip, with one process per line and mode.
+Multiply-adds and the memory that a step keeps for its backward pass are counted
+(`mvit_np/model/account.py`); the rest is measured."""
 
 
 def render(results: Mapping[str, Any]) -> str:
@@ -62,8 +67,8 @@ def _idleness(results):
     taken = [results["idle_others"], *(case["others"] for case in results["cases"])]
     known = [cores for cores in taken if cores is not None]
     if not known:
-        return "whether others used the machine is not known: this system does not say"
-    return f"others took at most {max(known):.2f} cores while times were taken"
+        return "this system does not say whether other processes used the machine"
+    return f"other processes used at most {max(known):.2f} cores while times were measured"
 
 
 def _takes_part(who, results):

@@ -9,33 +9,35 @@ from ....model.text_table import markdown, wrapped
 from . import tables
 from .plan import COMPILED, MVIT
 
-INTRO = """Written by `{command}` from what it measured, which the `.json` file beside this page
-keeps."""
-TIME = """Medians of {turns}, and quartiles, by the device's own clock: events around some calls in
-a row, after others that did not count. All who are compared take turns in one process. Parameters
-and clips lie on the device. A step is forward, backward, clipping by the norm and AdamW, as in
-training. Dropout and stochastic depth are off everywhere, but for lines that say masks: there
-everybody draws their own. TFLOP/s: two operations to a multiply-add of the paper's count, a step
-counting three forward passes, of the faster of our two ways; "of roof" is their share of what
-products of large matrices reach here in the same precision."""
-TORCH = """Beside it torchvision's MViT in PyTorch eager, with the same parameters and clips, its
-AdamW fused, tf32 as `allow_tf32`, bf16 as `torch.autocast`. A ratio is ours to torch's: below 1 we
-are faster."""
-MEMORY = """The most that arrays took during a call, parameters and all that stays from call to call
-included, and what was taken from the device for them. A graph keeps a pool of its own, which counts
-as a whole, with 32 MiB in it for cuBLAS to work in. What cuBLAS works in otherwise, and the code of
-kernels, is not counted."""
-GRAPHS = """How many times as fast a call is as one CUDA graph as when it is launched kernel by
-kernel."""
-COMPILED_WORDS = """Ours as a graph beside torchvision's MViT compiled by `torch.compile` in its
-default mode, AdamW fused and not compiled."""
-KERNELS = """Each op as {title} calls it, in float32, with our kernels and with array functions
-alone (`mv.plain_ops`): times are of all its calls in a step, the worst ratio that of one shape.
-Names in brackets are parts of ops. A ratio of 1 or more is a kernel to delete."""
-CURVES = """Losses of {steps} training steps of {preset}, batch {batch}, from the same start on the
-same batches without masks. "Distance" is the mean distance from the curve of float32, as a share of
-how far that one falls; "start nudged" is the same run in float32 from parameters that differ by a
-millionth, so that what rounding alone makes of it is known."""
+INTRO = """Written by `{command}` from what it measured. The `.json` file beside the page keeps
+the measurements."""
+TIME = """The table gives medians of {turns}, and quartiles, by the clock of the device: events
+before and after some calls in a row, which follow calls that are not counted. All programs that
+are compared take turns in one process. Parameters and clips are on the device. A step is a
+forward pass, a backward pass, clipping by the norm and AdamW, as in training. Dropout and
+stochastic depth are off, except in lines that say "masks", where each program draws its own
+masks. TFLOP/s counts two operations per multiply-add of the paper's count, and a step as three
+forward passes; it is that of the faster of our two ways. "Of roof" is the share of what products
+of large matrices reach on this device in the same precision."""
+TORCH = """Beside our numbers are those of torchvision's MViT in PyTorch eager, with the same
+parameters and clips, its AdamW fused, tf32 as `allow_tf32`, bf16 as `torch.autocast`. A ratio is
+our time divided by torch's: below 1 we are faster."""
+MEMORY = """The table gives the largest memory of all arrays during a call, including parameters
+and everything that stays from call to call, and the memory that was reserved on the device for
+them. A graph keeps a pool of its own, which counts as a whole, with 32 MiB in it as the
+workspace of cuBLAS. The other workspace of cuBLAS, and the code of kernels, are not counted."""
+GRAPHS = """The table says how many times faster a call is as one CUDA graph than when it is
+launched kernel by kernel."""
+COMPILED_WORDS = """The table compares our model as a graph with torchvision's MViT, compiled by
+`torch.compile` in its default mode, with AdamW fused and not compiled."""
+KERNELS = """The table lists each op as {title} calls it, in float32, with our kernels and with
+array functions alone (`mv.plain_ops`). Times are the sum of all calls of the op in a step; the
+worst ratio is that of one shape. Names in brackets are parts of ops. A kernel with a ratio of 1
+or more should be deleted."""
+CURVES = """The table gives losses of {steps} training steps of {preset}, batch {batch}, from the
+same start on the same batches, without masks. "Distance" is the mean distance from the curve of
+float32, as a share of the fall of that curve. "Start nudged" is the same run in float32 from
+parameters that differ by a millionth, which shows how large a distance rounding alone causes."""
 
 
 def render(results: Mapping[str, Any]) -> str:
