@@ -203,8 +203,8 @@ LOOKS_BACK = Exercise(
          _moved(_back, times=1)),
     ),
     level=INVESTIGATE,
-    finding="a head that compares contents alone looks forward as much as back; a preference for "
-    "the distance in time has to join it",
+    finding="A head that compares contents alone looks forward as much as back. A preference for "
+    "the distance in time has to join it.",
 )  # fmt: skip
 
 EXERCISES = (POSITION_SIMILARITY, LOOKS_BACK)

@@ -164,8 +164,8 @@ WIDENING_SAVES = Exercise(
     ),
     returns=SAVED,
     level=INVESTIGATE,
-    finding="10 D^2 multiply-adds per token of the old stage, and 10 D^2 + 3 D parameters: as the "
-    "tokens fall to a quarter where D doubles, every transition saves about as many multiply-adds",
+    finding="It saves 10 D^2 multiply-adds per token of the old stage and 10 D^2 + 3 D parameters. "
+    "The tokens fall to a quarter where D doubles, so every transition saves about the same.",
 )  # fmt: skip
 
 EXERCISES = (RESIDUAL_POOLING, WIDENING_SAVES)

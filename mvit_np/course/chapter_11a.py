@@ -174,8 +174,8 @@ ROWS_TO_FILL = Exercise(
         ("where no number of rows is enough the answer is 0", _filled(never=False)),
     ),
     level=INVESTIGATE,
-    finding="more and more rows come to 2 I O / (I + O) operations per number at most: a layer of "
-    "96 by 96 has 24 per byte in float32, however many tokens there are",
+    finding="With more and more rows there are 2 I O / (I + O) operations per number at most. A "
+    "layer of 96 by 96 has 24 per byte in float32, however many tokens there are.",
 )  # fmt: skip
 
 EXERCISES = (JOBS_OF_THREAD, ROWS_TO_FILL)
