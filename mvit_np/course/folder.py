@@ -115,7 +115,10 @@ def _defined(path, name):
         return None, f"{path} is no notebook"
     for number, text in enumerate(texts, 1):
         problem = _run_cell(module, text, f"{path}, cell {number}") or problem
-    return vars(module).get(name), problem or f"no function {name} in {path}"
+    function = vars(module).get(name)
+    if (getattr(function, "__module__", None) or "").startswith(f"{__package__}."):
+        return None, f"{name} in {path} is the printed solution, called by course.piece"
+    return function, problem or f"no function {name} in {path}"
 
 
 def _run_cell(module, text, where):

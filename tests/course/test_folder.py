@@ -122,6 +122,15 @@ def test_calls_in_cells_do_not_run_and_a_broken_cell_harms_no_other(tmp_path):
     assert graded(tmp_path, "03.softmax_backward", *cells, RIGHT).points == 1
 
 
+def test_a_solution_that_stands_in_is_no_answer(tmp_path):
+    stand_in = "from mvit_np import course\nsoftmax = course.piece('03.softmax', 'my_mvit.py')"
+    found = graded(tmp_path, "03.softmax", stand_in)
+    assert (found.points, found.state) == (0, "nothing yet") and "course.piece" in found.message
+    notebook(tmp_path / "03b_answers.ipynb", "import numpy as np\nfrom mvit_np import ops",
+             course.solution("03.softmax"))  # fmt: skip
+    assert grading.grade(tmp_path, ["03.softmax"], 3)[0].points == 1
+
+
 def test_an_answer_in_the_reader_s_file_counts_too(tmp_path):
     (tmp_path / "my_mvit.py").write_text("import numpy as np\nfrom mvit_np import ops\n\n\n"
                                          + course.solution("03.softmax"))  # fmt: skip
@@ -193,8 +202,8 @@ def test_from_zero_to_all_points(tmp_path, capsys):
 
     assert cli.main(["course", "progress", str(target)]) == 0
     shown = capsys.readouterr().out
-    count = len(course.names("02"))
-    assert f"02       {count} of {count}  {count * '#'}" in shown and "all is done" in shown
+    of = len(course.names("03"))
+    assert f"03       {of} of {of}  {'#' * of}" in shown and "all is done" in shown
     assert "fill in 3/3, specification 1/1, investigate 1/1" in shown
 
 
