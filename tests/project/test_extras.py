@@ -77,7 +77,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.py"))
 ELSEWHERE = {"cupy", "cupyx", "mpi4py", "torch", "torchvision"}
 FOR_TYPES = {"typing_extensions"}  # read by mypy alone
 NAMED = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}  # where names differ
-BROUGHT_BY = {"jupyter": {"nbclient", "nbformat"}}  # what comes with it
+BROUGHT_BY = {"jupyter": {"IPython", "nbclient", "nbformat", "traitlets"}}  # what comes with it
 
 
 def imported(path):
@@ -135,7 +135,7 @@ def test_the_course_command_of_the_readme_brings_all_that_a_notebook_reaches():
     extras = re.search(r"install .*'\.\[([\w,]+)\]'", line)[1].split(",")
     brought = required(extras)
     brought |= {module for name in brought for module in BROUGHT_BY.get(name, ())}
-    needed = reached(NOTEBOOKS) - {"refresh"}
+    needed = reached(NOTEBOOKS) - {"refresh", "pictures"}
     lacking = {module for module in needed if NAMED.get(module, module) not in brought}
     assert {"sklearn", "av", "matplotlib", "jupytext"} <= needed
     assert not lacking, f"README's {extras} leave out {lacking}"
