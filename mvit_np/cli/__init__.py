@@ -11,7 +11,19 @@ from .. import __version__
 from ..backend import arrays, tiles
 from ..backend.plain_text import plain
 from ..train.guard import NotFinite
-from . import bench, check, classify, convert, course, demo, evaluate, experiment, info, train
+from . import (
+    bench,
+    check,
+    classify,
+    convert,
+    course,
+    demo,
+    evaluate,
+    experiment,
+    explainer,
+    info,
+    train,
+)
 from .arguments import MISTAKES
 from .terminal import READER_GONE, let_go, prepare, tell, warnings_told
 
@@ -66,8 +78,9 @@ def _parser():
     parser = _Parser(prog="mvit-np", description=about)
     parser.add_argument("--version", action="version", version=f"mvit-np {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (
-        demo, train, evaluate, experiment, info, classify, convert, check, bench, course,
-    ):  # fmt: skip
+    every = (
+        demo, train, evaluate, experiment, info, explainer, classify, convert, check, bench, course,
+    )  # fmt: skip
+    for command in every:
         command.add(commands)
     return parser
