@@ -35,7 +35,7 @@ highlight_language = "text"  # of the blocks that `as_rest` makes
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_extra_path = ["explorer.html", "handout.html"]
+html_extra_path = ["explorer.html", "explainer.html", "handout.html"]
 html_copy_source = html_show_copyright = False
 smartquotes = False  # Q' is a transposed Q
 mathjax_path = "mathjax/tex-svg.js"  # one file, fonts included; _static/mathjax/LICENSE is its own

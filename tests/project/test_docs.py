@@ -246,3 +246,10 @@ def test_no_line_of_code_in_a_notebook_is_cut_on_a_desktop(site, tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
     cut = re.search("<title>(.*?)</title>", shown)[1].split(",")
     assert dict(zip(names, cut)) == dict.fromkeys(names, "0")
+
+
+def test_the_live_page_is_embedded_and_its_notebooks_are_there(site):
+    assert "explainer.html" in site["live.html"].fetched and "live.html" in site["index.html"].links
+    names = set(re.findall(r'data-notebook="(\w+)"', site["explainer.html"].text))
+    assert len(names) > 5 and {f"notebooks/{name}.html" for name in names} <= set(site)
+    assert all((ROOT / "notebooks" / f"{name}.ipynb").is_file() for name in names)

@@ -152,7 +152,7 @@ def test_the_switches_show_the_bill_of_a_random_model(opened):
 
 
 def settle(browser, **settings):
-    """Set controls, and let 40 frames pass at once; the share of answers that are right."""
+    """Set controls, and let 30 frames pass at once; the share of answers that are right."""
     for name, value in settings.items():
         kind = "checked" if isinstance(value, bool) else "value"
         browser.run(
@@ -160,19 +160,18 @@ def settle(browser, **settings):
             control.{kind} = {json.dumps(value)};
             control.dispatchEvent(new Event('input', {{ bubbles: true }})) }})()"""
         )
-    browser.run("for (let i = 0; i < 40; i++) mvit.later()")
+    browser.run("for (let i = 0; i < 30; i++) mvit.later()")
     right = browser.run("mvit.state.history.map(([, right]) => right)")
     return sum(filter(None, right)) / len(right) if None not in right else None
 
 
 @needs_chromium
 def test_the_answer_follows_the_street_and_falls_to_a_coins_when_shuffled(opened):
-    for direction in (0, 180):
-        assert settle(opened, direction=direction) > 0.9
-        assert settle(opened, reversed=True) > 0.9
-        assert settle(opened, reversed=False, mirrored=True) > 0.9
-        assert settle(opened, mirrored=False) > 0.9
-    assert settle(opened, shuffled=True) < 0.85
+    assert settle(opened, direction=0) > 0.9
+    assert settle(opened, reversed=True) > 0.9
+    assert settle(opened, reversed=False, direction=180) > 0.9
+    assert settle(opened, mirrored=True) > 0.9
+    assert settle(opened, mirrored=False, shuffled=True) < 0.85
     assert settle(opened, shuffled=False, frozen=True) is None
     assert not opened.errors
 

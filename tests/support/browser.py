@@ -103,10 +103,17 @@ class Browser:
             button = {"button": "left", "buttons": 1, "clickCount": 1}
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
 
-    def picture(self, path, whole=False):
-        shot = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        with open(path, "wb") as file:
-            file.write(base64.b64decode(shot["data"]))
+    def picture(self, of=None):
+        """A PNG's bytes: the window, or the element that a selector names, with a margin."""
+        options = {"format": "png"}
+        if of:
+            box = f"document.querySelector({json.dumps(of)}).getBoundingClientRect()"
+            x, y, w, h = self.run(
+                f"(({{ x, y, width, height }}) => [x + scrollX, y + scrollY, width, height])({box})"
+            )
+            clip = {"x": x - 8, "y": y - 8, "width": w + 16, "height": h + 16, "scale": 1}
+            options |= {"clip": clip, "captureBeyondViewport": True}
+        return base64.b64decode(self.send("Page.captureScreenshot", **options)["data"])
 
     def send(self, method, **params):
         number = next(self._numbers)

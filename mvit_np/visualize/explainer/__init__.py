@@ -13,7 +13,7 @@ from ...backend import tree as trees
 from ...backend.arrays import to_host
 from ...backend.types import Params
 from ...model.config import MViTConfig
-from .bundle import folder, script
+from .bundle import folder, script, style
 from .source_lines import op_lines
 
 LARGEST = 2_000_000  # bytes of a page
@@ -51,7 +51,7 @@ def page(
     }
     parts = {
         "MARK": f"{MARK} --model FILE --out PAGE`",
-        "STYLE": (folder / "style.css").read_text("utf-8"),
+        "STYLE": style(),
         "ABOUT": json.dumps(about).replace("<", "\\u003c"),
         "WEIGHTS": base64.b64encode(b"".join(array.tobytes() for _, array in pairs)).decode(),
         "SCRIPT": script(),

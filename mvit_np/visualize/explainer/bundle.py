@@ -11,6 +11,11 @@ IMPORT = re.compile(r'^import [^;]*? from "([^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
 
 
+def style() -> str:
+    """All style sheets in one text, in the order of their names."""
+    return "\n".join(path.read_text("utf-8") for path in sorted((folder / "css").glob("*.css")))
+
+
 def script() -> str:
     """All scripts in one text.
 

@@ -29,8 +29,11 @@ export const whole = (x) => x.toLocaleString("en-US");
 export const percent = (x) => `${(100 * x).toFixed(0)} %`;
 export const counted = (x) =>
   x >= 1e6 ? `${(x / 1e6).toFixed(2)} M` : `${(x / 1e3).toFixed(0)} k`;
-export const decimal = (x) =>
-  (x < 0 ? "\u2212" : "") + Math.abs(x).toFixed(Math.abs(x) < 0.01 ? 4 : 2);
+/** A number with two decimals, or three where it is small. */
+export function decimal(x) {
+  const digits = Math.abs(x) < 0.1 ? 3 : 2;
+  return (x < 0 ? "\u2212" : "") + Math.abs(x).toFixed(digits);
+}
 
 /** Fills a select with [value, text] pairs and keeps the choice where it is still there. */
 export function fill(select, pairs) {

@@ -138,8 +138,10 @@ function buildKeys() {
 function linkNotebooks() {
   const [folder, ending] =
     location.protocol === "file:" ? ["../notebooks", "ipynb"] : ["notebooks", "html"];
-  for (const link of document.querySelectorAll("a[data-notebook]"))
+  for (const link of document.querySelectorAll("a[data-notebook]")) {
+    link.target = "_top"; // the page may stand in a frame of another
     link.href = `${folder}/${link.dataset.notebook}.${ending}`;
+  }
 }
 
 function start() {
@@ -155,6 +157,8 @@ function start() {
   readColours();
   linkNotebooks();
   fillBlocks();
+  const pooling = state.model.plan.blocks.findIndex((block) => block.pool_q);
+  byId("block").selectedIndex = Math.max(0, pooling);
   buildInput(redraw);
   buildScores();
   buildFrames(redraw);

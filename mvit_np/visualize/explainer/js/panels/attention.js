@@ -70,7 +70,7 @@ export function drawAttention() {
   say("attention-caption", `${which} Each picture is the middle frame of what a moment sees.`);
 }
 
-// A picture for each moment of the keys; the darker a region, the less it is looked at.
+// A picture for each moment of the keys: the more orange a region, the more it is looked at.
 function drawMap(figure, all, block, marked) {
   const canvas = figure.querySelector("canvas");
   const [t, h, w] = block.thw_kv;
@@ -79,7 +79,7 @@ function drawMap(figure, all, block, marked) {
   const size = (width - GAP * (t - 1)) / t;
   const high = (size * embed.thw_in[1]) / embed.thw_in[2];
   const context = begin(canvas, width, high + 16);
-  const most = Math.max(...all, 1e-6);
+  const [least, most] = [Math.min(...all), Math.max(...all)];
   for (let moment = 0; moment < t; moment++) {
     const x = moment * (size + GAP);
     const frame = frameOf(moment, t);
@@ -92,22 +92,24 @@ function drawMap(figure, all, block, marked) {
         size / w,
         high / h,
       ];
-      drawShare(context, box, all[moment * h * w + i], most);
+      drawShare(context, box, (all[moment * h * w + i] - least) / Math.max(most - least, 1e-6));
     }
     if (marked) markToken(context, x, moment, t, size, high, block);
   }
-  const place = all.indexOf(most);
-  const when = Math.floor(place / (h * w));
-  const rest = 1 - all.reduce((a, b) => a + b, 0);
-  const own = block.cls ? `; to the class token ${percent(Math.max(0, rest))}` : "";
-  const words = ` largest share ${percent(most)}, at time ${when + 1}${own}`;
-  figure.querySelector("span").textContent = words;
+  tell(figure, canvas, block, all, [least, most]);
+}
+
+function tell(figure, canvas, block, all, [least, most]) {
+  const rest = Math.max(0, 1 - all.reduce((a, b) => a + b, 0));
+  const own = block.cls ? `, ${percent(rest)} to the class token` : "";
+  const words = ` shares from ${percent(least)} to ${percent(most)}${own}`;
+  say(figure.querySelector("span"), words);
   describe(canvas, figure.querySelector("strong").textContent + words);
 }
 
-function drawShare(context, box, share, most) {
+function drawShare(context, box, share) {
   context.save();
-  context.globalAlpha = 0.08 + 0.62 * (share / most);
+  context.globalAlpha = 0.72 * share;
   context.fillStyle = ink().vit;
   context.fillRect(...box);
   context.restore();

@@ -5,7 +5,7 @@ import { begin, ink, label } from "../draw.js";
 import { state } from "../state.js";
 
 export const REMEMBERED = 60;
-const HEIGHT = 92;
+const HEIGHT = 130;
 
 const tones = () => [ink().ours, ink().vit, ink().third, ink().grey];
 const toneOf = (index) => tones()[index % 4];

@@ -1,6 +1,6 @@
 // The tokens of every stage, drawn to scale: a cell is a token, the depth of a box its channels.
 
-import { byId, counted, describe, element, times } from "../dom.js";
+import { byId, counted, element, times } from "../dom.js";
 import { begin, gridLines, ink, largest, outline, pixels } from "../draw.js";
 import { chosenBlock, classChosen, kept, placeOn, state } from "../state.js";
 import { lastBlocks, macs } from "../plan.js";
@@ -19,7 +19,8 @@ function build() {
     const canvas = element("canvas", { role: "img", label: `${title}: ${size}; ${cost}` });
     const strong = element("strong", { textContent: title });
     const lines = [strong, element("br"), size, element("br"), cost];
-    return element("figure", {}, canvas, element("figcaption", {}, ...lines));
+    const boxes = element("div", { className: "boxes" }, canvas);
+    return element("figure", {}, element("figcaption", {}, ...lines), boxes);
   });
   byId("stages").replaceChildren(...figures);
   built = state.model;
@@ -42,11 +43,11 @@ function costWords(stage) {
 
 // As large as fits: the first stage has most cells.
 function cellSize() {
-  const [t, , w] = state.model.plan.embed.thw;
-  const room =
-    Math.min(560, byId("stages").clientWidth) -
-    t * (GAP + DEPTH * state.model.plan.blocks[0].dim_attn);
-  return Math.max(4, Math.min(16, Math.floor(room / (t * w))));
+  const { embed, blocks } = state.model.plan;
+  const [t, , w] = embed.thw;
+  const room = byId("stages").querySelector(".boxes").clientWidth;
+  const sides = t * (GAP + DEPTH * blocks[0].dim_attn);
+  return Math.max(3, Math.min(24, Math.floor((room - sides) / (t * w))));
 }
 
 export function drawStages() {
@@ -58,45 +59,55 @@ export function drawStages() {
 
 function drawStage(canvas, block, size) {
   const [t, h, w] = block.thw_q;
+  const dim = block.dim_attn;
   // A stage's last block may give twice the channels; the stage is as wide as its inside.
-  const name = block.dim_out === block.dim_attn ? "output" : "added1";
-  const tokens = kept(`blocks.${block.index}.${name}`);
-  const box = {
-    tokens,
-    block,
-    size,
-    dim: block.dim_attn,
-    deep: DEPTH * block.dim_attn,
-    limit: 0.5 * largest(tokens),
-  };
-  const step = w * size + box.deep + GAP;
-  const [width, height] = [Math.ceil(t * step), Math.ceil(h * size + SLOPE * box.deep + 4)];
-  canvas.style.width = `${width}px`;
-  const context = begin(canvas, width, height);
-  for (let moment = 0; moment < t; moment++)
-    drawBox(context, moment * step + 2, SLOPE * box.deep + 2, moment, box);
-  describe(canvas, canvas.getAttribute("aria-label"));
+  const name = block.dim_out === dim ? "output" : "added1";
+  const tokens = kept(`blocks.${block.index}.${name}`).subarray(block.cls * dim);
+  const [deep, limit] = [DEPTH * dim, 0.5 * largest(tokens)];
+  const step = w * size + deep + GAP;
+  canvas.style.width = `${Math.ceil(t * step)}px`;
+  const context = begin(canvas, Math.ceil(t * step), Math.ceil(h * size + SLOPE * deep + 4));
+  const active = activities(tokens, dim);
+  for (let moment = 0; moment < t; moment++) {
+    const [first, last] = [moment * h * w, (moment + 1) * h * w];
+    const part = { tokens: tokens.subarray(first * dim), active: active.subarray(first, last) };
+    const box = { ...part, block, size, deep, limit };
+    drawBox(context, moment * step + 2, SLOPE * deep + 2, box);
+    markToken(context, moment * step + 2, SLOPE * deep + 2, moment, block, size);
+  }
 }
 
-function drawBox(context, x, y, moment, box) {
-  const { tokens, block, size, dim, deep, limit } = box;
-  const [, h, w] = block.thw_q;
-  const at = (row, column, channel) =>
-    tokens[(block.cls + (moment * h + row) * w + column) * dim + channel];
-  const active = (row, column) => {
-    let sum = 0;
-    for (let c = 0; c < dim; c++) sum += at(row, column, c) ** 2;
-    return Math.sqrt(sum / dim);
-  };
-  const top = pixels(w, dim, (i) => at(0, i % w, dim - 1 - Math.floor(i / w)), "signed", limit);
-  const side = pixels(dim, h, (i) => at(Math.floor(i / dim), w - 1, i % dim), "signed", limit);
-  const front = pixels(w, h, (i) => active(Math.floor(i / w), i % w), "heat", limit);
+// The root of the mean square of each token's channels, from 0 for the least to 1 for the most.
+function activities(tokens, dim) {
+  const active = new Float32Array(tokens.length / dim);
+  tokens.forEach((x, i) => (active[Math.floor(i / dim)] += (x * x) / dim));
+  active.forEach((x, i) => (active[i] = Math.sqrt(x)));
+  const [low, high] = [Math.min(...active), Math.max(...active)];
+  return active.map((x) => (x - low) / Math.max(high - low, 1e-6));
+}
+
+function drawBox(context, x, y, { tokens, active, block, size, deep, limit }) {
+  const [[, h, w], dim] = [block.thw_q, block.dim_attn];
+  const at = (row, column, channel) => tokens[(row * w + column) * dim + channel];
+  const above = (i) => at(0, i % w, dim - 1 - Math.floor(i / w));
+  const beside = (i) => at(Math.floor(i / dim), w - 1, i % dim);
   const [wide, high, rise] = [w * size, h * size, SLOPE * deep];
+  const top = pixels(w, dim, above, "signed", limit);
+  const side = pixels(dim, h, beside, "signed", limit);
   slanted(context, top, [wide / w, 0, -deep / dim, rise / dim, x + deep, y - rise]);
   slanted(context, side, [deep / dim, -rise / dim, 0, high / h, x + wide, y]);
-  context.drawImage(front, x, y, wide, high);
+  context.drawImage(
+    pixels(w, h, (i) => active[i], "heat"),
+    x,
+    y,
+    wide,
+    high,
+  );
   gridLines(context, x, y, w, h, size, ink().card);
   outline(context, x, y, wide, high, ink().grey, 1);
+}
+
+function markToken(context, x, y, moment, block, size) {
   const [t, row, column] = placeOn(block.thw_q);
   if (t !== moment || classChosen()) return;
   const line = chosenBlock().stage === block.stage ? 3 : 1.5;

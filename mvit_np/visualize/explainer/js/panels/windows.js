@@ -13,7 +13,7 @@ export function drawWindows() {
   const [t, h, w] = block.thw;
   const width = Math.max(240, canvas.clientWidth);
   const columns = width > 560 ? Math.min(t, 8) : Math.min(t, 2);
-  const size = Math.min(26, (width - GAP * (columns - 1)) / (columns * w));
+  const size = Math.min(34, (width - 2 - GAP * (columns - 1)) / (columns * w));
   const rows = Math.ceil(t / columns);
   const context = begin(canvas, width, rows * (h * size + TOP + 10));
   const marks = chosenMarks(block);
