@@ -27,7 +27,7 @@ OF_ONE = (*"preset batch mode dtype profile accuracy scaling figure json".split(
 def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
-        "bench", help="time, memory and accuracy of a model on this machine, beside PyTorch's"
+        "bench", help="measure time, memory and accuracy of a model here, also beside PyTorch's"
     )
     option = parser.add_argument
     number = partial(option, type=count, metavar="N")
@@ -36,11 +36,11 @@ def add(commands: Commands) -> None:
     modes, parts = ("forward", "step", "both"), ("cases", "kernels", "curves")
 
     option("preset", metavar="PRESET", nargs="?", help=f"the model ({DEFAULT})")
-    number("--batch", help="clips in a call (1)")
-    number("--threads", help="of ours and of each peer's (all cores)")
-    option("--mode", choices=modes, help="a step: forward, backward, AdamW (both)")
-    number("--rounds", default=6, help="turns, of which the median is told (%(default)s)")
-    option("--dtype", choices=("float32", "float64"), help="(float32)")
+    number("--batch", help="clips per call (1)")
+    number("--threads", help="number of threads, ours and each peer's (all cores)")
+    option("--mode", choices=modes, help="a step is forward, backward and AdamW (both)")
+    number("--rounds", default=6, help="number of turns; the median is shown (%(default)s)")
+    option("--dtype", choices=("float32", "float64"), help="of all arrays (float32)")
     switch("--checkpoint", help="steps keep only the blocks' inputs")
     switch("--keep-hidden", help="steps keep the MLPs' hidden layers too")
     option(
@@ -48,20 +48,21 @@ def add(commands: Commands) -> None:
         type=peers_of,
         metavar="NAMES",
         default=(),
-        help="also torchvision's MViT (torch), its forward pass in onnxruntime and openvino, our "
-        "definitions alone (plain), taking turns with ours; such as torch,openvino",
+        help="what to compare with, in turns: torchvision's MViT (torch), its forward pass in "
+        "onnxruntime or openvino, our definitions alone (plain); for instance torch,openvino",
     )
-    switch("--profile", help="every op: calls, time, share, distance to its floor")
-    switch("--accuracy", help="logits and gradients against float64")
-    switch("--scaling", help="time and memory against frames and size (minutes)")
-    file("--figure", help="draw the scaling run")
-    file("--json", help="also write all numbers there")
-    file("--page", help="measure all that docs/performance.md shows and write it there")
-    file("--from", dest="source", metavar="JSON", help="write the page of numbers measured before")
-    option("--device", metavar="NAME", help="where, such as cuda: a whole plan there, or PRESET")
-    option("--precision", choices=tuple(PRECISIONS), help="on a device (all three)")
-    option("--only", choices=parts, help="on a device: speed, kernels or losses alone")
-    switch("--go-on", help="on a device, keep what the file of numbers has already")
+    switch("--profile", help="list every op: calls, time, share, times its floor")
+    switch("--accuracy", help="compare logits and gradients with those in float64")
+    switch("--scaling", help="time and memory for several numbers of frames and sizes (minutes)")
+    file("--figure", help="draw the result of --scaling into FILE")
+    file("--json", help="also write all numbers into FILE")
+    file("--page", help="measure all that docs/performance.md shows, and write the page to FILE")
+    file("--from", dest="source", metavar="JSON", help="write the page from the numbers in JSON")
+    device = "a device, such as cuda: measure there, all cases or those of PRESET"
+    option("--device", metavar="NAME", help=device)
+    option("--precision", choices=tuple(PRECISIONS), help="on a device: the precision (all three)")
+    option("--only", choices=parts, help="on a device: only speed, kernels or losses")
+    switch("--go-on", help="on a device: keep the numbers that the file already holds")
     parser.set_defaults(run=run)
 
 

@@ -12,8 +12,8 @@ def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "check",
-        help="check every gradient against finite differences: the definitions, the fast versions, "
-        "these in small tiles",
+        help="compare every gradient with finite differences: with the definitions, with the fast "
+        "versions, and with the fast versions in small tiles",
     )
     about = "show the whole report of every check"
     parser.add_argument("--verbose", action="store_true", help=about)
@@ -31,6 +31,7 @@ def run(arguments: Namespace) -> int:
             short = report.passed and not arguments.verbose
             print(report.summary() if short else report, flush=True)
             failed, count = failed + (not report.passed), count + len(report.checks)
-    verdict = f"{failed} FAILED" if failed else "plain and fast, all agree with finite differences"
+    agreed = "definitions and fast versions all agree with finite differences"
+    verdict = f"{failed} FAILED" if failed else agreed
     print(f"{count} directional derivatives in {time.perf_counter() - start:.1f} s: {verdict}")
     return 1 if failed else 0

@@ -32,26 +32,28 @@ USUAL = {400: "the classes of Kinetics", 1000: "the classes of ImageNet"}
 def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
-        "classify", help="the classes of a video, a picture or a folder, by a model's weights"
+        "classify", help="classify a video, a picture or a folder with a model"
     )
     option = parser.add_argument
     file = partial(option, type=file_path, metavar="FILE")
 
-    file("paths", metavar="PATH", nargs="+", help="videos, pictures, folders; several: a CSV")
+    paths = "videos, pictures or folders; for more than one file a table (CSV) is written"
+    file("paths", metavar="PATH", nargs="+", help=paths)
     file("--weights", required=True, help="the model, or the folder of a run")
-    best = "of a run: the parameters of its best test, not the last ones"
+    best = "for a run: take the parameters of its best test, not the last ones"
     option("--best", action="store_true", help=best)
-    option("--preset", metavar="NAME", help="its architecture, where the file does not say")
-    file("--labels", help="a class per line, or JSON (as the model tells)")
-    shown = "clips in time x crops in space (5x1)"
+    option("--preset", metavar="NAME", help="the preset of the model, if the file does not say it")
+    file("--labels", help="names of the classes: one per line, or JSON (default: the model's)")
+    shown = "views: clips in time x crops in space (5x1)"
     option("--views", type=views, default=(5, 1), metavar="CxS", help=shown)
-    tau = f"frames of 1/30 s between a clip's (as the model tells, else {TAU})"
+    tau = f"frames of 1/30 s from one frame to the next (default: the model's, else {TAU})"
     option("--tau", type=positive, help=tau)
-    option("--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)")
-    option("--top", type=count, default=5, help="classes to name (%(default)s)")
-    out = "folder, or .png for the sheet of a single file (here)"
+    how = "how pixels are normalised (default: as the model says)"
+    option("--normalise", choices=NORMALISATIONS, help=how)
+    option("--top", type=count, default=5, help="number of classes to name (%(default)s)")
+    out = "folder, or a .png for the picture of a single file (default: the current folder)"
     file("--out", metavar="OUT", default=".", help=out)
-    file("--csv", help=f"for more than one file ({TABLE} in the folder of --out)")
+    file("--csv", help=f"the table of more than one file (default: {TABLE} in --out)")
     option("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.set_defaults(run=run)
 

@@ -22,26 +22,26 @@ from .terminal import WIDTH
 def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
-        "convert", help="parameters in another format or another code base's layout"
+        "convert", help="convert parameters to another format or to another code base's layout"
     )
     option = parser.add_argument
-    source = ".npz, .safetensors, .pth, .pyth or .pt, of any layout, or a run's folder"
-    layout = "the layout of OUT (as its suffix says, if that is ours)"
-    best = "of a run: the parameters of its best test, not the last ones"
-    split = "q, k and v as three layers (PyTorchVideo's way)"
-    fused = "q, k and v as one layer (SlowFast's way)"
-    inflate = "make a video model of an image model, its kernels filled so in time"
-    seed = "draws what the image model has not (%(default)s)"
+    source = ".npz, .safetensors, .pth, .pyth or .pt, in any layout, or the folder of a run"
+    layout = f"the layout of OUT (default: ours, if OUT ends in {' or '.join(OWN.values())})"
+    best = "for a run: take the parameters of its best test, not the last ones"
+    split = "q, k and v as three layers (as PyTorchVideo has them)"
+    fused = "q, k and v as one layer (as SlowFast has them)"
+    inflate = "turn an image model into a video model, and extend its kernels in time in this way"
+    seed = "seed for parameters that the image model does not have (%(default)s)"
 
     option("source", metavar="IN", type=file_path, help=source)
     option("target", metavar="OUT", type=file_path, help="the file to write")
     option("--to", choices=(*OWN, *LAYOUTS), help=layout)
     option("--best", action="store_true", help=best)
-    option("--like", metavar="PRESET", help="what IN is, where its shapes do not tell")
+    option("--like", metavar="PRESET", help="the preset of IN, if its shapes do not tell it")
     option("--split", action="store_true", default=None, help=split)
     option("--fused", action="store_false", dest="split", help=fused)
     option("--inflate", choices=HOW, help=inflate)
-    option("--into", metavar="PRESET", help="the video model, with --inflate")
+    option("--into", metavar="PRESET", help="with --inflate: the preset of the video model")
     option("--seed", type=int, default=0, help=seed)
     parser.set_defaults(run=run)
 

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 
 
 def _add_start(actions):
-    about = "lay out notebooks, exercises and a file for your own model in a new folder"
+    about = "copy notebooks, exercises and a file for your own model into a new folder"
     option = (parser := actions.add_parser("start", help=about)).add_argument
     without = "for students: no solution is folded in or shown (the package itself holds them)"
     option("folder", metavar="DIR", type=file_path, help="new, or empty")
@@ -50,10 +50,12 @@ def _add_check(actions):
     about = "grade a working copy offline; each answer runs in a process of its own"
     option = (parser := actions.add_parser("check", help=about)).add_argument
     option("folder", metavar="DIR", type=file_path, help="a working copy, or its exercises")
-    option("--seed", type=count, metavar="S", help="draws the numbers (drawn anew, and told)")
+    seed = "seed of the numbers (default: a new one, which is printed)"
+    option("--seed", type=count, metavar="S", help=seed)
     option("--json", action="store_true", help="print the grades as JSON")
     option("--csv", type=file_path, metavar="FILE", help="write the grades, a line per exercise")
-    option("--time", type=positive, default=SECONDS, metavar="S", help="per answer (%(default)s s)")
+    seconds = "seconds per answer (%(default)s)"
+    option("--time", type=positive, default=SECONDS, metavar="S", help=seconds)
     option("--exercises", type=file_path, metavar="FILE.py", help=OWN)
     parser.set_defaults(run=check)
 
@@ -69,9 +71,12 @@ def _add_progress(actions):
 def _add_train(actions):
     about = "check the pieces in your file, put them together, and train the model on real films"
     option = (parser := actions.add_parser("train", help=about)).add_argument
-    option("file", metavar="FILE", nargs="?", type=file_path, default=FILE, help=f"yours ({FILE})")
-    option("--steps", type=count, default=STEPS, metavar="N", help="of 32 clips (%(default)s)")
-    option("--seed", type=int, default=0, metavar="N", help="of weights and order (%(default)s)")
+    yours = f"the file with your pieces ({FILE})"
+    option("file", metavar="FILE", nargs="?", type=file_path, default=FILE, help=yours)
+    steps = "number of steps of 32 clips (%(default)s)"
+    option("--steps", type=count, default=STEPS, metavar="N", help=steps)
+    seed = "seed of the weights and of the order of the clips (%(default)s)"
+    option("--seed", type=int, default=0, metavar="N", help=seed)
     about = "by autograd through your forward functions, by your backward passes, or on your tape"
     option("--gradients", choices=WAYS, default=WAYS[0], help=f"{about} (%(default)s)")
     parser.set_defaults(run=train)

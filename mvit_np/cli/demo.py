@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
     )
     option = parser.add_argument
     out = "folder for figures, metrics and the model (%(default)s)"
-    seed = "of the weights and the order of clips (%(default)s)"
+    seed = "seed of the weights and of the order of the clips (%(default)s)"
 
     option("--out", type=file_path, default="mvit_demo", help=out)
     option("--epochs", type=count, default=1, help="passes over the training clips (%(default)s)")
@@ -53,7 +53,7 @@ def run(arguments: Namespace) -> int:
     seconds, verdict = rows[-1]["seconds"], "agree" if report.passed else "DISAGREE"
     whole, shuffled = result["test_accuracy"], result["shuffled_accuracy"]
     print(f"accuracy on unseen shots        {whole:6.1%}  after {seconds:.0f} s of training")
-    print(f"the same, frames shuffled       {shuffled:6.1%}  where a coin gets 50 %")
+    print(f"the same, frames shuffled       {shuffled:6.1%}  (guessing: 50 %)")
     print(f"gradients of the trained model  {verdict} with finite differences")
     print(f"{'':30}  ({len(report.checks)} directions, worst error {report.worst.error:.0e})")
     print(f"\nwrote into {plain(folder.path)}: {', '.join(path.name for path in paths[:3])},")
@@ -74,7 +74,7 @@ def _clips():
         f"real video: {', '.join(films)}\n"
         f"{train} clips from {shots} shots to learn from, "
         f"{test} from {others} other shots to test on,\n"
-        "each four ways: as it is, mirrored, reversed in time, both\n"
+        "each clip in four ways: as it is, mirrored, reversed in time, both\n"
         "task: does the picture move left or right?"
     )
     return clips

@@ -25,25 +25,27 @@ METRICS, CONFUSION = WRITTEN = "metrics.csv", "confusion.png"
 def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
-        "evaluate", help="the accuracy of a model, or of a run, on a data set"
+        "evaluate", help="measure the accuracy of a model, or of a run, on a data set"
     )
     option = parser.add_argument
     model = "a file of parameters, or the folder of a run"
-    best = "of a run: the parameters of its best test, not the last ones"
-    data = "a built-in set, a folder of class/video.mp4, a CSV (a run: its tests)"
-    shown = "clips in time x crops in space (5x1, or as the run has it)"
-    tau = "frames of 1/30 s between a clip's (as the model tells, else 4)"
+    best = "for a run: take the parameters of its best test, not the last ones"
+    data = "a built-in set, a folder of class/video.mp4, or a CSV (default for a run: its tests)"
+    shown = "views: clips in time x crops in space (default: the run's, else 5x1)"
+    tau = "frames of 1/30 s from one frame to the next (default: the model's, else 4)"
     batch = "views that go through the model together (%(default)s)"
-    out = "for metrics.csv and confusion.png (a run's: its folder/evaluation)"
+    out = "folder for metrics.csv and confusion.png (default for a run: RUN/evaluation)"
 
     option("model", type=file_path, metavar="WEIGHTS", help=model)
     option("--best", action="store_true", help=best)
     option("--data", type=file_path, metavar="DATA", help=data)
     option("--views", type=views, metavar="CxS", help=shown)
     option("--tau", type=positive, help=tau)
-    option("--normalise", choices=NORMALISATIONS, help="the weights' (as the model tells)")
+    how = "how pixels are normalised (default: as the model says)"
+    option("--normalise", choices=NORMALISATIONS, help=how)
     option("--batch", type=count, default=32, help=batch)
-    option("--workers", type=int, default=2, help="threads that read files ahead (%(default)s)")
+    workers = "threads that read files in advance (%(default)s)"
+    option("--workers", type=int, default=2, help=workers)
     option("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     option("--out", type=file_path, metavar="FOLDER", help=out)
     parser.set_defaults(run=run)

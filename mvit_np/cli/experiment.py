@@ -24,15 +24,15 @@ PAGE = b"Written by `mvit-np experiment"  # in the page of all
 def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
-        "experiment", help="one of the paper's ablations at small scale, trained here in minutes"
+        "experiment", help="repeat one of the paper's ablations at small scale, in minutes"
     )
     option = parser.add_argument
-    out = f"for results.json, table.md, figure.png ({OUT}/NAME)"
-    everything = "run what is left of all of them, and write docs/experiments.md there"
+    out = f"folder for results.json, table.md and figure.png ({OUT}/NAME)"
+    everything = "run what is missing of all experiments, and write docs/experiments.md into FILE"
 
     option("name", metavar="NAME", nargs="?", help=f"one of {', '.join(EXPERIMENTS)}")
-    option("--seeds", type=count, default=3, metavar="N", help="runs of each variant (%(default)s)")
-    option("--steps", type=count, metavar="N", help="of each run (the experiment's own)")
+    option("--seeds", type=count, default=3, metavar="N", help="runs per variant (%(default)s)")
+    option("--steps", type=count, metavar="N", help="steps per run (default: the experiment's own)")
     option("--out", type=file_path, metavar="FOLDER", help=out)
     option("--page", type=file_path, metavar="FILE", help=everything)
     parser.set_defaults(run=run)

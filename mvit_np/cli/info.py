@@ -20,13 +20,14 @@ def add(commands: Commands) -> None:
     """The command's options."""
     parser = commands.add_parser(
         "info",
-        help="the presets; the stage table and the totals of one; the paper's tables, counted",
+        help="list the presets; show the stage table and the cost of one; recount the paper's "
+        "tables",
     )
     option = parser.add_argument
-    every = f"without one, all of them: {', '.join(PRESETS)}"
-    others = "presets whose costs to set beside it"
-    figures = "also draw its stages, its table of layers and its pooling attention there"
-    tables = "the paper's tables as Markdown, into FILE if given"
+    every = f"the preset to show; without one all are listed: {', '.join(PRESETS)}"
+    others = "other presets, whose costs are shown beside it"
+    figures = "also draw its stages, its layers and its pooling attention into this folder"
+    tables = "write the paper's tables as Markdown, into FILE if it is given"
 
     option("preset", metavar="PRESET", nargs="?", help=every)
     option("--compare", metavar="OTHER", nargs="+", default=[], help=others)

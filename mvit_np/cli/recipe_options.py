@@ -17,8 +17,8 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
     """An option for each field of a recipe or of a model's config, also under its earlier name."""
     group = parser.add_argument_group(
         "fields of a recipe",
-        "With the paper's values (Sec. D.1). --model.NAME VALUE is a field of MViTConfig, "
-        "such as --model.drop_path 0.1.",
+        "In brackets: what a field may hold, and the paper's value (Sec. D.1). "
+        "--model.NAME VALUE sets a field of MViTConfig, such as --model.drop_path 0.1.",
     )
     for field in dataclasses.fields(Recipe):
         field_type, about = field.metadata["field_type"], field.metadata["about"]

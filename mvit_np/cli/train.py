@@ -34,23 +34,23 @@ def add(commands: Commands) -> None:
     """The command's options: a few of its own, and one for every field of a recipe."""
     parser = commands.add_parser(
         "train",
-        help="train a model by a recipe; stopped at any moment, it goes on with --resume",
+        help="train a model with a recipe; a run that was stopped continues with --resume",
         usage="mvit-np train [--config FILE] [--recipe NAME] [--out FOLDER] [--resume] "
         "[--FIELD VALUE ...]",
-        description="Train a model by a recipe: a TOML file, or one by name, and any of its fields "
-        f"as --field VALUE. With --device cuda alone it is the recipe {GPU}, and the folder "
-        f"{GPU_FOLDER}.",
+        description="Train a model with a recipe: a TOML file or a named recipe, whose fields can "
+        f"be changed with --field VALUE. With --device cuda alone, the recipe is {GPU} and the "
+        f"folder is {GPU_FOLDER}.",
         allow_abbrev=False,  # a field may begin like an option
     )
     option, switch = parser.add_argument, partial(parser.add_argument, action="store_true")
-    names = f"one by name, on which the file and the fields build: {_names()}"
-    folder = "for metrics.csv, curves.png, snapshots and the model"
+    names = f"a named recipe, whose fields the file and --field VALUE change: {_names()}"
+    folder = "folder for metrics.csv, curves.png, snapshots and the model"
 
     option("--config", type=file_path, metavar="FILE", help="a recipe in TOML")
     option("--recipe", metavar="NAME", help=names)
     option("--out", type=file_path, metavar="FOLDER", help=folder)
-    switch("--resume", help="go on with the run in FOLDER, or begin where there is none")
-    switch("--data-changed", help="with --resume: go on although the examples are others now")
+    switch("--resume", help="continue the run in FOLDER, or begin one if there is none")
+    switch("--data-changed", help="with --resume: continue although the examples have changed")
     switch("--show", help="print the recipe as TOML, with a comment per field, and end")
     add_fields(parser)
     parser.set_defaults(run=run, takes_fields=True)
@@ -187,7 +187,7 @@ def _ending(job, start, row):
         if taken := memory(job.state.params["head"]["w"]):
             said.append(f"{taken / 1e9:.2f} GB in use on the device")
         if row["test_accuracy"] is not None:
-            clips = f"{len(job.task.tests)} clips to test on"
+            clips = f"{len(job.task.tests)} test clips"
             said.append(f"{row['test_accuracy']:.1%} of {clips} right")
     there = [name for name in sorted(WRITTEN) if (job.folder / name).exists() and name != LOCK]
     wrote = f"wrote into {plain(job.folder)}: {', '.join(there)}"

@@ -135,7 +135,7 @@ class Folder:
         save(self.path / MODEL, params, config, ABOUT)
         write(self.path / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
         clip, label = _surest(params, training)
-        title = f"the test clip the model is surest of: it moves {label}"
+        title = f"the test clip that the model is most certain of: it moves {label}"
         p, maps = plan(config), class_attention(params, clip, config)
         first_pooled = next(block for block in p.blocks if block.pool_q)
         figures = (
@@ -166,6 +166,6 @@ def totals(config: MViTConfig) -> str:
     macs = f"{account.macs / factor:.2f} {prefix} multiply-adds"
     kept, largest = account.activation_bytes / 1e6, account.attention_bytes / 1e6
     return (
-        f"{account.params:,} parameters, {macs} a clip\n"
-        f"{kept:.2f} MB kept a clip in training, largest attention {largest:.2f} MB"
+        f"{account.params:,} parameters, {macs} per clip\n"
+        f"{kept:.2f} MB kept per clip in training, largest attention matrix {largest:.2f} MB"
     )

@@ -56,7 +56,7 @@ def test_training_shows_a_live_line_and_says_what_it_wrote(finished):
         "metrics.csv" in done.stdout and "curves.png" in done.stdout and "model.npz" in done.stdout
     )
     assert re.search(
-        r"^[\d.]+ clips/s, [\d.]+% of 16 clips to test on right$", done.stdout, re.MULTILINE
+        r"^[\d.]+ clips/s, [\d.]+% of 16 test clips right$", done.stdout, re.MULTILINE
     ), done.stdout
     rows = read_rows(folder / "metrics.csv")
     assert len(rows) == 8 and [row["step"] for row in rows if row["test_accuracy"] is not None] == [

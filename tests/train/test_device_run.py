@@ -224,7 +224,7 @@ def test_a_device_alone_trains_by_the_recipe_for_one_and_says_how_it_went(
     said = capsys.readouterr().out
     assert "2 steps of 8 clips, on cuda, products in tf32, each the replay of a graph" in said
     assert re.search(
-        r"^[\d.]+ clips/s, 2.34 GB in use on the device, [\d.]+% of 8 clips to test on right$",
+        r"^[\d.]+ clips/s, 2.34 GB in use on the device, [\d.]+% of 8 test clips right$",
         said,
         re.MULTILINE,
     )

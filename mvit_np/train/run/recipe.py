@@ -51,25 +51,25 @@ class Recipe:
         {}, FIELDS, "fields of MViTConfig that differ from the preset's: --model.drop_path 0.1"
     )
     weights: str | None = option(
-        None, MAYBE_TEXT, "a file of parameters to start from; none: random ones"
+        None, MAYBE_TEXT, "a file of parameters to start from; none: random parameters"
     )
     data: str | None = option(
         None, MAYBE_TEXT, "a built-in set, a folder of class/video.mp4, or a CSV of path and label"
     )
     tests: str | None = option(
-        None, MAYBE_TEXT, "the same for the tests; none: the built-in set's own, of others no tests"
+        None, MAYBE_TEXT, "the data of the tests; none: a built-in set's own, else no tests"
     )
     train_clips: int = option(
-        0, NATURAL, "how many to make, where a built-in set lets one choose; 0: its own number"
+        0, NATURAL, "number of clips of a built-in set, if it lets you choose; 0: its usual number"
     )
-    test_clips: int = option(0, NATURAL, "the same for its tests")
+    test_clips: int = option(0, NATURAL, "the same for the clips of its tests")
     tau: float | None = option(
         None,
         TAU,
-        "frames of 1/30 s from one frame of a clip to the next; left out: the model's own",
+        "frames of 1/30 s from one frame of a clip to the next; if left out, the model's own",
     )
     normalise: str = option(
-        "video", one_of("video", "imagenet", "clip"), "what is done to the pixels"
+        "video", one_of("video", "imagenet", "clip"), "how the pixels are normalised"
     )
     directed: bool = option(
         False,
@@ -79,105 +79,103 @@ class Recipe:
 
     # one clip, changed: all its frames alike
     crop_area: tuple[float, float] | None = option(
-        (0.08, 1.0), MAYBE_AREA, "share of the picture a crop takes; none: the centre, whole"
+        (0.08, 1.0), MAYBE_AREA, "share of the picture that a crop takes; none: the whole centre"
     )
-    crop_aspect: tuple[float, float] = option((3 / 4, 4 / 3), ASPECT, "width : height of a crop")
-    flip: float = option(0.5, SHARE, "of the clips are mirrored")
+    crop_aspect: tuple[float, float] = option((3 / 4, 4 / 3), ASPECT, "width / height of a crop")
+    flip: float = option(0.5, SHARE, "share of the clips that are mirrored")
     rand_layers: int = option(4, NATURAL, "RandAugment: operations per clip")
-    rand_magnitude: float = option(7.0, MAGNITUDE, "RandAugment: how strong, of 10")
+    rand_magnitude: float = option(7.0, MAGNITUDE, "RandAugment: magnitude, from 0 to 10")
     rand_deviation: float = option(
-        0.5, NOT_NEGATIVE, "RandAugment: deviation of the magnitude (published config)"
+        0.5, NOT_NEGATIVE, "RandAugment: standard deviation of the magnitude (published config)"
     )
     rand_p: float = option(0.5, SHARE, "RandAugment: probability of each operation")
-    erasing: float = option(0.25, SHARE, "of the clips lose a rectangle to noise")
+    erasing: float = option(0.25, SHARE, "share of the clips that get a rectangle of noise")
 
     # clips of a batch together
-    repeats: int = option(2, COUNT, "times an example is in a batch, each time changed otherwise")
+    repeats: int = option(2, COUNT, "how often an example is in a batch, each time changed anew")
     mixup: float = option(0.8, NOT_NEGATIVE, "alpha of Mixup's Beta(alpha, alpha); 0: no Mixup")
     cutmix: float = option(1.0, NOT_NEGATIVE, "alpha of CutMix; 0: no CutMix")
     switch: float = option(
-        0.5, SHARE, "of the mixed pairs are cut, the others blended, where both are on"
+        0.5, SHARE, "if both are on: share of the mixed pairs that get CutMix, the others get Mixup"
     )
-    mix_p: float = option(1.0, SHARE, "of the pairs are mixed")
+    mix_p: float = option(1.0, SHARE, "share of the pairs that are mixed")
     smoothing: float = option(0.1, SHARE_BELOW_1, "label smoothing")
 
     # the steps
-    epochs: float = option(
-        200.0, POSITIVE, "times the examples are gone through; may be a fraction"
-    )
+    epochs: float = option(200.0, POSITIVE, "passes over the examples; may be a fraction")
     batch: int = option(512, COUNT, "clips per step, on all ranks together")
     accumulate: int = option(
-        1, COUNT, "parts that a rank's clips are taken in, for memory; the gradient is the whole's"
+        1, COUNT, "number of parts that a rank's clips are cut into, to save memory; same gradient"
     )
     optimizer: str = option("adamw", one_of("adamw", "sgd"), "adamw, or sgd with momentum")
     lr: float = option(
         1.6e-3,
         POSITIVE,
-        "learning rate at its peak, for `lr_batch` clips; in proportion for others",
+        "peak learning rate for a batch of `lr_batch` clips; in proportion for other batches",
     )
-    lr_batch: int = option(512, COUNT, "the number of clips that the three rates are given for")
+    lr_batch: int = option(512, COUNT, "the batch that the three learning rates are given for")
     start_lr: float = option(
         1.6e-5, NOT_NEGATIVE, "learning rate that the warm-up starts from (published config)"
     )
     end_lr: float = option(1.6e-5, NOT_NEGATIVE, "learning rate at the end of the half-cosine")
-    warmup: float = option(30.0, NOT_NEGATIVE, "epochs over which the rate rises")
+    warmup: float = option(30.0, NOT_NEGATIVE, "epochs in which the learning rate rises")
     betas: tuple[float, float] = option(
-        (0.9, 0.999), TWO_SHARES, "AdamW: memory of the two running means (published config)"
+        (0.9, 0.999), TWO_SHARES, "AdamW: decay of the two running means (published config)"
     )
-    epsilon: float = option(1e-8, POSITIVE, "AdamW: added to the root (published config)")
-    momentum: float = option(0.9, SHARE_BELOW_1, "SGD")
+    epsilon: float = option(1e-8, POSITIVE, "AdamW: added to the square root (published config)")
+    momentum: float = option(0.9, SHARE_BELOW_1, "SGD: momentum")
     nesterov: bool = option(True, SWITCH, "SGD: Nesterov's momentum")
     weight_decay: float = option(
-        0.05, NOT_NEGATIVE, "of matrices and filters; vectors and positions do not decay"
+        0.05, NOT_NEGATIVE, "decay of matrices and filters; vectors and positions do not decay"
     )
     no_decay: tuple[str, ...] = option(
         (), PATHS, "parameter paths that do not decay either, such as head.w or blocks.*.attn.*"
     )
     layer_decay: float = option(
-        1.0, SHARE_ABOVE_0, "factor on the rate from a block to the one before it; 1: none"
+        1.0, SHARE_ABOVE_0, "factor on the learning rate from a block to the one before; 1: none"
     )
     clip_norm: float = option(1.0, POSITIVE, "largest norm of a gradient (published config)")
     ema: float = option(
         0.0,
         SHARE_BELOW_1,
-        "decay of the running mean of the parameters, which is then tested; 0: none",
+        "decay of the running mean of the parameters, which the tests then use; 0: no mean",
     )
     non_finite: str = option(
-        "stop", one_of("stop", "skip"), "what to do at a loss or gradient of NaN or infinity"
+        "stop", one_of("stop", "skip"), "what to do if a loss or gradient has NaN or infinity"
     )
     checkpoint: bool = option(
-        False, SWITCH, "keep only the blocks' inputs and run each again: less memory, slower"
+        False, SWITCH, "keep only the blocks' inputs and run each block again: less memory, slower"
     )
     keep_hidden: bool = option(False, SWITCH, "keep the MLPs' hidden layers: faster, more memory")
 
     # tests
     test_every: float = option(
-        10.0, POSITIVE, "epochs from one test to the next; the last step is always followed by one"
+        10.0, POSITIVE, "epochs from one test to the next; there is always one after the last step"
     )
-    views: tuple[int, int] = option((5, 1), VIEWS, "clips in time x crops in space of a test")
+    views: tuple[int, int] = option((5, 1), VIEWS, "of a test: clips in time x crops in space")
 
     # the machine
-    seed: int = option(0, NATURAL, "of everything that is drawn")
+    seed: int = option(0, NATURAL, "seed of all random draws")
     device: str = option("cpu", TEXT, "cpu, cuda or cuda:N")
     precision: str = option(
         "float32",
         one_of("float32", "tf32", "bf16"),
-        "what the factors of matrix products are rounded to; all else is float32",
+        "precision of the factors of matrix products; everything else is float32",
     )
     graph: bool = option(
-        False, SWITCH, "a device replays the whole step as a CUDA graph; the same result"
+        False, SWITCH, "replay the whole step as a CUDA graph, on a device; the same result"
     )
     workers: int = option(
-        2, NATURAL, "threads that read clips ahead; 0: none. The clips are the same"
+        2, NATURAL, "threads that read clips in advance; 0: none. The clips are the same"
     )
-    ahead: int = option(2, COUNT, "batches that may wait")
+    ahead: int = option(2, COUNT, "number of batches that are made in advance")
     save_steps: int = option(
-        0, NATURAL, "steps from one snapshot to the next; 0: by the clock alone"
+        0, NATURAL, "steps from one snapshot to the next; 0: only by the clock"
     )
     save_minutes: float = option(
-        10.0, NOT_NEGATIVE, "minutes from one snapshot to the next; 0: by the steps alone"
+        10.0, NOT_NEGATIVE, "minutes from one snapshot to the next; 0: only by the steps"
     )
-    keep: int = option(3, COUNT, "snapshots that are kept, the best one besides")
+    keep: int = option(3, COUNT, "number of snapshots that are kept, besides the best one")
 
     def __post_init__(self) -> None:
         if self.tau is None:
