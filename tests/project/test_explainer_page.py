@@ -148,6 +148,10 @@ def test_the_switches_show_the_bill_of_a_random_model(opened):
     assert f"{mv.costs(MICRO).params:,}" in shown and not opened.errors
 
 
+def focus(browser, name):
+    browser.run(f"document.getElementById('{name}').focus()")
+
+
 # -- the input -------------------------------------------------------------------------------------
 
 
@@ -189,6 +193,94 @@ def test_every_source_gives_frames_and_the_camera_is_asked_for_politely(opened):
     assert not opened.errors
 
 
+def film_going_left(path):
+    """Two seconds of a pattern that goes left, fast enough for the page's small pictures."""
+    av = pytest.importorskip("av", reason="needs PyAV: pip install '.[video]'")
+    rng = np.random.default_rng(0)
+    blocks = np.kron(rng.integers(0, 256, (8, 80)), np.ones((32, 32))).astype(np.uint8)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libvpx", rate=25, width=256, height=256, pix_fmt="yuv420p")
+        stream.bit_rate = 2_000_000
+        for k in range(50):
+            picture = np.repeat(blocks[:, 6 * k : 6 * k + 256, None], 3, axis=2)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_a_film_of_ones_own_is_answered(browser, tmp_path):
+    film = film_going_left(tmp_path / "film.webm")
+    browser.open(DOCS.as_uri(), prefers_reduced_motion="reduce")
+    browser.run(
+        """(() => { const source = document.getElementById('source'); source.value = 'file';
+        source.dispatchEvent(new Event('input')) })()"""
+    )
+    browser.give_file("#file", film)
+    browser.wait("document.getElementById('source-note').textContent.includes('file is shown')")
+    browser.run("document.getElementById('play').click()")
+    browser.wait("mvit.state.history.length >= 40")
+    left = browser.run("mvit.state.history.map(([scores]) => scores[0])")
+    assert np.mean(np.array(left) > 0.5) > 0.6
+    assert not browser.errors
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_camera_gives_frames_that_change(browser):
+    browser.open(DOCS.as_uri(), prefers_reduced_motion="reduce")
+    browser.run(
+        """(() => { const source = document.getElementById('source'); source.value = 'camera';
+        source.dispatchEvent(new Event('input')) })()"""
+    )
+    browser.wait("document.getElementById('source-note').textContent.includes('camera is on')")
+    browser.run("document.getElementById('play').click()")
+    browser.wait("mvit.state.history.length >= 12")
+    clip = np.array(browser.run("[...mvit.state.clip]")).reshape(8, -1)
+    assert abs(clip[0] - clip[-1]).max() > 0.01
+    assert not browser.errors
+
+
+@needs_chromium
+def test_a_blob_is_drawn_dragged_and_moved_by_key(opened):
+    settle(opened, source="drawing", speed=0)
+    place = "[...mvit.state.source.place]"
+    x, y, w = opened.run(
+        """(() => { const pad = document.getElementById('pad'); pad.scrollIntoView();
+        const { x, y, width } = pad.getBoundingClientRect(); return [x, y, width] })()"""
+    )
+    opened.drag((x + w / 4, y + w / 2), (x + 3 * w / 4, y + w / 2))
+    right, down = opened.run(place)
+    assert abs(right - 16) < 2 and abs(down) < 1
+    focus(opened, "pad-left")
+    opened.press("Enter")
+    assert opened.run(place)[0] == pytest.approx(right - 2)
+    ink = opened.run("mvit.state.source.ink.reduce((a, b) => a + b)")
+    focus(opened, "pad-stamp")
+    opened.press("Enter")
+    assert opened.run("mvit.state.source.ink.reduce((a, b) => a + b)") > ink
+    assert not opened.errors
+
+
+@needs_chromium
+@pytest.mark.parametrize("panel", ["frames", "windows", "stages"])
+def test_a_click_chooses_a_token(opened, panel):
+    opened.run("document.getElementById('block').selectedIndex = 0")
+    x, y = opened.run(
+        f"""(() => {{ const canvas = document.querySelector('#{panel} canvas, canvas#{panel}');
+        canvas.scrollIntoView({{ block: "center" }});
+        const {{ x, y, height }} = canvas.getBoundingClientRect(); return [x + 8, y + 30] }})()"""
+    )
+    opened.click(x, y)
+    chosen = opened.run(
+        "['t', 'h', 'w'].map((axis) => +document.getElementById(`token-${axis}`).value)"
+    )
+    assert chosen[0] == 1 and chosen[2] == 1 and chosen != [3, 5, 5]
+    assert not opened.errors
+
+
 # -- the page --------------------------------------------------------------------------------------
 
 CONTROLS = "button, select, input:not([type=radio]), input[type=radio]:checked, a[href]"
@@ -205,10 +297,6 @@ def test_tab_reaches_every_control(opened):
         opened.press("Tab")
         reached.add(opened.run(FOCUSED))
     assert wanted - reached == set()
-
-
-def focus(browser, name):
-    browser.run(f"document.getElementById('{name}').focus()")
 
 
 @needs_chromium

@@ -103,6 +103,22 @@ class Browser:
             button = {"button": "left", "buttons": 1, "clickCount": 1}
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
 
+    def drag(self, start, end, steps=8):
+        """Press at one point, move to another and let go."""
+        pressed = {"button": "left", "buttons": 1, "clickCount": 1}
+        send = self.send
+        send("Input.dispatchMouseEvent", type="mousePressed", x=start[0], y=start[1], **pressed)
+        for i in range(1, steps + 1):
+            x, y = (a + (b - a) * i / steps for a, b in zip(start, end))
+            send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, **pressed)
+        send("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], **pressed)
+
+    def give_file(self, selector, path):
+        """Choose a file in an input."""
+        root = self.send("DOM.getDocument")["root"]["nodeId"]
+        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.send("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
     def picture(self, of=None):
         """A PNG's bytes: the window, or the element that a selector names, with a margin."""
         options = {"format": "png"}

@@ -10,7 +10,7 @@ export function colour(name) {
 let colours = {};
 /** Reads the colours of the style again: after light became dark. */
 export function readColours() {
-  const names = ["ink", "grey", "pale", "card", "ours", "vit", "third", "page"];
+  const names = ["ink", "grey", "pale", "card", "ours", "vit", "page"];
   colours = Object.fromEntries(names.map((name) => [name, colour(name)]));
   tables.signed = ramp([colours.ours, colours.card, colours.vit]);
   tables.heat = ramp([colours.card, colours.vit]);

@@ -11,8 +11,8 @@ import { byId, fill, on, say } from "./dom.js";
 import { choosePlace, classChosen, state } from "./state.js";
 import { classShares, drawAttention } from "./panels/attention.js";
 import { decode, generator } from "./params.js";
-import { drawStages } from "./panels/stages.js";
-import { drawWindows } from "./panels/windows.js";
+import { buildStages, drawStages } from "./panels/stages.js";
+import { buildWindows, drawWindows } from "./panels/windows.js";
 import { forward, makeModel } from "./model.js";
 import { lastBlocks, macs, plan, vitBeside, changed } from "./plan.js";
 import { readColours } from "./draw.js";
@@ -162,6 +162,8 @@ function start() {
   buildInput(redraw);
   buildScores();
   buildFrames(redraw);
+  buildStages(redraw);
+  buildWindows(redraw);
   buildSteps(redraw);
   buildBill(() => {
     state.history = [];

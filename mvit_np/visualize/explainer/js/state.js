@@ -40,6 +40,12 @@ export function choosePlace(at) {
   byId("token-cls").checked = false;
 }
 
+/** Looks at the token that lies at (t, h, w) of a coarser grid. */
+export function chooseOn(grid, at) {
+  const { thw } = state.model.plan.embed;
+  choosePlace(at.map((n, i) => Math.floor(((n + 0.5) * thw[i]) / grid[i])));
+}
+
 /** Where the chosen place lies in a coarser grid. */
 export function placeOn(grid) {
   const { thw } = state.model.plan.embed;

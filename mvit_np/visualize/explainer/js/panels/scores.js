@@ -7,8 +7,12 @@ import { state } from "../state.js";
 export const REMEMBERED = 60;
 const HEIGHT = 130;
 
-const tones = () => [ink().ours, ink().vit, ink().third, ink().grey];
-const toneOf = (index) => tones()[index % 4];
+// Two classes have the page's two colours; of more, each has a hue of its own.
+function toneOf(index) {
+  const { length } = state.about.classes;
+  if (length <= 2) return [ink().ours, ink().vit][index];
+  return `oklch(0.62 0.15 ${Math.round((360 * index) / length)})`;
+}
 
 export function buildScores() {
   const rows = state.about.classes.map((name) =>
@@ -40,7 +44,7 @@ export function drawScores() {
     fill.style.setProperty("--tone", toneOf(i));
     row.querySelector(".value").textContent = percent(state.scores[i]);
   });
-  say("short-answer", answerWords());
+  say("short-answer", `Answer: ${answerWords()}`);
   drawHistory();
   say("tally", tally());
 }

@@ -2,7 +2,7 @@
 
 import { byId, counted, element, times } from "../dom.js";
 import { begin, gridLines, ink, largest, outline, pixels } from "../draw.js";
-import { chosenBlock, classChosen, kept, placeOn, state } from "../state.js";
+import { chooseOn, chosenBlock, classChosen, kept, placeOn, state } from "../state.js";
 import { lastBlocks, macs } from "../plan.js";
 
 const DEPTH = 0.62; // CSS pixels a channel
@@ -10,6 +10,12 @@ const SLOPE = 0.5; // of the sides: as high as half their length
 const GAP = 12;
 
 let built = null;
+let afterClick = () => {};
+
+/** A click on a token chooses it. */
+export function buildStages(redraw) {
+  afterClick = redraw;
+}
 
 // A figure for each stage; made again when the model is another.
 function build() {
@@ -17,6 +23,7 @@ function build() {
     const [size, cost] = [sizeWords(block), costWords(block.stage)];
     const title = `Stage ${block.stage + 1}`;
     const canvas = element("canvas", { role: "img", label: `${title}: ${size}; ${cost}` });
+    canvas.addEventListener("click", (event) => clicked(event, block));
     const strong = element("strong", { textContent: title });
     const lines = [strong, element("br"), size, element("br"), cost];
     const boxes = element("div", { className: "boxes" }, canvas);
@@ -55,6 +62,18 @@ export function drawStages() {
   const size = cellSize();
   const canvases = byId("stages").querySelectorAll("canvas");
   lastBlocks(state.model.plan).forEach((block, i) => drawStage(canvases[i], block, size));
+}
+
+function clicked({ offsetX, offsetY }, block) {
+  const [t, h, w] = block.thw_q;
+  const [size, deep] = [cellSize(), DEPTH * block.dim_attn];
+  const step = w * size + deep + GAP;
+  const moment = Math.floor((offsetX - 2) / step);
+  const column = Math.floor((offsetX - 2 - moment * step) / size);
+  const row = Math.floor((offsetY - 2 - SLOPE * deep) / size);
+  if (moment >= t || column >= w || row < 0 || row >= h) return;
+  chooseOn(block.thw_q, [moment, row, column]);
+  afterClick();
 }
 
 function drawStage(canvas, block, size) {

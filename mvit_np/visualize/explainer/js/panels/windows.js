@@ -1,26 +1,50 @@
 // The pooling windows of the chosen block: what a query, a key and a value are made of.
 
-import { byId, describe, say, times, whole } from "../dom.js";
+import { byId, describe, on, say, times, whole } from "../dom.js";
 import { begin, gridLines, ink, label, largest, outline, pixels } from "../draw.js";
-import { chosenBlock, classChosen, kept, placeOn } from "../state.js";
+import { chooseOn, chosenBlock, classChosen, kept, placeOn } from "../state.js";
 import { product } from "../plan.js";
 
 const GAP = 14;
 const TOP = 18;
 
-export function drawWindows() {
-  const [canvas, block] = [byId("windows"), chosenBlock()];
+// How large a cell is, and where the grid of each moment begins.
+function layout(canvas, block) {
   const [t, h, w] = block.thw;
   const width = Math.max(240, canvas.clientWidth);
   const columns = width > 560 ? Math.min(t, 8) : Math.min(t, 2);
   const size = Math.min(34, (width - 2 - GAP * (columns - 1)) / (columns * w));
-  const rows = Math.ceil(t / columns);
-  const context = begin(canvas, width, rows * (h * size + TOP + 10));
+  const high = h * size + TOP + 10;
+  const corner = (moment) => [
+    (moment % columns) * (w * size + GAP) + 1,
+    TOP + Math.floor(moment / columns) * high,
+  ];
+  return { width, height: Math.ceil(t / columns) * high, size, corner };
+}
+
+/** A click on a cell chooses its token. */
+export function buildWindows(redraw) {
+  on("windows", "click", ({ offsetX, offsetY }) => {
+    const block = chosenBlock();
+    const [t, h, w] = block.thw;
+    const { size, corner } = layout(byId("windows"), block);
+    for (let moment = 0; moment < t; moment++) {
+      const [x, y] = corner(moment);
+      const [row, column] = [Math.floor((offsetY - y) / size), Math.floor((offsetX - x) / size)];
+      if (row < 0 || row >= h || column < 0 || column >= w) continue;
+      chooseOn(block.thw, [moment, row, column]);
+      redraw();
+    }
+  });
+}
+
+export function drawWindows() {
+  const [canvas, block] = [byId("windows"), chosenBlock()];
+  const { width, height, size, corner } = layout(canvas, block);
+  const context = begin(canvas, width, height);
   const marks = chosenMarks(block);
-  for (let moment = 0; moment < t; moment++) {
-    const x = (moment % columns) * (w * size + GAP) + 1;
-    const y = TOP + Math.floor(moment / columns) * (h * size + TOP + 10);
-    drawMoment(context, x, y, moment, size, block, marks);
+  for (let moment = 0; moment < block.thw[0]; moment++) {
+    drawMoment(context, ...corner(moment), moment, size, block, marks);
   }
   tell(canvas, block);
 }
