@@ -8,7 +8,7 @@ from .. import ops
 from .backwards import but, calling, pulled, with_dy
 from .chapter_03c import MLP
 from .chapter_06a import linear_backward
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def gelu_backward(u, dy):
@@ -136,6 +136,7 @@ MLP_BACKWARD = Exercise(
              dx + dy if dy.shape == dx.shape else dx))),
     ),
     returns=tuple(f"d{name}" for name in _WEIGHTS),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 # -- cross-entropy ---------------------------------------------------------------------------------

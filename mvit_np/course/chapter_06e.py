@@ -9,7 +9,7 @@ from .backwards import but, calling, pulled, with_dy
 from .chapter_02 import DEPTHWISE_CONV
 from .chapter_03a import ATTENTION
 from .chapter_06a import softmax_backward
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def attention_backward(q, k, v, dy):
@@ -117,6 +117,7 @@ ATTENTION_BACKWARD = Exercise(
          but(attention_backward, 1, lambda dk, q, k, v, dy: _turned(_dscores(q, k, v, dy)) @ k)),
     ),
     returns=("dq", "dk", "dv"),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 
@@ -181,6 +182,7 @@ DEPTHWISE_CONV_BACKWARD = Exercise(
              depthwise_conv_backward(x[..., :1, :], weight, stride, padding, dy[..., :1, :])[1])),
     ),
     returns=("dx", "dweight"),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (ATTENTION_BACKWARD, DEPTHWISE_CONV_BACKWARD)

@@ -14,7 +14,7 @@ from .chapter_04 import POOLED_SKIP
 from .chapter_04b import POOL_HEADS
 from .chapter_06a import layer_norm_backward
 from .chapter_06e import depthwise_conv_backward
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def pooled_skip_backward(x, thw, stride, dy):
@@ -137,6 +137,7 @@ POOLED_SKIP_BACKWARD = Exercise(
         ("the class token's gradient is put last: it stays the first",
          lambda *args: np.roll(pooled_skip_backward(*args), -1, axis=1)),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 # -- the pool of each head -------------------------------------------------------------------------
@@ -189,6 +190,7 @@ POOL_HEADS_BACKWARD = Exercise(
          but(pool_heads_backward, 3, lambda db, x, thw, heads, weight, g, *rest: g * db)),
     ),
     returns=("dx", "dweight", "dg", "db"),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (POOLED_SKIP_BACKWARD, POOL_HEADS_BACKWARD)

@@ -18,7 +18,7 @@ from .chapter_06a import layer_norm_backward, linear_backward
 from .chapter_06d import mlp_backward
 from .chapter_06e import attention_backward
 from .chapter_06f import pool_heads_backward
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def attention_layer_backward(params, x, thw, heads, stride_q, stride_kv, dy):
@@ -140,6 +140,7 @@ ATTENTION_LAYER_BACKWARD = Exercise(
              {**dparams, "qkv": {"w": dparams["qkv"]["w"]}}))),
     ),
     returns=("dparams", "dx"),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 # -- the MLP's half --------------------------------------------------------------------------------
@@ -191,6 +192,7 @@ MLP_BLOCK_BACKWARD = Exercise(
              *right[:2], right[6], *right[3:6], right[2])),
     ),
     returns=("dx", "dg", "db", "dw1", "db1", "dw2", "db2"),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 
@@ -231,6 +233,7 @@ WIDENING_MLP_BACKWARD = Exercise(
              *right[:3], *right[7:], *right[3:7])),
     ),
     returns=("dx", "dg", "db", "dw1", "db1", "dw2", "db2", "dw_skip", "db_skip"),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (ATTENTION_LAYER_BACKWARD, MLP_BLOCK_BACKWARD, WIDENING_MLP_BACKWARD)

@@ -10,7 +10,7 @@ from .chapter_01 import ADD_CLASS_AND_POSITIONS, CUBE_EMBED
 from .chapter_05c import HEAD
 from .chapter_06a import layer_norm_backward, linear_backward
 from .chapter_06g import norm_left_out
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def head_backward(params, x, dy):
@@ -175,6 +175,7 @@ ADD_CLASS_AND_POSITIONS_BACKWARD = Exercise(
          but(add_class_and_positions_backward, 0, lambda dx, *args: args[-1])),
     ),
     returns=("dx", "dcls", "dpos_class", "dpos_spatial", "dpos_temporal"),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (CUBE_EMBED_BACKWARD, ADD_CLASS_AND_POSITIONS_BACKWARD, HEAD_BACKWARD)

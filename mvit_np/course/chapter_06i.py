@@ -22,7 +22,7 @@ from .chapter_06g import (
     widening_mlp_backward,
 )
 from .chapter_06h import add_class_and_positions_backward, cube_embed_backward, head_backward
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 
 
 def block_backward(params, x, thw, heads, stride_q, stride_kv, dy):
@@ -133,6 +133,7 @@ BLOCK_BACKWARD = Exercise(
              {**dparams, "norm1": dparams["norm2"], "norm2": dparams["norm1"]}))),
     ),
     returns=("dparams", "dx"),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 # -- the model -------------------------------------------------------------------------------------
@@ -186,6 +187,7 @@ BACKWARD = Exercise(
          _one(lambda d, *args: {**d, "pos_embed_spatial": d["pos_embed_temporal"],
                                 "pos_embed_temporal": d["pos_embed_spatial"]})),
     ),
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (BLOCK_BACKWARD, BACKWARD)

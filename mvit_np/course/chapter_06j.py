@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from .. import ops
-from .checker import Exercise
+from .checker import SPECIFICATION, Exercise
 from .own_tape import Node, record
 
 
@@ -183,6 +183,7 @@ TAPE_GRADIENTS = Exercise(
         ("the pass begins with ones: it begins with dy", _from_ones),
     ),
     single=False,
+    level=SPECIFICATION,
 )  # fmt: skip
 
 EXERCISES = (TAPE_GRADIENTS,)

@@ -8,7 +8,7 @@ from .. import ops
 from ..autodiff.tape import op
 from .backwards import but, pulled
 from .chapter_06d import gelu_backward
-from .checker import Exercise
+from .checker import INVESTIGATE, Exercise
 
 
 def mend_gate(x, w, v, dy):
@@ -112,6 +112,8 @@ GATE = Exercise(
     ),
     returns=("dx", "dw", "dv"),
     given=given_gate,
+    level=INVESTIGATE,
+    finding="the value's path had x W where gelu(x W) belongs; gradcheck names dx and dv.",
 )  # fmt: skip
 
 
@@ -170,6 +172,8 @@ RMS_NORM = Exercise(
     ),
     returns=("dx", "dg"),
     given=given_rms_norm,
+    level=INVESTIGATE,
+    finding="the second term had r squared where r cubed belongs; gradcheck names dx.",
 )  # fmt: skip
 
 # -- lookup ----------------------------------------------------------------------------------------
@@ -212,6 +216,8 @@ LOOKUP = Exercise(
          lambda table, index, dy: dy[index % len(dy)]),
     ),
     given=given_lookup,
+    level=INVESTIGATE,
+    finding="dtable[index] += dy keeps one of several additions to a row; they must be summed.",
 )  # fmt: skip
 
 

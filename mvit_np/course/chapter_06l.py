@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backwards import but
-from .checker import Exercise
+from .checker import INVESTIGATE, Exercise
 
 
 def mend_average_pool(x, kernel, stride, dy):
@@ -88,6 +88,8 @@ AVERAGE_POOL = Exercise(
          _shares(lambda d, k, s: d, divided=True)),
     ),
     given=given_average_pool,
+    level=INVESTIGATE,
+    finding="the share of a token was dy / stride, which is right where stride equals kernel.",
 )  # fmt: skip
 
 
@@ -122,6 +124,8 @@ BILINEAR = Exercise(
     ),
     returns=("dq", "dw", "dk"),
     given=given_bilinear,
+    level=INVESTIGATE,
+    finding="dW was transposed, and a square matrix has the same shape either way.",
 )  # fmt: skip
 
 EXERCISES = (AVERAGE_POOL, BILINEAR)

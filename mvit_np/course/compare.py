@@ -16,7 +16,7 @@ def difference(came: Any, expected: Any, tolerance: float) -> str | None:
 
     Of dictionaries and lists of arrays, such as a layer's gradients, it names the first wrong one.
     """
-    if isinstance(expected, (dict, list)):
+    if isinstance(expected, dict) or (isinstance(expected, list) and _holds_trees(expected)):
         return _of_tree(came, expected, tolerance)
     if not isinstance(expected, np.ndarray):
         return _of_whole_numbers(came, expected)
@@ -46,7 +46,7 @@ def agrees(a: Any, b: Any, tolerance: float) -> bool:
 def _holds_trees(value):
     """Whether a value is a list or tuple of arrays, or of what holds arrays in its turn."""
     several = isinstance(value, (list, tuple))
-    return several and any(isinstance(x, (dict, list, np.ndarray)) for x in value)
+    return several and any(isinstance(x, (dict, np.ndarray)) or _holds_trees(x) for x in value)
 
 
 def _of_tree(came, expected, tolerance, path=""):

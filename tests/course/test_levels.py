@@ -37,12 +37,9 @@ def test_levels_are_three_and_every_exercise_has_one():
         dataclasses.replace(SOFTMAX, level="hard")
 
 
-UNFINISHED = {"06"}  # its investigation is still to come
-
-
 def test_the_course_has_45_exercises_or_more_and_each_chapter_all_levels():
     assert len(course.names()) >= 45
-    for chapter in set(CHAPTERS) - UNFINISHED:
+    for chapter in CHAPTERS:
         assert all(course.names(chapter, level) for level in course.LEVELS), chapter
 
 
@@ -65,7 +62,7 @@ def test_an_investigation_says_what_was_found():
 def test_headings_show_the_level_and_no_formula_where_it_is_to_be_found(path):
     parts = re.split(r"^# ## (\d\d\.\w+)(.*)$", path.read_text(), flags=re.MULTILINE)
     names, rests, texts = parts[1::3], parts[2::3], parts[3::3]
-    assert sorted(names) == sorted(course.names(path.stem[:2]))
+    assert set(names) <= set(course.names(path.stem[:2]))
     for name, rest, text in zip(names, rests, texts):
         level = course.exercise(name).level
         assert rest == f" ({level})"
