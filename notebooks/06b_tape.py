@@ -916,7 +916,8 @@ for mistake, (build, loop) in BROKEN.items():
 # </details>
 #
 # **Now you.** The last of the [exercises to 06](exercises/06_gradients.ipynb) asks for the loop of this page, from its
-# description alone. `exercises.check` says whether yours is right, and which mistake it looks like.
+# description alone. `exercises.check` says whether yours is right, and which mistake it looks like. Then
+# [your own model](exercises/06c_backward.ipynb) trains on your own tape, with backward passes that you have written.
 
 # %%
 # Three graphs, from half a block to a whole model: all gradients are those of mv.value_and_grad. And it trains.
