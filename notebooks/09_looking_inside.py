@@ -56,7 +56,7 @@ plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.rig
 # **Mean attention distance** says how far a head looks, in pixels (Fig. A.6). With the places $r_i$ of queries and $r_j$ of
 # keys:
 #
-# $$\bar d = \frac{1}{N_Q} \sum_i \sum_j A_{ij}\, \lVert r_i - r_j \rVert$$
+# $$\bar\delta = \frac{1}{N_Q} \sum_i \sum_j A_{ij}\, \lVert r_i - r_j \rVert$$
 
 # %% [markdown]
 # ## Loop versions
@@ -68,7 +68,7 @@ tiny = mv.MViTConfig(
     frames=1, size=(8, 12), channels=1, num_classes=2, cube_kernel=(1, 4, 4), cube_stride=(1, 4, 4), dim=4, heads=2,
     depths=(2,), stride_kv=None,
 )  # fmt: skip
-tiny_params = mv.tree.map(lambda p: p + 0.5 * rng.standard_normal(p.shape), mv.init(tiny, rng))
+tiny_params = mv.tree.map(lambda leaf: leaf + 0.5 * rng.standard_normal(leaf.shape), mv.init(tiny, rng))
 tiny_clip = rng.standard_normal((1, *tiny.thw, 1))
 tiny_weights = inspection.attention_weights_of(tiny_params, tiny_clip, tiny)
 print("weights of each block (B, heads, Nq, Nk):", [w.shape for w in tiny_weights])
@@ -89,13 +89,13 @@ def half_skip(weights):
     return mixed
 
 
-def product(a, b):
-    y = [[0.0] * len(b[0]) for _ in a]
-    for i in range(len(a)):
-        for j in range(len(b[0])):
-            for k in range(len(b)):
-                y[i][j] += a[i][k] * b[k][j]
-    return y
+def product(left, right):
+    found = [[0.0] * len(right[0]) for _ in left]
+    for i in range(len(left)):
+        for j in range(len(right[0])):
+            for inner in range(len(right)):
+                found[i][j] += left[i][inner] * right[inner][j]
+    return found
 
 
 # %%
@@ -199,7 +199,7 @@ class_maps = {
 visualize.rollout_figure(class_maps, street[0], title="class token, a drawn street")
 
 # %% [markdown]
-# Blocks 1 and 3 have 2 x 2 keys a time for a picture of 32 x 32 pixels, so there is little to see in them. And each block's
+# Blocks 1 and 3 have 2 x 2 keys per time for a picture of 32 x 32 pixels, so there is little to see in them. And each block's
 # keys are made of tokens that earlier blocks have already mixed. A bright key does not mean that the *pixels* under it
 # matter. That is why one wants rollout.
 
@@ -242,7 +242,7 @@ visualize.rollout_figure(rolled, street[0], title="rollout; the frames are the s
 
 # %% [markdown]
 # **How to read it.** As before, one row for each clip and one for uniform attention. All four rows show the same lattice. It
-# is the windows of the pooling, and would be there for any clip. Over many clips:
+# comes from the windows of the pooling, and would be there for any clip. Over many clips:
 
 
 # %%
@@ -252,7 +252,7 @@ def rollout_of(params):
 
 
 def mean_correlation(maps, others):
-    return np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(maps, others)])
+    return np.mean([np.corrcoef(one, other)[0, 1] for one, other in zip(maps, others)])
 
 
 pairs, alike = np.triu_indices(len(x), 1), []
@@ -280,9 +280,9 @@ assert np.min(alike) > 0.9
 vit, mvit = replace(mv.preset("vit_b_8f"), frames=2), replace(mv.preset("mvit_b_16x4"), frames=4)
 geometry = {}
 for name, c in (("ViT-B", vit), ("MViT-B", mvit)):
-    p = mv.plan(c)
-    for s in {s.stage: s for s in p.blocks}.values():  # the last block of each stage
-        step = inspection.token_pixels(p, s.index)
+    sizes = mv.plan(c)
+    for s in {s.stage: s for s in sizes.blocks}.values():  # the last block of each stage
+        step = inspection.token_pixels(sizes, s.index)
         geometry[name, s.stage] = inspection.mean_attention_distance(uniform(s), s, step)[0]
         keys = step[1] * s.stride_kv[1]
         print(
@@ -294,10 +294,10 @@ print(f"all of them lie within {offset:.1f} pixels")
 assert offset < 3
 
 # %% [markdown]
-# Nearly the same distance on every grid: all cover the same 224 x 224 pixels, finely or coarsely, and attention spread over the
-# whole picture does not care into how many places it is cut. What little differs comes from where the windows' centres lie.
-# So that MViT has many grids does not by itself make heads that look near and heads that look far. Larger differences must
-# come from weights that are *not* uniform.
+# Nearly the same distance on every grid: all cover the same 224 x 224 pixels, finely or coarsely, and attention spread over
+# the whole picture does not depend on how many places it is cut into. The small differences come from where the windows'
+# centres lie. So the many grids of MViT do not by themselves make heads that look near and heads that look far. Larger
+# differences must come from weights that are *not* uniform.
 #
 # ### What random weights do, measured
 #
@@ -309,15 +309,15 @@ assert offset < 3
 # %%
 def at_start(c):
     """(heads,) distances of each block, and the spread of its scores over the keys, for random parameters."""
-    p, draw, far, spread = mv.plan(c), np.random.default_rng(0), [], []
+    sizes, draw, far, spread = mv.plan(c), np.random.default_rng(0), [], []
     params = mv.init(c, draw)
     clip = draw.standard_normal((1, 1, 7, 7, 3)).repeat(c.frames, 1).repeat(32, 2).repeat(32, 3)
     clip = (clip + 0.3 * draw.standard_normal(clip.shape)).astype(np.float32)
 
     def hook(name, array):
         if name.endswith("attention"):
-            s = p.blocks[len(far)]
-            far.append(inspection.mean_attention_distance(array, s, inspection.token_pixels(p, s.index)))
+            s = sizes.blocks[len(far)]
+            far.append(inspection.mean_attention_distance(array, s, inspection.token_pixels(sizes, s.index)))
             spread.append(np.log(array[:, :, 1:, 1:]).std(axis=-1).mean())
 
     mv.forward(params, clip, c, hook=hook)
@@ -335,8 +335,8 @@ for name, (_, spread) in start.items():
 assert ranges["MViT-B, conv pooling"] > 2 * base
 
 # %% [markdown]
-# **How to read it.** A dot is a head, blocks from left to right, one panel a model, one scale. The dashed line is uniform
-# attention on ViT-B's grid.
+# **How to read it.** A dot is a head; blocks follow from left to right. Each model has a panel, and all panels have one scale.
+# The dashed line is uniform attention on ViT-B's grid.
 
 # %%
 figure, panels = plt.subplots(1, 3, figsize=(11, 4), sharey=True, layout="constrained")
@@ -354,7 +354,7 @@ plt.show()
 # small: a few in 116. With max pooling the scores $q \cdot k / \sqrt d$ spread least, attention is nearly uniform, and the
 # range is little more than what the window centres make. With a convolution they spread most. A norm follows it, and where
 # queries *and* keys are pooled (blocks 2, 4 and 15) it sets both to unit size, however small the random weights. That is the
-# likely reason for the wide range. MViT also has fewer keys than ViT (7 x 7 a time in most blocks, not 14 x 14), over which
+# likely reason for the wide range. MViT also has fewer keys than ViT (7 x 7 per time in most blocks, not 14 x 14), over which
 # random likes and dislikes average out less; we have not separated the two.
 #
 # ### Before and after training
@@ -374,11 +374,11 @@ visualize.attention_distance_figure(far_before, far_after)
 # %%
 print("how much the four heads of the last block differ, in pixels")
 for seed, params in enumerate(trained_models):
-    ends = [distances(p)[-1] for p in (mv.init(config, np.random.default_rng(seed)), params)]
+    ends = [distances(which)[-1] for which in (mv.init(config, np.random.default_rng(seed)), params)]
     print(f"model {seed + 1}: {np.ptp(ends[0]):.2f} before training, {np.ptp(ends[1]):.2f} after")
 
 # %% [markdown]
-# In two of the three models training pulls heads of the last block apart, by how much depends on the start. One would like to
+# In two of the three models training pulls heads of the last block apart. By how much depends on the start. One would like to
 # read this as a division of work. Keep it in mind for the experiments below.
 
 # %% [markdown]
@@ -401,7 +401,7 @@ visualize.position_similarity_figure(space_after, time_after, plan.embed.thw[1:]
 # %%
 def same_answers(changed, params=after):
     """The share of clips that two models answer alike."""
-    one, other = (mv.forward(p, x, config).argmax(axis=1) for p in (changed, params))
+    one, other = (mv.forward(which, x, config).argmax(axis=1) for which in (changed, params))
     return (one == other).mean()
 
 
@@ -428,8 +428,9 @@ visualize.cube_filters_figure(before, config)
 visualize.cube_filters_figure(after, config)
 
 # %% [markdown]
-# The filters still look like noise, but they matter: put the random ones back, and some answers change. That most do not says
-# something as well. Random filters over three frames see motion already, and the layers above have learned to read them.
+# The filters still look like noise, but they matter: put the random ones back, and some answers change. Most answers do not
+# change, and this says something as well. Random filters over three frames see motion already, and the layers above have
+# learned to read them.
 
 # %%
 change = after["patch_embed"]["w"] - before["patch_embed"]["w"]
@@ -453,24 +454,24 @@ assert moved > 0.2
 
 # %%
 ways = np.random.default_rng(4).integers(0, 2, 400)
-drawn = [drawn_street(np.random.default_rng(k), pan=4 * way - 2) for k, way in enumerate(ways)]
+drawn = [drawn_street(np.random.default_rng(seed), pan=4 * way - 2) for seed, way in enumerate(ways)]
 many = np.stack([normalise(clip.mean(axis=-1, keepdims=True), "clip") for clip in drawn])
 bright, to_fit = many[:, 2, 16:20, 16:20].mean(axis=(1, 2, 3)), np.arange(400) < 300
 
 
-def after_each(params, x):
+def after_each(params, streets):
     """[(grid, tokens), ...] of the embedding and of each block."""
-    found = [(plan.embed.thw, embed(params, x, plan.embed))]
-    for s, p in zip(plan.blocks, params["blocks"]):
-        found.append((s.thw_q, block(p, found[-1][1], s)))
+    found = [(plan.embed.thw, embed(params, streets, plan.embed))]
+    for s, b in zip(plan.blocks, params["blocks"]):
+        found.append((s.thw_q, block(b, found[-1][1], s)))
     return found
 
 
 def told(token, wanted):
     """What a linear function of the token says about the streets that it was not fitted to.   token: (400, D)"""
-    a = np.c_[token, np.ones(400)]
-    square = a[to_fit].T @ a[to_fit] + 3 * a.var() * np.eye(a.shape[1])  # a little ridge, against chance
-    return a[~to_fit] @ np.linalg.solve(square, a[to_fit].T @ wanted[to_fit])
+    known = np.c_[token, np.ones(400)]
+    square = known[to_fit].T @ known[to_fit] + 3 * known.var() * np.eye(known.shape[1])  # a little ridge, against chance
+    return known[~to_fit] @ np.linalg.solve(square, known[to_fit].T @ wanted[to_fit])
 
 
 # %%
@@ -486,8 +487,8 @@ def probed(params):
 
 found = np.array([probed(params) for params in trained_models])  # (models, places, 2)
 random = probed(before)
-for k, (grid, tokens) in enumerate(after_each(after, many[:1])):
-    name, (detail, way) = f"block {k}" if k else "embedding", found[:, k].T
+for number, (grid, tokens) in enumerate(after_each(after, many[:1])):
+    name, (detail, way) = f"block {number}" if number else "embedding", found[:, number].T
     print(f"{name:10} {grid}, {tokens.shape[-1]:2} channels: detail", detail.round(2), " direction", way.round(2))
 assert (found[:, 0, 0] > 0.5).all() and (found[:, 4, 0] < 0.2).all()
 assert (found[:, 0, 1] < 0.75).all() and (found[:, 4, 1] > 0.95).all()
@@ -504,10 +505,10 @@ def gathers_from(params, count):
     specs, shares = plan.blocks[:count], 0
     at = 1 + np.ravel_multi_index((1, specs[-1].thw_q[1] // 2, specs[-1].thw_q[2] // 2), specs[-1].thw_q)
 
-    def seen(x, draw):
-        for s, p in zip(specs, params["blocks"]):
-            x = block(p, x, s)
-        return (x[:, at] * draw).sum()
+    def seen(tokens, draw):
+        for s, b in zip(specs, params["blocks"]):
+            tokens = block(b, tokens, s)
+        return (tokens[:, at] * draw).sum()
 
     for draw in np.random.default_rng(0).standard_normal((4, specs[-1].dim_out)).astype(np.float32):
         by_token = mv.value_and_grad(seen)(embed(params, many[:16], plan.embed), draw)[1]
@@ -535,7 +536,7 @@ for column, colour, name in ((0, ORANGE, "detail"), (1, BLUE, "direction")):
         axes[0].plot(range(5), each[:, column], "o-", color=colour, linewidth=2, label=name if number == 0 else None)
     axes[0].plot(range(5), random[:, column], ":", color=colour, linewidth=2, label=f"{name}, random weights")
 axes[0].set(xticks=range(5), ylim=(-0.05, 1.05), title="What one token tells")
-axes[0].set_xticklabels(["input", *(f"block {k}\n{s.thw_q[1]} x {s.thw_q[2]}" for k, s in enumerate(plan.blocks, 1))])
+axes[0].set_xticklabels(["input", *(f"block {number}\n{s.thw_q[1]} x {s.thw_q[2]}" for number, s in enumerate(plan.blocks, 1))])
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=4, frameon=False)
 for ax, (count, shares) in zip(axes[1:], sources.items()):
     start, side = WINDOWS[count].start, WINDOWS[count].stop - WINDOWS[count].start
@@ -547,16 +548,16 @@ figure.suptitle("Going up, a token loses the detail, gathers from farther, and l
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Left: an orange and a blue line for each of the three trained models, dotted for random weights. Detail is
-# a share of the variance, where 0 means no better than the mean. For the direction 0.5 is a coin. Right: on which of the 8 x 8
-# places of the embedding the middle token depends, for the first model. The frame is the window.
+# **How to read it.** Left: an orange and a blue line for each of the three trained models, dotted for random weights. Detail
+# is a share of the variance, where 0 means no better than the mean. For the direction 0.5 is as good as guessing. Right: on
+# which of the 8 x 8 places of the embedding the middle token depends, for the first model. The frame is the window.
 #
 # In the fine grid a token is its own small patch: it can say how bright a corner is, and next to nothing of the direction.
 # Each time the grid shrinks the detail falls, and the direction is there as soon as the first tokens have been gathered. After
-# block 4 the corner is nearly forgotten, and this one token tells every direction. So the quotation holds in these models. Two things should
-# be said as well. The detail cannot all stay: 256 tokens of 16 channels become 16 tokens of 64, a quarter of the numbers. And
-# the dotted lines show that *random* weights do a large part of it: the shape of the network gathers, and training finishes
-# it.
+# block 4 the corner is nearly forgotten, and this one token tells every direction. So the quotation holds in these models. Two
+# things should be said as well. The detail cannot all stay: 256 tokens of 16 channels become 16 tokens of 64, a quarter of the
+# numbers. And the dotted lines show that *random* weights do a large part of it: the shape of the network gathers, and
+# training finishes it.
 
 # %% [markdown]
 # ## What attention maps do not prove
@@ -567,7 +568,7 @@ plt.show()
 # ### Experiment 1: take the choice away
 #
 # With queries of zero every score is 0 and softmax gives all keys the same weight. All else stays as trained. In contrast we
-# also take the attention branch away altogether, skip connections alone remaining.
+# also take the attention branch away altogether, so that only the skip connections remain.
 
 
 # %%
@@ -595,7 +596,7 @@ def without_attention(params):
 even_kept, none_kept = [], []
 for number, params in enumerate(trained_models, 1):
     pair = (params, without_choice(params))
-    peaks = [max(w.max() * w.shape[-1] for w in inspection.attention_weights_of(p, x, config)) for p in pair]
+    peaks = [max(w.max() * w.shape[-1] for w in inspection.attention_weights_of(which, x, config)) for which in pair]
     print(f"model {number}: largest weight {peaks[0]:.0f} times uniform, without choice {peaks[1]:.1f};", end=" ")
     even_kept.append(same_answers(without_choice(params), params))
     none_kept.append(same_answers(without_attention(params), params))
@@ -603,11 +604,12 @@ for number, params in enumerate(trained_models, 1):
 assert min(even_kept) > 0.85 and max(none_kept) < 0.75
 
 # %% [markdown]
-# The weights reach many times uniform, heads of two models have come apart, the maps have bright tiles. And all of it can go,
-# in all blocks at once: nearly all answers stay. Without attention they fall to a coin's. These models need attention to
-# *collect* what the tokens say in the class token. They do not need it to *choose*. A map of weights that a constant may
-# replace explains no answer. (Wiegreffe and Pinter 2019, in reply to Jain and Wallace, made uniform weights the first test.
-# They trained with them; here the weights are replaced in the finished model, which is harder to survive.)
+# The weights reach many times those of uniform attention, heads of two models have come apart, and the maps have bright tiles.
+# All of this can be taken away, in all blocks at once, and nearly all answers stay. Without attention the answers are no
+# better than guesses. These models need attention to *collect* what the tokens say in the class token. They do not need it to
+# *choose*. A map of weights that a constant may replace explains no answer. (Wiegreffe and Pinter 2019, in reply to Jain and
+# Wallace, made uniform weights the first test. They trained with them; here the weights are replaced in the finished model,
+# which is harder to survive.)
 #
 # This is a small model on an easy task. A large one on Kinetics may well need its weights. The point is that one cannot tell
 # from the map; one has to try.
@@ -620,14 +622,14 @@ assert min(even_kept) > 0.85 and max(none_kept) < 0.75
 #
 # - rollout of the clip, highest first; rollout of uniform attention, which has not seen the clip
 # - random, a mean over 2 draws
-# - gradient times difference, highest first: with $g$ the gradient of the margin by a token $x$ and $m$ its replacement,
-#   $g \cdot (x - m)$ is the drop to first order. Unlike rollout it knows which answer is meant.
+# - gradient times difference, highest first: with $g$ the gradient of the margin by a token $u$ and $m$ its replacement,
+#   $g \cdot (u - m)$ is the drop to first order. Unlike rollout it knows which answer is meant.
 
 
 # %%
 def from_tokens(params, tokens):
-    for s, p in zip(plan.blocks, params["blocks"]):
-        tokens = block(p, tokens, s)
+    for s, b in zip(plan.blocks, params["blocks"]):
+        tokens = block(b, tokens, s)
     return head(params, tokens, plan.head)
 
 
@@ -678,9 +680,9 @@ curves = np.array([curves_of(params) for params in trained_models])  # (models, 
 curves = np.concatenate([curves[:, :3], curves[:, 3:].mean(axis=1, keepdims=True)], axis=1)
 drops = curves[:, :, :1] - curves
 eighth, half = drops[:, :, COUNTS.index(32)], drops[:, :, COUNTS.index(128)]
-for number, (a, b) in enumerate(zip(eighth, half), 1):
+for number, drops_of in enumerate(zip(eighth, half), 1):
     print(f"model {number}, margin {curves[number - 1, 0, 0]:.2f}; it falls by")
-    for name, small, large in zip(ORDERS, a, b):
+    for name, small, large in zip(ORDERS, *drops_of):
         print(f"   {name:29} {small:5.2f} with 32 of 256 tokens masked, {large:5.2f} with 128")
 
 # %% [markdown]
@@ -723,7 +725,7 @@ assert 0.6 < large[0] / large[1] < 1.6 and small[2] > 1.5 * small[0]
 by_gradient = [first_order(params) for params in trained_models]
 other = [np.abs(np.corrcoef(maps)[pairs]).mean() for maps in by_gradient]
 print("correlation of maps of different clips, model by model:")
-print("   rollout                  ", np.round([a[0] for a in alike], 2))
+print("   rollout                  ", np.round([found[0] for found in alike], 2))
 print("   gradient times difference", np.round(other, 2), "(mean size)")
 gradient_two = np.maximum(by_gradient[0][:2], 0).reshape(2, *plan.embed.thw)
 visualize.rollout_figure(
@@ -736,7 +738,7 @@ visualize.rollout_figure(
 # tokens that stand in for pixels only roughly. But they passed the test that rollout failed.
 
 # %%
-assert max(other) < 0.5 < min(a[0] for a in alike)
+assert max(other) < 0.5 < min(found[0] for found in alike)
 
 # %% [markdown]
 # ## Questions to the reader

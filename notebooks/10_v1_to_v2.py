@@ -91,8 +91,8 @@ def scores_relative(shift, pool=1):
     grids = ((1, grid_q, grid_k), (2, grid_q, grid_k))
     q = ops.relative_query(q, D**-0.5, grids, r_h, r_w)
     k = ops.relative_key(k.reshape(1, -1, 1, D), grids)
-    s = (D**-0.5 * q[0, :, 0] @ k[0, :, 0].T).reshape(*grid_q[1:], *grid_k[1:])
-    return s[2:6, 2 + shift : 6 + shift, 2 // pool : 6 // pool, (2 + shift) // pool : (6 + shift) // pool]
+    scores = (D**-0.5 * q[0, :, 0] @ k[0, :, 0].T).reshape(*grid_q[1:], *grid_k[1:])
+    return scores[2:6, 2 + shift : 6 + shift, 2 // pool : 6 // pool, (2 + shift) // pool : (6 + shift) // pool]
 
 
 def change(scores, shift, **how):
@@ -103,9 +103,9 @@ def change(scores, shift, **how):
 
 # %%
 shifts = range(13)
-by_absolute = [change(scores_absolute, s) for s in shifts]
-by_relative = [change(scores_relative, s) for s in shifts]
-by_pooled = [change(scores_relative, s, pool=2) for s in shifts]
+by_absolute = [change(scores_absolute, shift) for shift in shifts]
+by_relative = [change(scores_relative, shift) for shift in shifts]
+by_pooled = [change(scores_relative, shift, pool=2) for shift in shifts]
 
 # %%
 figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
@@ -113,7 +113,7 @@ axes.plot(shifts, by_absolute, "o-", color=VERMILLION, label="absolute positions
 axes.plot(shifts, by_pooled, "^--", color=ORANGE, label="relative, keys pooled 2 x 2")
 axes.plot(shifts, by_relative, "s-", color=BLUE, label="relative")
 axes.set(xlabel="the object moves to the right (tokens)", ylabel="largest change of a score\n(standard deviations)")
-axes.set_title("Relative positions do not mind where the object is", loc="left", weight="bold")
+axes.set_title("Relative positions give the same scores wherever the object is", loc="left", weight="bold")
 axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 plt.show()
 print(f"largest change: absolute {max(by_absolute):.1f}, relative {max(by_relative):.0e}")
@@ -182,9 +182,9 @@ def bias_by_loops(q):
     for i, place_q in enumerate(np.ndindex(THW_Q)):
         for j, place_k in enumerate(np.ndindex(THW_K)):
             for axis in (0, 1, 2):
-                r = tables[axis][row(place_q[axis], place_k[axis], THW_Q[axis], THW_K[axis])]
-                for c in range(WIDTH):
-                    bias[i, j] += q[i, c] * r[c]
+                vector = tables[axis][row(place_q[axis], place_k[axis], THW_Q[axis], THW_K[axis])]
+                for channel in range(WIDTH):
+                    bias[i, j] += q[i, channel] * vector[channel]
     return bias
 
 
@@ -195,9 +195,9 @@ print("bias of", len(loops), "queries and", loops.shape[1], "keys")
 # ## The bias out of $QK^\top$ itself
 #
 # The bias is as large as the attention weights, the largest array of the model. Adding it as an array of its own would double
-# what must be moved. The package avoids that array. On an axis with $k$ key places, $Q_i \cdot R_{i-j}$ takes only $k$ values
-# for a query. So each query gets $k$ more **columns** that hold them, and each key gets a row with a single 1 that picks its
-# own. Then
+# what must be moved. The package avoids that array. On an axis with $n_k$ key places, $Q_i \cdot R_{i-j}$ takes only $n_k$
+# values for a query. So each query gets $n_k$ more **columns** that hold them, and each key gets a row with a single 1 that
+# picks its own. Then
 #
 # $$[\,Q_i,\; c^h_i,\; c^w_i,\; c^t_i\,] \cdot [\,K_j,\; e_{h(j)},\; e_{w(j)},\; e_{t(j)}\,]
 #   = Q_i \cdot K_j + c^h_{i,h(j)} + c^w_{i,w(j)} + c^t_{i,t(j)} .$$
@@ -244,8 +244,8 @@ plt.show()
 # %%
 first = mv.plan(mv.preset("mvitv2_s_16x4")).blocks[0]
 extra = sum(first.thw_kv["thw".index(axis)] for axis, _ in first.relative)
-print(f"MViTv2-S, first block: {first.head_dim} channels and {extra} columns a head; keys on a grid of {first.thw_kv}")
-print(f"an array for the bias would hold {first.heads * first.tokens_q * first.tokens_kv:,} numbers a clip,")
+print(f"MViTv2-S, first block: {first.head_dim} channels and {extra} columns per head; keys on a grid of {first.thw_kv}")
+print(f"an array for the bias would hold {first.heads * first.tokens_q * first.tokens_kv:,} numbers per clip,")
 print(f"the columns hold              {first.heads * (first.tokens_q + first.tokens_kv) * extra:,}")
 
 # %% [markdown]
@@ -316,16 +316,16 @@ assert ranks == (1, 7)
 # %%
 v2 = mv.preset("mvitv2_s_16x4")
 blocks = mv.plan(v2).blocks
-for s in (blocks[0], blocks[1], blocks[3], blocks[14], blocks[15]):
-    n = dict(s.relative)
+for spec in (blocks[0], blocks[1], blocks[3], blocks[14], blocks[15]):
+    n = dict(spec.relative)
     joint, split = n["t"] * n["h"] * n["w"], n["t"] + n["h"] + n["w"]
     sizes = f"{n['t']} x {n['h']:3} x {n['w']:3}"
-    print(f"block {s.index:2}: {sizes} = {joint:7,} vectors joint, {split:3} decomposed: 1 to {joint / split:.0f}")
+    print(f"block {spec.index:2}: {sizes} = {joint:7,} vectors joint, {split:3} decomposed: 1 to {joint / split:.0f}")
 
 
 def tables_of(count):
-    """Parameters of all blocks' tables, of count({t: L_t, h: L_h, w: L_w}) vectors each."""
-    return sum(count(dict(s.relative)) * s.head_dim for s in blocks)
+    """Parameters of all blocks' tables, of count({t: L_t, h: L_h, w: L_w}) vectors per block."""
+    return sum(count(dict(spec.relative)) * spec.head_dim for spec in blocks)
 
 
 # %%
@@ -387,9 +387,9 @@ def query_gradients(config, seed):
     draws = np.random.default_rng(seed)
     clips, labels = draws.standard_normal((8, *config.thw, 1)), np.arange(8) % 2
     params = mv.tree.map(np.float64, mv.init(config, draws))
-    _, gradient = mv.value_and_grad(lambda p: mv.cross_entropy(mv.forward(p, clips, config), labels))(params)
+    _, gradient = mv.value_and_grad(lambda params: mv.cross_entropy(mv.forward(params, clips, config), labels))(params)
     matrices = [block["attn"]["qkv"]["w"] for block in gradient["blocks"]]  # queries, keys, values side by side
-    return [np.linalg.norm(w[:, : w.shape[1] // 3]) for w in matrices]
+    return [np.linalg.norm(matrix[:, : matrix.shape[1] // 3]) for matrix in matrices]
 
 
 both = micro, replace(micro, residual_pooling="tokens")
@@ -425,11 +425,11 @@ plt.show()
 # %%
 v1 = mv.preset("mvit_b_16x4")
 print("        v1: into, attention, out of      v2: into, attention, out of     query pooled: v1, v2")
-for a, b in zip(mv.plan(v1).blocks, blocks, strict=True):
-    if a.dim_in != b.dim_in or a.dim_out != b.dim_out:
-        sizes = f"{a.dim_in:8} {a.dim_attn:7} {a.dim_out:7}", f"{b.dim_in:8} {b.dim_attn:7} {b.dim_out:7}"
-        print(f"block {a.index:2} {sizes[0]:28} {sizes[1]:28} {bool(a.pool_q)!s:>12}, {bool(b.pool_q)}")
-pooled = [sum(s.pool_q is not None for s in mv.plan(config).blocks) for config in (v1, v2)]
+for old, new in zip(mv.plan(v1).blocks, blocks, strict=True):
+    if old.dim_in != new.dim_in or old.dim_out != new.dim_out:
+        sizes = [f"{spec.dim_in:8} {spec.dim_attn:7} {spec.dim_out:7}" for spec in (old, new)]
+        print(f"block {old.index:2} {sizes[0]:28} {sizes[1]:28} {bool(old.pool_q)!s:>12}, {bool(new.pool_q)}")
+pooled = [sum(spec.pool_q is not None for spec in mv.plan(config).blocks) for config in (v1, v2)]
 print(f"blocks that pool their queries: {pooled[0]} of 16 in v1, {pooled[1]} of 16 in v2")
 
 # %% [markdown]
@@ -466,8 +466,8 @@ accounts = [mv.costs(mv.preset(name)) for name, _ in MODELS.values()]
 
 # %%
 columns = {
-    "parameters (M)": [a.params / 1e6 for a in accounts],
-    "multiply-adds (G)": [a.macs / 1e9 for a in accounts],
+    "parameters (M)": [costs.params / 1e6 for costs in accounts],
+    "multiply-adds (G)": [costs.macs / 1e9 for costs in accounts],
     "top-1 on Kinetics-400 (%)": [top1 for _, top1 in MODELS.values()],
 }
 figure, panels = plt.subplots(1, 3, figsize=(9, 2.9), sharey=True, layout="constrained")
@@ -501,7 +501,7 @@ plt.show()
 # <details><summary>Answer</summary>
 #
 # It depends on the content of the query. One token can look to its right while another looks one frame back, with the same
-# tables. A number for each distance is the same for all tokens. (It also makes the tables wider: $d$ numbers a row.)
+# tables. A number for each distance is the same for all tokens. (It also makes the tables wider: $d$ numbers per row.)
 #
 # </details>
 #
