@@ -85,8 +85,8 @@ exercises.check("06.gelu_backward", gelu_backward)
 # %% [markdown]
 # ## 06.mlp_backward (specification)
 #
-# The MLP of exercise `03.mlp` is a linear layer, a GELU, and a second linear layer. Return its gradients by all five arrays:
-# `dx`, `dw1`, `db1`, `dw2`, `db2`. `x` is (B, N, D), `w1` (D, H), `w2` (H, E), `dy` (B, N, E).
+# *Specification.* The MLP of exercise `03.mlp` is a linear layer, a GELU, and a second linear layer. Return its gradients by
+# all five arrays: `dx`, `dw1`, `db1`, `dw2`, `db2`. `x` is (B, N, D), `w1` (D, H), `w2` (H, E), `dy` (B, N, E).
 #
 # *Hint:* walk back from the end. What was each of the three steps given? Compute that again first. Your `linear_backward(x, w,
 # dy)` and `gelu_backward(u, dy)` do the rest.
@@ -109,8 +109,8 @@ exercises.check("06.mlp_backward", mlp_backward)
 # %% [markdown]
 # ## 06.attention_backward (specification)
 #
-# Now the heart of it. One head computes $\mathrm{softmax}(Q K^\top / \sqrt d)\, V$, as in exercise `03.attention`. Return `dq`,
-# `dk` and `dv`. `q` is (B, Nq, d), `k` (B, Nk, d), `v` (B, Nk, e) and `dy` (B, Nq, e).
+# *Specification.* Now the heart of it. One head computes $\mathrm{softmax}(Q K^\top / \sqrt d)\, V$, as in exercise
+# `03.attention`. Return `dq`, `dk` and `dv`. `q` is (B, Nq, d), `k` (B, Nk, d), `v` (B, Nk, e) and `dy` (B, Nq, e).
 #
 # Derive it before you write: attention is a product, a softmax of scaled scores, and a second product. A product $Y = A B$ has
 # two gradients, and [notebook 06](../06_gradients.ipynb) has both. Then look at the shapes: in which of your lines could they
@@ -163,9 +163,9 @@ exercises.check("06.cross_entropy_backward", cross_entropy_backward)
 # %% [markdown]
 # ## 06.depthwise_conv_backward (specification)
 #
-# The pool of queries, keys and values, exercise `02.depthwise_conv`: $y_o = \sum_i w_i \, x_{s o + i - p}$, for each channel
-# alone, the same filter for all heads. Return `dx` and `dweight`. `x` is (B, T, H, W, heads, d), `weight` (kt, kh, kw, d), `dy`
-# (B, t, h, w, heads, d).
+# *Specification.* The pool of queries, keys and values, exercise `02.depthwise_conv`: $y_o = \sum_i w_i \, x_{s o + i - p}$,
+# for each channel alone, the same filter for all heads. Return `dx` and `dweight`. `x` is (B, T, H, W, heads, d), `weight`
+# (kt, kh, kw, d), `dy` (B, t, h, w, heads, d).
 #
 # Read the sum twice. Which outputs did entry $i$ of the filter take part in? And to which cells does an output send its
 # gradient?
@@ -191,9 +191,10 @@ exercises.check("06.depthwise_conv_backward", depthwise_conv_backward)
 # %% [markdown]
 # ## 06.pooled_skip_backward (specification)
 #
-# The skip of a block that pools its queries is pooled by maxima, exercise `04.pooled_skip`. Its windows overlap: on an axis
-# with stride $s > 1$ they are $s + 1$ long and the padding is $s // 2$; with $s = 1$ they are 1 and 0. The class token goes
-# around. In each window and channel the largest cell gets the window's gradient; among equals it is the first one.
+# *Specification.* The skip of a block that pools its queries is pooled by maxima, exercise `04.pooled_skip`. Its windows
+# overlap: on an axis with stride $s > 1$ they are $s + 1$ long and the padding is $s // 2$; with $s = 1$ they are 1 and 0.
+# The class token goes around. In each window and channel the largest cell gets the window's gradient; among equals it is the
+# first one.
 #
 # `x` is (B, 1 + T H W, D), `dy` (B, 1 + t h w, D), and the result is like `x`.
 #
@@ -218,9 +219,9 @@ exercises.check("06.pooled_skip_backward", pooled_skip_backward)
 # %% [markdown]
 # ## 06.pool_heads_backward (specification)
 #
-# Exercise `04.pool_heads` cuts the channels into heads, pools the grid by a convolution, and norms each token's channels; the
-# class token goes around the pool, but not around the norm. Return `dx`, `dweight`, `dg` and `db`. `x` is (B, 1 + T H W, D),
-# `dy` (B, h, 1 + t h w, d).
+# *Specification.* Exercise `04.pool_heads` cuts the channels into heads, pools the grid by a convolution, and norms each
+# token's channels; the class token goes around the pool, but not around the norm. Return `dx`, `dweight`, `dg` and `db`. `x`
+# is (B, 1 + T H W, D), `dy` (B, h, 1 + t h w, d).
 #
 # *Hint:* what was the norm given? Make it again, with your `depthwise_conv`. Then your `layer_norm_backward(x, g, dy, eps)`,
 # with `eps` 1e-6, and your `depthwise_conv_backward`.
@@ -243,9 +244,9 @@ exercises.check("06.pool_heads_backward", pool_heads_backward)
 # %% [markdown]
 # ## 06.attention_layer_backward (specification)
 #
-# The whole of Multi Head Pooling Attention, exercise `04.attention_layer`: project, pool, attend in each head, project. Return
-# `dparams`, a dictionary like `params`, and `dx`. `params` has `"qkv"`, `"proj"` and, for each of q, k, v that is pooled,
-# `"pool_q"` and `"norm_q"`. `dy` is (B, 1 + t h w, D').
+# *Specification.* The whole of Multi Head Pooling Attention, exercise `04.attention_layer`: project, pool, attend in each
+# head, project. Return `dparams`, a dictionary like `params`, and `dx`. `params` has `"qkv"`, `"proj"` and, for each of q, k,
+# v that is pooled, `"pool_q"` and `"norm_q"`. `dy` is (B, 1 + t h w, D').
 #
 # Where do paths meet? Queries, keys and values are thirds of one projection of `x`, so their gradients are joined before it.
 #
@@ -270,8 +271,8 @@ exercises.check("06.attention_layer_backward", attention_layer_backward)
 # %% [markdown]
 # ## 06.mlp_block_backward (specification)
 #
-# The second half of a block, exercise `05.mlp_block`: $x + \mathrm{MLP}(\mathrm{norm}(x))$. Return `dx`, `dg`, `db`, `dw1`,
-# `db1`, `dw2`, `db2`. `x` and `dy` are (B, N, D).
+# *Specification.* The second half of a block, exercise `05.mlp_block`: $x + \mathrm{MLP}(\mathrm{norm}(x))$. Return `dx`,
+# `dg`, `db`, `dw1`, `db1`, `dw2`, `db2`. `x` and `dy` are (B, N, D).
 #
 # *Hint:* `x` is used twice. Your `mlp_backward` and `layer_norm_backward`.
 
@@ -293,8 +294,9 @@ exercises.check("06.mlp_block_backward", mlp_block_backward)
 # %% [markdown]
 # ## 06.widening_mlp_backward (specification)
 #
-# The last block of a stage widens, exercise `05.widening_mlp`: $\mathrm{MLP}(\mathrm{norm}(x)) + \mathrm{norm}(x)\,
-# W_{\text{skip}} + b_{\text{skip}}$. Return the gradients of the half above, and then `dw_skip` and `db_skip`: nine arrays.
+# *Specification.* The last block of a stage widens, exercise `05.widening_mlp`: $\mathrm{MLP}(\mathrm{norm}(x)) +
+# \mathrm{norm}(x)\, W_{\text{skip}} + b_{\text{skip}}$. Return the gradients of the half above, and then `dw_skip` and
+# `db_skip`: nine arrays.
 #
 # *Hint:* what is used twice here?
 
@@ -355,9 +357,9 @@ exercises.check("06.cube_embed_backward", cube_embed_backward)
 # %% [markdown]
 # ## 06.add_class_and_positions_backward (specification)
 #
-# Exercise `01.add_class_and_positions` adds to each token a position for its frame and one for its cell, and puts the class
-# token, with its own position, before them. Return `dx`, `dcls`, `dpos_class`, `dpos_spatial` and `dpos_temporal`. `dy` is (B,
-# 1 + t h w, D).
+# *Specification.* Exercise `01.add_class_and_positions` adds to each token a position for its frame and one for its cell, and
+# puts the class token, with its own position, before them. Return `dx`, `dcls`, `dpos_class`, `dpos_spatial` and
+# `dpos_temporal`. `dy` is (B, 1 + t h w, D).
 #
 # *Hint:* what was repeated on the way forward is summed on the way back. To how many tokens was each position added?
 
@@ -409,8 +411,8 @@ exercises.check("06.head_backward", head_backward)
 # %% [markdown]
 # ## 06.block_backward (specification)
 #
-# A whole transformer block, exercise `05.block`. Return `dparams`, a dictionary with `"norm1"`, `"attn"`, `"norm2"`, `"mlp"`
-# (of `"fc1"` and `"fc2"`) and, where the block widens, `"proj"`; and `dx`.
+# *Specification.* A whole transformer block, exercise `05.block`. Return `dparams`, a dictionary with `"norm1"`, `"attn"`,
+# `"norm2"`, `"mlp"` (of `"fc1"` and `"fc2"`) and, where the block widens, `"proj"`; and `dx`.
 #
 # Draw the graph first, or look at the one in [notebook 06b](../06b_tape.ipynb). Two values are used twice. What went into the
 # second half has to be computed again before you can walk back through it.
@@ -436,8 +438,8 @@ exercises.check("06.block_backward", block_backward)
 # %% [markdown]
 # ## 06.backward (specification)
 #
-# The whole model, exercise `05.forward`. Return a dictionary like `params`: `"patch_embed"`, `"cls_token"`, the three
-# positions, a list of `"blocks"`, `"norm"` and `"head"`. `dy`, (B, K), is the gradient by the scores.
+# *Specification.* The whole model, exercise `05.forward`. Return a dictionary like `params`: `"patch_embed"`, `"cls_token"`,
+# the three positions, a list of `"blocks"`, `"norm"` and `"head"`. `dy`, (B, K), is the gradient by the scores.
 #
 # *Hint:* a block's backward needs what went into the block. Go forward and keep that; then come back, from the last block to
 # the first.
@@ -460,8 +462,8 @@ exercises.check("06.backward", backward)
 # %% [markdown]
 # ## 06.tape_gradients (specification)
 #
-# Somebody had to write `block_backward` and `backward` by hand, and has to write them anew for every other model. A tape does
-# it alone. This is the loop of [notebook 06b](../06b_tape.ipynb), now for arrays.
+# *Specification.* Somebody had to write `block_backward` and `backward` by hand, and has to write them anew for every other
+# model. A tape does it alone. This is the loop of [notebook 06b](../06b_tape.ipynb), now for arrays.
 #
 # A node has a `.value`, an array; `.parents`, a list of the nodes that it was made of, empty for a leaf; and `.pull(dy)`, which
 # gives a list with one gradient per parent. Return a list with the gradient of `end` by each of the `leaves`, when `dy` arrives

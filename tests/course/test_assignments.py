@@ -47,7 +47,9 @@ def test_every_exercise_has_a_cell_for_its_answer_and_one_that_tests_it(exported
     assert all(marks(cell)["locked"] != marks(cell)["solution"] for cell in cells)
     for cell in answers:
         stub, _, rest = cell["source"].partition("### BEGIN SOLUTION\n")
-        assert "..." in stub and rest.rstrip().endswith("### END SOLUTION")
+        to_mend = "mend_" in marks(cell)["grade_id"]  # a function with a bug is given whole
+        assert to_mend or "..." in stub
+        assert rest.rstrip().endswith("### END SOLUTION")
         compile(cell["source"], "answer", "exec")
     for cell in tests:
         assert "seed=5" in cell["source"].partition("### BEGIN HIDDEN TESTS")[2]
