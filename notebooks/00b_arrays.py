@@ -206,7 +206,7 @@ assert (scores * 64**-0.5).dtype == np.float32 and (scores / np.sqrt(64)).dtype 
 #
 # CuPy has NumPy's functions under NumPy's names, for arrays on a GPU. So a function must not say
 # which library it means. It asks its argument: `array_module(x)` is the library that `x` belongs
-# to, NumPy or CuPy. The ops of the package do so, and [11](11_gpu.ipynb) goes to a GPU with them.
+# to, NumPy or CuPy. The ops of the package do so, and [11](11_gpu_kernels.ipynb) goes to a GPU with them.
 # An example is the softmax, which makes positive numbers that sum to 1 of each row of scores:
 
 # %%
