@@ -111,7 +111,7 @@ def _named_leaves(args):
     if not leaves or any(str(leaf.dtype) not in TOLERANCE for leaf in leaves):
         dtypes = sorted({str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in every})
         came = ", ".join(dtypes) or "nothing"
-        raise TypeError(f"gradcheck moves float32 and float64 arrays; came {came}: convert them")
+        raise TypeError(f"gradcheck changes float32 and float64 arrays; came {came}: convert them")
     return [names[i] for i in moved], leaves, with_leaves
 
 

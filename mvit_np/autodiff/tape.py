@@ -214,7 +214,7 @@ def _refuse_leaves(chosen):
     for path, leaf in trees.paths(list(chosen)):
         if not is_float(getval(leaf)):
             dtype = getattr(leaf, "dtype", type(leaf).__name__)
-            rule = "gradients are taken by float32 and float64 arrays"
+            rule = "gradients are with respect to float32 and float64 arrays"
             raise TypeError(f"{rule}; came {dtype} at {path!r} (argument.path)")
 
 

@@ -125,7 +125,7 @@ def normalise(
     """Pixels 0..255 to the range a model was trained on.   (..., C) uint8 -> the same shape, floats
 
     how: "video" (minus 0.45, by 0.225), "imagenet" (a mean and a deviation a channel), "clip" (its
-    own), or (mean, deviation) of pixels in 0..1, each a number or one a channel. One-channel
+    own), or (mean, deviation) of pixels in 0..1, each a number or one per channel. One-channel
     pictures take the mean of several. Raises ValueError for another.
     """
     x = np.asarray(frames, dtype=np.float32) / 255
@@ -148,14 +148,14 @@ def _levels(how):
 
 
 def _level(value, channels):
-    """One number, or one a channel."""
+    """One number, or one per channel."""
     level = np.asarray(value, np.float32)
     if level.ndim and channels == 1:  # grey
         return level.mean()
     if level.ndim and level.shape != (channels,):
         raise ValueError(
-            f"a normalisation has a number a channel; came {level.shape} for {channels} channels: "
-            "give one a channel"
+            f"a normalisation has a number per channel; came {level.shape} for {channels} "
+            "channels: give one per channel"
         )
     return level
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from ..backend.types import FilePath
 
-OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}  # a class a line, as models have them
+OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}  # a class per line, as models have them
 BREAKS = ("Cc", "Zl", "Zp")  # Unicode's controls, and what ends lines and paragraphs
 
 
 def labels_for(num_classes: int, path: FilePath | None = None) -> tuple[str, ...]:
     """The class names of a model, in the order of its outputs.   -> tuple of num_classes strings
 
-    path  a text file with a class a line, or JSON: a list, {name: index} or {index: name}. Without
+    path  a text file, a class per line, or JSON: a list, {name: index} or {index: name}. Without
           one, 400 classes are Kinetics', 1000 are ImageNet's, others "class 0", "class 1", ...
 
     Raises FileNotFoundError, or ValueError for a file that does not name each class once.
@@ -48,7 +48,7 @@ def _read(path):
         return path.read_text(encoding="utf-8-sig", errors="surrogateescape").strip().splitlines()
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
         raise ValueError(
-            f"labels are a class a line, a JSON list or JSON {{name: index}}; {path} is not "
+            f"labels are one class per line, a JSON list or JSON {{name: index}}; {path} is not "
             f"({problem}): correct it"
         ) from None
 

@@ -21,7 +21,7 @@ def soft(labels: Sequence[int] | Array, classes: int, smoothing: float = 0.0) ->
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"labels are one integer a clip; came {labels.dtype} {labels.shape}: give shape (B,)"
+            f"labels are one integer per clip; came {labels.dtype} {labels.shape}: give shape (B,)"
         )
     if labels.size and not 0 <= labels.min() <= labels.max() < classes:
         came = f"{labels.min()} to {labels.max()}"

@@ -23,7 +23,7 @@ class Track:
     times: Array  # (F,) seconds since the first frame, ascending
     duration: float  # seconds from the first frame to the end of the last
     start: float  # seconds on the file's own clock at the first frame
-    rate: float  # frames a second by the file's tags
+    rate: float  # frames per second by the file's tags
     numbered: bool  # the time stamps are useless: frame k is shown at k / rate
     keys: Array  # (K, 2) where decoding can begin: seconds from the start, stamp to seek
 

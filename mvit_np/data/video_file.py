@@ -11,7 +11,7 @@ from typing import Any
 from ..backend.install import install
 from ..backend.types import FilePath
 
-RATE = 30.0  # frames a second where a file does not say
+RATE = 30.0  # frames per second where a file does not say
 # A file of some kilobytes can ask for pictures of any size, and each pixel takes up to 16 bytes on
 # the way (a GIF's: four frames of it). An 8K film has 33 million, a scan or a photo 100 million.
 MOST_PIXELS = 2**27

@@ -52,7 +52,7 @@ class MViTConfig:
     mask_unit: tuple[int, int, int] | None = None  # Hiera: tokens that attend among themselves
     mask_unit_stages: int = 2  # in so many stages, and in the block that pools their last
     reversible: bool = False  # Rev-MViT: two streams, whose activations the backward pass rebuilds
-    time_depth: int = 0  # ViViT's factorised encoder: further blocks, which see a token a frame
+    time_depth: int = 0  # ViViT's factorised encoder: further blocks, which see one token per frame
 
     mlp_ratio: float = 4
     qkv_bias: bool = True

@@ -105,7 +105,7 @@ def attention_rollout(weights: Sequence[Array], plan: Plan) -> Array:
         raise ValueError(f"{rule}; came a model with {what}: take another one")
     if len(weights) != len(plan.blocks):
         raise ValueError(
-            f"rollout wants the weights of all {len(plan.blocks)} blocks; came {len(weights)}: "
+            f"rollout needs the weights of all {len(plan.blocks)} blocks; came {len(weights)}: "
             "give what attention_weights_of gives for this model"
         )
     for block_weights, block in zip(weights, plan.blocks):

@@ -70,7 +70,7 @@ def _block(config, index, stage, block_in_stage, thw, floored, stride_q, stride_
 
 
 def time_block_sizes(config: Any, last: BlockSpec, bridge: BridgeSpec) -> Iterator[BlockSpec]:
-    """ViViT's second encoder: blocks like the first's last, on one token a frame, without pools."""
+    """ViViT's second encoder: blocks like the last of the first, on a token per frame, unpooled."""
     like = replace(
         last, stage=len(config.depths), thw=(bridge.frames, 1, 1), sequences=1, relative=(),
         dim_in=last.dim_out, dim_attn=last.dim_out, pool_q=None, pool_kv=None, pool_skip=None,

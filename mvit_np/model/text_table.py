@@ -15,7 +15,7 @@ HEAD = ("stage", "blocks", "grid", "tokens", "channels", "heads", "stride q", "k
 def stage_table(p: Any) -> str:  # a Plan, whose module needs this one
     """The stages of a plan, in at most 80 columns: grids (time x height x width), sizes and costs.
 
-    A line for the cube embedding, one a stage, one for the head and the total; a stage's strides
+    A line for the cube embedding, one per stage, one for the head and the total; a stage's strides
     are those of its first block.
     """
     bill = account(p)

@@ -64,7 +64,7 @@ def _check_lengths(config):
     _require(_is_length(size) or pair, rule, "give pixels, such as 224 or (224, 320)")
     counts = isinstance(depths, tuple) and len(depths) > 0 and all(map(_is_length, depths))
     rule = f"depths is a tuple of block counts >= 1, came {depths!r}"
-    _require(counts, rule, "give one count a stage, such as (1, 2, 11, 2)")
+    _require(counts, rule, "give one count per stage, such as (1, 2, 11, 2)")
     _check_triples(config)
 
 

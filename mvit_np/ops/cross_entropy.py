@@ -59,7 +59,7 @@ def _check_labels(logits, labels):
     soft = labels.dtype == logits.dtype and labels.shape == logits.shape
     if logits.ndim != 2 or not (hard or soft):
         raise ValueError(
-            "labels are one integer a clip, or soft targets like the logits; "
+            "labels are one integer per clip, or soft targets like the logits; "
             f"came {labels.dtype} {labels.shape} for {logits.dtype} logits {logits.shape}: "
             "give integers (B,), or shares (B, K) of the logits' dtype"
         )

@@ -1,4 +1,4 @@
-"""Depthwise convolution: the pooling P of "conv" models, one filter a channel for all heads."""
+"""Depthwise convolution: the pooling P of "conv" models, one filter per channel for all heads."""
 
 from ..autodiff.tape import op
 from ..backend.arrays import array_module

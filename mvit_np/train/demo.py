@@ -38,7 +38,7 @@ from .run.recipe import RECIPES, Recipe
 from .run.task import Task, model_config
 from .run.training import Training, training_of
 
-# In 1/30 s: between each frame (1.2) and each second one (2.4) of films of 25 frames a second.
+# In 1/30 s: between each frame (1.2) and each second one (2.4) of films of 25 frames per second.
 TAU = 1.8
 ABOUT = About(classes=LABELS, tau=TAU, normalise="clip")
 FIGURES = "stages.png", "training.png", "attention.png", "pooling_attention.png"

@@ -21,7 +21,7 @@ def ema_update(average: Tree, params: Tree, decay: float | Array) -> Tree:
     """
     if not is_given(decay) and not 0 <= decay <= 1:
         raise ValueError(
-            f"the average keeps a share in [0, 1] of itself a step, came {decay}: such as 0.999"
+            f"the average keeps a share in [0, 1] of itself per step, came {decay}: such as 0.999"
         )
     first = _first(average)
     if first is not None and device_tools(first):

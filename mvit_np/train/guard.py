@@ -128,8 +128,8 @@ def _where(value, layer, parameter, count):
         return f"{layer} is the first output of the forward pass with NaN or infinity"
     if parameter:
         return (
-            f"{parameter} is nearest to the loss of the parameters "
-            f"whose gradient has NaN or infinity ({count} in all)"
+            f"of the parameters whose gradient has NaN or infinity ({count} in all), "
+            f"{parameter} is nearest to the loss"
         )
     return "all gradients are finite" + (", but not their norm" if math.isfinite(value) else "")
 

@@ -175,7 +175,7 @@ def _settings(leaves, factors, decay_mask):
     factors = factors or {}
     if unknown := set(factors).difference(path for path, _ in leaves):
         raise ValueError(
-            f"factors are of parameters; there is no {min(unknown)!r}: "
+            f"factors belong to parameters; there is no parameter {min(unknown)!r}: "
             "take paths as mvit_np.backend.tree.paths gives them"
         )
     return [(factors.get(path, 1.0), decay_mask(path, p)) for path, p in leaves]

@@ -64,10 +64,10 @@ def _spread(both, unit):
     """How much the heads of one block differ, where a block has several."""
     spreads = [[np.ptp(heads) for heads in blocks if len(heads) > 1] for blocks in both]
     if not spreads[0]:
-        return "A dot is a head: here one a block"
+        return "A dot is a head; here each block has one"
     start, end = (f"{np.mean(each):.1f}" for each in spreads)
     words = f"Heads of one block differ by {start} {unit} on average at the start"
-    return f"{words}, by {end} after training; a dot is a head, the line their mean"
+    return f"{words}, by {end} after training; a dot is a head, the line is their mean"
 
 
 def _dots(axes, blocks, colour):

@@ -103,7 +103,7 @@ def _several(count, noun):
 
 
 def _classes(figure, top, bottom, height):
-    """A line a class: its name, a bar of its probability and the number."""
+    """A line per class: its name, a bar of its probability and the number."""
     names, values = [spelled(name, 40) for name, _ in top], [value for _, value in top]
     left, rows = EDGE + LETTER * max(map(len, names)), range(len(top))
     axes = panel(figure, left + 0.15, bottom, WIDTH - BAR - left - 0.15, height)

@@ -72,7 +72,7 @@ def cost_bars_figure(configs: Mapping[str, MViTConfig]) -> Figure:
         axes = panel(figure, left, BOTTOM, width, TALL)
         _bars(axes, model, factor, min(0.7, 1.1 / each))
         axes.set_ylim(0, 1.1 * highest / factor)
-        unit = f"{prefix} multiply-adds a clip".strip()
+        unit = f"{prefix} multiply-adds per clip".strip()
         _frame(axes, model, unit if model is models[0] else None)
         left += width + BETWEEN
     _legend(figure)
@@ -134,7 +134,7 @@ def _about(models):
     part = "attention (Q K' and P V)"
     shares = ", ".join(f"{_sums(model)[part] / model.macs:.0%}"[:-1] for model in models)
     totals = "the totals, from left to right" if len(models) > 1 else "the total"
-    return f"Queries with keys and weights with values: {shares} % of {totals}"
+    return f"The two products of attention, Q K' and P V, take {shares} % of {totals}"
 
 
 def _sums(model):

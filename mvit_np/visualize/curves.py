@@ -32,7 +32,7 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], chance: float) -> Figure:
     right = last["test_accuracy"] if tests and tests[-1] is last else last["accuracy"]
     message = f"{percent(right, 1)} of the {'tests' if tests else 'clips'} right"
     effort = f"{last['step']} steps of training in {last['seconds']:.0f} s"
-    figure = new_figure(HEIGHT, message, f"{effort}, {last['clips_per_s']:.0f} clips a second")
+    figure = new_figure(HEIGHT, message, f"{effort}, {last['clips_per_s']:.0f} clips per second")
     shown = rows[:: max(len(rows) // MOST, 1)]
     _loss(_panel(figure, 0.75, "loss"), shown, chance)
     _accuracy(_panel(figure, 4.75, "accuracy"), shown, tests, chance)

@@ -21,7 +21,7 @@ MARGIN = 1.5  # points of accuracy beside the outermost dots, at least
 def experiment_figure(lines: Sequence[Any], question: str, about: str, chance: float) -> Figure:
     """Accuracy and cost of variants, a row each.
 
-    lines     of each row: name, accuracies (a share a seed), mean, spread (None for one seed), macs
+    lines     of each row: name, accuracies (share per seed), mean, spread (None for one seed), macs
               of a clip, and paper, the accuracy in per cent of its like in the paper, or None
     question  what the rows answer
     about     what was done, a line
@@ -86,7 +86,7 @@ def _bars(axes, lines):
     for row, line in enumerate(lines):
         style = {"textcoords": "offset points", "fontsize": SMALL, "color": INK, "va": "center"}
         axes.annotate(rounded(line.macs / factor), (line.macs / factor, row), (5, 0), **style)
-    axes.set_xlabel(f"{prefix} multiply-adds a clip".strip(), fontsize=SMALL, color=INK)
+    axes.set_xlabel(f"{prefix} multiply-adds per clip".strip(), fontsize=SMALL, color=INK)
     axes.set_xlim(0, 1.3 * max(line.macs for line in lines) / factor)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)

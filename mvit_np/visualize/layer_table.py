@@ -116,7 +116,7 @@ def _about(plan):
     if _pools(plan.blocks):
         pooling = "MHPA(channels): pooling attention"
     rule = "; Q strides of first blocks" if once else ""
-    totals = f"{counted(account.params)} parameters, {counted(account.macs)} multiply-adds a clip"
+    totals = f"{counted(account.params)} parameters, {counted(account.macs)} multiply-adds per clip"
     return f"{totals}. {pooling}; MLP(hidden units){rule}"
 
 

@@ -131,7 +131,7 @@ def _some(n):
 
 def _time(figure, time):
     bottom = BOTTOM + SIDE - SQUARE
-    axes = panel(figure, RIGHT, bottom, SQUARE, SQUARE, "time: each beside all")
+    axes = panel(figure, RIGHT, bottom, SQUARE, SQUARE, "time: each with all")
     edge = len(time) + 0.5
     axes.imshow(time, extent=(0.5, edge, edge, 0.5), **SCALE)
     for axis in (axes.xaxis, axes.yaxis):

@@ -92,9 +92,9 @@ def _message(rows):
     first, last = names[0], names[-1]
     if len(rows) == 1:
         name, tokens = f"{first[0].upper()}{first[1:]}", _two_digits(part[first])
-        return f"{name}: half of the share lies on {tokens} of the tokens"
+        return f"{name}: half of the attention lies on {tokens} of the tokens"
     least, most = _two_digits(part[first]), _two_digits(part[last])
-    return f"Half of the share lies on {least} of the tokens ({first}), or on {most} ({last})"
+    return f"Half of the attention lies on {least} of the tokens ({first}), or on {most} ({last})"
 
 
 def _half(shares):
@@ -110,7 +110,7 @@ def _two_digits(part):
 def _about(title, count, shown):
     some = f", every {shown.step}. of {count} times is shown" if shown.step > 1 else ""
     reading = (
-        f"yellow: the share comes from there; a tile is one token; each row has its own scale{some}"
+        f"yellow: much attention goes there; a tile is one token; each row has its own scale{some}"
     )
     return f"{title}   |   {reading}" if title else reading[0].upper() + reading[1:]
 
@@ -127,7 +127,7 @@ def _frames_row(figure, clip, count, shown, bottom, size):
         axes = _picture(figure, column, bottom, size)
         picture = frame.squeeze(-1) if frame.shape[-1] == 1 else frame
         axes.imshow(picture, cmap="gray", vmin=0, vmax=1, aspect="auto")
-    _label(figure, bottom + size[1] / 2, "the clip", "one frame a column")
+    _label(figure, bottom + size[1] / 2, "the clip", "one column per frame")
 
 
 def _map_row(figure, name, shares, shown, bottom, size):

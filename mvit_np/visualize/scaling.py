@@ -15,7 +15,7 @@ LEFTS = {"frames": 0.95, "size": 7.0}  # inches from the left
 WIDE, TALL, LOW, HIGH = 4.6, 2.7, 0.95, 4.75  # of each panel; the bottoms of the two rows
 # colour, name, macs in the model's
 MODES = {"step": (VERMILLION, "training step", 3), "forward": (BLUE, "forward pass", 1)}
-AXES = {"frames": "frames", "size": "pixels a side"}
+AXES = {"frames": "frames", "size": "pixels per side"}
 
 
 def scaling_figure(scaling: Mapping[str, Any], flops_per_s: float) -> Figure:
@@ -61,7 +61,7 @@ def _message(points):
 
 def _words(preset, flops_per_s):
     macs = f"multiply-adds at the {flops_per_s / 1e9:.0f} GFLOP/s of matrix products"
-    return f"{preset}, one clip. Dashed is counted: {macs}, and activations kept"
+    return f"{preset}, one clip. Dashed lines are counted: {macs}, and activations kept"
 
 
 def _panel(figure, left, bottom, title, points, axis):

@@ -63,7 +63,7 @@ def _message(summary):
 
 def _effort(rows):
     last = rows[-1]
-    speed = f", {last['clips_per_s']:.0f} clips a second" if last.get("clips_per_s") else ""
+    speed = f", {last['clips_per_s']:.0f} clips per second" if last.get("clips_per_s") else ""
     return f"{last['step']} steps of training in {last['seconds']:.0f} s{speed}"
 
 

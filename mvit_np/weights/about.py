@@ -18,7 +18,7 @@ class About:
     classes     the names of the classes, in the order of the scores
     tau         frames of 1/30 s from one frame of a clip to the next
     normalise   a key of `data.clips.NORMALISATIONS`, or (mean, deviation) of pixels in 0..1: each a
-                number, or a tuple of one a channel
+                number, or a tuple of one per channel
 
     Raises ValueError for anything else.
     """

@@ -123,7 +123,7 @@ def file_of(path: FilePath, best: bool = False) -> Path:
     path = Path(path)
     if not path.is_dir():
         if best:
-            came = f"the best model is one of a run's folder, and {path} is no folder"
+            came = f"the best model is in the folder of a run, and {path} is no folder"
             raise ValueError(f"{came}: give the folder, or leave best out")
         return path
     names = (BEST,) if best else (MODEL, BEST)

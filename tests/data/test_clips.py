@@ -472,7 +472,7 @@ def test_names_that_are_not_utf_8_come_back_as_they_were_written(tmp_path):
     [
         ("names.txt", "a\nb\n", "each of the model's 3 classes; .*names.txt names 2"),
         ("names.txt", "a\n\nb\n", "entry 2 of .*names.txt is: fill it in"),
-        ("names.json", "{", "a class a line, a JSON list"),
+        ("names.json", "{", "one class per line, a JSON list"),
         (
             "names.json",
             "7",

@@ -183,7 +183,7 @@ def test_switched_off(rng, how):
         (lambda c, t: mix(c, t, pairs(), p=2), ValueError, "p is a probability"),
         (lambda c, t: soft(np.array([0, 5]), 5), ValueError, r"lie in \[0, 5\).*came 0 to 5"),
         (lambda c, t: soft(np.array([-1, 2]), 5), ValueError, "came -1 to 2"),
-        (lambda c, t: soft(np.array([0.5]), 5), ValueError, "one integer a clip; came float64"),
+        (lambda c, t: soft(np.array([0.5]), 5), ValueError, "one integer per clip; came float64"),
         (lambda c, t: soft(np.array([[1]]), 5), ValueError, r"came int64 \(1, 1\)"),
         (lambda c, t: soft(np.array([1]), 5, 1.0), ValueError, "label smoothing"),
     ],

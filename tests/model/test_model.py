@@ -554,8 +554,8 @@ def test_bad_input_is_named_in_one_line(params, clip, kind, words):
 BAD_LABELS = {
     "too large": (np.array([0, 5]), ValueError, ["[0, 5)", "5", "num_classes"]),
     "negative": (np.array([-1, 2]), ValueError, ["[0, 5)", "-1"]),
-    "one too few": (np.array([1]), ValueError, ["one integer a clip", "(1,)", "(2, 5)"]),
-    "one-hot": (np.eye(5, dtype=int)[:2], ValueError, ["one integer a clip", "(2, 5)"]),
+    "one too few": (np.array([1]), ValueError, ["one integer per clip", "(1,)", "(2, 5)"]),
+    "one-hot": (np.eye(5, dtype=int)[:2], ValueError, ["one integer per clip", "(2, 5)"]),
     "floats": (np.array([0.0, 1.0]), ValueError, ["integer", "float64"]),
     "a list": ([0, 1], TypeError, ["array", "list", "numpy.asarray"]),
 }

@@ -264,7 +264,7 @@ def test_an_op_refuses_numbers_of_another_range_or_rounding_in_one_line(case):
         ):
             case.fun(*arrays)
         with pytest.raises(
-            TypeError, match="^gradients are taken by float32 and float64 arrays; came"
+            TypeError, match="^gradients are with respect to float32 and float64 arrays; came"
         ):
             value_and_grad(case.fun, tuple(range(len(arrays))))(*arrays)
 
@@ -532,7 +532,7 @@ def test_cross_entropy_of_soft_targets_is_pytorchs(smoothing):
         (np.array([[1.5, -0.5, 0, 0]] * 3), "from -0.5 on"),
         (np.full((3, 4), np.nan), "nan"),
         (np.eye(4, dtype="float32")[:3], r"float32 \(3, 4\) for float64 logits"),
-        (np.eye(4, dtype=int)[:3], r"one integer a clip, or soft targets.*came int64 \(3, 4\)"),
+        (np.eye(4, dtype=int)[:3], r"one integer per clip, or soft targets.*came int64 \(3, 4\)"),
         (np.eye(5)[:3], r"\(3, 5\) for float64 logits \(3, 4\)"),
         (np.eye(4)[:1], r"\(1, 4\) for"),
     ],

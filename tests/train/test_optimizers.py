@@ -244,7 +244,7 @@ def test_what_does_not_belong_together_is_refused(step_of, begin, change, words,
 
 
 def test_a_factor_of_no_parameter_is_refused(task):
-    with pytest.raises(ValueError, match="there is no 'head.w'"):
+    with pytest.raises(ValueError, match="there is no parameter 'head.w'"):
         adamw(task[0], task[1][0], adamw_state(task[0]), 0.1, factors={"head.w": 0.5})
 
 

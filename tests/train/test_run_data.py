@@ -188,7 +188,7 @@ def test_another_class_or_order_in_a_table_and_other_tests_are_named_too(films, 
     ]
     assert int(noted[0]["bytes_or_sha256"]) == (films / "dark" / "0.mp4").stat().st_size
     for other, words in {
-        (rows[1], rows[0], *rows[2:]): "of 8 examples to learn from, the order is another",
+        (rows[1], rows[0], *rows[2:]): "of 8 examples to learn from, the order has changed",
         (
             (rows[0][0], "light"),
             *rows[1:],
@@ -207,7 +207,7 @@ def test_where_the_table_of_examples_is_gone_they_are_counted(films, tmp_path):
     folder = begun(films, tmp_path / "run")
     (folder / "examples.csv").write_bytes(b"\0" * 200_000)
     lose_two(films)
-    with pytest.raises(ValueError, match="the 6 examples to learn from are not those it had"):
+    with pytest.raises(ValueError, match="the 6 examples to learn from are not those that it had"):
         prepare(None, folder, resume=True)
     assert prepare(None, folder, resume=True, data_changed=True).state.step == 3
 

@@ -472,11 +472,11 @@ def test_rollout_figure_of_a_model():
 def test_rollout_figure_says_how_sharp_a_map_is():
     even, one = np.ones((2, 5, 10)), np.zeros((2, 5, 10))
     one[1, 2, 3] = 1
-    assert "half of the share lies on 50 % of the tokens" in all_words(
+    assert "half of the attention lies on 50 % of the tokens" in all_words(
         visualize.rollout_figure(even)
     )
     text = all_words(visualize.rollout_figure({"sharp": one, "even": even}))
-    assert "Half of the share lies on 1.0 % of the tokens (sharp), or on 50 % (even)" in text
+    assert "Half of the attention lies on 1.0 % of the tokens (sharp), or on 50 % (even)" in text
     assert "max 100× an even share" in text and "max 1× an even share" in text
 
 

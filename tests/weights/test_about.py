@@ -179,7 +179,7 @@ def test_a_folder_of_a_run_is_its_model(rng, tmp_path):
     with pytest.raises(FileNotFoundError, match="has no best.npz: give the folder of a run"):
         mv.load(tmp_path, best=True)
     with pytest.raises(
-        ValueError, match="best model is one of a run's folder, and .*model.npz is no folder"
+        ValueError, match="best model is in the folder of a run, and .*model.npz is no folder"
     ):
         mv.load(tmp_path / MODEL, best=True)
 

@@ -98,7 +98,7 @@ def _recorded(step, stream):
         if not isinstance(problem, Exception):  # Ctrl-C
             raise
         rule = "a step recorded as a graph neither waits for the device nor copies from the host"
-        remedy = "Do without the graph, or find what does"
+        remedy = "Leave out the graph, or find what does so"
         raise RuntimeError(f"{rule}; here: {problem}. {remedy}") from problem
     return stream.end_capture(), results
 

@@ -49,7 +49,7 @@ BUILTIN = {
     ),
     "moving_digits_64": Builtin(
         moving_digits.moving_digits_64, moving_digits.CLASSES, True,
-        "the same, larger and at up to 6 pixels a frame; 8 frames of 64 x 64, grey",
+        "the same, larger and at up to 6 pixels per frame; 8 frames of 64 x 64, grey",
     ),
     "street": Builtin(
         _street, motion.LABELS, True,
@@ -104,7 +104,7 @@ def as_pixels(clips: Array) -> Array:
 
 
 def _check(name, made, sizes):
-    """Whether the set takes such sizes, and whether they are whole numbers of clips a class."""
+    """Whether the set takes such sizes, and whether they are whole numbers of clips per class."""
     takes = list(signature(made.make).parameters)[1:]
     for size, value in sizes.items():
         if size not in takes:

@@ -21,7 +21,7 @@ from .samples import LabelledClips, photos
 
 # Where the content of the picture goes, as the viewer sees it.
 CLASSES = ("left", "right", "up", "down", "nearer", "farther", "clockwise", "anticlockwise")
-FRAMES, SIZE = 8, 32  # of a clip; pixels a side
+FRAMES, SIZE = 8, 32  # of a clip; pixels per side
 BORDER = 0.55  # of a photo's width is for training
 SCALES = 0.75, 1.5  # pixels of the halved photo a pixel of the clip, in the middle of the clip
 PAN = 1.0, 2.5  # pixels of the clip a frame

@@ -26,8 +26,8 @@ from .films import film_paths
 LABELS = ("left", "right")  # where the content of the picture goes, as the viewer sees it
 
 FRAMES = 8  # of a clip
-SIZE = 32  # pixels a side of a clip, resampled from
-WINDOW = 40  # pixels a side of a film shrunk to
+SIZE = 32  # pixels per side of a clip, resampled from
+WINDOW = 40  # pixels per side of a film shrunk to
 HEIGHT = 136  # pixels: half of the street film's
 GRID = 20  # pixels between windows: half a window
 STRIDES = (1, 2)  # every frame, and every second frame

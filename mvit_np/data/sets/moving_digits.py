@@ -27,9 +27,9 @@ FRAMES = 8  # of a clip
 class Scene(NamedTuple):
     """How large a clip is, how fast the digit moves and how well it is seen."""
 
-    size: int  # pixels a side
+    size: int  # pixels per side
     enlarged: int  # times, the digit
-    fastest: int  # pixels a frame, along each axis that it moves on
+    fastest: int  # pixels per frame, along each axis that it moves on
     digit: int  # its brightness at most
     noise: int  # brightness of the noise below; the two together within 0..255
 

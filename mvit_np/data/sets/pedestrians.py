@@ -25,11 +25,11 @@ from .samples import LabelledClips
 
 CLASSES = LABELS
 FOLDERS = ("/usr/share/doc/opencv-doc/examples/data", "/usr/share/opencv4/samples/data")
-FILE = "vtest.avi"  # 795 frames, 768 x 576, 10 frames a second
+FILE = "vtest.avi"  # 795 frames, 768 x 576, 10 frames per second
 REMEDY = "apt-get install opencv-doc, or pass path= of the film"
 
 HEIGHT = 144  # pixels: a quarter of the film's
-FRAMES, SIZE = 8, 32  # of a clip; pixels a side
+FRAMES, SIZE = 8, 32  # of a clip; pixels per side
 GRID = SIZE // 2  # pixels between windows
 PARTS = (0, 0.7), (0.75, 1)  # of the film: for training and for the test
 SOMEBODY = 20  # of 255, from the empty square: more than the noise of the camera

@@ -1,4 +1,4 @@
-"""ViViT's factorised encoder (Arnab et al. 2021, Sec. 3.3): frames alone, then a token a frame."""
+"""ViViT's factorised encoder (Arnab et al. 2021, Sec. 3.3): frames, then a token per frame."""
 
 from ...backend.types import Array, Generator, Params
 from ...ops import add, join_class, reshape

@@ -1,4 +1,4 @@
-"""Layer normalisation by a kernel: a warp a row."""
+"""Layer normalisation by a kernel: one warp per row."""
 
 from ...autodiff.versions import fast
 from ...backend.arrays import array_module

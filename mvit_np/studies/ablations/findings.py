@@ -37,7 +37,7 @@ class Line:
     """A variant under one test."""
 
     name: str
-    accuracies: tuple[float, ...]  # a share a seed
+    accuracies: tuple[float, ...]  # one share per seed
     params: int
     macs: int  # of a clip
     seconds: float  # of training, mean

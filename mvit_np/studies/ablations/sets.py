@@ -10,7 +10,7 @@ from ...data.datasets import ArrayClips
 from ...data.sets.builtin import BUILTIN, builtin
 
 BOTH = "street and digits"
-SIZE = 32  # pixels a side of the models' clips
+SIZE = 32  # pixels per side of the models' clips
 WAYS = ("left", "right")
 CLASSES = tuple(f"{what} to the {way}" for what in ("street", "digit") for way in WAYS)
 # Which of the street's clips train and test: about as many are left as there are digits.

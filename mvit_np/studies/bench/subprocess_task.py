@@ -29,7 +29,7 @@ def run_in_subprocess(what: str, task: Mapping[str, Any], title: str) -> Any:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        lost = f"was ended by signal {-done.returncode}: is there memory enough?"
+        lost = f"was ended by signal {-done.returncode}: is there enough memory?"
         how = lost if done.returncode < 0 else f"failed: {said}"
         raise ChildProcessError(f"the process that measures {title} {how}")
     return json.loads(done.stdout)

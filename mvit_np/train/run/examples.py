@@ -69,11 +69,11 @@ def check(
     changes = [_change(part, before[part], noted[part], record.rows[part]) for part in others]
     said = "; ".join(changes)
     if changed_is_meant:
-        had = f"the data are others than the run in {folder} had so far"
+        had = f"the data differ from those that the run in {folder} had so far"
         return f"{had}, and it goes on with them: {said}"
     raise ValueError(
-        f"a run keeps its examples, and the data of the one in {folder} are others now: {said}. "
-        "Bring them back, or go on with them as they are by --data-changed"
+        f"a run keeps its examples, and the data of the run in {folder} have changed: {said}. "
+        "Bring the old data back, or go on with the new ones by --data-changed"
     )
 
 
@@ -147,7 +147,7 @@ def _check_classes(before, now, folder):
     changes = [(names, what) for names, what in ((gone, "gone"), (new, "new")) if names]
     said = " and ".join(f"{some(names)} {are(names)} {what}" for names, what in changes)
     raise ValueError(
-        f"a run keeps its classes, and of those in {folder} {said or 'the order is another'}: "
+        f"a run keeps its classes, and of those in {folder} {said or 'the order has changed'}: "
         f"name them as before ({some(before)}), or begin another run"
     )
 
@@ -155,7 +155,7 @@ def _check_classes(before, now, folder):
 def _change(part, before, noted, now):
     """In words, with an example of each change where `before` are the examples that were noted."""
     if _summary(before) != noted:
-        return f"the {len(now)} examples {PARTS[part]} are not those it had"
+        return f"the {len(now)} examples {PARTS[part]} are not those that it had"
     old, new = ({name: rest for name, *rest in rows} for rows in (before, now))
     both = [name for name in old if name in new]
     same_class = [name for name in both if old[name][0] == new[name][0]]
@@ -170,4 +170,4 @@ def _change(part, before, noted, now):
         for change, names in changes.items()
         if names
     )
-    return f"of {len(before)} examples {PARTS[part]}, {said or 'the order is another'}"
+    return f"of {len(before)} examples {PARTS[part]}, {said or 'the order has changed'}"

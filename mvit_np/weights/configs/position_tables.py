@@ -38,7 +38,7 @@ def _frame(size, stride):
 
 
 def _size(cells, stride, usual, relative):
-    """Pixels of so many tokens a frame: the usual size, or a square (around relative tables)."""
+    """Pixels of so many tokens per frame: the usual size, or a square (around relative tables)."""
     if usual is not None:
         h, w = _frame(usual, stride)
         if cells == (max(h, w) ** 2 if relative else h * w):

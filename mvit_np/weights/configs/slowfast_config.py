@@ -30,7 +30,7 @@ FPS = 30  # that our `tau` counts in
 OPENCV = ("ssv2", "charades")  # data sets read as BGR, turned to RGB by REVERSE_INPUT_CHANNEL
 TURNED = ("ptvssv2", "ptvcharades")  # the same, but only after their colours were normalised
 FROM_TV = ("kinetics", "ptvkinetics", "imagenet")  # those read as RGB
-TRAINED_ON_BGR = "it was trained on BGR: its cube embedding is turned to RGB"
+TRAINED_ON_BGR = "it was trained on BGR: its cube embedding is converted to RGB"
 
 # PyTorchVideo's model in SlowFast (PTVMViT) does not look at these.
 PTV = {
@@ -195,7 +195,7 @@ def _normalisation(said):
 
 
 def _levels(numbers, turned):
-    """A number where all channels have the same one, else one a channel, in RGB."""
+    """A number where all channels have the same one, else one per channel, in RGB."""
     numbers = tuple(map(float, numbers[::-1] if turned else numbers))
     return numbers[0] if len(set(numbers)) == 1 else numbers
 
@@ -211,7 +211,8 @@ def _notes(said, unknown):
         text = f"its classes do not exclude each other ({why}): use the logits of forward"
         notes.append(Note(text, assumed=True))
     if said["DATA.REVERSE_INPUT_CHANNEL"] and _dataset(said) not in (*OPENCV, *TURNED, *FROM_TV):
-        notes.append(Note(f"if its data set is read as RGB, {TRAINED_ON_BGR}", assumed=True))
+        text = f"assuming that its data set is read as RGB, {TRAINED_ON_BGR}"
+        notes.append(Note(text, assumed=True))
     elif _sees_bgr(said):
         notes.append(Note(TRAINED_ON_BGR))
     if (rate := said["MVIT.DROPOUT_RATE"]) > 0:

@@ -73,7 +73,7 @@ def write(file: BinaryIO, tensors: dict[str, Array], metadata: dict[str, str]) -
     clash = next((name for name in metadata if name in tensors), None)
     if clash is not None:
         raise ValueError(
-            f"a .npz has one entry a name; {clash!r} is both a tensor and metadata: rename one"
+            f"a .npz has one entry per name; {clash!r} is both a tensor and metadata: rename one"
         )
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in (tensors | metadata).items():

@@ -1,4 +1,4 @@
-"""Depthwise convolution over all taps at once, a thread a number (plain: ops/depthwise_conv.py)."""
+"""Depthwise convolution, all taps at once, a thread per number (plain: ops/depthwise_conv.py)."""
 
 import math
 

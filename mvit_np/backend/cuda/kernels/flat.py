@@ -145,9 +145,9 @@ _tables = {}  # kept for good: a captured graph goes on reading them
 
 
 def table(like, sizes, settings):
-    """Where each leaf ends and its settings, a row a leaf, on `like`'s device, for kernels.
+    """Where each leaf ends and its settings, one row per leaf, on `like`'s device, for kernels.
 
-    sizes, settings: tuples, of a number and of a tuple of numbers a leaf
+    sizes, settings: tuples, of a number and of a tuple of numbers per leaf
     ->   int64 (leaves,) and float64 (leaves, settings)
 
     Made when first asked for, which must not be while a graph is captured: its kernels run no

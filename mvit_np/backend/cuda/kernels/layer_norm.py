@@ -1,4 +1,4 @@
-"""Layer normalisation: a warp a row, read from memory once (the plain one: ops/layer_norm.py)."""
+"""Layer normalisation: one warp per row, read from memory once (plain: ops/layer_norm.py)."""
 
 from ...arrays import array_module
 from ..kernel import Kernel

@@ -1,4 +1,4 @@
-"""The softmax in attention and its backward, a warp a row of scores (plain: ops/attend.py)."""
+"""The softmax in attention and its backward, one warp per row of scores (plain: ops/attend.py)."""
 
 from ...arrays import array_module
 from ..kernel import Kernel

@@ -75,7 +75,7 @@ def _version(number):
 def roofs(
     gpu: Gpu, side: Side, size: int | None = None, copied: int | None = None
 ) -> dict[str, float]:
-    """{"float32", "tf32", "bf16": operations a second of products, "bytes_per_s": of copies}
+    """{"float32", "tf32", "bf16": operations per second of products, "bytes_per_s": of copies}
 
     Products are of two square matrices. Each is the best of some; a multiply-add is two operations,
     and a copy reads and writes every byte.
