@@ -1,7 +1,8 @@
 """What docs/live.md shows: `python docs/explainer_page.py` takes the screenshots of
 docs/explainer.html, measures its numbers and writes both into docs/. It needs Chromium.
 
-With `--speed` it only prints how many answers a second the page gives, on an idle machine.
+With `--speed` it only prints how many answers a second the page gives, on an idle machine. With
+`--renew` it only writes docs/explainer.html again, with the same model and today's sources.
 """
 
 import io
@@ -19,6 +20,7 @@ from explainer_page import DOCS, differences, held  # noqa: E402
 
 import mvit_np as mv  # noqa: E402
 from mvit_np.data.sets.motion import load_motion, normalised  # noqa: E402
+from mvit_np.visualize.explainer import page  # noqa: E402
 
 PAGE, FIGURES = ROOT / "docs" / "live.md", ROOT / "docs" / "figures"
 MARKS = "<!-- measured -->\n", "<!-- end -->\n"
@@ -152,7 +154,16 @@ def measured(browser):
     yield from table_of_hands(params, config)
 
 
+def renew():
+    about, params, config = held(DOCS.read_text())
+    kept = (about[name] for name in ("classes", "normalise", "tau", "note"))
+    DOCS.write_text(page(params, config, *kept))
+
+
 def main():
+    if "--renew" in sys.argv:
+        renew()
+        return
     with Browser() as browser:
         if "--speed" in sys.argv:
             print(f"{answers_per_second(browser):.1f} answers a second")

@@ -22,6 +22,8 @@ from explainer_page import (
 import mvit_np as mv
 from mvit_np.cli import main
 from mvit_np.train.demo import vit_beside
+from mvit_np.train.run import prepare, run
+from mvit_np.train.run.recipe import RECIPES, changed
 from mvit_np.visualize.explainer import LARGEST, folder, page
 from mvit_np.visualize.explainer.source_lines import op_lines
 
@@ -415,7 +417,7 @@ def test_the_page_in_docs_is_what_the_sources_make():
     about, params, config = held(text)
     kept = ("classes", "normalise", "tau", "note")
     again = page(params, config, *(about[name] for name in kept))
-    assert text == again, "write docs/explainer.html again: see docs/live.md"
+    assert text == again, "write it again: python docs/explainer_page.py --renew"
     assert len(text.encode()) < LARGEST and "street" in about["note"]
 
 
@@ -471,6 +473,20 @@ def test_the_command_writes_a_page_and_not_over_other_files(model, tmp_path, cap
     out.write_text("mine")
     assert main(command) == 2 and out.read_text() == "mine"
     assert "this command did not write it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_folder_of_a_run_is_taken_and_tested(tmp_path, capsys):
+    pytest.importorskip("sklearn", reason="needs scikit-learn: pip install '.[data]'")
+    recipe = changed(RECIPES["smoke"], {"epochs": 0.25})
+    list(run(prepare(recipe, tmp_path / "run")))
+    out = tmp_path / "page.html"
+    command = ["explainer", "--model", str(tmp_path / "run"), "--out", str(out)]
+    assert main([*command, "--data", "moving_digits"]) == 0
+    assert "test clips of moving_digits" in capsys.readouterr().out
+    about, _, config = held(out.read_text())
+    assert about["classes"][:2] == ["right", "down right"] and config.num_classes == 8
+    assert about["normalise"] == "clip"
 
 
 @pytest.mark.parametrize(

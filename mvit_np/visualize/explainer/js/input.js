@@ -28,9 +28,7 @@ function readSliders() {
   for (const id of SLIDERS) state.options[id] = Number(byId(id).value);
   const { direction, speed, angle, contrast, noise } = state.options;
   const texts = {
-    direction: NAMES[direction]
-      ? `to the ${NAMES[direction]}`.replace(/the (up|down)/, "$1")
-      : `${direction}°`,
+    direction: NAMES[direction] ?? `${direction}°`,
     speed: `${speed} px a frame`,
     angle: `${angle}°`,
     contrast: percent(contrast),

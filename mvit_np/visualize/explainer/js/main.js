@@ -19,6 +19,7 @@ import { readColours } from "./draw.js";
 import { softmax } from "./ops.js";
 
 const PACE = 110; // milliseconds a frame of a scene
+const SOON = 400; // milliseconds until the first bill is made
 const random = generator(Date.now());
 
 const pace = () => (state.source.live ? (state.about.tau / 30) * 1000 : PACE);
@@ -83,6 +84,13 @@ function later() {
   state.time += 1;
   answer();
   remember();
+}
+
+// What a few seconds would show, at once: for who has paused the page.
+function catchUp() {
+  if (state.playing) return;
+  for (let i = 0; i < REMEMBERED / 2; i++) later();
+  redraw();
 }
 
 // For screen readers: the answer, when it does not change every moment.
@@ -169,7 +177,7 @@ function start() {
     state.history = [];
     redraw();
   });
-  buildTour();
+  buildTour(catchUp);
   buildKeys();
   for (const id of ["block", "token-t", "token-h", "token-w", "token-cls", "key"])
     on(id, "input", redraw);
@@ -183,7 +191,7 @@ function start() {
   });
   addEventListener("resize", drawAll);
   advance();
-  drawBill();
+  setTimeout(() => drawBill(), SOON); // it runs the models some times to measure them
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) play(false);
   requestAnimationFrame(tick);
 }

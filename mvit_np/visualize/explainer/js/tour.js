@@ -4,6 +4,7 @@ import { byId, on, say } from "./dom.js";
 
 const steps = () => [...byId("tour-steps").children];
 
+let settled = () => {};
 let at = -1;
 let before = null; // what had the focus
 
@@ -25,6 +26,7 @@ function show(index) {
   const step = steps()[index];
   const settings = JSON.parse(step.dataset.set ?? "{}");
   for (const [id, value] of Object.entries(settings)) choose(id, value);
+  if (step.dataset.set) settled();
   byId(step.dataset.panel).classList.add("shown");
   byId(step.dataset.panel).scrollIntoView({ block: "start" });
   say("tour-count", `Step ${index + 1} of ${steps().length}`);
@@ -48,7 +50,9 @@ function endTour() {
   before?.focus();
 }
 
-export function buildTour() {
+/** afterSettings: called when a step has set controls, so that one sees it on a paused page. */
+export function buildTour(afterSettings) {
+  settled = afterSettings;
   on("start-tour", "click", startTour);
   on("tour-back", "click", () => show(at - 1));
   on("tour-on", "click", () => (at === steps().length - 1 ? endTour() : show(at + 1)));

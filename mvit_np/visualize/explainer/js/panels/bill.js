@@ -7,7 +7,7 @@ import { generator, init } from "../params.js";
 import { state } from "../state.js";
 
 const SWITCHES = { queries: "pool-queries", keys: "pool-keys", channels: "grow-channels" };
-const PASSES = 9;
+const PASSES = 5;
 const made = new Map(); // models by what is switched on
 
 const switched = () =>

@@ -51,10 +51,12 @@ export function drawScores() {
 
 function tally() {
   const judged = state.history.filter(([, right]) => right !== null);
-  const coin = `A coin gets ${percent(1 / state.about.classes.length)}.`;
+  const { length } = state.about.classes;
+  const chance = `${length === 2 ? "A coin gets" : "Guessing gets"} ${percent(1 / length)}.`;
+  if (!state.history.length) return "No answer has been counted yet.";
   if (!judged.length) return "The page does not know the true direction here: it counts nothing.";
   const right = judged.filter(([, isRight]) => isRight).length;
-  return `${right} of the last ${judged.length} answers are right. ${coin}`;
+  return `${right} of the last ${judged.length} answers are right. ${chance}`;
 }
 
 function drawHistory() {
