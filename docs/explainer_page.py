@@ -71,7 +71,7 @@ def keep(name, png):
     if picture.width > WIDEST:
         height = round(picture.height * WIDEST / picture.width)
         picture = picture.resize((WIDEST, height), Image.Resampling.LANCZOS)
-    small = picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    small = picture.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE)
     path = FIGURES / f"explainer_{name}.png"
     small.save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}, {path.stat().st_size / 1e3:.0f} kB")

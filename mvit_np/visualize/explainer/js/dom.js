@@ -26,7 +26,7 @@ export function describe(canvas, text) {
 export const on = (id, kind, action) => byId(id).addEventListener(kind, action);
 export const times = (list) => list.join("\u2009\u00d7\u2009");
 export const whole = (x) => x.toLocaleString("en-US");
-export const percent = (x) => `${(100 * x).toFixed(0)} %`;
+export const percent = (x) => `${(100 * x).toFixed(0)}\u00a0%`;
 export const counted = (x) =>
   x >= 1e6 ? `${(x / 1e6).toFixed(2)} M` : `${(x / 1e3).toFixed(0)} k`;
 /** A number with two decimals, or three where it is small. */

@@ -40,7 +40,7 @@ export function drawScores() {
   [...byId("scores").children].forEach((row, i) => {
     row.classList.toggle("best", i === best);
     const fill = row.querySelector(".fill");
-    fill.style.width = percent(state.scores[i]).replace(" ", "");
+    fill.style.width = `${100 * state.scores[i]}%`;
     fill.style.setProperty("--tone", toneOf(i));
     row.querySelector(".value").textContent = percent(state.scores[i]);
   });
