@@ -384,18 +384,22 @@ for seed, params in enumerate(trained_models):
 # %% [markdown]
 # ## Four: positions and filters
 #
-# Cosine of the learned positions of every pair of cells. First at the start: random directions, nothing is alike.
+# How alike are the learned positions of two cells? Their cosine says it. At the start the positions are random directions, and
+# nothing is alike. After training:
 #
 # **How to read it.** Left, a small map for each cell of the grid, lying where the cell lies: how similar its position is to
 # those of all cells, red for alike, blue for opposite. Right, the same for the four times.
 
 # %%
-space_before, time_before = inspection.position_similarity(before, config)
-visualize.position_similarity_figure(space_before, time_before, plan.embed.thw[1:])
+row, column = np.indices(plan.embed.thw[1:]).reshape(2, -1)
+beside = np.abs(np.subtract.outer(row, row)) + np.abs(np.subtract.outer(column, column)) == 1
+for name, params in (("before", before), ("after", after)):
+    space, time = inspection.position_similarity(params, config)
+    print(f"{name:6} training: cells side by side have cosine {space[beside].mean():5.2f}", end=", ")
+    print(f"neighbouring times {np.diagonal(time, 1).mean():5.2f}")
 
 # %%
-space_after, time_after = inspection.position_similarity(after, config)
-visualize.position_similarity_figure(space_after, time_after, plan.embed.thw[1:])
+visualize.position_similarity_figure(space, time, plan.embed.thw[1:])
 
 
 # %%
@@ -416,21 +420,18 @@ for name in ("pos_embed_spatial", "pos_embed_temporal"):
 # explains it: motion to the left is motion to the left in every corner, and the cubes of three frames see it by themselves.
 # ViTs that learn positions like a map of the picture were trained for days, on tasks in which places matter.
 #
-# The cube embedding is where the motion is. Its 16 filters, before and after:
+# The cube embedding is where the motion is. Its 16 filters after training:
 #
 # **How to read it.** A column is a filter of 3 x 7 x 7 weights, time runs downwards. A filter that looks for motion has a
 # pattern that moves from slice to slice.
 
 # %%
-visualize.cube_filters_figure(before, config)
-
-# %%
 visualize.cube_filters_figure(after, config)
 
 # %% [markdown]
-# The filters still look like noise, but they matter: put the random ones back, and some answers change. Most answers do not
-# change, and this says something as well. Random filters over three frames see motion already, and the layers above have
-# learned to read them.
+# The filters look like noise, as they did before training, but they matter: put the random ones back, and some answers change.
+# Most answers do not change, and this says something as well. Random filters over three frames see motion already, and the
+# layers above have learned to read them.
 
 # %%
 change = after["patch_embed"]["w"] - before["patch_embed"]["w"]
