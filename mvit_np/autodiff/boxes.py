@@ -20,7 +20,7 @@ def node(parents, vjp):
 class DeviceBox(Box):
     """A traced device array: it shows its shape and type, and all arithmetic goes through ops.
 
-    (autograd.numpy would send a device array through NumPy, which fails, or worse, does not.)
+    (autograd.numpy would send a device array through NumPy: that fails or, worse, goes unnoticed.)
     """
 
     __slots__ = []

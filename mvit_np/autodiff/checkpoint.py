@@ -1,4 +1,4 @@
-"""Memory for time: what a function kept is made again in the backward pass (Chen et al. 2016)."""
+"""Less memory, more time: the backward pass computes again what is not kept (Chen et al. 2016)."""
 
 from __future__ import annotations
 

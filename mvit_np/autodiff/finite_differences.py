@@ -4,11 +4,12 @@
     fourth order   (8 (f(x + h u) - f(x - h u)) - (f(x + 2h u) - f(x - 2h u))) / 12h
 
 They are off by h^2 / 6 times the third derivative and by h^4 / 30 times the fifth.
-The first is tried first. Where it disagrees with the gradient the function may only be curved, so
-the second has its say. Where that disagrees too, a step may have gone across a kink (as of max
+The first is tried first. Where it disagrees with the gradient, the function may only be curved, so
+the second is tried. Where that disagrees too, a step may have gone across a kink (as of max
 pooling), so smaller steps are tried. Rounding makes them less certain, and one counts only where it
-says something else than rounding explains. A wrong gradient fails at every step. At a kink itself
-the slopes to both sides differ however small the step: there is no derivative, and that is said.
+differs by more than rounding explains. A wrong gradient fails at every step. At a kink itself the
+slopes to both sides differ, however small the step is: there is no derivative, and the check says
+so.
 
 All is computed in float64.
 """

@@ -42,10 +42,10 @@ def gradcheck(
     name: str | None = None,
     check: bool = True,
 ) -> Report:
-    """Check the gradient of `fun(*args)` by every float array in `args` (arrays or trees of them).
+    """Check the gradients of `fun(*args)` for every float array in `args` (arrays or trees).
 
     fun        returns an array of any shape, or several in a tuple or list
-    full       move every single entry in turn, not one random direction an argument: for notebooks
+    full       move every single entry in turn, not one random direction per argument: for notebooks
     tolerance  of the error relative to the root-mean-square directional derivative; by dtype 1e-7
                (float64) or 1e-5 (float32: enough for one op; the roundings of a whole model add up,
                so check that in float64)
@@ -54,7 +54,7 @@ def gradcheck(
     Returns a `Report`; raises GradientError with it where a number is off or the inputs lie on a
     kink, and where `fun` or its backward is random or writes into its inputs, where a gradient has
     another shape or dtype than its argument, or where non-contiguous inputs change the result.
-    Lists one direction an argument and, last, one through all of them at once.
+    Lists one direction per argument and, last, one through all of them at once.
     """
     rng = np.random.default_rng(seed)
     name = name or getattr(fun, "__name__", "function")

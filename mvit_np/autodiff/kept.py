@@ -1,4 +1,4 @@
-"""What the ops keep for the backward pass where that is a choice: time for memory.
+"""What the ops keep for the backward pass, where one can choose between time and memory.
 
 inputs   the arrays that an op was given; what its backward pass needs besides is made again
 hidden   the MLPs' hidden layers too, which are the largest of what is made again
@@ -22,7 +22,7 @@ def keep(name: str) -> Iterator[None]:
     name   "inputs", as without this, or "hidden": the MLPs' hidden layers are not computed a second
            time. Their memory is 4 bytes for each token and hidden channel, of all blocks together
 
-    It is a matter of the fast versions: a definition (`plain_ops`) keeps what it needs, and a
+    Only the fast versions obey it: a definition (`plain_ops`) keeps what it needs, and a
     checkpointed block its inputs alone. Raises ValueError for another name.
     """
     if name not in KEPT:

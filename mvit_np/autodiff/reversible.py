@@ -3,8 +3,8 @@
 Two streams are coupled,          y1 = x1 + f(x2),   y2 = x2 + g(y1),
 and so uncoupled:                 x2 = y2 - g(y1),   x1 = y1 - f(x2).
 
-The backward pass rebuilds every activation from the last two, where `checkpoint` keeps one array a
-block. For transformers: Mangalam et al. 2022.
+The backward pass rebuilds every activation from the last two, where `checkpoint` keeps one array
+per block. For transformers: Mangalam et al. 2022.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def op(fun: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
 def value_and_grad(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Callable[..., tuple[Any, Tree]]:
-    """A function that returns `fun`'s scalar value and its gradients by the argument(s) `argnums`.
+    """A function that returns `fun`'s scalar value and its gradients for the argument(s) `argnums`.
 
     Arguments are arrays or dict/list trees of them; the gradients have the same shape. With
     `has_aux`, `fun` returns `(loss, anything)` and the result is `((loss, anything), gradients)`. A
@@ -115,7 +115,7 @@ def value_and_grad(
 def vjp(
     fun: Callable[..., Any], leaves: Sequence[Any], has_aux: bool = False
 ) -> tuple[Any, Callable[[Any], list[Array | None]]]:
-    """`fun(*leaves)` and what pulls a cotangent of its value back to one gradient per leaf.
+    """`fun(*leaves)`, and a function from a cotangent of its value to one gradient per leaf.
 
     Leaves that are no float32 or float64 arrays go through untraced and get None. The pull-back
     frees the tape as it goes, so it can be called once. Raises ValueError where the value depends

@@ -3,7 +3,7 @@
     @op                                      # in ops/layer_norm.py: the definition
     def layer_norm(x, g, b, eps=1e-6): ...
 
-    @fast(layer_norm, on="numpy")            # in ops/fast/layer_norm.py: the same, sooner
+    @fast(layer_norm, on="numpy")            # in ops/fast/layer_norm.py: the same, faster
     def layer_norm(x, g, b, eps=1e-6): ...
 
 A call runs the version that is registered for the place of its first array, "numpy" or "device",

@@ -1,7 +1,7 @@
 """What makes NumPy fast on several cores: work cut into tiles that fit the cache, for threads.
 
-NumPy computes one function of one whole array at a time. For a large model that wastes the machine
-twice: all element-wise work runs on one core, and each pass over an array larger than the cache
+NumPy computes one function of one whole array at a time. For a large model that is slow for two
+reasons: all element-wise work runs on one core, and each pass over an array larger than the cache
 fetches it from memory again. So an op here says what it does to *some rows*, and `run` does it to
 all of them:
 
@@ -13,17 +13,17 @@ all of them:
 
     tiles.run(tile, tiles.rows(x, width))
 
-NumPy lets go of Python's lock inside its loops and products, so plain threads do. Each takes the
-next tile as it finishes one. While tiles run the matrix library (BLAS) is held to one thread, since
-two sets of threads get in each other's way (`backend/blas.py`).
+NumPy releases Python's lock inside its loops and products, so plain threads are enough. Each takes
+the next tile as it finishes one. While tiles run the matrix library (BLAS) is limited to one
+thread, since two sets of threads slow each other down (`backend/blas.py`).
 
 How many threads: `use_threads(n)`, else the environment's MVIT_NP_THREADS, else the cores this
-process may use. With a BLAS that threadpoolctl does not know, and so cannot hold back, one thread
-runs the tiles and BLAS does as it likes.
+process may use. With a BLAS that threadpoolctl does not know, and so cannot limit, one thread runs
+the tiles and BLAS uses its own threads.
 
-Results do not depend on the threads, not in the last bit: where tiles begin and end follows from
-the arrays alone, each writes rows of its own, and sums over rows (`total`) add the tiles' shares in
-their order. (Where BLAS does as it likes, its own threads decide about the last bit.) A device
+Results do not depend on the threads, not even in the last bit: where tiles begin and end follows
+from the arrays alone, each writes rows of its own, and sums over rows (`total`) add the tiles'
+shares in their order. (Where BLAS uses its own threads, these decide about the last bit.) A device
 array is one tile: a GPU shares out its own work.
 """
 

@@ -12,7 +12,7 @@ from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here
 from ..backend.plain_text import plain
 from ..backend.types import FilePath
 
-# What a page and a file of numbers hold, by which they are known as ours.
+# What a page and a file of numbers hold, by which the commands know them as ours.
 PAGE, NUMBERS = b"Written by `mvit-np bench", b'"command": "mvit-np bench'
 
 

@@ -1,4 +1,4 @@
-"""What a function is tried with, and what it made of that."""
+"""The arguments that a function is tried with, and what it returned for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data: films and built-in sets, what training does to a clip, and batches that run ahead."""
+"""Data: films and built-in sets, what training does to a clip, and batches made in advance."""
 
 from .clips import NORMALISATIONS, clip_times, cover_of, crop_corners, cut, normalise
 from .datasets import ArrayClips, BrokenExample, Dataset

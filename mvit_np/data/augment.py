@@ -20,8 +20,8 @@ def augmentation(
               rand_*, normalise, erasing
     directed  left and right matter to the classes: clips are not flipped, turned or sheared
 
-    Cut and mirrored first, so that all after it sees the model's few pixels alone; erased last, on
-    normal numbers.
+    A clip is first cut and mirrored, so that all later steps work on the model's few pixels only;
+    erasing comes last, on normalised numbers.
     """
 
     def augment(clip, rng):

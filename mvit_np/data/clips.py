@@ -124,7 +124,7 @@ def normalise(
 ) -> Array:
     """Pixels 0..255 to the range a model was trained on.   (..., C) uint8 -> the same shape, floats
 
-    how: "video" (minus 0.45, by 0.225), "imagenet" (a mean and a deviation a channel), "clip" (its
+    how: "video" (minus 0.45, by 0.225), "imagenet" (mean and deviation per channel), "clip" (its
     own), or (mean, deviation) of pixels in 0..1, each a number or one per channel. One-channel
     pictures take the mean of several. Raises ValueError for another.
     """

@@ -14,7 +14,7 @@ ORDER, EXAMPLE, MIX, MASKS, MADE, START, FRAMES = range(7)  # the streams
 
 
 def rng_for(seed: int, stream: int, *numbers: int) -> Generator:
-    """The generator of one draw of a stream, told from its others by numbers, as many each time:
+    """The generator of one draw of a stream. Numbers tell it from the other draws of the stream:
 
     ORDER    of the examples in an epoch: (epoch)
     EXAMPLE  of a crop, colours and so on: (step, slot of the batch)

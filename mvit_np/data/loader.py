@@ -8,7 +8,7 @@ stopped.
     neighbours are different examples: they get mixed
     ranks, where there are two:                   0 0 0 0 1 1 1 1
 
-Threads do, as decoding and most of NumPy let go of Python's lock.
+Threads are enough, because decoding and most of NumPy release Python's lock.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Mix: TypeAlias = Callable[[Array, Array, Callable[[int], Generator]], tuple[Arra
 
 @dataclass(frozen=True, eq=False)
 class Loader:
-    """Endless epochs of a data set in batches: each example once an epoch, in a new order.
+    """Endless epochs of a data set in batches: each example once per epoch, in a new order.
 
     augment    (clip (T, H, W, C) uint8, rng) -> (T, H', W', C) float32, of one size for all
     mix        (clips, targets, rng_of_pair) -> (clips, targets): what pairs of neighbours do to

@@ -56,7 +56,7 @@ def mix(
 
     Mixup is the weighted mean. CutMix exchanges a rectangle, the same in all frames; the share is
     then what its area leaves. Partners are neighbours, so that a process that holds an even number
-    of clips needs no other's.
+    of clips needs no clips of others.
 
     Raises ValueError for shapes or numbers that are not such, TypeError for clips or targets that
     are not floats.

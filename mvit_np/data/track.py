@@ -1,4 +1,4 @@
-"""When a film's frames are shown. It is read through for it once, and again only if changed."""
+"""When a film's frames are shown. A film is read once for this, and again only if it changed."""
 
 from __future__ import annotations
 

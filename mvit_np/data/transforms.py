@@ -1,4 +1,4 @@
-"""Cut, resize, mirror and erase a clip: one draw holds for all frames, but for erasing's noise.
+"""Cut, resize, mirror and erase a clip: one draw holds for all frames, except erasing's noise.
 
 Pixels are uint8 up to `normalise`, and nothing is changed in place. The same generator gives the
 same result on every machine, for any number of threads: Pillow resizes by sums of whole numbers.

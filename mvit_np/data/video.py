@@ -1,4 +1,4 @@
-"""A video file -> an array of frames, through PyAV. libswscale shrinks and greys, and fast.
+"""A video file -> an array of frames, through PyAV. libswscale shrinks and makes grey, fast.
 
 Files from phones, cameras and the web are often odd: turned by 90 degrees, with frames of unequal
 length, with tags that are wrong or absent, cut off, damaged in the middle. Whatever still decodes

@@ -80,7 +80,7 @@ def has_settings(packet: Any) -> bool:
 
 
 def rate_of(stream: Any) -> float:
-    """Frames a second by the file's tags, where they are credible."""
+    """Frames per second by the file's tags, where they are credible."""
     rates = [float(rate) for rate in (stream.guessed_rate, stream.average_rate) if rate]
     return next((rate for rate in rates if 1 <= rate <= 240), RATE)
 

@@ -1,7 +1,7 @@
 """What a model costs, from its plan alone: parameters, multiply-adds, memory. No array is made.
 
-A multiply-add counts as one, as in the paper. Counted are convolutions and matrix products, the
-class token included; norms, softmax, additions and max pooling are not (they are below 1 %). Keys
+A multiply-add counts as one, as in the paper. Convolutions and matrix products are counted, class
+token included; norms, softmax, additions and max pooling are not (they are below 1 %). Keys
 and values count as projected from all tokens, though `layers.attention` leaves out those that their
 pool never looks at (`skipped_macs`: 2.1 % of MViT-B).
 """

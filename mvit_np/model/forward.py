@@ -72,7 +72,7 @@ def forward(
 
 @composed
 def evaluate(params: Params, clip: Array, config: MViTConfig) -> Array:
-    """Class scores without any chance.   (B, T, H, W, C)   ->   (B, num_classes)"""
+    """Class scores without dropout.   (B, T, H, W, C)   ->   (B, num_classes)"""
     return run(params, clip, config)
 
 

@@ -1,13 +1,13 @@
-"""A forward pass where nothing is traced: what a token goes through alone is one pass over rows.
+"""The forward pass without gradients: what is done to each token alone is one pass over rows.
 
 A block mixes tokens in its pools and in its attention. What lies between the attention of one block
 and the pools of the next needs no other token:
 
     x += z W + b,  MLP(norm2(x)),  then of the next block: norm1 and the projections
 
-So a tile of rows goes through all of it while it is in the cache, and what is between is never
-written to memory. Keys and values lie side by side, (B, N, 2, h d), and one convolution pools both;
-they are projected only where their pool looks (`ops/fast/take_seen`).
+So a tile of rows goes through all of it while it is in the cache, and the results between are
+never written to memory. Keys and values lie side by side, (B, N, 2, h d), and one convolution pools
+both; they are projected only where their pool looks (`ops/fast/take_seen`).
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class BlockSpec:
 
     @property
     def unit_q(self) -> Triple:
-        """What query pooling leaves of a mask unit, where the block has units."""
+        """The size of a mask unit after query pooling, where the block has units."""
         t, h, w = (u // s for u, s in zip(self.unit, self.stride_q))  # type: ignore[arg-type]
         return t, h, w
 

@@ -1,4 +1,4 @@
-"""The differentiable steps a Multiscale Vision Transformer is made of: one op a file.
+"""The differentiable steps a Multiscale Vision Transformer is made of: one op per file.
 
 Here stand the definitions, value and backward side by side, for any array library. Faster versions
 stand beside them, in `fast/` and `cuda/`; within `mv.plain_ops()` the definitions alone run.

@@ -17,7 +17,7 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0):
     logits: (B, K)   labels: (B,) or (B, K)   ->   a scalar
 
     The target t is 1 at the label, an integer in [0, K); or it is what `labels` say, if they are
-    soft: (B, K) of the logits' dtype, shares of the classes with a sum of 1 a clip. With label
+    soft: (B, K) of the logits' dtype, shares of the classes, whose sum is 1 per clip. With label
     smoothing e it becomes (1 - e) t + e / K.
 
     dlogits = (softmax(logits) - t) / B

@@ -4,7 +4,7 @@ The logit of query i and key j gains
 
     q_i . R_h[h(i) - h(j)] + q_i . R_w[w(i) - w(j)] + q_i . R_t[t(i) - t(j)]
 
-On an axis with k keys, q_i . R[i - j] takes only k values a query. So each query gets k more
+On an axis with k keys, q_i . R[i - j] takes only k values per query. So each query gets k more
 columns that hold them, each key a one-hot row that picks its own, and the bias comes out of Q K'
 itself.
 

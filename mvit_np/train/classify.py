@@ -56,7 +56,7 @@ def classify(
     """The classes of a video or a picture by a model.   -> Result
 
     views          (clips, crops): clips uniform in time times crops uniform in space; the paper's
-                   is (5, 1). Where the film is no longer than a clip, and for a picture, all clips
+                   is (5, 1). If the film is not longer than a clip, and for a picture, all clips
                    would be one, and it goes in once
     tau            frames of 1/30 s from one frame of a clip to the next: the 4 of "16 x 4"
     labels         of the classes; None: as `labels_for` names them

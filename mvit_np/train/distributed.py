@@ -2,8 +2,8 @@
 
     mpiexec -n 4 mvit-np train ...              # after pip install '.[mpi]' in the clone
 
-Training needs three things of the other ranks, and says them in the same words where there are
-none:
+Training needs three things of the other ranks. It calls the same functions where there are no
+other ranks:
 
     comm = communicator()                       # Mpi where mpiexec started this process, else Alone
     params = comm.broadcast(params)             # rank 0's, everywhere
@@ -19,14 +19,14 @@ So all ranks need equally many clips. Every rank gets the same bits of the sum, 
 and keeps the same parameters, which therefore never travel again. Another number of ranks adds in
 another order: the same up to rounding.
 
-Whatever decides the course of a run has to be decided alike everywhere, or some ranks wait for
+Whatever decides the course of a run has to be decided alike on all ranks, or some ranks wait for
 those that left: look at what `mean` returned (a NaN of one rank is there on all). A wish to stop
 travels with the gradients: `extra_metrics` of `fit`.
 
 Why the sum does not begin while the backward pass still runs: it was tried, with chunks sent by
 Iallreduce as their gradients became ready, on two ranks of one machine with a core each, for
-mvit_micro and for gradients as large as mvit_s_16x4's. Nothing stood out from the noise: MPI adds
-on the ranks' own cores. A network may tell otherwise: `docs/scaling_ranks.py` has a model.
+mvit_micro and for gradients as large as mvit_s_16x4's. The difference was within the noise: MPI
+adds on the ranks' own cores. It may be other on a network: `docs/scaling_ranks.py` has a model.
 """
 
 from __future__ import annotations

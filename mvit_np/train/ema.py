@@ -1,4 +1,4 @@
-"""The exponential moving average of the parameters, which often scores better than the last."""
+"""The exponential moving average of the parameters, which is often better than the last ones."""
 
 from __future__ import annotations
 

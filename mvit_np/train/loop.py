@@ -34,7 +34,7 @@ class Optimizer:
 class State:
     """All that one step hands to the next.
 
-    Written down and read again, training goes on as if nothing had happened.
+    If it is written down and read again, training goes on as if nothing had happened.
     """
 
     step: int  # steps done
@@ -76,7 +76,7 @@ def fit(
     optimizer      an `Optimizer`; without one AdamW with `weight_decay`
     state          a `State` to go on from, instead of `params`; the first batch is then that of
                    step `state.step`
-    accumulate     how many parts a batch is taken in, for memory: see `accumulated`
+    accumulate     in how many parts a batch is computed, to save memory: see `accumulated`
     ema_decay      decay of a running mean of the parameters, kept in `state.average`; 0: none
     comm           other ranks that run this loop on other clips of the batch: see `distributed`
     extra_metrics  extra_metrics(value, aux) gives an array like `value` of further numbers for all

@@ -1,4 +1,4 @@
-"""metrics.csv: a row per step, written at once and read again whatever became of it."""
+"""metrics.csv: a row per step, written at once, and read again even if it was damaged."""
 
 from __future__ import annotations
 

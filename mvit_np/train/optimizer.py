@@ -126,7 +126,7 @@ def sgd(
     """One step; returns new parameters and the state.   grads: like params   lr: a number
 
     d = g + decay p,  v = momentum v + d,  p -= lr (d + momentum v), or without Nesterov's look
-    ahead p -= lr v. (The decay goes through the momentum, other than AdamW's.) The velocity is
+    ahead p -= lr v. (The decay goes through the momentum, unlike AdamW's.) The velocity is
     updated in place; `params` and `grads` are left as they are. `factors`, `decay_mask`, what is
     raised, and on a device NaN and `lr` as an array, of `sgd_hyperparameters`: as with `adamw`.
     """

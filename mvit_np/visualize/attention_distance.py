@@ -21,7 +21,7 @@ def attention_distance_figure(
 ) -> Figure:
     """Mean attention distance of each head of each block, at the start and after training.
 
-    before, after   a sequence with one (heads,) array a block, of
+    before, after   a sequence with one (heads,) array per block, of
                     `mvit_np.model.inspection.mean_attention_distance`
     unit            of the numbers, for the axis
 

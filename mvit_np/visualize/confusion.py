@@ -19,8 +19,8 @@ def confusion_figure(evaluation: Any) -> Figure:
     """The confusion matrix of an `Evaluation`, each row as shares of its class.
 
     How to read it. A row is what a class was taken for; right answers lie on the outlined diagonal.
-    A dark cell off it is a pair that the model mixes up, a dark column a class that it guesses too
-    often. On the right, what it knows least.
+    A dark cell off it is a pair that the model mixes up; a dark column is a class that it guesses
+    too often. On the right are the classes that it knows least.
     """
     examples = evaluation.confusion.sum(axis=1, keepdims=True)
     shares = evaluation.confusion / np.maximum(examples, 1)

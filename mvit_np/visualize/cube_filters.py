@@ -23,7 +23,7 @@ TOP, BOTTOM = 1.0, 0.25
 
 
 def cube_filters_figure(params: Params, config: MViTConfig) -> Figure:
-    """The strongest filters of the cube embedding, a column each, time running downwards.
+    """The strongest filters of the cube embedding, a column per filter, time running downwards.
 
     params   of a model; `params["patch_embed"]["w"]` (kt, kh, kw, C, D) is drawn
     config   of the same model

@@ -20,7 +20,7 @@ MOST = 2000  # points of a curve
 
 
 def curves_figure(rows: Sequence[Mapping[str, Any]], chance: float) -> Figure:
-    """What a run's metrics.csv holds.   rows: a dict a step   chance: the accuracy of guessing
+    """What a run's metrics.csv holds.   rows: a dict per step   chance: the accuracy of guessing
 
     How to read it. Left and middle: light is every batch, strong its running mean; rings are tests.
     Dashed is guessing: a model that has learned nothing stays there. Training clips are cropped,

@@ -19,7 +19,7 @@ MARGIN = 1.5  # points of accuracy beside the outermost dots, at least
 
 
 def experiment_figure(lines: Sequence[Any], question: str, about: str, chance: float) -> Figure:
-    """Accuracy and cost of variants, a row each.
+    """Accuracy and cost of variants, a row per variant.
 
     lines     of each row: name, accuracies (share per seed), mean, spread (None for one seed), macs
               of a clip, and paper, the accuracy in per cent of its like in the paper, or None

@@ -44,7 +44,7 @@ def pooling_attention_figure(spec: BlockSpec) -> Figure:
     leaves it out). Pooling the keys and values makes the attention matrix narrower; pooling the
     queries makes it shorter and shrinks the grid that leaves the block. On the left the skip
     connection is pooled with the queries' stride so that the two can be added. At every arrow: the
-    grid time × height × width, then tokens (with the class token, which goes around every pool) and
+    grid time × height × width, then tokens (with the class token, which bypasses every pool) and
     channels.
     """
     figure = new_figure(HEIGHT, _message(spec), _weights(spec))

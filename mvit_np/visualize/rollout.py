@@ -20,7 +20,7 @@ CMAP = "viridis"
 def rollout_figure(
     maps: dict[str, Array] | Array, clip: Array | None = None, title: str = ""
 ) -> Figure:
-    """Maps of shares over time, a row each, under the frames of the clip.
+    """Maps of shares over time, a row per map, under the frames of the clip.
 
     maps    {name: (t, h, w) shares}, or one such array: of
             `mvit_np.model.inspection.attention_rollout`, `shares[0, 1:].reshape(plan.embed.thw)`;
@@ -30,11 +30,11 @@ def rollout_figure(
 
     How to read it. Time runs to the right: each column is one time of the grid (every second one,
     or fewer, of a long clip), and above it is the middle one of the frames that its tokens were
-    made of. A tile is one token; yellow is where most of the share comes from, dark where none
-    does. Each row has a scale of its own, up to the maximum that is given beside it as a multiple
-    of an even share: a row with a maximum near 1× has no preference, however colourful it is. Half
-    of the share lies on so many of the tokens: the fewer, the sharper. Raises ValueError for what
-    is no map.
+    made of. A tile is one token; yellow is where much of the attention goes, dark where none
+    goes. Each row has a scale of its own, up to the maximum that is given beside it as a multiple
+    of an even share: a row with a maximum near 1× has no preference, however colourful it is. The
+    title says on how many tokens half of it lies: the fewer, the sharper. Raises ValueError for
+    what is no map.
     """
     rows = _named(maps)
     count = len(next(iter(rows.values())))

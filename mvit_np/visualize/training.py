@@ -31,7 +31,7 @@ def training_figure(
 ) -> Figure:
     """Loss and accuracy along the training, and what shuffled frames leave of the accuracy.
 
-    rows      a dict a step: step, seconds, loss, accuracy, clips_per_s, and where the model was
+    rows      a dict per step: step, seconds, loss, accuracy, clips_per_s, and where the model was
               tested test_accuracy
     summary   test_accuracy and shuffled_accuracy of the trained model
     x         the horizontal axis: "seconds" or "step"

@@ -13,7 +13,7 @@ from ..model.config import MViTConfig
 
 @dataclass(frozen=True)
 class About:
-    """How to feed a model and what its scores mean. None: nobody said.
+    """How to feed a model and what its scores mean. None: unknown.
 
     classes     the names of the classes, in the order of the scores
     tau         frames of 1/30 s from one frame of a clip to the next

@@ -62,7 +62,7 @@ def convert(
     best        of a run's folder the best model, not the last
     split       q, k and v as three layers; None: as the code base has them
     inflate     "centre", "mean" or "repeat": an image model becomes the video model `into` (a
-                preset's name or a config), with `rng` for what the image model has not, see
+                preset's name or a config), with `rng` for what the image model lacks, see
                 `inflate.inflate`
 
     What the source says about its classes, tau and normalisation goes along, where the target can

@@ -52,7 +52,7 @@ class Loaded:
 
     @property
     def assumed(self) -> str:
-        """What nobody told and is assumed, in words; "" where there is no such thing."""
+        """What is not known and is assumed, in words; "" where there is no such thing."""
         return "; ".join(note.text for note in self.notes if note.assumed)
 
 
@@ -66,14 +66,14 @@ def load(
 
     In a run's folder that is model.npz, and with `best`, or while the run has not come to its end,
     best.npz. A file that `save` or `convert` wrote has its config inside, and so have checkpoints
-    of SlowFast and facebookresearch/mvit, in their own words. Of other public ones (PyTorchVideo,
+    of SlowFast and facebookresearch/mvit, in their own format. Of other public ones (PyTorchVideo,
     torchvision, timm) shapes tell most of it, and the presets or `like` (a preset's name or a
-    config) and `overrides` (fields of MViTConfig, such as `stride_kv=(1, 4, 4)`) the rest; what
-    nobody told is assumed with a UserWarning. `overrides`, then `like`, count before a config in
-    others' words. float16 becomes float32. `forward` then gives logits, also where the code base
-    ends in a softmax when it evaluates (SlowFast). Raises TypeError for an override that is no
-    field, FileNotFoundError, or ValueError for a file that is damaged, incomplete, another model's,
-    or holds NaN.
+    config) and `overrides` (fields of MViTConfig, such as `stride_kv=(1, 4, 4)`) the rest; what is
+    still unknown is assumed with a UserWarning. `overrides`, then `like`, have priority over a
+    config in another format. float16 becomes float32. `forward` then gives logits, also where the
+    code base ends in a softmax when it evaluates (SlowFast). Raises TypeError for an override that
+    is no field, FileNotFoundError, or ValueError for a file that is damaged, incomplete, another
+    model's, or holds NaN.
     """
     found = open_model(path, like, best, **overrides)
     if found.assumed:

@@ -1,4 +1,4 @@
-"""Fields of a config that a caller gives by name: they count before what a file says."""
+"""Fields of a config that a caller gives by name: they have priority over what a file says."""
 
 from __future__ import annotations
 

@@ -169,8 +169,10 @@ def test_of_gradients_the_one_nearest_to_the_loss_is_named(rng):
 
 def test_without_a_probe_the_gradient_is_named():
     grads = {"a": np.ones(3), "b": np.array([1, np.nan]), "c": np.ones(())}
-    told = r"step 2 is not finite \(loss 0.5\): of the .* \(1 in all\), b is nearest to the loss"
-    with pytest.raises(NotFinite, match=told):
+    with pytest.raises(
+        NotFinite,
+        match=r"step 2 is not finite \(loss 0.5\): of .* \(1 in all\), b is nearest to the loss",
+    ):
         check_step(np.float64(0.5), grads, step=2)
 
 

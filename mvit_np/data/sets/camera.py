@@ -31,7 +31,7 @@ REACH = SIZE / 2**0.5 + PAN[1] * FRAMES / 2  # pixels from the middle that any w
 # The first of each pair of classes: which part of a pose changes, to which side, how fast. A camera
 # that goes right sees the content go left, and a smaller scale is nearer.
 WAYS = (1, 1, PAN), (0, 1, PAN), (2, -1, ZOOM), (3, -1, TURN)
-CLEAR = 4.0  # of 255 a pixel, the least `texture`: a clip of a blue sky has no answer
+CLEAR = 4.0  # of 255 per pixel, the least `texture`: a clip of a blue sky has no answer
 TRIES = 8  # poses drawn for each one taken: in the darkest region every fourth is clear
 TOGETHER = 32  # scenes sampled at once, to bound the memory
 
@@ -41,7 +41,7 @@ def camera(
 ) -> tuple[LabelledClips, ...]:
     """The clips of the set.
 
-    -> train, test, each clips (N, 8, 32, 32, 3) uint8 and labels (N,) int64, all classes alike
+    -> train, test, each clips (N, 8, 32, 32, 3) uint8, labels (N,) int64, all classes equally often
 
     No pixel of a photo is in both.
     """
@@ -128,7 +128,7 @@ def _frames(region, poses, paths):
 def texture(pictures: Array) -> Array:
     """How much a picture changes along the direction in which it changes least.
 
-    (N, S, S, C) -> (N,), of 255 a pixel
+    (N, S, S, C) -> (N,), of 255 per pixel
 
     The root of the lower eigenvalue of the mean of gradient times gradient: 0 for an even sky and
     for a straight edge, which do not show where they go.

@@ -1,4 +1,4 @@
-"""A digit moves in one of eight directions over noise: which way? What moves or where says nothing.
+"""A digit moves in one of eight directions over noise: which? Neither digit nor place tells it.
 
 digit -> enlarged -> laid on a torus (what leaves the picture at one side comes in at the other)
 -> shifted -> noise added.
@@ -42,7 +42,7 @@ def moving_digits(
 ) -> tuple[LabelledClips, ...]:
     """The clips of the set.
 
-    -> train, test, each clips (N, 8, 32, 32, 1) uint8 and labels (N,) int64, all alike often
+    -> train, test, each clips (N, 8, 32, 32, 1) uint8, labels (N,) int64, all equally often
 
     No image is in both.
     """

@@ -14,7 +14,7 @@ HELD_OUT = 50  # images of each digit for the test: the last in the file, writte
 
 
 def digit_images() -> tuple[LabelledClips, ...]:
-    """The digits, all alike often.
+    """The digits, all equally often.
 
     -> train, test, each images (N, 8, 8) uint8, 0..255, and digits (N,) int64
 

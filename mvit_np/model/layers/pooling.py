@@ -9,7 +9,7 @@ from . import initial
 def pool_tokens(x: Array, spec: PoolSpec, cls: bool, weight: Array | None = None) -> Array:
     """Pool the grid part of a token list.   x: (B, [1 +] T H W, ...)   ->   (B, [1 +] t h w, ...)
 
-    The class token is not part of the grid: it goes around the pool.
+    The class token is not part of the grid: it is not pooled.
     """
     first, rest = split_class(x) if cls else (None, x)
     grid = reshape(rest, (x.shape[0], *spec.thw_in, *x.shape[2:]))

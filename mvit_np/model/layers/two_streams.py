@@ -22,7 +22,7 @@ def two_streams(
 ) -> Array:
     """All blocks of a reversible model.
 
-    params: one dict a block   x: (B, N, D)   ->   both streams, (B, n, 2 D_out)
+    params: one dict per block   x: (B, N, D)   ->   both streams, (B, n, 2 D_out)
 
     Each stage starts from the same array twice; where it ends, the mean of its two streams goes on.
     hook   called with (name, array), as in `forward`; the backward pass calls it again

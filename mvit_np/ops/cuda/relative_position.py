@@ -1,6 +1,6 @@
 """Relative positions by kernels: one product for the rows of all tables, one for their gradients.
 
-What depends on sizes alone is made once a device and kept.
+What depends on sizes alone is made once per device and kept.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""The examples of a run and of its tests: noted at its start, compared before it goes on."""
+"""The examples of a run and of its tests: noted when it begins, compared when it is resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run from its recipe to its last step; stopped and taken up again it ends the same.
+"""A run from its recipe to its last step; if stopped and resumed, it ends the same.
 
 The state of a run is its parameters, what the optimiser remembers, their running mean and the
 number of steps done; whatever is random follows from the seed and the step (`data/draws.py`).

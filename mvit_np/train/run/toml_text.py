@@ -12,9 +12,7 @@ from ...backend.plain_text import ENCODING, plain
 from ...backend.types import FilePath
 
 BEGUN_IN = "begun_in"  # no field of a recipe, but a note in that of a run's folder
-ABOUT_BEGUN_IN = (
-    "where this run was begun: its relative paths start there (--config does not look at it)"
-)
+ABOUT_BEGUN_IN = "where this run was begun: its relative paths start there (--config ignores it)"
 
 
 def to_toml(recipe: Any, begun_in: FilePath | None = None) -> str:
