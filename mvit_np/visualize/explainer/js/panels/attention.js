@@ -1,7 +1,7 @@
 // What the chosen token attends to in each head, and the class token in each stage, on the frames.
 
-import { byId, describe, element, percent, say } from "../dom.js";
-import { begin, framePicture, ink, label, outline } from "../draw.js";
+import { byId, decimal, describe, element, percent, say } from "../dom.js";
+import { begin, framePicture, ink, label, largest, outline, pixels } from "../draw.js";
 import {
   chosenBlock,
   classChosen,
@@ -15,6 +15,8 @@ import {
 import { lastBlocks } from "../plan.js";
 
 const GAP = 6;
+const STRIP = 20; // CSS pixels, as is the next
+const WORDS = 56;
 let built = "";
 
 /** What query `row` gives to each key of the grid in one head.   ->   (t h w) */
@@ -39,19 +41,19 @@ function build(block) {
   const name = `${block.index} ${block.heads} ${state.model.plan.blocks.length}`;
   if (name === built) return;
   built = name;
-  const figure = (title) =>
-    element(
-      "figure",
-      {},
-      element("canvas", { role: "img", label: title }),
-      element("figcaption", {}, element("strong", { textContent: title }), element("span")),
-    );
-  byId("attention-heads").replaceChildren(
-    ...Array.from({ length: block.heads }, (_, i) => figure(`Head ${i + 1}`)),
-  );
-  byId("attention-stages").replaceChildren(
-    ...lastBlocks(state.model.plan).map((each) => figure(`Stage ${each.stage + 1}`)),
-  );
+  const heads = Array.from({ length: block.heads }, (_, i) => figure(`Head ${i + 1}`));
+  for (const head of heads) head.insertBefore(picture("Its query", "query"), head.lastChild);
+  byId("attention-heads").replaceChildren(...heads);
+  const stages = lastBlocks(state.model.plan).map((each) => figure(`Stage ${each.stage + 1}`));
+  byId("attention-stages").replaceChildren(...stages);
+}
+
+const picture = (label, className = "") => element("canvas", { className, role: "img", label });
+
+function figure(title) {
+  const strong = element("strong", { textContent: title });
+  const caption = element("figcaption", {}, strong, element("span"));
+  return element("figure", {}, picture(title), caption);
 }
 
 export function drawAttention() {
@@ -61,6 +63,7 @@ export function drawAttention() {
   [...byId("attention-heads").children].forEach((figure, head) => {
     const all = shares(block, head, row);
     drawMap(figure, all, block, !classChosen());
+    drawQuery(figure.querySelector(".query"), block, head, row);
   });
   const figures = byId("attention-stages").children;
   lastBlocks(state.model.plan).forEach((each, i) =>
@@ -97,6 +100,18 @@ function drawMap(figure, all, block, marked) {
     if (marked) markToken(context, x, moment, t, size, high, block);
   }
   tell(figure, canvas, block, all, [least, most]);
+}
+
+// The numbers that the token asks with in one head.
+function drawQuery(canvas, { index, dim_attn, head_dim }, head, row) {
+  const from = row * dim_attn + head * head_dim;
+  const query = kept(`blocks.${index}.q`).subarray(from, from + head_dim);
+  const width = Math.max(200, canvas.clientWidth);
+  const context = begin(canvas, width, STRIP);
+  label(context, "its query", 0, STRIP - 5, ink().grey, 11);
+  const strip = pixels(head_dim, 1, (i) => query[i], "signed", largest(query));
+  context.drawImage(strip, WORDS, 4, width - WORDS, STRIP - 6);
+  describe(canvas, `Its query, ${head_dim} numbers: ${[...query].map(decimal).join(", ")}`);
 }
 
 function tell(figure, canvas, block, all, [least, most]) {
