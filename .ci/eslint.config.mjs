@@ -1,7 +1,9 @@
 // For the scripts of the page that `mvit-np explainer` writes: rules that find mistakes.
 const browser = [
   "document", "window", "location", "navigator", "performance", "matchMedia", "getComputedStyle",
-  "requestAnimationFrame", "setTimeout", "addEventListener", "atob", "URL", "Option", "Event", "OffscreenCanvas",
+  "requestAnimationFrame", "setTimeout", "addEventListener", "atob", "URL",
+  "Option", "Event",
+  "OffscreenCanvas",
 ];
 const error = (names) => Object.fromEntries(names.map((name) => [name, "error"]));
 

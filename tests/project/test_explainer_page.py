@@ -417,7 +417,7 @@ def test_the_page_in_docs_is_what_the_sources_make():
     about, params, config = held(text)
     kept = ("classes", "normalise", "tau", "note")
     again = page(params, config, *(about[name] for name in kept))
-    assert text == again, "write it again: python docs/explainer_page.py --renew"
+    assert text == again, "write it again: python docs/live_page.py --renew"
     assert len(text.encode()) < LARGEST and "street" in about["note"]
 
 

@@ -1,4 +1,4 @@
-"""What docs/live.md shows: `python docs/explainer_page.py` takes the screenshots of
+"""What docs/live.md shows: `python docs/live_page.py` takes the screenshots of
 docs/explainer.html, measures its numbers and writes both into docs/. It needs Chromium.
 
 With `--speed` it only prints how many answers a second the page gives, on an idle machine. With
