@@ -2,8 +2,7 @@
 const browser = [
   "document", "window", "location", "navigator", "performance", "matchMedia", "getComputedStyle",
   "requestAnimationFrame", "setTimeout", "addEventListener", "atob", "URL",
-  "Option", "Event",
-  "OffscreenCanvas",
+  "Option", "Event", "OffscreenCanvas",
 ];
 const error = (names) => Object.fromEntries(names.map((name) => [name, "error"]));
 
