@@ -17,14 +17,14 @@ from ..backend.outputs import make_folder, write
 from ..backend.types import FilePath
 from . import names, solution
 from .checker import SEEDS
-from .folder import CLONE, EXERCISES, INSIDE
+from .folder import CLONE, EXERCISES, INSIDE, SOLUTION
+from .withholding import MARKER, TEXT
 
 Cell = dict[str, Any]
 
 SOURCE, CONFIG = "source", "nbgrader_config.py"
 POINTS = 1  # of an exercise, as `mvit-np course check` counts
 CHECK = re.compile(r'^(?:exercises|course)\.check\("([\w.]+)", (\w+)\)', re.MULTILINE)
-FOLDED = re.compile(r"<details>\s*<summary>Solution</summary>.*?</details>\s*", re.DOTALL)
 RELATIVE = re.compile(r"\[([^\]]+)\]\((?!\w+:)[^)#]+\)")  # a link to a file that is not handed out
 ANSWER = """{stub}
 
@@ -60,8 +60,8 @@ def export(folder: FilePath, seed: int | None = None) -> list[Path]:
 
     seed  draws the numbers of the hidden tests; None draws another one each time
 
-    Returns the paths written. Raises ValueError for a folder that holds something, or where the
-    notebooks are not at hand.
+    Returns the paths of the notebooks and the config. Raises ValueError for a folder that holds
+    something, or where the notebooks are not at hand.
     """
     target, notebooks = Path(folder), (INSIDE if INSIDE.is_dir() else CLONE) / EXERCISES
     if not (stored := sorted(notebooks.glob("[0-9]*.ipynb"))):
@@ -76,6 +76,7 @@ def export(folder: FilePath, seed: int | None = None) -> list[Path]:
         make_folder(place.parent)
         text = json.dumps(assignment(json.loads(path.read_text(encoding="utf-8")), seed), indent=1)
         write(place, text + "\n")
+        write(place.with_name(MARKER), TEXT)  # nbgrader hands it out with the notebook
         written.append(place)
     write(target / CONFIG, SETTINGS)
     return [*written, target / CONFIG]
@@ -124,7 +125,7 @@ def _graded(cell: Cell, number: int, answers: dict[int, str], seed: int) -> Cell
         return _marked(cell, text, f"test_{asked[0]}", grade=True, points=POINTS)
     text = cell["source"]
     if cell["cell_type"] == "markdown":
-        text = RELATIVE.sub(r"\1", FOLDED.sub("", text)).rstrip()
+        text = RELATIVE.sub(r"\1", SOLUTION.sub("", text)).rstrip()
     return _marked(cell, text, f"cell_{number}")
 
 

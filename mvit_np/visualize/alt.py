@@ -49,7 +49,7 @@ def _panel(axes: Axes) -> str:
     across, along = axes.get_ylabel(), axes.get_xlabel()
     parts = [" ".join(filter(None, titles))]
     parts += [f"{across} against {along}" if across and along else across or along]
-    words = list(filter(None, (text.get_text().strip() for text in axes.texts)))
+    words = list(filter(None, dict.fromkeys(text.get_text().strip() for text in axes.texts)))
     if names := list(_legend(axes)):
         parts += [f"for {', '.join(names)}"]
     elif words and _kind(axes) == DRAWING:

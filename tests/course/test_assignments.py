@@ -47,13 +47,30 @@ def test_every_exercise_has_a_cell_for_its_answer_and_one_that_tests_it(exported
     assert all(marks(cell)["locked"] != marks(cell)["solution"] for cell in cells)
     for cell in answers:
         stub, _, rest = cell["source"].partition("### BEGIN SOLUTION\n")
-        to_mend = "mend_" in marks(cell)["grade_id"]  # a function with a bug is given whole
-        assert to_mend or "..." in stub
-        assert rest.rstrip().endswith("### END SOLUTION")
+        assert ("..." in stub or "def mend_" in stub) and rest.rstrip().endswith("### END SOLUTION")
         compile(cell["source"], "answer", "exec")
     for cell in tests:
         assert "seed=5" in cell["source"].partition("### BEGIN HIDDEN TESTS")[2]
         assert "seed=" not in cell["source"].partition("### BEGIN HIDDEN TESTS")[0]
+
+
+def run(path):
+    """A notebook of the exported course as its teacher has it, run without a kernel."""
+    space = {}
+    for cell in cells_of(path):
+        if cell["cell_type"] == "code" and ".keep(" not in cell["source"]:
+            lines = [line for line in cell["source"].splitlines() if not line.startswith("%")]
+            exec(compile("\n".join(lines), str(path), "exec"), space)
+
+
+NAMES = [path.stem for path in sorted((ROOT / "notebooks" / "exercises").glob("[0-9]*.ipynb"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solutions_pass_their_own_tests(name, exported, monkeypatch, capsys):
+    monkeypatch.chdir(exported / "source" / name)
+    run(exported / "source" / name / f"{name}.ipynb")
 
 
 def test_no_output_and_no_folded_solution_is_left(exported):
@@ -127,6 +144,7 @@ def test_nbgrader_releases_stubs_and_grades_right_wrong_and_open_answers(exporte
     nbgrader(exported, "generate_assignment", CHAPTER, "--create")
     released = cells_of(exported / "release" / CHAPTER / f"{CHAPTER}.ipynb")
     text = "\n".join("".join(cell["source"]) for cell in released)
+    assert (exported / "release" / CHAPTER / "NO_SOLUTIONS.txt").is_file()
     assert "= ...  # your line" in text and "seed=5" not in text and "BEGIN" not in text
     names = course.names(CHAPTER[:2])
     right = {name: course.solution(name) for name in names}

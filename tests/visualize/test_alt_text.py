@@ -60,8 +60,10 @@ def test_a_drawing_says_its_words_and_long_ones_end_with_an_ellipsis():
     axes.text(0, 0, "tokens")
     axes.text(0, 1, "keys")
     assert alt_text(figure) == "Drawing: with the words tokens, keys."
-    for _ in range(200):
-        axes.text(0, 0, "more words")
+    axes.text(0, 0, " keys ")  # said once
+    assert alt_text(figure) == "Drawing: with the words tokens, keys."
+    for number in range(200):
+        axes.text(0, 0, f"word {number}")
     assert len(alt_text(figure)) <= 600 and alt_text(figure).endswith(" …")
 
 
