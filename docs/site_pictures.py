@@ -79,6 +79,7 @@ def _figures():
     yield "mvit_b_16x4_stages", visualize.stage_figure(*plans)
     pooled = next(block for block in plans[0].blocks if block.pool_q)
     yield "mvit_b_16x4_pooling_attention", visualize.pooling_attention_figure(pooled)
+    yield "mvit_b_16x4_layers", visualize.layer_table_figure(plans[0])
     measured = _numbers("performance.json")
     roof = measured["roof"]["flops_per_s"]
     yield "scaling", visualize.scaling_figure(measured["scaling"], roof)

@@ -13,7 +13,7 @@ from IPython.core.formatters import BaseFormatter
 from traitlets import Unicode
 
 DARK = "image/vnd.mvit-np.dark+png"
-COLOURS = 256  # of the dark picture: with a palette its file is a third as large
+COLOURS = 256  # of a picture: with a palette its file is a third as large
 
 
 class Dark(BaseFormatter):
@@ -38,15 +38,22 @@ def dark(figure):
     words = {"alt": alt_text(figure)}
     darken(figure)
     png = print_figure(figure)
-    return (base64.b64encode(small(png)).decode(), words) if png else None
+    return (in_text(small(png)), words) if png else None
+
+
+def in_text(png):
+    """The bytes of a picture as a notebook keeps them."""
+    return base64.b64encode(png).decode()
 
 
 def small(png):
-    """A PNG with a palette instead of three bytes per pixel."""
+    """A PNG with a palette instead of three bytes per pixel: no value is off by more than some of 255."""
     from PIL import Image
 
     picture, out = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    # this method looks for the rare colours too, such as a thin line's
+    found = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    found.save(out, "png", optimize=True)
     return out.getvalue()
 
 

@@ -7,6 +7,7 @@ colours of a dark page too (pictures.py). Pictures that show frames of other peo
 tagged "film") are not stored.
 """
 
+import base64
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import jupytext
 from nbclient import NotebookClient
 from nbformat.v4 import new_output
-from pictures import DARK
+from pictures import DARK, in_text, small
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 180  # of a notebook's slowest cell
@@ -53,6 +54,8 @@ def storable(notebook):
         for output in cell.get("outputs", ()):
             if "text" in output:  # a remedy names the Python that runs
                 output.text = output.text.replace(sys.executable, "python")
+            if light := output.get("data", {}).get("image/png"):
+                output.data["image/png"] = in_text(small(base64.b64decode(light)))
             if words := output.get("metadata", {}).pop(DARK, None):  # nbconvert too reads them there
                 output.metadata["image/png"] = {**words}
         if "film" in cell.metadata.get("tags", ()) and any(map(is_picture, cell.outputs)):

@@ -12,6 +12,7 @@ for library in ("jupytext", "nbclient", "ipykernel"):
     pytest.importorskip(library, reason=needs)
 
 import nbformat  # noqa: E402
+import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -56,3 +57,15 @@ def test_a_figure_is_stored_with_words_and_in_dark_colours(tmp_path):
     assert light.size == dark.size
     assert light.getpixel((0, 0)) == (255, 255, 255) and max(dark.getpixel((0, 0))) < 40
     nbformat.validate(nbformat.v4.new_notebook(cells=[first, second]))
+
+
+def test_a_palette_changes_no_colour_that_an_eye_would_tell_apart():
+    rng = np.random.default_rng(0)
+    smooth = np.stack(np.meshgrid(np.linspace(0, 255, 300), [40, 200], np.arange(3)), -1)[..., 0]
+    few = rng.integers(0, 256, (40, 3))[rng.integers(0, 40, (60, 300))]
+    picture = np.concatenate([few, np.repeat(smooth.astype(int), 10, 0)]).astype("uint8")
+    picture[5, 5] = (255, 0, 255)  # a single dot
+    png = io.BytesIO()
+    Image.fromarray(picture).save(png, "png")
+    found = np.asarray(opened(pictures.in_text(pictures.small(png.getvalue()))))
+    assert np.abs(found.astype(int) - picture).max() <= 8
