@@ -240,7 +240,7 @@ def test_the_figure_shows_every_seed_the_means_and_the_costs():
             and f"{100 * one.mean:.1f} ± {100 * one.spread:.1f}" in text
             and f"{one.paper:.1f}" in text
         )
-    assert "7.50" in text and "dashed: by chance" in text and "M multiply-adds a clip" in text
+    assert "7.50" in text and "dashed: by chance" in text and "M multiply-adds per clip" in text
     dots = [drawn.get_xdata() for drawn in figure.axes[0].lines if drawn.get_marker() == "o"]
     assert np.concatenate(dots) == pytest.approx(
         [100 * share for one in found for share in one.accuracies]
