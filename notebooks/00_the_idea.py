@@ -16,6 +16,8 @@
 # code: it is there so that you can run it.
 #
 # You need linear algebra, some NumPy and a first course in deep learning. Nothing about transformers is assumed.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

@@ -16,7 +16,9 @@
 # arrays that is handed to them. This notebook looks at the shapes that go through the functions, at how arrays lie in memory,
 # at their precision, at the dict, and at how a function finds out which library its arrays belong to.
 #
-# The symbols are those of `docs/notation.md`.
+# The symbols are those of [`docs/notation.md`](../docs/notation.md).
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

@@ -14,6 +14,8 @@
 # **The question.** [Notebook 00b](00b_arrays.ipynb) said that a transformer sees a list of tokens (B, N, D). A clip is no such
 # list: it is (B, T, H, W, C), frames of pixels. How does the one become the other, and what does MViT do here that ViT does
 # not?
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

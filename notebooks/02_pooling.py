@@ -18,6 +18,8 @@
 # The answer is as old as ConvNets: slide a small window over the grid, and let each window give one token. What is new in
 # MViT is only where this is done, inside the attention. You will write the pool as a loop, compare its three forms
 # (maximum, average, convolution), and count which tokens it looks at. In the first stage that is an eighth of them.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline
@@ -311,7 +313,7 @@ figure.suptitle("Stride 2 on 8 x 8 tokens: 16 windows each time, and they share 
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Upper row: the grid of tokens is white, padding grey; the dots are the middles of all windows, four
+# **How to read it.** Upper row: the grid of tokens is plain, padding grey; the dots are the middles of all windows, four
 # windows are coloured. Lower row: how many windows look at each cell. Side by side ($k = s$) every cell counts once, and a
 # pattern that lies across a seam is cut in two. With $k = s + 1$ every seam is seen from both sides. With $k = 2s + 1$ a
 # window reaches into the *middle* of its neighbours.

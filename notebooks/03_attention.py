@@ -16,6 +16,8 @@
 # others, however far away, and what does that cost when there are many?** This notebook is about plain self-attention,
 # without pooling. Its last sections count the cost for video. That count is why 04 puts the two together. Before that,
 # [03b](03b_transformer_block.ipynb) shows what stands around the attention in a block, and what several heads are good for.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

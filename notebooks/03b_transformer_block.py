@@ -18,6 +18,8 @@
 # This notebook opens each part in plain loops, measures what it is good for, and puts the parts together to a whole model. At
 # the end you train a small one on a scene with known motion, and see that its attention heads do different things. There is
 # no pooling yet: [04](04_pooling_attention.ipynb) adds it.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

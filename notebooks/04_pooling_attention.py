@@ -17,6 +17,8 @@
 #
 # You follow the frames of a real film through one block of an MViT, step by step, and compare with
 # the package's layer at the end.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

@@ -15,6 +15,8 @@
 # blocks around such attentions. Which resolution and how many channels should each of them have? A ViT answers "the same
 # everywhere", a ConvNet "fewer places and more channels as you go deeper". Here you follow a clip through the stages of
 # MViT-B and see what the second answer does to the cost of a block.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

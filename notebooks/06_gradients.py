@@ -26,6 +26,8 @@
 #   Q = \mathcal{P}(\hat Q), \; K = \mathcal{P}(\hat K), \; V = \mathcal{P}(\hat V).$$
 #
 # The paper gives this, the forward half. The backward half is what follows.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

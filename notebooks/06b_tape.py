@@ -29,6 +29,8 @@
 #
 # $$\frac{\partial \mathcal L}{\partial X} = \sum_{\text{paths from } X \text{ to } \mathcal L} \;
 #   \prod_{\text{steps of the path}} \frac{\partial\, \text{output of the step}}{\partial\, \text{its input}} .$$
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline
@@ -449,7 +451,7 @@ def after(count, title):
     def words(node):
         return "" if node.value.ndim == 2 else (numbers(total[node]) if node in total else "").ljust(18)
 
-    legend = "Green: everything has arrived and is passed on. Orange: something has arrived. White: nothing yet."
+    legend = "Green: everything has arrived and is passed on. Orange: something has arrived. No colour: nothing yet."
     return picture(end, title, legend, beside=words, colour=state)
 
 

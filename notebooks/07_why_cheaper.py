@@ -15,6 +15,8 @@
 # than a ViT of the same accuracy, by how much, and where do the multiply-adds go? You will count one block by hand, then
 # whole models, and hold every count against the tables of the paper. No array of a large model is made: costs follow from
 # sizes alone.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline
@@ -335,7 +337,7 @@ for name, frames in (("ViT-B", 64), ("ViT-B", 32), ("MViT-B", 64)):
 # Training has to keep what the backward pass needs. Two kinds: activations, which grow with the
 # tokens, and attention weights, which grow with queries times keys. `mv.costs` counts for each
 # block what the fast versions of the ops keep (they rebuild the hidden layer of an MLP and make the
-# attention weights again, `docs/costs.md`) and the size of its attention weights.
+# attention weights again, [`docs/costs.md`](../docs/costs.md)) and the size of its attention weights.
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True, layout="constrained")
@@ -352,7 +354,8 @@ plt.show()
 # %% [markdown]
 # The right panel may surprise: MViT-B keeps *more* activations than ViT-B, as its first stages have many tokens. The left
 # one is where it wins. A framework that keeps all attention weights pays for both. The paper's memory (Table 3, a training
-# batch of 4 clips) against our rule of thumb for such a framework, one factor of which is fitted (`docs/costs.md`). It says
+# batch of 4 clips) against our rule of thumb for such a framework, one factor of which is fitted
+# ([`docs/costs.md`](../docs/costs.md)). It says
 # nothing for MViT-S, whose key-value stride is a guess:
 
 # %%
@@ -445,7 +448,8 @@ print(f"ViT-B of ImageNet-21K (79.3) takes {plain:.2f} times the multiply-adds o
 # <details><summary>Answer</summary>
 #
 # Not by this count alone. Norms, softmax and pooling are not in it, and they move as many numbers as the products do while they
-# multiply hardly any; narrow matrices also use a processor less well than wide ones. `docs/performance.md` measures
+# multiply hardly any; narrow matrices also use a processor less well than wide ones.
+# [`docs/performance.md`](../docs/performance.md) measures
 # seconds, and so does Table 16 of the paper: MViT-B with max pooling has 2.55 times fewer multiply-adds than ViT-B, and
 # trained 1.75 times as fast.
 # </details>

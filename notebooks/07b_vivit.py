@@ -17,6 +17,8 @@
 #
 # You will cut a clip into tubelets, build all four forms of ViViT from who may attend to whom, count each of them, and then
 # read Table 4 as a referee would.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

@@ -17,6 +17,8 @@
 #
 # The chapters before built the model (01 to 05) and its gradients (06). What was missing is what changes the parameters: loss,
 # optimiser, schedule, loop. They are short enough to be written here.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

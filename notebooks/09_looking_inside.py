@@ -15,6 +15,8 @@
 # Attention weights are numbers between 0 and 1 that one can lay over the frames, so it is tempting to read them as "where the
 # model looks". Here you train a small MViT, draw its attention in four ways, and then test by experiment whether the maps say
 # what the answer rests on.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

@@ -33,6 +33,8 @@
 #
 # (In the paper $\sqrt d$ divides both terms. In all released code the bias is not scaled, and released weights expect that, so
 # the package does the same.)
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

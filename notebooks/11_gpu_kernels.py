@@ -19,6 +19,8 @@
 # This is the first of three notebooks. [11b](11b_precision.ipynb) asks what numbers of fewer bits lose, and
 # [11c](11c_graphs_and_training.ipynb) what it costs to ask for all these kernels. None of the three needs a GPU. Where there is
 # none they say so, and what only a GPU could measure stays empty.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

@@ -15,6 +15,8 @@
 # need, and where? You round numbers bit by bit, see which part of a training step may be rounded and which part may not, look
 # at the sizes of real gradients, and train one small model in three precisions. [Notebook 11](11_gpu_kernels.ipynb) is
 # about what a GPU computes; here only the numbers matter, so all of it runs on NumPy.
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

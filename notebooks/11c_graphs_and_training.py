@@ -15,6 +15,8 @@
 # wait for Python, when does Python wait for the GPU, and how does one call ask for a whole training step? You model the queue
 # between the two machines, count the launches of a step, record a step and replay it as a **graph**, and start the training
 # run that uses all of this. What a kernel is stands in [notebook 11](11_gpu_kernels.ipynb).
+#
+# Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
 # %matplotlib inline

@@ -11,7 +11,7 @@
 # %% [markdown]
 # # Exercises to 00: arrays
 #
-# These belong to [notebook 00](../00_arrays.ipynb). Write the lines where `...` stands, run the cell, then run the check
+# These belong to [notebook 00](../00b_arrays.ipynb). Write the lines where `...` stands, run the cell, then run the check
 # below it. It says what looks wrong, as far as it can tell.
 #
 # Each heading says what is asked for. *Fill in*: the formula stands above the cell, and a few lines are missing.
