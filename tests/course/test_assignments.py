@@ -83,6 +83,7 @@ def test_no_output_and_no_folded_solution_is_left(exported):
         assert len(set(ids)) == len(ids) and not any("." in name for name in ids)
 
 
+@pytest.mark.slow
 def test_the_notebooks_are_valid(exported):
     nbformat = pytest.importorskip("nbformat", reason="needs nbformat: pip install '.[notebooks]'")
     for path in exported.rglob("*.ipynb"):

@@ -354,7 +354,8 @@ ODD += [
 # The cases of these are large, and one checker looks at the answers to all exercises.
 LARGE = {
     "01.cube_embed", "02.depthwise_conv", "04.pooling_attention", "06.max_pool_backward",
-    "06.attention_layer_backward", "06.block_backward", "06.backward",
+    "06.attention_layer_backward", "06.block_backward", "06.backward", "06.pool_heads_backward",
+    "04.attention_layer", "04.pool_heads", "05.block", "05.forward", "07.design_pyramid", "07.growth",
 }  # fmt: skip
 
 
@@ -475,7 +476,14 @@ def test_the_package_does_not_load_its_exercises():
 # -- the notebooks ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def trains(path):
+    """Slow is the notebook whose last cells train the reader's model in three ways."""
+    return [pytest.mark.slow] if path.stem == "06c_backward" else []
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=trains(path), id=path.stem) for path in NOTEBOOKS]
+)
 def test_notebooks_begin_every_exercise_and_solve_none(path):
     stubs, text = runpy.run_path(str(path)), path.read_text()
     begun = re.findall(r'exercises\.check\("(.*?)"', text)

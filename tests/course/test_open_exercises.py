@@ -141,6 +141,7 @@ def by_mean_picture(clips):
     return (mean[:, :, :16].sum(axis=(1, 2, 3)) > mean[:, :, 16:].sum(axis=(1, 2, 3))).astype(int)
 
 
+@pytest.mark.slow
 def test_what_the_notebook_tells_of_the_films():
     pytest.importorskip("av", reason="needs the films: pip install '.[video]'")
     task, measure = mv.data.load_motion(), solution("08.accuracy_by_order")
