@@ -194,6 +194,19 @@ def test_every_picture_says_what_it_shows(site):
         assert Path(address).stem not in words and not re.search(r"[0-9a-f]{16}|\.png", words), told
 
 
+def test_every_picture_has_a_twin_for_the_other_theme(site):
+    """Where a notebook's is missing, python notebooks/refresh.py draws it."""
+    for name, page in site.items():
+        # a button of the theme, and photographs of a page that has themes of its own
+        others = "_static/", "explainer_"
+        pictures = [image for image in page.images if not any(map(image[0].__contains__, others))]
+        light, dark = (
+            [words for _, classes, words in pictures if f"only-{theme}" in classes]
+            for theme in ("light", "dark")
+        )
+        assert light == dark and 2 * len(light) == len(pictures), name
+
+
 # -- the printed page and the teacher's ------------------------------------------------------------
 
 
