@@ -16,8 +16,6 @@
 # arrays that is handed to them. This notebook looks at the shapes that go through the functions, at how arrays lie in memory,
 # at their precision, at the dict, and at how a function finds out which library its arrays belong to.
 #
-# The symbols are those of [`docs/notation.md`](../docs/notation.md).
-#
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
 # %%
@@ -224,8 +222,8 @@ print(f"as by loops; rows sum to 1: {np.allclose(p.sum(-1), 1)}, dtype {p.dtype}
 # ## The plan: every size, decided once
 #
 # A config says what one chooses; the plan says every grid, width and stride that follows. No function of the model works out
-# a size by itself. `mvit_micro` is the smallest model of the package. It was made for 8 grey frames of 32 x 32 pixels and
-# two classes. In the table a stage is a line; grids are time x height x width. You need not know all columns yet: cubes and
+# a size by itself. `mvit_micro` is the smallest model of the package. It was made for 8 grey frames of 32 x 32 pixels and two
+# classes. Each row of the table is a stage; grids are time x height x width. You need not know all columns yet: cubes and
 # tokens come in [01](01_tokens.ipynb), heads in [03](03_attention.ipynb), and `stride q` and `kv`, the steps in which queries
 # and keys are pooled, in [04](04_pooling_attention.ipynb).
 

@@ -51,7 +51,7 @@ plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.rig
 # $$y_{thwo} = b_o + \sum_{i=0}^{k_T-1} \sum_{j=0}^{k_H-1} \sum_{m=0}^{k_W-1} \sum_{c}
 #   x_{\,s_T t + i - p_T,\; s_H h + j - p_H,\; s_W w + m - p_W,\; c} \; W_{ijmco}$$
 #
-# where $x$ is zero outside the clip. On an axis of length $L$ so many cubes fit (Sec. 3.1):
+# where $x$ is zero outside the clip. This many cubes fit on an axis of length $L$ (Sec. 3.1):
 #
 # $$\tilde L = \left\lfloor \frac{L + 2p - k}{s} \right\rfloor + 1$$
 #
@@ -301,11 +301,11 @@ plt.show()
 
 # %% [markdown]
 # **How to read it.** From left to right, time passes. The upper row is every second frame of the clip, the middle of the
-# cubes below it, with 64 x 64 pixels. In the other rows a tile is one of 16 x 16 tokens, its colour the value of one channel.
-# Edge in x: orange where it gets brighter to the right, blue where it gets darker, for both bars; the moving one is blurred
-# over the three frames of a cube. Change in time: orange where the moving bar arrives, blue where it has left. The bar that
-# stands still leaves no trace, but for the first column (see question 1). So motion can be in a token before any attention is
-# computed.
+# cubes below it, with 64 x 64 pixels. In the other rows a tile is one of 16 x 16 tokens, and its colour is the value of one
+# channel. Edge in x: orange where it gets brighter to the right, blue where it gets darker, for both bars; the moving one is
+# blurred over the three frames of a cube. Change in time: orange where the moving bar arrives, blue where it has left. The
+# bar that stands still leaves no trace, but for the first column (see question 1). So motion can be in a token before any
+# attention is computed.
 #
 # ## From grid to list
 #
@@ -422,8 +422,8 @@ print(f"joint - separate: {totals['joint'] - totals['separate']:,} parameters")
 #
 # </details>
 #
-# **Now you.** [Exercises to 01](exercises/01_tokens.ipynb): three functions with their key lines left out. `exercises.check`
-# says whether yours is right, and which mistake it looks like.
+# **Now you.** [Exercises to 01](exercises/01_tokens.ipynb): from key lines that you fill in to open questions.
+# `exercises.check` says whether an answer is right, and which mistake it looks like.
 
 # %%
 # Cubes turn a clip into 16 times more and 8 times narrower tokens than patches do, and a token may already hold motion.

@@ -232,11 +232,12 @@ print("the maximum over the last two axes is ops.max_pool, exactly")
 # ## One axis after the other
 #
 # The fast max pool never builds the window view. The maximum of a box is the maximum of its rows'
-# maxima, so it pools along the width first, then along the height, then in time. At stride 1 a box
-# of $k^3$ cells costs $3k$ looks instead of $k^3$. A stride eats the gain, because the first pass
-# works on rows that the second leaves out: in the plane it is $k(s+1)$ looks against $k^2$, the
-# same at $k = s + 1$. A convolution has no such luck, unless its filter happens to be an outer
-# product of short ones. Most are not.
+# maxima, so it pools along the width first, then along the height, then in time. At stride 1 the
+# maximum of a box of $k^3$ cells takes $3k$ looks at cells instead of $k^3$. With a larger stride
+# the gain is smaller, because the first pass works on rows that the second leaves out: in the
+# plane it takes $k(s+1)$ looks instead of $k^2$, which is the same number at $k = s + 1$. A
+# convolution cannot be split in this way, unless its filter happens to be an outer product of
+# short ones. Most filters are not.
 
 # %%
 x = rng.standard_normal((1, 1, 12, 12, 1, 1))
@@ -562,8 +563,8 @@ plt.show()
 #
 # </details>
 #
-# **Now you.** [Exercises to 02](exercises/02_pooling.ipynb): four functions with their key lines left out. `exercises.check`
-# says whether yours is right, and which mistake it looks like.
+# **Now you.** [Exercises to 02](exercises/02_pooling.ipynb): from key lines that you fill in to open questions.
+# `exercises.check` says whether an answer is right, and which mistake it looks like.
 
 # %%
 x, w = rng.standard_normal((1, 4, 6, 6, 5)), rng.standard_normal((5, 5))

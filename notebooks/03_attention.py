@@ -332,8 +332,9 @@ print("order", order, "-> the same rows in that order; token 0 does not notice t
 #   the weighted mean: together $2 N^2 D$.
 # - Weights: $h N^2$ numbers, where the result has only $N D$.
 #
-# The two sums are equal where $2 N^2 D = 4 N D^2$, that is at $N = 2 D$. Beyond that the pairs rule. Heads do not change
-# the multiply-adds. Now the clock, with the width of MViT-B's first stage: $D = 96$, one head, float32, one thread.
+# The two sums are equal where $2 N^2 D = 4 N D^2$, that is at $N = 2 D$. For longer lists the pairs cost more than the
+# projections. Heads do not change the multiply-adds. Now the clock, with the width of MViT-B's first stage: $D = 96$,
+# one head, float32, one thread.
 
 
 # %%
@@ -446,11 +447,11 @@ for name, s in first.items():
     )
 
 # %% [markdown]
-# ViT-B, with 8 x 14 x 14 cubes and a class token, stands just where the pairs overtake. MViT's dense cubes put it far
-# beyond. $N / 2D$ is the ratio of the pairs to the projections: without pooling the pairs would cost 131 times as much, and
-# the weights of one head of one block for one clip would take 2.5 GB. Keys and values pooled by (1, 8, 8) leave
-# 8 x 7 x 7 + 1 keys, and both numbers become harmless. The number of queries stays: the result is as fine as before.
-# Notebook 04 shows how it is done.
+# ViT-B, with 8 x 14 x 14 cubes and a class token, is just where the pairs begin to cost more than the projections. MViT's
+# dense cubes put it far beyond. $N / 2D$ is the ratio of the pairs to the projections: without pooling the pairs would cost
+# 131 times as much, and the weights of one head of one block for one clip would take 2.5 GB. Keys and values pooled by (1,
+# 8, 8) leave 8 x 7 x 7 + 1 keys, and both numbers become harmless. The number of queries stays: the result is as fine as
+# before. Notebook 04 shows how it is done.
 
 # %%
 plain, pooled = first["MViT-B, plain"], first["MViT-B, pooled"]
@@ -501,8 +502,8 @@ print(f"the fast version: {held} of {MVIT_TOKENS:,} keys")
 # <details><summary>Answer</summary>
 #
 # The multiply-adds are the same: $h$ heads of $N^2$ dot products, each of $D / h$ numbers. The weights are $h N^2$ numbers,
-# so 12 heads make 12 times as many, and 12 times as many exponentials. What one gains: 12 different weighted means instead
-# of one.
+# so 12 heads make 12 times as many, and 12 times as many exponentials. The gain is that there are 12 different weighted
+# means instead of one.
 # </details>
 #
 # **2.** In the picture of nine points all keys have length 1. What happens to the star if one key is made twice as long?
@@ -515,7 +516,7 @@ print(f"the fast version: {held} of {MVIT_TOKENS:,} keys")
 # </details>
 #
 # **3.** ViT-B sees 8 frames as 1,569 tokens. Give it 16 frames (twice the grid, one class token). What do the projections
-# cost, what do the pairs, and which rule now?
+# cost, what do the pairs cost, and which of them cost more now?
 #
 # <details><summary>Answer</summary>
 #

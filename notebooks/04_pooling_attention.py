@@ -12,8 +12,8 @@
 # # 04 Multi Head Pooling Attention, step by step on real frames
 #
 # **The question.** Attention compares every token with every other, so its cost grows with the square of their number, and a
-# film has many tokens. 02 built pooling and 03 attention, each alone. How do the two make one layer that lets a
-# transformer shrink its grid from stage to stage? What does pooling the queries change, and what pooling the keys and values?
+# film has many tokens. 02 built pooling and 03 attention, each alone. How do the two make one layer that lets a transformer
+# shrink its grid from stage to stage? What does pooling the queries change, and what does pooling the keys and values change?
 #
 # You follow the frames of a real film through one block of an MViT, step by step, and compare with
 # the package's layer at the end.
@@ -62,7 +62,7 @@ plt.rcParams["figure.dpi"] = 80
 # $$\mathrm{PA}(X) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V$$
 #
 # $\mathcal P$ puts the tokens back on their grid of $T \times H \times W$ places, slides a window of size $k$ over it in steps
-# of $s$, and keeps one token a window. Only this line is new. Without it you have the attention of 03.
+# of $s$, and keeps one token per window. Only this line is new. Without it you have the attention of 03.
 
 # %% [markdown]
 # ## As loops, for one head
@@ -244,7 +244,7 @@ for name, array in {"pool_q.w": a["pool_q"]["w"], "q_pooled": q_pooled, "k_poole
 
 # %% [markdown]
 # A picture of what happened: the length (Euclidean norm) of each token's vector, drawn at its place in the grid. It is one
-# number a token, where the token has 32.
+# number per token, and a token has 32.
 
 
 # %%
@@ -301,7 +301,8 @@ print(f"   sqrt(d) = {math.sqrt(d):.2f}")
 
 
 # %% [markdown]
-# **Scores and softmax.** Every query with every key, in each head. A row of `weights` belongs to a query and sums to 1.
+# **Scores and softmax.** Every query is multiplied with every key, in each head. A row of `weights` belongs to a query
+# and sums to 1.
 #
 # The largest array of the layer comes into being here. Without pools it would have as many rows as columns, and as many
 # columns as `x` has tokens.
@@ -388,8 +389,9 @@ print(f"layers.attention agrees: largest difference {np.abs(out - by_package).ma
 print(inspect.getsource(attention), inspect.getsource(queries_keys_values), sep="\n\n")
 
 # %% [markdown]
-# What runs goes a shorter way to the same numbers. The fast version of `ops.attend` never holds all
-# weights at a time (03 showed how). Within `mv.plain_ops()` all is done as you read it:
+# The version that runs takes a shorter way to the same numbers. The fast version of `ops.attend`
+# never holds all weights at a time (03 showed how). Within `mv.plain_ops()` all is done as you read
+# it:
 
 # %%
 with mv.plain_ops():
@@ -586,9 +588,10 @@ for name, each in BLOCKS.items():
         print(f"{name}, stride_kv {s or 'none':>4}: {keys}, counted / formula {ratio:.2f}")
 
 # %% [markdown]
-# The count is two to four times the formula, whatever the stride: a constant factor is what $O$ leaves out. (Two where the
-# weights rule, as two products are made with them; up to four where the projections do, as there are four of those, the last
-# for the pooled queries only.) In the memory the second term is the number of weights:
+# The count is two to four times the formula, whatever the stride: a constant factor is what $O$ leaves out. (It is two where
+# the weights dominate, since two products are made with them. It is up to four where the projections dominate, since there
+# are four of those, and the last one is for the pooled queries only.) In the memory the second term is the number of
+# weights:
 
 # %%
 h, folds = spec.heads, math.prod(spec.stride_q) * math.prod(spec.stride_kv)
@@ -630,8 +633,8 @@ for name in ("mvit_b_16x4", "mvit_micro"):
 # at the same places. Nothing pairs a query with a key.
 # </details>
 #
-# **3.** You double height and width of the film. By what factor does the green part of the bars grow, and by what the blue
-# ones? What would you do about it?
+# **3.** You double height and width of the film. By what factor does the green part of the bars grow, and by what factor
+# do the blue ones grow? What would you do about it?
 #
 # <details><summary>Answer</summary>
 #
@@ -639,8 +642,8 @@ for name in ("mvit_b_16x4", "mvit_micro"):
 # takes a factor of 4 away from the green part again, and leaves the block's parameters as they are.
 # </details>
 #
-# **Now you.** [Exercises to 04](exercises/04_pooling_attention.ipynb): three functions with their key lines left out. `exercises.check`
-# says whether yours is right, and which mistake it looks like.
+# **Now you.** [Exercises to 04](exercises/04_pooling_attention.ipynb): from key lines that you fill in to open questions.
+# `exercises.check` says whether an answer is right, and which mistake it looks like.
 
 # %%
 # Queries set the length of the output, keys and values only the price; the skip follows the queries.

@@ -45,7 +45,7 @@ plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.rig
 # ConvNet design principles" (Fan et al., Sec. 3.2).
 #
 # A block has two halves, each normed before and added to a skip, as in [03b](03b_transformer_block.ipynb), which also opens
-# the MLP. New are the pool on the first skip, and what happens where the width grows:
+# the MLP. Two things are new: the pool on the first skip, and what happens where the width grows:
 #
 # $$X_1 = P(X) + \mathrm{MHPA}(\mathrm{LN}(X)), \qquad
 # \mathrm{Block}(X) = \begin{cases} X_1 + \mathrm{MLP}(\mathrm{LN}(X_1)) & \text{inside a stage} \\
@@ -247,8 +247,9 @@ np.testing.assert_allclose(sizes[100][0], sizes[1][0], rtol=1e-3)
 np.testing.assert_allclose(sizes[100][1], 100 * sizes[1][1])
 
 # %% [markdown]
-# The normalised skip starts each stage on one scale, whatever came before. Why that is worth 2.6 points the paper does not say;
-# this is what we can measure without training. Only three of the sixteen MLP skips are broken this way:
+# The normalised skip starts each stage on one scale, whatever came before. The paper does not say why that is worth 2.6 points;
+# this is what we can measure without training. Only three of the sixteen MLP skips have a linear layer in the place of the
+# identity:
 
 # %%
 wide = [s.index for s in blocks if s.dim_out != s.dim_attn]
@@ -367,8 +368,8 @@ plt.show()
 # pools. And its 6,273 queries meet 1,569 keys instead of 393. The next cell prints it.
 # </details>
 #
-# **Now you.** [Exercises to 05](exercises/05_blocks_and_stages.ipynb): four functions with their key lines left out.
-# `exercises.check` says whether yours is right, and which mistake it looks like.
+# **Now you.** [Exercises to 05](exercises/05_blocks_and_stages.ipynb): from key lines that you fill in to open
+# questions. `exercises.check` says whether an answer is right, and which mistake it looks like.
 
 # %%
 macs = [line.macs for line in mv.costs(config).lines[1:-1]]

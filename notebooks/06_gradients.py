@@ -183,8 +183,8 @@ def judge(name, fun, *arrays, static=()):
 # $$\delta\mathcal L = \sum_{no} dy_{no} \Big( \sum_i \delta x_{ni}\, w_{io} + \sum_i x_{ni}\, \delta w_{io} + \delta b_o \Big)
 #   \;\Rightarrow\; dX = dY\, W^\top, \quad dW = X^\top dY, \quad db_o = \sum_n dy_{no} .$$
 #
-# A way to remember it: there is only one order of the factors in which the shapes fit, as long as
-# the sizes differ. The package's op takes any number of axes before the last, and makes rows of
+# You can remember these products by their shapes: if all sizes differ, the factors fit together
+# in one order only. The package's op takes any number of axes before the last, and makes rows of
 # them where it sums.
 
 # %%
@@ -354,7 +354,7 @@ assert not report.passed
 # ## The skip, and how the tape strings ops together
 #
 # $y = x + f(x)$: the input is used twice, so its gradient is a **sum**, $dx = dy + J_f^\top dy$. The first term passes $dy$ on
-# untouched, however deep the network. In an op of two arguments each simply gets $dy$; the tape adds up what arrives at an
+# untouched, however deep the network. Each of the two arrays of a sum simply gets $dy$; the tape adds up what arrives at an
 # array from all its uses. ([06b](06b_tape.ipynb) builds this tape.) Now half a block, ops strung together, differentiated in
 # one go.
 
@@ -373,7 +373,7 @@ judge("skip", ops.add, arrays[0], arrays[0][::-1].copy())
 # ## Break it
 #
 # Now some mistakes that people make. `broken` takes a right op and spoils the gradient of one argument; the value stays
-# right, so nothing but training that goes nowhere would tell you.
+# right, so you would notice it only because training makes no progress.
 
 
 # %%
@@ -719,8 +719,8 @@ print(f"... {len(reports)} cases, {sum(report.passed for report in reports)} pas
 #
 # </details>
 #
-# **Now you.** [Exercises to 06](exercises/06_gradients.ipynb): five functions with their key lines left out, and one for after
-# 06b. `exercises.check` says whether yours is right, and which mistake it looks like.
+# **Now you.** [Exercises to 06](exercises/06_gradients.ipynb): from key lines that you fill in to open questions.
+# `exercises.check` says whether an answer is right, and which mistake it looks like.
 
 # %%
 # Thirteen broken backwards were caught, all right ones passed, and the two sides are at least a factor 100 apart.

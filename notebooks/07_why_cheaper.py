@@ -210,10 +210,11 @@ for name in ("Table 10", "Table 13", "Table 14"):
     show(tables[name])
 
 # %% [markdown]
-# Table 10 is the argument in one line: one pooling, no widening, 38 % fewer multiply-adds and a *higher* accuracy (71.0 for
-# 68.5). In Table 13 the parameters range from 29.5 to 45.5 M and the multiply-adds from 83.6 to 90.2 G only: a block costs
-# about the same wherever it stands, but its parameters quadruple from stage to stage (notebook 05). In Table 14 the strides
-# 1x4x4 for all stages and 1x8x8 adaptive cost the same within 2 %; to divide the stride along the way is worth 1.3 points.
+# Table 10 is the argument in one line: one pooling, no widening, 38 % fewer multiply-adds and a *higher* accuracy (71.0
+# instead of 68.5 %). In Table 13 the parameters range from 29.5 to 45.5 M and the multiply-adds from 83.6 to 90.2 G only: a
+# block costs about the same wherever it stands, but its parameters quadruple from stage to stage (notebook 05). In Table 14
+# the strides 1x4x4 for all stages and 1x8x8 adaptive cost the same within 2 %; dividing the stride from stage to stage adds
+# 1.3 points of accuracy.
 #
 # The row "none" of Table 14 cannot be reproduced. 130.8 G is not MViT-B without key-value pooling, for which the attention of
 # two blocks alone would take more:
@@ -229,9 +230,9 @@ assert scores[0] + scores[1] > 130.8
 # %% [markdown]
 # ## Where the multiply-adds go
 #
-# **How to read it.** A bar a block, from the input (left) to the output, split into parts. Both models share the axis. All bars
-# of ViT-B are alike. In MViT-B the peaks are the first blocks of stages 2, 3 and 4, which still get the tokens of the stage
-# before.
+# **How to read it.** There is one bar per block, from the input (left) to the output, and it is split into parts. Both models
+# share the axis. All bars of ViT-B are alike. In MViT-B the peaks are the first blocks of stages 2, 3 and 4, which still get
+# the tokens of the stage before.
 
 
 # %%
@@ -323,8 +324,8 @@ plt.show()
 
 # %% [markdown]
 # Pooling keys by a fixed stride does not remove the square: with twice the tokens there are twice the keys as well. It divides
-# the square by a large constant ($f_Q f_K$), so that it begins to rule much later. A step in time is two frames in MViT-B's
-# cubes and one in ViT-B's. So compare 64 frames with 64, and also with 32, which gives ViT-B as many steps:
+# the square by a large constant ($f_Q f_K$), so that it begins to dominate much later. A step in time is two frames in
+# MViT-B's cubes and one in ViT-B's. So compare 64 frames with 64, and also with 32, which gives ViT-B as many steps:
 
 # %%
 for name, frames in (("ViT-B", 64), ("ViT-B", 32), ("MViT-B", 64)):

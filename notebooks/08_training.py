@@ -13,7 +13,7 @@
 #
 # **The question.** A video is more than a bag of pictures: the order of its frames says what happens. Does a video transformer
 # use that order? You can find out after training, by shuffling the frames of the test clips. The paper did, and its ViT hardly
-# noticed. Here you train three small models of like cost on a task that no single frame can answer, and shuffle.
+# noticed. Here you train three small models of similar cost on a task that no single frame can answer, and shuffle.
 #
 # The chapters before built the model (01 to 05) and its gradients (06). What was missing is what changes the parameters: loss,
 # optimiser, schedule, loop. They are short enough to be written here.
@@ -101,9 +101,9 @@ draw_four_ways(flag, 1, "The same frames under both labels: only their order tel
 
 # %% [markdown]
 # How to read it: a row is a clip, with its label on the left. Rows 1 and 3 hold the *same eight frames*, in opposite order and
-# with opposite labels; so do rows 2 and 4. Whoever looks at the frames as a set has to give both the same answer, and is right
-# for one of them. That is why single frames say nothing. (Reversal alone would do for that. Mirroring also takes away what
-# tells a film that runs backward from one that runs forward.)
+# with opposite labels; so do rows 2 and 4. A model that sees the frames as a set gives both the same answer, and that answer
+# is right for only one of them. That is why single frames say nothing. (Reversal alone would do for that. Mirroring also takes
+# away what tells a film that runs backward from one that runs forward.)
 #
 # A real clip, four ways:
 
@@ -111,8 +111,8 @@ draw_four_ways(flag, 1, "The same frames under both labels: only their order tel
 draw_four_ways(task.train_clips[40], task.train_labels[40], "A clip of the training set")
 
 # %% [markdown]
-# The claim as a check. The test set consists of four equal parts, one for each way. Take any guess that does not know the order
-# of frames, say the sign of a random weighted sum over the clip's mean picture:
+# Now the claim as a check. The test set consists of four equal parts, one for each way. Take any guess that does not know the
+# order of frames, say the sign of a random weighted sum over the clip's mean picture:
 
 # %%
 as_is, mirrored, backward, both = np.split(task.test_clips, 4)
@@ -161,8 +161,8 @@ print(f"a row of the gradient sums to 0: {gradient.sum(axis=1).round(12)}")
 # ## AdamW, as loops
 #
 # Plain descent takes a step of rate times gradient. Adam divides each entry's gradient by its usual size, so that all entries
-# move at a like pace, about the rate a step. It keeps two running means for each entry, of the gradient $g$ and its square, and
-# corrects both for having started at zero. The W is weight decay, outside of that division:
+# move at about the same pace, which is about the rate per step. It keeps two running means for each entry, of the gradient $g$
+# and its square, and corrects both for having started at zero. The W is weight decay, outside of that division:
 #
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\, g, \qquad v \leftarrow \beta_2 v + (1-\beta_2)\, g^2,$$
 #
@@ -276,7 +276,7 @@ def accuracy(params, clips, labels, config):
 
 
 # %% [markdown]
-# ## Three models of like cost
+# ## Three models of similar cost
 #
 # - **MViT**: the preset of the demo. Cubes of 3 × 7 × 7 pixels, 2 × 4 × 4 apart, three stages, conv pooling by windows of
 #   3 × 3 × 3 tokens.
