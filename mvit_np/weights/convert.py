@@ -79,6 +79,10 @@ def convert(
         rule = "inflate says how and into says which video model"
         raise ValueError(f"{rule}; one of them came alone: give both or none")
     found = open_model(source, like, **overrides)
+    if found.headless:
+        raise ValueError(
+            f"a classifier is converted; {source} has no head: give it one with mvit-np finetune"
+        )
     params, config, about = found.params, found.config, found.about
     new: tuple[str, ...] = ()
     if inflate is not None and into is not None:

@@ -8,8 +8,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..backend import tree as trees
 from ..backend.arrays import to_host
 from ..backend.plain_values import tuples
@@ -23,6 +21,8 @@ from .configs import from_shapes as infer
 from .configs import slowfast_config
 from .formats import files, torch_file
 from .layouts import state_dicts as layouts
+from .layouts.arrays import floats
+from .layouts.encoders import encoder_of
 from .layouts.limits import check_parts
 from .layouts.renames import nested, without_prefix
 from .overrides import check_names
@@ -41,7 +41,10 @@ MODEL, BEST = "model.npz", "best.npz"  # of a run's folder: the last, and the be
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What a file holds: `layout` "mvit_np" or a key of `layouts.TITLES`, `count` tensors."""
+    """What a file holds: `layout` "mvit_np" or a key of `layouts.TITLES`, `count` tensors.
+
+    headless   the file has no head: that of `params`, of zeros, is new, and maybe its last norm
+    """
 
     params: Params
     config: MViTConfig
@@ -49,11 +52,23 @@ class Loaded:
     layout: str
     count: int
     about: About
+    headless: bool = False
 
     @property
     def assumed(self) -> str:
         """What is not known and is assumed, in words; "" where there is no such thing."""
         return "; ".join(note.text for note in self.notes if note.assumed)
+
+    @property
+    def new_head(self) -> str:
+        """That the head is new, in words; "" where it is the file's."""
+        text = f"it has no head: the one for {self.config.num_classes} classes is new and of zeros"
+        return text if self.headless else ""
+
+    @property
+    def doubts(self) -> str:
+        """What a warning says: both."""
+        return "; ".join(text for text in (self.new_head, self.assumed) if text)
 
 
 def load(
@@ -76,8 +91,8 @@ def load(
     model's, or holds NaN.
     """
     found = open_model(path, like, best, **overrides)
-    if found.assumed:
-        warnings.warn(f"{path}: {found.assumed}", UserWarning, stacklevel=2)
+    if found.doubts:
+        warnings.warn(f"{path}: {found.doubts}", UserWarning, stacklevel=2)
     return found.params, found.config
 
 
@@ -89,7 +104,8 @@ def load_with_notes(
 ) -> tuple[Params, MViTConfig, tuple[infer.Note, ...]]:
     """(params, config, notes): as `load`, without a warning; notes say where the config is from."""
     found = open_model(path, like, best, **overrides)
-    return found.params, found.config, found.notes
+    new = (infer.Note(found.new_head, assumed=True),) if found.headless else ()
+    return found.params, found.config, found.notes + new
 
 
 def open_model(
@@ -165,17 +181,25 @@ def _own(tensors, metadata, like, overrides):
     config = _parsed(metadata[CONFIG], like, overrides)
     _check_depth(config, {path.split(".")[1] for path in tensors if path.startswith("blocks.")})
     about = _about(metadata.get(ABOUT), config)
-    return Loaded(nested(_numbers(tensors)), config, (), "mvit_np", len(tensors), about)
+    return Loaded(nested(floats(tensors)), config, (), "mvit_np", len(tensors), about)
 
 
 def _foreign(tensors, metadata, like, overrides):
+    tensors, headless = encoder_of(tensors)
     try:
         layout = layouts.recognise(tensors)
     except ValueError as problem:
         raise ValueError(f"it is no model that mv.save wrote, and {problem}") from None
-    said, unreadable = slowfast_config.read(metadata, layout)
+    said, unreadable = slowfast_config.read(metadata, layout, headless)
     check_parts(without_prefix(tensors))
-    params = layouts.to_params(_numbers(tensors), layout)
+    base = infer.config_of(like) if headless and like is not None else MViTConfig()
+    new_classes = overrides.get("num_classes", base.num_classes) if headless else None
+    params = layouts.to_params(floats(tensors), layout, new_classes)
+    found = _of_layout(tensors, metadata, like, overrides, layout, params, said, unreadable)
+    return dataclasses.replace(found, headless=headless)
+
+
+def _of_layout(tensors, metadata, like, overrides, layout, params, said, unreadable):
     if FOREIGN_CONFIG in metadata:
         config = _parsed(metadata[FOREIGN_CONFIG], like, overrides)
         _check_depth(config, params["blocks"])
@@ -225,19 +249,6 @@ def _check_depth(config, blocks):
     if config.depth != len(blocks):
         came = f"its config has {config.depth} blocks, and its parameters {len(blocks)}"
         raise ValueError(f"{came}: it is damaged")
-
-
-def _numbers(tensors):
-    """float32 or float64 arrays. Raises ValueError for other types, NaN, infinity, with names."""
-    for name, x in tensors.items():
-        if x.dtype.kind != "f":
-            came = f"{name[:80]} is {x.dtype}: quantised or other data is not read"
-            raise ValueError(f"parameters are floats, and {came}")
-        if not np.isfinite(x).all():
-            came = f"{name[:80]} holds NaN or infinity: take another checkpoint"
-            raise ValueError(f"parameters are finite, and {came}")
-    halves = {name: x.astype(np.float32) for name, x in tensors.items() if x.dtype == np.float16}
-    return tensors | halves
 
 
 def _in_order(params, config):

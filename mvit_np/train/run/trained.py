@@ -52,18 +52,20 @@ class Test:
 
 
 def trained(
-    path: FilePath, device: str = "cpu", best: bool = False, like: str | MViTConfig | None = None
-) -> Trained:
+    path: FilePath, device: str = "cpu", best: bool = False, like: str | MViTConfig | None = None,
+    headless: bool = False,
+) -> Trained:  # fmt: skip
     """The `Trained` of a file of weights or of a run: its last parameters, or so far its best.
 
-    best   of a run's folder: the best so far in any case
-    like   a preset's name or a config, where a file does not say what it is (see `load`)
+    best       of a run's folder: the best so far in any case
+    like       a preset's name or a config, where a file does not say what it is (see `load`)
+    headless   whether a file without a head will do, for its features
 
     Raises FileNotFoundError or ValueError where there is none.
     """
     path = Path(path)
     if like is not None or not (path / RECIPE).is_file():
-        return _of_file(path, device, best, like)
+        return _of_file(path, device, best, like, headless)
     recipe, begun_in = recipe_in(path)
     finished = is_finished(path, recipe)
     params, config, classes = _of_run(path, best, finished)
@@ -72,8 +74,12 @@ def trained(
     return Trained(to_device(params, device), config, recipe, about.classes, path, about, begun_in)
 
 
-def _of_file(path, device, best, like):
+def _of_file(path, device, best, like, headless):
     found = open_model(path, like, best)
+    if found.headless and not headless:
+        raise ValueError(
+            f"classes are told by a head, and {path} has none: train one with mvit-np finetune"
+        )
     if found.assumed:
         warnings.warn(f"{path}: {found.assumed}", stacklevel=3)
     recipe = Recipe(tau=found.about.tau, normalise=default_normalisation(found.config))

@@ -40,6 +40,7 @@ PTV = {
 }  # fmt: skip
 
 MODELS = ("MViT", "PTVMViT")
+OF_MASKS = "MaskMViT"  # whose encoder is an MViT
 # (field, which values mvit_np has, what the others ask for)
 SUPPORTED = (
     ("MODEL.MODEL_NAME", lambda value: value in MODELS, "a model that is no MViT for classes"),
@@ -52,8 +53,12 @@ SUPPORTED = (
 )
 
 
-def read(metadata: dict[str, Any], layout: str) -> tuple[Said | None, str | None]:
+def read(
+    metadata: dict[str, Any], layout: str, encoder: bool = False
+) -> tuple[Said | None, str | None]:
     """(what the config in a file's metadata says, None), (None, why it is unread) or (None, None).
+
+    encoder   the file has no head, so the model may be one that predicts what is hidden
 
     Raises ValueError where it asks for a model that mvit_np does not have, naming the field.
     """
@@ -65,6 +70,8 @@ def read(metadata: dict[str, Any], layout: str) -> tuple[Said | None, str | None
         said = fields.read(cfg) | (PTV if layout == "pytorchvideo" else {})
     except ValueError as problem:
         return None, str(problem)
+    if encoder and said["MODEL.MODEL_NAME"] == OF_MASKS:
+        said["MODEL.MODEL_NAME"] = MODELS[0]
     for name, has, what in SUPPORTED:
         require(said, name, has(said[name]), what)
     return Said.of(said, fields.unknown(cfg)), None

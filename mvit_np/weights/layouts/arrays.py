@@ -49,6 +49,19 @@ def to_theirs(x: Array, role: str, flat: bool = False, bare: bool = False) -> Ar
     return np.ascontiguousarray(x[:, :, 0] if flat and role in ("cube.w", "pool.w") else x)
 
 
+def floats(tensors: dict[str, Array]) -> dict[str, Array]:
+    """float32 or float64 arrays. Raises ValueError for other types, NaN, infinity, with names."""
+    for name, x in tensors.items():
+        if x.dtype.kind != "f":
+            came = f"{name[:80]} is {x.dtype}: quantised or other data is not read"
+            raise ValueError(f"parameters are floats, and {came}")
+        if not np.isfinite(x).all():
+            came = f"{name[:80]} holds NaN or infinity: take another checkpoint"
+            raise ValueError(f"parameters are finite, and {came}")
+    halves = {name: x.astype(np.float32) for name, x in tensors.items() if x.dtype == np.float16}
+    return tensors | halves
+
+
 def _timed(x):
     return x[:, :, None] if x.ndim == 4 else x
 

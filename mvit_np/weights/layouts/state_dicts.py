@@ -12,6 +12,7 @@ from ...model.config import MViTConfig
 from ...model.forward import check_params
 from ...model.plan import plan
 from . import arrays, names, renames
+from .encoders import new_parts
 from .limits import check_holds
 
 TITLES = {
@@ -29,7 +30,7 @@ MARKS = {
     "pytorchvideo": "patch_embed.patch_model.weight",
     "slowfast_rev": "rev_backbone.layers.0.F.norm.weight",
     "timm": "stages.0.blocks.0.norm1.weight",
-    "timm_hiera": "head.fc.weight",
+    "timm_hiera": "head.norm.weight",
     "slowfast": "patch_embed.proj.weight",
 }
 
@@ -64,8 +65,10 @@ def recognise(tensors: dict[str, Array]) -> str:
     raise ValueError(f"{rule}; came {came}: give a model's state dict")
 
 
-def to_params(tensors: dict[str, Array], layout: str) -> Params:
+def to_params(tensors: dict[str, Array], layout: str, new_classes: int | None = None) -> Params:
     """Parameters in our layout (nested dicts and a list `blocks`) of {name: array} in another.
+
+    new_classes   of an encoder: how many classes the head is for that it gets (`new_parts`)
 
     Raises ValueError where something is missing, of no use here, or of a shape that no parameter
     in its role has.
@@ -82,6 +85,8 @@ def to_params(tensors: dict[str, Array], layout: str) -> Params:
     entries = {}
     for name, (path, role) in found.items():
         entries[path] = arrays.to_ours(name, tensors[name], role)
+    if new_classes is not None:
+        entries |= new_parts(entries, new_classes)
     if missing := [names.to_theirs(layout, path)[0] for path in _missing(entries)]:
         raise ValueError(
             f"a classifier in {TITLES[layout]} layout also has {_called(missing, given)}: the file "
