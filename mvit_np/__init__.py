@@ -17,6 +17,7 @@ from .backend.precision import use_precision
 from .backend.tiles import use_threads
 from .model.config import MViTConfig
 from .model.costs import costs
+from .model.features import features
 from .model.forward import forward, init, predict
 from .model.plan import plan
 from .model.presets import PRESETS, list_presets, preset
@@ -40,6 +41,7 @@ __all__ = [
     "init",
     "forward",
     "predict",
+    "features",
     "costs",
     "load",
     "save",

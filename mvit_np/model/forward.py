@@ -85,18 +85,26 @@ def run(
     run_block: Callable[..., Array] = block,
 ) -> Array:
     """The layers, one after the other.   (B, T, H, W, C)   ->   (B, num_classes)"""
+    x = trunk(params, clip, config, rng, hook, run_block)
+    return head(params, x, plan(config).head, rng=rng)
+
+
+def trunk(
+    params: Params, clip: Array, config: MViTConfig, rng: Generator | None = None,
+    hook: Hook | None = None, run_block: Callable[..., Array] = block,
+) -> Array:  # fmt: skip
+    """All layers but the head.   (B, T, H, W, C)   ->   (B, N, D)"""
     p = plan(config)
     x = embed(params, clip, p.embed)
     if hook:
         hook("embedding", untraced(x))
     if config.reversible:
-        x = two_streams(params["blocks"], x, p.blocks, rng=rng, hook=hook, run=run_block)
-        return head(params, x, p.head, rng=rng)
+        return two_streams(params["blocks"], x, p.blocks, rng=rng, hook=hook, run=run_block)
     for spec, block_params in zip(p.blocks, params["blocks"]):
         if p.bridge and spec.index == sum(config.depths):
             x = bridge(params["bridge"], x, p.bridge)
         x = run_block(block_params, x, spec, rng=rng, hook=_inside(hook, f"blocks.{spec.index}."))
-    return head(params, x, p.head, rng=rng)
+    return x
 
 
 def predict(params: Params, clips: Array, config: MViTConfig, batch: int = 64) -> Array:

@@ -30,10 +30,11 @@ def test_the_example_runs_and_ends_with_a_passed_gradient_check():
 
 # -- what to read ----------------------------------------------------------------------------------
 
-# Of model/ and ops/: what a mistake is answered, what is printed, data, counts, and what is faster.
+# Of model/ and ops/: what a mistake is answered, what is printed, data, counts, looks inside, and
+# what is faster.
 BESIDE_THE_LESSON = """
     model/validation model/text_table model/presets model/account model/costs model/fast
-    model/passes
+    model/passes model/features
     model/inspection model/position_similarity model/resize model/paper
     model/__init__ model/layers/__init__ ops/__init__
 """.split()
