@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import ops
 from .autodiff.checkpoint import checkpoint
@@ -24,6 +24,9 @@ from .model.presets import PRESETS, list_presets, preset
 from .model.resize import resize
 from .ops import cross_entropy
 from .weights import About, convert, inflate, load, save
+
+if TYPE_CHECKING:
+    from .train.run.in_one_call import classify, evaluate, fit
 
 __version__ = "0.1.0"
 _LOADED_WHEN_ASKED_FOR = (
@@ -49,6 +52,10 @@ __all__ = [
     "resize",
     "convert",
     "inflate",
+    # what the commands do
+    "fit",
+    "classify",
+    "evaluate",
     # gradients
     "op",
     "value_and_grad",
@@ -73,6 +80,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The other wings: `mv.train`, `mv.data`, `mv.visualize`, `mv.course`, ..."""
+    if name in ("fit", "classify", "evaluate"):
+        return getattr(importlib.import_module(".train.run.in_one_call", __name__), name)
     if name in _LOADED_WHEN_ASKED_FOR:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

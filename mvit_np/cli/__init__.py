@@ -21,6 +21,8 @@ from . import (
     evaluate,
     experiment,
     explainer,
+    features,
+    finetune,
     info,
     train,
 )
@@ -79,7 +81,8 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"mvit-np {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     every = (
-        demo, train, evaluate, experiment, info, explainer, classify, convert, check, bench, course,
+        demo, train, finetune, evaluate, experiment, info, explainer, classify, features, convert,
+        check, bench, course,
     )  # fmt: skip
     for command in every:
         command.add(commands)

@@ -6,6 +6,7 @@ import csv
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from ..model.inspection import class_attention
 from ..model.plan import plan
 from ..train import run as runs
 from ..train.classify import TAU, classify, default_normalisation, media_in
+from ..train.run import Trained
 from .arguments import Commands, count, file_path, positive, views
 from .classify_files import TABLE, check_target, sheet_of, table_of
-from .terminal import say
+from .terminal import advance, say
 
 WIDTH, BAR = 40, 28  # characters: a class's name at most, a bar
 # What `labels_for` takes so many classes for.
@@ -60,7 +62,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: Namespace) -> int:
     """One file: print and draw. More, or a folder: a CSV; exit code 1 where all of them failed."""
-    files = _files(arguments.paths)
+    files = files_in(arguments.paths)
     one = len(files) == 1 and not Path(arguments.paths[0]).is_dir() and not arguments.csv
     target = sheet_of(files[0], arguments) if one else table_of(arguments)
     check_target(target, files, arguments)
@@ -72,8 +74,8 @@ def run(arguments: Namespace) -> int:
     return _many(found, files, options, target, arguments.top)
 
 
-def _files(paths):
-    """The files named, and those in the folders named."""
+def files_in(paths: Sequence[str]) -> list[Path]:
+    """The files named, and those in the folders named. Raises ValueError where there are none."""
     files: list[Path] = []
     drawn: list[Path] = []
     for path in map(Path, paths):
@@ -83,7 +85,7 @@ def _files(paths):
         say(f"{pictures} that mvit-np drew {are(drawn)} left out, such as {drawn[0]}")
     if not files:
         raise ValueError(
-            f"classify reads videos and pictures, and {', '.join(paths)} holds none: "
+            f"videos and pictures are read, and {', '.join(paths)} holds none: "
             "pass files or their folder"
         )
     return files
@@ -95,14 +97,8 @@ def _options(found, arguments):
     labels = labels_for(config.num_classes, arguments.labels) if arguments.labels else about.classes
     tau, normalisation = arguments.tau or about.tau, arguments.normalise or about.normalise
     usual = labels_for(config.num_classes)
-    assumed = {
-        "--labels": None if labels else USUAL.get(len(usual), "classes by number"),
-        "--tau": None if tau or config.frames == 1 else f"tau {TAU}",
-        "--normalise": None if normalisation else f"normalisation {default_normalisation(config)}",
-    }
-    if missing := {option: words for option, words in assumed.items() if words}:
-        assumptions = f"{', '.join(missing.values())} ({', '.join(missing)})"
-        say(f"{arguments.weights} does not say, and it is assumed: {assumptions}")
+    named = {"--labels": None if labels else USUAL.get(len(usual), "classes by number")}
+    say_assumed(arguments.weights, named | assumed(found, arguments))
     return {
         "views": arguments.views,
         "tau": tau or TAU,
@@ -111,12 +107,30 @@ def _options(found, arguments):
     }
 
 
+def assumed(found: Trained, arguments: Namespace) -> dict[str, str | None]:
+    """{option: what is assumed of how clips are sampled, or None where somebody says}"""
+    config, about = found.config, found.about
+    tau, normalisation = arguments.tau or about.tau, arguments.normalise or about.normalise
+    usual = default_normalisation(config)
+    return {
+        "--tau": None if tau or config.frames == 1 else f"tau {TAU}",
+        "--normalise": None if normalisation else f"normalisation {usual}",
+    }
+
+
+def say_assumed(weights: str, assumptions: dict[str, str | None]) -> None:
+    """One sentence about all that a file does not say, if any."""
+    if missing := {option: words for option, words in assumptions.items() if words}:
+        words = f"{', '.join(missing.values())} ({', '.join(missing)})"
+        say(f"{weights} does not say, and it is assumed: {words}")
+
+
 # -- one file --------------------------------------------------------------------------------------
 
 
 def _one(found, path, options, sheet, top):
     with tqdm(unit=" views", leave=False, dynamic_ncols=True, delay=1) as bar:
-        show = partial(_advance, bar)
+        show = partial(advance, bar)
         result = classify(found.params, found.config, path, **options, progress=show)
     clips, crops = (_counted(n, what) for n, what in zip(result.views, ("clip", "crop")))
     length = f"{result.duration:.1f} s, " if result.duration else ""
@@ -125,11 +139,6 @@ def _one(found, path, options, sheet, top):
         print(line)
     print(f"\nwrote {plain(_draw(found, result, sheet))}")
     return 0
-
-
-def _advance(bar, done, of):
-    bar.total = of
-    bar.update(done - bar.n)
 
 
 def _counted(number, what):

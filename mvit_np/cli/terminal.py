@@ -56,6 +56,12 @@ def say(sentence: str) -> None:
     tqdm.write(plain(sentence), file=sys.stderr)
 
 
+def advance(bar: tqdm, done: int, of: int) -> None:
+    """A progress bar at `done` of `of`."""
+    bar.total = of
+    bar.update(done - bar.n)
+
+
 @contextmanager
 def warnings_told() -> Iterator[None]:
     """Warnings are told like problems, without the line of code that they come from."""

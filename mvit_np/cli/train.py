@@ -8,6 +8,7 @@ from argparse import Namespace
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from ..backend.arrays import memory
 from ..backend.plain_text import plain
 from ..backend.tiles import threads, use_threads
+from ..backend.types import FilePath
 from ..train import run as runs
 from ..train.distributed import communicator
 from ..train.guard import NotFinite
@@ -24,7 +26,7 @@ from ..train.run.run_folder import LOCK, RECIPE, WRITTEN, recipe_in, resolve
 from ..train.run.toml_text import to_toml
 from .arguments import MISTAKES, Commands, file_path
 from .recipe_options import add_fields, fields_of
-from .terminal import BAR, RECENT, say, tell
+from .terminal import BAR, RECENT, advance, say, tell
 
 # The recipe and the folder of `mvit-np train --device cuda` alone.
 GPU, GPU_FOLDER = "gpu", "mvit_gpu"
@@ -64,14 +66,19 @@ def run(arguments: Namespace) -> int:
         return 0
     if out is None:
         raise ValueError("a run needs a folder for what it learns: give --out FOLDER")
+    options = {"resume": arguments.resume, "data_changed": arguments.data_changed}
+    options["read"] = [arguments.config] if arguments.config else []
+    return drive(recipe, out, **options)
+
+
+def drive(recipe: Recipe | None, out: FilePath, **options: Any) -> int:
+    """Prepare a run, with options of `prepare`, and train; the exit code as of `run`."""
     comm = communicator()
     quiet = np.errstate(over="ignore", invalid="ignore")  # every step is looked at before it counts
     # The ranks of one machine share its cores.
     share = use_threads(max(1, threads() // comm.local_size))
     with comm.guarding(MISTAKES), _signals() as stop, quiet, share:
         try:
-            options = {"resume": arguments.resume, "data_changed": arguments.data_changed}
-            options["read"] = [arguments.config] if arguments.config else []
             job = runs.prepare(recipe, out, **options, comm=comm, say=say)
             return _train(job, stop)
         except NotFinite as problem:
@@ -122,9 +129,13 @@ def _train(job, stop):
     batch = job.recipe.batch
     counted = {"total": job.steps * batch, "initial": first * batch, "unit": " clips"}
     drawn = {"bar_format": BAR, "smoothing": 0.1, "dynamic_ncols": True, "disable": not job.writes}
-    with tqdm(**counted, **drawn) as bar:
+    hidden = drawn["disable"] or not job.recipe.probe
+    features = tqdm(unit=" clips", desc="features", **drawn | {"disable": hidden})
+    with features, tqdm(**counted, **drawn) as bar:
         shown: list[Row] = []
-        for row in runs.run(job, stop):
+        for row in runs.run(job, stop, partial(advance, features)):
+            if start is None:
+                bar.unpause()  # features took their own time
             start = start or row
             shown = [*shown[1 - RECENT :], row]
             _show(bar, shown, row)

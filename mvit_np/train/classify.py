@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..backend import tree as trees
+from ..backend.arrays import from_host, to_host
 from ..backend.outputs import is_drawn_here
 from ..backend.types import Array, FilePath, Params
 from ..data import cover_of, frames_at, labels_for, normalise, track_of
 from ..data.clips import view_times
 from ..data.media import files_in, is_media, is_picture
 from ..model.config import MViTConfig
+from ..model.features import pooled
 from ..model.forward import check_params
 from .evaluate import Views, crops_of, predictor, probabilities
 
@@ -94,6 +96,23 @@ def classify(
         frames=middle,
         clip=normalise(middle, shown.normalise, dtype)[None],
     )
+
+
+def pooled_views(
+    params: Params, config: MViTConfig, path: FilePath, *, views: tuple[int, int] = (1, 1),
+    tau: float = TAU, normalisation: str | tuple | None = None,
+) -> Array:  # fmt: skip
+    """The pooled vector of each view of a video or a picture, as its head would read it.
+
+    ->   (clips x crops, D); options and errors are as of `classify`
+    """
+    _check(params, config, views)
+    shown = Views(config.size_hw, *views, normalisation or default_normalisation(config))
+    frames, _, _ = _clips(path, config, tau, shown.clips)
+    like = trees.leaves(params)[0]
+    seen = [normalise(view, shown.normalise, like.dtype) for view in crops_of(frames, shown)]
+    each = [to_host(pooled(params, from_host(view[None], like), config)) for view in seen]
+    return np.concatenate(each)
 
 
 def default_normalisation(config: MViTConfig) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +57,7 @@ class Views:
     clips: int = 5  # uniform in time
     crops: int = 1  # uniform along the longer side
     normalise: str | tuple = "video"
+    unchanged: bool = False  # the clips are as the model wants them
 
 
 def evaluate(
@@ -81,7 +82,8 @@ def evaluate(
     comm, classes = comm or Alone(), tuple(dataset.classes)
     # `sums` has two: examples whose class was among the top, and their loss.
     confusion, sums, stopped = np.zeros((len(classes), len(classes))), np.zeros(2), np.zeros(1)
-    for examples in _gathered(_readable(dataset, views, workers, comm, on_broken), batch):
+    share = range(comm.rank, len(dataset), comm.size)
+    for examples in gathered(readable(dataset, views, share, workers, on_broken), batch):
         for index, probabilities in _averaged(predict, examples, batch):
             label, order = dataset.labels[index], np.argsort(-probabilities, kind="stable")
             confusion[label, order[0]] += 1
@@ -111,6 +113,8 @@ def predictor(params: Params, config: MViTConfig) -> Callable[[Array], Array]:
 def views_of(dataset: Dataset, index: int, views: Views) -> Array:
     """What is shown of one example: each crop of each clip.   -> (V, T, H, W, C) float32"""
     clips = crops_of(dataset.views(index, views.clips), views)
+    if views.unchanged:
+        return np.stack(clips)
     return np.stack([normalise(clip, views.normalise) for clip in clips])
 
 
@@ -141,8 +145,11 @@ def probabilities(logits: Array) -> Array:
     return softmax_array(logits.astype(np.float64))
 
 
-def _readable(dataset, views, workers, comm, on_broken):
-    """(index, its views) of this rank's examples, in order, without those that are broken."""
+def readable(
+    dataset: Dataset, views: Views, indices: Sequence[int], workers: int = 0,
+    on_broken: Callable[[str, str], Any] | None = None,
+) -> Iterator[tuple[int, Array]]:  # fmt: skip
+    """(index, what `views_of` shows) of some examples, in order, without those that are broken."""
 
     def read(index):
         try:
@@ -150,7 +157,7 @@ def _readable(dataset, views, workers, comm, on_broken):
         except BrokenExample as problem:
             return index, problem
 
-    for index, clips in _in_threads(read, range(comm.rank, len(dataset), comm.size), workers):
+    for index, clips in _in_threads(read, indices, workers):
         if not isinstance(clips, BrokenExample):
             yield index, clips
         elif on_broken:
@@ -166,7 +173,9 @@ def _in_threads(function, items, workers):
         yield from run_ahead(lambda item: pool.submit(function, item), items, 2 * workers)
 
 
-def _gathered(examples, batch):
+def gathered(
+    examples: Iterable[tuple[int, Array]], batch: int
+) -> Iterator[list[tuple[int, Array]]]:
     """Lists of examples that have at least `batch` views together."""
     waiting, count = [], 0
     for index, clips in examples:

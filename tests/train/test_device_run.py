@@ -92,6 +92,14 @@ def test_a_run_on_a_device_is_numpys(also, on_the_host, tmp_path):
 
 
 @pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("part", [{"probe": True}, {"freeze": ("patch_embed.*", "blocks.0.*")}])
+def test_a_part_is_learned_on_a_device_as_on_the_host(part, graph, tmp_path):
+    part = NO_MASKS | part | {"mixup": 0.0, "cutmix": 0.0}
+    expected = finish(changed(HOST, part), tmp_path / "host")
+    alike(finish(changed(DEVICE, part | {"graph": graph}), tmp_path / "device"), expected)
+
+
+@pytest.mark.parametrize("graph", [False, True])
 def test_a_step_takes_a_batch_in_and_a_few_numbers_out_and_nothing_else(graph, tmp_path):
     """The batch of the next step is on its way before the numbers of this one are read."""
     moved, recipe = [], changed(DEVICE, {"test_every": 100, "graph": graph})
@@ -157,8 +165,7 @@ def overflowing(params, clip, config, **options):
 def test_a_step_that_is_not_finite_stops_the_run_or_is_skipped(graph, tmp_path, monkeypatch):
     sound = tasks.loader_of
     monkeypatch.setattr(tasks, "loader_of", lambda *arguments: Marked(sound(*arguments)))
-    for module in (tasks, steps):
-        monkeypatch.setattr(module, "forward", overflowing)
+    monkeypatch.setattr(tasks, "forward", overflowing)
     recipe = changed(DEVICE, {"save_steps": 1, "graph": graph})
     with pytest.raises(NotFinite, match="step 5 is not finite .* first output") as stopped:
         finish(recipe, tmp_path)

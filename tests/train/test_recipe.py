@@ -46,7 +46,8 @@ OTHERS = {
     "batch": 8, "accumulate": 2, "optimizer": "sgd", "lr": 0.1, "lr_batch": 8, "start_lr": 0.0,
     "end_lr": 0.0, "warmup": 0.0, "betas": (0.8, 0.9), "epsilon": 1e-6, "momentum": 0.8,
     "nesterov": False, "weight_decay": 0.0, "no_decay": ("head.*", "blocks.0.*"),
-    "layer_decay": 0.75, "clip_norm": 5.0, "ema": 0.99, "non_finite": "skip", "checkpoint": True,
+    "freeze": ("blocks.?.*",), "probe": True, "layer_decay": 0.75,
+    "clip_norm": 5.0, "ema": 0.99, "non_finite": "skip", "checkpoint": True,
     "keep_hidden": True,
     "test_every": 1.0, "views": (1, 3), "seed": 7, "device": "cuda:1", "precision": "bf16",
     "graph": True, "workers": 0, "ahead": 1, "save_steps": 5, "save_minutes": 0.0, "keep": 1,
@@ -63,8 +64,9 @@ def spelled(value):
 def test_every_field_can_be_given_on_the_command_line_and_in_a_file(tmp_path):
     names = {f.name for f in dataclasses.fields(Recipe)} - {"model_fields"}
     assert set(OTHERS) == names
-    for left_out in ("graph", "accumulate"):  # they exclude each other
-        others = {name: value for name, value in OTHERS.items() if name != left_out}
+    # they exclude each other
+    for left_out in (("graph", "freeze"), ("accumulate", "probe")):
+        others = {name: value for name, value in OTHERS.items() if name not in left_out}
         recipe = changed(
             RECIPES["paper"],
             {name.replace("_", "-"): spelled(value) for name, value in others.items()},

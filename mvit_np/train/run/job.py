@@ -102,6 +102,10 @@ def _check_machine(recipe, comm):
         raise ValueError(
             f"a graph holds the step of one process, came {comm.size} processes: give --graph false"
         )
+    if recipe.probe and comm.size > 1:
+        raise ValueError(
+            f"a probe is trained by one process, came {comm.size}: start it without mpiexec"
+        )
 
 
 def _taken_up(saved, device):

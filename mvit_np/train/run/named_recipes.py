@@ -9,6 +9,13 @@ PLAIN: dict[str, Any] = dict(
     start_lr=0, end_lr=1.5e-5, views=(1, 1),
 )  # fmt: skip
 
+# From a released model to other films: few steps, small batches, and what was learned moves little.
+TRANSFER: dict[str, Any] = dict(
+    crop_area=(0.4, 1.0), rand_layers=2, repeats=1, mixup=0.0, cutmix=0.0, erasing=0.0, epochs=10.0,
+    batch=8, lr=5e-4, lr_batch=8, start_lr=1e-5, end_lr=1e-6, warmup=1.0, test_every=1.0,
+    views=(1, 1),
+)  # fmt: skip
+
 RECIPES: dict[str, dict[str, Any]] = {
     # Kinetics-400 on 128 GPUs: give `data` and `tests`.
     "paper": {},
@@ -31,6 +38,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         warmup=2.0, ema=0.999, test_every=4.0, views=(1, 1), device="cuda", precision="tf32",
         graph=True, save_minutes=1.0,
     ),
+    # The head alone, from features that are computed once.
+    "probe": TRANSFER | dict(
+        probe=True, crop_area=None, flip=0.0, rand_layers=0, smoothing=0.0, epochs=100.0, lr=1e-3,
+        start_lr=0.0, weight_decay=0.0, warmup=1.0, test_every=25.0, model_fields={"dropout": 0.0},
+    ),
+    # All from the last stage on; `mvit-np finetune` says which blocks that are.
+    "freeze": TRANSFER | dict(freeze=("patch_embed.*",)),
+    # All of it, each block more slowly than the next.
+    "full": TRANSFER | dict(layer_decay=0.75),
     # A few steps with everything switched on: seconds, learns nothing.
     "smoke": dict(
         model="mvit_micro", model_fields={"dim": 8, "depths": (1, 1)}, data="moving_digits",

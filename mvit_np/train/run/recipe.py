@@ -21,6 +21,7 @@ from .recipe_fields import (
     MAYBE_AREA,
     MAYBE_TEXT,
     NATURAL,
+    NORMALISATION,
     NOT_NEGATIVE,
     PATHS,
     POSITIVE,
@@ -64,17 +65,11 @@ class Recipe:
     )
     test_clips: int = option(0, NATURAL, "the same for the clips of its tests")
     tau: float | None = option(
-        None,
-        TAU,
-        "frames of 1/30 s from one frame of a clip to the next; if left out, the model's own",
+        None, TAU, "frames of 1/30 s from one of a clip to the next; left out: the model's own"
     )
-    normalise: str = option(
-        "video", one_of("video", "imagenet", "clip"), "how the pixels are normalised"
-    )
+    normalise: str | tuple = option("video", NORMALISATION, "what is done to the pixels")
     directed: bool = option(
-        False,
-        SWITCH,
-        "left and right matter to the classes: clips are not flipped, turned or sheared",
+        False, SWITCH, "left and right matter to the classes: nothing is flipped, turned or sheared"
     )
 
     # one clip, changed: all its frames alike
@@ -134,6 +129,14 @@ class Recipe:
     layer_decay: float = option(
         1.0, SHARE_ABOVE_0, "factor on the learning rate from a block to the one before; 1: none"
     )
+    freeze: tuple[str, ...] = option(
+        (),
+        PATHS,
+        "parameter paths that stay as they are, such as blocks.?.*; none: all are learned",
+    )
+    probe: bool = option(
+        False, SWITCH, "the head alone is learned, from features of unchanged clips, computed once"
+    )
     clip_norm: float = option(1.0, POSITIVE, "largest norm of a gradient (published config)")
     ema: float = option(
         0.0,
@@ -165,9 +168,7 @@ class Recipe:
     graph: bool = option(
         False, SWITCH, "replay the whole step as a CUDA graph, on a device; the same result"
     )
-    workers: int = option(
-        2, NATURAL, "threads that read clips in advance; 0: none. The clips are the same"
-    )
+    workers: int = option(2, NATURAL, "threads that read clips in advance; 0: none, same clips")
     ahead: int = option(2, COUNT, "number of batches that are made in advance")
     save_steps: int = option(
         0, NATURAL, "steps from one snapshot to the next; 0: only by the clock"

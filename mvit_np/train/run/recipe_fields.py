@@ -123,6 +123,14 @@ def _is_word(value):
     return isinstance(value, str) and value != ""
 
 
+def _is_level(value):
+    return _is_number(value) or isinstance(value, tuple) and all(map(_is_number, value))
+
+
+def _above_0(level):
+    return min(level if isinstance(level, tuple) else (level,), default=0) > 0
+
+
 def _float(value):
     return float(value) if _is_number(value) else value
 
@@ -157,6 +165,11 @@ MAYBE_AREA = FieldType(
     "0.08,1",
     read=_none,
 )
+NORMALISATION = FieldType(
+    "one of video, imagenet, clip, or a mean and a deviation, each a number or one a channel",
+    lambda v: v in ("video", "imagenet", "clip") or _is_pair(v, _is_level) and _above_0(v[1]),
+    "video",
+)
 VIEWS = FieldType("clips x crops", lambda v: _is_pair(v, COUNT.good), "5x3", read=_views)
 
 
@@ -177,6 +190,11 @@ def check_together(r: Any) -> None:
     if (r.mixup or r.cutmix) and r.mix_p and r.batch % 2:
         raise ValueError(
             f"clips are mixed in pairs, came a batch of {r.batch}: give an even one, or mix_p = 0"
+        )
+    if r.probe and (r.freeze or r.cutmix and r.mix_p):
+        raise ValueError(
+            "a probe learns the head from features, which have no picture to cut and nothing to "
+            f"freeze, came cutmix {r.cutmix} and freeze {r.freeze}: give 0 and none"
         )
     if r.graph and r.device == "cpu":
         raise ValueError(

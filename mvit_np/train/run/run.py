@@ -20,24 +20,34 @@ from ...weights.load import BEST, MODEL, save
 from ..metrics import Metrics
 from . import snapshot
 from .job import Job
+from .probe import on_features
 from .run_folder import CURVES, SNAPSHOTS
 from .toml_text import BEGUN_IN
 from .training import Clock, learned, results_of, test_is_due, tested, train
 
 
 def run(
-    job: Job, stop: Callable[[], bool] = lambda: False
-) -> Generator[dict[str, Any], None, None]:
+    job: Job, stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], Any] = lambda done, of: None,
+) -> Generator[dict[str, Any], None, None]:  # fmt: skip
     """Train to the end; yields a row of `metrics.FIELDS` after every step.
 
-    stop   asked in every step, and in tests after every batch: whether to end now. The step is then
-           saved, and `prepare(..., resume=True)` goes on, with the test that was not made.
+    stop       asked in every step, and in tests after every batch: whether to end now. The step is
+               then saved, and `prepare(..., resume=True)` goes on, with the test that was not made
+    progress   of a probe: called with (examples that have their features, examples in all)
 
     Raises NotFinite at a loss or gradient of NaN or infinity, unless the recipe says to skip such
     steps.
     """
+    with job.lock:
+        ready = on_features(job, stop, progress) if job.recipe.probe else job
+        if ready is not None:
+            yield from _trained(ready, stop)
+
+
+def _trained(job, stop):
     state, clock, best, saved_at = job.state, Clock(job.seconds), job.best, time.monotonic()
-    with job.lock, closing(train(job, stop, clock)) as steps, closing(_metrics(job)) as metrics:
+    with closing(train(job, stop, clock)) as steps, closing(_metrics(job)) as metrics:
         if job.renewed:  # else the next one to go on would be asked about the examples again
             _save(job, metrics, state, clock.seconds, best, better=False)
         if _is_left_untested(job, metrics.rows):

@@ -22,9 +22,10 @@ from .toml_text import BEGUN_IN, table_in, to_toml
 
 RECIPE, SNAPSHOTS = "recipe.toml", "snapshots"
 CLASSES, EXAMPLES, CURVES = "classes.txt", "examples.csv", "curves.png"
+FEATURES = "features.npz"  # of a probe
 LOCK = ".lock"
 # All that a run writes into its folder.
-WRITTEN = (RECIPE, METRICS, SNAPSHOTS, CLASSES, EXAMPLES, CURVES, MODEL, BEST, LOCK)
+WRITTEN = (RECIPE, METRICS, SNAPSHOTS, CLASSES, EXAMPLES, CURVES, MODEL, BEST, FEATURES, LOCK)
 STATE = {  # what a snapshot of a run holds; those of earlier versions lack `data` and `begun_in`
     "seconds": (int, float), "best": (int, float, type(None)), "params": dict,
     "average": (dict, type(None)), "optimizer": object, "recipe": dict, "config": dict,

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from ...backend.arrays import array_module, from_host, to_host
 from ...backend.precision import use_precision
-from ...model.forward import forward
+from ..frozen import fit_part
 from ..guard import NotFinite, check_step
 from ..loop import Step, fit
+from . import start
 from . import task as tasks
 
 
@@ -57,13 +58,12 @@ def _fit(training, batches, guard, stop):
         numbers[1] = float(training.comm.size > 1 and bool(stop()))
         return numbers
 
-    return fit(
-        tasks.loss_of(recipe, training.task.config),
-        state.params,
-        batches,
+    part = start.part_of(recipe, state.params)
+    loss = tasks.loss_of(recipe, training.task)
+    options: dict[str, Any] = dict(
         lr=tasks.lr_of(recipe, training.steps, training.loader.steps_per_epoch),
         clip_norm=recipe.clip_norm,
-        optimizer=tasks.optimizer_of(recipe, state.params),
+        optimizer=start.optimizer_of(recipe, state.params, part),
         state=state,
         accumulate=recipe.accumulate,
         ema_decay=recipe.ema,
@@ -72,6 +72,9 @@ def _fit(training, batches, guard, stop):
         guard=guard,
         graph=recipe.graph,
     )
+    if part is None:
+        return fit(loss, state.params, batches, **options)
+    return fit_part(part, loss, batches, **options)
 
 
 def _read(step):
@@ -158,7 +161,7 @@ class _Guard:
 
         def probe(hook):
             drawn = tasks.masks(training.recipe, index, training.comm.rank, batch[0])
-            return forward(params, batch[0], training.task.config, rng=drawn, hook=hook)
+            return training.task.scores(params, batch[0], rng=drawn, hook=hook)
 
         names = partial(training.loader.names_at, index)
         check_step(loss, grads, step=index + 1, names=names, probe=probe, norm=norm)

@@ -14,33 +14,22 @@ import numpy as np
 from ...autodiff.kept import keep
 from ...backend.plain_text import nearest, plain, some
 from ...backend.random import default_rng
-from ...backend.types import Array, Generator, Params
+from ...backend.types import Array, Generator, Hook, Params
 from ...data.augment import augmentation
 from ...data.clips import cover_of
 from ...data.datasets import Dataset
-from ...data.draws import MASKS, START, rng_for
+from ...data.draws import MASKS
 from ...data.loader import Loader
 from ...data.mixing import mix
 from ...data.sets.builtin import BUILTIN, builtin
 from ...data.video_table import VideoTable
 from ...model.config import MViTConfig
-from ...model.forward import forward, init
+from ...model.features import scores_of
+from ...model.forward import forward
 from ...model.presets import preset
-from ...model.resize import resize
 from ...ops import cross_entropy
-from ...weights import load
-from ..decay import decays_except, layer_factors
 from ..distributed import Alone, Mpi
 from ..evaluate import Views
-from ..loop import Optimizer
-from ..optimizer import (
-    adamw,
-    adamw_hyperparameters,
-    adamw_state,
-    sgd,
-    sgd_hyperparameters,
-    sgd_state,
-)
 from ..schedule import warmup_cosine
 from .recipe import Recipe
 
@@ -53,9 +42,21 @@ class Task:
     train: Dataset
     tests: Dataset | None
     directed: bool  # left and right matter to the classes
+    of_features: bool = False  # examples are pooled vectors, (1, 1, 1, D), which the head reads
+
+    def scores(
+        self, params: Params, clips: Array, rng: Generator | None = None, hook: Hook | None = None,
+        checkpoint: bool = False,
+    ) -> Array:  # fmt: skip
+        """The logits of a batch, as `forward` gives them."""
+        if self.of_features:
+            return scores_of(params, clips[:, 0, 0, 0], self.config, rng)
+        return forward(params, clips, self.config, rng=rng, hook=hook, checkpoint=checkpoint)
 
     def views(self, recipe: Recipe) -> Views:
         """What a test shows the model."""
+        if self.of_features:
+            return Views((1, 1), *recipe.views, unchanged=True)
         return Views(self.config.size_hw, *recipe.views, recipe.normalise)
 
 
@@ -154,26 +155,6 @@ def _fitting(base, data, recipe):
     return replace(base, **found)
 
 
-def parameters(recipe: Recipe, config: MViTConfig) -> Params:
-    """Random parameters, or those of a file, with a random head where the classes are others.
-
-    Raises ValueError where the file holds another model than the recipe's.
-    """
-    params = init(config, rng_for(recipe.seed, START))
-    if recipe.weights is None:
-        return params
-    found, theirs = load(recipe.weights)
-    if (theirs.frames, theirs.size_hw) != (config.frames, config.size_hw):
-        found, theirs = resize(found, theirs, frames=config.frames, size=config.size)
-    free = ("num_classes", "dropout", "drop_path", "size")
-    if replace(theirs, **{name: getattr(config, name) for name in free}) != config:
-        raise ValueError(
-            f"{recipe.weights} is another model than {recipe.model} with the recipe's fields: "
-            "correct `model`"
-        )
-    return found if theirs.num_classes == config.num_classes else found | {"head": params["head"]}
-
-
 def loader_of(
     recipe: Recipe, task: Task, comm: Alone | Mpi, on_broken: Callable[[str, str], Any]
 ) -> Loader:
@@ -185,7 +166,9 @@ def loader_of(
     return Loader(
         task.train,
         batch=recipe.batch,
-        augment=augmentation(recipe, task.config.size_hw, task.directed),
+        augment=_unchanged
+        if task.of_features
+        else augmentation(recipe, task.config.size_hw, task.directed),
         seed=recipe.seed,
         workers=recipe.workers,
         repeats=recipe.repeats,
@@ -196,35 +179,25 @@ def loader_of(
     )
 
 
+def _unchanged(clip, rng):
+    return clip
+
+
 def masks(recipe: Recipe, step: int, rank: int, like: Array) -> Generator:
     """The generator of what stochastic depth and dropout drop in a step, for arrays like `like`."""
     return default_rng([recipe.seed, MASKS, step, rank], like)
 
 
-def loss_of(recipe: Recipe, config: MViTConfig) -> Callable[[Params, Any], tuple[Array, Any]]:
+def loss_of(recipe: Recipe, task: Task) -> Callable[[Params, Any], tuple[Array, Any]]:
     """loss(params, (clips, targets, masks)) -> (value, (logits, targets))"""
 
     def loss(params, batch):
         clips, targets, masks = batch
         with keep("hidden" if recipe.keep_hidden else "inputs"):
-            logits = forward(params, clips, config, rng=masks, checkpoint=recipe.checkpoint)
+            logits = task.scores(params, clips, rng=masks, checkpoint=recipe.checkpoint)
         return cross_entropy(logits, targets, smoothing=recipe.smoothing), (logits, targets)
 
     return loss
-
-
-def optimizer_of(recipe: Recipe, params: Params) -> Optimizer:
-    """The recipe's `Optimizer`."""
-    common: dict[str, Any] = {"weight_decay": recipe.weight_decay}
-    if recipe.layer_decay != 1:
-        common["factors"] = layer_factors(params, recipe.layer_decay)
-    if recipe.no_decay:
-        common["decay_mask"] = decays_except(*recipe.no_decay)
-    if recipe.optimizer == "sgd":
-        update = partial(sgd, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
-        return Optimizer(sgd_state, update, sgd_hyperparameters)
-    update = partial(adamw, betas=recipe.betas, eps=recipe.epsilon, **common)
-    return Optimizer(adamw_state, update, partial(adamw_hyperparameters, betas=recipe.betas))
 
 
 def lr_of(recipe: Recipe, steps: int, steps_per_epoch: int) -> Callable[[int], float]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from ...backend.arrays import to_device
+from ...backend.arrays import from_host, to_host
 from ...backend.precision import use_precision
 from ...backend.types import Params
 from ...data.datasets import Dataset
 from ...data.loader import Loader
 from ..distributed import Alone, Mpi
-from ..evaluate import Evaluation, evaluate, predictor
-from ..loop import State, begin
+from ..evaluate import Evaluation, evaluate
+from ..loop import State
 from ..metrics import Row
+from . import start
 from . import task as tasks
 from .recipe import Recipe, steps_of
 from .steps import steps
@@ -60,25 +61,27 @@ def training_of(
     state: a `State` to go on from; None: the recipe's own start
     """
     comm, say = comm or Alone(), say or (lambda sentence: None)
-
-    def leave_out(name, reason):
-        say(f"{name} is left out: {reason}")
-
-    loader = tasks.loader_of(recipe, task, comm, leave_out)
+    loader = tasks.loader_of(recipe, task, comm, partial(_leave_out, say))
     return Training(
         recipe=recipe,
         task=task,
         comm=comm,
         loader=loader,
-        state=state or _begun(recipe, task, comm),
+        state=state or start.begun(recipe, task, comm, say),
         steps=steps_of(recipe, loader.steps_per_epoch),
         say=say,
     )
 
 
-def _begun(recipe, task, comm):
-    params = to_device(comm.broadcast(tasks.parameters(recipe, task.config)), recipe.device)
-    return begin(params, tasks.optimizer_of(recipe, params), recipe.ema)
+def _leave_out(say, name, reason):
+    say(f"{name} is left out: {reason}")
+
+
+def on_task(training: Any, task: tasks.Task) -> Any:
+    """The same training on another task with as many examples."""
+    leave_out = partial(_leave_out, training.say)
+    loader = tasks.loader_of(training.recipe, task, training.comm, leave_out)
+    return replace(training, task=task, loader=loader)
 
 
 def train(
@@ -166,7 +169,11 @@ def tested(training: Training, state: State, stop: Callable[[], bool]) -> Evalua
     options: dict[str, Any] = {"batch": 32, "workers": recipe.workers, "comm": training.comm}
     options |= {"stop": stop, "on_broken": partial(_say_once, training)}
     with use_precision(recipe.precision):
-        predict = predictor(learned(state), task.config)
+        params, like = learned(state), state.params["head"]["w"]
+
+        def predict(clips):
+            return to_host(task.scores(params, from_host(clips, like)))
+
         return evaluate(predict, tests, task.views(recipe), **options)
 
 
