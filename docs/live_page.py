@@ -1,10 +1,11 @@
 """What docs/live.md shows: `python docs/live_page.py` takes the screenshots of
 docs/explainer.html, measures its numbers and writes both into docs/. It needs Chromium.
 
-With `--speed` it only prints how many answers a second the page gives, on an idle machine. With
+With `--speed` it only prints how many answers per second the page gives, on an idle machine. With
 `--renew` it only writes docs/explainer.html again, with the same model and today's sources.
 """
 
+import argparse
 import io
 import sys
 from pathlib import Path
@@ -150,7 +151,7 @@ def measured(browser):
     _, params, config = held(DOCS.read_text())
     yield "".join(table_of_differences(browser, params, config))
     rate = answers_per_second(browser)
-    yield f"\nThe page gives {rate:.0f} answers a second on one core, when nothing is drawn.\n"
+    yield f"\nThe page gives {rate:.0f} answers per second on one core, when nothing is drawn.\n"
     yield from table_of_hands(params, config)
 
 
@@ -161,12 +162,17 @@ def renew():
 
 
 def main():
-    if "--renew" in sys.argv:
+    parser = argparse.ArgumentParser(description="Screenshots and measurements of the live page.")
+    option = parser.add_mutually_exclusive_group().add_argument
+    option("--speed", action="store_true", help="measure the speed alone, and print it")
+    option("--renew", action="store_true", help="write the page again with the model in it")
+    asked = parser.parse_args()
+    if asked.renew:
         renew()
         return
     with Browser() as browser:
-        if "--speed" in sys.argv:
-            print(f"{answers_per_second(browser):.1f} answers a second")
+        if asked.speed:
+            print(f"{answers_per_second(browser):.1f} answers per second")
             return
         take_pictures(browser)
         before, _, rest = PAGE.read_text().partition(MARKS[0])
