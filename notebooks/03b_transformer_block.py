@@ -629,10 +629,11 @@ _ = figure.suptitle("Four motions at one place: the heads look at different thin
 # %% [markdown]
 # **How to read it.** A row is a way to move. On the left the mean of the 40 clips in their fifth frame, beside it where the
 # class token gathers from in each of the four heads, the mean over the clips and all times. A tile is a place of the grid of
-# tokens, 8 × 8 pixels. 1 is what uniform attention would give, and yellow is six times as much or more. The arrow is the path of the moving square's middle;
-# the dotted frame is the square that stands still. Go down a column: the squares stay where they are, but the attention of a
-# head depends on the way the square moves. Go along a row: the heads do not agree. (In the stored picture most of them look
-# behind a square that goes left, at places that it has passed, and one of them spreads out where it goes up.)
+# tokens, 8 × 8 pixels. 1 is what uniform attention would give, and yellow is six times as much or more. The arrow is the path
+# of the moving square's middle; the dotted frame is the square that stands still. Go down a column: the squares stay where
+# they are, but the attention of a head depends on the way the square moves. Go along a row: the heads do not agree. (In the
+# stored picture most of them look behind a square that goes left, at places that it has passed, and one of them spreads out
+# where it goes up.)
 #
 # One place may be chance. So count over the 400 test scenes, whose squares are anywhere: how much of a head's attention lies on
 # the moving square, on the still one and on the background, relative to the part of the picture that they take?

@@ -377,7 +377,7 @@ print(f"ViT-B has {attention_mb['ViT'] / attention_mb['MViT']:.1f} times the att
 
 # %%
 rows = tables["Table 4"].rows
-print(f"{'':24} G a clip   views   G a video   top-1   trained before on")
+print(f"{'':24} G per clip views  G per video top-1   first trained on")
 for row in sorted(rows, key=lambda row: row.gmacs * prod(row.views)):
     video = row.gmacs * prod(row.views)
     print(f"{row.label:24} {row.gmacs:8,} {prod(row.views):7} {video:11,.0f} {row.top1:7}   {row.data or '-'}")
@@ -462,7 +462,7 @@ for frames, parts in sums.items():
 one = [100 / n for n in (1569, 25089, 393)]
 print(f"class token: {one[0]:.2f} % of ViT-B's tokens, {one[1]:.3f} % of MViT-B's first, {one[2]:.1f} % of its keys")
 fewer = vit_b / mv.costs(tables["Table 3"].rows[1].config).macs
-print(f"MViT-B, max pooling: {fewer:.2f} times fewer multiply-adds, {6.3 / 3.6:.2f} times the clips a second (Table 16)")
+print(f"MViT-B, max pooling: {fewer:.2f} times fewer multiply-adds, {6.3 / 3.6:.2f} times the clips per second (Table 16)")
 
 # %% [markdown]
 # ## What was learned

@@ -387,7 +387,7 @@ text.text(0, 0.95, "\n".join(lines), va="top", family="monospace", fontsize=11, 
 _ = figure.suptitle("Shuffling takes all from the models that use order, nothing from the one that does not", weight="bold")
 
 # %% [markdown]
-# How to read it: two bars a model, the strong one with frames in order, the pale one shuffled; the dashed line is a coin. The
+# How to read it: two bars per model, the strong one with frames in order, the pale one shuffled; the dashed line is a coin. The
 # MViT falls to the line: all it knew was in the order. The ViT cannot fall, it never left the line.
 #
 # **What agrees with the paper, and what does not.** In both, shuffling hurts the MViT and leaves the ViT as it was. But look at
@@ -476,7 +476,7 @@ _ = ax.set_title("The MViT makes few errors, most of them in fast clips", fontsi
 # How to read it: a bar is the share of wrong answers among the test clips of one range of speeds, in order. Chance would be
 # 50 %. How many errors there are depends on the run: sums rounded in another order, as on another kind of processor, lead to
 # other parameters. In the runs we made, all of them were in one shot, "bikes 3", whose picture moves fastest. Two things could
-# make fast clips harder. A cube is 7 pixels wide and 3 frames deep, so at 3 pixels a frame an edge crosses nearly all of
+# make fast clips harder. A cube is 7 pixels wide and 3 frames deep, so at 3 pixels per frame an edge crosses nearly all of
 # it. And fast clips are rarer in training than in the test:
 
 # %%

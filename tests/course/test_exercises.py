@@ -295,7 +295,7 @@ def test_an_exception_is_told_with_its_line():
 
 
 def test_an_exception_that_is_a_known_mistake_is_called_by_its_name():
-    message = said(_ALL["04.pooling_attention"].mistakes[5][1])
+    message = said("04.pooling_attention", _ALL["04.pooling_attention"].mistakes[5][1])
     assert "likely: the values are not pooled" in message and "ValueError" in message
 
 
@@ -353,7 +353,7 @@ ODD += [
 
 # The cases of these are large, and one checker looks at the answers to all exercises.
 LARGE = {
-    "01.cube_embed", "02.depthwise_conv", "06.max_pool_backward",
+    "01.cube_embed", "02.depthwise_conv", "04.pooling_attention", "06.max_pool_backward",
     "06.attention_layer_backward", "06.block_backward", "06.backward", "06.pool_heads_backward",
     "04.attention_layer", "04.pool_heads", "05.block", "05.forward", "07.growth",
     "07.design_pyramid",
