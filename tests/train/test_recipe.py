@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from mvit_np.train.run.recipe import MAY_DIFFER, RECIPES, Recipe, changed, differing, from_plain
+from mvit_np.train.run.recipe import RECIPES, Recipe, from_plain
+from mvit_np.train.run.recipe_changes import MAY_DIFFER, changed, differing
 from mvit_np.train.run.run_folder import resolve
 from mvit_np.train.run.toml_text import to_toml
 

@@ -215,12 +215,6 @@ def _tau_of(model):
     return found.tau if found else Preset.tau
 
 
-# May differ when a run is taken up again: where and how fast it goes, what it does if it cannot.
-MAY_DIFFER = (
-    "non_finite", "device", "graph", "workers", "ahead", "save_steps", "save_minutes", "keep",
-)  # fmt: skip
-
-
 def known(name: str) -> Recipe:
     """One of RECIPES. Raises ValueError for another name, with the nearest."""
     if not isinstance(name, str) or name not in RECIPES:
@@ -229,12 +223,6 @@ def known(name: str) -> Recipe:
             f"there is no recipe {shown(name)}: {meant(name, RECIPES)}they are {names}"
         )
     return RECIPES[name]
-
-
-def differing(ours: Recipe, theirs: Recipe) -> list[str]:
-    """The names of the fields in which two recipes differ and the outcome of a run with them."""
-    names = [f.name for f in dataclasses.fields(Recipe) if f.name not in MAY_DIFFER]
-    return [name for name in names if getattr(ours, name) != getattr(theirs, name)]
 
 
 def steps_of(recipe: Recipe, steps_per_epoch: int) -> int:

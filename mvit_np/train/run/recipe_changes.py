@@ -1,4 +1,4 @@
-"""A recipe with other values, and what is said where it has no field of some name."""
+"""A recipe with other values, how two differ, and what is said where a field is none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Any
 
 from ...backend.plain_text import nearest
 from .recipe_fields import FIELDS, under_new_names
+
+# May differ when a run is taken up again: where and how fast it goes, what it does if it cannot.
+MAY_DIFFER = (
+    "non_finite", "device", "graph", "workers", "ahead", "save_steps", "save_minutes", "keep",
+)  # fmt: skip
 
 
 def changed(recipe: Any, changes: dict[str, Any]) -> Any:
@@ -25,6 +30,12 @@ def changed(recipe: Any, changes: dict[str, Any]) -> Any:
         model_fields = {name: model_fields[name] for name in asked}
         new.setdefault("tau", None)
     return dataclasses.replace(recipe, **{"model_fields": model_fields} | new)
+
+
+def differing(ours: Any, theirs: Any) -> list[str]:
+    """The names of the fields in which two recipes differ and the outcome of a run with them."""
+    names = [f.name for f in dataclasses.fields(ours) if f.name not in MAY_DIFFER]
+    return [name for name in names if getattr(ours, name) != getattr(theirs, name)]
 
 
 def field_of(recipe: Any, name: str) -> dataclasses.Field:

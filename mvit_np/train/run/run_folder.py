@@ -17,7 +17,8 @@ from ...data.sets.builtin import BUILTIN
 from ...weights.load import BEST, MODEL
 from ..metrics import METRICS, read_rows
 from . import snapshot
-from .recipe import Recipe, differing, from_plain, steps_of
+from .recipe import Recipe, from_plain, steps_of
+from .recipe_changes import differing
 from .toml_text import BEGUN_IN, table_in, to_toml
 
 RECIPE, SNAPSHOTS = "recipe.toml", "snapshots"
