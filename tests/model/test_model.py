@@ -369,9 +369,9 @@ def test_training_draws_and_evaluation_does_not(changes):
 
 def test_without_rates_training_is_evaluation():
     config, params = model({"drop_path": 0, "dropout": 0})
-    assert np.array_equal(
-        forward(params, clips(config), config, rng=rng()), forward(params, clips(config), config)
-    )
+    with mv.plain_ops():  # evaluation's fast version has products of other shapes, so other bits
+        trained = forward(params, clips(config), config, rng=rng())
+        assert np.array_equal(trained, forward(params, clips(config), config))
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
@@ -443,9 +443,15 @@ def test_every_parameter_gets_a_float32_gradient(changes):
 def test_hook_shows_attention_and_outputs_and_changes_nothing(changes, checkpoint):
     config, params = model(changes)
     seen = []
-    logits = forward(
-        params, clips(config), config, hook=lambda *pair: seen.append(pair), checkpoint=checkpoint
-    )
+    with mv.plain_ops():  # evaluation's fast version has products of other shapes, so other bits
+        logits = forward(
+            params,
+            clips(config),
+            config,
+            hook=lambda *pair: seen.append(pair),
+            checkpoint=checkpoint,
+        )
+        assert np.array_equal(logits, forward(params, clips(config), config))
     blocks = plan(config).blocks
     shapes = [("embedding", (2, blocks[0].tokens_in, config.dim))]
     for b in blocks:
@@ -455,7 +461,7 @@ def test_hook_shows_attention_and_outputs_and_changes_nothing(changes, checkpoin
     for name, x in seen:
         if name.endswith("attention"):
             np.testing.assert_allclose(x.sum(axis=-1), 1, rtol=1e-5)
-    assert np.array_equal(logits, forward(params, clips(config), config))
+    np.testing.assert_allclose(logits, forward(params, clips(config), config), atol=1e-5)
 
 
 def test_hook_gets_plain_ops_while_gradients_are_taken():
