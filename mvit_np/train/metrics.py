@@ -13,8 +13,9 @@ from ..backend.types import FilePath
 METRICS = "metrics.csv"
 FIELDS = (
     "step", "epoch", "seconds", "loss", "accuracy", "learning_rate", "gradient_norm", "clips_per_s",
-    "test_accuracy", "test_top5",
+    "test_accuracy", "test_top5", "test_loss",
 )  # fmt: skip
+SINCE = {"test_loss"}  # what the files of earlier versions lack
 # {name of FIELDS: number}; a name that is missing, or None, is an empty cell.
 Row: TypeAlias = dict[str, Any]
 
@@ -85,7 +86,7 @@ def read_rows(path: FilePath) -> list[Row]:
     # The last row may be cut off.
     lines = [line.split(",") for line in text[: text.rfind("\n") + 1].split("\n")]
     # A power cut may leave NULs anywhere.
-    columns = lines[0] if set(FIELDS) <= set(lines[0]) else FIELDS
+    columns = lines[0] if set(FIELDS) - SINCE <= set(lines[0]) else FIELDS
     return [numbers for cells in lines if (numbers := _numbers(columns, cells))]
 
 
@@ -93,7 +94,7 @@ def _numbers(columns, cells):
     """The row as numbers, or None where it is damaged, or is the line of titles."""
     try:
         row = dict(zip(columns, cells, strict=True))
-        return {name: _number(name, row[name]) for name in FIELDS}
+        return {name: _number(name, row.get(name, "")) for name in FIELDS}
     except ValueError:
         return None
 

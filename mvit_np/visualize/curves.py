@@ -24,8 +24,9 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], chance: float) -> Figure:
 
     How to read it. Left and middle: light is every batch, strong its running mean; rings are tests.
     Dashed is guessing: a model that has learned nothing stays there. Training clips are cropped,
-    coloured and mixed, so a line below the rings is as it should be; rings that fall while the line
-    rises are overfitting. Right: the learning rate, rising and falling.
+    coloured and mixed and their labels smoothed, and those of tests are not: an accuracy below the
+    rings, or a loss above them, is as it should be. A loss that rises again at the rings, while the
+    line falls, is overfitting. Right: the learning rate, rising and falling.
     """
     tests = [row for row in rows if row.get("test_accuracy") is not None]
     last = rows[-1]
@@ -34,7 +35,7 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], chance: float) -> Figure:
     effort = f"{last['step']} steps of training in {last['seconds']:.0f} s"
     figure = new_figure(HEIGHT, message, f"{effort}, {last['clips_per_s']:.0f} clips per second")
     shown = rows[:: max(len(rows) // MOST, 1)]
-    _loss(_panel(figure, 0.75, "loss"), shown, chance)
+    _loss(_panel(figure, 0.75, "loss"), shown, tests, chance)
     _accuracy(_panel(figure, 4.75, "accuracy"), shown, tests, chance)
     rate = _panel(figure, 8.6, "learning rate")
     rate.plot(_column(shown, "step"), _column(shown, "learning_rate"), color=BLUE, linewidth=2)
@@ -49,24 +50,31 @@ def _panel(figure, left, title):
     return axes
 
 
-def _loss(axes, rows, chance):
+def _loss(axes, rows, tests, chance):
     loss, guess = _column(rows, "loss"), -math.log(chance)
     _curve(axes, rows, loss)
+    highest = [guess, _rings(axes, tests, "test_loss"), 1e-3]
     _guessing(axes, guess)
     finite = loss[np.isfinite(loss)]
-    axes.set_ylim(0, 1.25 * max(guess, np.quantile(finite, 0.99) if len(finite) else 0, 1e-3))
+    axes.set_ylim(0, 1.25 * max(*highest, np.quantile(finite, 0.99) if len(finite) else 0))
 
 
 def _accuracy(axes, rows, tests, chance):
     _curve(axes, rows, _column(rows, "accuracy"), "training clips")
-    if tests:
-        at, shares = _column(tests, "step"), _column(tests, "test_accuracy")
-        axes.plot(at, shares, "o", label="tests", zorder=4, **RINGS)
+    _rings(axes, tests, "test_accuracy")
     _guessing(axes, chance)
     axes.set_ylim(0, 1.04)
     axes.set_yticks(np.linspace(0, 1, 5), [f"{share:.0f} %" for share in np.linspace(0, 100, 5)])
     style = {"fontsize": SMALL, "frameon": False, "labelcolor": INK}
     axes.legend(loc="best", **style)
+
+
+def _rings(axes, tests, name):
+    """A ring per test that has such a result; the highest value, or 0."""
+    there = [row for row in tests if row.get(name) is not None]  # an earlier version had no loss
+    if there:
+        axes.plot(_column(there, "step"), _column(there, name), "o", label="tests", **RINGS)
+    return max((row[name] for row in there), default=0)
 
 
 def _guessing(axes, value):

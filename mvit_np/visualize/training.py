@@ -18,7 +18,7 @@ HEIGHT = 5.6  # inches
 BOTTOM, TALL = 0.8, 3.35  # of every panel
 RINGS = {  # of tests, along a curve of training
     "color": VERMILLION, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.2,
-    "clip_on": False,
+    "clip_on": False, "zorder": 4,
 }  # fmt: skip
 USED = 0.1  # accuracy that shuffling must cost before the title says that the model uses the order
 
@@ -87,6 +87,8 @@ def _loss(axes, rows, x, chance):
     at, loss = _column(rows, x), _column(rows, "loss")
     guess = -math.log(chance)
     _curve(axes, at, loss)
+    if tests := [row for row in rows if row.get("test_loss") is not None]:
+        axes.plot(_column(tests, x), _column(tests, "test_loss"), "o", **RINGS)
     axes.axhline(guess, color=GREY, linestyle="--", linewidth=1.5)
     axes.set_ylim(0, 1.25 * max(guess, np.quantile(loss, 0.99)))
     axes.set_xlim(0, 1.02 * at[-1])
@@ -97,7 +99,7 @@ def _accuracy(axes, rows, x, chance):
     at, tests = _column(rows, x), [row for row in rows if row.get("test_accuracy") is not None]
     _curve(axes, at, _column(rows, "accuracy"), "training clips")
     shares = _column(tests, "test_accuracy")
-    axes.plot(_column(tests, x), shares, "o", label="unseen clips", zorder=4, **RINGS)
+    axes.plot(_column(tests, x), shares, "o", label="unseen clips", **RINGS)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.5)
     _note(axes, 0.98, chance, f"guessing: {percent(chance)}", GREY)
     _shares(axes)

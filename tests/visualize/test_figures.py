@@ -156,7 +156,8 @@ def run_rows(steps):
             "loss": 2.1 - 1.2 * learned + 0.1 * rng.standard_normal(),
             "accuracy": 0.7 * learned + rng.uniform(0, 0.25),
         }
-        yield row | {"test_accuracy": 0.125 + 0.8 * learned if step % 20 == 0 else None}
+        test = {"test_accuracy": 0.125 + 0.8 * learned, "test_loss": 2 - 1.3 * learned}
+        yield row | (test if step % 20 == 0 else {"test_accuracy": None})
 
 
 def confused():

@@ -148,7 +148,9 @@ def _row(training, step, numbers, seconds):
 
 def results_of(test: Evaluation | None) -> Row:
     """The results of a test, of a line of metrics.csv."""
-    return {"test_accuracy": test and test.top1, "test_top5": test and test.top5}
+    if test is None:
+        return {"test_accuracy": None, "test_top5": None, "test_loss": None}
+    return {"test_accuracy": test.top1, "test_top5": test.top5, "test_loss": test.loss}
 
 
 # -- tests -----------------------------------------------------------------------------------------
