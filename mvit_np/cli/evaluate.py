@@ -8,6 +8,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from ..backend.outputs import check_not_read, check_outside, claim, make_folder, own, write
@@ -15,11 +16,15 @@ from ..backend.plain_text import plain
 from ..backend.tiles import threads, use_threads
 from ..data import NORMALISATIONS
 from ..train import run as runs
+from ..train.answers import prediction_rows, worst_mistakes
 from ..train.distributed import communicator
 from .arguments import MISTAKES, Commands, count, file_path, positive, views
 from .terminal import BAR, say
 
-METRICS, CONFUSION = WRITTEN = "metrics.csv", "confusion.png"
+METRICS, CONFUSION = EARLIER = "metrics.csv", "confusion.png"  # an earlier version's too
+PREDICTIONS, MISTAKES_DRAWN = "predictions.csv", "mistakes.png"
+WRITTEN = (*EARLIER, PREDICTIONS, MISTAKES_DRAWN)
+LEAST = 3  # classes that are printed
 
 
 def add(commands: Commands) -> None:
@@ -34,7 +39,7 @@ def add(commands: Commands) -> None:
     shown = "views: clips in time x crops in space (default: the run's, else 5x1)"
     tau = "frames of 1/30 s from one frame to the next (default: the model's, else 4)"
     batch = "views that go through the model together (%(default)s)"
-    out = "folder for metrics.csv and confusion.png (default for a run: RUN/evaluation)"
+    out = "folder for the tables and figures (default for a run: RUN/evaluation)"
 
     option("model", type=file_path, metavar="WEIGHTS", help=model)
     option("--best", action="store_true", help=best)
@@ -66,7 +71,9 @@ def run(arguments: Namespace) -> int:
         counted = f"{result.examples} examples of {len(result.classes)} classes"
         print(f"{counted}, {test.shown}; {seconds:.0f} s")
         print(f"top-1 {result.top1:7.2%}\ntop-5 {result.top5:7.2%}\nloss  {result.loss:7.3f}")
-        for path in _written(result, out):
+        if len(result.classes) > 2:
+            print(_known_least(result))
+        for path in _written(result, test.data, out):
             print(f"wrote {plain(path)}")
     return 0
 
@@ -99,24 +106,50 @@ def _folder_for(out, found, read):
     check_outside(folder, read[1:])
     make_folder(folder)
     if usual and folder.resolve() == usual.resolve():  # an earlier version left no note there
-        claim(folder, "evaluate", WRITTEN)
-    else:
-        own(folder, "evaluate", WRITTEN)
+        claim(folder, "evaluate", EARLIER)
+    own(folder, "evaluate", WRITTEN)
     return folder
 
 
-def _written(result, folder):
-    """metrics.csv, with a row per class, and the confusion matrix."""
+def _known_least(result):
+    """The classes of the smallest share of right answers, in a line."""
+    order = np.argsort(np.where(np.isnan(result.recall), np.inf, result.recall), kind="stable")
+    counts = result.confusion.sum(axis=1)
+    least = [k for k in order[:LEAST] if counts[k]]
+    said = [f"{plain(result.classes[k])} {result.recall[k]:.1%} of {counts[k]}" for k in least]
+    return f"known least: {', '.join(said)}"
+
+
+def _written(result, data, folder):
+    """The rows of classes and of examples, the confusion matrix and the worst mistakes."""
     if folder is None:
         return
     from .. import visualize
 
-    table = io.StringIO()
-    lines = csv.writer(table)
-    taken_for = [f"taken for {name}" for name in result.classes]
-    lines.writerow(["class", "examples", "right", *taken_for])
-    for name, row, right in zip(result.classes, result.confusion, result.confusion.diagonal()):
-        lines.writerow([name, row.sum(), right, *row])
-    write(folder / METRICS, table.getvalue())
-    yield folder / METRICS
+    yield _table(folder / METRICS, _class_rows(result))
+    yield _table(folder / PREDICTIONS, prediction_rows(result.answers, data, result.classes))
     yield visualize.save(visualize.confusion_figure(result), folder / CONFUSION)
+    mistakes = worst_mistakes(result.answers, data, result.classes)
+    if mistakes:
+        figure = visualize.mistakes_figure(mistakes, result)
+        yield visualize.save(figure, folder / MISTAKES_DRAWN)
+    else:
+        (folder / MISTAKES_DRAWN).unlink(missing_ok=True)  # of an earlier model
+
+
+def _class_rows(result):
+    """The rows of metrics.csv, the titles first."""
+    taken_for = [f"taken for {name}" for name in result.classes]
+    yield ["class", "examples", "right", "accuracy", "precision", *taken_for]
+    for k, (name, row) in enumerate(zip(result.classes, result.confusion)):
+        shares = [
+            "" if np.isnan(x) else f"{x:.6f}" for x in (result.recall[k], result.precision[k])
+        ]
+        yield [name, row.sum(), row[k], *shares, *row]
+
+
+def _table(path, rows):
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    write(path, text.getvalue())
+    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..data.transforms import resize
 from ..model.config import MViTConfig
 from ..model.forward import forward
 from ..ops.softmax import softmax_array
+from .answers import Answers, answers_in
 from .distributed import Alone, Mpi
 
 TOP = 5  # of the classes
@@ -32,6 +33,7 @@ class Evaluation:
     confusion: Array  # (classes, classes) int64: of the row's class, taken for the column's
     among_top: int  # examples whose class was among the TOP most probable
     loss: float  # mean of -log of the class's probability
+    answers: Answers | None = None  # about each example; those so far have none
 
     @property
     def examples(self) -> int:
@@ -47,6 +49,20 @@ class Evaluation:
     def top5(self) -> float:
         """The share of the examples whose class was among the five most probable."""
         return self.among_top / self.examples
+
+    @property
+    def recall(self) -> Array:
+        """(classes,) the share of a class's examples that are right; NaN where it has none."""
+        return _shares(np.diag(self.confusion), self.confusion.sum(axis=1))
+
+    @property
+    def precision(self) -> Array:
+        """(classes,) the share of a class's answers that are right; NaN where there are none."""
+        return _shares(np.diag(self.confusion), self.confusion.sum(axis=0))
+
+
+def _shares(part, whole):
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
 @dataclass(frozen=True)
@@ -82,18 +98,23 @@ def evaluate(
     comm, classes = comm or Alone(), tuple(dataset.classes)
     # `sums` has two: examples whose class was among the top, and their loss.
     confusion, sums, stopped = np.zeros((len(classes), len(classes))), np.zeros(2), np.zeros(1)
+    kept = min(TOP, len(classes))
+    found = np.zeros((len(dataset), 1 + 2 * kept))  # as `answers_in` reads it
     share = range(comm.rank, len(dataset), comm.size)
     for examples in gathered(readable(dataset, views, share, workers, on_broken), batch):
         for index, probabilities in _averaged(predict, examples, batch):
             label, order = dataset.labels[index], np.argsort(-probabilities, kind="stable")
             confusion[label, order[0]] += 1
-            sums += label in order[:TOP], -np.log(max(probabilities[label], np.finfo(float).tiny))
+            top, of_truth = order[:kept], max(probabilities[label], np.finfo(float).tiny)
+            sums += label in top, -np.log(of_truth)
+            found[index] = of_truth, *top, *probabilities[top]
         if progress:
             progress(_evaluation(classes, confusion, sums))
         if stop and stop():
             stopped[:] = 1
             break
-    confusion, sums, stopped = (part * comm.size for part in comm.mean([confusion, sums, stopped]))
+    parts = comm.mean([confusion, sums, stopped, found])
+    confusion, sums, stopped, found = (part * comm.size for part in parts)
     if stopped.any():
         return None
     if not confusion.any():
@@ -101,7 +122,8 @@ def evaluate(
             f"a test needs examples that can be read; of {len(dataset)} none can: "
             "check where they come from"
         )
-    return _evaluation(classes, confusion, sums)
+    answers = answers_in(found, dataset.labels)
+    return replace(_evaluation(classes, confusion, sums), answers=answers)
 
 
 def predictor(params: Params, config: MViTConfig) -> Callable[[Array], Array]:

@@ -17,6 +17,7 @@ from .curves import curves_figure
 from .experiment import experiment_figure
 from .graph import graph_figure
 from .layer_table import layer_table_figure
+from .mistakes import mistakes_figure
 from .pooling_attention import pooling_attention_figure
 from .pooling_windows import pooling_windows_figure
 from .position_similarity import position_similarity_figure
@@ -40,6 +41,7 @@ __all__ = [
     "experiment_figure",
     "graph_figure",
     "layer_table_figure",
+    "mistakes_figure",
     "pooling_attention_figure",
     "pooling_windows_figure",
     "position_similarity_figure",

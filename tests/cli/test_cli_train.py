@@ -94,6 +94,29 @@ def test_how_many_clips_a_run_made_is_not_asked_of_other_data(
     assert re.search(r"^\d+ examples of 8 classes", capsys.readouterr().out, re.MULTILINE)
 
 
+def check_tables(folder, classes, accuracy, shown):
+    """predictions.csv says the same as the table of the classes, counted anew."""
+    with open(folder / "predictions.csv") as file:
+        rows = list(csv.DictReader(file))
+    right = [row for row in rows if row["answer"] == row["truth"]]
+    assert len(rows) == 16 and len(right) / 16 == accuracy
+    assert [row["path"] for row in rows[:2]] == ["moving_digits 0", "moving_digits 1"]
+    for line in classes:
+        of_it = [row for row in rows if row["truth"] == line["class"]]
+        as_it = [row for row in rows if row["answer"] == line["class"]]
+        hits = sum(row in right for row in of_it)
+        assert int(line["right"]) == hits and int(line["examples"]) == len(of_it)
+        for share, among in (("accuracy", of_it), ("precision", as_it)):
+            expected = f"{hits / len(among):.6f}" if among else ""
+            assert line[share] == expected
+    least = min(classes, key=lambda line: float(line["accuracy"] or 2))
+    assert f"known least: {least['class']} {float(least['accuracy']):.1%} of" in shown
+    for row in rows:
+        shares = [float(row[name]) for name in row if name.startswith("probability")]
+        assert shares[0] == max(shares) and (row in right) == (shares[0] == shares[1])
+    assert (folder / "mistakes.png").exists() == (len(right) < 16)
+
+
 def test_a_run_is_evaluated_from_its_folder_and_from_its_weights(finished, capsys):
     _, folder = finished
     last = read_rows(folder / "metrics.csv")[-1]["test_accuracy"]
@@ -108,6 +131,7 @@ def test_a_run_is_evaluated_from_its_folder_and_from_its_weights(finished, capsy
     assert [row["class"] for row in rows] == (folder / "classes.txt").read_text().splitlines()
     assert sum(int(row["right"]) for row in rows) == round(last * 16)
     assert (folder / "evaluation" / "confusion.png").exists()
+    check_tables(folder / "evaluation", rows, last, shown.out)
 
     arguments = ["--data", "moving_digits", "--views", "2x1", "--out", str(folder / "weights")]
     assert main(["evaluate", str(folder / "model.npz"), *arguments]) == 0

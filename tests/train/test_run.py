@@ -550,7 +550,9 @@ def test_evaluation_averages_the_probabilities_of_all_views(rng):
         on_broken=lambda name, reason: broken.append((name, reason)),
     )
     right = loss = top = 0
-    for index in (0, 1, 3, 4, 5, 6):
+    answers = result.answers
+    assert answers.index.tolist() == [0, 1, 3, 4, 5, 6]
+    for row, index in enumerate(answers.index):
         p = 0
         for k in range(2):
             frames = data.clips[index] // (1 + k)  # 18 x 27 covers 18 x 18 already: 256/224 of 16
@@ -561,6 +563,10 @@ def test_evaluation_averages_the_probabilities_of_all_views(rng):
         right += p.argmax() == data.labels[index]
         top += (p > p[data.labels[index]]).sum() < 5
         loss -= np.log(p[data.labels[index]])
+        assert answers.wrong[row] == (p.argmax() != data.labels[index])
+        assert answers.top[row].tolist() == sorted(range(6), key=lambda k: -p[k])[:5]
+        np.testing.assert_allclose(answers.probability[row], p[answers.top[row]], rtol=1e-4)
+        assert answers.of_truth[row] == pytest.approx(p[data.labels[index]], rel=1e-4)
     assert broken == [("clip 2", "cut off")] and result.examples == 6 and sum(seen) == 36
     assert result.top1 == pytest.approx(right / 6) and result.top5 == pytest.approx(top / 6)
     assert result.loss == pytest.approx(loss / 6, rel=1e-4)
@@ -594,6 +600,9 @@ def test_evaluation_is_the_same_with_any_threads_batches_and_ranks(rng):
     shared = evaluate(scores, data, Views((16, 16), clips=2), comm=Rank(1, first.ours))
     np.testing.assert_array_equal(shared.confusion, whole.confusion)
     assert (shared.among_top, shared.loss) == (whole.among_top, pytest.approx(whole.loss))
+    for name in ("index", "truth", "top", "probability", "of_truth"):
+        ours, theirs = (getattr(one.answers, name) for one in (shared, whole))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-15)
 
 
 def test_evaluation_says_what_it_cannot_do(rng):

@@ -34,6 +34,7 @@ from mvit_np.model.inspection import (
 )
 from mvit_np.model.specs import PoolSpec
 from mvit_np.studies.ablations.findings import Line
+from mvit_np.train.answers import Mistake
 from mvit_np.train.evaluate import Evaluation
 from mvit_np.visualize import style
 from mvit_np.visualize.cost_bars import parts
@@ -166,6 +167,13 @@ def confused():
     return Evaluation(names, np.rint(40 * near * np.linspace(1, 0.4, 8)).astype(np.int64), 280, 0.5)
 
 
+def mistaken():
+    frames = np.linspace(0, 255, 4 * 18 * 24).reshape(4, 18, 24, 1).astype(np.uint8)
+    names = confused().classes
+    for k in range(5):
+        yield Mistake(f"films/{k}.mp4", names[k], names[k + 1], 0.99 - 0.07 * k, frames)
+
+
 def experiment_lines():
     for index, name in enumerate(("convolution", "max", "average", "1 x 1 x 1: none")):
         shares = tuple(0.93 - 0.06 * index + 0.01 * seed for seed in range(3))
@@ -246,6 +254,7 @@ FIGURES = {
     ),
     "curves": lambda: V.curves_figure(list(run_rows(120)), 1 / 8),
     "confusion": lambda: V.confusion_figure(confused()),
+    "mistakes": lambda: V.mistakes_figure(list(mistaken()), confused()),
     "experiment": lambda: V.experiment_figure(
         list(experiment_lines()), "Which pool?", "Table 99 at small scale", 0.125
     ),

@@ -17,6 +17,8 @@ from mvit_np import visualize
 from mvit_np.backend.outputs import is_drawn_here
 from mvit_np.model.forward import forward
 from mvit_np.model.text_table import si_prefix
+from mvit_np.train.answers import Mistake
+from mvit_np.train.evaluate import Evaluation
 from mvit_np.visualize.style import counted, fold, rounded
 from mvit_np.visualize.training import smoothed
 
@@ -460,3 +462,32 @@ def test_the_figures_of_the_family(name):
         figure = visualize.pooling_attention_figure(block)
         check_layout(figure)
         assert ("64 keys in a unit" in all_words(figure)) == (name == "hiera_b_16x224")
+
+
+def mistakes(rng, count, shape=(4, 12, 16, 3)):
+    """Some mistakes, and the evaluation that they are of."""
+    frames = rng.integers(0, 255, shape).astype(np.uint8)
+    found = [Mistake(f"a/film {k}.mp4", "left", "right", 0.9, frames) for k in range(count)]
+    confusion = np.array([[5, count], [0, 5]])
+    return found, Evaluation(("left", "right"), confusion, 10 + count, 0.5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 12])
+@pytest.mark.parametrize("shape", [(4, 12, 16, 3), (2, 30, 8, 1), (1, 12, 16, 1)])
+def test_each_mistake_is_a_strip_of_its_frames_with_the_answer_over_it(rng, count, shape, tmp_path):
+    figure = visualize.mistakes_figure(*mistakes(rng, count, shape))
+    assert len(figure.axes) == count * shape[0]
+    words = [text.get_text() for text in figure.texts]
+    assert words[0] == (
+        f"The {count} worst of {count} mistakes" if count > 1 else "The only mistake"
+    )
+    assert words.count("right: 90.0 %") == words.count("is left") == count
+    assert [w for w in words if w.startswith("film")] == [f"film {k}.mp4" for k in range(count)]
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert all(0 <= box.x0 and box.x1 <= 1 and 0 <= box.y0 and box.y1 <= 1 for box in boxes)
+    visualize.save(figure, tmp_path / "mistakes.png")
+
+
+def test_no_mistakes_are_no_figure(rng):
+    with pytest.raises(ValueError, match="came none: leave it out"):
+        visualize.mistakes_figure(*mistakes(rng, 0))
