@@ -33,7 +33,7 @@ class Job(Training):
     lock: AbstractContextManager[Any]  # within it this process alone writes into the folder
     begun_in: str  # the folder that the recipe's relative paths start from
     data: Any  # what a snapshot keeps of the examples, where this process writes
-    renewed: bool  # whether that is not what the snapshot says that it goes on from
+    renewed: bool  # whether that, or the recipe, is not what the snapshot that it goes on from has
     finished: Event = field(default_factory=Event)  # set once the model is written
 
     @property
@@ -60,15 +60,18 @@ def prepare(
     examples, than the run had so far.
     """
     comm, say, found = comm or Alone(), say or (lambda sentence: None), None
+    longer = False
     if comm.rank == 0:
         looked = look_into(folder, recipe, resume, read)
         for sentence in looked.said:
             say(sentence)
+        longer = looked.longer
         found = asdict(looked.recipe), asdict(looked.resolved), looked.begun_in, looked.state
     plain, plain_resolved, begun_in, saved = comm.broadcast(found)
     recipe, resolved = from_plain(plain), from_plain(plain_resolved)
     _check_machine(recipe, comm)
     task = tasks.task_of(resolved)
+    _check_patience(recipe, task)
     record, renewed = None, False
     lock: AbstractContextManager[Any] = nullcontext()
     if comm.rank == 0:
@@ -80,7 +83,7 @@ def prepare(
     before = saved or {"seconds": 0.0, "best": None}
     own = {"recipe": recipe, "seconds": before["seconds"], "best": before["best"]}
     own |= {"folder": Path(folder), "begun_in": begun_in, "lock": lock}
-    own |= {"data": record and record.summary, "renewed": renewed}
+    own |= {"data": record and record.summary, "renewed": renewed or longer}
     return Job(**vars(training) | own)
 
 
@@ -105,6 +108,14 @@ def _check_machine(recipe, comm):
     if recipe.probe and comm.size > 1:
         raise ValueError(
             f"a probe is trained by one process, came {comm.size}: start it without mpiexec"
+        )
+
+
+def _check_patience(recipe, task):
+    if recipe.patience and task.tests is None:
+        raise ValueError(
+            f"a run ends early by its tests; came patience {recipe.patience} and no tests: give "
+            "--tests, or leave --patience out"
         )
 
 

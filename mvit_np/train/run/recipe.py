@@ -155,6 +155,9 @@ class Recipe:
     test_every: float = option(
         10.0, POSITIVE, "epochs from one test to the next; there is always one after the last step"
     )
+    patience: int = option(
+        0, NATURAL, "tests in a row without a better accuracy that end the run early; 0: none do"
+    )
     views: tuple[int, int] = option((5, 1), VIEWS, "of a test: clips in time x crops in space")
 
     # the machine

@@ -19,6 +19,7 @@ from ...weights.about import About
 from ...weights.load import BEST, MODEL, save
 from ..metrics import Metrics
 from . import snapshot
+from .early_stop import best_test, has_seen_enough
 from .job import Job
 from .probe import on_features
 from .run_folder import CURVES, SNAPSHOTS
@@ -59,18 +60,39 @@ def _trained(job, stop):
             best, better = _best(best, test)
             if better:
                 _save(job, metrics, state, clock.seconds, best, better)
-        for state, row, test, untested, stopping in steps:
+        ended = _has_seen_enough(job, metrics.rows)
+        for state, row, test, untested, stopping in () if ended else steps:
             metrics.add(row)
             best, better = _best(best, test)
-            if stopping or better or _save_is_due(job, state.step, saved_at):
+            ended = test is not None and _has_seen_enough(job, metrics.rows)
+            if stopping or better or ended or _save_is_due(job, state.step, saved_at):
                 _save(job, metrics, state, clock.seconds, best, better)
                 saved_at = time.monotonic()
             if test is not None and state.step < job.steps:
                 _draw(job, metrics.rows)
             yield row
+            if ended:
+                break
             if stopping and (untested or state.step < job.steps):
                 return
+        if ended and job.writes:
+            job.say(_early(job, metrics.rows))
         _finish(job, state, metrics.rows)
+
+
+def _has_seen_enough(job, rows):
+    """What rank 0 says: the others may not have all rows."""
+    enough = has_seen_enough(rows, job.recipe.patience)
+    return job.comm.broadcast(enough) if job.recipe.patience else False
+
+
+def _early(job, rows):
+    best, since = best_test(rows)
+    return (
+        f"no test has been better than the {best['test_accuracy']:.1%} of step {best['step']} "
+        f"since then ({since} tests), so the run ends at step {rows[-1]['step']} of {job.steps}: "
+        f"{BEST} is the best model, {MODEL} the last"
+    )
 
 
 def _is_left_untested(job, rows):

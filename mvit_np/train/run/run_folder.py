@@ -17,6 +17,7 @@ from ...data.sets.builtin import BUILTIN
 from ...weights.load import BEST, MODEL
 from ..metrics import METRICS, read_rows
 from . import snapshot
+from .early_stop import has_seen_enough
 from .recipe import Recipe, from_plain, steps_of
 from .recipe_changes import differing
 from .toml_text import BEGUN_IN, table_in, to_toml
@@ -42,6 +43,7 @@ class Found:
     begun_in: str  # the folder that its relative paths start from
     state: Any  # of the newest snapshot, or None
     said: list[str]  # sentences about it
+    longer: bool = False  # whether it goes on to another epoch than it was begun for
 
 
 def look_into(
@@ -78,8 +80,25 @@ def look_into(
         said.append(f"the run in {path} has no snapshot yet: it begins anew")
         models = (MODEL, BEST) if _had_snapshots(rows) else (MODEL,)
         _check_beginning(path, resolved, read, models)
+    had = resolved.epochs
     recipe, resolved = _same_recipe(old, resolved, recipe, path)
-    return Found(recipe, resolved, begun_in or os.getcwd(), state, said)
+    if longer := recipe.epochs != had:
+        said.append(_of_other_length(recipe.epochs, had, state, rows, path))
+    return Found(recipe, resolved, begun_in or os.getcwd(), state, said, longer)
+
+
+def _of_other_length(epochs, had, state, rows, path):
+    """What it means that a run goes on to another epoch. Raises ValueError where it is past it."""
+    done = state["step"] * rows[-1]["epoch"] / rows[-1]["step"] if state and rows else 0
+    if epochs < done:
+        raise ValueError(
+            f"the run in {path} has done {done:g} epochs, and you ask for {epochs:g}: give at "
+            "least as many, or another folder with --out"
+        )
+    return (
+        f"the run in {path} was to end after {had:g} epochs and now goes on to {epochs:g}: from "
+        f"here on its learning rate is that of a run of {epochs:g} epochs"
+    )
 
 
 def _had_snapshots(rows):
@@ -141,7 +160,8 @@ def is_finished(path: FilePath, recipe: Recipe) -> bool:
     if not rows or not (rows[-1]["epoch"] or 0) > 0:
         return True
     done, epochs = rows[-1]["step"], rows[-1]["epoch"]
-    return done >= steps_of(recipe, round(done / epochs))
+    enough = has_seen_enough(rows, recipe.patience)
+    return enough or done >= steps_of(recipe, round(done / epochs))
 
 
 def claim(
@@ -204,7 +224,7 @@ def _same_recipe(old, resolved, new, path):
     if new is None:
         return old, resolved
     asked = resolve(new)
-    if names := differing(resolved, asked):
+    if names := [name for name in differing(resolved, asked) if name != "epochs"]:
         name = names[0]
         had, wanted = getattr(resolved, name), getattr(asked, name)
         raise ValueError(
