@@ -342,7 +342,12 @@ def test_evaluate_does_not_write_over_the_runs_table(undisturbed, tmp_path, caps
     )
     assert contents(folder) == before
     assert main(["evaluate", str(folder)]) == main(["evaluate", str(folder)]) == 0
-    (folder / "evaluation" / LEDGER).unlink()  # as an earlier version left it
+    for name in (LEDGER, "predictions.csv", "mistakes.png"):  # as an earlier version left it
+        (folder / "evaluation" / name).unlink()
+    (folder / "evaluation" / "predictions.csv").write_text("mine")
+    assert main(["evaluate", str(folder)]) == 2
+    assert "holds predictions.csv, which `mvit-np evaluate` did not" in capsys.readouterr().err
+    (folder / "evaluation" / "predictions.csv").unlink()
     assert main(["evaluate", str(folder)]) == 0
 
 

@@ -88,8 +88,9 @@ def _has_seen_enough(job, rows):
 
 def _early(job, rows):
     best, since = best_test(rows)
+    step, accuracy = best["step"], best["test_accuracy"]  # type: ignore[index]  # there was a test
     return (
-        f"no test has been better than the {best['test_accuracy']:.1%} of step {best['step']} "
+        f"no test has been better than the {accuracy:.1%} of step {step} "
         f"since then ({since} tests), so the run ends at step {rows[-1]['step']} of {job.steps}: "
         f"{BEST} is the best model, {MODEL} the last"
     )
