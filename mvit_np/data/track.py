@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
@@ -56,22 +57,24 @@ class _Tracks:
 _TRACKS = _Tracks()
 
 
-def track_of(path: FilePath) -> Track:
+def track_of(path: FilePath, read: Callable[[FilePath], Track] | None = None) -> Track:
     """The `Track` of a video file or a picture, by reading it through once without decoding.
+
+    read   what to get it by where it is not remembered; None: `read_track`
 
     Frames without usable time stamps are taken as equally long. Raises FileNotFoundError, or
     ValueError for what FFmpeg cannot read.
     """
-    state = _state(path)
+    state = state_of(path)
     track = _TRACKS.get(state)
     if track is None:
-        track = _read(path)
+        track = (read or read_track)(path)
         _TRACKS.keep(state, track)
     return track
 
 
-def _state(path):
-    """What changes with the file; None where there is none."""
+def state_of(path: FilePath) -> tuple[str, int, int, int] | None:
+    """(whole path, inode, bytes, time of change in ns); None where there is no file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -83,7 +86,8 @@ def _numbers(track):
     return track.times.size + track.keys.size + OVERHEAD
 
 
-def _read(path):
+def read_track(path: FilePath) -> Track:
+    """As `track_of`, from the file in any case."""
     with opened(path) as (_, container, stream):
         base, rate = float(stream.time_base or 1 / RATE), rate_of(stream)
         stamps = _stamps(packets(container, stream))

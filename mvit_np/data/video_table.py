@@ -16,6 +16,7 @@ from ..backend.plain_values import is_whole
 from ..backend.types import Array, FilePath, Generator
 from .clips import random_times, view_times
 from .datasets import BrokenExample
+from .frame_cache import FrameCache
 from .labels import check_name
 from .media import is_picture
 from .track import track_of
@@ -52,6 +53,7 @@ class VideoTable:
     classes: tuple[str, ...] | Any = field(default=None, kw_only=True)  # never None once made
     direction_sensitive: bool = field(default=False, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
+    cache: FrameCache | None = field(default=None, kw_only=True, repr=False)
     labels: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -119,11 +121,9 @@ class VideoTable:
         BrokenExample.
         """
         with self._reading(index) as path:
-            track = track_of(path)
+            track = self._track(path)
             seconds = random_times(track.duration, self.frames, self.tau, rng)
-            return frames_at(
-                path, seconds, cover=self.cover_hw, grey=self.grey, track=track, threads=1
-            )
+            return self._frames(path, seconds, track)
 
     def views(self, index: int, clips: int) -> Array:
         """Clips uniform in time, as `clip_times` has them.
@@ -133,16 +133,23 @@ class VideoTable:
         V is `clips`, or 1 for a picture and for a film no longer than a clip. Raises BrokenExample.
         """
         with self._reading(index) as path:
-            track = track_of(path)
+            track = self._track(path)
             times = view_times(track, self.frames, self.tau, clips)
-            frames = frames_at(
-                path, times.ravel(), cover=self.cover_hw, grey=self.grey, track=track, threads=1
-            )
+            frames = self._frames(path, times.ravel(), track)
             return frames.reshape(*times.shape, *frames.shape[1:])
 
     def name_of(self, index: int) -> str:
         """Its path."""
         return str(self.rows[index][0])
+
+    def _track(self, path):
+        return self.cache.track(path) if self.cache else track_of(path)
+
+    def _frames(self, path, seconds, track):
+        how = {"cover": self.cover_hw, "grey": self.grey, "track": track}
+        if self.cache:
+            return self.cache.frames_at(path, seconds, **how)
+        return frames_at(path, seconds, **how, threads=1)
 
     @contextmanager
     def _reading(self, index):

@@ -51,7 +51,8 @@ OTHERS = {
     "clip_norm": 5.0, "ema": 0.99, "non_finite": "skip", "checkpoint": True,
     "keep_hidden": True, "test_every": 1.0, "patience": 2, "views": (1, 3),
     "seed": 7, "device": "cuda:1", "precision": "bf16",
-    "graph": True, "workers": 0, "ahead": 1, "save_steps": 5, "save_minutes": 0.0, "keep": 1,
+    "graph": True, "cache": "frames", "cache_gb": 0.5,
+    "workers": 0, "ahead": 1, "save_steps": 5, "save_minutes": 0.0, "keep": 1,
 }  # fmt: skip
 
 

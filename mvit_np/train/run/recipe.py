@@ -171,6 +171,10 @@ class Recipe:
     graph: bool = option(
         False, SWITCH, "replay the whole step as a CUDA graph, on a device; the same result"
     )
+    cache: str | None = option(
+        None, MAYBE_TEXT, "a folder for films once decoded, which all runs may share; none: none"
+    )
+    cache_gb: float = option(20.0, POSITIVE, "gigabytes that the cache may grow to")
     workers: int = option(2, NATURAL, "threads that read clips in advance; 0: none, same clips")
     ahead: int = option(2, COUNT, "number of batches that are made in advance")
     save_steps: int = option(

@@ -12,7 +12,7 @@ from .recipe_fields import FIELDS, under_new_names
 # May differ when a run is taken up again: where and how fast it goes, what it does if it cannot.
 MAY_DIFFER = (
     "non_finite", "device", "graph", "workers", "ahead", "save_steps", "save_minutes", "keep",
-    "patience",
+    "patience", "cache", "cache_gb",
 )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def resolve(
     folder   None: the current one
     say      called with a sentence for each path that is taken from the current folder instead
     """
-    given = {name: getattr(recipe, name) for name in ("weights", "data", "tests")}
+    given = {name: getattr(recipe, name) for name in ("weights", "data", "tests", "cache")}
     return replace(recipe, **{name: _whole_path(path, folder, say) for name, path in given.items()})
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...autodiff.kept import keep
+from ...backend.outputs import check_outside
 from ...backend.plain_text import nearest, plain, some
 from ...backend.random import default_rng
 from ...backend.types import Array, Generator, Hook, Params
@@ -19,6 +20,7 @@ from ...data.augment import augmentation
 from ...data.clips import cover_of
 from ...data.datasets import Dataset
 from ...data.draws import MASKS
+from ...data.frame_cache import FrameCache
 from ...data.loader import Loader
 from ...data.mixing import mix
 from ...data.sets.builtin import BUILTIN, builtin
@@ -138,7 +140,11 @@ def data_sets(
         )
     make = VideoTable.from_folder if path.is_dir() else VideoTable.from_csv
     how: tuple[Any, ...] = config.frames, recipe.tau, cover_of(config.size_hw), config.channels == 1
-    return make(path, *how, classes=classes, direction_sensitive=recipe.directed), None
+    table = make(path, *how, classes=classes, direction_sensitive=recipe.directed)
+    if recipe.cache is None:
+        return table, None
+    check_outside(recipe.cache, [path])
+    return replace(table, cache=FrameCache(recipe.cache, recipe.cache_gb)), None
 
 
 def _fitting(base, data, recipe):
