@@ -393,10 +393,10 @@ def test_relative_positions_on_a_device_are_not_rounded(rng):
 
 @pytest.mark.slow
 def test_loss_curves_of_200_steps_agree(tmp_path):
-    """The means of 20 steps lie within a tenth of the way that the loss goes, in the second half.
+    """The means of 20 steps lie within a tenth of the way that the loss goes, in the last 60 steps.
 
-    In the first half it leaves a plateau, and when it does so is a matter of rounding. (tests/gpu
-    has the same on a device.)
+    Before, it leaves a plateau, and when it does so is a matter of rounding, and so of the machine.
+    (tests/gpu has the same on a device.)
     """
     recipe = changed(
         RECIPES["small"],
@@ -411,4 +411,4 @@ def test_loss_curves_of_200_steps_agree(tmp_path):
     assert len(exact) == 10 and exact[-1] < 0.7 * exact[0]
     for rough in curves.values():
         assert (rough != exact).any()
-        assert np.abs(rough - exact)[5:].max() < 0.1 * (exact[0] - exact[-1])
+        assert np.abs(rough - exact)[7:].max() < 0.1 * (exact[0] - exact[-1])
