@@ -99,10 +99,7 @@ def attention_rollout(weights: Sequence[Array], plan: Plan) -> Array:
     Raises ValueError for weights of another model, and for models with two streams or with frames
     encoded alone.
     """
-    if plan.bridge or plan.config.reversible:
-        what = "frames encoded alone" if plan.bridge else "two streams"
-        rule = "rollout follows one list of tokens through all blocks"
-        raise ValueError(f"{rule}; came a model with {what}: take another one")
+    check_one_list(plan, "rollout")
     if len(weights) != len(plan.blocks):
         raise ValueError(
             f"rollout needs the weights of all {len(plan.blocks)} blocks; came {len(weights)}: "
@@ -110,16 +107,23 @@ def attention_rollout(weights: Sequence[Array], plan: Plan) -> Array:
         )
     for block_weights, block in zip(weights, plan.blocks):
         _check_weights(block_weights, block)
-    shares = _read_by_head(plan, len(weights[-1]) // _units(plan.blocks[-1]))
+    shares = read_by_head(plan, len(weights[-1]) // _units(plan.blocks[-1]))
     for block_weights, block in zip(weights[::-1], plan.blocks[::-1]):
-        attended = _attended(shares, block_weights, block)
-        if block.dim_attn == block.dim_in or block.skip != "none":
-            attended = (attended + _unpooled(shares, block.pool_skip, block.cls)) / 2
-        shares = attended
+        given = attended(shares, block_weights, block)
+        skipped = past_attention(shares, block)
+        shares = given if skipped is None else (given + skipped) / 2
     return shares
 
 
-def _read_by_head(plan, batch):
+def check_one_list(plan: Plan, what: str) -> None:
+    """Raise ValueError for a model whose tokens are not one list from the first block to the last."""
+    if plan.bridge or plan.config.reversible:
+        came = "frames encoded alone" if plan.bridge else "two streams"
+        rule = f"{what} follows one list of tokens through all blocks"
+        raise ValueError(f"{rule}; came a model with {came}: take another one")
+
+
+def read_by_head(plan: Plan, batch: int) -> Array:
     """(B, N) shares of the last tokens: all on the class token, or alike on those of the grid."""
     last = plan.blocks[-1]
     shares = np.zeros((batch, last.tokens_q))
@@ -130,7 +134,17 @@ def _read_by_head(plan, batch):
     return shares
 
 
-def _attended(shares, weights, block):
+def past_attention(shares: Array, block: BlockSpec) -> Array | None:
+    """Shares of a block's queries, handed on to its input by the skip; None where it has none.
+
+    (B, Nq)   ->   (B, N)
+    """
+    if block.dim_attn != block.dim_in and block.skip == "none":
+        return None
+    return _unpooled(shares, block.pool_skip, block.cls)
+
+
+def attended(shares: Array, weights: Array, block: BlockSpec) -> Array:
     """Shares of a block's queries, handed on to the tokens that its keys are made of.
 
     (B, Nq)   ->   (B, N)
