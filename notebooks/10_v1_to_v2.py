@@ -15,21 +15,21 @@
 # changes, all inside the block that [04](04_pooling_attention.ipynb) and [05](05_blocks_and_stages.ipynb) took apart.
 #
 # **The question:** what did MViTv2 (Li et al. 2022, [arXiv 2112.01526](https://arxiv.org/abs/2112.01526)) change, why, and what
-# does each change cost? The largest one, positions that know only distances, you compute by loops first, and then see how
-# the package gets it out of the same product $QK^\top$ that attention needs anyway.
+# does each change cost? The largest change is positions that know only distances. You compute them by loops first, and then see
+# how the package gets them out of the same product $QK^\top$ that attention needs anyway.
 #
 # ## What the paper says
 #
 # > "Namely, the way MViT models the interaction between two patches will change depending on their absolute position in images
 # > even if their relative positions stay unchanged." (Li et al., Sec. 4.1)
 #
-# So the position leaves the tokens and enters the scores. Between query $i$ and key $j$ stands a learned vector for their
-# *distance*, and it is split into one for each axis (their Eq. 3 and 4):
+# So the position is no longer added to the tokens but to the scores. Query $i$ and key $j$ get a learned vector for their
+# *distance*, and it is a sum of three vectors, one per axis (their Eq. 3 and 4):
 #
 # $$S_{ij} = \frac{Q_i \cdot K_j}{\sqrt d} + Q_i \cdot \big(R^h_{h(i)-h(j)} + R^w_{w(i)-w(j)} + R^t_{t(i)-t(j)}\big),
 #   \qquad P = \mathrm{softmax}(S).$$
 #
-# And the pooled query joins the output, **residual pooling** (Eq. 5): $Z = P V + Q$.
+# The pooled query is also added to the output. This is **residual pooling** (Eq. 5): $Z = P V + Q$.
 #
 # (In the paper $\sqrt d$ divides both terms. In all released code the bias is not scaled, and released weights expect that, so
 # the package does the same.)
@@ -60,9 +60,9 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Why: move the picture
 #
-# A toy scene: an object of 4 x 4 tokens on an empty grid of 8 x 20. The scores between its own tokens say how the object is
-# seen. We slide it to the right and ask how much these scores change, (a) with a random absolute embedding added to the
-# tokens, (b) with random tables of relative positions.
+# A toy scene: an object of 4 x 4 tokens on an empty grid of 8 x 20. The scores between its own tokens say how the model sees
+# the object. We slide the object to the right and ask how much these scores change, (a) with a random absolute embedding that
+# is added to the tokens, (b) with random tables of relative positions.
 
 # %%
 D, ROWS, COLUMNS = 8, 8, 20
@@ -125,9 +125,9 @@ assert max(by_relative) < 1e-10 and max(by_pooled[::2]) < 1e-10 and min(by_absol
 
 # %% [markdown]
 # *How to read it.* With absolute positions the object's inner scores change by several standard deviations as soon as it moves.
-# With relative ones they do not change at all. The orange line is a limit worth knowing: where keys are pooled, moving the
-# object by one token shifts it *between* two cells of the coarse grid. Only shifts by the pool's stride leave everything as it
-# was. MViT pools keys by 8 in its first stage.
+# With relative ones they do not change at all. The orange line shows a limit: where keys are pooled, an object that moves by
+# one token lies *between* two cells of the coarse grid. Only shifts by the pool's stride leave the scores as they were. MViT
+# pools keys by 8 in its first stage.
 #
 # ## Which row of the table: distances in the finer grid
 #
@@ -136,7 +136,7 @@ assert max(by_relative) < 1e-10 and max(by_pooled[::2]) < 1e-10 and min(by_absol
 #
 # $$\mathrm{row}(i, j) = i \max(n_k / n_q, 1) - j \max(n_q / n_k, 1) + (n_k - 1) \max(n_q / n_k, 1).$$
 #
-# The last term only makes the smallest distance row 0. A table has $2 \max(n_q, n_k) - 1$ rows.
+# The last term has one purpose: the smallest distance gets row 0. A table has $2 \max(n_q, n_k) - 1$ rows.
 
 
 # %%
@@ -166,12 +166,14 @@ plt.show()
 
 # %% [markdown]
 # *How to read it.* A number is the distance (query place minus key place, in cells of the finer grid), and equal numbers share
-# one learned vector. Left: constant along diagonals. So however large the grid, an axis of 8 needs 15 vectors, not 64. Right:
-# where a key stands for two query cells, one step of the key counts 2. A query at place 0 and the key at place 1 are 2 apart.
+# one learned vector. On the left the numbers are constant along diagonals. So an axis of 8 places needs 15 vectors, not 64. On
+# the right each key stands for two query cells, so one step of the key counts 2. A query at place 0 and the key at place 1 are
+# 2 apart.
 #
 # ## The bias by loops
 #
-# Two frames, a query grid of 4 x 4, a key grid of 2 x 2, three channels. Four loops: over queries, keys, axes, channels.
+# We take two frames, a query grid of 4 x 4, a key grid of 2 x 2 and three channels. There are four loops: over queries, keys,
+# axes and channels.
 
 # %%
 THW_Q, THW_K, WIDTH = (2, 4, 4), (2, 2, 2), 3
@@ -196,16 +198,16 @@ print("bias of", len(loops), "queries and", loops.shape[1], "keys")
 # %% [markdown]
 # ## The bias out of $QK^\top$ itself
 #
-# The bias is as large as the attention weights, the largest array of the model. Adding it as an array of its own would double
-# what must be moved. The package avoids that array. On an axis with $n_k$ key places, $Q_i \cdot R_{i-j}$ takes only $n_k$
-# values for a query. So each query gets $n_k$ more **columns** that hold them, and each key gets a row with a single 1 that
-# picks its own. Then
+# The bias has as many numbers as the attention weights, which are the largest array of the model. A separate array for it would
+# double the numbers that must be moved. The package avoids this array. On an axis with $n_k$ key places, $Q_i \cdot R_{i-j}$
+# takes only $n_k$ values for a query. So each query gets $n_k$ more **columns** that hold them, and each key gets a row with a
+# single 1 that picks its own. Then
 #
 # $$[\,Q_i,\; c^h_i,\; c^w_i,\; c^t_i\,] \cdot [\,K_j,\; e_{h(j)},\; e_{w(j)},\; e_{t(j)}\,]
 #   = Q_i \cdot K_j + c^h_{i,h(j)} + c^w_{i,w(j)} + c^t_{i,t(j)} .$$
 #
-# The columns are divided by the attention's scale, so that it cancels. `selection` picks the
-# table's row of every pair of places on an axis, as above; everything else is sums over channels.
+# The columns are divided by the attention's scale, so that the scale cancels. `selection` picks the table's row for every pair
+# of places on an axis, as above; all other work is sums over channels.
 
 # %%
 print(inspect.getsource(ops.relative_query))
@@ -239,9 +241,10 @@ panels[2].set(xlabel="key", ylabel="query", xticks=range(8))
 plt.show()
 
 # %% [markdown]
-# *How to read it.* Blue is negative, orange positive. Left, a query's three channels and then 2 + 2 + 2 numbers: its bias
-# for each key row, key column and key frame. Middle, a key's three channels and then three ones, at its own row, column and
-# frame. Attention proceeds as always, only a little wider. The softmax, its backward and their memory are untouched.
+# *How to read it.* Blue is negative, orange positive. On the left, a query has three channels and then 2 + 2 + 2 numbers, its
+# bias for each key row, key column and key frame. In the middle, a key has three channels and then three ones, at its own row,
+# column and frame. Attention works as before on vectors that are a little longer. The softmax, its backward and their memory
+# stay the same.
 
 # %%
 first = mv.plan(mv.preset("mvitv2_s_16x4")).blocks[0]
@@ -253,8 +256,9 @@ print(f"the columns hold              {first.heads * (first.tokens_q + first.tok
 # %% [markdown]
 # ## What a bias looks like
 #
-# Here are tables drawn by hand for one query (released tables are learned; none is at hand here). Say that this query prefers
-# keys in its own row, keys about four cells to its right, and the frame before. Query grid 4 x 14 x 14, key grid 4 x 7 x 7.
+# Here are tables that we invent for one query (released tables are learned; we have none here). Say that this query prefers
+# keys in its own row, keys about four cells to its right, and keys in the frame before. The query grid is 4 x 14 x 14, and the
+# key grid is 4 x 7 x 7.
 
 # %%
 GRID_Q, GRID_K, QUERY = (4, 14, 14), (4, 7, 7), (2, 9, 5)  # (t, h, w)
@@ -291,11 +295,11 @@ figure.suptitle("Three one-dimensional preferences add up to a place in space an
 plt.show()
 
 # %% [markdown]
-# *How to read it.* The star is the query, in frame 2. Each of the first three rows of panels is constant along two of three
-# axes: the height's bias in horizontal stripes, the width's in vertical ones, the time's in whole frames. Their sum is highest
-# in frame 1, in the query's row, to its right. And after the softmax a sum of logits is a *product* of weights,
-# $e^{a + b} = e^a e^b$, so decomposed positions can single out one place. What they cannot say is a preference for a
-# *diagonal*: weights that are a product have rank 1.
+# *How to read it.* The star is the query, in frame 2. Each of the first three rows of panels is constant along two of the three
+# axes: the bias for height has horizontal stripes, the bias for width has vertical stripes, and the bias for time is constant
+# within a frame. Their sum is highest in frame 1, in the query's row, to the right of the query. After the softmax a sum of
+# scores is a *product* of weights, $e^{a + b} = e^a e^b$, so decomposed positions can single out one place. They cannot express
+# a preference for a *diagonal*, because weights that are such a product have rank 1.
 
 # %%
 in_frame = np.exp(parts[0][1] + parts[1][1])
@@ -307,13 +311,14 @@ print("rank of the weights in one frame: decomposed", ranks[0], "- a diagonal", 
 assert ranks == (1, 7)
 
 # %% [markdown]
-# That is no hard limit for the model, since $Q_i \cdot K_j$ is there too. What does the split buy?
+# This does not stop the model from preferring a diagonal, since $Q_i \cdot K_j$ is in the score too. What is gained by the
+# split?
 #
 # ## Table sizes: a sum instead of a product
 #
-# A joint table would have a vector for each distance in space-time, $L_t L_h L_w$ with $L = 2 \max(n_q, n_k) - 1$. Decomposed
-# there are $L_t + L_h + L_w$. The paper's Table A.6 gives the parameters of MViTv2-S with every kind of positions; we recount
-# them from the plan.
+# A joint table would have a vector for each distance in space-time, which makes $L_t L_h L_w$ vectors with
+# $L = 2 \max(n_q, n_k) - 1$. Decomposed tables have $L_t + L_h + L_w$ vectors. The paper's Table A.6 gives the parameters of
+# MViTv2-S with every kind of positions; we recount them from the plan.
 
 # %%
 v2 = mv.preset("mvitv2_s_16x4")
@@ -348,14 +353,14 @@ for name, top1, paper, ours in TABLE_A6:
 
 # %% [markdown]
 # All seven counts agree with the paper's to the digit that it prints. Joint tables in space-time would more than double the
-# model. Decomposed ones need fewer parameters than the absolute positions that they replace, and lose 0.1 points of accuracy
-# against tables that are joint in space.
+# model. Decomposed tables need fewer parameters than the absolute positions that they replace, and the accuracy is only 0.1
+# points lower than with tables that are joint in space.
 #
 # ## Residual pooling, and a query pool in every block
 #
-# In v1 keys and values are pooled hard, queries hardly ever: three blocks of sixteen. In v2 *every* block pools its queries by
-# a convolution, mostly with stride 1 (it shrinks nothing, it mixes neighbours), and adds them to the output: $Z = PV + Q$.
-# Here is the whole attention of a tiny v2 block by hand, against the layer.
+# In v1 the keys and values are pooled in every block, but the queries only in three blocks of sixteen. In v2 *every* block
+# pools its queries by a convolution, mostly with stride 1 (which shrinks nothing but mixes neighbours), and adds them to the
+# output: $Z = PV + Q$. Here is the whole attention of a tiny v2 block by hand, compared with the package's layer.
 
 # %%
 spec, params = mv.plan(TINY_V2).blocks[1], roughened(TINY_V2)["blocks"][1]["attn"]
@@ -376,9 +381,9 @@ print("queries pooled from", spec.thw, "to", spec.thw_q, "and added: the layer a
 
 # %% [markdown]
 # Why add the query? The paper: "to increase information flow and facilitate the training". We can measure one side of that.
-# Without the residual the query matrix $W_Q$ learns only through the softmax, that is through *which* values are averaged. With
-# it the query reaches the output directly. Compare the gradient of $W_Q$ in a fresh micro model, with and without, for eight
-# random starts with eight random clips each.
+# Without residual pooling the query matrix $W_Q$ learns only through the softmax, that is, through *which* values are averaged.
+# With residual pooling the query reaches the output directly. We compare the gradient of $W_Q$ in a fresh micro model with and
+# without it, for eight random starts with eight random clips each.
 
 # %%
 micro = replace(mv.preset("mvit_micro"), positions="relative", pool_q_always=True, expand_in="attention", dropout=0.0)
@@ -413,16 +418,16 @@ axes.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
-# *How to read it.* A dot is the ratio of two gradient norms, the same start with and without residual pooling; at the dashed
-# line nothing would change. This is one mechanism in a toy, no proof that it causes the gain. The gain is the paper's
-# (Table A.7, MViTv2-S on Kinetics-400): 79.3 without either, 79.7 with a query pool in every block alone, 79.7 with the
-# residual alone, **81.0 with both**. The two belong together.
+# *How to read it.* A dot is the ratio of two gradient norms of one start, with and without residual pooling; at the dashed line
+# the two are equal. This shows one mechanism in a small model. It does not prove that this mechanism makes the model more
+# accurate. The paper measured the accuracy (Table A.7, MViTv2-S on Kinetics-400): 79.3 % without either change, 79.7 % with a
+# query pool in every block alone, 79.7 % with the residual alone, and **81.0 % with both**. So the two changes belong together.
 #
 # ## Where the channels widen
 #
 # v1 doubles the channels in the MLP of a stage's *last* block, so the next stage's first block computes its queries, keys and
-# values at double width on tokens that are not pooled yet. v2 doubles them in the attention of a stage's *first* block, and
-# the matrix there is half as tall. (For images v2 also drops the class token, Sec. B.1; its video models keep it.)
+# values at double width on tokens that are not pooled yet. v2 doubles them in the attention of a stage's *first* block, and the
+# matrix there has half as many rows. (For images v2 also drops the class token, Sec. B.1; its video models keep it.)
 
 # %%
 v1 = mv.preset("mvit_b_16x4")
@@ -437,7 +442,7 @@ print(f"blocks that pool their queries: {pooled[0]} of 16 in v1, {pooled[1]} of 
 # %% [markdown]
 # ## What each change costs
 #
-# Start from `mvit_b_16x4` and make one change after the other. The last line is `mvitv2_s_16x4`.
+# We start from `mvit_b_16x4` and make one change after the other. The last line is `mvitv2_s_16x4`.
 
 # %%
 CHANGES = {
@@ -455,8 +460,8 @@ for name, settings in CHANGES.items():
 assert config == v2
 
 # %% [markdown]
-# Relative positions and the query pools cost about 0.3 G each, residual pooling nothing that is counted. The widening saves
-# 6.9 G, at the same accuracy within 0.1 points (Li et al., Sec. B.1).
+# Relative positions and the query pools cost about 0.3 G each. Residual pooling costs only additions, which are not counted.
+# The widening in the attention saves 6.9 G, and the accuracy stays the same within 0.1 points (Li et al., Sec. B.1).
 
 # %%
 MODELS = {
@@ -484,41 +489,42 @@ plt.show()
 
 # %% [markdown]
 # *How to read it.* Parameters and multiply-adds of one clip are counted from the configs; the accuracies are the authors', on
-# Kinetics-400 (note that the last axis begins at 70). For MViT-S the paper prints 32.9 G, but not the stride of its keys and
-# values; with the guessed (1, 4, 4) we count what is shown.
+# Kinetics-400 (note that the last axis begins at 70). For MViT-S the paper prints 32.9 G, but it does not print the stride of
+# the keys and values; we guess (1, 4, 4) and show the count that follows from it.
 #
 # ## Questions
 #
-# **1.** The class token's row gets no bias, in the queries as in the keys. Why not?
+# **1.** The class token gets no bias, neither as a query nor as a key. Why not?
 #
 # <details><summary>Answer</summary>
 #
 # It has no place in the grid, so it has no distance to anything. In `relative_query` its columns are zero, and in
-# `relative_key` its row has no one. For the same reason residual pooling leaves its row out in the released video models.
+# `relative_key` its row has zeros only. For the same reason residual pooling leaves its row out in the released video models.
 #
 # </details>
 #
-# **2.** Swin adds a bias too, but one learned *number* for each distance and head. What is different in $Q_i \cdot R_{i-j}$?
+# **2.** Swin adds a bias too, but it learns one *number* per distance and head. What is different in $Q_i \cdot R_{i-j}$?
 #
 # <details><summary>Answer</summary>
 #
 # It depends on the content of the query. One token can look to its right while another looks one frame back, with the same
-# tables. A number for each distance is the same for all tokens. (It also makes the tables wider: $d$ numbers per row.)
+# tables. Swin's number for a distance is the same for all tokens. (A vector needs larger tables: $d$ numbers per row instead of
+# one.)
 #
 # </details>
 #
-# **3.** You want to run a model trained at 224 x 224 on 320 x 320. Are relative tables long enough?
+# **3.** You want to run a model on 320 x 320 pixels that was trained on 224 x 224. Are its relative tables long enough?
 #
 # <details><summary>Answer</summary>
 #
-# No. Larger grids have larger distances, $2 \cdot 80 - 1 = 159$ rows instead of $2 \cdot 56 - 1 = 111$ in the first stage. The
-# tables are stretched by linear interpolation (absolute embeddings must be stretched too); `mv.resize` does it. The gain of
-# relative positions is shift invariance, not independence of the size.
+# No. Larger grids have larger distances: the tables of the first stage need $2 \cdot 80 - 1 = 159$ rows instead of
+# $2 \cdot 56 - 1 = 111$. The tables are stretched by linear interpolation (absolute embeddings must be stretched too);
+# `mv.resize` does it. Relative positions make a model independent of where an object is, but not of how large the picture is.
 #
 # </details>
 
 # %%
-# v2 = v1 + four changes; distances replace places, in tables that add instead of multiply; it is cheaper and more accurate.
+# v2 is v1 with four changes. Distances replace places, and the sizes of their tables add up instead of multiplying.
 small, base, v2_s = accounts
 assert max(by_relative) < 1e-10 < min(by_absolute[1:])
 assert v2_s.params < base.params and v2_s.macs < base.macs and MODELS["MViTv2-S 16x4"][1] - MODELS["MViT-B 16x4"][1] > 2.5

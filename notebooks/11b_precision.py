@@ -12,9 +12,9 @@
 # # 11b Precision: what fewer bits lose
 #
 # **The question.** A GPU multiplies numbers of fewer bits many times as fast as float32 numbers. How many bits does training
-# need, and where? You round numbers bit by bit, see which part of a training step may be rounded and which part may not, look
-# at the sizes of real gradients, and train one small model in three precisions. [Notebook 11](11_gpu_kernels.ipynb) is
-# about what a GPU computes; here only the numbers matter, so all of it runs on NumPy.
+# need, and where does it need them? You round numbers bit by bit, see which part of a training step may be rounded and which
+# part may not, look at the sizes of real gradients, and train one small model in three precisions. [Notebook
+# 11](11_gpu_kernels.ipynb) explains what a GPU computes. Here only the numbers matter, so everything runs on NumPy.
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -53,25 +53,25 @@ except ValueError as problem:
 # (2018, "Mixed Precision Training") showed how to use them, with two rules: a float32 copy of the weights gathers the updates,
 # and the loss is scaled so that small gradients are not lost. Below you see for each rule what happens without it.
 #
-# A number has a sign, an exponent and a mantissa. With $b$ bits of mantissa (the leading 1 included, which is not written),
-# rounding to the nearest number makes an error relative to the size of the number:
+# A number has a sign, an exponent and a mantissa. Let the mantissa have $b$ bits, including the leading 1, which is not stored.
+# Rounding to the nearest number then makes an error that is relative to the size of the number:
 #
 # $$\mathrm{fl}(x) = x\,(1 + \delta), \qquad |\delta| \le 2^{-b} .$$
 #
 # ## Four kinds of numbers
 #
-# A **float32** is a sign, 8 bits of an exponent and 23 written bits of a mantissa, so $b = 24$. **TF32** takes 10 written bits
-# of the mantissa, **bf16** takes 7 and is the upper half of a float32. Both keep the exponent, so no number gets too large or
-# too small that was not before. **float16** shares its 16 bits differently: 5 bits of an exponent and 10 written bits of a
-# mantissa.
+# A **float32** has a sign, an exponent of 8 bits and a mantissa of 23 stored bits, so $b = 24$. **TF32** keeps 10 stored bits
+# of the mantissa. **bf16** keeps 7, so it is the upper half of a float32. Both keep the whole exponent, so they can hold
+# numbers as large and as small as a float32 can. **float16** divides its 16 bits differently: an exponent of 5 bits and a
+# mantissa of 10 stored bits.
 #
-# Rounding by a loop, one number at a time. The bits are looked at as a whole number. Those that have to go are compared with
-# half of the last bit that stays:
+# Here a loop rounds one number at a time. It reads the bits as a whole number. The bits that are cut off are compared with half
+# of the last bit that stays:
 
 
 # %%
 def rounded_by_loop(x, bits):
-    """float32 numbers with so many bits of mantissa; from the middle to the one whose last bit is 0."""
+    """float32 numbers rounded to `bits` bits of mantissa; a middle goes to the neighbour whose last bit is 0."""
     drop, result = 24 - bits, []
     for raw in x.view(np.uint32).tolist():
         kept, rest = raw >> drop, raw % 2**drop  # what stays, and what is cut off
@@ -111,9 +111,10 @@ axes.set_title("1/3 in four formats: sign (grey), exponent (orange), mantissa (b
 plt.show()
 
 # %% [markdown]
-# What does it buy, and what does it cost? Here are the peaks of one H200 as NVIDIA's data sheet publishes them (not measured
-# here; TF32 and bf16 at half of what it says for sparse matrices). The corner is where the roofs of arithmetic and memory meet
-# ([notebook 11](11_gpu_kernels.ipynb)). The last column says how far neighbouring numbers are apart at 1:
+# What is gained, and what does it cost? Here are the peaks of one H200 from NVIDIA's data sheet (we did not measure them; for
+# TF32 and bf16 the data sheet gives the peak for sparse matrices, and we take half of it). The corner is where the roofs of
+# arithmetic and memory meet ([notebook 11](11_gpu_kernels.ipynb)). The last column says how far apart neighbouring numbers are
+# near 1:
 
 # %%
 PEAK = {"float32": 67e12, "tf32": 494e12, "bf16": 989e12}
@@ -123,14 +124,15 @@ for name, bits in PRECISIONS.items():
     print(f"{name:8} {PEAK[name] / 1e12:4.0f} TFLOP/s, corner at {corner:4.0f} operations per byte, {apart:.1e} apart at 1")
 
 # %% [markdown]
-# The corner moves to the right, so for more and more products memory is the limit, and the gain is smaller than the
-# ratio of the peaks. (There bf16 helps in another way: its factors have half the bytes.)
+# With fewer bits the corner moves to the right. So memory becomes the limit for more products, and the gain is smaller than the
+# ratio of the peaks. (For these products bf16 helps in another way: its factors have half as many bytes.)
 #
 # ## Where fewer bits are used
 #
-# They are used in the factors of products alone: in linear layers, the cube embedding and attention. The sums of these
+# Fewer bits are used only in the factors of products: in linear layers, the cube embedding and attention. The sums of these
 # products stay float32, and so do norms, softmax, the loss, the gradients of the parameters, and the parameters that the
-# optimiser keeps. Within `mv.use_precision(name)` the fast versions of the ops do so, on NumPy by rounding. By loops:
+# optimiser keeps. Within `mv.use_precision(name)` the fast versions of the ops work in this way; on NumPy they round the
+# factors. Here is a product by loops:
 
 # %%
 x, w = rng.standard_normal((4, 6)).astype(np.float32), rng.standard_normal((6, 3)).astype(np.float32)
@@ -145,13 +147,13 @@ for name, bits in list(PRECISIONS.items())[1:]:
     print(f"{name}: the product is at most {np.abs(y - x @ w).max():.0e} from float32's; its dtype is {y.dtype}")
 
 # %% [markdown]
-# Why may factors be rounded? The errors of many factors have different signs, so in a long sum they partly cancel: each
-# product is off by up to two times $2^{-b}$ of itself, and the sum of $n$ such products typically by $\sqrt n$ of these
-# errors, and not by $n$.
+# Why may factors be rounded? The errors of many factors have different signs, so in a long sum they partly cancel. Each product
+# is off by up to two times $2^{-b}$ of itself, and the sum of $n$ such products is typically off by $\sqrt n$ such errors, not
+# by $n$.
 #
 # ## The first rule: weights gather updates in float32
 #
-# A step of training changes a weight by little. Add 0.001 to 1 a thousand times:
+# A training step changes a weight only a little. We add 0.001 to 1 a thousand times:
 
 # %%
 added = {}
@@ -172,9 +174,9 @@ print(f"kept in float32 and rounded for each product to bf16: {rounded(np.float3
 #
 # ## The same training in three precisions
 #
-# A small task: a bar moves to the left or to the right, by one to two pixels per frame, in noise as strong as itself. It leaves
-# the picture on one side and enters on the other. A single frame does not tell the way. Clips are drawn on the host. The losses
-# stay where they are made, and come back together at the end: no step waits for its loss.
+# A small task: a bar moves to the left or to the right, by one to two pixels per frame, in noise that is as strong as the bar.
+# The bar leaves the picture on one side and enters on the other. A single frame does not show the direction. The clips are made
+# on the host. The losses stay on the device, and all of them come back together at the end, so no step waits for its loss.
 
 
 # %%
@@ -191,9 +193,9 @@ def bars(count, rng):
 
 
 # %% [markdown]
-# 150 steps run on the same batches from the same parameters, in each precision. Training magnifies small differences, also
-# those of rounding in float32. So a fourth run is the yardstick: it is in float32, but each of its first parameters is off by
-# about a millionth part.
+# In each precision, 150 steps run on the same batches from the same parameters. Training magnifies small differences, even
+# those from rounding in float32. So we need a fourth run for comparison: it is in float32 too, but each of its first parameters
+# is changed by about one millionth.
 
 # %%
 config = replace(mv.preset("mvit_micro"), dropout=0.0, drop_path=0.0)  # no masks: rounding is to be the only difference
@@ -244,7 +246,7 @@ for name, (colour, dashes, width) in styles.items():
     left.plot(losses[name], dashes, color=colour, linewidth=width, label=name)
 left.axhline(np.log(2), color=GREY, linestyle="--", linewidth=1, label="guessing: ln 2")
 left.set(xlabel="training step (16 clips each)", ylabel="cross-entropy (nats)", ylim=(0, 1))
-left.set_title("Three curves, hardly to be told apart", loc="left", fontsize=11)
+left.set_title("The three curves are almost the same", loc="left", fontsize=11)
 for name, colour in (("bf16", INK), ("tf32", ORANGE), ("float32, nudged", SKY)):
     smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.maximum(gaps[name], 1e-9), 9), axis=-1)
     right.semilogy(np.arange(4, 4 + len(smooth)), smooth, color=colour, linewidth=2, label=name)
@@ -254,13 +256,13 @@ left.legend(frameon=False), right.legend(frameon=False, ncols=3, fontsize=9, loc
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Left: the loss of each batch; all clips are new ones. A spike is one clip that is misjudged. Where only
-# one run has a spike, the other runs have come to judge that clip otherwise: their parameters are no longer the same. Right:
-# how far apart the losses of a step are, without such single steps. At first bf16 is further off than TF32, and TF32 is
-# further off than the nudge, as their bits say. Where the loss falls steeply all distances grow, because a run that learns a
-# little sooner is far ahead there. The measure that is asserted counts the spikes in: the mean distance over all steps, as a
-# share of how far the loss falls, which must be under 5 %. It says that the curves agree, not that the parameters do. All have
-# learned the task:
+# **How to read it.** On the left is the loss of each batch; all clips are new ones. A spike is one clip that the model gets
+# wrong. Where only one run has a spike, the other runs get that clip right: their parameters are no longer the same. On the
+# right you see how far apart the losses of a step are; the median leaves such single spikes out. At first bf16 is further off
+# than TF32, and TF32 is further off than the nudged run, as their numbers of bits suggest. Where the loss falls steeply all
+# distances grow, because there a run that learns a little sooner is far ahead. The `assert` above includes the spikes: it takes
+# the mean distance over all steps, divides it by how far the loss falls, and demands less than 5 %. This says that the curves
+# agree, not that the parameters agree. All runs have learned the task:
 
 # %%
 test_clips, test_labels = bars(512, np.random.default_rng(2))
@@ -273,12 +275,12 @@ for name in PRECISIONS:
     print(f"{name:8} {right_of[name]:.1%} of 512 new clips right")
 
 # %% [markdown]
-# ## The second rule: the loss is scaled, where the exponent is short
+# ## The second rule: a short exponent needs a scaled loss
 #
-# How large are gradients? Here are two: that of the fresh model and that of the trained one, on 64 clips, every entry of every
-# parameter. The smallest number that a float16 can hold is $2^{-24}$, and what is smaller than half of it becomes zero. Below
-# $2^{-14}$ a float16 has fewer than 11 bits. If the loss is multiplied by a **scale** before the backward pass, the whole
-# gradient is multiplied by it as well. After the way back to float32 it is divided by the scale.
+# How large are gradients? Here are the gradients of the fresh model and of the trained model on 64 clips, with every entry of
+# every parameter. The smallest number that a float16 can hold is $2^{-24}$, and a number smaller than half of it becomes zero.
+# Below $2^{-14}$ a float16 has fewer than 11 bits. If the loss is multiplied by a **scale** before the backward pass, the whole
+# gradient is multiplied by it as well. When the gradient is float32 again, it is divided by the scale.
 
 # %%
 batch = bars(64, np.random.default_rng(3))
@@ -292,7 +294,7 @@ for name, params in (("fresh", start), ("trained", mv.to_host(runs_of["float32"]
 
 # %%
 def through_float16(gradient, scale):
-    """What is left of a gradient that was float16 on its way, while it was multiplied by the scale."""
+    """A gradient that was multiplied by the scale, turned into float16 and back, and divided by the scale."""
     with np.errstate(over="ignore"):
         short = (gradient * scale).astype(np.float16)
     return short.astype(np.float32) / scale
@@ -313,8 +315,8 @@ as_bf16 = rounded(exact, 8)
 print(f"bf16      : {np.mean(as_bf16 == 0):7.2%} became zero, and {np.mean(~np.isfinite(as_bf16)):7.2%} became infinite")
 
 # %% [markdown]
-# The best scale is the largest one with which nothing becomes infinite. It is found by trying: begin with a large one, and
-# halve it whenever a step has an entry that is not finite. Such a step is lost.
+# The best scale is the largest one with which no entry becomes infinite. Programs find it by trial: they begin with a large
+# scale and halve it whenever a step has an entry that is not finite. Such a step is thrown away.
 
 # %%
 power = 32
@@ -342,14 +344,14 @@ axes.set_title("Scaling the loss moves a small gradient into the range of float1
 plt.show()
 
 # %% [markdown]
-# **How to read it.** A bar counts entries of one size. What lies left of the first dashed line becomes zero in float16, what
-# lies between the first and the second keeps only some of its bits, and what lies right of the third becomes infinite. The
-# gradient of the trained model is much smaller than that of the fresh one, because the model is hardly ever wrong any more.
-# Multiplied by the scale it fits. bf16 has the exponent of a float32 and needs no scale. That is why this package offers TF32
-# and bf16, and not float16.
+# **How to read it.** A bar counts entries of one size. Entries left of the first dashed line become zero in float16, entries
+# between the first and the second line keep only some of their bits, and entries right of the third line become infinite. The
+# gradient of the trained model is much smaller than that of the fresh one, because the trained model is rarely wrong. When it
+# is multiplied by the scale, it fits. bf16 has the exponent of a float32 and needs no scale. That is why this package offers
+# TF32 and bf16, and not float16.
 #
-# On NumPy the lower precisions are slower, because the rounding is extra work. It shows what they do to a model without having
-# a device. On a GPU the matrix units round by themselves.
+# On NumPy the lower precisions are slower, because the rounding is extra work. But in this way you can see what they do to a
+# model without a GPU. On a GPU the matrix units round by themselves.
 #
 # ## Questions to the reader
 #
@@ -358,22 +360,23 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# AdamW moves a weight by about the rate. Near 1 that is far below half the distance of neighbours, 0.004, and is rounded
-# away. But the smaller a number is, the closer its neighbours lie: weights below about 0.03 still move.
+# AdamW moves a weight by about the learning rate. Near 1 this is far less than 0.004, half the distance between neighbouring
+# numbers, so the step is rounded away. But the smaller a number is, the closer its neighbours lie. So weights below about 0.03
+# still move.
 #
 # </details>
 #
-# **2.** Which dots of the roofline in [notebook 11](11_gpu_kernels.ipynb) profit from TF32?
+# **2.** Which dots of the roofline in [notebook 11](11_gpu_kernels.ipynb) move up with TF32?
 #
 # <details><summary>Answer</summary>
 #
-# Those right of the old corner, the products, as far as the new corner lets them, which is at about 103 operations per byte:
-# `linear` is left of that and becomes limited by memory. Convolution, norms and additions are on the rising part and gain
-# nothing from it.
+# The dots right of the old corner move up, and these are the products. The new corner, at about 103 operations per byte, is the
+# limit: `linear` is left of it and becomes limited by memory. Convolution, norms and additions are on the rising part of the
+# roof and gain nothing from TF32.
 #
 # </details>
 #
-# **3.** A sum of 2000 equal numbers, 1, is made in bf16, one after the other. What is the result? What follows for softmax,
+# **3.** You add the number 1 to a sum 2000 times, and the sum is kept in bf16. What is the result? What follows for softmax,
 # norms and the sums inside products?
 #
 # <details><summary>Answer</summary>
@@ -385,7 +388,7 @@ plt.show()
 # </details>
 
 # %%
-# Factors may lose bits; sums and weights may not; a short exponent needs a scale. Three precisions learn alike.
+# Factors may lose bits; sums and weights may not; a short exponent needs a scale. All three precisions learn the task.
 total = np.zeros(1, np.float32)
 for _ in range(2000):
     total = rounded(total + 1, 8)

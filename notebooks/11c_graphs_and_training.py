@@ -9,12 +9,12 @@
 # ---
 
 # %% [markdown]
-# # 11c Graphs and a training run: who waits for whom
+# # 11c Graphs and a training run: does the GPU wait for Python?
 #
-# **The question.** A GPU works on what it is asked for, and Python does the asking, one kernel at a time. When does the GPU
-# wait for Python, when does Python wait for the GPU, and how does one call ask for a whole training step? You model the queue
-# between the two machines, count the launches of a step, record a step and replay it as a **graph**, and start the training
-# run that uses all of this. What a kernel is stands in [notebook 11](11_gpu_kernels.ipynb).
+# **The question.** A GPU runs the kernels that Python launches, and Python launches them one at a time. When does the GPU wait
+# for Python, when does Python wait for the GPU, and how can one call launch a whole training step? You model the queue between
+# the two machines, count the launches of a step, record a step and replay it as a **graph**, and start the training run that
+# uses all of this. [Notebook 11](11_gpu_kernels.ipynb) explains what a kernel is.
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -61,9 +61,9 @@ there = partial(mv.to_device, device="cuda:0") if gpu else stand_in.put
 #
 # > "We measure training throughput as the number of video clips per second on a single M40 GPU." (Fan et al., Sec. 4.2)
 #
-# To measure this, one has to know what the clock sees. The host asks for a kernel and does *not* wait for it. The kernel goes
-# into a queue, and the device takes one after the other. If a step has $n$ kernels, if a launch costs the host $a$ seconds,
-# and if a kernel keeps the device busy for $b$ seconds, then the step takes
+# To measure this, one has to know what a clock on the host sees. The host launches a kernel and does *not* wait for it. The
+# kernel goes into a queue, and the device runs the kernels of the queue one after the other. If a step has $n$ kernels, if a
+# launch costs the host $a$ seconds, and if a kernel keeps the device busy for $b$ seconds, then the step takes the time
 #
 # $$t = a + b + (n - 1) \max(a, b) .$$
 #
@@ -71,8 +71,8 @@ there = partial(mv.to_device, device="cuda:0") if gpu else stand_in.put
 #
 # ## The queue by loops
 #
-# Kernel $i$ starts when it has been launched *and* the kernel before it has ended. `wait=True` is a host that waits after each
-# launch, as a hidden `float(loss)` would make it.
+# Kernel $i$ starts when it has been launched *and* the kernel before it has ended. With `wait=True` the host waits after each
+# launch, as a hidden `float(loss)` makes it do.
 
 
 # %%
@@ -91,10 +91,10 @@ def schedule(launch_costs, kernel_costs, wait=False):
 # %% [markdown]
 # ## The queue as a formula
 #
-# Take any kernel $i$. It cannot start before it and all kernels before it have been launched, and it and all later kernels
-# must still run, one after the other. So the total is at least the sum of the launches up to $i$ and of the kernels from $i$
-# on. For one $i$ it is exactly that: the first kernel after the last gap, since it started the moment it was launched, and
-# from then on the device was busy. The total is the largest of these sums:
+# Take any kernel $i$. It starts only after all launches up to its own. After that it and all later kernels must still run, one
+# after the other. So the total time is at least the launches up to $i$ plus the kernels from $i$ on. For one $i$ the total is
+# exactly this sum: take the first kernel after the last gap of the device. It started at the moment when it was launched, and
+# from then on the device was busy. So the total is the largest of these sums:
 #
 # $$t = \max_i \Big( \sum_{j \le i} a_j + \sum_{j \ge i} b_j \Big) .$$
 #
@@ -139,18 +139,18 @@ panels[2].set_xlabel("time (any unit)")
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Eight kernels in each panel; orange is the host launching, blue the device computing, shades only tell
-# neighbours apart. The dotted line is where the host goes on with your program.
+# **How to read it.** Eight kernels in each panel; orange is the time in which the host launches, blue is the time in which the
+# device computes, and two shades separate neighbours. At the dotted line the host goes on with your program.
 #
-# There are two lessons. First, in (b) a clock that stops at the dotted line reports 8, and the truth is 25: **before reading a
-# clock, wait for the device**. `mvit_np.backend.arrays.synchronize(x)` does so, and does nothing on NumPy. Second, in (a) a
-# faster device would change nothing: **many small kernels take as long as their launches**.
+# There are two lessons. First, in (b) a clock that is read at the dotted line reports 8, but the work takes 25: **before
+# reading a clock, wait for the device**. `mvit_np.backend.arrays.synchronize(x)` waits; on NumPy it does nothing. Second, in
+# (a) a faster device would change nothing: **many small kernels take as long as their launches**.
 #
 # ## The launches of a training step
 #
 # How many launches are in a step? The course's stand-in for a GPU ([notebook 11](11_gpu_kernels.ipynb)) counts them: forward,
-# backward and AdamW. First the definitions of the ops run, and each of their array calls is a launch. Then the stand-in gets
-# the tools of a real device: the package's own kernels and products that need no copies.
+# backward and AdamW. First it runs the definitions of the ops, where each array call is a launch. Then it gets the tools of a
+# real device: the package's own kernels, and products that need no copies.
 
 # %%
 config = mv.preset("mvit_micro")
@@ -181,7 +181,7 @@ def stepper(put, batch, config=config):
 
 # %%
 def launches_of(config, batch=2):
-    """The launches of a step on the stand-in; of the second, for the first one also makes tables for those to come."""
+    """The launches of the second step on the stand-in; the first step also makes tables that later steps use."""
     step = stepper(stand_in.put, batch, config)
     step()
     stand_in.clear()
@@ -192,7 +192,7 @@ def launches_of(config, batch=2):
 # %%
 BATCHES = (1, 8, 32)
 mvit_b = mv.preset("mvit_b_16x4")
-small_b = replace(mvit_b, frames=4, size=64)  # as many launches as for large clips, and sooner counted
+small_b = replace(mvit_b, frames=4, size=64)  # it has as many launches as for large clips and is counted faster
 launches = {batch: launches_of(config, batch).total() for batch in BATCHES}
 plain, plain_b = launches_of(config), launches_of(small_b)
 print(f"launches of a step of mvit_micro by batch: {launches}, most often: {plain.most_common(4)}")
@@ -220,19 +220,20 @@ for name, before, after in (("mvit_micro", plain, with_tools), ("MViT-B", plain_
 assert with_tools.total() < plain.total() / 4 and with_tools_b.total() < plain_b.total() / 4
 
 # %% [markdown]
-# The number is the same for every batch, and for clips of any size: more numbers make kernels larger, not more. (A single clip
-# saves some copies. The stand-in counts array calls; CuPy may need a kernel more or less in some.)
+# The number of launches is the same for every batch, and for clips of any size: with more numbers the kernels are larger, but
+# there are not more of them. (A single clip saves some copies. The stand-in counts array calls; CuPy may need one kernel more
+# or less for some of them.)
 #
-# With tools, most of what is gone were additions and multiplications, a launch each. AdamW needed several for each of the
-# parameters, the pooling convolution for each of the taps of its filter, and the norms for each step of their definition.
-# There are fewer products, too: the definition of the cube embedding makes one for each of its taps.
+# Most of the launches that the tools save are additions and multiplications, one launch each. AdamW needed several of them per
+# parameter array, the pooling convolution needed them for each tap of its filter, and the norms for each step of their
+# definition. The tools save products, too: the definition of the cube embedding makes one product per tap.
 #
 # ## Launches against kernels
 #
-# The kernels of a step take at least the sum of its ops' times at the GPU's roof: each op takes the time of its operations or
-# that of its bytes, whichever is longer, and this grows with the batch. The launches take $n a$, whatever the batch. For $a$
-# we take a range: 5 µs, and the 15 µs that the example in CuPy's user guide comes to (44 µs of host time for the three kernels
-# of a root of a sum of squares). **This is a model, not a measurement.**
+# How long do the kernels of a step take at least? Each op takes the time for its operations or the time for its bytes,
+# whichever is longer, at the GPU's roof. The sum over all ops grows with the batch. The launches take $n a$ for every batch.
+# For $a$ we take a range from 5 µs to 15 µs. The 15 µs come from an example in CuPy's user guide (44 µs of host time for the
+# three kernels of a root of a sum of squares). **This is a model, not a measurement.**
 
 # %%
 H200 = {"flops_per_s": 67e12, "bytes_per_s": 4.8e12}  # of NVIDIA's data sheet
@@ -267,14 +268,14 @@ for n in (plain_b.total(), with_tools_b.total()):
     print(f"MViT-B, {n} launches: the device has as much to do as the host from about {few:.1f} to {many:.1f} clips on")
 
 # %% [markdown]
-# (The kernels of `mvit_micro` are absurdly short: the roof does not know that even an empty kernel takes a microsecond or two.)
-# So even MViT-B is case (a) for a few clips. A larger batch is the first cure, and kernels that do more are the second. The
-# third cure is one launch for all kernels.
+# (The times for the kernels of `mvit_micro` are too short to be true: the roof does not know that even an empty kernel takes a
+# microsecond or two.) So with only a few clips even MViT-B is in case (a). A larger batch is the first remedy, and kernels that
+# do more work are the second. The third remedy is one launch for all kernels.
 #
 # ## All launches as one: a graph
 #
-# A training step does the same launches each time. CUDA can record them, as a **graph**, and start all of them by one call.
-# The device then goes from kernel to kernel by itself. In the queue's model all launches but the first cost nothing:
+# A training step makes the same launches each time. CUDA can record them as a **graph** and start all of them by one call. The
+# device then goes from kernel to kernel by itself. In our model of the queue all launches except the first cost nothing:
 #
 # $$t = a + n b .$$
 
@@ -291,11 +292,12 @@ panels[1].set_xlabel("time (any unit)")
 plt.show()
 
 # %% [markdown]
-# **How to read it.** As above: a replay is launched once (orange), then kernel follows kernel.
+# **How to read it.** The colours mean the same as above. A replay is launched once (orange), and then one kernel follows the
+# other (blue).
 #
-# What is a recording? It is a list of work, with the addresses of what it reads and writes. The stand-in can make one: it
-# writes down each launch. (It also computes meanwhile; CUDA only writes down.) Here is a step of gradient descent that
-# changes its parameters in place.
+# What is a recording? It is a list of kernels, with the addresses of the arrays that they read and write. The stand-in can make
+# a recording: it writes down each launch. (It also computes while it records; CUDA only records.) Here is a step of gradient
+# descent that changes its parameters in place.
 
 # %%
 params = mv.init(config, rng)
@@ -331,17 +333,18 @@ print(f"{count} launches recorded, then replayed twice:", np.round(found, 5))
 np.testing.assert_allclose(found, by_hand, rtol=1e-4)
 
 # %% [markdown]
-# The losses agree, although `pace` was set to 1000 before the replays, and nothing noticed: **a Python number is in a
-# recording as it was.** So is a Python decision: an `if` was decided once. From this follows what may *not* be in one:
+# The losses agree, although `pace` was set to 1000 before the replays. The replays did not notice: **a recording keeps a Python
+# number as it was when it was recorded.** The same is true of a Python decision: an `if` is decided once. So a recording must
+# *not* contain:
 #
-# - a look at a number (`float(loss)`, `if loss > 1`): the host cannot wait for work that is only being written down;
-# - a copy from the host: it would send the same bytes at every replay;
-# - anything that changes from step to step as a Python number: the learning rate, the step count of AdamW, the seed of
-#   dropout's masks. They have to be arrays on the device, which are written before each replay, as `given` was;
-# - new memory somewhere else: a recording holds addresses. It gets a memory pool of its own, which nobody else takes from.
+# - a step that reads a number (`float(loss)`, `if loss > 1`): the host cannot wait for work that is only being recorded;
+# - a copy from the host, which would send the same bytes at every replay;
+# - a Python number that changes from step to step: the learning rate, the step count of AdamW, the seed of dropout's masks.
+#   These have to be arrays on the device, and they are written before each replay, as `given` was;
+# - new memory at other addresses, because a recording holds addresses. It gets its own memory pool, which nothing else uses.
 #
-# `mvit_np.backend.cuda.graph.Graphed` does this with CUDA, and `fit(..., graph=True)` with whole training steps: forward,
-# backward, clipping, AdamW. The result is the same.
+# `mvit_np.backend.cuda.graph.Graphed` records with CUDA, and `fit(..., graph=True)` records whole training steps: forward,
+# backward, clipping and AdamW. The result is the same.
 
 
 # %%
@@ -372,8 +375,8 @@ if gpu:
 # %% [markdown]
 # ## A training step, timed
 #
-# Now the clock, with `synchronize` before it is read, after a step to warm up (CuPy compiles each kernel when it first meets
-# it).
+# Now we measure. We call `synchronize` before we read the clock, and one step runs before the measurement, because CuPy
+# compiles each kernel at its first use.
 
 
 # %%
@@ -390,7 +393,7 @@ def step_seconds(step, repeats=5):
 
 # %%
 def plainly(batch):
-    """A step there without kernels of the package's own."""
+    """A training step on the device without the package's own kernels."""
     step = stepper(there, batch)
 
     def run():
@@ -427,16 +430,16 @@ axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# **How to read it.** The bands are what the launches alone would take on a GPU, from array calls and with the tools. The
-# dashed line is what the kernels would take at least; the larger of the two counts. A replay has one launch, so it lies above
-# the dashed line only by the microsecond or two that even an empty kernel takes, for each of them. Where there is a GPU, its
-# measured points are there too.
+# **How to read it.** The two bands are the times that the launches alone would take on a GPU, one for array calls and one with
+# the tools. The dashed line is the time that the kernels would take at least. A step takes about the larger of the two times. A
+# replay has one launch, so it lies above the dashed line only because even an empty kernel takes a microsecond or two, and each
+# of its kernels adds that much. If you have a GPU, the figure shows its measured points too.
 #
 # ## The demo: three million parameters
 #
-# `mvit-np train --device cuda` trains a larger model on a harder task: a digit moves in one of eight directions over noise,
-# in clips of 64 x 64 pixels. It uses all of this: kernels, TF32 products ([notebook 11b](11b_precision.ipynb)), a graph of
-# the step. Where there is no device it says so in one sentence:
+# `mvit-np train --device cuda` trains a larger model on a harder task: a digit moves in one of eight directions over noise, in
+# clips of 64 x 64 pixels. It uses all the tools of this notebook: the package's kernels, TF32 products ([notebook
+# 11b](11b_precision.ipynb)) and a graph of the step. Without a device the command stops with one sentence:
 
 # %%
 recipe, folder = RECIPES["gpu"], tempfile.TemporaryDirectory()
@@ -450,8 +453,9 @@ if not gpu:
     recipe = changed(recipe, few | {"batch": 16, "warmup": 0.0})
 
 # %% [markdown]
-# The command calls `runs.prepare` and `runs.run`, which gives a row of numbers per step. We do the same, on a GPU with the
-# whole recipe, elsewhere with four steps of sixteen clips. These four learn nothing, but they say how fast it is here.
+# The command calls `runs.prepare` and `runs.run`, which gives a row of numbers per step. We do the same: with the whole recipe
+# on a GPU, and with four steps of sixteen clips elsewhere. The model learns nothing in four steps, but they tell how fast
+# training is here.
 
 # %%
 job = runs.prepare(recipe, out, say=print)
@@ -464,7 +468,7 @@ done = list(islice(going, job.steps // 2))  # the first half of the run
 print(f"step {done[-1]['step']}: loss {done[-1]['loss']:.3f}, {done[-1]['clips_per_s']:.0f} clips/s")
 
 # %%
-done += going  # and the second
+done += going  # the second half
 last = done[-1]
 seconds, clips_done = last["seconds"] - done[0]["seconds"], recipe.batch * (last["step"] - 1)  # the first step compiles kernels
 print(f"step {last['step']}: loss {last['loss']:.3f}, {last['test_accuracy']:.1%} of {len(job.task.tests)} test clips right")
@@ -501,28 +505,29 @@ else:
 # </details>
 #
 # **2.** A colleague prints `float(step.loss)` after every step. Loss curve and result are the same as before, but training on
-# the GPU got slower. In which panel of the schedule are you, and what do you advise? And if the step is a graph?
+# the GPU got slower. Which panel of the schedule shows this, and what do you advise? What changes if the step is a graph?
 #
 # <details><summary>Answer</summary>
 #
-# You are nearer to (c): `float` needs the number, so the host waits until the device has finished the step, and the device
-# then waits for the first launches of the next one. Keep the losses as arrays and fetch them together, or print only every
-# fiftieth. With a graph the wait costs less, for the next step is one launch away. But copy what you keep: the next replay
-# writes its loss into the same array.
+# It is close to panel (c): `float` needs the number, so the host waits until the device has finished the step, and then the
+# device waits for the first launches of the next step. Keep the losses as arrays and fetch them together, or print only every
+# fiftieth. With a graph the wait costs less, because the next step needs only one launch. But copy each loss that you want to
+# keep: the next replay writes its loss into the same array.
 #
 # </details>
 #
-# **3.** A graph has a learning rate that falls from step to step. Why does it not train with the first rate for ever?
+# **3.** You train with a graph and a learning rate that falls from step to step. Why does the graph not use the first rate for
+# ever?
 #
 # <details><summary>Answer</summary>
 #
-# Because the rate is an array on the device. The recording holds its address, and a new number is written there before each
-# replay. As a Python number, like `pace` above, it would stay what it was when the graph was recorded.
+# The rate is an array on the device. The recording holds its address, and a new number is written there before each replay. As
+# a Python number, like `pace` above, it would stay what it was when the graph was recorded.
 #
 # </details>
 
 # %%
-# The slower of host and device sets the pace; a batch adds work but no launches; a replay is one launch.
+# The slower of host and device decides the time of a step; a batch adds work but no launches; a replay is one launch.
 assert launches[8] == launches[32] and model[32] > model[8] > model[1]
 assert replayed[-1][3] < schedule([2.0] * 8, [0.5] * 8)[-1][3] / 2
 assert with_tools_b.total() < plain_b.total() / 4 and last["step"] == job.steps
