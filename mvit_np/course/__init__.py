@@ -67,7 +67,7 @@ from . import (
 )
 from .checker import LEVELS, SEEDS, Exercise, Result, examine
 from .keep import put
-from .my_mvit import BACKWARDS, PIECES, answers_in, function_name, linked
+from .my_mvit import BACKWARDS, PIECES, answers_in, function_name, is_piece, linked
 from .own_exercise import check_new
 from .ways import WAYS
 from .ways import gradients as gradients_of
@@ -185,9 +185,11 @@ def pieces(backward: bool = False) -> list[str]:
 def piece(name: str, answers: Any) -> Callable:
     """The reader's function for an exercise, or one that does the same where there is none yet.
 
-    answers: as `assemble` takes them. Raises ValueError for an unknown name.
+    answers: as `assemble` takes them; they hold pieces alone, so not 03.softmax_backward, which
+    has the function name of 06's. Raises ValueError for an unknown name.
     """
-    return answers_in(answers).get(function_name(name)) or exercise(name).solution
+    own = answers_in(answers).get(function_name(name)) if is_piece(name) else None
+    return own or exercise(name).solution
 
 
 def assemble(answers: Any) -> Callable:

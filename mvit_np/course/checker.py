@@ -117,7 +117,7 @@ def examine(
         return Result(False, f"{name}: nothing yet, {UNCHANGED}", finished=False, seed=seed)
     found = fault(exercise, answer, trials)
     if found and known:
-        if lacks := _missing(exercise, answer, trials[found.at], known):
+        if lacks := _missing(exercise, answer, trials[found.at], known, name):
             return Result(False, f"{name}: not yet\n  {lacks}", seed=seed)
         blamed, own = _others(exercise, answer, trials, known, name, seed)
         if blamed and own is None:
@@ -152,9 +152,7 @@ def _others(exercise, answer, trials, known, name, seed):
 
     With the right functions in their place the fault that is left is the answer's own.
     """
-    by_function: dict[str, str] = {}
-    for other in sorted(known, key=lambda other: _chapter(other) != _chapter(name)):
-        by_function.setdefault(_function(other), other)
+    by_function = _by_function(known, name)
     used = called(answer, set(by_function))
     wrong = [n for n in used if _is_wrong(known[by_function[n]], answer.__globals__[n], seed)]
     if not wrong:
@@ -165,16 +163,23 @@ def _others(exercise, answer, trials, known, name, seed):
     return [by_function[n] for n in wrong], own
 
 
-def _missing(exercise, answer, trial, known):
+def _missing(exercise, answer, trial, known, name):
     """Which other answer is called and is not there, in a sentence; None for none."""
     problem = attempt(exercise, answer, trial).problem
     if not isinstance(problem, NameError):
         return None
-    for other in known:
-        if _function(other) == problem.name:
-            where = f'{problem.name} = course.piece("{other}", "my_mvit.py")'
-            return f"it calls `{problem.name}`, which is not there: write {other}, or {where}"
-    return None
+    if (other := _by_function(known, name).get(problem.name)) is None:
+        return None
+    where = f'{problem.name} = course.piece("{other}", "my_mvit.py")'
+    return f"it calls `{problem.name}`, which is not there: write {other}, or {where}"
+
+
+def _by_function(known, name):
+    """{function name: exercise}; of two with one function name, that of the chapter of `name`."""
+    by_function: dict[str, str] = {}
+    for other in sorted(known, key=lambda other: _chapter(other) != _chapter(name)):
+        by_function.setdefault(_function(other), other)
+    return by_function
 
 
 def _is_wrong(exercise, function, seed):

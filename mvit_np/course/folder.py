@@ -14,7 +14,7 @@ from pathlib import Path
 from ..backend.outputs import make_folder, write
 from ..backend.types import FilePath
 from .keep import HEADER
-from .my_mvit import BACKWARDS, FILE, PIECES, answers_in
+from .my_mvit import FILE, answers_in, is_piece
 from .pages import pages, within
 from .withholding import MARKER, TEXT
 
@@ -96,7 +96,7 @@ def answer_in(folder: Path, exercise: str) -> tuple[Callable | None, str]:
         function, problem = _defined(path, name)
         if function is not None:
             return function, ""
-    if exercise not in (*PIECES, *BACKWARDS):
+    if not is_piece(exercise):
         return None, problem
     try:
         function = answers_in(FILE).get(name)

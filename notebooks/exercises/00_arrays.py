@@ -28,13 +28,13 @@ from mvit_np import course as exercises
 # %% [markdown]
 # ## 00.strides_of (fill in)
 #
-# An array is one long line of numbers and a rule for walking on it. Its strides say how many bytes one step along each axis
-# is. Where the array is one piece of memory in the usual order, the last axis has the shortest step. For the lengths
-# $n_0, n_1, \dots$ of its axes and $z$ bytes per number, the stride of axis $a$ is
+# An array is one long line of numbers in memory and a rule for moving on this line. Its strides say how many bytes apart two
+# neighbours along an axis are. Where the array is one piece of memory in the usual order, the last axis has the shortest step.
+# For the lengths $n_0, n_1, \dots$ of its axes and $z$ bytes per number, the stride of axis $a$ is
 #
 # $$z \prod_{b > a} n_b$$
 #
-# `shape` has as many whole numbers as the array has axes, and so has the result.
+# `shape` has one whole number per axis of the array, and so has the result.
 #
 # *Hint:* `prod(())`, the product of no numbers, is 1.
 
@@ -59,9 +59,9 @@ exercises.check("00.strides_of", strides_of)
 # ## 00.channels_last (specification)
 #
 # *Specification.* A library gives you a batch of clips as `clips`, (B, C, T, H, W), in one piece of memory. Return the pixels
-# of each clip as a list, (B, T H W, C): frame by frame, and row by row in a frame. The numbers are to be the same, and so is
-# the dtype. And the channels of a pixel are to be neighbours in memory, so that a linear layer reads them as one piece: the
-# result is one piece of memory in the usual order.
+# of each clip as a list, (B, T H W, C): frame by frame, and row by row in a frame. The numbers and the dtype must stay the
+# same. The channels of a pixel must become neighbours in memory, so that a linear layer reads them as one piece: the result is
+# one piece of memory in the usual order.
 #
 # Before you run the check: which of your steps moves numbers, and which only writes a new rule for the same line?
 #
@@ -86,8 +86,8 @@ exercises.check("00.channels_last", channels_last)
 # %% [markdown]
 # ## 00.count_numbers (specification)
 #
-# *Specification.* The parameters of a model are a tree: a dict or a list, whose parts are dicts, lists or arrays, nested to
-# any depth. Return how many numbers all arrays together have, as one whole number.
+# *Specification.* The parameters of a model are a tree: a dict or a list, whose parts are dicts, lists or arrays, nested to any
+# depth. Return how many numbers all arrays have together, as one whole number.
 #
 # *Hint:* a function may call itself.
 
@@ -101,7 +101,7 @@ def count_numbers(tree):
 exercises.check("00.count_numbers", count_numbers)
 
 # %% [markdown]
-# A model has as many numbers as its plan says. With your function:
+# A model has as many numbers as its plan says. You can test this with your function:
 # `count_numbers(mv.init(config, rng)) == mv.costs(config).params`, for any `config`.
 
 # %% [markdown]
@@ -114,15 +114,15 @@ exercises.check("00.count_numbers", count_numbers)
 # %% [markdown]
 # ## 00.first_lost (investigate)
 #
-# Numbers of a floating-point type have a fixed count of binary digits. So a small number that is added to a large one can be
-# lost. **When does that happen?** Find, by trying, the smallest power of two $n$ for which `n + step == n`, in a type such as
+# A number of a floating-point type has a fixed count of binary digits. So a small number that is added to a large one can be
+# lost. **When does that happen?** Find by trial the smallest power of two $n$ for which `n + step == n`, in a type such as
 # `"float16"`, and for a `step` that is a power of two.
 #
-# Before you run the cell, guess: a counter in float32 is raised by 1 for each clip. At which number does it stop?
+# Guess before you run the cell: a counter in float32 grows by 1 per clip. At which number does it stop?
 #
 # `dtype` is the name of the type. Return $n$ as a whole number.
 #
-# *Hint:* `np.dtype("float16").type(3)` is the number 3 in float16, and the sum of two such numbers is one again.
+# *Hint:* `np.dtype("float16").type(3)` is the number 3 in float16, and the sum of two such numbers is in float16 again.
 
 
 # %%

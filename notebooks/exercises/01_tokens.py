@@ -12,8 +12,9 @@
 # # Exercises to 01: from clip to tokens
 #
 # These belong to [notebook 01](../01_tokens.ipynb). In each cell a function is begun. Write the lines where `...` stands, run
-# the cell, then run the check below it. It tries your function on small arrays, also of odd sizes, beside the package's own,
-# and where the two differ it says what looks wrong. `exercises.statement("01.grid_size")` shows a task again, as text.
+# the cell, then run the check below it. The check compares your function with the package's own function on small arrays, some
+# of them with odd sizes. Where the two differ it says what looks wrong. `exercises.statement("01.grid_size")` shows a task
+# again, as text.
 #
 # Each heading says what is asked for. *Fill in*: the formula stands above the cell, and a few lines are missing.
 # *Specification*: words and shapes say what the function does, and the formula is yours to find. *Investigate*: an open
@@ -27,12 +28,13 @@ from mvit_np import course as exercises
 # %% [markdown]
 # ## 01.grid_size (fill in)
 #
-# A clip of $T \times H \times W$ pixels becomes a grid of $t \times h \times w$ tokens. On an axis with $n$ cells and $p$
-# more on both sides, a window of $k$ cells starts at the first and moves by $s$. So it fits
+# A clip of $T \times H \times W$ pixels becomes a grid of $t \times h \times w$ tokens. An axis has $n$ cells, and $p$ more
+# cells are added at each end. A window of $k$ cells starts at the first cell and moves by $s$ cells. The number of places where
+# it fits is
 #
 # $$\tilde n = \left\lfloor \frac{n + 2p - k}{s} \right\rfloor + 1$$
 #
-# times (Sec. 3.1). Return $(\tilde t, \tilde h, \tilde w)$ as a tuple of whole numbers.
+# (Sec. 3.1). Return $(\tilde t, \tilde h, \tilde w)$ as a tuple of whole numbers.
 #
 # *Hint:* `//` divides and rounds down.
 
@@ -58,17 +60,17 @@ exercises.check("01.grid_size", grid_size)
 # %% [markdown]
 # ## 01.cube_embed (fill in)
 #
-# Each cube of pixels is multiplied with a matrix, and a bias is added: one token of $D$ channels a cube. With the clip $x$
-# padded by zeros,
+# Each cube of pixels is multiplied with a matrix, and a bias is added. So each cube gives one token of $D$ channels. The clip
+# $x$ is padded with zeros, and then
 #
 # $$y_{thw} = b + \sum_{i,j,l,c} x_{\,s_T t + i,\; s_H h + j,\; s_W w + l,\; c} \; W_{ijlc}$$
 #
-# `clip` is (B, T, H, W, C), `weight` (kt, kh, kw, C, D), `bias` (D,); the result is (B, t h w, D), listed frame by frame and
-# row by row.
+# `clip` is (B, T, H, W, C), `weight` is (kt, kh, kw, C, D), and `bias` is (D,). The result is (B, t h w, D); its tokens are
+# listed frame by frame and row by row.
 #
 # *Hint:* the cubes at one index, of all clips, are one slice of `clip`, (B, kt, kh, kw, C), that starts at `stride[0] * i` in
 # time. `np.tensordot(a, b, 4)` sums over the last four axes of `a` and the first four of `b`. The tokens are collected in a
-# list and joined by `np.stack`: an array that is written into piece by piece could not be differentiated later.
+# list and joined by `np.stack`, because automatic differentiation cannot follow an array that is filled piece by piece.
 
 
 # %%
@@ -96,13 +98,13 @@ exercises.check("01.cube_embed", cube_embed)
 # %% [markdown]
 # ## 01.add_class_and_positions (specification)
 #
-# A list of tokens does not say where each of them was. So a position is added: the sum of one for its frame and one for its
-# cell in the frame (Table 11, "separate").
+# A list of tokens does not say where each token was. So a position is added to each token: it is the sum of a position for the
+# frame and a position for the cell in the frame (Table 11, "separate").
 #
-# *Specification.* `x`, (B, t h w, D), are the tokens of B clips, frame by frame. To each the position of its frame is added,
-# a row of `pos_temporal`, (t, D), and that of its cell, a row of `pos_spatial`, (h w, D). The class token is `cls`, (D,). It
-# is the same for every clip, has a position of its own, `pos_class`, (D,), and comes before the others. The result is
-# (B, 1 + t h w, D).
+# *Specification.* `x`, (B, t h w, D), are the tokens of B clips, frame by frame. Add to each token the position of its frame,
+# which is a row of `pos_temporal`, (t, D), and the position of its cell, which is a row of `pos_spatial`, (h w, D). The class
+# token is `cls`, (D,). It is the same for every clip, it has its own position, `pos_class`, (D,), and it comes before the other
+# tokens. The result is (B, 1 + t h w, D).
 #
 # *Hint:* which of `pos_temporal[:, None]` and `pos_temporal[None]` gives (t, h w, D) when `pos_spatial` is added?
 
@@ -125,16 +127,16 @@ exercises.check("01.add_class_and_positions", add_class_and_positions)
 # %% [markdown]
 # ## 01.times_read (investigate)
 #
-# The cubes of MViT overlap. **How often is each pixel read?** Take one axis of n cells, with windows of `kernel` cells that
-# move by `stride`, and `padding` cells more on both sides. Find the fewest and the most times that any of the n cells is
-# read. The cells of the padding are not counted.
+# The cubes of MViT overlap. **How often is each pixel read?** Take one axis of n cells, with `padding` more cells at each end.
+# Windows of `kernel` cells move over it by `stride` cells. Find the fewest and the most times that any of the n cells is read.
+# The cells of the padding are not counted.
 #
-# Before you run the check: what do you expect for a row of 224 pixels with kernel 7, stride 4 and padding 3? Is there a choice
-# of sizes for which a pixel is never read?
+# Before you run the check, say what you expect for a row of 224 pixels with kernel 7, stride 4 and padding 3. Can you choose
+# sizes for which a pixel is never read?
 #
 # Return two whole numbers, `fewest, most`.
 #
-# *Hint:* go through the windows, and count.
+# *Hint:* go through the windows, and count for each cell how many of them read it.
 
 
 # %%

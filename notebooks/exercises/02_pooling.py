@@ -22,12 +22,12 @@ from mvit_np import course as exercises
 # %% [markdown]
 # ## 02.pool_length (fill in)
 #
-# How many of $n$ tokens on one axis are left by a pool with an odd kernel $k$ and stride $s$? As in MViT,
-# $p = \lfloor k/2 \rfloor$ cells are added on both sides:
+# A pool with an odd kernel $k$ and stride $s$ runs over $n$ tokens on one axis. How many tokens does it give? As in MViT,
+# $p = \lfloor k/2 \rfloor$ cells are added at each end:
 #
 # $$\tilde n = \left\lfloor \frac{n + 2 \lfloor k/2 \rfloor - k}{s} \right\rfloor + 1$$
 #
-# *Hint:* before you run the check: 56 tokens, kernel 3, stride 2 leave 28. And 7 tokens?
+# *Hint:* with kernel 3 and stride 2, 56 tokens become 28. What becomes of 7 tokens? Answer before you run the check.
 
 
 # %%
@@ -49,13 +49,13 @@ exercises.check("02.pool_length", pool_length)
 # %% [markdown]
 # ## 02.max_pool (fill in)
 #
-# The largest number in each window, for each channel alone:
+# Max pooling takes the largest number in each window, for each channel alone:
 #
 # $$y_{thw} = \max_{i,j,l} \; x_{\,s_T t + i - p_T,\; s_H h + j - p_H,\; s_W w + l - p_W}$$
 #
-# where only cells of the grid compete. `x` is (B, T, H, W, D), the result (B, t, h, w, D).
+# where only cells of the grid count, and not the padding. `x` is (B, T, H, W, D), and the result is (B, t, h, w, D).
 #
-# *Hint:* what must the padding be, so that it never wins? `np.pad` takes `constant_values`.
+# *Hint:* which number must the padding have, so that it is never the largest? `np.pad` takes `constant_values`.
 
 
 # %%
@@ -83,12 +83,12 @@ exercises.check("02.max_pool", max_pool)
 # %% [markdown]
 # ## 02.depthwise_conv (fill in)
 #
-# The pooling of "conv" models is learned: one small filter a channel, the same for all heads.
+# The pooling of "conv" models is learned. It has one small filter per channel, and all heads share the filters.
 #
 # $$y_{o} = \sum_i W_i \, x_{\,s o + i - p}$$
 #
-# for each channel alone, $i$ running over the filter's entries in time, height and width. `x` is (B, T, H, W, heads, d),
-# `weight` (kt, kh, kw, d), the result (B, t, h, w, heads, d). Beyond the grid `x` is zero.
+# for each channel alone, where $i$ runs over the filter's entries in time, height and width. `x` is (B, T, H, W, heads, d),
+# `weight` is (kt, kh, kw, d), and the result is (B, t, h, w, heads, d). Outside the grid `x` is zero.
 #
 # *Hint:* the window starts at `stride[0] * i` in time, and so on. `weight[:, :, :, None]` has an axis for the heads, and
 # NumPy repeats it for each.
@@ -118,13 +118,13 @@ exercises.check("02.depthwise_conv", depthwise_conv)
 # %% [markdown]
 # ## 02.pool_tokens (specification)
 #
-# A pool works on a grid; attention works on a list, with the class token in front. The class token is not in the grid,
-# so it goes around the pool and stays in front.
+# A pool works on a grid; attention works on a list, with the class token in front. The class token is not in the grid, so it is
+# not pooled, and it stays in front.
 #
 # *Specification.* `x` is (B, 1 + T H W, D), `thw` is (T, H, W), and `pool` is a function from (B, T, H, W, D) to (B, t, h,
 # w, D). The result is (B, 1 + t h w, D).
 #
-# *Hint:* `x[:, :1]` keeps the axis of tokens, `x[:, 0]` drops it.
+# *Hint:* `x[:, :1]` keeps the axis of tokens, and `x[:, 0]` drops it.
 
 
 # %%
@@ -145,16 +145,16 @@ exercises.check("02.pool_tokens", pool_tokens)
 # %% [markdown]
 # ## 02.cells_seen (investigate)
 #
-# Pools follow each other: in MViT-B each stage begins with one. **How far does a token see, after several of them?** On one
-# axis, `kernels` and `strides` have a number per pool, the first pool first. Find how many neighbouring cells of the *input*
-# lie between the first and the last one that have an influence on one output, both included.
+# Pools follow each other: in MViT-B the stages 2, 3 and 4 each begin with one. **How many cells does a token see after several
+# pools?** We look at one axis. `kernels` and `strides` have one number per pool, the first pool first. Take the first and the
+# last cell of the *input* that have an influence on one output. Count the cells from the one to the other, both included.
 #
-# Before you run the check: do two pools of kernel 3 and stride 2 see 5, 6, 7 or 9 cells?
+# Guess before you run the check: do two pools of kernel 3 and stride 2 see 5, 6, 7 or 9 cells?
 #
 # Return one whole number.
 #
-# *Hint:* you can find it by trying: change one cell of a long row at a time, and look which results change. Or go back from
-# one output: which cells does it read, and which cells do those read?
+# *Hint:* you can find the number by trial: change one cell of a long row at a time, and look which results change. Or go back
+# from one output: which cells does it read, and which cells do those read?
 
 
 # %%
@@ -168,7 +168,8 @@ exercises.check("02.cells_seen", cells_seen)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# Two pools of kernel 3 and stride 2 see 7 cells: three windows of 3, which begin 2 cells apart.
+# Two pools of kernel 3 and stride 2 see 7 cells: the second pool reads three results, whose windows of 3 cells begin 2 cells
+# apart.
 #
 # `print(exercises.solution("02.cells_seen"))` in a new cell shows one way to write it.
 #

@@ -25,11 +25,11 @@ from mvit_np import course as exercises
 #
 # $$p_i = \frac{e^{x_i}}{\sum_j e^{x_j}} = \frac{e^{x_i - m}}{\sum_j e^{x_j - m}}$$
 #
-# over the last axis, for any number $m$. The second form is of use where $e^{x}$ would overflow: in float32 from $x = 89$ on.
-# `x` is (..., N), and so is the result.
+# over the last axis, for any number $m$. The second form helps where $e^{x}$ would overflow; in float32 this happens from
+# $x = 89$ on. `x` is (..., N), and so is the result.
 #
-# *Hint:* $m$ is a number for each row. `keepdims=True` keeps the axis that a maximum or a sum runs over, so that the result
-# still fits the rows.
+# *Hint:* use one number $m$ per row. `keepdims=True` keeps the axis that a maximum or a sum runs over, so that the result still
+# fits the rows.
 
 
 # %%
@@ -55,8 +55,8 @@ exercises.check("03.softmax", softmax)
 #
 # $$Z = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V$$
 #
-# for one head (Sec. 3.1). `q` is (B, Nq, d), `k` (B, Nk, d), `v` (B, Nk, e); the result is (B, Nq, e). You may use your
-# `softmax`.
+# for one head (Sec. 3.1). `q` is (B, Nq, d), `k` is (B, Nk, d), `v` is (B, Nk, e), and the result is (B, Nq, e). You may use
+# your `softmax`.
 #
 # *Hint:* `@` multiplies the last two axes, and `swapaxes(-1, -2)` transposes them. `d**0.5` leaves float32 arrays float32;
 # `np.sqrt(d)` of a whole number does not.
@@ -82,9 +82,9 @@ exercises.check("03.attention", attention)
 # %% [markdown]
 # ## 03.attention_macs (fill in)
 #
-# How many multiply-adds does pooling attention cost, with max pooling, all heads together? $N$ tokens of $D$ channels are
-# projected to queries, keys and values. Pooling leaves $N_q$ queries and $N_k$ keys and values. The result is projected once
-# more:
+# How many multiply-adds does pooling attention cost with max pooling, for all heads together? $N$ tokens of $D$ channels are
+# projected to queries, keys and values. After pooling there are $N_q$ queries and $N_k$ keys and values. The result is
+# projected once more. The sum is
 #
 # $$3 N D^2 + \underbrace{N_q N_k D}_{Q K^\top} + \underbrace{N_q N_k D}_{P V} + N_q D^2$$
 #
@@ -114,14 +114,15 @@ exercises.check("03.attention_macs", attention_macs)
 # %% [markdown]
 # ## 03.softmax_backward (fill in)
 #
-# A first gradient; [notebook 06](../06_gradients.ipynb) derives more. Let $p = \mathrm{softmax}(x)$, and let $dp$ be the
-# derivative of the loss by $p$. Since $\partial p_j / \partial x_i = p_j (\delta_{ij} - p_i)$,
+# This is a first gradient; [notebook 06](../06_gradients.ipynb) derives more. (An exercise of notebook 06 has the same function
+# name. It takes `x` and a scale instead of `p`, and it alone is a piece of your own model.) Let $p = \mathrm{softmax}(x)$, and
+# let $dp$ be the derivative of the loss by $p$. Since $\partial p_j / \partial x_i = p_j (\delta_{ij} - p_i)$,
 #
 # $$dx_i = \sum_j dp_j \, \frac{\partial p_j}{\partial x_i} = p_i \Big( dp_i - \sum_j p_j \, dp_j \Big)$$
 #
 # `p` and `dp` are (..., N), and so is the result: no (N, N) array is needed.
 #
-# *Hint:* the sum is a number for each row, the mean of $dp$ weighted by $p$.
+# *Hint:* the sum is one number per row: the mean of $dp$, weighted by $p$.
 
 
 # %%
@@ -144,14 +145,15 @@ exercises.check("03.softmax_backward", softmax_backward)
 # %% [markdown]
 # ## 03.mlp (specification)
 #
-# From here on the exercises have no formula: it is for you to find. [Notebook 03b](../03b_transformer_block.ipynb) explains
-# the parts.
+# From here on the exercises give no formula: you find it yourself. [Notebook 03b](../03b_transformer_block.ipynb) explains the
+# parts.
 #
 # *Specification.* The MLP of a block gets tokens `x`, (B, N, D). A first linear layer, with the matrix `w1`, (D, H), and the
-# bias `b1`, (H,), makes H hidden units of each token. GELU acts on every hidden unit alone. A second linear layer, `w2`, (H,
-# E), and `b2`, (E,), makes the E channels of the result, (B, N, E). Norm and skip belong to the block, and not to the MLP.
+# bias `b1`, (H,), turns each token into H hidden units. GELU acts on every hidden unit alone. A second linear layer, `w2`, (H,
+# E), and `b2`, (E,), turns these into the E channels of the result, (B, N, E). Norm and skip belong to the block, and not to
+# the MLP.
 #
-# Before you run the check: how many multiply-adds does one token cost, for $D = E$ and $H = 4D$?
+# Answer before you run the check: how many multiply-adds does one token cost, for $D = E$ and $H = 4D$?
 #
 # *Hint:* `ops.gelu` is given. Two lines are enough.
 
@@ -167,7 +169,7 @@ exercises.check("03.mlp", mlp)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# $8 D^2$ multiply-adds per token: $D \cdot 4D$ for each of the two layers.
+# One token costs $8 D^2$ multiply-adds, $D \cdot 4D$ for each of the two layers.
 #
 # `print(exercises.solution("03.mlp"))` in a new cell shows one way to write it.
 #
@@ -176,12 +178,12 @@ exercises.check("03.mlp", mlp)
 # %% [markdown]
 # ## 03.class_probabilities (specification)
 #
-# *Specification.* The last block hands over the tokens `x`, (B, N, D), of B clips. The first token of each clip is its class
-# token. It is normed over its channels (with the gain `g` and the shift `b`, both (D,)). A linear layer with the matrix `w`,
-# (D, K), and `shift`, (K,), makes one score per class of it. The result, (B, K), are the probabilities of the classes:
-# softmax of the scores, of each clip by itself. They must come out right for scores of several thousand, too.
+# *Specification.* The last block gives the tokens `x`, (B, N, D), of B clips. The first token of each clip is its class token.
+# It is normed over its channels (with the gain `g` and the shift `b`, both (D,)). A linear layer with the matrix `w`, (D, K),
+# and `shift`, (K,), turns it into one score per class. The result, (B, K), is the probability of each class: the softmax of the
+# scores, for each clip alone. It must be right for scores of several thousand, too.
 #
-# *Hint:* `ops.layer_norm(x, g, b)` is given. What does softmax do if the same number is taken away from all scores of a clip?
+# *Hint:* `ops.layer_norm(x, g, b)` is given. How does softmax change if you subtract the same number from all scores of a clip?
 
 
 # %%
@@ -204,17 +206,17 @@ exercises.check("03.class_probabilities", class_probabilities)
 # %% [markdown]
 # ## 03.order_of_tokens (investigate)
 #
-# **Does attention know the order of its tokens?** Take one attention, without any positions, and put tokens in another order.
-# Measure three changes, each as the largest change of any number of the result:
+# **Does attention know the order of its tokens?** Take one attention without any positions, and put tokens in another order.
+# Measure three changes. Each is the largest change of any number in the result:
 #
-# 1. keys and values are put in the new order together;
-# 2. the keys alone are;
-# 3. the queries alone are, and the result is compared with the old result *in the new order*.
+# 1. keys and values are both put in the new order;
+# 2. only the keys are put in the new order;
+# 3. only the queries are put in the new order, and the result is compared with the old result *in the new order*.
 #
 # `q`, `k` and `v` are (B, N, d), and `order` has N numbers: `x[:, order]` is `x` with its tokens in the new order. Return the
 # three numbers as an array, (3,).
 #
-# Before you run the check: which of the three are 0?
+# Guess before you run the check: which of the three are 0?
 #
 # *Hint:* your `attention` is called four times.
 

@@ -24,13 +24,13 @@ from mvit_np import ops
 # ## 04.split_heads (fill in)
 #
 # The $D$ channels are cut into $h$ heads of $d = D / h$ channels: head 0 gets the first $d$ of every token, head 1 the next
-# $d$, and so on. Then `@` is to work on tokens and channels, so the axis of heads comes before them:
+# $d$, and so on. Later `@` must multiply tokens and channels, so the axis of heads comes before these two:
 #
 # $$\hat Q_{b, i, n, c} = X_{b, n, \, i d + c}$$
 #
-# `x` is (B, N, D), the result (B, h, N, d).
+# `x` is (B, N, D), and the result is (B, h, N, d).
 #
-# *Hint:* `reshape` alone gives an array of the right shape, and the wrong numbers. Cut first, then swap two axes.
+# *Hint:* `reshape` alone gives an array of the right shape with the numbers in wrong places. Cut first, then swap two axes.
 
 
 # %%
@@ -57,9 +57,10 @@ exercises.check("04.split_heads", split_heads)
 # Z = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V$$
 #
 # in each head (Sec. 3.1, Fig. 3). `q_hat`, `k_hat`, `v_hat` are (B, N, h, d), with $d$ the width of one head. `pool_q` and
-# `pool_kv` are functions from (B, N, h, d) to fewer tokens, which know of the class token. The result is (B, Nq, h, d).
+# `pool_kv` are functions that take (B, N, h, d) and return fewer tokens. They leave the class token as it is. The result is (B,
+# Nq, h, d).
 #
-# *Hint:* `ops.softmax` is given. `x.swapaxes(1, 2)` brings the heads before the tokens, and back.
+# *Hint:* `ops.softmax` is given. `x.swapaxes(1, 2)` moves the axis of heads before the axis of tokens, and back.
 
 
 # %%
@@ -84,16 +85,16 @@ exercises.check("04.pooling_attention", pooling_attention)
 # %% [markdown]
 # ## 04.pooled_skip (fill in)
 #
-# Where a block pools its queries, its result has fewer tokens than its input, and the two can not be added. So the skip
+# Where a block pools its queries, its result has fewer tokens than its input, and the two cannot be added. So the skip
 # connection is pooled too, by the maximum of overlapping windows:
 #
 # $$x \mapsto \mathcal{P}_{\max}(x;\, k, s, p), \qquad k = s + 1,\; p = \lfloor s / 2 \rfloor \text{ where } s > 1, \qquad
 # k = 1,\; p = 0 \text{ where } s = 1$$
 #
-# `x` is (B, 1 + T H W, D) with the class token first, `thw` is (T, H, W), `stride` three numbers. The result is (B, 1 + t h
-# w, D).
+# `x` is (B, 1 + T H W, D) with the class token first, `thw` is (T, H, W), and `stride` has three numbers. The result is (B, 1 +
+# t h w, D).
 #
-# *Hint:* `ops.max_pool(grid, kernel, stride, padding)` pools (B, T, H, W, D). The class token goes around.
+# *Hint:* `ops.max_pool(grid, kernel, stride, padding)` pools (B, T, H, W, D). The class token is not pooled.
 
 
 # %%
@@ -118,8 +119,8 @@ exercises.check("04.pooled_skip", pooled_skip)
 # %% [markdown]
 # ## 04.pool_heads (fill in)
 #
-# Two more answers make a layer of all this, with weights as a model keeps them. They call earlier answers of yours. Those
-# come from your file; where one is not there yet, `exercises.piece` gives one that does the same.
+# Two more answers put these parts together to a layer, with weights as a model keeps them. They call earlier answers of yours,
+# which come from your file. Where an answer is not in the file yet, `exercises.piece` gives a function that does the same.
 
 # %%
 pool_tokens, depthwise_conv, attention = (
@@ -135,8 +136,8 @@ pool_tokens, depthwise_conv, attention = (
 # `x` is (B, 1 + T H W, D) with the class token first, `weight` (kt, kh, kw, d), `g` and `b` are (d,). The result has an axis
 # of heads: (B, h, 1 + t h w, d). The padding is half of the kernel, rounded down.
 #
-# *Hint:* your `pool_tokens` takes a function from grid to grid. The class token goes around the pool, but not around the norm,
-# `ops.layer_norm(x, g, b)`.
+# *Hint:* your `pool_tokens` takes a function from grid to grid. The class token is not pooled, but it is normed by
+# `ops.layer_norm(x, g, b)` like all other tokens.
 
 
 # %%
@@ -167,9 +168,9 @@ exercises.check("04.pool_heads", pool_heads)
 #
 # Now the whole layer, from tokens to tokens.
 #
-# *Specification.* One linear layer, `"qkv"`, makes queries, keys and values of `x`, (B, 1 + T H W, D), at once: they are the
-# thirds of its result. What has a pool is pooled by it; what has none is only cut into heads. Each head attends alone. Their
-# results stand side by side again, and a last linear layer, `"proj"`, mixes them.
+# *Specification.* One linear layer, `"qkv"`, turns `x`, (B, 1 + T H W, D), into queries, keys and values at once: they are the
+# three thirds of its result. If one of them has a pool in `params`, it is pooled; if not, it is only cut into heads. Each head
+# attends alone. The results of the heads are put side by side again, and a last linear layer, `"proj"`, mixes them.
 #
 # `params` is a dictionary: `params["qkv"]` and `params["proj"]` hold `"w"` and `"b"`. Where queries are pooled there are
 # `params["pool_q"]` with `"w"`, and `params["norm_q"]` with `"g"` and `"b"`; likewise for keys (`"pool_k"`) and values
@@ -196,15 +197,15 @@ exercises.check("04.attention_layer", attention_layer)
 # %% [markdown]
 # ## 04.pooling_error (investigate)
 #
-# Fewer keys make attention cheaper. **What is lost?** Here keys and values lie on one row, neighbours side by side. For each
-# stride $s$, average groups of $s$ neighbours, and compare attention over the averages with attention over all keys: the root
-# of the mean square of the change, divided by the root of the mean square of the full result.
+# Fewer keys make attention cheaper. **What is lost?** Here the keys and values form one row. For each stride $s$, average
+# groups of $s$ neighbours, and compare attention over the averages with attention over all keys. The error is the root of the
+# mean square of the change, divided by the root of the mean square of the full result.
 #
-# `q` is (B, Nq, d), `k` and `v` are (B, N, d), `strides` are several whole numbers that divide N. The result has one number
+# `q` is (B, Nq, d), `k` and `v` are (B, N, d), and `strides` has several whole numbers that divide N. The result has one number
 # per stride.
 #
-# Before you run the check: is more lost where neighbours are alike, or where they are noise? And what does that say about
-# films?
+# Answer before you run the check: is the error larger where neighbours are alike, or where they are noise? What does this say
+# about films?
 #
 # *Hint:* `x.reshape(B, -1, s, d)` has an axis for the neighbours of a group. Your `attention` does the rest.
 

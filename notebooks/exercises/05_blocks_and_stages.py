@@ -23,16 +23,17 @@ from mvit_np import course as exercises
 # %% [markdown]
 # ## 05.next_stage (fill in)
 #
-# From one stage to the next the queries are pooled by $s^Q$ and the width doubles (Sec. 3.2). Each head keeps its width, so
-# the heads double too. Keys and values are to keep one resolution in the whole model, so their stride shrinks as the grid
-# does:
+# From one stage to the next the queries are pooled by $s^Q$ and the width doubles (Sec. 3.2). Each head keeps its width, so the
+# number of heads doubles too. Keys and values keep the same resolution in the whole model, so their stride shrinks in the same
+# way as the grid:
 #
 # $$(t, h, w) \mapsto (t, h, w) / s^Q, \quad D \mapsto 2D, \quad \text{heads} \mapsto 2 \, \text{heads}, \quad
 # s^{K} \mapsto \max\!\left(\left\lfloor s^{K} / s^Q \right\rfloor, 1\right)$$
 #
 # on each axis. Return the grid, the width, the heads and the key-value stride: `(thw, dim, heads, stride_kv)`.
 #
-# *Hint:* for MViT-B's first transition: $8 \times 56 \times 56$, 96 channels, 1 head, $s^Q = (1, 2, 2)$, $s^K = (1, 8, 8)$.
+# *Hint:* an example is MViT-B's first transition, with a grid of $8 \times 56 \times 56$, 96 channels, 1 head,
+# $s^Q = (1, 2, 2)$ and $s^K = (1, 8, 8)$.
 
 
 # %%
@@ -56,15 +57,15 @@ exercises.check("05.next_stage", next_stage)
 # %% [markdown]
 # ## 05.mlp_block (fill in)
 #
-# The second half of a block:
+# The second half of a block is
 #
 # $$x + \mathrm{gelu}\big(\mathrm{norm}(x)\, W_1 + b_1\big) W_2 + b_2, \qquad
 # \mathrm{norm}(x) = g \, \frac{x - \mathrm{mean}(x)}{\sqrt{\mathrm{var}(x) + 10^{-6}}} + b$$
 #
-# with the mean and the variance of each token's channels. `x` is (B, N, D), `g` and `b` are (D,), `w1` (D, H), `b1` (H,),
-# `w2` (H, D), `b2` (D,). The result is (B, N, D).
+# with the mean and the variance of each token's channels. `x` is (B, N, D), `g` and `b` are (D,), `w1` is (D, H), `b1` is (H,),
+# `w2` is (H, D), and `b2` is (D,). The result is (B, N, D).
 #
-# *Hint:* `ops.gelu` is given. `x.var(axis=-1, keepdims=True)` divides by $D$, as wanted.
+# *Hint:* `ops.gelu` is given. `x.var(axis=-1, keepdims=True)` divides by $D$, and this is right here.
 
 # %%
 x = np.random.default_rng(0).standard_normal((1, 3, 4))
@@ -98,7 +99,7 @@ exercises.check("05.mlp_block", mlp_block)
 #
 # $$\mathrm{MLP}(\mathrm{norm}(x)) + \mathrm{norm}(x)\, W_s + b_s$$
 #
-# `x` is (B, N, D), `w2` (H, E), `w_skip` (D, E), `b2` and `b_skip` (E,). The result is (B, N, E).
+# `x` is (B, N, D), `w2` is (H, E), `w_skip` is (D, E), and `b2` and `b_skip` are (E,). The result is (B, N, E).
 #
 # *Hint:* `ops.layer_norm(x, g, b)` and `ops.gelu(h)` are given.
 
@@ -123,8 +124,9 @@ exercises.check("05.widening_mlp", widening_mlp)
 # %% [markdown]
 # ## 05.block_macs (fill in)
 #
-# Multiply-adds of a whole block with max pooling: attention as in 03.attention_macs, then the MLP on the $N_q$ tokens that
-# are left, with a hidden layer of $4D$ channels and $D'$ at its end, and where $D' \ne D$ the skip's linear layer:
+# How many multiply-adds does a whole block with max pooling cost? Attention costs what 03.attention_macs says. Then comes the
+# MLP on the $N_q$ tokens that are left; its hidden layer has $4D$ channels and its result has $D'$. Where $D' \ne D$ the skip
+# has a linear layer too:
 #
 # $$3 N D^2 + 2 N_q N_k D + N_q D^2 \;+\; 4 N_q D^2 + 4 N_q D D' \;+\; [D' \ne D] \, N_q D D'$$
 #
@@ -150,15 +152,15 @@ exercises.check("05.block_macs", block_macs)
 # </details>
 
 # %% [markdown]
-# With this function the whole of MViT-B can be counted: `mv.plan(mv.preset("mvit_b_16x4")).blocks` has the sizes of every
-# block (`tokens_in`, `tokens_q`, `tokens_kv`, `dim_attn`, `dim_out`), and `mv.costs` the package's own count, in which the
-# learned pooling's few multiply-adds are included.
+# With this function you can count the whole of MViT-B: `mv.plan(mv.preset("mvit_b_16x4")).blocks` has the sizes of every block
+# (`tokens_in`, `tokens_q`, `tokens_kv`, `dim_attn`, `dim_out`). Compare with `mv.costs`, the package's own count, which
+# includes the few multiply-adds of the learned pooling.
 
 # %% [markdown]
 # ## 05.block (fill in)
 #
-# The last three answers put the model together. They call what you wrote before, which comes from your file; where a piece is
-# not there yet, `exercises.piece` gives one that does the same.
+# The next three answers put the model together. They call your earlier answers, which come from your file. Where a piece is not
+# in the file yet, `exercises.piece` gives a function that does the same.
 
 # %%
 attention_layer, pooled_skip = (exercises.piece(name, "my_mvit.py") for name in ("04.attention_layer", "04.pooled_skip"))
@@ -167,16 +169,16 @@ cube_embed, add_class_and_positions = (
 )
 
 # %% [markdown]
-# A block has two halves. Each norms its input, does its work on that, and adds the result to a skip. In the first half the
-# skip is pooled like the queries:
+# A block has two halves. Each half norms its input, does its work on the normed input, and adds the result to a skip. In the
+# first half the skip is pooled to the same grid as the queries:
 #
 # $$x \leftarrow \mathcal{P}_{\max}(x) + \mathrm{MHPA}(\mathrm{norm}_1(x))$$
 #
-# and the second half is your `mlp_block`, or your `widening_mlp` where the block's parameters have a `"proj"`.
+# The second half is your `mlp_block`, or your `widening_mlp` where the block's parameters have a `"proj"`.
 #
 # `params` is a dictionary: `"norm1"` and `"norm2"` hold `"g"` and `"b"`; `"attn"` is what `attention_layer` takes; `"mlp"` has
-# two layers, `"fc1"` and `"fc2"`, with `"w"` and `"b"`; and so has `"proj"`, the widening skip. `x` is (B, 1 + T H W, D), the
-# result (B, 1 + t h w, E).
+# two layers, `"fc1"` and `"fc2"`, each with `"w"` and `"b"`; `"proj"`, the widening skip, has `"w"` and `"b"` too. `x` is (B,
+# 1 + T H W, D), and the result is (B, 1 + t h w, E).
 
 
 # %%
@@ -201,11 +203,11 @@ exercises.check("05.block", block)
 # %% [markdown]
 # ## 05.head (specification)
 #
-# What does a model say in the end? The class token has attended to all others in every block.
+# How does a model give its answer? The class token has attended to all other tokens in every block, so it is enough.
 #
-# *Specification.* The class token alone is normed, and one linear layer makes a score (a logit) of it for each of $K$
-# classes. `params` has `"norm"` with `"g"` and `"b"`, and `"head"` with `"w"`, (D, K), and `"b"`, (K,). `x` is (B, 1 + n,
-# D), the result (B, K).
+# *Specification.* The class token alone is normed, and one linear layer turns it into a score (a logit) for each of $K$
+# classes. `params` has `"norm"` with `"g"` and `"b"`, and `"head"` with `"w"`, (D, K), and `"b"`, (K,). `x` is (B, 1 + n, D),
+# and the result is (B, K).
 
 
 # %%
@@ -226,11 +228,11 @@ exercises.check("05.head", head)
 # %% [markdown]
 # ## 05.forward (specification)
 #
-# *Specification.* The whole model: cubes, class token and positions, blocks, head. `plan(config)` has every size:
-# `embed.stride` and `embed.padding`, and for each of `blocks` its `thw`, `heads`, `stride_q` and `stride_kv`. `params` is
+# *Specification.* Write the whole model: cubes, class token and positions, blocks, head. `plan(config)` has every size:
+# `embed.stride` and `embed.padding`, and for each of its `blocks` the `thw`, `heads`, `stride_q` and `stride_kv`. `params` is
 # what `mv.init(config, rng)` makes: `"patch_embed"` with `"w"` and `"b"`, `"cls_token"`, `"pos_embed_class"`,
-# `"pos_embed_spatial"`, `"pos_embed_temporal"`, a list `"blocks"`, and what `head` takes. `clip` is (B, T, H, W, C), the
-# result (B, K).
+# `"pos_embed_spatial"`, `"pos_embed_temporal"`, a list `"blocks"`, and what `head` takes. `clip` is (B, T, H, W, C), and the
+# result is (B, K).
 
 
 # %%
@@ -252,15 +254,15 @@ exercises.check("05.forward", forward)
 # %% [markdown]
 # ## 05.stage_shares (investigate)
 #
-# **Which stage takes the multiply-adds?** In a pyramid the early stages have many tokens and few channels, the late ones few
-# tokens and many channels. Find the part of the multiply-adds of all blocks that each stage takes.
+# **Which stage takes most of the multiply-adds?** In a pyramid the early stages have many tokens and few channels, and the late
+# stages have few tokens and many channels. For each stage, find its share of the multiply-adds of all blocks.
 #
 # `config` is an `MViTConfig`. The result has one number per stage, and their sum is 1.
 #
-# Before you run the check: guess the four shares of MViT-B, `mv.preset("mvit_b_16x4")`, whose stages have 1, 2, 11 and 2
+# Before you run the check, guess the four shares of MViT-B, `mv.preset("mvit_b_16x4")`, whose stages have 1, 2, 11 and 2
 # blocks. What would they be if a block cost the same everywhere?
 #
-# *Hint:* `costs(config).lines` has a line per part of the model, with `macs` and with `stage`, which counts from 0. It is
+# *Hint:* `costs(config).lines` has one line per part of the model. A line has `macs` and `stage`, which counts from 0 and is
 # `None` for the embedding and the head.
 
 
@@ -297,5 +299,6 @@ exercises.keep("my_mvit.py", mlp_block, widening_mlp, block, head, forward)
 exercises.check_model("my_mvit.py")
 
 # %% [markdown]
-# When all of it is yours, train it: `mvit-np course train my_mvit.py` in a terminal, in this folder, shows your model clips
-# of the films of notebook 08, and then asks it about clips of other shots. The gradients are those of your functions.
+# When all pieces are yours, train your model. Open a terminal in this folder and run `mvit-np course train my_mvit.py`. It
+# trains your model on clips of the films of notebook 08, and then tests it on clips of other shots. The gradients are those of
+# your functions.

@@ -11,10 +11,10 @@
 # %% [markdown]
 # # Exercises to 06: gradients
 #
-# These belong to [notebook 06](../06_gradients.ipynb). Here $dy$ is the derivative of the loss by a result $y$; wanted are
-# those by what $y$ was made of. Write the lines where `...` stands, run the cell, then run the check below it. The checks
-# compare with the package's backwards, which are themselves compared with finite differences, as in the exercise
-# `06.finite_difference`.
+# These belong to [notebook 06](../06_gradients.ipynb). Here $dy$ is the derivative of the loss by a result $y$. You write the
+# derivatives of the loss by the arrays from which $y$ was computed. Write the lines where `...` stands, run the cell, then run
+# the check below it. The checks compare with the package's backwards, which are themselves compared with finite differences, as
+# in the exercise `06.finite_difference`.
 
 # %%
 import numpy as np
@@ -25,14 +25,14 @@ from mvit_np import ops
 # %% [markdown]
 # ## 06.linear_backward (fill in)
 #
-# For $Y = X W + b$, with the leading axes flattened to rows,
+# For $Y = X W + b$, where the leading axes are flattened to rows, the gradients are
 #
 # $$dX = dY \, W^\top, \qquad dW = X^\top dY, \qquad db = \sum_{\text{rows}} dY$$
 #
-# `x` is (..., I), `w` (I, O), `dy` (..., O). Return `dx` (..., I), `dw` (I, O) and `db` (O,).
+# `x` is (..., I), `w` is (I, O), and `dy` is (..., O). Return `dx` (..., I), `dw` (I, O) and `db` (O,).
 #
-# *Hint:* each gradient has the shape of what it belongs to. $W$ and $b$ serve every row, so their gradients are sums over
-# rows.
+# *Hint:* each gradient has the shape of the array to which it belongs. Every row uses $W$ and $b$, so their gradients are sums
+# over rows.
 
 
 # %%
@@ -56,15 +56,15 @@ exercises.check("06.linear_backward", linear_backward)
 # %% [markdown]
 # ## 06.softmax_backward (fill in)
 #
-# Attention takes the softmax of *scaled* scores. Its fast version does not keep it: it is the
-# largest array of the model, and made again for the backward pass. With $p =
-# \mathrm{softmax}(\sigma x)$,
+# Attention takes the softmax of *scaled* scores. This softmax is the largest array of the model, so the fast version of
+# attention does not keep it, and computes it again in the backward pass. (This function has the same name as that of 03, but it
+# takes `x` and the scale. It is a piece of your own model; that of 03 is not.) With $p = \mathrm{softmax}(\sigma x)$,
 #
 # $$dx = \sigma \, p \Big( dp - \sum_j p_j \, dp_j \Big)$$
 #
-# `x` and `dp` are (..., N), `scale` is the number $\sigma$; the result is (..., N).
+# `x` and `dp` are (..., N), `scale` is the number $\sigma$, and the result is (..., N).
 #
-# *Hint:* `ops.softmax` is given, and takes care of large scores.
+# *Hint:* `ops.softmax` is given, and it does not overflow for large scores.
 
 
 # %%
@@ -94,10 +94,10 @@ exercises.check("06.softmax_backward", softmax_backward)
 # $$dx = r \Big( dz - \mathrm{mean}(dz) - z \, \mathrm{mean}(z \, dz) \Big), \qquad
 # dg = \sum_{\text{rows}} z \, dy, \qquad db = \sum_{\text{rows}} dy$$
 #
-# The means are those of each row. `x` and `dy` are (..., D), `g` (D,). Return `dx` (..., D), `dg` (D,) and `db` (D,).
+# The means are those of each row. `x` and `dy` are (..., D), and `g` is (D,). Return `dx` (..., D), `dg` (D,) and `db` (D,).
 #
-# *Hint:* $z$ does not change when a row is shifted or stretched (but for $\varepsilon$), so $dx$ has no part along either:
-# these are the two terms that are taken off.
+# *Hint:* $z$ does not change when a row is shifted or stretched (apart from $\varepsilon$). So $dx$ has no part along a shift
+# and no part along a stretch: the two terms with a minus sign remove these parts.
 
 
 # %%
@@ -127,15 +127,15 @@ exercises.check("06.layer_norm_backward", layer_norm_backward)
 # %% [markdown]
 # ## 06.max_pool_backward (fill in)
 #
-# Of a window's cells only the largest has a part in the result, and there the derivative is 1:
+# Only the largest cell of a window has an influence on the result, and its derivative is 1:
 #
 # $$dx_n = \sum_{i:\; n \text{ wins window } i} dy_i$$
 #
 # for each channel alone, along one axis of tokens, without padding. Window $i$ holds the tokens $s i, \dots, s i + k - 1$;
-# among equals the first wins. `x` is (N, D), `dy` (n, D), and the result (N, D).
+# among equal tokens the first wins. `x` is (N, D), `dy` is (n, D), and the result is (N, D).
 #
-# *Hint:* `argmax` counts from the start of what it is given. Windows overlap, so a token may win more than once: the last two
-# lines are begun, and wrong.
+# *Hint:* `argmax` counts from the start of the array that it gets. Windows overlap, so a token may win more than once. The last
+# two lines of the loop are there, but they are wrong.
 
 
 # %%
@@ -162,13 +162,13 @@ exercises.check("06.max_pool_backward", max_pool_backward)
 # %% [markdown]
 # ## 06.finite_difference (fill in)
 #
-# How does one know that a gradient is right? By moving one entry at a time, forward and back:
+# How do we know that a gradient is right? We move one entry at a time, forward and back:
 #
 # $$\frac{\partial f}{\partial x_i} = \frac{f(x + h e_i) - f(x - h e_i)}{2h} + O(h^2)$$
 #
-# `f` makes a number of an array like `x`; the result has the shape of `x`.
+# `f` takes an array like `x` and returns a number. The result has the shape of `x`.
 #
-# *Hint:* move copies of `x`, not `x` itself.
+# *Hint:* change copies of `x`, not `x` itself.
 
 
 # %%
@@ -191,23 +191,26 @@ exercises.check("06.finite_difference", finite_difference)
 # </details>
 
 # %% [markdown]
-# Now check your own: does `finite_difference` agree with your `softmax_backward`? Take
-# $f(x) = \sum_j c_j \, \mathrm{softmax}(\sigma x)_j$ for some fixed numbers $c$, which then are $dp$. `mvit_np.gradcheck`
-# does the same for any function, along random directions.
+# Now check your own gradient: does `finite_difference` agree with your `softmax_backward`? Take
+# $f(x) = \sum_j c_j \, \mathrm{softmax}(\sigma x)_j$ with fixed numbers $c$; then $dp$ is $c$. `mvit_np.gradcheck` makes this
+# comparison for any function, along random directions.
 
 # %% [markdown]
 # ## 06.tape_backward (specification)
 #
-# This one belongs to [notebook 06b](../06b_tape.ipynb). *Specification.* A graph is given by numbers: `parents[n]` are the
-# nodes that node $n$ was made of, and `slopes[n, i]` is the derivative of node $n$ by its $i$-th parent. Every node has one
-# number for a value, so a gradient is one number too. Return the derivatives of the node `end` by *all* nodes.
+# This exercise belongs to [notebook 06b](../06b_tape.ipynb). *Specification.* A graph is given by numbers: `parents[n]` are the
+# nodes from which node $n$ was computed, and `slopes[n, i]` is the derivative of node $n$ by its $i$-th parent. The value of
+# every node is one number, so a gradient is one number too. Return the derivatives of the node `end` by *all* nodes.
 #
-# What you may rely on: no node was made of itself. What you may not: a node's number says nothing about its place, and one
-# parent may stand twice in a list. By itself the derivative of `end` is 1, and by a node that it was not made of it is 0.
+# You may rely on this: no node depends on itself. But a node's number says nothing about its place in the graph, and a list of
+# parents may contain one node twice. The derivative of `end` by itself is 1. Its derivative by a node on which it does not
+# depend is 0.
 #
-# `parents` is a tuple of tuples, `slopes` (nodes, most parents); the result is (nodes,), of the dtype of `slopes`.
+# `parents` is a tuple of tuples, and `slopes` is (nodes, largest number of parents). The result is (nodes,), of the dtype of
+# `slopes`.
 #
-# *Hint:* first an order in which each node comes before its parents; then one loop, in which what arrives is added up.
+# *Hint:* first find an order in which each node comes before its parents. Then one loop is enough, which adds up what arrives
+# at each node.
 
 
 # %%
@@ -232,8 +235,9 @@ exercises.check("06.tape_backward", tape_backward)
 # %% [markdown]
 # ## The way back of your own model
 #
-# Three of these answers are pieces of your own model's way back, which [the last exercises](06c_backward.ipynb) build. The next
-# cell writes those that are right into `my_mvit.py`. Before that, [five planted bugs](06b_planted_bugs.ipynb) wait for you.
+# Three of these answers are pieces of your own model's way back, which you build in [the last exercises](06c_backward.ipynb).
+# The next cell writes those that are right into `my_mvit.py`. Before you go there, find [five planted
+# bugs](06b_planted_bugs.ipynb).
 
 # %%
 exercises.keep("my_mvit.py", linear_backward, softmax_backward, layer_norm_backward)

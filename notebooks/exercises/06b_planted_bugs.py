@@ -12,11 +12,11 @@
 # # Exercises to 06: five planted bugs
 #
 # These belong to [notebook 06](../06_gradients.ipynb). Below are five backward passes. Each of them looks right, returns arrays
-# of the right shapes, and has one bug. You are not told where. `mv.gradcheck` compares a backward with finite differences and
-# says *which* gradient is wrong; then you read, derive, and mend.
+# of the right shapes, and has one bug. We do not tell you where. `mv.gradcheck` compares a backward with finite differences and
+# says *which* gradient is wrong. Then you read the function, derive the gradient, and mend the bug.
 #
 # Every function is given with its bug. Run its cell, run the gradcheck below it, and change the function until both
-# `mv.gradcheck` and the exercise's own check are content.
+# `mv.gradcheck` and the exercise's own check find no fault.
 
 # %%
 import numpy as np
@@ -30,8 +30,8 @@ gelu_backward = exercises.piece("06.gelu_backward", "my_mvit.py")
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# `mv.gradcheck` takes an op: a function that returns its value and its backward. The next cell makes an op of a forward and a
-# backward function, and prints the report. It numbers the arguments from 0, in the order in which they come.
+# `mv.gradcheck` takes an op: a function that returns its value and its backward. The next cell turns a forward and a backward
+# function into an op, and prints the report. It numbers the arguments from 0, in the order in which they come.
 
 
 # %%
@@ -52,13 +52,13 @@ def several(gradients):
 # %% [markdown]
 # ## 06.mend_gate (investigate)
 #
-# Newer transformers have a gate in the place of the MLP's first layer: two linear layers, one of which opens or closes the
+# Newer transformers have a gate instead of the MLP's first layer. A gate is two linear layers, and one of them scales the
 # other, entry by entry.
 #
 # $$Y = \mathrm{gelu}(X W) \odot (X V)$$
 #
 # `x` is (N, D), `w` and `v` are (D, H), `dy` is (N, H). Return `dx`, `dw` and `dv`. Your `gelu_backward(u, dy)` comes from your
-# file; where it is not there yet, a right one stands in.
+# file. If it is not there yet, a right one is used instead.
 
 
 # %%
@@ -93,8 +93,8 @@ exercises.check("06.mend_gate", mend_gate)
 #
 # $$y = g \, x \, r, \qquad r = \frac{1}{\sqrt{\mathrm{mean}(x^2) + 10^{-6}}}$$
 #
-# `x` and `dy` are (N, D), `g` is (D,). Return `dx` and `dg`. The second report is for rows whose mean square is 1. Why is it
-# content?
+# `x` and `dy` are (N, D), `g` is (D,). Return `dx` and `dg`. The second report is for rows whose mean square is 1. Why does it
+# find no fault?
 
 
 # %%
@@ -133,7 +133,7 @@ exercises.check("06.mend_rms_norm", mend_rms_norm)
 # A lookup takes a row of a table for each token: `y = table[index]`. MViTv2 looks its relative positions up like this. `table`
 # is (R, D), `index` holds N whole numbers from 0 to R - 1, `dy` is (N, D). Return `dtable`, (R, D).
 #
-# The first report is content. Does that prove anything? Choose another index.
+# The first report finds no fault. What does this prove? Choose another index.
 
 
 # %%
@@ -165,10 +165,10 @@ exercises.check("06.mend_lookup", mend_lookup)
 # %% [markdown]
 # ## 06.mend_average_pool (investigate)
 #
-# Average pooling along one axis, without padding: $y_i$ is the mean of the tokens $s i, \dots, s i + k - 1$. `x` is (N, D),
-# `dy` (n, D) with $n = \lfloor (N - k) / s \rfloor + 1$. Return `dx`, (N, D).
+# Average pooling along one axis, without padding: $y_i$ is the mean of the tokens $s i, \dots, s i + k - 1$. `x` is (N, D), and
+# `dy` is (n, D) with $n = \lfloor (N - k) / s \rfloor + 1$. Return `dx`, (N, D).
 #
-# Again the report is content with the window that was tried. Try others.
+# Again the report finds no fault with the window that was tried. Try other windows.
 
 
 # %%
@@ -206,12 +206,12 @@ exercises.check("06.mend_average_pool", mend_average_pool)
 # %% [markdown]
 # ## 06.mend_bilinear (investigate)
 #
-# Scores with a square matrix between queries and keys:
+# These are scores with a square matrix between queries and keys:
 #
 # $$Y = Q \, W K^\top$$
 #
-# `q` is (N, D), `w` (D, D), `k` (M, D), `dy` (N, M). Return `dq`, `dw` and `dk`. All shapes are right here, so no shape tells
-# you what is wrong.
+# `q` is (N, D), `w` is (D, D), `k` is (M, D), and `dy` is (N, M). Return `dq`, `dw` and `dk`. All shapes are right here, so no
+# shape tells you what is wrong.
 
 
 # %%
@@ -237,5 +237,6 @@ exercises.check("06.mend_bilinear", mend_bilinear)
 # </details>
 
 # %% [markdown]
-# What the five have in common: no shape was wrong, and nothing stopped. Three of them are right in the usual case (rows of size
-# 1, no row twice, windows side by side), so a test with usual numbers passes. Draw numbers that are not usual.
+# The five bugs have this in common: no shape was wrong, and no function stopped with an error. Three of the functions are right
+# in the usual case (rows of size 1, no row twice, windows side by side), so a test with usual numbers passes. So test with
+# numbers that are not usual.

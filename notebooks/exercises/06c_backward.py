@@ -12,16 +12,17 @@
 # # Exercises to 06 and 06b: the way back of your own model
 #
 # These belong to [notebook 06](../06_gradients.ipynb) and [notebook 06b](../06b_tape.ipynb). Your model goes forward with your
-# functions, and `mv.value_and_grad` has followed their lines back so far. Here you write the way back yourself, piece by piece,
-# up to the gradients of the whole model. In the end it trains in three ways: by autograd, by your backward passes, and on your
-# own tape.
+# functions. So far `mv.value_and_grad` has computed the gradients from their lines. Here you write the way back yourself, piece
+# by piece, up to the gradients of the whole model. At the end your model trains in three ways: by autograd, by your backward
+# passes, and on your own tape.
 #
-# All pieces keep one convention. A backward takes **what its forward takes and, last, `dy`**, the gradient by the result. It
+# All pieces follow one rule. A backward takes **what its forward takes and, last, `dy`**, the gradient by the result. It
 # returns **the gradients by the arrays that it took, in their order**; the gradient by a dictionary of parameters is a
 # dictionary with the same keys. Nothing is kept of the forward pass: where a backward needs a value from the middle, it
-# computes the value again. This costs time and saves memory, and large models are trained that way ("gradient checkpointing").
+# computes the value again. This costs time and saves memory. Large models are often trained in this way ("gradient
+# checkpointing").
 #
-# To check any of them yourself, use `mv.gradcheck` as in [the planted bugs](06b_planted_bugs.ipynb).
+# You can check each piece yourself with `mv.gradcheck`, as in [the planted bugs](06b_planted_bugs.ipynb).
 
 # %%
 import time
@@ -36,7 +37,8 @@ from mvit_np.data import load_motion
 MINE = "my_mvit.py"
 
 # %% [markdown]
-# What you wrote before comes from your file. Where a piece is not there yet, `exercises.piece` gives one that does the same.
+# Your earlier answers come from your file. Where a piece is not there yet, `exercises.piece` gives a function that does the
+# same.
 
 # %%
 depthwise_conv, attention, split_heads, pool_heads, attention_layer, pooled_skip = (
@@ -86,10 +88,10 @@ exercises.check("06.gelu_backward", gelu_backward)
 # ## 06.mlp_backward (specification)
 #
 # *Specification.* The MLP of exercise `03.mlp` is a linear layer, a GELU, and a second linear layer. Return its gradients by
-# all five arrays: `dx`, `dw1`, `db1`, `dw2`, `db2`. `x` is (B, N, D), `w1` (D, H), `w2` (H, E), `dy` (B, N, E).
+# all five arrays: `dx`, `dw1`, `db1`, `dw2`, `db2`. `x` is (B, N, D), `w1` is (D, H), `w2` is (H, E), and `dy` is (B, N, E).
 #
-# *Hint:* walk back from the end. What was each of the three steps given? Compute that again first. Your `linear_backward(x, w,
-# dy)` and `gelu_backward(u, dy)` do the rest.
+# *Hint:* walk back from the end. What was the input of each of the three steps? Compute these inputs again first. Your
+# `linear_backward(x, w, dy)` and `gelu_backward(u, dy)` do the rest.
 
 
 # %%
@@ -109,14 +111,15 @@ exercises.check("06.mlp_backward", mlp_backward)
 # %% [markdown]
 # ## 06.attention_backward (specification)
 #
-# *Specification.* Now the heart of it. One head computes $\mathrm{softmax}(Q K^\top / \sqrt d)\, V$, as in exercise
-# `03.attention`. Return `dq`, `dk` and `dv`. `q` is (B, Nq, d), `k` (B, Nk, d), `v` (B, Nk, e) and `dy` (B, Nq, e).
+# *Specification.* This is the most important piece. One head computes $\mathrm{softmax}(Q K^\top / \sqrt d)\, V$, as in
+# exercise `03.attention`. Return `dq`, `dk` and `dv`. `q` is (B, Nq, d), `k` is (B, Nk, d), `v` is (B, Nk, e) and `dy` is (B,
+# Nq, e).
 #
-# Derive it before you write: attention is a product, a softmax of scaled scores, and a second product. A product $Y = A B$ has
-# two gradients, and [notebook 06](../06_gradients.ipynb) has both. Then look at the shapes: in which of your lines could they
-# fit although a matrix is not transposed?
+# Derive the gradients before you write: attention is a product, a softmax of scaled scores, and a second product. A product
+# $Y = A B$ has two gradients, and [notebook 06](../06_gradients.ipynb) derives both. Then look at the shapes: in which of your
+# lines would the shapes fit even if you forgot to transpose a matrix?
 #
-# *Hint:* your `softmax_backward(scores, dp, scale)` serves the middle step, and knows the factor.
+# *Hint:* your `softmax_backward(scores, dp, scale)` does the middle step, with the factor `scale` in it.
 
 
 # %%
@@ -136,12 +139,12 @@ exercises.check("06.attention_backward", attention_backward)
 # %% [markdown]
 # ## 06.cross_entropy_backward (fill in)
 #
-# Here every backward pass of the model begins. With $p = \mathrm{softmax}(z)$, the loss of a batch of $B$ clips is the mean of
-# $-\log p_{\text{label}}$, and
+# Every backward pass of the model begins with this gradient. With $p = \mathrm{softmax}(z)$, the loss of a batch of $B$ clips
+# is the mean of $-\log p_{\text{label}}$, and
 #
 # $$dz = \frac{p - t}{B}, \qquad t_k = 1 \text{ for the label, else } 0 .$$
 #
-# `logits` are (B, K), `labels` are B whole numbers. There is no `dy`: the derivative of the loss by itself is 1.
+# `logits` are (B, K), and `labels` are B whole numbers. There is no `dy`: the derivative of the loss by itself is 1.
 
 
 # %%
@@ -163,11 +166,11 @@ exercises.check("06.cross_entropy_backward", cross_entropy_backward)
 # %% [markdown]
 # ## 06.depthwise_conv_backward (specification)
 #
-# *Specification.* The pool of queries, keys and values, exercise `02.depthwise_conv`: $y_o = \sum_i w_i \, x_{s o + i - p}$,
-# for each channel alone, the same filter for all heads. Return `dx` and `dweight`. `x` is (B, T, H, W, heads, d), `weight`
-# (kt, kh, kw, d), `dy` (B, t, h, w, heads, d).
+# *Specification.* Queries, keys and values are pooled by the convolution of exercise `02.depthwise_conv`,
+# $y_o = \sum_i w_i \, x_{s o + i - p}$, for each channel alone and with the same filter for all heads. Return `dx` and
+# `dweight`. `x` is (B, T, H, W, heads, d), `weight` is (kt, kh, kw, d), and `dy` is (B, t, h, w, heads, d).
 #
-# Read the sum twice. Which outputs did entry $i$ of the filter take part in? And to which cells does an output send its
+# Read the sum in two ways. In which outputs is entry $i$ of the filter used? And to which cells does an output send its
 # gradient?
 #
 # *Hint:* loop over the entries of the filter, not over the windows. All the cells that one entry meets are one slice of the
@@ -192,14 +195,14 @@ exercises.check("06.depthwise_conv_backward", depthwise_conv_backward)
 # ## 06.pooled_skip_backward (specification)
 #
 # *Specification.* The skip of a block that pools its queries is pooled by maxima, exercise `04.pooled_skip`. Its windows
-# overlap: on an axis with stride $s > 1$ they are $s + 1$ long and the padding is $s // 2$; with $s = 1$ they are 1 and 0.
-# The class token goes around. In each window and channel the largest cell gets the window's gradient; among equals it is the
-# first one.
+# overlap: on an axis with stride $s > 1$ they are $s + 1$ long and the padding is $s // 2$; with $s = 1$ they are 1 and 0. The
+# class token is not pooled. In each window and channel the largest cell gets the window's gradient; among equal cells the first
+# one gets it.
 #
-# `x` is (B, 1 + T H W, D), `dy` (B, 1 + t h w, D), and the result is like `x`.
+# `x` is (B, 1 + T H W, D), `dy` is (B, 1 + t h w, D), and the result has the shape of `x`.
 #
-# *Hint:* `max_pool_backward` did this along one axis, window by window. Here loop over the places within a window: take one
-# slice of the padded grid after the other, and keep what no cell has claimed so far.
+# *Hint:* `max_pool_backward` did this along one axis, window by window. Here loop over the places within a window. Each place
+# gives one slice of the padded grid. Keep a record of the windows whose gradient no cell has taken so far.
 
 
 # %%
@@ -220,11 +223,11 @@ exercises.check("06.pooled_skip_backward", pooled_skip_backward)
 # ## 06.pool_heads_backward (specification)
 #
 # *Specification.* Exercise `04.pool_heads` cuts the channels into heads, pools the grid by a convolution, and norms each
-# token's channels; the class token goes around the pool, but not around the norm. Return `dx`, `dweight`, `dg` and `db`. `x`
-# is (B, 1 + T H W, D), `dy` (B, h, 1 + t h w, d).
+# token's channels; the class token is not pooled, but it is normed. Return `dx`, `dweight`, `dg` and `db`. `x` is (B, 1 + T H
+# W, D), and `dy` is (B, h, 1 + t h w, d).
 #
-# *Hint:* what was the norm given? Make it again, with your `depthwise_conv`. Then your `layer_norm_backward(x, g, dy, eps)`,
-# with `eps` 1e-6, and your `depthwise_conv_backward`.
+# *Hint:* what was the input of the norm? Compute it again with your `depthwise_conv`. Then your
+# `layer_norm_backward(x, g, dy, eps)`, with `eps` 1e-6, and your `depthwise_conv_backward`.
 
 
 # %%
@@ -244,11 +247,12 @@ exercises.check("06.pool_heads_backward", pool_heads_backward)
 # %% [markdown]
 # ## 06.attention_layer_backward (specification)
 #
-# *Specification.* The whole of Multi Head Pooling Attention, exercise `04.attention_layer`: project, pool, attend in each
-# head, project. Return `dparams`, a dictionary like `params`, and `dx`. `params` has `"qkv"`, `"proj"` and, for each of q, k,
-# v that is pooled, `"pool_q"` and `"norm_q"`. `dy` is (B, 1 + t h w, D').
+# *Specification.* This is the whole of Multi Head Pooling Attention, exercise `04.attention_layer`: project, pool, attend in
+# each head, project. Return `dparams`, a dictionary like `params`, and `dx`. `params` has `"qkv"`, `"proj"` and, for each of q,
+# k, v that is pooled, `"pool_q"` and `"norm_q"`. `dy` is (B, 1 + t h w, D').
 #
-# Where do paths meet? Queries, keys and values are thirds of one projection of `x`, so their gradients are joined before it.
+# Where do several paths meet? Queries, keys and values are the thirds of one projection of `x`. So join their three gradients
+# before you go back through this projection.
 #
 # *Hint:* go forward once more and keep the thirds, then q, k, v, then z. Walk back with `linear_backward`, `attention_backward`
 # for each head, and `pool_heads_backward`.
@@ -271,10 +275,10 @@ exercises.check("06.attention_layer_backward", attention_layer_backward)
 # %% [markdown]
 # ## 06.mlp_block_backward (specification)
 #
-# *Specification.* The second half of a block, exercise `05.mlp_block`: $x + \mathrm{MLP}(\mathrm{norm}(x))$. Return `dx`,
+# *Specification.* The second half of a block is $x + \mathrm{MLP}(\mathrm{norm}(x))$, exercise `05.mlp_block`. Return `dx`,
 # `dg`, `db`, `dw1`, `db1`, `dw2`, `db2`. `x` and `dy` are (B, N, D).
 #
-# *Hint:* `x` is used twice. Your `mlp_backward` and `layer_norm_backward`.
+# *Hint:* `x` is used twice. Use your `mlp_backward` and `layer_norm_backward`.
 
 
 # %%
@@ -294,9 +298,9 @@ exercises.check("06.mlp_block_backward", mlp_block_backward)
 # %% [markdown]
 # ## 06.widening_mlp_backward (specification)
 #
-# *Specification.* The last block of a stage widens, exercise `05.widening_mlp`: $\mathrm{MLP}(\mathrm{norm}(x)) +
-# \mathrm{norm}(x)\, W_{\text{skip}} + b_{\text{skip}}$. Return the gradients of the half above, and then `dw_skip` and
-# `db_skip`: nine arrays.
+# *Specification.* The last block of a stage widens the channels (exercise `05.widening_mlp`) and computes
+# $\mathrm{MLP}(\mathrm{norm}(x)) + \mathrm{norm}(x)\, W_{\text{skip}} + b_{\text{skip}}$. Return nine arrays: the same
+# gradients as in the exercise above, and then `dw_skip` and `db_skip`.
 #
 # *Hint:* what is used twice here?
 
@@ -318,12 +322,12 @@ exercises.check("06.widening_mlp_backward", widening_mlp_backward)
 # %% [markdown]
 # ## 06.cube_embed_backward (fill in)
 #
-# Exercise `01.cube_embed` makes a token of each cube of pixels. It is a linear layer whose rows are cubes, so
+# Exercise `01.cube_embed` turns each cube of pixels into a token. It is a linear layer whose rows are cubes, so
 #
 # $$dW = \sum_{\text{tokens}} \text{cube}^\top dy, \qquad db = \sum_{\text{tokens}} dy .$$
 #
-# The clip is not learned, so nobody asks for its gradient: return `dweight` and `dbias` alone. `clip` is (B, T, H, W, C),
-# `weight` (kt, kh, kw, C, D), `dy` (B, t h w, D).
+# The clip is not learned, so we do not need its gradient: return `dweight` and `dbias` alone. `clip` is (B, T, H, W, C),
+# `weight` is (kt, kh, kw, C, D), and `dy` is (B, t h w, D).
 #
 # *Hint:* `np.tensordot(cubes, d, (0, 0))` sums over the clips: from (B, kt, kh, kw, C) and (B, D) it makes (kt, kh, kw, C, D).
 
@@ -361,7 +365,7 @@ exercises.check("06.cube_embed_backward", cube_embed_backward)
 # puts the class token, with its own position, before them. Return `dx`, `dcls`, `dpos_class`, `dpos_spatial` and
 # `dpos_temporal`. `dy` is (B, 1 + t h w, D).
 #
-# *Hint:* what was repeated on the way forward is summed on the way back. To how many tokens was each position added?
+# *Hint:* an array that is repeated on the way forward gets a sum on the way back. To how many tokens was each position added?
 
 
 # %%
@@ -381,10 +385,10 @@ exercises.check("06.add_class_and_positions_backward", add_class_and_positions_b
 # %% [markdown]
 # ## 06.head_backward (fill in)
 #
-# Exercise `05.head` norms the class token and makes the scores of it by a linear layer. Return `dparams`, with `"norm"` and
-# `"head"` alone, and `dx`, which is as long as `x`. `x` is (B, 1 + n, D), `dy` (B, K).
+# Exercise `05.head` norms the class token, and a linear layer turns it into the scores. Return `dparams`, with `"norm"` and
+# `"head"` alone, and `dx`, which has the shape of `x`. `x` is (B, 1 + n, D), and `dy` is (B, K).
 #
-# *Hint:* what is the gradient by a token that the scores were not made of?
+# *Hint:* what is the gradient by a token that the scores do not depend on?
 
 
 # %%
@@ -411,14 +415,14 @@ exercises.check("06.head_backward", head_backward)
 # %% [markdown]
 # ## 06.block_backward (specification)
 #
-# *Specification.* A whole transformer block, exercise `05.block`. Return `dparams`, a dictionary with `"norm1"`, `"attn"`,
-# `"norm2"`, `"mlp"` (of `"fc1"` and `"fc2"`) and, where the block widens, `"proj"`; and `dx`.
+# *Specification.* This is a whole transformer block, exercise `05.block`. Return `dparams`, a dictionary with `"norm1"`,
+# `"attn"`, `"norm2"`, `"mlp"` (of `"fc1"` and `"fc2"`) and, where the block widens, `"proj"`; and `dx`.
 #
-# Draw the graph first, or look at the one in [notebook 06b](../06b_tape.ipynb). Two values are used twice. What went into the
-# second half has to be computed again before you can walk back through it.
+# Draw the graph first, or look at the one in [notebook 06b](../06b_tape.ipynb). Two values are used twice. You have to compute
+# the input of the second half again before you can walk back through it.
 #
-# *Hint:* your `mlp_block_backward` or `widening_mlp_backward`, then `attention_layer_backward`, `layer_norm_backward` and
-# `pooled_skip_backward`.
+# *Hint:* use your `mlp_block_backward` or `widening_mlp_backward`, then `attention_layer_backward`, `layer_norm_backward` and
+# `pooled_skip_backward`. You need your forward `attention_layer` and `pooled_skip` too.
 
 
 # %%
@@ -438,11 +442,11 @@ exercises.check("06.block_backward", block_backward)
 # %% [markdown]
 # ## 06.backward (specification)
 #
-# *Specification.* The whole model, exercise `05.forward`. Return a dictionary like `params`: `"patch_embed"`, `"cls_token"`,
-# the three positions, a list of `"blocks"`, `"norm"` and `"head"`. `dy`, (B, K), is the gradient by the scores.
+# *Specification.* This is the whole model, exercise `05.forward`. Return a dictionary like `params`: `"patch_embed"`,
+# `"cls_token"`, the three positions, a list of `"blocks"`, `"norm"` and `"head"`. `dy`, (B, K), is the gradient by the scores.
 #
-# *Hint:* a block's backward needs what went into the block. Go forward and keep that; then come back, from the last block to
-# the first.
+# *Hint:* a block's backward needs the input of the block. Go forward and keep the input of each block. Then go back, from the
+# last block to the first.
 
 
 # %%
@@ -462,15 +466,15 @@ exercises.check("06.backward", backward)
 # %% [markdown]
 # ## 06.tape_gradients (specification)
 #
-# *Specification.* Somebody had to write `block_backward` and `backward` by hand, and has to write them anew for every other
-# model. A tape does it alone. This is the loop of [notebook 06b](../06b_tape.ipynb), now for arrays.
+# *Specification.* You had to write `block_backward` and `backward` by hand, and every other model needs new ones. A tape makes
+# this unnecessary. Here you write the loop of [notebook 06b](../06b_tape.ipynb) again, now for arrays.
 #
-# A node has a `.value`, an array; `.parents`, a list of the nodes that it was made of, empty for a leaf; and `.pull(dy)`, which
-# gives a list with one gradient per parent. Return a list with the gradient of `end` by each of the `leaves`, when `dy` arrives
-# at `end`. A leaf that the end was not made of gets zeros.
+# A node has a `.value`, an array; `.parents`, a list of the nodes from which it was computed, empty for a leaf; and
+# `.pull(dy)`, which gives a list with one gradient per parent. Return a list with the gradient of `end` by each of the
+# `leaves`, when `dy` arrives at `end`. A leaf on which the end does not depend gets zeros.
 #
-# What you may not rely on: two gradients that come out of a `.pull` may be one and the same array, so write into none of them.
-# A node may stand twice in a list of parents.
+# Two traps: two gradients that come out of a `.pull` may be one and the same array, so do not write into them; and a list of
+# parents may contain one node twice.
 
 
 # %%
@@ -490,12 +494,12 @@ exercises.check("06.tape_gradients", tape_gradients)
 # %% [markdown]
 # ## Your own model, in three ways
 #
-# The next cell keeps what is right. Then all that you have is put together: forward, the way back by your `backward`, and the
-# way back on your tape. Both ways are compared with the gradients of `mv.forward`.
+# The next cell writes your right answers into your file. Then all your pieces are put together: the way forward, the way back
+# by your `backward`, and the way back on your tape. Both ways back are compared with the gradients of `mv.forward`.
 #
-# On the tape, your `forward` and your `block` run unchanged. What they call is recorded: each of your pieces that has a
-# backward (`attention_layer`, `pooled_skip`, `mlp_block`, ...), `ops.layer_norm`, and every sum becomes a node, whose `.pull`
-# is your backward of it. So the tape needs neither your `block_backward` nor your `backward`.
+# On the tape, your `forward` and your `block` run unchanged. The tape records what they call: each of your pieces that has a
+# backward (`attention_layer`, `pooled_skip`, `mlp_block`, ...), `ops.layer_norm`, and every sum becomes a node, and the node's
+# `.pull` is your backward of it. So the tape needs neither your `block_backward` nor your `backward`.
 
 # %%
 exercises.keep(
@@ -510,8 +514,9 @@ exercises.keep(
 exercises.check_model(MINE)
 
 # %% [markdown]
-# Three ways to the same numbers: a few steps of training on the films of [notebook 08](../08_training.ipynb), with the same
-# weights and the same clips. Solutions stand in for what is not yours yet.
+# The three ways must give the same numbers. The next cells make a few steps of training on the films of [notebook
+# 08](../08_training.ipynb), with the same weights and the same clips. Where you have no piece yet, the printed solution is
+# used.
 
 
 # %%
@@ -527,7 +532,7 @@ def few_steps(way, films, steps=5, rate=0.001):
 
 
 def side_by_side(films):
-    """The three ways, a line each: processor time, losses, and how far these are from autograd's."""
+    """Print one line per way: processor time, losses, and how far these are from autograd's."""
     by_way = {way: few_steps(way, films) for way in exercises.WAYS}
     for way, (losses, seconds) in by_way.items():
         apart = np.abs(np.subtract(losses, by_way["autograd"][0])).max()
@@ -540,13 +545,13 @@ def side_by_side(films):
 side_by_side(load_motion())
 
 # %% [markdown]
-# Where does the time go? Autograd notes every slice and every sum of your loops, and has to walk back through all of them. Your
-# backward passes note nothing, but they go forward again and again: `backward` does, then `block_backward`, then
-# `attention_layer_backward`, then `pool_heads_backward`, so a pool's convolution is computed five times per step. The tape
-# stands between the two. It knows what went into each node, and only inside of a node your backward computes again: three times
-# per step.
+# Where does the time go? Autograd records every slice and every sum of your loops, and has to walk back through all of them.
+# Your backward passes record nothing, but they go forward again and again: `backward` does so, then `block_backward`, then
+# `attention_layer_backward`, then `pool_heads_backward`. So a pool's convolution is computed five times per step. The tape is
+# between the two. It keeps the inputs of each node, and only your backward inside a node computes values again. So a pool's
+# convolution is computed three times per step.
 #
-# Now train it to the end, in a terminal in this folder, once in each way:
+# Now train your model to the end, once in each way. Open a terminal in this folder and run
 #
 # - `mvit-np course train my_mvit.py`
 # - `mvit-np course train my_mvit.py --gradients backward`

@@ -27,8 +27,8 @@ from mvit_np import ops
 # %% [markdown]
 # ## 08.cross_entropy_gradient (fill in)
 #
-# The loss of a batch is the mean cross-entropy of its $B$ clips. With logits $z$ and the labels $y$ as rows of zeros with a
-# single one,
+# The loss of a batch is the mean cross-entropy of its $B$ clips. The logits are $z$. The labels are $y$: each row has a single
+# 1, and all other numbers in it are 0. Then
 #
 # $$\frac{\partial \ell}{\partial z} = \frac{\mathrm{softmax}(z) - y}{B}$$
 #
@@ -58,10 +58,10 @@ exercises.check("08.cross_entropy_gradient", cross_entropy_gradient)
 # %% [markdown]
 # ## 08.rates (specification)
 #
-# *Specification.* Return the learning rate of each step of a run, (steps,). In the first `warmup` steps it grows by the same
-# amount from step to step. Already the first step has more than 0, and the last of the warm-up has `peak`. Then it falls along
-# half a cosine. Step `warmup`, counted from 0, is the first of that part and has `peak` too. The cosine would come to 0 one
-# step *after* the last step of the run.
+# *Specification.* Return the learning rate of each step of a run, (steps,). In the first `warmup` steps the rate grows by the
+# same amount from step to step. The first step has a rate above 0, and the last step of the warm-up has `peak`. Then the rate
+# falls along half a cosine. Step `warmup`, counted from 0, is the first step of this second part and has `peak` too. The cosine
+# would reach 0 one step *after* the last step of the run.
 #
 # *Hint:* `np.cos` falls from 1 to -1 while its angle goes from 0 to $\pi$.
 
@@ -84,14 +84,14 @@ exercises.check("08.rates", rates)
 # %% [markdown]
 # ## 08.adamw_step (specification)
 #
-# *Specification.* One step of AdamW. `p` is a parameter, `g` its gradient; `m` and `v` are running means, of the gradient
-# and of its square. All four have one shape. `t` is the number of this step, counted from 1; `rate` and `decay` are numbers.
+# *Specification.* One step of AdamW. `p` is a parameter, `g` its gradient; `m` and `v` are running means, of the gradient and
+# of its square. All four have the same shape. `t` is the number of this step, counted from 1; `rate` and `decay` are numbers.
 #
-# The new `m` is nine tenths of the old one and a tenth of `g`. The new `v` is 0.999 of the old one and 0.001 of the square
-# of `g`. Both began at 0 before step 1, so at first they are too small: each is divided by the sum of the weights that the
-# gradients so far have in it. The parameter then moves against the corrected `m`, divided by the root of the corrected `v`
-# plus $10^{-8}$; and it shrinks by `decay` times itself. Both movements are multiplied by `rate`. Return the new `p`, `m`
-# and `v`, as they are kept: without the correction.
+# The new `m` is nine tenths of the old one and a tenth of `g`. The new `v` is 0.999 of the old one and 0.001 of the square of
+# `g`. Both were 0 before step 1, so at first they are too small. To correct this, each is divided by the sum of the weights
+# that all gradients so far have in it. Then the parameter moves in the direction opposite to the corrected `m`, divided by (the
+# root of the corrected `v`, plus $10^{-8}$). It also shrinks by `decay` times itself. Both movements are multiplied by `rate`.
+# Return the new `p`, and the new `m` and `v` without the correction, because they are kept in this way.
 #
 # *Hint:* after one step the weight of `g` in `m` is 0.1. After two steps the weights are 0.09 and 0.1, which add up to
 # $1 - 0.9^2$.
@@ -115,12 +115,12 @@ exercises.check("08.adamw_step", adamw_step)
 # %% [markdown]
 # ## 08.accuracy_by_order (specification)
 #
-# *Specification.* Does a classifier use the order of the frames? `guess` is a function, from clips, (B, F, H, W), to what it
-# says of each, (B,). `clips` and `labels` are a test set. `orders` holds several orders of the frames, each a tuple of F
-# numbers. Return the share of right answers: first for the clips as they are, then with the frames of all clips put in each
-# of the orders. The labels stay. The result is (1 + number of orders,).
+# *Specification.* Does a classifier use the order of the frames? `guess` is a function: it takes clips, (B, F, H, W), and
+# returns the class that it guesses for each, (B,). `clips` and `labels` are a test set. `orders` holds several orders of the
+# frames, each a tuple of F numbers. Return the share of right answers: first for the clips as they are, then with the frames of
+# all clips put in each of the orders. The labels stay. The result is (1 + number of orders,).
 #
-# *Hint:* an order such as `(7, 6, 5, 4, 3, 2, 1, 0)` plays the clip backward.
+# *Hint:* the order `(7, 6, 5, 4, 3, 2, 1, 0)` plays a clip of eight frames backward.
 
 
 # %%
@@ -132,36 +132,38 @@ def accuracy_by_order(guess, clips, labels, orders):
 exercises.check("08.accuracy_by_order", accuracy_by_order)
 
 # %% [markdown]
-# **Shuffled frames, to go on with.** The films of notebook 08 are `mvit_np.data.load_motion()`, with `test_clips` and
-# `test_labels`. Make two classifiers by hand, without any training: one that compares neighbouring frames (where does the
-# brightest column go?), and one that looks at the mean picture only. Hand both to your function, with several orders. Which
-# of them can be better than a coin, and what happens to each if the film runs backward?
+# **Then go on with shuffled frames.** The films of notebook 08 are `mvit_np.data.load_motion()`, with `test_clips` and
+# `test_labels`. Write two classifiers by hand, without any training: one compares neighbouring frames (where does the picture
+# move?), and the other looks only at the mean picture. Give both to your function, with several orders. Which of them can be
+# better than a coin, and what happens to each if the film runs backward?
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
 # `print(exercises.solution("08.accuracy_by_order"))` in a new cell shows one way to write it.
 #
-# With the films: multiply each frame with the next one, shifted by a pixel to the right and to the left, and say "right" where
-# the first sum is larger. That is right for 99.6 % of the clips in order and for 0.4 % backward. In 20 random orders, each for
-# all clips, it is right for between 0 and 94 %: one order is no fair shuffle, and notebook 08 draws one per clip. The mean
-# picture is right for 50 % in every order.
+# For the films, multiply each frame with the next frame, which you shift by a pixel to the right and to the left. Say "right"
+# where the first sum is larger. This classifier is right for 99.6 % of the clips in order and for 0.4 % of the clips backward.
+# In 20 random orders, each the same for all clips, it is right for between 0 and 94 %. So one order for all clips is not a fair
+# shuffle, and notebook 08 draws a new order per clip. The mean picture is right for 50 % in every order.
 #
 # </details>
 
 # %% [markdown]
 # ## 08.coin_flips (investigate)
 #
-# A model is right for 56 of 100 test clips of two classes. **Is that better than a coin?** Find out how probable it is that
-# a fair coin gets as many right, or more. `right` are several numbers of right answers, `clips` is how many answers were given
-# in all. The result has one probability per number.
+# A model is right for 56 of 100 test clips of two classes. **Is that better than a coin?** Find out how probable it is that a
+# fair coin gets as many answers right, or more. `right` has several numbers of right answers, and `clips` is the number of all
+# answers. The result has one probability per number in `right`.
 #
-# You may flip coins (20,000 tests of a coin are enough), or count. The check accepts what is within 0.02 of the right number.
+# You may flip coins (20,000 tests of a coin are enough), or count. The check accepts a probability that is within 0.02 of the
+# right one.
 #
-# Before you run it: how many of 1,000 clips have to be right so that a coin gets there in fewer than one of a thousand tests?
+# Guess before you run it: how many of 1,000 clips must be right, so that a coin does as well in fewer than one of a thousand
+# tests?
 #
-# *Hint:* `np.random.default_rng(0).integers(0, 2, (20_000, clips))` are 20,000 tests. `math.comb(n, k)` counts the ways to
-# choose k of n.
+# *Hint:* `np.random.default_rng(0).integers(0, 2, (20_000, clips))` are 20,000 tests. `math.comb(n, k)` is the number of ways
+# to choose k of n.
 
 
 # %%
@@ -175,7 +177,7 @@ exercises.check("08.coin_flips", coin_flips)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# 550 of 1,000: a coin gets as many or more in 0.09 % of all tests.
+# The answer is 550 of 1,000: a coin gets as many or more in 0.09 % of all tests.
 #
 # `print(exercises.solution("08.coin_flips"))` in a new cell shows one way to write it.
 #
@@ -184,25 +186,25 @@ exercises.check("08.coin_flips", coin_flips)
 # %% [markdown]
 # ## 08.own_ablation (investigate)
 #
-# **An ablation of your own.** Change one thing in a model, train both models alike with several seeds, and say whether they
-# differ. `mvit-np experiment` does the training. Open a terminal in the folder of this notebook, choose one of its experiments
-# (`mvit-np experiment` lists them), and run a short version of it:
+# **Make your own ablation.** Change one thing in a model, train both models in the same way with several seeds, and say whether
+# their accuracies differ. `mvit-np experiment` does the training. Open a terminal in the folder of this notebook, choose one of
+# the experiments (`mvit-np experiment` lists them), and run a short version of it:
 #
 #     mvit-np experiment positions --steps 60 --seeds 3
 #
-# It takes one to three minutes. It writes `mvit_experiment/positions/results.json`, with every run, and `table.md`, with its
-# own verdict. A larger number of seeds adds to what is there. Another number of steps needs a folder of its own, such as
-# `--out mvit_experiment/longer`.
+# It takes one to three minutes. It writes `mvit_experiment/positions/results.json`, with every run, and `table.md`, with the
+# command's own verdict. If you ask for more seeds later, their runs are added to the file. Another number of steps needs
+# another folder, such as `--out mvit_experiment/longer`.
 #
-# Write down first what you expect, and why. Then read the results with a function of your own. `results` is what the file
-# holds: `results["runs"]` is a list, and each run has a `"variant"`, a `"seed"` and an `"accuracy"`, a dict in which `"in
-# order"` is a share. `high` and `low` are the names of two variants. Return four numbers, in points of a hundred: the mean
-# accuracy of `high`, that of `low`, their difference, and the smallest difference that counts.
+# First write down what you expect, and why. Then read the results with your own function. `results` is the content of the file:
+# `results["runs"]` is a list, and each run has a `"variant"`, a `"seed"` and an `"accuracy"`, a dict in which `"in order"` is a
+# share. `high` and `low` are the names of two variants. Return four numbers, in percentage points: the mean accuracy of `high`,
+# that of `low`, their difference, and the smallest difference that counts.
 #
 # A difference counts where it is more than twice the spread, and at least 1 point. The spread is the root of the mean of the
 # two variances over seeds.
 #
-# *Hint:* `np.var(x, ddof=1)` divides by $n - 1$, which is right for a few seeds.
+# *Hint:* `np.var(x, ddof=1)` divides by $n - 1$, which is right for a small number of seeds.
 
 
 # %%
@@ -214,9 +216,9 @@ def own_ablation(results, high, low):
 exercises.check("08.own_ablation", own_ablation)
 
 # %% [markdown]
-# The check draws results of its own, and it also tries every `mvit_experiment/*/results.json` that it finds beside this
-# notebook: its line "tried with" then names your two variants. Does your function say what `table.md` says? And does the
-# difference count, or would another seed have turned it round?
+# The check draws random results, and it also tries every `mvit_experiment/*/results.json` that it finds beside this notebook:
+# its line "tried with" then names your two variants. Does your function agree with `table.md`? Does the difference count, or
+# could other seeds give the opposite result?
 
 # %% [markdown]
 # <details><summary>Solution</summary>

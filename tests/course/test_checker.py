@@ -212,6 +212,13 @@ def test_an_answer_that_calls_another_that_is_not_there_says_which():
     assert "it calls `softmax`, which is not there: write 03.softmax, or softmax = " in message
 
 
+def test_of_two_exercises_with_one_function_name_that_of_the_same_chapter_is_missed():
+    space = {"np": np, "ops": ops}
+    exec(course.solution("06.attention_backward"), space)
+    message = said("06.attention_backward", space["attention_backward"])
+    assert "it calls `softmax_backward`, which is not there: write 06.softmax_backward" in message
+
+
 def test_an_answer_that_is_wrong_itself_as_well_is_told_its_own_mistake():
     message = said("03.attention", reader("np.exp(x) / np.exp(x).sum()", "1")["attention"])
     assert "likely: the scale is missing" in message

@@ -82,6 +82,20 @@ def test_a_piece_of_the_reader_s_or_one_that_does_the_same(tmp_path):
         course.piece("03.nothing", missing)
 
 
+def test_two_exercises_with_one_function_name_do_not_mix(tmp_path):
+    """03.softmax_backward(p, dp) is no piece; 06.softmax_backward(x, dp, scale) is one."""
+    first, second = (_ALL[f"{chapter}.softmax_backward"].solution for chapter in ("03", "06"))
+    file = tmp_path / "my_mvit.py"
+    refused = str(course.keep(file, first))
+    assert "06.softmax_backward: the arguments are (x, dp, scale)" in refused and not file.exists()
+    assert course.keep(file, second)
+    assert course.piece("03.softmax_backward", file) is first
+    kept = course.piece("06.softmax_backward", file)
+    assert kept is not second and course.check("06.softmax_backward", kept)
+    both = {"06.softmax_backward": np.exp, "03.softmax_backward": np.log}
+    assert course.piece("06.softmax_backward", both) is np.exp
+
+
 # -- gradients -------------------------------------------------------------------------------------
 
 
