@@ -13,8 +13,8 @@
 #
 # **The question.** [00](00_the_idea.ipynb) showed a model that answers. What is a model here? You may expect an object that
 # holds weights and does something when called. In this course a model is two plain things: functions, and one nested dict of
-# arrays that is handed to them. This notebook looks at the shapes that go through the functions, at how arrays lie in memory,
-# at their precision, at the dict, and at how a function finds out which library its arrays belong to.
+# arrays that the functions get as an argument. This notebook looks at the shapes that go through the functions, at how arrays
+# lie in memory, at their precision, at the dict, and at how a function finds out which library its arrays belong to.
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -39,14 +39,15 @@ plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.rig
 #
 # > "Concretely, consider a D dimensional input tensor X of sequence length L, X ∈ ℝ^{L×D}." (Fan et al., Sec. 3.1)
 #
-# That is all: a list of tokens, each of $D$ numbers. We call its length $N$ where a class token is counted too. Most of what a
-# transformer does to such a list is one step, the linear layer. It treats each token alone:
+# So the input is a list of tokens, and each token has $D$ numbers. We call the length of the list $N$ where a class token is
+# counted too. Most of the work that a transformer does on such a list is one kind of step, the linear layer. It treats each
+# token alone:
 #
 # $$y_{no} = \sum_{i=1}^{D_{in}} x_{ni} \, W_{io} + b_o, \qquad n = 1, \dots, N, \quad o = 1, \dots, D_{out}$$
 #
 # ### With loops
 #
-# One loop for each index of the equation. The inner one is the sum.
+# There is one loop per index of the equation. The innermost loop is the sum.
 
 
 # %%
@@ -65,20 +66,19 @@ def linear_loops(x, w, b):
 # %% [markdown]
 # ### With arrays
 #
-# `ops.linear` does the same for a batch of token lists at once. Where they can, the notebooks show
-# the package's own text. (`backward` is for training, and has to wait for
-# [notebook 06](06_gradients.ipynb).)
+# `ops.linear` does the same for a batch of token lists at once. Where possible, the notebooks show the package's own source
+# text. (`backward` is for training; [notebook 06](06_gradients.ipynb) explains it.)
 
 # %%
 print(inspect.getsource(ops.linear))
 
 # %% [markdown]
-# `x @ w` is all of it. Clips and tokens are both only rows to it: one may just as well make one
-# matrix of them all, multiply once, and give the result its axes back.
+# All of the work is in `x @ w`. For this product both clips and tokens are only rows. So one can also put all rows into one
+# matrix, multiply once, and give the result its axes back.
 #
-# This is the op's *definition*. Beside the definitions stand faster versions, in `ops/fast/` and
-# `ops/cuda/`, which must give the same and are what runs; that of `linear` makes one matrix. Within
-# `mv.plain_ops()` the definitions alone run.
+# This is the *definition* of the op. For many definitions there is also a faster version, in `ops/fast/` or `ops/cuda/`. It
+# must give the same result, and it is the version that runs. The fast version of `linear` makes one matrix. Within
+# `mv.plain_ops()` only the definitions run.
 
 # %%
 x = rng.standard_normal((2, 5, 6))  # (B, N, D): two lists of five tokens with six channels
@@ -104,7 +104,7 @@ print(f"loops and ops.linear differ by {np.abs(by_op - by_loops).max():.0e} at m
 # | the same as a list of tokens | (B, N, D) | clip, token, channel |
 #
 # Channels are always the last axis. To see why, look at memory, which is one long line of numbers. An array is such a line and
-# a rule for walking on it: its **strides** say how many bytes to go on for one step along each axis.
+# a rule for moving on it: its **strides** say how many bytes one step along each axis moves on this line.
 
 # %%
 sizes = {"t": 2, "h": 2, "w": 3, "c": 3}  # a very small clip
@@ -117,7 +117,7 @@ for name, array in (("channels last  (T, H, W, C)", last), ("channels first (C, 
 
 
 # %% [markdown]
-# The next figure draws both lines. Each square is one number of the clip.
+# The next figure draws the two lines of numbers. Each square is one number of the clip.
 
 
 # %%
@@ -165,9 +165,10 @@ plt.show()
 #
 # Because a token is one piece, joining the axes (B, T, H, W) into one list of rows, as `ops.linear` does, moves nothing: NumPy
 # only writes a new rule for the same line. Such a result is called a **view**. With channels first, `moveaxis` is a view as
-# well, and so is the list of tokens of each clip, though the numbers of a token are then 8192 places apart. But rows of *all*
-# clips need one stride that leads from every token to the next, also from clip to clip. There is none: behind the last token
-# of a clip lies another channel of the same clip. So this `reshape` has to write all numbers to a new place: a **copy**.
+# well, and so is the list of tokens of each clip, although the numbers of a token are then 8192 places apart. But one list of
+# the rows of *all* clips needs one stride that leads from every token to the next, also from clip to clip. Such a stride does
+# not exist, because after the last token of a clip there comes another channel of the same clip. So this `reshape` has to write
+# all numbers to a new place: a **copy**.
 
 # %%
 clip = rng.standard_normal((2, 8, 32, 32, 3)).astype(np.float32)  # (B, T, H, W, C)
@@ -189,10 +190,10 @@ assert np.array_equal(clip.reshape(-1, 3), moved.reshape(-1, 3))
 # %% [markdown]
 # ## dtype in, dtype out
 #
-# The model computes in the precision of its arrays: float32 in, float32 out. One careless number can spoil that. NumPy 2 asks
-# only for the *type* of a scalar. A Python float is weak: it takes the dtype of the array. A `np.float64` is strong: it
-# widens the whole array. The trap is that `np.sqrt(64)` is a `np.float64`, while `64**0.5` is a Python float. Attention
-# divides by such a root in every block.
+# The model computes in the precision of its arrays: float32 arrays give float32 results. One careless number can break this
+# rule. NumPy 2 looks only at the *type* of a scalar. A Python float is weak: it takes the dtype of the array. A `np.float64` is
+# strong: it widens the whole array. The trap is that `np.sqrt(64)` is a `np.float64`, while `64**0.5` is a Python float.
+# Attention divides by such a root in every block.
 
 # %%
 scores = rng.standard_normal((3, 3)).astype(np.float32)
@@ -204,10 +205,10 @@ assert (scores * 64**-0.5).dtype == np.float32 and (scores / np.sqrt(64)).dtype 
 # %% [markdown]
 # ## The arrays decide
 #
-# CuPy has NumPy's functions under NumPy's names, for arrays on a GPU. So a function must not say
-# which library it means. It asks its argument: `array_module(x)` is the library that `x` belongs
-# to, NumPy or CuPy. The ops of the package do so, and [11](11_gpu_kernels.ipynb) goes to a GPU with them.
-# An example is the softmax, which makes positive numbers that sum to 1 of each row of scores:
+# CuPy has NumPy's functions under NumPy's names, for arrays on a GPU. So a function must not name a library. It asks its
+# argument: `array_module(x)` is the library to which `x` belongs, NumPy or CuPy. The ops of the package do this, and [notebook
+# 11](11_gpu_kernels.ipynb) runs them on a GPU. An example is the softmax, which turns each row of scores into positive numbers
+# that sum to 1:
 
 # %%
 print(inspect.getsource(softmax_array))
@@ -221,11 +222,11 @@ print(f"as by loops; rows sum to 1: {np.allclose(p.sum(-1), 1)}, dtype {p.dtype}
 # %% [markdown]
 # ## The plan: every size, decided once
 #
-# A config says what one chooses; the plan says every grid, width and stride that follows. No function of the model works out
-# a size by itself. `mvit_micro` is the smallest model of the package. It was made for 8 grey frames of 32 x 32 pixels and two
-# classes. Each row of the table is a stage; grids are time x height x width. You need not know all columns yet: cubes and
-# tokens come in [01](01_tokens.ipynb), heads in [03](03_attention.ipynb), and `stride q` and `kv`, the steps in which queries
-# and keys are pooled, in [04](04_pooling_attention.ipynb).
+# A config holds what the user chooses. The plan holds every grid, width and stride that follows from these choices. No function
+# of the model computes a size by itself. `mvit_micro` is the smallest model of the package. It was made for 8 grey frames of 32
+# x 32 pixels and two classes. Each row of the table is a stage; grids are time x height x width. You do not need to know all
+# columns yet: cubes and tokens come in [01](01_tokens.ipynb), heads in [03](03_attention.ipynb), and `stride q` and `kv`, the
+# steps in which queries and keys are pooled, in [04](04_pooling_attention.ipynb).
 
 # %%
 config = mv.preset("mvit_micro")
@@ -233,15 +234,16 @@ print(f"a clip has (T, H, W) = {config.thw} and {config.channels} channel; D = {
 print(mv.plan(config))
 
 # %% [markdown]
-# From stage to stage the tokens fall fourfold and the channels double. That is the paper's idea, and
-# [notebook 05](05_blocks_and_stages.ipynb) comes back to it. Here it is enough that the plan knows it before any array exists.
+# From stage to stage the number of tokens falls to a quarter and the number of channels doubles. This is the paper's idea, and
+# [notebook 05](05_blocks_and_stages.ipynb) explains it. Here it is enough to see that the plan knows all sizes before any array
+# exists.
 #
 # ## The parameters: a tree
 #
-# `mv.init` draws them. They are a dict of dicts, with a list for the blocks, and its leaves are arrays. `mv.tree.paths` lists
-# the leaves. A leaf is called `w` (a matrix, in x out, or a filter), `b` (a shift) or `g` (a norm's gain). The names before it
-# say what the leaf belongs to. They are chapters to come: `attn` is attention (03), `pool_q` a pool of queries (04), `mlp` the
-# two linear layers at the end of a block ([03b](03b_transformer_block.ipynb)).
+# `mv.init` draws random parameters. They are a dict of dicts, with a list for the blocks, and the leaves are arrays.
+# `mv.tree.paths` lists the leaves. A leaf is called `w` (a matrix, in x out, or a filter), `b` (a shift) or `g` (a norm's
+# gain). The names before it say to which part the leaf belongs. Later notebooks explain these parts: `attn` is attention (03),
+# `pool_q` a pool of queries (04), `mlp` the two linear layers at the end of a block ([03b](03b_transformer_block.ipynb)).
 
 # %%
 params = mv.init(config, rng)
@@ -335,11 +337,11 @@ for block in mv.plan(config).blocks:
     assert seen[f"blocks.{block.index}.output"] == (2, block.tokens_q, block.dim_out)
 
 # %% [markdown]
-# The shapes after the blocks are those that the plan foretold; the one token more than the grid has is the class token. (The
-# widths change one block before the table's stage does: the last MLP of a stage already widens.)
+# The shapes after the blocks are those that the plan predicted. There is one token more than the grid has, the class token.
+# (The width changes one block before the stage of the table does, because the last MLP of a stage already widens.)
 #
 # Since a model is a function of its arguments, nothing is left over from one call to the next. To change a model, make another
-# dict. It may share what stays the same; the old one is not touched.
+# dict. It may share the arrays that stay the same, and the old dict does not change.
 
 # %%
 silent = {**params, "head": mv.tree.map(np.zeros_like, params["head"])}  # all but the head is shared
@@ -349,7 +351,8 @@ print("as it was  ", mv.forward(params, clip, config)[0])
 assert silent["blocks"] is params["blocks"]
 
 # %% [markdown]
-# In float64 the same function gives float64. Mixing the two is refused: NumPy would widen without a word.
+# In float64 the same function gives float64. The package refuses to mix the two types; NumPy would widen the result without a
+# warning.
 
 # %%
 wide = mv.tree.map(np.float64, params)
@@ -365,13 +368,13 @@ except TypeError as problem:
 # %% [markdown]
 # ## Questions
 #
-# **1.** A library gives you batches as (B, C, T, H, W). What does `np.moveaxis(clips, 1, -1)` cost, and when is the price paid?
+# **1.** A library gives you batches as (B, C, T, H, W). What does `np.moveaxis(clips, 1, -1)` cost, and when do you pay for it?
 #
 # <details><summary>Answer</summary>
 #
-# Nothing at first: it is a view, only the strides change. The price comes with the first step that needs rows of channels, such
-# as the `reshape` in a linear layer: it copies. If several steps read the same view, each copies again. So copy once, at the
-# door: `np.ascontiguousarray(np.moveaxis(clips, 1, -1))`.
+# It costs nothing at first: it is a view, so only the strides change. You pay at the first step that needs rows of channels,
+# such as the `reshape` in a linear layer, because this step copies. If several steps read the same view, each of them copies
+# again. So copy once, as soon as you get the batch: `np.ascontiguousarray(np.moveaxis(clips, 1, -1))`.
 #
 # </details>
 #
@@ -379,9 +382,9 @@ except TypeError as problem:
 #
 # <details><summary>Answer</summary>
 #
-# `np.sqrt` of a Python int is a `np.float64`, which is strong in NumPy 2. From the first block on, all arrays are float64:
-# twice the memory, slower, and with more correct digits, so that a test of values has nothing to complain about.
-# A test must ask for the dtype too. `head_dim**-0.5` is a Python float and leaves the array's dtype alone.
+# `np.sqrt` of a Python int is a `np.float64`, which is strong in NumPy 2. From the first block on, all arrays are float64. They
+# take twice the memory, and they are slower. But they have more correct digits, so every test of values passes. A test must ask
+# for the dtype too. `head_dim**-0.5` is a Python float and leaves the array's dtype alone.
 #
 # </details>
 #
@@ -391,14 +394,14 @@ except TypeError as problem:
 # <details><summary>Answer</summary>
 #
 # Both: `[:] =` writes into the array itself, and there is only one such array in memory. The functions of the package never do
-# this to an argument. To change one model, build the path to the leaf anew and share the rest:
-# `{**params, "blocks": [{**params["blocks"][0], "norm1": ...}, *params["blocks"][1:]]}`, or give `mv.tree.map` a function
-# that returns new arrays.
+# this to an argument. To change one model, make new dicts and lists on the path to the leaf, and share the rest:
+# `{**params, "blocks": [{**params["blocks"][0], "norm1": ...}, *params["blocks"][1:]]}`, or give `mv.tree.map` a function that
+# returns new arrays.
 #
 # </details>
 
 # %%
-# A model is a function: the plan knows each shape, the dtype comes out as it went in, and no call leaves a trace.
-again = mv.forward(params, clip, config)
-assert again.shape == (2, config.num_classes) and again.dtype == clip.dtype and np.allclose(again, logits, atol=1e-5)
+# A model is a function: the plan knows each shape, the dtype stays the same, and a second call gives the same result.
+once, again = (mv.forward(params, clip, config) for _ in range(2))
+assert again.shape == (2, config.num_classes) and again.dtype == clip.dtype and np.array_equal(again, once)
 assert sum(leaf.size for leaf in mv.tree.leaves(params)) == mv.costs(config).params

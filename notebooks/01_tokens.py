@@ -11,9 +11,9 @@
 # %% [markdown]
 # # 01 From clip to tokens
 #
-# **The question.** [Notebook 00b](00b_arrays.ipynb) said that a transformer sees a list of tokens (B, N, D). A clip is no such
-# list: it is (B, T, H, W, C), frames of pixels. How does the one become the other, and what does MViT do here that ViT does
-# not?
+# **The question.** [Notebook 00b](00b_arrays.ipynb) said that a transformer sees a list of tokens (B, N, D). A clip is not such
+# a list: it is (B, T, H, W, C), frames of pixels. How does a clip become a list of tokens, and what does MViT do differently
+# from ViT in this step?
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -44,25 +44,25 @@ plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.rig
 # > (e.g. 8× smaller than a typical ViT model), but long sequence (e.g. 4×4 = 16× denser than a typical ViT model [...])."
 # > (Fan et al., Sec. 3.2)
 #
-# A **cube** is a box of the clip: some frames long, some pixels high and wide. It is multiplied with a matrix, and the result
-# is one token. Then the box moves on by a **stride** and gives the next token. This is a convolution. With kernel
+# A **cube** is a box of the clip that is some frames long and some pixels high and wide. It is multiplied with a matrix, and
+# the result is one token. Then the box moves on by a **stride** and gives the next token. This is a convolution. With kernel
 # $k = (k_T, k_H, k_W)$, stride $s$ and padding $p$, the token at $(t, h, w)$ of the grid has in channel $o$
 #
 # $$y_{thwo} = b_o + \sum_{i=0}^{k_T-1} \sum_{j=0}^{k_H-1} \sum_{m=0}^{k_W-1} \sum_{c}
 #   x_{\,s_T t + i - p_T,\; s_H h + j - p_H,\; s_W w + m - p_W,\; c} \; W_{ijmco}$$
 #
-# where $x$ is zero outside the clip. This many cubes fit on an axis of length $L$ (Sec. 3.1):
+# where $x$ is zero outside the clip. The number of cubes that fit on an axis of length $L$ is (Sec. 3.1)
 #
 # $$\tilde L = \left\lfloor \frac{L + 2p - k}{s} \right\rfloor + 1$$
 #
 # ## How many tokens?
 #
-# First by counting: slide a window over the padded axis as long as it fits. Then by the formula.
+# First we count: a window slides over the padded axis as long as it fits. Then we use the formula.
 
 
 # %%
 def count_windows(length, kernel, stride, padding):
-    """How often a window fits on an axis, by sliding it."""
+    """How many places on an axis a window fits at, found by sliding it."""
     start, count = -padding, 0
     while start + kernel <= length + padding:
         start, count = start + stride, count + 1
@@ -92,8 +92,8 @@ for name in ("vit_b_8f", "mvit_b_16x4", "mvit_micro"):
 # than the stride: cubes overlap. The padding is $\lfloor k / 2 \rfloor$, so that the grid has $L / s$ tokens on each axis;
 # the first cube is centred on the first pixel.
 #
-# Both grids have 8 steps in time: ViT-B takes 8 frames one by one, MViT-B takes 16 frames and every second one is the middle of
-# a cube. The factor of 16 is therefore all in space: 4 x 4 tokens where ViT has one.
+# Both grids have 8 steps in time: ViT-B takes 8 frames one by one. MViT-B takes 16 frames, and every second frame is the middle
+# of a cube. So the whole factor of 16 comes from space: MViT has 4 x 4 tokens where ViT has one.
 
 # %%
 vit, mvit = (mv.plan(mv.preset(name)).embed for name in ("vit_b_8f", "mvit_b_16x4"))
@@ -113,7 +113,8 @@ print(f"MViT-B's clip has {clip_numbers:,} numbers, its tokens have {token_numbe
 # %% [markdown]
 # ## What a token sees
 #
-# The figure draws the boxes on a small frame. ViT's are 16 x 16 pixels and side by side; MViT's are 7 x 7 and move on by 4.
+# The figure draws the boxes on a small frame. The boxes of ViT have 16 x 16 pixels and lie side by side. The boxes of MViT have
+# 7 x 7 pixels and move on by 4.
 
 
 # %%
@@ -175,17 +176,18 @@ plt.show()
 # %% [markdown]
 # **How to read it.** Above is one frame of 32 x 32 pixels. A dot is the middle of a box, so there is one token for each dot;
 # only some boxes are drawn. On the left neighbours share nothing. On the right the blue and the orange box share three columns,
-# the blue and the green one three rows. The box in the corner is the first of the grid: it reaches three pixels over the
-# edge, where zeros are put. Below is time. A bar is one token: it covers one frame in ViT and three in MViT, and there
-# neighbours share a frame. The grey frame before the first one is padding.
+# and the blue and the green box share three rows. The box in the corner is the first of the grid: it reaches three pixels over
+# the edge, and these pixels are zeros. The lower row shows time. A bar is one token: it covers one frame in ViT and three in
+# MViT, and there neighbours share a frame. The grey frame before the first one is padding.
 #
-# The paper measured what this is worth (Table 12, top-1 accuracy on Kinetics-400): with stride 4 x 4, patches without overlap
-# reach 74.5 %, overlapping ones 75.6 %, cubes of three frames 75.9 %, and twice the frames at stride 2 in time 77.2 %.
+# The paper measured how much this helps (Table 12, top-1 accuracy on Kinetics-400). With stride 4 x 4, patches without overlap
+# reach 74.5 %, overlapping patches reach 75.6 %, cubes of three frames reach 75.9 %, and cubes over twice the frames at stride
+# 2 in time reach 77.2 %.
 #
 # ## The cubes with loops
 #
-# The equation, index by index, for one clip. The kernel is the real one, 3 x 7 x 7; the clip is tiny. (The place $w$ is called
-# `v` here, since `w` is the filter.)
+# Here is the equation, index by index, for one clip. The kernel has its real size, 3 x 7 x 7, and the clip is tiny. (The place
+# $w$ is called `v` here, because `w` is the filter.)
 
 
 # %%
@@ -209,17 +211,17 @@ def cube_conv_loops(x, w, b, stride, padding):
 # %% [markdown]
 # ## The cubes with arrays
 #
-# The definition of `ops.cube_conv` turns the loops around: the outer one is over the places in the
-# kernel, the *taps*. What one tap meets in all cubes is a strided slice of the padded clip, and a
-# product with its matrix $W_{ijm}$ serves all tokens at once.
+# The definition of `ops.cube_conv` swaps the loops: the outer loop runs over the places in the kernel, the *taps*. The pixels
+# that one tap meets in all cubes are a strided slice of the padded clip. One product of this slice with the tap's matrix
+# $W_{ijm}$ does the work for all tokens at once.
 
 # %%
 print(inspect.getsource(ops.cube_conv))
 
 # %% [markdown]
-# Its fast version (`ops/fast/cube_conv.py`) has another idea: write each cube as one row of a
-# matrix; then all tokens are one matrix product. The windows are a view with clever strides
-# (notebook 00b), taken at every stride-th place; only the `reshape` to rows copies.
+# The fast version (`ops/fast/cube_conv.py`) uses another idea: it writes each cube as one row of a matrix, and then one matrix
+# product gives all tokens. The windows are a view (notebook 00b), taken at every stride-th place; only the `reshape` to rows
+# copies.
 
 # %%
 stride, padding = (2, 4, 4), (1, 3, 3)
@@ -242,8 +244,8 @@ print(f"clip {x.shape} -> grid of tokens {by_op.shape}; a row of the matrix has 
 print(f"loops and ops.cube_conv differ by {np.abs(by_op - by_loops).max():.0e} at most")
 
 # %% [markdown]
-# ViT's patches are the special case of equal kernel and stride. Nothing overlaps, so the rows are found by cutting the frame
-# into units that lie side by side, `ops.split_units`, and a linear layer does the rest.
+# The patches of ViT are the special case of equal kernel and stride. Nothing overlaps, so `ops.split_units` cuts the frame into
+# units that lie side by side, each unit is a row, and a linear layer does the rest.
 
 # %%
 frame = rng.standard_normal((1, 1, 32, 32, 3))
@@ -260,8 +262,8 @@ print(f"patches {patches.shape}; convolution and linear layer differ by {np.abs(
 #
 # In a trained model $W$ is learned. To see what a cube can express, we write two of its channels by hand, with MViT's kernel:
 #
-# - **edge in x**: what is right of the middle minus what is left of it, the same in all three frames;
-# - **change in time**: the frame after minus the frame before, the same for all pixels.
+# - **edge in x**: the pixels right of the middle minus the pixels left of it, the same in all three frames;
+# - **change in time**: the next frame minus the previous frame, the same for all pixels.
 #
 # A patch of one frame can have the first kind of filter, but never the second.
 
@@ -300,17 +302,18 @@ figure.suptitle("Both bars have edges; only the moving one changes in time", fon
 plt.show()
 
 # %% [markdown]
-# **How to read it.** From left to right, time passes. The upper row is every second frame of the clip, the middle of the
-# cubes below it, with 64 x 64 pixels. In the other rows a tile is one of 16 x 16 tokens, and its colour is the value of one
-# channel. Edge in x: orange where it gets brighter to the right, blue where it gets darker, for both bars; the moving one is
-# blurred over the three frames of a cube. Change in time: orange where the moving bar arrives, blue where it has left. The
-# bar that stands still leaves no trace, but for the first column (see question 1). So motion can be in a token before any
-# attention is computed.
+# **How to read it.** From left to right, time passes. The upper row is every second frame of the clip with 64 x 64 pixels; this
+# is the middle frame of the cubes below it. In the other rows a tile is one of 16 x 16 tokens, and its colour is the value of
+# one channel. "Edge in x" is orange where the picture gets brighter to the right and blue where it gets darker. It shows both
+# bars; the moving bar is blurred over the three frames of a cube. "Change in time" is orange where the moving bar arrives and
+# blue where it has left. The bar that stands still leaves no trace, except in the first column (see question 1). So a token can
+# hold motion before any attention is computed.
 #
 # ## From grid to list
 #
-# The grid of tokens (t, h, w) becomes a list by writing it row after row, frame after frame: width runs fastest, time
-# slowest. That is the order in which it lies in memory, so it is a `reshape` and costs nothing. Token $n$ of the list is
+# The grid of tokens (t, h, w) is written as a list, row after row and frame after frame: width changes fastest, and time
+# changes slowest. This is the order of the tokens in memory, so the list is a `reshape` and costs nothing. The number of a
+# token in the list is
 #
 # $$n = (t \, H + h) \, W + w$$
 
@@ -331,16 +334,17 @@ print(f"{found.shape} -> {token_list.shape}, the same memory; token {(3 * 16 + 1
 # %% [markdown]
 # ## Class token and positions
 #
-# Two things are still missing.
+# Two parts are still missing.
 #
-# - One token that stands for the whole clip, whose final value will be classified: the **class token**, a learned vector put
-#   before the list. It comes from no cube.
-# - The places. Attention by itself treats its tokens as a set: it would not notice if they were shuffled. So each token gets a
-#   learned vector added that says where it was. MViT has **separate** tables, one row for each place and one for each time of
-#   the grid, and adds a row of each: $x_{thw} + e^{space}_{hw} + e^{time}_t$. A **joint** table has a row for each token.
-#   In both cases the class token has a row of its own.
+# - The **class token** stands for the whole clip, and its final value gives the answer. It is a learned vector that is put
+#   before the list, and it does not come from a cube.
+# - The **positions** say where each token was. Attention by itself treats its tokens as a set: it would not notice if they were
+#   shuffled. So a learned vector is added to each token. MViT has two **separate** tables, one with a row per place and one
+#   with a row per time of the grid, and adds a row of each: $x_{thw} + e^{space}_{hw} + e^{time}_t$. A **joint** table has a
+#   row per token. In both cases the class token has its own row.
 #
-# With loops over the tokens of `mvit_micro`, then the package's `embed`, which does all of this notebook in one function:
+# Here are the loops over the tokens of `mvit_micro`, and then the package's `embed`, which does all steps of this notebook in
+# one function:
 
 # %%
 config = mv.preset("mvit_micro")
@@ -366,8 +370,8 @@ print(f"clip {clip.shape} -> tokens {by_layer.shape}; loops and embed differ by 
 # %% [markdown]
 # ### What positions cost
 #
-# A sum of tables is much smaller than a table of all sums. We count from shapes, which `parameter_shapes` gives without
-# making an array. The paper's Table 11 has max pooling, which we choose too, to compare its totals.
+# Two tables whose rows are added are much smaller than one table of all sums. We count from shapes, which `parameter_shapes`
+# gives without making an array. The paper's Table 11 uses max pooling. We use it too, so that we can compare the totals.
 
 # %%
 paper = {"none": (36.2, 75.8), "space": (36.5, 76.7), "joint": (38.6, 76.5), "separate": (36.5, 77.2)}
@@ -385,10 +389,10 @@ for positions, (millions, accuracy) in paper.items():
 print(f"joint - separate: {totals['joint'] - totals['separate']:,} parameters")
 
 # %% [markdown]
-# Separate positions are 56 · 56 rows for space, 8 for time and 1 for the class token; joint ones are 8 · 56 · 56 and 1. The
-# paper finds the small tables also the more accurate. One reason may be that each of their rows is learned from many tokens:
-# all that share a place, or a time. Without any positions the paper's model loses only 1.4 points: the pools of later notebooks
-# look at neighbours, so they see order too.
+# Separate positions have 56 · 56 rows for space, 8 for time and 1 for the class token. Joint positions have 8 · 56 · 56 rows
+# and 1. In the paper the small tables are also more accurate. One reason may be that each of their rows is learned from many
+# tokens: all tokens that share a place, or a time. Without any positions the paper's model loses only 1.4 points: the pools of
+# later notebooks look at neighbours, so they see order too.
 #
 # ## Questions
 #
@@ -396,29 +400,30 @@ print(f"joint - separate: {totals['joint'] - totals['separate']:,} parameters")
 #
 # <details><summary>Answer</summary>
 #
-# The first cube is centred on frame 0, so its first frame is frame -1, which does not exist and is zero. "After minus before"
-# is then frame 1 minus nothing: everything in the picture seems to have just appeared. Padding is not invisible; a trained
-# model can tell the border by it.
+# The first cube is centred on frame 0, so its first frame is frame -1, which does not exist and is zero. "Next minus previous"
+# is then frame 1 minus zero: everything in the picture seems to have just appeared. So a model can see the padding, and a
+# trained model can use it to find the border.
 #
 # </details>
 #
-# **2.** MViT-B's tokens have exactly as many numbers as the clip they are made of (printed above). Chance?
+# **2.** MViT-B's tokens have exactly as many numbers as the clip from which they are made (printed above). Is this a
+# coincidence?
 #
 # <details><summary>Answer</summary>
 #
 # A token stands for $s_T \, s_H \, s_W = 2 \cdot 4 \cdot 4 = 32$ pixels of three colours: 96 numbers, and $D = 96$. With ViT-B
-# it is $16 \cdot 16 \cdot 3 = 768 = D$. So neither embedding makes the data smaller. ViT puts the same amount into few
-# wide tokens, MViT into many narrow ones.
+# it is $16 \cdot 16 \cdot 3 = 768 = D$. So it is no coincidence, and neither embedding makes the data smaller. ViT puts the
+# same amount of data into few wide tokens, and MViT puts it into many narrow ones.
 #
 # </details>
 #
-# **3.** A clip of 32 frames instead of 16: how many rows do joint and separate positions need then?
+# **3.** A clip has 32 frames instead of 16. How many rows do joint and separate positions need?
 #
 # <details><summary>Answer</summary>
 #
-# Time has 16 steps. Joint: $16 \cdot 56 \cdot 56 + 1 = 50\,177$ rows, nearly twice as many. Separate:
-# $56 \cdot 56 + 16 + 1 = 3153$, only 8 more. And those for space can be taken over as they are; only the 8 rows for time
-# have to be stretched to 16, which is what `mv.resize(params, config, frames=32)` does.
+# Time has 16 steps. Joint positions need $16 \cdot 56 \cdot 56 + 1 = 50\,177$ rows, nearly twice as many. Separate positions
+# need $56 \cdot 56 + 16 + 1 = 3153$ rows, only 8 more. A trained model can keep its rows for space; only the 8 rows for time
+# have to be stretched to 16, and `mv.resize(params, config, frames=32)` does this.
 #
 # </details>
 #

@@ -11,12 +11,11 @@
 # %% [markdown]
 # # 06 Gradients by hand
 #
-# [05](05_blocks_and_stages.ipynb) built blocks and stages out of a dozen small steps, and ran them forwards. To train, each
-# step must also run *backwards*: from the derivative of the loss by its result to the derivative by its inputs.
+# [Notebook 05](05_blocks_and_stages.ipynb) built blocks and stages from a dozen small steps, and ran them forwards. To train a
+# model, each step must also run *backwards*: from the derivative of the loss by its result to the derivatives by its inputs.
 #
-# **The question:** where does each backward formula come from, and how do you know that it is
-# right? You derive every one on paper, find it in a few lines of the package, then break it on
-# purpose and watch a finite difference catch the mistake.
+# **The question:** where does each backward formula come from, and how do you know that it is right? You derive every formula
+# on paper, find it in a few lines of the package, then break it on purpose and see how a finite difference finds the mistake.
 #
 # ## What the paper says
 #
@@ -25,7 +24,7 @@
 # $$\mathrm{PA}(\cdot) = \mathrm{softmax}\!\left(Q K^\top / \sqrt{d}\right) V, \qquad
 #   Q = \mathcal{P}(\hat Q), \; K = \mathcal{P}(\hat K), \; V = \mathcal{P}(\hat V).$$
 #
-# The paper gives this, the forward half. The backward half is what follows.
+# The paper gives only this forward half. In this notebook you derive the backward half.
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -59,7 +58,7 @@ rng = np.random.default_rng(0)
 #
 # $$dx_j = \sum_i dy_i \, J_{ij} \qquad\text{or}\qquad dx = J^\top dy .$$
 #
-# This is the **vector-Jacobian product**. A backward computes it without ever writing $J$ down. First see it with $J$, by
+# This is the **vector-Jacobian product**. A backward computes it without making $J$. But first we compute it with $J$, by
 # loops, for the softmax of four numbers, where $J_{ij} = P_i\,(\delta_{ij} - P_j)$ (the derivation comes below).
 
 # %%
@@ -83,13 +82,13 @@ weights = first.heads * first.tokens_q * first.tokens_kv
 print(f"MViT-B's first block: {weights:,} attention weights, a Jacobian of their softmax: {weights**2:.0e} entries")
 
 # %% [markdown]
-# Nobody stores that. A formula of a few array operations does the same.
+# This is far too large to store. A formula of a few array operations gives the same gradient.
 #
 # ## An op: the value and its backward, side by side
 #
-# In this package a step is an ordinary function that returns two things: its value, and the function `backward` that turns
-# `dy` into one gradient for each argument. The decorator `op` puts it on a tape. Nothing else is needed to differentiate
-# anything composed of ops.
+# In this package a step is an ordinary function that returns two things: its value, and the function `backward` that turns `dy`
+# into one gradient per argument. The decorator `op` puts it on a tape. Nothing else is needed to differentiate any function
+# that is composed of ops.
 
 
 # %%
@@ -109,13 +108,13 @@ value, pull = vjp(sum_of_squares, [x])
 print("pulled back from dy = 10:", pull(np.array(10.0))[0])
 
 # %% [markdown]
-# `backward` uses `x`, so Python keeps `x` alive as long as `backward` lives: it *closes over* it. That is the whole memory
-# of the tape, and the last section comes back to it.
+# `backward` uses `x`, so Python keeps `x` alive as long as `backward` lives: it *closes over* it. These arrays are all that the
+# tape keeps in memory. The section on memory near the end comes back to this.
 #
 # ## The loop version: move each entry a little
 #
-# The definition of a derivative needs no derivation. Move one entry by $h$ both ways and see how $\langle dy, f(x)\rangle =
-# \sum_i dy_i f_i(x)$ changes, which is the number whose gradient the backward claims to be:
+# The definition of a derivative needs no formula for the gradient. We move one entry by $h$ in both directions and see how the
+# number $\langle dy, f(x)\rangle = \sum_i dy_i f_i(x)$ changes. The backward says what the gradient of this number is:
 #
 # $$\frac{\partial}{\partial x_j} \langle dy, f(x) \rangle \approx
 #   \frac{\langle dy, f(x + h e_j)\rangle - \langle dy, f(x - h e_j)\rangle}{2h} .$$
@@ -140,10 +139,9 @@ def numeric_gradient(fun, arrays, which, dy, h=1e-4):
 
 
 # %% [markdown]
-# `mv.gradcheck(..., full=True)` does the same for all arguments at once and prints a table. Here is
-# our judge for the rest of the page. It compares the gradients of an op's definition, whose text
-# you will read, with the loop's; and with those of the faster version that runs otherwise, where
-# there is one.
+# `mv.gradcheck(..., full=True)` does the same for all arguments at once and prints a table. The next cell has the test for the
+# rest of the notebook. It compares the gradients of an op's definition, whose text you will read, with those of the loop. Where
+# the op also has a faster version, it compares with the gradients of that version too.
 
 # %%
 RIGHT = {}  # name: (op, arrays, what else it takes), for later
@@ -177,15 +175,14 @@ def judge(name, fun, *arrays, static=()):
 # %% [markdown]
 # ## Linear: $Y = X W + b$
 #
-# One entry is $y_{no} = \sum_i x_{ni} w_{io} + b_o$. A small change of any input changes $\mathcal L$ by $\sum_{no} dy_{no}\,
-# \delta y_{no}$. Collect what stands before each $\delta$:
+# One entry is $y_{no} = \sum_i x_{ni} w_{io} + b_o$. A small change of the inputs changes $\mathcal L$ by
+# $\sum_{no} dy_{no}\, \delta y_{no}$. Collect the factors of each $\delta$:
 #
 # $$\delta\mathcal L = \sum_{no} dy_{no} \Big( \sum_i \delta x_{ni}\, w_{io} + \sum_i x_{ni}\, \delta w_{io} + \delta b_o \Big)
 #   \;\Rightarrow\; dX = dY\, W^\top, \quad dW = X^\top dY, \quad db_o = \sum_n dy_{no} .$$
 #
-# You can remember these products by their shapes: if all sizes differ, the factors fit together
-# in one order only. The package's op takes any number of axes before the last, and makes rows of
-# them where it sums.
+# You can remember these products by their shapes: if all sizes differ, the factors fit together in one order only. The
+# package's op takes any number of axes before the last, and joins them to one axis of rows where it sums.
 
 # %%
 print(inspect.getsource(ops.linear))
@@ -196,19 +193,19 @@ judge("linear", ops.linear, x, w, b)
 print(mv.gradcheck(ops.linear, x, w, b, full=True, name="linear, every entry"))
 
 # %% [markdown]
-# Read the table line by line: `0` is the first argument, `[2, 1]` the entry that moved; `analytic` comes from the backward,
-# `numeric` from two forward passes, and `error` is their difference in units of the typical size of a gradient entry. What
-# rounding alone explains counts as 0.
+# Read the table line by line: `0` is the first argument, and `[2, 1]` is the entry that moved. `analytic` comes from the
+# backward, `numeric` comes from two forward passes, and `error` is their difference in units of the typical size of a gradient
+# entry. A difference that rounding alone explains counts as 0.
 #
-# ## Softmax: each row loses its weighted mean
+# ## Softmax: subtract the weighted mean of each row
 #
-# $P_i = e^{S_i} / \sum_k e^{S_k}$, so $\delta P_i = P_i\,(\delta S_i - \sum_k P_k\, \delta S_k)$: raising all $S$ alike changes
-# nothing. Then
+# $P_i = e^{S_i} / \sum_k e^{S_k}$, so $\delta P_i = P_i\,(\delta S_i - \sum_k P_k\, \delta S_k)$. If all $S$ grow by the same
+# number, nothing changes. Then
 #
 # $$\delta\mathcal L = \sum_i dP_i P_i \Big(\delta S_i - \sum_k P_k\,\delta S_k\Big)
 #   \;\Rightarrow\; dS = P \odot \big(dP - \mathrm{rowsum}(P \odot dP)\big) .$$
 #
-# Attention needs both halves too, so each is a function of its own:
+# Attention needs both halves too, so each half is a separate function:
 
 # %%
 print(*map(inspect.getsource, (softmax_array, softmax_backward, ops.softmax)), sep="\n\n")
@@ -220,9 +217,10 @@ judge("softmax", ops.softmax, rng.standard_normal((3, 5)))
 # ## Layer norm: two projections
 #
 # $y = g \odot z + b$ with $z = (x - \bar x)\, r$ and $r = 1/\sqrt{\mathrm{var} + \epsilon}$. A change of $x$ changes the mean
-# by $\overline{\delta x}$ and, since $\delta\,\mathrm{var} = 2\,\overline{(x - \bar x)\,\delta x}$, changes $r$ by $-r^2\,
-# \overline{z\,\delta x}$. Together $\delta z = r\,(\delta x - \overline{\delta x} - z\,\overline{z\, \delta x})$. This linear
-# map is symmetric, so its transpose is itself. With $dz = g \odot dy$ and bars for means over the channels:
+# by $\overline{\delta x}$ and, since $\delta\,\mathrm{var} = 2\,\overline{(x - \bar x)\,\delta x}$, changes $r$ by
+# $-r^2\, \overline{z\,\delta x}$. Together $\delta z = r\,(\delta x - \overline{\delta x} - z\,\overline{z\, \delta x})$. This
+# linear map is symmetric, so it is its own transpose. With $dz = g \odot dy$, and with bars for means over the channels, the
+# gradients are
 #
 # $$dx = r\,\big(dz - \overline{dz} - z\,\overline{z\,dz}\big), \qquad dg = \sum_n z\, dy, \qquad db = \sum_n dy .$$
 #
@@ -257,8 +255,8 @@ judge("GELU", ops.gelu, rng.standard_normal((3, 5)))
 # $$dV = P^\top dZ, \quad dP = dZ\, V^\top, \quad dS = P \odot (dP - \mathrm{rowsum}(P \odot dP)), \quad
 #   dQ = \sigma\, dS\, K, \quad dK = \sigma\, dS^\top Q .$$
 #
-# Note what the definition keeps: `backward` names `p`, so $P$ stays, the largest array. The fast
-# version rebuilds it from $q$ and $k$, which are small. The last section weighs both.
+# Note what the definition keeps: `backward` uses `p`, so $P$ stays in memory, and it is the largest array. The fast version
+# keeps only $q$ and $k$, which are small, and computes $P$ again. The section on memory compares the two.
 
 # %%
 print(inspect.getsource(ops.attend))
@@ -270,9 +268,9 @@ judge("attention", ops.attend, *map(rng.standard_normal, shapes), static=(4**-0.
 # %% [markdown]
 # ## Depthwise convolution: the transposed band matrix
 #
-# On one axis, $y_o = \sum_i w_i\, x_{s o + i - p}$: window $o$ looks at the cells $s o - p, \dots$ through the taps
-# $w_0, w_1, \dots$. As a matrix it is a band, and the backward is its transpose: cell $c$ collects $w_i\, dy_o$ from every
-# window $o$ and tap $i$ with $s o + i - p = c$. We make the matrix by convolving unit vectors.
+# On one axis, $y_o = \sum_i w_i\, x_{s o + i - p}$: window $o$ reads the cells $s o - p, \dots$ with the taps
+# $w_0, w_1, \dots$. As a matrix this is a band, and the backward is the transposed matrix: cell $c$ collects $w_i\, dy_o$ from
+# every window $o$ and tap $i$ with $s o + i - p = c$. We get the matrix by a convolution of unit vectors.
 
 # %%
 cells, kernel, stride, padding = 9, (1, 1, 3), (1, 1, 2), (0, 0, 1)
@@ -294,14 +292,13 @@ figure.suptitle("The backward is the transposed band; cells a stride apart share
 plt.show()
 
 # %% [markdown]
-# *How to read it.* Kernel 3, stride 2, padding 1. Left, a row is a window; the first looks one cell
-# beyond the grid, so its $w_0$ is missing, as is $w_2$ of the last. Right, a row is a cell of $dx$.
-# The rows alternate: an even cell is seen by the middle tap of one window, an odd cell by $w_2$ of
-# one window and $w_0$ of the next. **Cells a stride apart are seen by the same taps.** So each of
-# the $s$ classes of cells is a small convolution of $dy$ with stride 1, by every $s$-th tap in
-# reverse order. That is how the fast version of `ops.depthwise_conv` does it. The definition goes
-# the shorter way: tap by tap, on a padded grid, and the padding taken off at the end. Each tap
-# returns $dy$ to the cells that it saw.
+# *How to read it.* The kernel is 3, the stride is 2, and the padding is 1. On the left, a row is a window. The first window
+# reaches one cell outside the grid, so its $w_0$ is missing, and $w_2$ of the last window is missing in the same way. On the
+# right, a row is a cell of $dx$. The rows alternate: an even cell is seen by the middle tap of one window, an odd cell by $w_2$
+# of one window and $w_0$ of the next. **Cells a stride apart are seen by the same taps.** So each of the $s$ classes of cells
+# is a small convolution of $dy$ with stride 1, by every $s$-th tap in reverse order. The fast version of `ops.depthwise_conv`
+# works in this way. The definition is shorter: it goes tap by tap on a padded grid, and each tap returns $dy$ to the cells that
+# it read. At the end the padding is cut off.
 
 # %%
 print(inspect.getsource(ops.depthwise_conv))
@@ -314,12 +311,12 @@ error = mv.adjointcheck(lambda x: ops.depthwise_conv(x, w, STRIDE, PADDING), x)
 print(f"and as a linear map of x: <A x, y> = <x, A' y> to {error:.0e}")
 
 # %% [markdown]
-# ## Max pooling: the winner takes it
+# ## Max pooling: the largest cell gets the gradient
 #
-# $y_o = \max_i x_{so+i-p}$. Move a loser a little and nothing happens; move the winner and $y_o$
-# moves as much. So $dy_o$ goes to the winner, whole. A cell that wins in several windows collects
-# from each. In the code `left` is the part of $dy$ that no cell has claimed yet: where a cell
-# equals the maximum it takes what is left, and leaves nothing to those after it.
+# $y_o = \max_i x_{so+i-p}$. Call the largest cell of a window its winner. If another cell moves a little, nothing happens. If
+# the winner moves, $y_o$ moves by the same amount. So the winner gets the whole of $dy_o$. A cell that wins in several windows
+# collects from each of them. In the code `left` is the part of $dy$ that no cell has taken yet: a cell that equals the maximum
+# takes what is left, and nothing remains for the cells after it.
 
 # %%
 print(inspect.getsource(ops.max_pool))
@@ -330,10 +327,10 @@ x = rng.permutation(np.arange(40.0)).reshape(1, 2, 4, 5, 1, 1)  # all different
 judge("max pooling", ops.max_pool, x, static=(CELLS, STRIDE, SIDES))
 
 # %% [markdown]
-# What if two cells tie? Then the maximum has a kink: it rises when either cell rises, and falls only when both fall. There is
-# no derivative, and the central difference gives each of them half. The code must choose one (the first, as PyTorch does).
-# The two differ, and both are right. The check tells a kink from a mistake by the slopes to both sides, which differ however
-# small the step is.
+# What if the two largest cells are equal? Then the maximum has a kink: it rises when either cell rises, and it falls only when
+# both fall. There is no derivative, and the central difference gives half to each of the two cells. The code must choose one of
+# them (the first, as PyTorch does). The two results differ, and neither is wrong. The check can tell a kink from a mistake,
+# because at a kink the slopes to the two sides differ for every step, however small.
 
 # %%
 tied = np.array([0.0, 5.0, 5.0, 1.0]).reshape(1, 1, 1, 4, 1, 1)
@@ -351,12 +348,12 @@ print(report)
 assert not report.passed
 
 # %% [markdown]
-# ## The skip, and how the tape strings ops together
+# ## The skip, and how the tape joins ops
 #
 # $y = x + f(x)$: the input is used twice, so its gradient is a **sum**, $dx = dy + J_f^\top dy$. The first term passes $dy$ on
-# untouched, however deep the network. Each of the two arrays of a sum simply gets $dy$; the tape adds up what arrives at an
-# array from all its uses. ([06b](06b_tape.ipynb) builds this tape.) Now half a block, ops strung together, differentiated in
-# one go.
+# unchanged, however deep the network is. Each of the two terms of a sum simply gets $dy$, and the tape adds up all gradients
+# that arrive at an array. ([Notebook 06b](06b_tape.ipynb) builds this tape.) The next cell composes half a block from ops, and
+# the tape differentiates it as a whole.
 
 
 # %%
@@ -372,13 +369,13 @@ judge("skip", ops.add, arrays[0], arrays[0][::-1].copy())
 # %% [markdown]
 # ## Break it
 #
-# Now some mistakes that people make. `broken` takes a right op and spoils the gradient of one argument; the value stays
-# right, so you would notice it only because training makes no progress.
+# Here are some mistakes that people make. `broken` takes a right op and makes the gradient of one argument wrong. The value
+# stays right, so without a check you would notice it only because training makes no progress.
 
 
 # %%
 def broken(name, position, wrong):
-    """The right op of that name; the gradient g of one argument becomes wrong(g, dy, *arrays)."""
+    """The right op of this name, but the gradient g of one argument becomes wrong(g, dy, *arrays)."""
     right, _, static = RIGHT[name]
 
     @op
@@ -456,8 +453,9 @@ MISTAKES = {
 }
 
 # %% [markdown]
-# Now the check, as one would run it: `mv.gradcheck` raises a `GradientError`, whose message is the table with the wrong line
-# marked. We print that line. (A line that fails is tried at smaller steps too, and the best try is shown: hence the 1e-06.)
+# Now we run the check in the usual way: `mv.gradcheck` raises a `GradientError`, whose message is the table with the wrong line
+# marked. We print this line. (A line that fails is tried again with smaller steps, and the best try is shown; this is the
+# 1e-06.)
 
 # %%
 caught = {}
@@ -473,8 +471,8 @@ for mistake, (name, position, wrong) in MISTAKES.items():
 assert len(caught) == len(MISTAKES)
 
 # %% [markdown]
-# Some mistakes need no finite difference. With different sizes a forgotten transpose does not even fit, and padding that is
-# not taken off at all gives a gradient of another shape, which the check refuses before it computes anything.
+# Some mistakes are found without a finite difference. With different sizes a forgotten transpose does not fit. If the padding
+# is not cut off at all, the gradient has another shape, and the check refuses it before it computes anything.
 
 # %%
 fun = broken("depthwise conv", 0, lambda g, dy, x, w: with_padding(dy, x, w))
@@ -497,23 +495,23 @@ for tolerance, label in ((1e-7, "tolerance,\nfloat64"), (1e-5, "tolerance,\nfloa
     axes.axvline(tolerance, color=GREY, ls="--", lw=1)
     axes.text(tolerance * 0.8, -0.75, label, ha="right", va="center", fontsize=9, color=GREY)
 axes.set(xscale="log", xlim=(5e-14, 20), yticks=range(len(MISTAKES)), yticklabels=MISTAKES, ylim=(len(MISTAKES) - 0.4, -1.3))
-axes.set_xlabel("error found by the check (of a typical directional derivative)")
-figure.suptitle("A right backward and a broken one lie orders of magnitude apart", weight="bold")
+axes.set_xlabel("error found by the check (in units of a typical directional derivative)")
+figure.suptitle("The errors of right and of broken backwards are orders of magnitude apart", weight="bold")
 axes.legend(loc="upper left", bbox_to_anchor=(-0.5, -0.02), frameon=False)
 plt.show()
 
 # %% [markdown]
-# *How to read it.* Each line is one op; the blue dot is the error that the check finds in the right backward (rounding alone is
-# drawn at 1e-13), the cross its error when broken. Everything right of a dashed line fails. Most mistakes are far away, but
-# look at *eps left out of r*: it passes the tolerance for float32 and is caught only by the sharper one for float64. The
-# smaller the error that a check can resolve, the smaller the mistake that it finds. What limits it?
+# *How to read it.* Each line is one mistake. The blue dot is the error that the check finds in the right backward (rounding
+# alone is drawn at 1e-13), and the cross is the error of the broken one. Every mark right of a dashed line fails. Most mistakes
+# are far to the right, but look at *eps left out of r*: it passes the tolerance for float32, and only the stricter tolerance
+# for float64 finds it. A check that can see smaller errors finds smaller mistakes. What limits a check?
 
 # %% [markdown]
 # ## The step: why 1e-4
 #
-# The central difference has two errors. Taylor's theorem leaves the **truncation** $\tfrac{h^2}{6} f'''$, which falls with
-# $h$. And $f$ is computed with relative error $\varepsilon$, which the division by $2h$ blows up to about $\varepsilon / h$:
-# **rounding**, which rises as $h$ falls. In between lies the best step, near $\varepsilon^{1/3}$.
+# The central difference has two errors. Taylor's theorem leaves the **truncation** $\tfrac{h^2}{6} f'''$, which falls with $h$.
+# The other error is **rounding**: $f$ is computed with a relative error $\varepsilon$, and the division by $2h$ makes it about
+# $\varepsilon / h$, which grows as $h$ falls. The best step lies in between, near $\varepsilon^{1/3}$.
 
 
 # %%
@@ -556,22 +554,23 @@ for step, width in ((1e-4, 1.5), (3e-5, 0.5), (1e-5, 0.5), (1e-6, 0.5)):
 axes.text(1.2e-4, 3e2, "first step\nof gradcheck", va="top", fontsize=9)
 axes.text(8e-7, 3e2, "tried where the\nfirst one fails", va="top", ha="right", fontsize=9)
 axes.set(xlabel="step h", ylabel="error of the central difference", ylim=(1e-13, 5e2))
-axes.set_title("Too large a step truncates, too small a step rounds", loc="left", weight="bold")
+axes.set_title("A large step has a truncation error, a small step a rounding error", loc="left", weight="bold")
 plt.show()
 
 # %% [markdown]
-# *How to read it.* Both axes are logarithmic, so $h^2$ is a line of slope 2 on the right and $\varepsilon/h$ one of slope -1
-# on the left. In float32 even the best step leaves 1e-5, more than some mistakes above. So the package computes the numeric
-# side **in float64 even where the arrays are float32**, and only the backward in float32. Its step of 1e-4 is larger than
-# the best one for this function, since rounding grows with the number of terms that a result sums, and the truncation of
-# about $h^2 = 10^{-8}$ stays below the tolerance of 1e-7. Where the first step fails, a difference of the fourth order is tried,
-# whose truncation is about $h^4$, and then smaller steps, because a step across a kink of max pooling is no derivative. A wrong
-# gradient fails at every step.
+# *How to read it.* Both axes are logarithmic, so $h^2$ is a line of slope 2 on the right and $\varepsilon/h$ one of slope -1 on
+# the left. In float32 even the best step has an error of 1e-5, which is more than some of the mistakes above. So the package
+# computes the finite difference **in float64 even where the arrays are float32**, and only the backward in float32. Its step of
+# 1e-4 is larger than the best step for this function. There are two reasons: rounding grows with the number of terms that a
+# result sums, and the truncation of about $h^2 = 10^{-8}$ is below the tolerance of 1e-7. Where the first step fails, the
+# package tries a difference of the fourth order, whose truncation is about $h^4$, and then smaller steps, because a step across
+# a kink of max pooling does not give a derivative. A wrong gradient fails at every step.
 #
 # ## One random direction instead of all entries
 #
-# Moving every entry of every argument takes two forward passes each. One direction through all entries at once takes two in
-# all: for a unit vector $u$, $\langle \text{gradient}, u\rangle$ must equal the slope of $f$ along $u$.
+# To move every entry of every argument takes two forward passes per entry. To move all entries at once along one direction
+# takes two forward passes altogether: for a unit vector $u$, $\langle \text{gradient}, u\rangle$ must equal the slope of $f$
+# along $u$.
 
 # %%
 calls = 0
@@ -592,13 +591,13 @@ params = mv.costs(mv.preset("mvit_b_16x4")).params
 print(f"every entry of MViT-B would take {2 * params:,} forward passes of the whole model")
 
 # %% [markdown]
-# (The handful of extra calls test the form: that the function is not random, shapes, dtypes, that nothing writes into its
-# inputs.)
+# (A few extra calls check other rules: that the function is not random, that shapes and dtypes are right, and that the function
+# does not write into its inputs.)
 #
 # What can one direction miss? An error $\delta$ in one entry shows up as $\delta\, u_i$, where $u_i$ is about $1/\sqrt n$, and
-# the difference must stand out from the rounding of a sum of $n$ terms. So the more entries share the direction, the larger a
-# single wrong entry must be. A mistake in the formula spoils many entries, and their errors add up instead. Let us spoil one
-# entry in $n$, then all of them, and count how many of 30 random directions notice.
+# this must be larger than the rounding of a sum of $n$ terms. So with more entries in one direction, a single wrong entry must
+# have a larger error to be found. But a mistake in a formula makes many entries wrong, and their errors add up. Let us make one
+# entry of $n$ wrong, and then all of them, and count how many of 30 random directions notice it.
 
 
 # %%
@@ -628,21 +627,21 @@ figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
 for (what, share), color, marker in zip(shares.items(), (BLUE, ORANGE, VERMILLION, GREEN), "os^D", strict=True):
     axes.semilogx(sizes, 100 * np.array(share), color=color, marker=marker, label=what)
 axes.set(xlabel="entries n that move together", ylabel="directions that notice (%)", ylim=(-5, 108))
-axes.set_title("One direction overlooks one wrong entry among many, not a wrong formula", loc="left", weight="bold")
+axes.set_title("One direction may miss one wrong entry of many, but not a wrong formula", loc="left", weight="bold")
 axes.legend(frameon=False, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# *How to read it.* Left, few entries move together, and nearly every direction sees even a tiny error. To the right the
-# single entry drowns: first the small error, at 100,000 entries even one of 10 %. A factor forgotten in the formula, here
-# 0.1 % on all entries, is seen by nearly all directions at every size. Hence the package's habit: small arrays for each op,
-# one direction per argument, and `full=True` where you want to see the entry that is wrong. And no check sees what its input
-# does not exercise: a branch not taken, a padding of zero, sizes that happen to be equal.
+# *How to read it.* On the left few entries move together, and nearly every direction sees even a tiny error. To the right a
+# single wrong entry is no longer seen: first a small error is lost, and with 100,000 entries even an error of 10 %. A wrong
+# factor in the formula, here 0.1 % on all entries, is seen by nearly all directions at every size. So the package checks each
+# op on small arrays, with one direction per argument, and `full=True` shows which entry is wrong. And a check cannot see what
+# its input does not use: a branch that is not taken, a padding of zero, sizes that happen to be equal.
 #
-# ## Memory: what a backward closes over is what stays
+# ## Memory: the arrays that a backward uses stay in memory
 #
-# Between forward and backward every op's closure is alive. We can look inside: the arrays that a `backward` holds, directly or
-# through other functions.
+# Between forward and backward, every op's `backward` and the arrays that it closes over are in memory. We can look at these
+# arrays, which a `backward` holds directly or through other functions.
 
 
 # %%
@@ -666,19 +665,18 @@ both, kept = {"definition": ops.attend.definition, "fast version": ops.attend.ve
 for name, fun in both.items():
     kept[name] = held(fun(q, k, v, 96**-0.5)[1])
     print(f"the {name:12} holds {kept[name]:.2f} MB")
-print(f"in the whole first block P is {mv.costs(mv.preset('mvit_b_16x4')).lines[1].attention_bytes / 1e6:.1f} MB a clip")
+print(f"in the whole first block P is {mv.costs(mv.preset('mvit_b_16x4')).lines[1].attention_bytes / 1e6:.1f} MB per clip")
 assert kept["definition"] > 3 * kept["fast version"]
 assert kept["fast version"] < 1.1 * (q.nbytes + k.nbytes + v.nbytes) / 1e6
 
 # %% [markdown]
-# Keeping $P$, as the definition does, costs several times the memory of $q$, $k$ and $v$ together;
-# rebuilding it costs one more product $QK^\top$ in the backward pass. The fast versions of layer
-# norm (only `x` stays), GELU and the MLP (the hidden layer is rebuilt) make the same choice.
-# `mv.checkpoint` makes it for whole blocks.
+# The definition keeps $P$, which takes several times the memory of $q$, $k$ and $v$ together. The fast version computes $P$
+# again, which takes one more product $QK^\top$ in the backward pass. The fast versions of layer norm (only `x` stays), GELU and
+# the MLP (the hidden layer is computed again) also save memory in this way, and `mv.checkpoint` does so for whole blocks.
 #
 # ## Every op of the package
 #
-# `mvit-np check` runs this for each op, each layer and whole models. Here are the ops.
+# The command `mvit-np check` runs this check for each op, each layer and whole models. Here are the ops.
 
 # %%
 reports = [case.check() for case in checks.op_cases()]
@@ -691,13 +689,13 @@ print(f"... {len(reports)} cases, {sum(report.passed for report in reports)} pas
 # %% [markdown]
 # ## Questions
 #
-# **1.** The gradient of a key bias, one number added to all keys' scores of a query, is exactly zero. Why?
+# **1.** One number is added to the scores of a query with all its keys. The gradient by this number is exactly zero. Why?
 #
 # <details><summary>Answer</summary>
 #
-# A softmax does not change when all its inputs rise together, so the loss does not depend on that number. In the formula: the
-# sum of a row of $dS = P \odot (dP - \mathrm{rowsum}(P \odot dP))$ is $\mathrm{rowsum}(P\odot dP) - 1 \cdot
-# \mathrm{rowsum}(P\odot dP) = 0$, because a row of $P$ sums to 1.
+# A softmax does not change when the same number is added to all its inputs, so the loss does not depend on this number. In the
+# formula: the sum of a row of $dS = P \odot (dP - \mathrm{rowsum}(P \odot dP))$ is
+# $\mathrm{rowsum}(P\odot dP) - 1 \cdot \mathrm{rowsum}(P\odot dP) = 0$, because a row of $P$ sums to 1.
 #
 # </details>
 #
@@ -706,16 +704,17 @@ print(f"... {len(reports)} cases, {sum(report.passed for report in reports)} pas
 # <details><summary>Answer</summary>
 #
 # $\sum_j P_{ij}\, dP_{ij} = \sum_j P_{ij} \sum_c dZ_{ic} V_{jc} = \sum_c dZ_{ic} \sum_j P_{ij} V_{jc} = \sum_c dZ_{ic} Z_{ic}$.
-# The right side needs no array of the size of $P$, so an implementation that walks over the keys in pieces can have it first.
+# The right side needs no array of the size of $P$. So an implementation that takes the keys in pieces can compute it before the
+# first piece.
 #
 # </details>
 #
-# **3.** You check a whole model in float32 with the tolerance of one op and it fails at 3e-5. Is there a mistake?
+# **3.** You check a whole model in float32 with the tolerance of one op. It fails with an error of 3e-5. Is there a mistake?
 #
 # <details><summary>Answer</summary>
 #
-# You cannot tell: roundings of many ops add up to that size. Convert parameters and clip to float64 and check again. A right
-# backward then agrees to 1e-7 or better, a wrong one still fails. That is why a check of a model is made in float64.
+# You cannot tell, because the rounding errors of many ops add up to this size. Convert parameters and clip to float64 and check
+# again. Then a right backward agrees to 1e-7 or better, and a wrong one still fails. This is why a model is checked in float64.
 #
 # </details>
 #

@@ -12,9 +12,9 @@
 # # 07 Why it is cheaper
 #
 # **The question.** Notebook 05 showed that a block of MViT-B costs about the same in every stage. Is the whole model cheaper
-# than a ViT of the same accuracy, by how much, and where do the multiply-adds go? You will count one block by hand, then
-# whole models, and hold every count against the tables of the paper. No array of a large model is made: costs follow from
-# sizes alone.
+# than a ViT of the same accuracy, by how much, and where do the multiply-adds go? You will count one block by hand, then whole
+# models, and compare every count with the tables of the paper. No array of a large model is made, because the costs follow from
+# the sizes alone.
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -48,13 +48,13 @@ mvit, vit = mv.preset("mvit_b_16x4"), mv.preset("vit_b_8f")
 # $$\text{time } O\!\left(THW\, D \left(D + \frac{THW}{f_Q f_K}\right)\right), \qquad
 # \text{memory } O\!\left(THW\, h \left(\frac{D}{h} + \frac{THW}{f_Q f_K}\right)\right).$$
 #
-# An $O$ hides the factors. Here we count them: a multiply-add is one, as in the paper (which calls them FLOPs). Norms,
+# An $O$ hides the factors. Here we count them. A multiply-add counts as one, as in the paper (which calls them FLOPs). Norms,
 # softmax, additions and max pooling are left out; they are below 1 %.
 
 # %% [markdown]
 # ## Loop version: count while multiplying
 #
-# A product of an $(n, i)$ and an $(i, o)$ matrix, one multiply-add at a time:
+# This loop multiplies an $(n, i)$ and an $(i, o)$ matrix, one multiply-add at a time:
 
 
 # %%
@@ -99,7 +99,7 @@ def products(s):
 
 
 # %% [markdown]
-# Two blocks of the third stage of MViT-B, its first and an inner one, and a block of ViT-B:
+# We look at two blocks of the third stage of MViT-B, its first and a later one, and at a block of ViT-B:
 
 # %%
 for title, s in (
@@ -119,9 +119,9 @@ for title, s in (
 #
 # ## Array version: `mv.costs`
 #
-# The package counts the same from the plan: `attention_macs` for the attention (all but the MLP and its skip),
-# `mv.costs(config).lines` for all parts. The two must agree to the last multiply-add, in every block of every model here.
-# Where ViViT's factorised encoder encodes each frame alone, a block runs once for each of the `sequences`.
+# The package counts the same numbers from the plan: `attention_macs` counts the attention (all but the MLP and its skip), and
+# `mv.costs(config).lines` counts all parts. Our count must agree to the last multiply-add, in every block of every model here.
+# In ViViT's factorised encoder each frame is encoded alone, so a block runs once for each of the `sequences`.
 
 # %%
 NAMES = ["mvit_s_16x4", "mvit_b_16x4", "mvit_b_32x3", "mvit_b_64x3", "vit_b_8f", "vivit_l", "vivit_l_fe"]
@@ -161,8 +161,8 @@ assert 2 < min(factors) and max(factors) < 4
 # %% [markdown]
 # ## The paper's numbers
 #
-# `mvit_np.model.paper` holds what the tables of the paper print. We count each row and let a cell fail where the
-# two are more than 1 % apart without a word of explanation.
+# `mvit_np.model.paper` holds the printed numbers of the paper's tables. We count each row, and an assertion fails where the two
+# are more than 1 % apart and no explanation is given.
 
 
 # %%
@@ -184,9 +184,9 @@ for name in ("Table 4", "Table 5"):
     show(tables[name])
 
 # %% [markdown]
-# All but MViT-S are within 1 %. The paper does not say which key-value stride MViT-S has, so its FLOPs cannot be
-# recomputed; with the guess (1, 4, 4) the parameters fit and the count is 9 % too low. The 70.5 G of MViT-B are met to the
-# digit by another setting than the released one, with the keys and values of the last stage not pooled:
+# All but MViT-S are within 1 %. The paper does not say which key-value stride MViT-S has, so its FLOPs cannot be recomputed;
+# with the guess (1, 4, 4) the parameters fit and the count is 9 % too low. The 70.5 G of MViT-B agree to the digit with a
+# setting that differs from the released one: the keys and values of the last stage are not pooled:
 
 # %%
 late = mv.costs(replace(mvit, unpooled_kv=(14, 15)))
@@ -195,26 +195,26 @@ assert round(late.macs / 1e9, 1) == 70.5
 show(tables["ViViT"])
 
 # %% [markdown]
-# ViViT prints its own numbers (Arnab et al. 2021). Our multiply-adds lie below all of them, by at most 0.9 %; we have not
-# found what it counts beyond the products. Its factorised encoder lets each frame attend to itself alone and cuts the cost
-# in another way than pooling: tokens stay where they are, but most pairs of them never meet. [07b](07b_vivit.ipynb) builds it,
-# and the other forms of ViViT.
+# ViViT prints its own numbers (Arnab et al. 2021). Our multiply-adds lie below all of them, by at most 0.9 %; we have not found
+# what it counts beyond the products. Its factorised encoder lets each frame attend to itself alone. This lowers the cost in
+# another way than pooling: all tokens stay, but most pairs of them never meet. [07b](07b_vivit.ipynb) builds it, and the other
+# forms of ViViT.
 #
 # ### What each choice is worth
 #
-# Table 10 puts one more scale into ViT-B, by pooling its queries after six of twelve blocks, and changes nothing else. Table
-# 13 moves blocks between stages, Table 14 changes the stride of keys and values.
+# Table 10 puts one more scale into ViT-B: its queries are pooled after six of twelve blocks, and nothing else changes. Table 13
+# moves blocks between stages, and Table 14 changes the stride of keys and values.
 
 # %%
 for name in ("Table 10", "Table 13", "Table 14"):
     show(tables[name])
 
 # %% [markdown]
-# Table 10 is the argument in one line: one pooling, no widening, 38 % fewer multiply-adds and a *higher* accuracy (71.0
-# instead of 68.5 %). In Table 13 the parameters range from 29.5 to 45.5 M and the multiply-adds from 83.6 to 90.2 G only: a
-# block costs about the same wherever it stands, but its parameters quadruple from stage to stage (notebook 05). In Table 14
-# the strides 1x4x4 for all stages and 1x8x8 adaptive cost the same within 2 %; dividing the stride from stage to stage adds
-# 1.3 points of accuracy.
+# Table 10 is the whole argument in one row: one pooling and no widening give 38 % fewer multiply-adds and a *higher* accuracy
+# (71.0 instead of 68.5 %). In Table 13 the parameters range from 29.5 to 45.5 M, but the multiply-adds only from 83.6 to 90.2
+# G: a block costs about the same in every stage, but its parameters quadruple from stage to stage (notebook 05). In Table 14
+# the strides 1x4x4 for all stages and 1x8x8 adaptive cost the same within 2 %; dividing the stride from stage to stage adds 1.3
+# points of accuracy.
 #
 # The row "none" of Table 14 cannot be reproduced. 130.8 G is not MViT-B without key-value pooling, for which the attention of
 # two blocks alone would take more:
@@ -250,7 +250,7 @@ for axes, config, name in ((panels[0], vit, "ViT-B, 8 frames"), (panels[1], mvit
         axes.bar(range(len(heights)), heights[:, column], 0.75, bottom, color=colour, label=PARTS[column])
         bottom += heights[:, column]
     axes.set(title=f"{name}: {mv.costs(config).macs / 1e9:.1f} G in all", xlabel="block", xticks=range(0, len(heights), 2))
-panels[0].set(ylabel="1e9 multiply-adds of a block", ylim=(0, 16))
+panels[0].set(ylabel="1e9 multiply-adds per block", ylim=(0, 16))
 panels[1].legend(frameon=False, loc="upper right")
 plt.show()
 
@@ -261,13 +261,13 @@ for name, config in (("ViT-B", vit), ("MViT-B", mvit)):
     print(f"{name:7}", "   ".join(shares))
 
 # %% [markdown]
-# Pooling itself costs next to nothing. The saving is in *both* large terms: fewer keys make the attention smaller, and
-# narrow early stages make the products smaller.
+# Pooling itself costs almost nothing. The saving is in *both* large terms: fewer keys make the attention smaller, and narrow
+# early stages make the products smaller.
 #
 # ## How cost grows with longer and larger clips
 #
-# Both models with more frames, and with more pixels. On logarithmic axes a power of the length is a straight line, whose
-# slope is the exponent: 1 means that a clip twice as long costs twice as much, 2 that it costs four times as much.
+# We count both models with more frames and with more pixels. On logarithmic axes a power of the length is a straight line,
+# whose slope is the exponent: 1 means that a clip twice as long costs twice as much, 2 that it costs four times as much.
 
 
 # %%
@@ -297,10 +297,10 @@ for (name, key), (total, scores) in grown.items():
     )
 
 # %% [markdown]
-# **How to read it.** Solid is the whole model, dashed its attention alone; the dots on the solid lines are the presets' own
-# sizes (8 frames for ViT-B, 16 for MViT-B, 224 pixels for both). The attention's lines are steeper, and where one meets its
-# solid line, there is little but attention left. The thin grey lines have slopes 1 and 2 on the left, 2 and 4 on the right,
-# where tokens grow with the square of the side.
+# **How to read it.** Solid lines are the whole models, and dashed lines are their attention alone. The dots on the solid lines
+# are the presets' own sizes (8 frames for ViT-B, 16 for MViT-B, 224 pixels for both). The lines of attention are steeper. Where
+# a dashed line meets its solid line, almost all of the cost is attention. The thin grey lines have slopes 1 and 2 on the left,
+# 2 and 4 on the right, where tokens grow with the square of the side.
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
@@ -316,16 +316,17 @@ for axes, key, values, own in ((panels[0], "frames", FRAMES, (8, 16)), (panels[1
     axes.set_xticks(values, [str(value) for value in values])
     axes.minorticks_off()
     axes.grid(axis="y", color=GREY, alpha=0.2)
-panels[0].set(xlabel="frames, at 224 pixels a side", ylabel="1e9 multiply-adds of a clip")
-panels[0].set_title("Longer clips: slowly towards the square of the length")
-panels[1].set(xlabel="pixels a side", title="Larger clips: towards the fourth power of the side")
+panels[0].set(xlabel="frames, at 224 pixels per side", ylabel="1e9 multiply-adds per clip")
+panels[0].set_title("Longer clips: the cost grows slowly towards the square")
+panels[1].set(xlabel="pixels per side", title="Larger clips: towards the fourth power of the side")
 panels[0].legend(frameon=False, fontsize=10)
 plt.show()
 
 # %% [markdown]
-# Pooling keys by a fixed stride does not remove the square: with twice the tokens there are twice the keys as well. It divides
-# the square by a large constant ($f_Q f_K$), so that it begins to dominate much later. A step in time is two frames in
-# MViT-B's cubes and one in ViT-B's. So compare 64 frames with 64, and also with 32, which gives ViT-B as many steps:
+# Pooling of keys by a fixed stride does not remove the square: with twice the tokens there are twice the keys as well. It
+# divides the square by a large constant ($f_Q f_K$), so that it begins to dominate much later. A step in time is two frames in
+# MViT-B and one frame in ViT-B. So we compare MViT-B at 64 frames with ViT-B at 64, and also with ViT-B at 32, which then has
+# as many steps:
 
 # %%
 for name, frames in (("ViT-B", 64), ("ViT-B", 32), ("MViT-B", 64)):
@@ -335,10 +336,10 @@ for name, frames in (("ViT-B", 64), ("ViT-B", 32), ("MViT-B", 64)):
 # %% [markdown]
 # ## Memory
 #
-# Training has to keep what the backward pass needs. Two kinds: activations, which grow with the
-# tokens, and attention weights, which grow with queries times keys. `mv.costs` counts for each
-# block what the fast versions of the ops keep (they rebuild the hidden layer of an MLP and make the
-# attention weights again, [`docs/costs.md`](../docs/costs.md)) and the size of its attention weights.
+# Training has to keep the arrays that the backward pass needs. There are two kinds: activations, which grow with the tokens,
+# and attention weights, which grow with queries times keys. For each block `mv.costs` counts the arrays that the fast versions
+# of the ops keep, and the size of its attention weights. (The fast versions compute the hidden layer of an MLP and the
+# attention weights again, see [`docs/costs.md`](../docs/costs.md).)
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True, layout="constrained")
@@ -353,11 +354,10 @@ panels[1].set_title("Other arrays kept for the backward pass: more")
 plt.show()
 
 # %% [markdown]
-# The right panel may surprise: MViT-B keeps *more* activations than ViT-B, as its first stages have many tokens. The left
-# one is where it wins. A framework that keeps all attention weights pays for both. The paper's memory (Table 3, a training
-# batch of 4 clips) against our rule of thumb for such a framework, one factor of which is fitted
-# ([`docs/costs.md`](../docs/costs.md)). It says
-# nothing for MViT-S, whose key-value stride is a guess:
+# The right panel may surprise: MViT-B keeps *more* activations than ViT-B, as its first stages have many tokens. In the left
+# panel MViT-B is much smaller. A framework that keeps all attention weights needs memory for both panels. Next we compare the
+# paper's memory (Table 3, a training batch of 4 clips) with our rule of thumb for such a framework; one factor of this rule is
+# fitted ([`docs/costs.md`](../docs/costs.md)). The rule gives no number for MViT-S, because its key-value stride is a guess:
 
 # %%
 for row in tables["Table 3"].rows:
@@ -372,8 +372,8 @@ print(f"ViT-B has {attention_mb['ViT'] / attention_mb['MViT']:.1f} times the att
 # %% [markdown]
 # ## Accuracy against cost
 #
-# A video is classified from several clips and crops of it, its *views*, whose scores are averaged. So what counts is the cost
-# of a clip times the views. All points are the paper's (Table 4, Kinetics-400); nothing was trained here.
+# A video is classified from several of its clips and crops, its *views*, whose scores are averaged. So the cost of a video is
+# the cost of a clip times the number of views. All points are the paper's (Table 4, Kinetics-400); we trained nothing here.
 
 # %%
 rows = tables["Table 4"].rows
@@ -385,9 +385,10 @@ slowfast = 116 * 30
 print(f"{'SlowFast 8x8 R101+NL':24} {116:8,} {30:7} {slowfast:11,}")
 
 # %% [markdown]
-# **How to read it.** To the left is cheaper, upwards is better. Filled marks were trained on Kinetics-400 alone, hollow ones
-# first on ImageNet-21K. Blue is MViT, red a model that keeps one resolution. The arrows join pairs of nearly equal accuracy.
-# SlowFast, the ConvNet of that time, is a line at its cost: `mvit_np.model.paper` does not hold its accuracy.
+# **How to read it.** Further left is cheaper, and further up is better. Models with filled marks were trained on Kinetics-400
+# alone, models with hollow marks first on ImageNet-21K. Blue is MViT, and red is a model that keeps one resolution. The arrows
+# join pairs of nearly equal accuracy. SlowFast, the ConvNet of that time, is a line at its cost: `mvit_np.model.paper` does not
+# hold its accuracy.
 
 # %%
 PAIRS = [("ViT-B-VTN", "MViT-B 16x4"), ("ViT-B-TimeSformer", "MViT-B 32x3"), ("ViViT-L/16x2, 320 px", "MViT-B 64x3")]
@@ -398,61 +399,60 @@ for row in rows:
     axes.plot(*place, "o", color=colour, markersize=9, markerfacecolor="white" if row.data else colour, markeredgewidth=2)
     name = row.label + (", from scratch" if row.label == "ViT-B" and not row.data else "")
     axes.annotate(name, place, (0, 9) if colour == BLUE else (9, -4), textcoords="offset points", color=INK)
-for dear, cheap in PAIRS:
-    start, stop = points[f"{dear} IN-21K"], points[cheap]
+for big, cheap in PAIRS:
+    start, stop = points[f"{big} IN-21K"], points[cheap]
     axes.annotate("", stop, start, arrowprops={"arrowstyle": "->", "color": GREEN, "shrinkA": 8, "shrinkB": 8})
 axes.axvline(slowfast, color=GREY, linestyle=":")
 axes.text(slowfast, 68, " SlowFast 8x8 R101+NL, 30 views", color=GREY, va="bottom")
-axes.set(xscale="log", xlim=(100, 250_000), ylim=(67.5, 83), xlabel="1e9 multiply-adds of a video: a clip times its views")
+axes.set(xscale="log", xlim=(100, 250_000), ylim=(67.5, 83), xlabel="1e9 multiply-adds per video: per clip times the views")
 axes.set_xticks([100, 1e3, 1e4, 1e5], ["100", "1,000", "10,000", "100,000"])
 axes.set(ylabel="top-1 accuracy on Kinetics-400, %", title="About as accurate at an eighth of the cost, without ImageNet-21K")
 plt.show()
 
 # %%
 params = {row.label: row.params for row in rows}
-for dear, cheap in PAIRS:
-    (dear_g, dear_top1), (cheap_g, cheap_top1) = points[f"{dear} IN-21K"], points[cheap]
+for big, cheap in PAIRS:
+    (big_g, big_top1), (cheap_g, cheap_top1) = points[f"{big} IN-21K"], points[cheap]
     print(
-        f"{dear:20} ({dear_top1}) takes {dear_g / cheap_g:4.1f} times the multiply-adds of {cheap} ({cheap_top1}) "
-        f"and {params[dear] / params[cheap]:.1f} times its parameters"
+        f"{big:20} ({big_top1}) takes {big_g / cheap_g:4.1f} times the multiply-adds of {cheap} ({cheap_top1}) "
+        f"and {params[big] / params[cheap]:.1f} times its parameters"
     )
 plain = points["ViT-B IN-21K"][0] / points["MViT-B 16x4"][0]
 print(f"ViT-B of ImageNet-21K (79.3) takes {plain:.2f} times the multiply-adds of MViT-B 16x4 (78.4)")
 
 # %% [markdown]
 # The abstract speaks of vision transformers that "rely on large scale external pre-training and are 5-10× more costly in
-# computation and parameters". In these pairs it is 8 to 12 times in computation and 3 to 8.5 times in parameters. The
-# plain ViT-B on ImageNet-21K is nearer: 2.6 times MViT-B 16x4, and 0.9 points better. Note what the figure does not say:
-# accuracies also depend on the recipe, and all of them are the authors' own.
+# computation and parameters". In these pairs it is 8 to 12 times in computation and 3 to 8.5 times in parameters. The plain
+# ViT-B with ImageNet-21K is closer: it costs 2.6 times as much as MViT-B 16x4, and it is 0.9 points better. The figure leaves
+# one thing out: accuracies also depend on the training recipe, and all of them are the authors' own.
 #
 # ## Questions to the reader
 #
-# **1.** Where would you save most in ViT-B: in its attention or in its other products? And in a ViT with 64 frames?
+# **1.** Where can you save most in ViT-B: in its attention or in its other products? Where in a ViT with 64 frames?
 #
 # <details><summary>Answer</summary>
 #
-# With 8 frames the attention is a quarter of ViT-B, so even free attention would save only that. Three quarters are products
-# with $D \times D$ matrices; narrower tokens help there. With 64 frames it is the other way round: nearly
-# three quarters are attention, and only fewer keys or queries help. MViT does both. The next cell prints the parts.
+# With 8 frames the attention takes a quarter of ViT-B's cost, so even free attention would save only this quarter. Three
+# quarters are products with $D \times D$ matrices, and narrower tokens make these cheaper. With 64 frames it is the opposite:
+# nearly three quarters are attention, and only fewer keys or queries help. MViT does both. The next cell prints the parts.
 # </details>
 #
-# **2.** The class token attends too. How much of the cost does it carry?
+# **2.** The class token attends too. What share of the cost does it take?
 #
 # <details><summary>Answer</summary>
 #
-# It is one of 1,569 tokens in ViT-B and one of 25,089 in the first stage of MViT-B: 0.06 % and less. As a key it is one of 393,
-# about 0.3 % of the attention.
+# It is one of 1,569 tokens in ViT-B and one of 25,089 in the first stage of MViT-B, so it takes 0.06 % or less. As a key it is
+# one of 393, so it takes about 0.3 % of the attention.
 # </details>
 #
 # **3.** A model has half the multiply-adds of another. Does it run in half the time?
 #
 # <details><summary>Answer</summary>
 #
-# Not by this count alone. Norms, softmax and pooling are not in it, and they move as many numbers as the products do while they
-# multiply hardly any; narrow matrices also use a processor less well than wide ones.
-# [`docs/performance.md`](../docs/performance.md) measures
-# seconds, and so does Table 16 of the paper: MViT-B with max pooling has 2.55 times fewer multiply-adds than ViT-B, and
-# trained 1.75 times as fast.
+# This count alone does not tell. It leaves out norms, softmax and pooling, which multiply hardly any numbers but move as many
+# numbers as the products do. Also, a processor multiplies narrow matrices less efficiently than wide ones.
+# [`docs/performance.md`](../docs/performance.md) measures seconds. Table 16 of the paper measures speed too: MViT-B with max
+# pooling has 2.55 times fewer multiply-adds than ViT-B, and it trained 1.75 times as fast.
 # </details>
 
 # %%
@@ -472,4 +472,4 @@ print(f"MViT-B, max pooling: {fewer:.2f} times fewer multiply-adds, {6.3 / 3.6:.
 saved = by_part(vit).sum(axis=0) - by_part(mvit).sum(axis=0)
 assert 2.5 < mv.costs(vit).macs / mv.costs(mvit).macs < 2.6
 assert all(saved[:3] > 0) and by_part(mvit).sum(axis=0)[3] < 0.01 * mv.costs(mvit).macs
-assert all(points[f"{dear} IN-21K"][0] > 8 * points[cheap][0] for dear, cheap in PAIRS)
+assert all(points[f"{big} IN-21K"][0] > 8 * points[cheap][0] for big, cheap in PAIRS)

@@ -11,7 +11,7 @@ from .compare import difference
 
 
 def strides_of(shape, itemsize):
-    """How many bytes one step along each axis is, for an array that is one piece of memory.
+    """How many bytes apart two neighbours along each axis are, for an array in one piece of memory.
 
     shape: whole numbers   itemsize: bytes per number   ->   as many whole numbers
     stride of axis a = itemsize times the lengths of all axes after a
@@ -207,9 +207,9 @@ FIRST_LOST = Exercise(
     lambda dtype, step: step * 2 ** (_digits(dtype) + 1),
     _types,
     (
-        ("half of it: there the sum still differs, so double once more",
+        ("this is half of the right number: there the sum still differs, so double once more",
          lambda dtype, step: step * 2 ** _digits(dtype)),
-        ("twice as much: a smaller power of two does not change any more either",
+        ("this is twice the right number: a smaller power of two does not change either",
          lambda dtype, step: step * 2 ** (_digits(dtype) + 2)),
         ("the step is taken as 1: a larger step is lost later",
          lambda dtype, step: 2 ** (_digits(dtype) + 1)),
@@ -217,7 +217,7 @@ FIRST_LOST = Exercise(
          lambda dtype, step: step * 2**53),
         ("the step is divided by: a larger step is lost later",
          lambda dtype, step: 2 ** (_digits(dtype) + 1) // step),
-        ("it is the last number that still changes: the first that does not is the next power",
+        ("this is the last number that changes: the first that does not is the next power",
          lambda dtype, step: step * 2 ** (_digits(dtype) + 1) - step),
     ),
     level=INVESTIGATE,

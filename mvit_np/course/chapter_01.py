@@ -18,9 +18,9 @@ def grid_size(thw, kernel, stride, padding):
 
     thw, kernel, stride, padding: three whole numbers each   ->   (t, h, w)
 
-    On each axis there are n cells and p more on both sides. A window of k cells starts at the first
-    and moves by s. Count the windows that fit.
-    Hint: the last one starts n + 2 p - k cells after the first, and the first counts too.
+    On each axis there are n cells, and p more at each end. A window of k cells starts at the first
+    cell and moves by s. Count the windows that fit.
+    Hint: the last window starts at most n + 2 p - k cells after the first, which counts too.
     """
     return ops.windows.out_grid(thw, kernel, stride, padding)
 
@@ -51,9 +51,9 @@ GRID_SIZE = Exercise(
         ("the padding is not counted", _each_axis(lambda n, k, s, p: (n - k) // s + 1)),
         ("the window's own length is not taken off",
          _each_axis(lambda n, k, s, p: (n + 2 * p) // s + 1)),
-        ("n / s alone: kernel and padding do not come into it",
+        ("this is n / s alone: kernel and padding are left out",
          _each_axis(lambda n, k, s, p: n // s)),
-        ("rounded up: a window that does not fit as a whole is none, so round down",
+        ("it is rounded up: a window that does not fit as a whole does not count",
          _each_axis(lambda n, k, s, p: math.ceil((n + 2 * p - k) / s) + 1)),
         ("a grid has whole numbers: divide with //, which rounds down",
          _each_axis(lambda n, k, s, p: (n + 2 * p - k) / s + 1)),
@@ -65,7 +65,7 @@ GRID_SIZE = Exercise(
 
 
 def cube_embed(clip, weight, bias, stride, padding):
-    """Each cube of pixels times a matrix, plus a bias: a token a cube.
+    """Multiply each cube of pixels with a matrix, and add a bias: one token per cube.
 
     clip: (B, T, H, W, C)   weight: (kt, kh, kw, C, D)   bias: (D,)   stride, padding: three numbers
     ->   (B, t h w, D)
@@ -112,7 +112,7 @@ CUBE_EMBED = Exercise(
     _clips,
     (
         ("the bias is missing", lambda clip, w, b, s, p: cube_embed(clip, w, 0 * b, s, p)),
-        ("the bias is added once for each pixel, not once a cube",
+        ("the bias is added once per pixel: add it once per cube",
          lambda c, w, b, s, p: cube_embed(c, w, b * w[..., 0].size, s, p)),
         ("the clip is not padded", lambda clip, w, b, s, p: cube_embed(clip, w, b, s, (0, 0, 0))),
         ("the padding repeats the edge: it is zeros", _edges_repeated),
@@ -123,7 +123,7 @@ CUBE_EMBED = Exercise(
         ("the tokens are listed width first: list them frame by frame and row by row",
          lambda c, w, b, s, p: (
              cube_embed(c.swapaxes(1, 3), w.swapaxes(0, 2), b, s[::-1], p[::-1]))),
-        ("the cube's mean is taken where its sum is wanted",
+        ("the mean over the cube is taken: take the sum",
          lambda clip, w, b, s, p: cube_embed(clip, w / w[..., 0].size, b, s, p)),
     ),
 )  # fmt: skip
@@ -135,8 +135,8 @@ def add_class_and_positions(x, cls, pos_class, pos_spatial, pos_temporal):
     x: (B, t h w, D), frame by frame   cls, pos_class: (D,)
     pos_spatial: (h w, D)   pos_temporal: (t, D)
     ->   (B, 1 + t h w, D)
-    A token's position is the sum of one for its frame and one for its cell in the frame.
-    The class token has its own.
+    The position of a token is the sum of one for its frame and one for its cell in the frame.
+    The class token has its own position.
     Hint: pos_temporal[:, None] + pos_spatial is (t, h w, D), in the order of the tokens.
     """
     positions = pos_temporal[:, None] + pos_spatial  # (t, h w, D)
@@ -196,7 +196,7 @@ def times_read(n, kernel, stride, padding):
     """How often the cubes read a cell of one axis: the fewest and the most times of any cell.
 
     n, kernel, stride, padding: whole numbers   ->   fewest, most
-    The n cells have `padding` more on both sides, which are read too, and are not counted here.
+    At each end there are `padding` more cells. They are read too, but not counted here.
     Hint: go through the windows that fit, and count for each cell how many of them it is in.
     """
     read = [0] * n
@@ -240,10 +240,10 @@ TIMES_READ = Exercise(
          lambda n, k, s, p: _ends(_reads(n, k, s, 0))),
         ("the cells of the padding are counted too: only the n cells are",
          lambda n, k, s, p: _ends(_reads(n, k, s, p))),
-        ("kernel / stride, rounded down and up: cells at the ends are read less often",
+        ("this is kernel / stride, rounded down and up: cells at the ends are read less often",
          lambda n, k, s, p: (k // s, -(-k // s))),
-        ("kernel / stride is a mean: count for each cell", lambda n, k, s, p: (k / s, k / s)),
-        ("the order is the other one: fewest, then most", lambda *sizes: _inside(*sizes)[::-1]),
+        ("this is kernel / stride, a mean: count for each cell", lambda n, k, s, p: (k / s, k / s)),
+        ("the order is wrong: fewest, then most", lambda *sizes: _inside(*sizes)[::-1]),
         ("every window reads each of its cells once: count per cell, not per window",
          lambda n, k, s, p: (k, k)),
     ),

@@ -14,13 +14,13 @@ from .checker import SPECIFICATION, Exercise
 
 
 def pool_length(n, kernel, stride):
-    """How many of n tokens on an axis are left by a pool with an odd kernel.
+    """How many tokens a pool with an odd kernel gives for n tokens on one axis.
 
-    n, kernel, stride: whole numbers   ->   one
+    n, kernel, stride: whole numbers   ->   one whole number
 
-    On both sides kernel // 2 cells are added, as in MViT.
-    Hint: count the windows, the first included. Of 56 tokens, kernel 3 and stride 2
-    leave 28; and of 7?
+    At each end kernel // 2 cells are added, as in MViT.
+    Hint: count the windows, the first included. With kernel 3 and stride 2, 56 tokens become 28.
+    What becomes of 7 tokens?
     """
     return (n + 2 * (kernel // 2) - kernel) // stride + 1
 
@@ -60,8 +60,8 @@ def max_pool(x, kernel, stride, padding):
 
     x: (B, T, H, W, D)   kernel, stride, padding: three numbers   ->   (B, t, h, w, D)
     Padding is on both sides of time, height and width, and is never the largest.
-    Hint: pad with -inf (np.pad has constant_values), then loop over the windows, and join what is
-    left of each with np.stack.
+    Hint: pad with -inf (np.pad has constant_values), then loop over the windows, and join their
+    maxima with np.stack.
     """
     pads = [(0, 0), *((p, p) for p in padding), (0, 0)]
     x = np.pad(x, pads, constant_values=-np.inf)
@@ -124,7 +124,7 @@ def depthwise_conv(x, weight, stride, padding):
     x: (B, T, H, W, heads, d)   weight: (kt, kh, kw, d)   stride, padding: three numbers
     ->   (B, t, h, w, heads, d)
     y[o] is the sum over the filter's entries i of weight[i] x[s o + i - p].
-    Beyond the grid x is zero.
+    Outside the grid x is zero.
     Hint: loop over the windows; weight[:, :, :, None] has an axis for the heads.
     """
     kernel = weight.shape[:3]
@@ -177,7 +177,7 @@ DEPTHWISE_CONV = Exercise(
 
 
 def pool_tokens(x, thw, pool):
-    """Pool the grid part of a token list; the class token is not in the grid: it goes around.
+    """Pool the grid part of a token list. The class token is not in the grid, so it is not pooled.
 
     x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   ->   (B, 1 + t h w, D)
     pool: a function, (B, T, H, W, D) -> (B, t, h, w, D)
@@ -216,7 +216,7 @@ POOL_TOKENS = Exercise(
     _reference_tokens,
     _lists,
     (
-        ("the class token is pooled with the grid: it is the first of the list, and goes around",
+        ("the class token is pooled with the grid: it is the first token, and is not pooled",
          lambda x, thw, pool: _joined(x[:, :1], pool(_as_grid(x[:, :-1], thw)))),
         ("the class token is taken from the end of the list: it is the first",
          lambda x, thw, pool: _joined(x[:, -1:], pool(_as_grid(x[:, :-1], thw)))),

@@ -13,8 +13,8 @@ def cells_seen(kernels, strides):
     """How many neighbouring input cells one output sees through a stack of pools on one axis.
 
     kernels, strides: a whole number per pool, the first pool first   ->   one whole number
-    All pools are applied one after the other. How far are the first and the last input cell apart
-    that have an influence on the same output? Both count.
+    All pools are applied one after the other. Take the first and the last input cell that have an
+    influence on one output. Count the cells from the one to the other, both included.
     Hint: go back from one output: window i of a pool reads its cells s i to s i + k - 1. Or try:
     change one cell of a long row, and look which results change.
     """
@@ -54,7 +54,7 @@ CELLS_SEEN = Exercise(
     _stacks,
     (
         ("the kernels are multiplied: their windows overlap", lambda k, s: math.prod(k)),
-        ("the strides have no part: a later pool's neighbours lie a stride apart",
+        ("the strides are left out: the neighbours of a later pool lie a stride apart",
          lambda k, s: 1 + sum(each - 1 for each in k)),
         ("the stride of the pool itself is multiplied too: only those before it spread its cells",
          lambda k, s: 1 + sum((a - 1) * b * c for a, b, c in zip(k, s, _steps(s)))),
@@ -62,7 +62,7 @@ CELLS_SEEN = Exercise(
          lambda k, s: math.prod(s)),
         ("the pools are in the wrong order: the first pool reads the input",
          lambda k, s: cells_seen(k[::-1], s[::-1])),
-        ("the distance of the first and the last cell: both count, so add 1",
+        ("this is the distance from the first to the last cell: both count, so add 1",
          lambda k, s: cells_seen(k, s) - 1),
         ("only the last pool is taken: the others come before it", lambda k, s: k[-1]),
     ),

@@ -14,9 +14,9 @@ from .checker import Exercise
 def softmax(x):
     """Probabilities over the last axis, exp(x) / sum exp(x).   x: (..., N)   ->   (..., N)
 
-    It also works for numbers of which exp would overflow.
-    Hint: softmax does not change when a number is taken from a whole row: take its maximum.
-    keepdims=True keeps the axis.
+    It must also work for numbers whose exp overflows.
+    Hint: softmax does not change when the same number is subtracted from a whole row: subtract the
+    row's maximum. keepdims=True keeps the axis.
     """
     return ops.softmax(x)
 

@@ -16,13 +16,13 @@ from .checker import Exercise
 def attention_macs(tokens_in, tokens_q, tokens_kv, dim):
     """Multiply-adds of pooling attention with max pooling, all heads together.
 
-    four whole numbers   ->   one
+    four whole numbers   ->   one whole number
 
     tokens_in tokens of dim channels are projected three times; pooling leaves tokens_q queries and
     tokens_kv keys and values; the result is projected once more. A multiply-add counts as one;
     softmax and pooling are not counted.
-    Hint: a product of (a, b) by (b, c) has a b c of them. There are six products. How many heads
-    there are does not matter.
+    Hint: a product of (a, b) by (b, c) takes a b c multiply-adds. There are six products. The
+    number of heads does not matter.
     """
     projections = 3 * tokens_in * dim * dim
     scores = tokens_q * tokens_kv * dim
@@ -74,14 +74,14 @@ ATTENTION_MACS = Exercise(
 
 
 def softmax_backward(p, dp):
-    """The gradient by softmax's input, from that by its result.
+    """The gradient by the input of softmax, from the gradient by its result.
 
     p = softmax(x), dp: (..., N)   ->   dx: (..., N)
 
     dx_i is the sum over j of dp_j times the derivative of p_j by x_i, which is
     p_j (1 if i = j, else 0) - p_j p_i.
-    Hint: written out, each row of dp loses its p-weighted mean, and the rest is multiplied by p.
-    No (N, N) array is needed.
+    Hint: write the sum out. From each row of dp its mean, weighted by p, is subtracted, and the
+    rest is multiplied by p. No (N, N) array is needed.
     """
     mean = (p * dp).sum(axis=-1, keepdims=True)  # weighted by p, which sums to 1
     return p * (dp - mean)
@@ -107,7 +107,7 @@ SOFTMAX_BACKWARD = Exercise(
          lambda p, dp: p * (dp - dp.mean(-1, keepdims=True))),
         ("the sum is not weighted: it is the sum of p dp",
          lambda p, dp: p * (dp - dp.sum(-1, keepdims=True))),
-        ("mean where a sum belongs: p already sums to 1",
+        ("a mean is taken where a sum belongs: p already sums to 1",
          lambda p, dp: p * (dp - (p * dp).mean(-1, keepdims=True))),
         ("the weighted sum runs over the first axis: it is each row's, axis=-1",
          lambda p, dp: p * (dp - (p * dp).sum(0, keepdims=True))),

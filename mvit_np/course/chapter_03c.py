@@ -15,10 +15,10 @@ def mlp(x, w1, b1, w2, b2):
 
     x: (B, N, D)   w1: (D, H)   b1: (H,)   w2: (H, E)   b2: (E,)   ->   (B, N, E)
 
-    The first layer makes H hidden units of each token, GELU acts on each of them alone, and the
-    second layer makes E channels of them. No skip and no norm belong to it.
+    The first layer turns each token into H hidden units, GELU acts on each of them alone, and the
+    second layer turns them into E channels. The skip and the norm of the block do not belong to it.
     Hint: ops.gelu(u) is given. A linear layer multiplies each token with its matrix, and adds its
-    shift.
+    bias.
     """
     hidden = ops.gelu(x @ w1 + b1)
     return hidden @ w2 + b2
@@ -95,10 +95,10 @@ def class_probabilities(x, g, b, w, shift):
     x: (B, N, D)   g, b: (D,)   w: (D, K)   shift: (K,)   ->   (B, K)
 
     The first token of each clip is the class token. It is normed: (x - mean) / sqrt(var + 1e-6)
-    over its channels, times g, plus b. A linear layer, w and shift, makes K scores of it. Softmax
-    makes probabilities of the scores: positive, with the sum 1 for each clip.
-    Hint: ops.layer_norm(x, g, b) is given. exp(1000) overflows; take the largest score of each
-    clip away first.
+    over its channels, times g, plus b. A linear layer, w and shift, turns it into K scores. Softmax
+    turns the scores into probabilities: they are positive, and their sum is 1 for each clip.
+    Hint: ops.layer_norm(x, g, b) is given. exp(1000) overflows: subtract the largest score of each
+    clip first.
     """
     scores = ops.layer_norm(x[:, 0], g, b) @ w + shift
     e = np.exp(scores - scores.max(axis=-1, keepdims=True))

@@ -77,9 +77,9 @@ ORDER_OF_TOKENS = Exercise(
     ),
     single=False,
     level=INVESTIGATE,
-    finding="0 for keys and values together and 0 for queries, but for rounding: attention sees a "
-    "set, and answers query by query. Keys without their values change the result by about as "
-    "much as it is large. What the order says must come from positions, or from cubes and pools.",
+    finding="the change is 0 for keys and values together and 0 for queries, up to rounding: "
+    "attention sees a set, and answers query by query. To move the keys without their values "
+    "changes the result by about its own size. Only positions, or cubes and pools, tell the order.",
 )  # fmt: skip
 
 EXERCISES = (ORDER_OF_TOKENS,)

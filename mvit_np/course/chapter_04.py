@@ -67,8 +67,8 @@ def pooling_attention(q_hat, k_hat, v_hat, pool_q, pool_kv):
     softmax(Q K' / sqrt(d)) V   with   Q = P_Q(Q^), K = P_K(K^), V = P_K(V^)
 
     q_hat, k_hat, v_hat: (B, N, h, d)   ->   (B, Nq, h, d)
-    pool_q, pool_kv: functions (B, N, h, d) -> (B, Nq or Nk, h, d), which know of the class token
-    Hint: x.swapaxes(1, 2) brings the heads before the tokens, and back.
+    pool_q, pool_kv: functions (B, N, h, d) -> (B, Nq or Nk, h, d), that keep the class token
+    Hint: x.swapaxes(1, 2) moves the heads before the tokens, and back.
     """
     q, k, v = pool_q(q_hat), pool_kv(k_hat), pool_kv(v_hat)
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # (B, h, tokens, d)
@@ -139,7 +139,7 @@ POOLING_ATTENTION = Exercise(
          lambda q, k, v, pq, pk: _weights(pq(q), pk(k)) @ heads_first(v)),
         ("the keys are not pooled, and there are more of them than values: pool both",
          lambda q, k, v, pq, pk: _weights(pq(q), k) @ heads_first(pk(v))),
-        ("the result is pooled: it is the queries that are pooled, before",
+        ("the result is pooled: pool the queries, before attention",
          lambda q, k, v, pq, pk: pq(ops.attend(q, pk(k), pk(v), q.shape[-1] ** -0.5))),
         ("the scale is missing: divide the scores by sqrt(d)", _scaled(lambda q: 1)),
         ("the scale is that of all channels: d is the width of one head",
@@ -161,13 +161,13 @@ def _weights(q, k):
 
 
 def pooled_skip(x, thw, stride):
-    """The skip of a block that pools its queries: pooled alike, by maxima of overlapping windows.
+    """The skip of a block that pools its queries is pooled too, by maxima of overlapping windows.
 
     x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   stride: three numbers
     ->   (B, 1 + t h w, D)
     On an axis with stride s > 1 the window is s + 1 long and the padding s // 2.
     On one with s = 1 they are 1 and 0.
-    Hint: the class token goes around.
+    Hint: the class token is not pooled.
     ops.max_pool(grid, kernel, stride, padding) pools (B, T, H, W, D).
     """
     kernel = tuple(s + 1 if s > 1 else 1 for s in stride)
@@ -231,7 +231,7 @@ POOLED_SKIP = Exercise(
         ("the window is 3 long on every axis: with stride 1 it is 1, and nothing is pooled there",
          _pooled_by(lambda grid, s: ops.max_pool(grid, (3, 3, 3), s, (1, 1, 1)))),
         ("nothing is pooled, so branch and skip do not fit together", lambda x, thw, stride: x),
-        ("the class token is pooled with the grid: it is the first of the list, and goes around",
+        ("the class token is pooled with the grid: it is the first token, and is not pooled",
          _class_pooled),
         ("the class token is left out", lambda *args: pooled_skip(*args)[:, 1:]),
         ("the class token is put last: it stays the first",

@@ -23,9 +23,9 @@ def pool_heads(x, thw, heads, weight, g, b, stride):
 
     x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   weight: (kt, kh, kw, d)
     g, b: (d,)   stride: three numbers   ->   (B, h, 1 + t h w, d), with d = D / h
-    The padding is half of the kernel, rounded down. The norm is that of d channels of one head.
-    It is there for the class token too, which goes around the pool.
-    Hint: your pool_tokens, depthwise_conv and split_heads, and ops.layer_norm(x, g, b).
+    The padding is half of the kernel, rounded down. The norm runs over the d channels of one head.
+    The class token is not pooled, but it is normed.
+    Hint: use your pool_tokens, depthwise_conv and split_heads, and ops.layer_norm(x, g, b).
     """
 
     def pool(grid):  # (B, T, H, W, D) -> (B, t, h, w, D)
@@ -44,8 +44,8 @@ def attention_layer(params, x, thw, heads, stride_q, stride_kv):
     x: (B, 1 + T H W, D)   thw: (T, H, W)   stride_q, stride_kv: three numbers each
     ->   (B, 1 + t h w, D')
     q^, k^, v^ = the thirds of x W + b   z = softmax(q k' / sqrt(d)) v in each head
-    Hint: your pool_heads where params has "pool_q", else split_heads alone; your attention for each
-    head; np.stack joins the heads.
+    Hint: use your pool_heads where params has "pool_q", else split_heads alone. Use your attention
+    for each head; np.stack joins the heads.
     """
 
     def pooled(which, x_hat, stride):  # (B, N, D') -> (B, h, n, d)
@@ -149,9 +149,9 @@ POOL_HEADS = Exercise(
     (
         ("the norm is missing: it comes after the convolution", _without_norm),
         ("the norm comes before the convolution: it comes after", _norm_before),
-        ("the norm is that of all channels: each head's d channels are normed alone",
+        ("the norm runs over all channels: each head's d channels are normed alone",
          _normed_together),
-        ("the class token is not normed: it goes around the pool, not around the norm",
+        ("the class token is not normed: it is not pooled, but it is normed",
          _class_not_normed),
         ("the norm's g and b are missing",
          lambda x, thw, heads, w, g, b, s: pool_heads(x, thw, heads, w, 1 + 0 * g, 0 * b, s)),

@@ -67,9 +67,9 @@ WIDENING_MLP = Exercise(
 def block_macs(tokens_in, tokens_q, tokens_kv, dim, dim_out):
     """Multiply-adds of a whole block with max pooling.   five whole numbers   ->   one
 
-    Attention as in exercise 03.attention_macs; then the MLP on the tokens_q that are left, with a
-    hidden layer of 4 dim and dim_out channels at its end; and where dim_out is not dim, the skip's
-    linear layer.
+    Attention costs what exercise 03.attention_macs says. The MLP works on the tokens_q that are
+    left: its hidden layer has 4 dim channels, and its result has dim_out. Where dim_out is not dim,
+    the skip has a linear layer.
     Hint: each linear layer costs tokens times channels in times channels out.
     """
     attention = 3 * tokens_in * dim * dim + 2 * tokens_q * tokens_kv * dim + tokens_q * dim * dim

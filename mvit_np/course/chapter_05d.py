@@ -15,7 +15,7 @@ from .checker import INVESTIGATE, Exercise
 
 
 def stage_shares(config):
-    """Which part of the multiply-adds of all blocks each stage takes.
+    """Which share of the multiply-adds of all blocks each stage takes.
 
     config: an MViTConfig   ->   (number of stages,), with the sum 1
     Hint: costs(config).lines has a line per part of the model, with its macs, and with its stage,

@@ -13,11 +13,11 @@ from .checker import Exercise
 
 
 def linear_backward(x, w, dy):
-    """The gradients of y = x W + b, from that by y.
+    """The gradients of y = x W + b, from the gradient by y.
 
     x: (..., I)   w: (I, O)   dy: (..., O)   ->   dx: (..., I), dw: (I, O), db: (O,)
     Hint: each gradient has the shape of what it belongs to, which leaves few ways to write it.
-    Flatten the leading axes with reshape(-1, I): W and b serve every row, so their gradients are
+    Flatten the leading axes with reshape(-1, I): every row uses W and b, so their gradients are
     sums over rows.
     """
     y, backward = ops.linear.definition(x, w, np.zeros_like(w[0]))
@@ -75,14 +75,14 @@ LINEAR_BACKWARD = Exercise(
 
 
 def softmax_backward(x, dp, scale):
-    """The gradient by x of softmax(scale x), from that by its result.
+    """The gradient by x of softmax(scale x), from the gradient by its result.
 
     x, dp: (..., N)   scale: a number   ->   (..., N)
 
-    This is how the fast version of attention does it: p is not kept, but made again from the
-    scores.
-    Hint: p = softmax(scale x) first; then p (dp - the p-weighted mean of dp); and what does the
-    chain rule say of scale?
+    The fast version of attention works like this: it does not keep p, but computes it again from
+    the scores.
+    Hint: first p = softmax(scale x), then p (dp - the mean of dp, weighted by p). What does the
+    chain rule say about scale?
     """
     p = ops.softmax(scale * x)
     return scale * p * (dp - (p * dp).sum(axis=-1, keepdims=True))
@@ -128,7 +128,7 @@ SOFTMAX_BACKWARD = Exercise(
          _from_p(lambda p, dp, s: s * p * (dp - dp.sum(-1, keepdims=True)))),
         ("the mean is not weighted: it is the sum of p dp",
          _from_p(lambda p, dp, s: s * p * (dp - dp.mean(-1, keepdims=True)))),
-        ("mean where a sum belongs: p already sums to 1",
+        ("a mean is taken where a sum belongs: p already sums to 1",
          _from_p(lambda p, dp, s: s * p * (dp - (p * dp).mean(-1, keepdims=True)))),
         ("the weighted sum runs over the first axis: it is each row's, axis=-1",
          _from_p(lambda p, dp, s: s * p * (dp - (p * dp).sum(0, keepdims=True)))),
@@ -143,13 +143,13 @@ SOFTMAX_BACKWARD = Exercise(
 
 
 def layer_norm_backward(x, g, dy, eps):
-    """The gradients of g (x - mean) / sqrt(var + eps) + b, from that by the result.
+    """The gradients of g (x - mean) / sqrt(var + eps) + b, from the gradient by the result.
 
     x, dy: (..., D)   g: (D,)   eps: a number   ->   dx: (..., D), dg: (D,), db: (D,)
     Mean and variance are those of each row.
     Hint: with r = 1 / sqrt(var + eps), z = (x - mean) r and dz = g dy,
     dx = r (dz - mean(dz) - z mean(z dz)).
-    What moves the whole row or stretches it cannot change z, and is taken off.
+    A shift or a stretch of the whole row cannot change z, so dx has no part along either.
     """
     y, backward = ops.layer_norm.definition(x, g, np.zeros_like(g), eps)
     dx, dg, db = backward(dy)
@@ -196,7 +196,7 @@ LAYER_NORM_BACKWARD = Exercise(
          _norm_but("dx", lambda z, r, g, dy, m: g * r * (dy - m(dy) - z * m(z * dy)))),
         ("the factor r in front is missing",
          _norm_but("dx", lambda z, r, g, dy, m: g * dy - m(g * dy) - z * m(z * g * dy))),
-        ("sums where means belong",
+        ("sums are taken where means belong",
          _norm_but("dx", lambda z, r, g, dy, m: (
              r * (g * dy - (m(g * dy) + z * m(z * g * dy)) * g.size)))),
         ("z is not normed: z = (x - mean) r",

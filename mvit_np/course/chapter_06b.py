@@ -18,7 +18,7 @@ def max_pool_backward(x, dy, kernel, stride):
 
     x: (N, D)   dy: (n, D)   kernel, stride: whole numbers, n = (N - kernel) // stride + 1
     ->   dx: (N, D)
-    In each channel the largest of a window gets the window's dy; of several, the first.
+    In each channel the largest number of a window gets the window's dy; among equals, the first.
     Hint: x[a:b].argmax(axis=0) counts from a. Windows overlap: a token that wins twice gets both.
     """
     dx, channels = np.zeros_like(x), np.arange(x.shape[1])

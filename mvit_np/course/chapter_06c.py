@@ -10,13 +10,14 @@ from .checker import SPECIFICATION, Exercise
 def tape_backward(parents, slopes, end):
     """The derivatives of one node of a graph by all of its nodes.
 
-    parents: for each node the numbers of the nodes that it was made of, a tuple of tuples
+    parents: for each node the numbers of the nodes it was computed from, a tuple of tuples
     slopes: (nodes, most parents), slopes[n, i] is the derivative of node n by its i-th parent
     end: the number of a node   ->   (nodes,), of the dtype of slopes
-    A node has one number for a value. The numbering says nothing: a node may come before or after
-    its parents. The derivative of `end` by itself is 1; by a node that it was not made of it is 0.
+    The value of a node is one number. The numbering says nothing: a node may come before or after
+    its parents. The derivative of `end` by itself is 1; by a node that has no influence on it,
+    it is 0.
     Hint: first put the nodes in an order in which each comes before its parents. Then one loop is
-    enough: add to what has arrived at each parent.
+    enough, which adds up what arrives at each parent.
     """
     order = []
 

@@ -12,7 +12,7 @@ from .checker import SPECIFICATION, Exercise
 
 
 def gelu_backward(u, dy):
-    """The gradient by u of GELU, u Phi(u), from that by its result.
+    """The gradient by u of GELU, u Phi(u), from the gradient by its result.
 
     u, dy: any shape   ->   the same
 
@@ -27,7 +27,7 @@ def gelu_backward(u, dy):
 
 
 def mlp_backward(x, w1, b1, w2, b2, dy):
-    """The gradients of gelu(x W1 + b1) W2 + b2 by all that it is made of.
+    """The gradients of gelu(x W1 + b1) W2 + b2 by all of its five arrays.
 
     x: (B, N, D)   w1: (D, H)   b1: (H,)   w2: (H, E)   b2: (E,)   dy: (B, N, E)
     ->   dx, dw1, db1, dw2, db2, each of the shape of what it belongs to

@@ -19,7 +19,7 @@ def attention_backward(q, k, v, dy):
     ->   dq, dk, dv, each of the shape of what it belongs to
     Nothing was kept of the forward pass: compute again what a backward needs.
     Hint: there are three steps, two products and a softmax between them. Walk back from the end.
-    Your softmax_backward(scores, dp, scale) serves the middle one; ops.softmax is given.
+    Your softmax_backward(scores, dp, scale) does the middle step; ops.softmax is given.
     """
     scale = q.shape[-1] ** -0.5
     scores = q @ k.swapaxes(-1, -2)  # (B, Nq, Nk)
@@ -34,7 +34,8 @@ def depthwise_conv_backward(x, weight, stride, padding, dy):
 
     x: (B, T, H, W, heads, d)   weight: (kt, kh, kw, d)   stride, padding: three numbers
     dy: (B, t, h, w, heads, d)   ->   dx, dweight, each of the shape of what it belongs to
-    y[o] is the sum over the filter's entries i of weight[i] x[s o + i - p]; beyond the grid x is 0.
+    y[o] is the sum over the filter's entries i of weight[i] x[s o + i - p]; outside, x
+    is 0.
     Hint: loop over the filter's entries. All cells that entry i meets are one slice of the padded
     grid, with the stride as its step. The same slice takes the gradient by them.
     """

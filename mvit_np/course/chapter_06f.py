@@ -22,10 +22,10 @@ def pooled_skip_backward(x, thw, stride, dy):
 
     x: (B, 1 + T H W, D)   thw: (T, H, W)   stride: three numbers   dy: (B, 1 + t h w, D)
     ->   (B, 1 + T H W, D)
-    In each window and channel the largest cell gets the window's dy; of several, the first.
+    In each window and channel the largest cell gets the window's dy; among equals, the first.
     On an axis with stride s > 1 the window is s + 1 long and the padding s // 2, else 1 and 0.
     Hint: pad with -inf, and loop over the places in a window: all cells at one place are one slice
-    of the padded grid. Keep what no cell has claimed so far. ops.max_pool is given.
+    of the padded grid. Keep the dy that no cell has taken so far. ops.max_pool is given.
     """
     kernel = tuple(s + 1 if s > 1 else 1 for s in stride)
     padding = tuple(s // 2 for s in stride)
@@ -52,8 +52,8 @@ def pool_heads_backward(x, thw, heads, weight, g, b, stride, dy):
     x: (B, 1 + T H W, D), the class token first   thw: (T, H, W)   weight: (kt, kh, kw, d)
     g, b: (d,)   stride: three numbers   dy: (B, h, 1 + t h w, d)
     ->   dx, dweight, dg, db, each of the shape of what it belongs to
-    The class token goes around the pool, not around the norm. eps of the norm is 1e-6.
-    Hint: make again what the norm was given. Then walk back from the end, with your
+    The class token is not pooled, but it is normed. eps of the norm is 1e-6.
+    Hint: compute the input of the norm again. Then walk back from the end, with your
     layer_norm_backward and depthwise_conv_backward; depthwise_conv is your forward one.
     """
     batch, padding = x.shape[0], tuple(k // 2 for k in weight.shape[:3])

@@ -28,8 +28,9 @@ def attention_layer_backward(params, x, thw, heads, stride_q, stride_kv, dy):
     dy: (B, 1 + t h w, D')   ->   dparams, dx
     dparams is a dictionary like params: {"qkv": {"w", "b"}, "proj": {"w", "b"}} and, for each of q,
     k, v that is pooled, {"pool_q": {"w"}, "norm_q": {"g", "b"}}.
-    Hint: go forward once more, and keep q^, k^, v^, then q, k, v, then z. Then walk back, with your
-    linear_backward, attention_backward for each head, and pool_heads_backward.
+    Hint: go forward once more, and keep q^, k^, v^, then q, k, v, then z. Your forward
+    attention, split_heads and pool_heads are there. Then walk back, with your linear_backward,
+    attention_backward for each head, and pool_heads_backward.
     """
     strides = {"q": stride_q, "k": stride_kv, "v": stride_kv}
     hats = dict(zip("qkv", np.split(x @ params["qkv"]["w"] + params["qkv"]["b"], 3, axis=-1)))

@@ -32,9 +32,9 @@ def block_backward(params, x, thw, heads, stride_q, stride_kv, dy):
     ->   dparams, dx
     dparams is a dictionary like params: "norm1", "attn", "norm2", "mlp" and, where the block
     widens, "proj".
-    Hint: the MLP's half needs what went into it, so go forward through attention and skip first.
-    Then your mlp_block_backward or widening_mlp_backward, attention_layer_backward,
-    layer_norm_backward and pooled_skip_backward.
+    Hint: the MLP's half needs its own input, so first go forward through attention and skip, with
+    your attention_layer and pooled_skip. Then use your mlp_block_backward or widening_mlp_backward,
+    attention_layer_backward, layer_norm_backward and pooled_skip_backward.
     """
     norm1, norm2 = params["norm1"], params["norm2"]
     fc1, fc2 = params["mlp"]["fc1"], params["mlp"]["fc2"]
@@ -65,8 +65,9 @@ def backward(params, clip, config, dy):
     params, clip, config: as forward takes them   dy: (B, K), by the scores   ->   dparams
     dparams is a dictionary like params: "patch_embed", "cls_token", "pos_embed_class",
     "pos_embed_spatial", "pos_embed_temporal", a list "blocks", "norm" and "head".
-    Hint: a block's backward needs what went into the block, so go forward first and keep it. Your
-    cube_embed, add_class_and_positions and block, each one's backward, and head_backward.
+    Hint: a block's backward needs the input of the block, so go forward first and keep the inputs.
+    Use your cube_embed, add_class_and_positions and block, then head_backward, block_backward,
+    add_class_and_positions_backward and cube_embed_backward.
     """
     sizes, cube = plan(config), params["patch_embed"]
     pixels = clip, cube["w"], cube["b"], sizes.embed.stride, sizes.embed.padding

@@ -19,9 +19,10 @@ def tape_gradients(end, leaves, dy):
 
     end: a node   leaves: a list of nodes   dy: an array like end.value, what arrives at the end
     ->   a list of arrays, one per leaf
-    A node has a .value, .parents (a list of the nodes that it was made of, empty for a leaf), and
-    .pull(dy), a list with one gradient per parent. A leaf that the end was not made of gets zeros.
-    Two gradients that come out of a .pull may be one and the same array: write into none of them.
+    A node has a .value, .parents (a list of the nodes it was computed from, empty for a leaf), and
+    .pull(dy), a list with one gradient per parent. A leaf that the end does not depend on gets
+    zeros. Two gradients that come out of a .pull may be one and the same array: do not write into
+    them.
     Hint: your tape_backward has the same two steps, an order and a loop. Nodes may be the keys of a
     dictionary.
     """

@@ -16,7 +16,8 @@ def mend_gate(x, w, v, dy):
 
     x: (N, D)   w, v: (D, H)   dy: (N, H)   ->   dx, dw, dv
     One term is wrong. mv.gradcheck says which gradients are.
-    Hint: two of the three are wrong, and have one line in common.
+    Hint: two of the three gradients are wrong, and they have one line in common. Your
+    gelu_backward(u, dy) is used.
     """
     gate, value = x @ w, x @ v
     dgate = gelu_backward(gate, dy * value)
@@ -41,7 +42,7 @@ def mend_lookup(table, index, dy):
     """Mend the gradient of a lookup, y = table[index], which has a row of the table per token.
 
     table: (R, D)   index: (N,) whole numbers from 0 to R - 1   dy: (N, D)   ->   (R, D)
-    MViTv2 looks its relative positions up so. mv.gradcheck is content with some indices.
+    MViTv2 looks up its relative positions like this. With some indices mv.gradcheck finds no fault.
     Hint: try an index in which a row occurs twice. What does dtable[index] += dy do then?
     """
     dtable = np.zeros_like(table)
@@ -217,7 +218,7 @@ LOOKUP = Exercise(
     ),
     given=given_lookup,
     level=INVESTIGATE,
-    finding="dtable[index] += dy keeps one of several additions to a row; they must be summed.",
+    finding="dtable[index] += dy keeps one of several additions to a row only; sum them all.",
 )  # fmt: skip
 
 

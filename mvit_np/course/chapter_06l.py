@@ -13,7 +13,8 @@ def mend_average_pool(x, kernel, stride, dy):
 
     x: (N, D)   kernel, stride: whole numbers   dy: (n, D), n = (N - kernel) // stride + 1
     ->   (N, D)
-    y_i is the mean of the tokens s i, ..., s i + k - 1. mv.gradcheck is content with some windows.
+    y_i is the mean of the tokens s i, ..., s i + k - 1. With some windows mv.gradcheck finds no
+    fault.
     Hint: when is the number of tokens in a window equal to something else?
     """
     dx = np.zeros_like(x)
@@ -27,7 +28,8 @@ def mend_bilinear(q, w, k, dy):
 
     q: (N, D)   w: (D, D)   k: (M, D)   dy: (N, M)   ->   dq, dw, dk
     One term is wrong, and every shape is right. mv.gradcheck says which gradient is.
-    Hint: y[n, m] is the sum over i and j of q[n, i] w[i, j] k[m, j]. What is it by w[i, j]?
+    Hint: y[n, m] is the sum over i and j of q[n, i] w[i, j] k[m, j]. What is its derivative
+    by w[i, j]?
     """
     return dy @ (k @ w.T), q.T @ dy @ k, dy.T @ q @ w
 

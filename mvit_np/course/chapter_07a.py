@@ -15,7 +15,7 @@ from .checker import INVESTIGATE, SPECIFICATION, Exercise
 
 
 def attention_share(tokens, dim):
-    """Which part of a ViT block's multiply-adds are products between tokens, Q K' and P V.
+    """Which share of a ViT block's multiply-adds the products between tokens take, Q K' and P V.
 
     tokens: (n,), numbers of tokens N   dim: the channels D, a whole number   ->   (n,)
     share = 2 N^2 D / (4 N D^2 + 2 N^2 D + 8 N D^2)
@@ -49,7 +49,7 @@ ATTENTION_SHARE = Exercise(
         ("the projections are missing: they have 4 N D^2", _share(linear=8.0)),
         ("attention is divided by the other parts: divide by the sum of all parts",
          _share(whole=False)),
-        ("it is the share of the linear layers: that of the products between tokens is asked for",
+        ("this is the share of the linear layers: give that of the products between tokens",
          lambda n, d: 12 * d / (2 * n + 12 * d)),
         ("tokens and channels are swapped", lambda n, d: d / (d + 6 * n)),
         ("a multiply-add of the products counts twice, and one of the linear layers once",
@@ -62,11 +62,11 @@ def predict_macs(config):
     """All multiply-adds of a model for one clip, from its sizes alone.
 
     config: an MViTConfig with conv or max pooling and a class token   ->   one whole number
-    Cubes, then for each block its linear layers, pools, products between tokens and the MLP with
-    its widening skip, then the head. Norms, softmax, additions and max pooling are not counted.
+    Count the cubes; for each block its linear layers, pools, products between tokens and the MLP
+    with its widening skip; and the head. Norms, softmax, additions and max pooling are not counted.
     Hint: plan(config) has every size: embed.thw, embed.kernel, embed.channels, embed.dim; of each
     of blocks tokens_in, tokens_q, tokens_kv, dim_in, dim_attn, dim_mlp, dim_out, pool_q and pool_kv
-    (None, or with thw_out, kernel and kind); head.dim and head.num_classes.
+    (None, or with thw_out, kernel and kind); head.dim and head.num_classes. prod is math.prod.
     """
     sizes = plan(config)
     cubes = prod(sizes.embed.thw) * prod(sizes.embed.kernel) * sizes.embed.channels

@@ -20,9 +20,10 @@ def design_pyramid(frames, size, macs, tokens, channels, blocks):
     all six: whole numbers   ->   an MViTConfig
     At most `macs` multiply-adds; at least `tokens` on the grid of the first stage, `channels` in
     the last block's result, and `blocks` blocks in all. Three stages or more, and from each stage
-    to the next the tokens fall and the channels grow. All else is free.
+    to the next the number of tokens falls and the number of channels grows. You choose all else.
     Hint: plan(config).blocks and costs(config).macs. The channels double from stage to stage. What
-    does a block cost early, and what late? What does stride_kv change?
+    does an early block cost, and what does a late one cost? What does stride_kv change? replace of
+    dataclasses changes a config.
     """
     stages = 3
     config = MViTConfig(

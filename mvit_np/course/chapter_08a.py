@@ -38,7 +38,7 @@ CROSS_ENTROPY_GRADIENT = Exercise(
     _batches,
     (
         ("the loss is a mean: divide by the number of rows", lambda z, y: _by_rows(z, y) * len(z)),
-        ("the sign is the other one: what the model said, minus what it should have said",
+        ("the sign is wrong: what the model said, minus what it should have said",
          lambda z, y: -_by_rows(z, y)),
         ("softmax is missing", lambda z, y: (z - y) / len(z)),
         ("softmax runs over the batch: each row is a clip, axis=-1",
@@ -120,8 +120,8 @@ def adamw_step(p, g, m, v, t, rate, decay):
     p, g: a parameter and its gradient   m, v: running means of g and g^2, all of one shape
     t: the step, counted from 1   rate, decay: numbers   ->   the new p, m, v
     m keeps 0.9 of itself and takes 0.1 of g; v keeps 0.999 of itself and takes 0.001 of g^2. Both
-    began at 0, so each is divided by what its weights add up to after t steps. p moves against m
-    over (the root of v, plus 1e-8); and it shrinks, by `decay` times itself. Both times `rate`.
+    began at 0, so for the step each is divided by the sum of its weights after t steps. p moves by
+    -m / (sqrt(v) + 1e-8), and it shrinks by `decay` times itself. Both are multiplied by `rate`.
     Hint: after t steps the weights of m add up to 1 - 0.9^t.
     """
     m = 0.9 * m + 0.1 * g
@@ -172,18 +172,18 @@ ADAMW_STEP = Exercise(
         ("neither mean is corrected: both began at 0", _with(corrected=(False, False))),
         ("m is not corrected: it began at 0", _with(corrected=(False, True))),
         ("v is not corrected: it began at 0", _with(corrected=(True, False))),
-        ("p moves over v itself: over its root", _with(root=False)),
+        ("m is divided by v itself: divide by its root", _with(root=False)),
         ("the decay is added to the gradient: in AdamW it acts on p alone", _with(coupled=True)),
         ("p does not shrink: the decay is missing",
          _moved(lambda new, p, rate, decay: new + rate * decay * p)),
         ("the decay is not multiplied by the rate",
          _moved(lambda new, p, rate, decay: new + rate * decay * p - decay * p)),
-        ("p moves with the gradient: against it",
+        ("p moves along the gradient: it moves against it",
          _moved(lambda new, p, rate, decay: 2 * (p - rate * decay * p) - new)),
-        ("v is a mean of g: of g squared",
+        ("v is a mean of g: take the mean of g squared",
          lambda p, g, m, v, t, rate, decay: (*_adam(p, g, m, v, t, rate, decay)[:2],
                                              0.999 * v + 0.001 * g)),
-        ("m takes all of g: a tenth of it",
+        ("m takes all of g: it takes a tenth",
          lambda p, g, m, v, t, rate, decay: (_adam(p, g, m, v, t, rate, decay)[0], 0.9 * m + g,
                                              _adam(p, g, m, v, t, rate, decay)[2])),
     ),

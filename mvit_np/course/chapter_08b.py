@@ -19,7 +19,7 @@ ORDERED = "in order"
 def accuracy_by_order(guess, clips, labels, orders):
     """How often a classifier is right with the frames in order, and in other orders.
 
-    guess: a function, (B, F, H, W) -> (B,), which says a class of each clip
+    guess: a function, (B, F, H, W) -> (B,), which guesses the class of each clip
     clips: (B, F, H, W)   labels: (B,)   orders: lists of F whole numbers, from 0 to F - 1 each
     ->   (1 + number of orders,), shares: first with the frames as they are, then in each order
     Hint: clips[:, order] puts the frames of every clip in another order. The labels stay.
@@ -84,17 +84,17 @@ ACCURACY_BY_ORDER = Exercise(
     _shares,
     _films,
     (
-        ("the shares are those of wrong answers: of right ones", lambda *a: 1 - _shares(*a)),
-        ("the shares are per cent: between 0 and 1", lambda *a: 100 * _shares(*a)),
+        ("these are the shares of wrong answers: count the right ones", lambda *a: 1 - _shares(*a)),
+        ("the shares are in per cent: give numbers between 0 and 1", lambda *a: 100 * _shares(*a)),
         ("the right answers are counted: divide by the number of clips",
          lambda guess, clips, labels, orders: len(labels) * _shares(guess, clips, labels, orders)),
-        ("the clips are put in another order: the frames of each clip, axis 1",
+        ("the clips are put in another order: reorder the frames of each clip, axis 1",
          lambda *a: _shares(*a, moved=lambda clips, order: clips[list(order)])),
-        ("the rows of each frame are put in another order: the frames, axis 1",
+        ("the rows of each frame are put in another order: reorder the frames, axis 1",
          lambda *a: _shares(*a, moved=lambda clips, order: clips[:, :, list(order)])),
         ("the share with the frames in order is missing: it is the first",
          lambda *a: _shares(*a)[1:]),
-        ("one order is applied on top of the other: each is of the clips as they are",
+        ("one order is applied on top of the other: apply each to the clips as they are",
          _one_after_another),
     ),
     level=SPECIFICATION,
@@ -132,16 +132,17 @@ COIN_FLIPS = Exercise(
     _tail,
     _tests,
     (
-        ("exactly as many are counted: as many, or more",
+        ("exactly as many are counted: count as many, or more",
          lambda r, n: _tail(r, n, lambda k, n: (k,))),
-        ("only more are counted: as many, or more",
+        ("only more are counted: count as many, or more",
          lambda r, n: _tail(r, n, lambda k, n: range(k + 1, n + 1))),
-        ("as many or fewer are counted: as many, or more",
+        ("as many or fewer are counted: count as many, or more",
          lambda r, n: _tail(r, n, lambda k, n: range(k + 1))),
-        ("fewer are counted: as many, or more", lambda r, n: _tail(r, n, lambda k, n: range(k))),
-        ("both sides are counted: as far below a half is no success",
+        ("fewer are counted: count as many, or more",
+         lambda r, n: _tail(r, n, lambda k, n: range(k))),
+        ("both sides are counted: a number as far below a half is no success",
          lambda r, n: np.minimum(2 * _tail(r, n), 1)),
-        ("the share of right answers is returned: how probable is it for a coin?",
+        ("the share of right answers is returned: return how probable it is for a coin",
          lambda r, n: np.array(r) / n),
     ),
     tolerance=0.02,
@@ -156,7 +157,7 @@ def own_ablation(results, high, low):
 
     results: what results.json holds; results["runs"] is a list with, for each run, its "variant",
     its "seed", and its "accuracy", {"in order": a share}   high, low: names of two variants
-    ->   (4,), in points of a hundred: mean of high, mean of low, their difference (high - low), and
+    ->   (4,), in percentage points: mean of high, mean of low, their difference (high - low), and
     the smallest difference that counts
     A difference counts where it is more than twice the spread, and 1 point at least. The spread is
     the root of the mean of the two variances over seeds, whose sums are divided by n - 1.
@@ -225,7 +226,7 @@ OWN_ABLATION = Exercise(
     _table,
     _results,
     (
-        ("the numbers are shares: points of a hundred are asked for",
+        ("the numbers are shares: percentage points are asked for",
          lambda *a: np.array([*_table(*a)[:3] / 100, max(_table(*a, least=0)[3] / 100, 0.01)])),
         ("the difference is low - high: high - low is asked for",
          lambda *a: _table(*a) * np.array([1, 1, -1, 1])),

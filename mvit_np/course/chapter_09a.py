@@ -37,7 +37,7 @@ def rollout(weights):
     mixed = (A + I) / 2, where I stands for the skip connection
     The mixed matrices of all blocks are multiplied, the last block's on the left. The class token
     is the first token, so the result is the first row of the product.
-    Hint: start with the identity, and multiply what you have from the left by each block's matrix.
+    Hint: start with the identity, and multiply your product from the left by each block's matrix.
     """
     identity = np.eye(weights.shape[-1], dtype=weights.dtype)
     shares = identity
@@ -117,10 +117,10 @@ def attention_distance(weights, thw, pixels):
     weights: (B, heads, 1 + N, 1 + N), the class token first   thw: (t, h, w) with N = t h w
     pixels: (down, right) from one token to the next   ->   (heads,)
 
-    Of a query only its attention to the places counts: the class token lies nowhere, so it is left
-    out as a query and as a key, and the rest of each row is scaled to sum to 1. The distance of two
-    places is the length of the straight line between them in the picture, whatever their times.
-    Each query's distance is the mean of those to all keys, weighted by its attention.
+    Only the attention between places counts: the class token has no place, so it is left out as a
+    query and as a key, and the rest of each row is scaled to sum to 1. The distance of two places
+    is the length of the straight line between them in the picture, whatever their times. The
+    distance of a query is the mean of its distances to all keys, weighted by its attention.
     Hint: np.indices(thw) gives the time, row and column of every place in the tokens' order.
     """
     _, row, column = np.indices(thw).reshape(3, -1)

@@ -18,8 +18,8 @@ def position_similarity(table, thw):
     table: (1 + t h w, D), the class token's row first   thw: (t, h, w)
     ->   space: (h w, h w)   time: (t, t)
 
-    The table holds a vector for each place at each time, in the tokens' order. For `space` the
-    vectors of a place are first averaged over time, for `time` those of a time over space. Then
+    The table holds a vector for each place at each time, in the tokens' order. For `space`, first
+    average the vectors of each place over time; for `time`, those of each time over space. Then
     alike means the cosine of two vectors, which is 1 for a vector and itself.
     Hint: reshape the table to (t, h w, D), without the class token's row.
     """
@@ -106,11 +106,11 @@ def looks_back(weights, thw, motion):
     weights: (B, heads, 1 + N, 1 + N), the class token first   thw: (t, h, w) with N = t h w
     motion: (down, right) tokens from one time to the next   ->   (heads,)
 
-    What is at row i and column j at one time was at row i - down and column j - right one time
-    earlier. That earlier place is the source of a query. Queries whose source lies outside the clip
-    have none and are left out. The class token is left out as query and as key, and the rest of
-    each row is scaled to sum to 1. The result is the mean weight on the source, over queries and
-    clips, times N: 1 is what a head gives that prefers nothing.
+    The content at row i and column j at one time was at row i - down and column j - right one time
+    earlier. This earlier place is the source of a query. Leave out queries whose source lies
+    outside the clip. Leave the class token out as query and as key, and scale the rest of each row
+    to sum to 1. The result is the mean weight on the source, over queries and clips, times N. It is
+    1 for a head that prefers no place.
     Hint: np.indices(thw) gives the time, row and column of every place, and np.ravel_multi_index
     makes a token's number of the three.
     """

@@ -68,7 +68,7 @@ RELATIVE_ROWS = Exercise(
          _rows(sign=-1, shift=lambda n_q, n_k: (n_q - 1) * max(n_k // n_q, 1))),
         ("the queries are the rows of the result, the keys its columns",
          lambda n_q, n_k: relative_rows(n_q, n_k).T),
-        ("distances have a sign: to the left is not to the right",
+        ("distances have a sign: left and right are different",
          lambda n_q, n_k: abs(relative_rows(n_q, n_k) - (n_k - 1) * max(n_q // n_k, 1))),
     ),
 )  # fmt: skip
@@ -83,10 +83,10 @@ def relative_scores(q, k, r_t, r_h, r_w, thw_q, thw_k):
     q: (Nq, d) on a grid thw_q   k: (Nk, d) on a grid thw_k
     r_t, r_h, r_w: (2 max(n_q, n_k) - 1, d) each, for the axis of that name   ->   (Nq, Nk)
 
-    The score of a query and a key is their product, divided by the root of d, and three more
-    products. Each is that of the query with one row of a table: the row for the distance of query
-    and key in time, in height and in width. These three are not divided by the root of d, as in all
-    released code. Rows are counted as in the exercise 10.relative_rows.
+    The score of a query and a key is a sum. The first term is their product, divided by the root of
+    d. Then come three more products, of the query with one row of a table each: the row for the
+    distance of query and key in time, in height and in width. These three are not divided by the
+    root of d, as in all released code. Rows are counted as in the exercise 10.relative_rows.
     Hint: np.indices(thw).reshape(3, -1) gives the time, row and column of each token. For one axis
     table[rows] is (Nq, Nk, d).
     """

@@ -21,8 +21,8 @@ def residual_pooling(q, k, v):
 
     All three are pooled already, and the class token is the first token of each. Every query
     attends to all keys, the class token's included, and the scores are divided by the root of d.
-    To the attended values of a query the query itself is added. The class token's row is the only
-    one to which nothing is added.
+    Each query is added to its own row of attended values. Nothing is added to the class token's
+    row.
     Hint: ops.softmax is given, and acts on the last axis.
     """
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
@@ -77,7 +77,7 @@ RESIDUAL_POOLING = Exercise(
          lambda q, k, v: _joined(_attended(q, k, v, 1 / q.shape[-1]), q)),
         ("attended values and query are averaged: they are added",
          _averaged),
-        ("the query is taken off: it is added", lambda q, k, v: _joined(_attended(q, k, v), -q)),
+        ("the query is subtracted: add it", lambda q, k, v: _joined(_attended(q, k, v), -q)),
         ("the class token is left out: its row belongs to the result",
          lambda q, k, v: residual_pooling(q, k, v)[:, :, 1:]),
         ("the class token's key and value are left out: every query attends to all keys",
@@ -152,7 +152,8 @@ WIDENING_SAVES = Exercise(
         ("the new block's MLP is counted as saved: it is the same in both, 2D to 8D to 2D",
          _saves(macs=lambda n, d: 34 * n * d * d)),
         ("a multiply-add counts as one, not two", _saves(macs=lambda n, d: 20 * n * d * d)),
-        ("the sign: it is version 1 less version 2", _saves(macs=lambda n, d: -10 * n * d * d)),
+        ("the sign is wrong: it is version 1 less version 2",
+         _saves(macs=lambda n, d: -10 * n * d * d)),
         ("biases and norms are not counted among the parameters",
          _saves(params=lambda n, d: 10 * d * d)),
         ("the norm's two parameters per channel are not counted: the new block's first norm has D "

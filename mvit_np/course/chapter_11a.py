@@ -17,7 +17,7 @@ def jobs_of_thread(block, thread, blocks, threads, lanes, jobs):
     number = block * threads + thread
     first job = number // lanes, for neighbours share a job
     step = blocks * threads // lanes, as many jobs as the grid takes at once
-    A thread goes on by `step` as long as there are jobs. Everything counts from 0.
+    After each job a thread goes on by `step`, as long as there are jobs. All numbers count from 0.
     Hint: range(start, stop, step) leaves `stop` itself out.
     """
     number = block * threads + thread
@@ -104,10 +104,10 @@ def rows_to_fill(inputs, outputs, number_bytes, corner):
 
     The layer multiplies (rows, inputs) by (inputs, outputs). A multiply-add is two operations. Both
     factors are read once, and the result is written once; a bias does not count. Arithmetic is the
-    limit where there are at least `corner` operations per byte. What does the number of operations
-    per byte come to when there are more and more rows?
-    Hint: multiply by the bytes, and you have a linear inequality in the number of rows. Stay with
-    whole numbers: -(-a // b) is a / b rounded up.
+    limit where there are at least `corner` operations per byte. Which value does the
+    number of operations per byte approach when there are more and more rows?
+    Hint: multiply by the bytes, and you have a linear inequality in the number of rows. Use whole
+    numbers only: -(-a // b) is a / b rounded up.
     """
     gain = 2 * inputs * outputs - corner * number_bytes * (inputs + outputs)  # per row
     matrix = corner * number_bytes * inputs * outputs

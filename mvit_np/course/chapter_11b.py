@@ -9,16 +9,16 @@ from .checker import SPECIFICATION, Exercise
 
 
 def rounded_product(x, w, bits):
-    """A matrix product whose factors have fewer bits, as a GPU's matrix units take them.
+    """A matrix product whose factors have fewer bits, as the matrix units of a GPU need them.
 
     x: (N, D), w: (D, E), float32   bits: of the mantissa, the leading one included   ->   (N, E)
 
     Every number of x and of w is rounded to `bits` bits of mantissa: 11 make TF32, 8 make bf16. It
-    goes to the nearest such number. From the middle between two it goes to the one whose last bit
-    is 0. The product of the rounded factors, and its sums, are float32.
-    Hint: a float32 has 24 bits of mantissa, of which the leading one is not written. Seen as whole
-    numbers, x.view(np.uint32), the 24 - bits last bits are to become zeros. What has to be added
-    before, so that cutting them off is rounding?
+    goes to the nearest such number. A number in the middle between two goes to the one whose last
+    bit is 0. The product of the rounded factors, and its sums, are float32.
+    Hint: a float32 has 24 bits of mantissa, of which the leading one is not stored.
+    x.view(np.uint32) shows the numbers as whole numbers; their last 24 - bits bits must become
+    zeros. What do you have to add first, so that cutting them off is the same as rounding?
     """
     drop = 24 - bits
 
@@ -109,12 +109,12 @@ def loss_scaling(gradient, scale):
     gradient: (N,) float32, as exact arithmetic would give it   scale: a whole number, a power of 2
     ->   gradient: (N,) float32   scale: a whole number
 
-    The loss was multiplied by `scale`, and so is everything in the backward pass, which ends in
-    float16. The optimiser wants a float32 gradient of the loss itself. If a number of the float16
-    gradient is not finite, the step is lost: then the optimiser gets zeros, and the next step is
-    tried with half the scale. Otherwise the scale stays.
-    Hint: x.astype(np.float16) rounds, to 0 below about 3e-8 and to infinity above 65519. Which
-    comes first, the division by scale or the way back to float32?
+    The loss was multiplied by `scale`, so everything in the backward pass is multiplied by it too.
+    The backward pass ends with numbers in float16. The optimiser wants a float32 gradient of the
+    loss itself. If a number of the float16 gradient is not finite, the step is lost: then the
+    optimiser gets zeros, and the next step uses half the scale. Otherwise the scale stays the same.
+    Hint: x.astype(np.float16) rounds: below about 3e-8 to 0, and above 65519 to infinity. What must
+    you do first, divide by scale or go back to float32?
     """
     with np.errstate(over="ignore"):
         half = (gradient * scale).astype(np.float16)

@@ -59,7 +59,7 @@ def _of_tree(came, expected, tolerance, path=""):
         if missing := [key for key in expected if key not in came]:
             return f'{where}lacks "{missing[0]}"'
         if more := [key for key in came if key not in expected]:
-            return f"{where}has {more[0]!r}, which nobody asked for"
+            return f"{where}has {more[0]!r}, which is not asked for"
     elif len(came) != len(expected):
         return f"{where}is a list of {len(came)} where one of {len(expected)} is right"
     keys = expected if isinstance(expected, dict) else range(len(expected))

@@ -346,7 +346,7 @@ def changed(change):
     "change, told",
     [
         (lambda d: {"norm": d["norm"]}, 'dparams lacks "head"'),
-        (lambda d: {**d, "more": 1}, "dparams has 'more', which nobody asked for"),
+        (lambda d: {**d, "more": 1}, "dparams has 'more', which is not asked for"),
         (lambda d: d["norm"]["g"], "dparams is of type ndarray: return a dictionary"),
         (lambda d: {**d, "norm": {**d["norm"], "b": 2 * d["norm"]["b"]}}, "at norm.b is off in"),
         (lambda d: {**d, "head": {"w": d["head"]["w"].T, "b": ...}}, "still missing: dparams"),
