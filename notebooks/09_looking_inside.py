@@ -11,10 +11,9 @@
 # %% [markdown]
 # # 09 Looking inside: what attention maps show, and what they do not prove
 #
-# **The question.** Notebook 06 gave the gradients, and with them a model can be trained. Now it has learned something: what?
-# Attention weights are numbers between 0 and 1 that one can lay over the frames, so it is tempting to read them as "where the
-# model looks". Here you train a small MViT, draw its attention in four ways, and then test by experiment whether the maps say
-# what the answer rests on.
+# **The question.** Notebook 08 trained a model. What has it learned? Attention weights are numbers between 0 and 1 that one can
+# draw over the frames, so it is tempting to read them as "where the model looks". Here you train a small MViT, draw its
+# attention in four ways, and then test by experiment whether the maps show what the answer depends on.
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -44,16 +43,16 @@ plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.rig
 #
 # "This creates a multiscale pyramid of features with early layers operating at high spatial resolution to model simple
 # low-level visual information, and deeper layers at spatially coarse, but complex, high-dimensional features" (Fan et al.,
-# Abstract). Two tools look into such a pyramid.
+# Abstract). There are two tools to look into such a pyramid.
 #
-# **Attention rollout** (Abnar and Zuidema 2020) follows attention down through all blocks. $A_l$ is the mean over heads of
-# the weights of block $l$, and $I$ stands for the skip connection:
+# **Attention rollout** (Abnar and Zuidema 2020) follows attention back through all blocks. $A_l$ is the mean over heads of the
+# weights of block $l$, and $I$ stands for the skip connection:
 #
 # $$\tilde A_l = \tfrac12 \left( A_l + I \right), \qquad R = \tilde A_L \cdots \tilde A_2\, \tilde A_1$$
 #
-# The row of $R$ that belongs to the class token says how much each embedded token gives to it. With pooling, $A_l$ has
-# fewer columns than there are tokens, and often fewer rows. The package then takes
-# $\tilde A_l = \tfrac12 (A_l P_K + P_\mathrm{skip})$, where a row of $P$ is the mean over a window. This is an approximation.
+# The class token's row of $R$ says how much each embedded token gives to the class token. With pooling, $A_l$ has fewer columns
+# than there are tokens, and often fewer rows. The package then takes $\tilde A_l = \tfrac12 (A_l P_K + P_\mathrm{skip})$, where
+# a row of $P$ is the mean over a window. This is an approximation.
 #
 # **Mean attention distance** says how far a head looks, in pixels (Fig. A.6). With the places $r_i$ of queries and $r_j$ of
 # keys:
@@ -63,7 +62,8 @@ plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.rig
 # %% [markdown]
 # ## Loop versions
 #
-# A model of two blocks without pooling, on a grid of 2 x 3 places: seven tokens with the class token, two heads.
+# We take a model of two blocks without pooling, on a grid of 2 x 3 places. It has seven tokens with the class token, and two
+# heads.
 
 # %%
 tiny = mv.MViTConfig(
@@ -77,7 +77,7 @@ print("weights of each block (B, heads, Nq, Nk):", [w.shape for w in tiny_weight
 
 
 # %% [markdown]
-# Rollout is the mean over heads, half of it and half of the identity, then a product of matrices:
+# Rollout takes the mean over heads, adds the identity, halves the sum, and then multiplies these matrices:
 
 
 # %%
@@ -109,13 +109,13 @@ print(f"rollout: class token {shares[0]:.3f}, grid {shares[1:].reshape(2, 3).rou
 print(f"largest difference from the loops {np.abs(shares - by_loops).max():.0e}")
 
 # %% [markdown]
-# The distance leaves the class token out, for it lies nowhere. What remains of a row is scaled to sum to 1. A token is 4
+# The distance leaves the class token out, because it has no place. The rest of each row is scaled to sum to 1. A token is 4
 # pixels wide and high.
 
 
 # %%
 def distance_loop(weights, rows, columns, step):
-    """The mean over queries of one head.   weights: (1 + places, 1 + places)"""
+    """The mean distance over the queries of one head.   weights: (1 + places, 1 + places)"""
     total = 0.0
     for i in range(rows * columns):
         row = weights[1 + i][1:]
@@ -135,9 +135,10 @@ print(f"the two heads of block 1 look {far.round(2)} pixels far; from the loops 
 # %% [markdown]
 # ## A trained model
 #
-# The demo's task: which way does the picture move, left or right? The clips are cut from three films, the test clips from shots
-# that were held out. `mvit_micro` has 4 blocks in 3 stages. 96 steps of 32 clips are enough. We train it three times, from
-# three random starts: what holds for one model only is no finding. Figures show the first; experiments take all three.
+# The task is that of the demo: does the picture move to the left or to the right? The clips are cut from three films, and the
+# test clips come from shots that are not used for training. `mvit_micro` has 4 blocks in 3 stages, and 96 steps of 32 clips are
+# enough. We train it three times, from three random starts, because a result that holds for one model only is not a finding.
+# The figures show the first model, and the experiments use all three.
 
 # %%
 STEPS, SEEDS = 96, 3
@@ -159,15 +160,15 @@ trained_models = [trained(seed) for seed in range(SEEDS)]
 before, after = demo.training(some, recipe).state.params, trained_models[0]
 
 # %% [markdown]
-# Two clips to look at, of different shots, those that the first model is surest of; and 64 test clips for the experiments.
-# Frames of films are not stored in this notebook, so figures that lie over frames take a third clip: a street that is drawn.
+# We choose two clips to look at: from two shots, the clips of which the first model is most certain. The experiments use 64
+# test clips. Frames of films are not stored in this notebook, so figures over frames use a third clip, a drawn street.
 
 # %%
 plan = mv.plan(config)
 
 
 def surest_of(shot):
-    """Index of the test clip of a shot that the model is right about with the widest margin."""
+    """Index of the test clip of a shot that the model gets right with the largest margin."""
     mine = np.flatnonzero(clips.test_shots == clips.shot_names.index(shot))
     logits, labels = mv.predict(after, clips.test_clips[mine], config), clips.test_labels[mine]
     at = np.arange(len(mine))
@@ -189,10 +190,11 @@ for s, w in zip(plan.blocks, weights_two):
 # %% [markdown]
 # ## One: the class token's attention, block by block
 #
-# The row of the class token, a mean over heads, without what it gives to itself. A map has the grid of the block's *keys*.
+# The maps show the row of the class token, as a mean over heads, without the weight on the class token itself. A map has the
+# grid of the block's *keys*.
 #
-# **How to read it.** Time runs to the right. Above is the clip, the drawn street. Below, a tile is one key; yellow is where
-# most of the attention goes. Each row has its own scale, and the maximum beside it says how much that is.
+# **How to read it.** Time runs to the right. The upper row is the clip, the drawn street. In the rows below a tile is one key,
+# and yellow keys get most of the attention. Each row has its own scale, and the number beside it is its maximum.
 
 # %%
 class_maps = {
@@ -201,14 +203,15 @@ class_maps = {
 visualize.rollout_figure(class_maps, street[0], title="class token, a drawn street")
 
 # %% [markdown]
-# Blocks 1 and 3 have 2 x 2 keys per time for a picture of 32 x 32 pixels, so there is little to see in them. And each block's
-# keys are made of tokens that earlier blocks have already mixed. A bright key does not mean that the *pixels* under it
-# matter. That is why one wants rollout.
+# Blocks 1 and 3 have 2 x 2 keys per time for a picture of 32 x 32 pixels, so there is little to see in them. And the keys of a
+# block are made from tokens that earlier blocks have already mixed. So a bright key does not mean that the *pixels* under it
+# matter. Rollout was invented for this reason.
 
 # %% [markdown]
 # ## Two: rollout
 #
-# Over the drawn street, and then over the first film clip (run the notebook to see that one):
+# The first figure shows rollout over the drawn street, the second over the first film clip (run the notebook to see the second
+# one):
 
 # %%
 rolled_street = inspection.attention_rollout(weights_street, plan)[0, 1:].reshape(plan.embed.thw)
@@ -223,8 +226,8 @@ print(f"shares of the first clip: class token {rolled_two[0, 0]:.2f}, the {maps_
 visualize.rollout_figure({"rollout": maps_two[0]}, two[0], title=f"rollout over the clip: class {labels.max()} is right")
 
 # %% [markdown]
-# Before you believe such a map, look at a second clip, and at a model that does not look at all: **uniform attention**, every
-# weight $1 / N_K$, computed without a clip and without parameters.
+# Before you believe such a map, look at a second clip, and at a model that prefers no key: this is **uniform attention**, in
+# which every weight is $1 / N_K$. It needs no clip and no parameters.
 
 
 # %%
@@ -243,8 +246,9 @@ rolled = {
 visualize.rollout_figure(rolled, street[0], title="rollout; the frames are the street's")
 
 # %% [markdown]
-# **How to read it.** As before, one row for each clip and one for uniform attention. All four rows show the same lattice. It
-# comes from the windows of the pooling, and would be there for any clip. Over many clips:
+# **How to read it.** The figure is like the one above, with one row per clip and one for uniform attention. All four rows show
+# the same lattice. It comes from the windows of the pooling, so it is there for any clip. Next we compare the maps of many
+# clips:
 
 
 # %%
@@ -267,16 +271,16 @@ for seed, params in enumerate(trained_models):
 assert np.min(alike) > 0.9
 
 # %% [markdown]
-# So in these models rollout draws the *architecture*: it hardly depends on the clip, nor on what was learned. Adebayo et al.
-# (2018) proposed exactly this check for explanations: does the map change when the parameters are random?
+# So in these models rollout shows the *architecture*: it hardly depends on the clip, and hardly on what the model learned.
+# Adebayo et al. (2018) proposed exactly this check for explanations: does the map change when the parameters are random?
 
 # %% [markdown]
 # ## Three: how far do the heads look?
 #
 # ### What the geometry alone says
 #
-# Uniform attention again, for the grids of full-size models. Nothing is run; the weights are $1 / N_K$. Two time steps are
-# enough, for only distances in space count.
+# We take uniform attention again, now for the grids of full-size models. No model runs, because all weights are $1 / N_K$. Two
+# time steps are enough, because only distances in space count.
 
 # %%
 vit, mvit = replace(mv.preset("vit_b_8f"), frames=2), replace(mv.preset("mvit_b_16x4"), frames=4)
@@ -296,16 +300,17 @@ print(f"all of them lie within {offset:.1f} pixels")
 assert offset < 3
 
 # %% [markdown]
-# Nearly the same distance on every grid: all cover the same 224 x 224 pixels, finely or coarsely, and attention spread over
-# the whole picture does not depend on how many places it is cut into. The small differences come from where the windows'
-# centres lie. So the many grids of MViT do not by themselves make heads that look near and heads that look far. Larger
-# differences must come from weights that are *not* uniform.
+# The distance is nearly the same on every grid: all grids cover the same 224 x 224 pixels, finely or coarsely, and for
+# attention that is spread over the whole picture the number of places does not matter. The small differences come from the
+# places of the windows' centres. So the different grids of MViT alone do not make some heads look near and others look far.
+# Larger differences must come from weights that are *not* uniform.
 #
 # ### What random weights do, measured
 #
-# The paper's Fig. A.6 finds that at initialisation the distances of MViT's heads span a range about 4 times ViT's. Let us run
-# both with random parameters: full width, all blocks and heads, all grids in space; only the time is cut to two steps, to
-# save a minute. The clip is coloured squares with noise. Third comes MViT-B with max pooling, where no norm follows the pool.
+# The paper's Fig. A.6 shows that at initialisation the distances of MViT's heads have a range that is about 4 times as large as
+# ViT's. Let us run both models with random parameters: with full width, all blocks and heads, and all grids in space. Only the
+# time is cut to two steps, which saves a minute. The clip shows coloured squares with noise. The third model is MViT-B with max
+# pooling, where no norm follows the pool.
 
 
 # %%
@@ -337,8 +342,8 @@ for name, (_, spread) in start.items():
 assert ranges["MViT-B, conv pooling"] > 2 * base
 
 # %% [markdown]
-# **How to read it.** A dot is a head; blocks follow from left to right. Each model has a panel, and all panels have one scale.
-# The dashed line is uniform attention on ViT-B's grid.
+# **How to read it.** A dot is a head, and the blocks follow from left to right. Each model has a panel, and all panels have the
+# same scale. The dashed line is uniform attention on ViT-B's grid.
 
 # %%
 figure, panels = plt.subplots(1, 3, figsize=(11, 4), sharey=True, layout="constrained")
@@ -352,12 +357,12 @@ figure.suptitle("At initialisation MViT's heads differ more in how far they look
 plt.show()
 
 # %% [markdown]
-# The direction is the paper's. The factor is ours, of one clip and one seed, and moves with them. In pixels all of it is
-# small: a few in 116. With max pooling the scores $q \cdot k / \sqrt d$ spread least, attention is nearly uniform, and the
-# range is little more than what the window centres make. With a convolution they spread most. A norm follows it, and where
-# queries *and* keys are pooled (blocks 2, 4 and 15) it sets both to unit size, however small the random weights. That is the
-# likely reason for the wide range. MViT also has fewer keys than ViT (7 x 7 per time in most blocks, not 14 x 14), over which
-# random likes and dislikes average out less; we have not separated the two.
+# The range is larger for MViT, as in the paper. The factor is our own, from one clip and one seed, and it changes with them. In
+# pixels all differences are small: a few of 116. With max pooling the scores $q \cdot k / \sqrt d$ spread least, attention is
+# nearly uniform, and the range is little more than the effect of the window centres. With a convolution the scores spread most.
+# A norm follows the convolution, and where queries *and* keys are pooled (blocks 2, 4 and 15) it gives both unit size, even if
+# the random weights are small. This is probably the reason for the wide range. MViT also has fewer keys than ViT (7 x 7 per
+# time in most blocks instead of 14 x 14), so random preferences average out less. We have not separated the two effects.
 #
 # ### Before and after training
 #
@@ -380,17 +385,18 @@ for seed, params in enumerate(trained_models):
     print(f"model {seed + 1}: {np.ptp(ends[0]):.2f} before training, {np.ptp(ends[1]):.2f} after")
 
 # %% [markdown]
-# In two of the three models training pulls heads of the last block apart. By how much depends on the start. One would like to
-# read this as a division of work. Keep it in mind for the experiments below.
+# In two of the three models the heads of the last block differ more after training. How much more depends on the start. It is
+# tempting to conclude that the heads share out the work. Remember this for the experiments below.
 
 # %% [markdown]
 # ## Four: positions and filters
 #
-# How alike are the learned positions of two cells? Their cosine says it. At the start the positions are random directions, and
-# nothing is alike. After training:
+# How alike are the learned positions of two cells? We measure it by their cosine. At the start the positions are random
+# directions, and no two are alike. The figure shows them after training.
 #
-# **How to read it.** Left, a small map for each cell of the grid, lying where the cell lies: how similar its position is to
-# those of all cells, red for alike, blue for opposite. Right, the same for the four times.
+# **How to read it.** On the left each cell of the grid has a small map, which lies at the place of the cell. The map shows how
+# similar the cell's position is to those of all cells: red is alike, blue is opposite. On the right is the same for the four
+# times.
 
 # %%
 row, column = np.indices(plan.embed.thw[1:]).reshape(2, -1)
@@ -406,7 +412,7 @@ visualize.position_similarity_figure(space, time, plan.embed.thw[1:])
 
 # %%
 def same_answers(changed, params=after):
-    """The share of clips that two models answer alike."""
+    """The share of clips to which two models give the same answer."""
     one, other = (mv.forward(which, x, config).argmax(axis=1) for which in (changed, params))
     return (one == other).mean()
 
@@ -418,22 +424,22 @@ for name in ("pos_embed_spatial", "pos_embed_temporal"):
     assert kept > 0.9
 
 # %% [markdown]
-# The positions have moved, but neighbours are hardly more alike than before, and the answers do not need them. The task
-# explains it: motion to the left is motion to the left in every corner, and the cubes of three frames see it by themselves.
-# ViTs that learn positions like a map of the picture were trained for days, on tasks in which places matter.
+# The positions have moved, but neighbours are hardly more alike than before, and the answers do not need the positions. The
+# task explains this: motion to the left is the same in every corner, and the cubes of three frames see it by themselves. Some
+# ViTs learn positions that look like a map of the picture, but they were trained for days, on tasks in which places matter.
 #
-# The cube embedding is where the motion is. Its 16 filters after training:
+# The motion is seen in the cube embedding. The figure shows its 16 filters after training.
 #
-# **How to read it.** A column is a filter of 3 x 7 x 7 weights, time runs downwards. A filter that looks for motion has a
+# **How to read it.** A column is a filter of 3 x 7 x 7 weights, and time runs downwards. A filter that detects motion has a
 # pattern that moves from slice to slice.
 
 # %%
 visualize.cube_filters_figure(after, config)
 
 # %% [markdown]
-# The filters look like noise, as they did before training, but they matter: put the random ones back, and some answers change.
-# Most answers do not change, and this says something as well. Random filters over three frames see motion already, and the
-# layers above have learned to read them.
+# The filters look like noise, as they did before training. But they matter: if we put the random filters back, some answers
+# change. Most answers do not change, and this is a result as well: random filters over three frames already see motion, and the
+# later layers have learned to use them.
 
 # %%
 change = after["patch_embed"]["w"] - before["patch_embed"]["w"]
@@ -443,17 +449,17 @@ print(f"the filters moved by {moved:.0%} of their size; with the random ones bac
 assert moved > 0.2
 
 # %% [markdown]
-# ## Do early layers hold detail, and late ones what happens?
+# ## Do early layers hold detail, and do late layers hold what happens?
 #
 # The quotation at the top says that early layers model simple, low-level information on a fine grid, and that deeper layers
-# hold complex features on a coarse one. It is the intuition behind the pyramid, and one can test it. For drawn streets we know
-# both kinds of information exactly. Take 400 of them, half of which go to the left and half to the right. After each block we
-# look at **one token**, at the middle of the grid, and ask it two questions:
+# hold complex features on a coarse one. This is the idea behind the pyramid, and it can be tested. For drawn streets we know
+# both kinds of information exactly. We take 400 of them, and half of them move to the left, half to the right. After each block
+# we look at **one token**, at the middle of the grid, and ask it two questions:
 #
 # - *Detail:* how bright are the 4 x 4 pixels in its upper left corner, in the third frame?
 # - *What happens:* which way does the street go?
 #
-# To ask means: a linear function of the token's channels is fitted to 300 streets and tried on the other 100.
+# "To ask" means that a linear function of the token's channels is fitted to 300 streets and tested on the other 100.
 
 # %%
 ways = np.random.default_rng(4).integers(0, 2, 400)
@@ -471,7 +477,7 @@ def after_each(params, streets):
 
 
 def told(token, wanted):
-    """What a linear function of the token says about the streets that it was not fitted to.   token: (400, D)"""
+    """The prediction of a linear function of the token for the streets to which it was not fitted.   token: (400, D)"""
     known = np.c_[token, np.ones(400)]
     square = known[to_fit].T @ known[to_fit] + 3 * known.var() * np.eye(known.shape[1])  # a little ridge, against chance
     return known[~to_fit] @ np.linalg.solve(square, known[to_fit].T @ wanted[to_fit])
@@ -479,7 +485,7 @@ def told(token, wanted):
 
 # %%
 def probed(params):
-    """(5, 2): the explained variance of the detail, and the share of directions told rightly, after each block."""
+    """After each block, the explained variance of the detail and the share of right directions.   -> (5, 2)"""
     answers = []
     for (_, h, w), tokens in after_each(params, many):
         token = tokens[:, 1:].reshape(400, 4, h, w, -1)[:, 1, h // 2, w // 2]
@@ -497,9 +503,10 @@ assert (found[:, 0, 0] > 0.5).all() and (found[:, 4, 0] < 0.2).all()
 assert (found[:, 0, 1] < 0.75).all() and (found[:, 4, 1] > 0.95).all()
 
 # %% [markdown]
-# And from where does such a token gather? The size of its derivative by each of the embedded tokens says on which of them it
-# depends, over 16 streets and four random directions in its channels. Where the grid shrinks, a token's query and skip are
-# pooled from a window of 3 x 3 places of the finer grid; twice in a row that makes 7 x 7.
+# And from which places does such a token get its information? The size of its derivative by each of the embedded tokens shows
+# on which of them it depends; we average over 16 streets and four random directions in its channels. Where the grid shrinks, a
+# token's query and skip are pooled from a window of 3 x 3 places of the finer grid, and two such pools in a row make a window
+# of 7 x 7.
 
 
 # %%
@@ -551,16 +558,17 @@ figure.suptitle("Going up, a token loses the detail, gathers from farther, and l
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Left: an orange and a blue line for each of the three trained models, dotted for random weights. Detail
-# is a share of the variance, where 0 means no better than the mean. For the direction 0.5 is as good as guessing. Right: on
-# which of the 8 x 8 places of the embedding the middle token depends, for the first model. The frame is the window.
+# **How to read it.** On the left each of the three trained models has an orange and a blue line, and dotted lines are for
+# random weights. "Detail" is a share of the variance; 0 means no better than the mean. For the direction, 0.5 is as good as
+# guessing. On the right you see on which of the 8 x 8 places of the embedding the middle token of the first model depends. The
+# frame is the window.
 #
-# In the fine grid a token is its own small patch: it can say how bright a corner is, and next to nothing of the direction.
-# Each time the grid shrinks the detail falls, and the direction is there as soon as the first tokens have been gathered. After
-# block 4 the corner is nearly forgotten, and this one token tells every direction. So the quotation holds in these models. Two
-# things should be said as well. The detail cannot all stay: 256 tokens of 16 channels become 16 tokens of 64, a quarter of the
-# numbers. And the dotted lines show that *random* weights do a large part of it: the shape of the network gathers, and
-# training finishes it.
+# In the fine grid a token knows its own small patch: it can say how bright a corner is, and almost nothing about the direction.
+# Each time the grid shrinks the detail falls, and the direction is there as soon as the first tokens have been pooled together.
+# After block 4 the corner is nearly lost, and this one token tells the direction of every street. So the quotation is true for
+# these models. Two remarks belong to it. First, not all of the detail can stay: 256 tokens of 16 channels become 16 tokens of
+# 64, a quarter of the numbers. Second, the dotted lines show that *random* weights already do a large part of this: the shape
+# of the network collects the information, and training does the rest.
 
 # %% [markdown]
 # ## What attention maps do not prove
@@ -570,8 +578,8 @@ plt.show()
 #
 # ### Experiment 1: take the choice away
 #
-# With queries of zero every score is 0 and softmax gives all keys the same weight. All else stays as trained. In contrast we
-# also take the attention branch away altogether, so that only the skip connections remain.
+# If the queries are zero, every score is 0, and softmax gives all keys the same weight. Everything else stays as trained. For
+# comparison we also remove the attention branch completely, so that only the skip connections remain.
 
 
 # %%
@@ -607,26 +615,27 @@ for number, params in enumerate(trained_models, 1):
 assert min(even_kept) > max(none_kept) + 0.2
 
 # %% [markdown]
-# The weights reach many times those of uniform attention, heads of two models have come apart, and the maps have bright tiles.
-# All of this can be taken away, in all blocks at once, and most answers stay. Without attention the answers are no
-# better than guesses. These models need attention to *collect* what the tokens say in the class token. They do not need it to
-# *choose*. A map of weights that a constant may replace explains no answer. (Wiegreffe and Pinter 2019, in reply to Jain and
-# Wallace, made uniform weights the first test. They trained with them; here the weights are replaced in the finished model,
-# which is harder to survive.)
+# The largest weights are many times as large as those of uniform attention, the heads of two models differ, and the maps have
+# bright tiles. All of this can be removed, in all blocks at once, and most answers stay the same. But without any
+# attention the answers are no better than guesses. So these models need attention to *collect* the information of the tokens in
+# the class token. They do not need it to *choose* among tokens. If a constant can replace the weights, a map of the weights
+# does not explain an answer. (Wiegreffe and Pinter 2019, in reply to Jain and Wallace, used uniform weights as a first test.
+# They trained models with uniform weights. Here we replace the weights in the trained model, which is a harder test.)
 #
-# This is a small model on an easy task. A large one on Kinetics may well need its weights. The point is that one cannot tell
-# from the map; one has to try.
+# This is a small model on an easy task. A large model on Kinetics may need its weights. The map alone cannot tell, so one has
+# to test it.
 #
-# ### Experiment 2: mask what rollout ranks highest
+# ### Experiment 2: mask the tokens that rollout ranks highest
 #
-# If a map shows what matters, then taking its brightest tokens away should hurt most. We replace embedded tokens by their mean
-# over the clips (same place, no content) and measure the **margin**: logit of the model's answer less the other logit. Orders
-# to mask in:
+# If a map shows what matters, then the model should suffer most when we remove the brightest tokens. We replace embedded tokens
+# by their mean over the clips (this keeps the place and removes the content) and measure the **margin**: the logit of the
+# model's answer minus the other logit. We mask the tokens in these orders:
 #
-# - rollout of the clip, highest first; rollout of uniform attention, which has not seen the clip
-# - random, a mean over 2 draws
-# - gradient times difference, highest first: with $g$ the gradient of the margin by a token $u$ and $m$ its replacement,
-#   $g \cdot (u - m)$ is the drop to first order. Unlike rollout it knows which answer is meant.
+# - by rollout of the clip, highest first, and by rollout of uniform attention, which has not seen the clip
+# - at random, as a mean over 2 draws
+# - by gradient times difference, highest first: if $g$ is the gradient of the margin by a token $u$, and $m$ is its
+#   replacement, then $g \cdot (u - m)$ is the drop of the margin to first order. Unlike rollout, it depends on the model's
+#   answer.
 
 
 # %%
@@ -638,7 +647,7 @@ def from_tokens(params, tokens):
 
 # %%
 def margin_of(params):
-    """A function of tokens: the margin of each clip's answer, which is the unmasked clip's."""
+    """A function of tokens: the margin of each clip, for the answer that the model gives to the unmasked clip."""
     answers = mv.forward(params, x, config).argmax(axis=1)
     towards = np.stack([1 - 2 * answers, 2 * answers - 1], axis=1).astype(np.float32)
     return lambda tokens: (from_tokens(params, tokens) * towards).sum(axis=1)
@@ -670,7 +679,7 @@ ORDERS = ("rollout", "rollout without a clip", "gradient", "random", "random aga
 
 
 def curves_of(params):
-    """Mean margins, one for each order and count masked.   -> (orders, counts)"""
+    """Mean margins, one per order and number of masked tokens.   -> (orders, counts)"""
     draws = rng.random((2, len(x), no_clip.size))
     ranks = [rollout_of(params), np.tile(no_clip.ravel(), (len(x), 1)), first_order(params), *draws]
     tokens, margin = embed(params, x, plan.embed), margin_of(params)
@@ -689,7 +698,8 @@ for number, drops_of in enumerate(zip(eighth, half), 1):
         print(f"   {name:29} {small:5.2f} with 32 of 256 tokens masked, {large:5.2f} with 128")
 
 # %% [markdown]
-# **How to read it.** The further a curve falls for few tokens masked, the better its order has found what the answer rests on.
+# **How to read it.** If a curve falls far when few tokens are masked, its order has found the tokens on which the answer
+# depends.
 
 # %%
 figure, panels = plt.subplots(1, SEEDS, figsize=(11, 4.8), sharey=True, layout="constrained")
@@ -716,11 +726,11 @@ print(f"32 masked: the gradient's drop is {small[2] / small[0]:.1f} times rollou
 assert 0.6 < large[0] / large[1] < 1.6 and small[2] > 1.5 * small[0]
 
 # %% [markdown]
-# With half of the tokens masked, rollout's favourites hurt more than random ones in some trained models (a factor above 1) and
-# less in others. Where they hurt more, one would be tempted to call the map an explanation. But a map that has seen no clip
-# does about as much in every model: what rollout knows here is which places the pooling windows favour. This second comparison
-# is the one that counts, and it is easily left out. With few tokens the gradient's order finds much more. (It takes one token
-# at a time, to first order, and can lose when many go together.)
+# With half of the tokens masked, the tokens that rollout ranks highest matter more than random ones in some trained models (a
+# factor above 1) and less in others. Where they matter more, it is tempting to call the map an explanation. But a map that has
+# seen no clip does about as well in every model: rollout only knows which places the pooling windows favour. This second
+# comparison is the important one, and it is easily forgotten. With few tokens the gradient's order finds much more. (It looks
+# at one token at a time, to first order, so it can be worse when many tokens are masked together.)
 #
 # ### Experiment 3: does the gradient's order depend on the clip?
 
@@ -736,9 +746,10 @@ visualize.rollout_figure(
 )
 
 # %% [markdown]
-# **How to read it.** As the rollout figure above, for two of the 64 clips: where replacing the token would lower the margin
-# (negative values count as none). These maps do differ from clip to clip. They are no proof either: a first-order estimate, of
-# tokens that stand in for pixels only roughly. But they passed the test that rollout failed.
+# **How to read it.** The figure is like the rollout figure above, for two of the 64 clips. Bright tiles are tokens whose
+# replacement would lower the margin (negative values count as zero). These maps do differ from clip to clip. They are no proof
+# either: they are an estimate to first order, and a token corresponds to pixels only roughly. But they passed the test that
+# rollout failed.
 
 # %%
 assert max(other) < 0.5 < min(found[0] for found in alike)
@@ -750,39 +761,40 @@ assert max(other) < 0.5 < min(found[0] for found in alike)
 #
 # <details><summary>Answer</summary>
 #
-# From windows. Block 1 pools its keys with a kernel of 3 and a stride of 4, so some places of the 8 x 8 grid lie in no window:
-# they can give nothing to the class token in block 1. Where the grid shrinks, windows of 3 with stride 2 overlap: every second
-# row and column lies in two of them and is counted twice. And the border lies in fewer.
+# It comes from the windows of the pools. Block 1 pools its keys with a kernel of 3 and a stride of 4, so some places of the 8 x
+# 8 grid are in no window: they can give nothing to the class token in block 1. Where the grid shrinks, windows of 3 with stride
+# 2 overlap: every second row and column is in two windows and counts twice. And the border is in fewer windows.
 # </details>
 #
 # **2.** With all 256 tokens masked the curves end close to, but not at, zero. Why is the end the same for all orders?
 #
 # <details><summary>Answer</summary>
 #
-# With everything replaced by the mean, all orders have masked the same tokens and all clips look alike to the model, so it
-# gives one and the same answer to each. For clips whose answer that was the margin is positive, for the others negative: the
-# mean is near zero when the answers are split evenly.
+# When every token is replaced by its mean, all orders have masked the same tokens. All clips are then equal for the model, so
+# it gives the same answer to each. The margin is positive for clips to which the model gave this answer before, and negative
+# for the others. The mean is near zero when the two answers are equally frequent.
 # </details>
 #
-# **3.** Uniform attention looks 116 pixels far on 224 x 224 pixels. What would it be at 320 x 320, with as many tokens?
+# **3.** Uniform attention looks 116 pixels far on 224 x 224 pixels. How far would it look at 320 x 320, with the same number of
+# tokens?
 #
 # <details><summary>Answer</summary>
 #
-# Distances scale with the picture: $116 \cdot 320 / 224 \approx 166$ pixels. To compare models at different sizes one divides
-# by the size of the picture.
+# Distances scale with the picture: $116 \cdot 320 / 224 \approx 166$ pixels. To compare models at different sizes, divide by
+# the size of the picture.
 # </details>
 #
-# **4.** You are shown an attention map that lies neatly on the moving car. What do you ask for?
+# **4.** Someone shows you an attention map that is bright exactly on the moving car. What do you ask for?
 #
 # <details><summary>Answer</summary>
 #
-# The map of another clip, the map of the untrained model, the map of uniform attention, and what the answer does when the
-# bright tokens are masked: against random tokens, and against another clip's map.
+# Ask for the map of another clip, the map of the untrained model, and the map of uniform attention. Also ask how the answer
+# changes when the bright tokens are masked, compared with random tokens and with another clip's map.
 # </details>
 
 # %% [markdown]
 # ## What was learned
 
 # %%
-# Attention weights are a fact about the model; that the answer rests on them has to be tested, and here it does not.
+# Attention weights are a fact about the model. Whether the answer depends on them must be tested, and here it does not.
 assert np.min(alike) > 0.9 and min(even_kept) > max(none_kept) + 0.2

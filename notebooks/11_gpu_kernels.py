@@ -12,13 +12,13 @@
 # # 11 On the GPU: kernels
 #
 # **The question.** The arrays decide where a function of this package computes: on a CPU with NumPy, or on a GPU with CuPy.
-# What does a GPU do then? Why can it be hundreds of times faster, and why does the package bring pieces of C for some of its
-# functions? You will move a model to a device and back, count operations and bytes for the roofline of two machines, and run a
-# GPU's *kernel* thread by thread.
+# What does a GPU do in the second case? Why can it be hundreds of times faster, and why does the package contain pieces of C
+# for some of its functions? You will move a model to a device and back, count operations and bytes for the roofline of two
+# machines, and run a *kernel* of a GPU thread by thread.
 #
 # This is the first of three notebooks. [11b](11b_precision.ipynb) asks what numbers of fewer bits lose, and
-# [11c](11c_graphs_and_training.ipynb) what it costs to ask for all these kernels. None of the three needs a GPU. Where there is
-# none they say so, and what only a GPU could measure stays empty.
+# [11c](11c_graphs_and_training.ipynb) asks what it costs to launch all these kernels. None of the three needs a GPU. Without
+# one they say so, and the measurements that need a GPU stay empty.
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -63,7 +63,7 @@ else:
 #
 # > "We measure training throughput as the number of video clips per second on a single M40 GPU." (Fan et al., Sec. 4.2)
 #
-# The result is in Table 16, beside the multiply-adds. If time followed from multiply-adds alone, the two ratios would agree:
+# Table 16 prints the result and the multiply-adds. If the time depended on multiply-adds alone, the two ratios would agree:
 
 # %%
 table_16 = {"ViT-B": (3.6, 179.6), "MViT-B, max pooling": (6.3, 70.5), "MViT-B, conv pooling": (4.8, 70.5)}
@@ -72,8 +72,8 @@ for name, (speed, gmacs) in table_16.items():
     print(f"{name:21} {speed} clips/s, {speed / slow:.2f} times ViT-B's; {many / gmacs:.2f} times fewer multiply-adds")
 
 # %% [markdown]
-# They do not. MViT-B does 2.5 times less arithmetic and is 1.3 or 1.75 times faster. The two kinds of pooling cost the same
-# multiply-adds in the table, and not the same time. What the table does not count is the traffic to memory. An op of $F$
+# They do not agree. MViT-B does 2.5 times less arithmetic and is 1.3 or 1.75 times faster. In the table the two kinds of
+# pooling cost the same multiply-adds, but not the same time. The table does not count the traffic to memory. An op of $F$
 # operations that moves $M$ bytes, on a machine that does $\pi$ operations per second and moves $\beta$ bytes per second, both
 # at the same time, takes at least
 #
@@ -84,16 +84,16 @@ for name, (speed, gmacs) in table_16.items():
 #
 # ## The arrays decide
 #
-# A function of this package must not say which library it means. It asks its argument: `array_module(x)` is the library that
-# `x` belongs to. To watch this, we make up a library. It has NumPy's functions, but it writes down each one that is asked for.
-# Its arrays are NumPy's under another name. `register_library` tells the package which arrays belong to which library.
+# A function of this package must not name a library. It asks its argument: `array_module(x)` is the library to which `x`
+# belongs. To see this, we invent a library. It has NumPy's functions, but it records each function that is used. Its arrays are
+# NumPy's under another name. `register_library` tells the package which arrays belong to which library.
 
 # %%
 asked = []
 
 
 class Elsewhere(np.ndarray):
-    """Arrays of the made-up library."""
+    """Arrays of the invented library."""
 
 
 class Library:
@@ -107,17 +107,17 @@ register_library(Elsewhere, Library(), scipy.special, np.asarray)
 for array in (scores, scores.view(Elsewhere)):
     asked.clear()
     ops.softmax(array)
-    print(f"{type(array).__name__:10} asked the made-up library for {asked or 'nothing'}")
+    print(f"{type(array).__name__:10} asked the invented library for {asked or 'nothing'}")
 
 # %% [markdown]
-# (It was asked for `exp` alone. Maximum, sum, minus and the division belong to the arrays themselves.) CuPy is such a library,
-# registered in the same way. Its arrays live in the GPU's own memory. What Python holds is a
-# **handle**: it knows the shape and the dtype, but the numbers are elsewhere. Each array function that the handle meets makes
-# the host ask the GPU for a piece of work, a **kernel**. This is called a **launch**.
+# (The function used only `exp` of the library. Maximum, sum, minus and the division belong to the arrays themselves.) CuPy is
+# such a library, and it is registered in the same way. Its arrays are in the GPU's own memory. Python has only a **handle**: it
+# knows the shape and the dtype, but the numbers are elsewhere. Each array function on a handle makes the host ask the GPU for a
+# piece of work, a **kernel**. This is called a **launch**.
 #
-# So that you see all of this without a GPU, the course has a stand-in, `mvit_np.course.stand_in`. It hides a NumPy array,
-# takes it out only for a "kernel", and counts launches and the bytes that they read and write. Views are only a new rule for
-# the same memory ([notebook 00b](00b_arrays.ipynb)), so they launch nothing. This is its counter:
+# You can see all of this without a GPU, because the course has a stand-in, `mvit_np.course.stand_in`. It hides a NumPy array,
+# takes it out only for a "kernel", and counts the launches and the bytes that they read and write. Views are only a new rule
+# for the same memory ([notebook 00b](00b_arrays.ipynb)), so they launch nothing. This is the stand-in's counter:
 
 # %%
 print(inspect.getsource(stand_in._count))
@@ -130,10 +130,10 @@ for array in (scores, stand_in.put(scores)):
 np.testing.assert_array_equal(mv.to_host(shares), ops.softmax(scores))
 
 # %% [markdown]
-# ## There and back, and nothing in between
+# ## To the device and back, and no copy in between
 #
-# Parameters are a tree, so one call moves a model: `mv.to_device(params, "cuda:0")`. `mv.to_host` brings any tree back.
-# Here `there` is the first of these where a GPU exists, and makes handles of the stand-in elsewhere.
+# Parameters are a tree, so one call moves a model: `mv.to_device(params, "cuda:0")`. `mv.to_host` brings any tree back. Here
+# `there` moves arrays to the GPU if there is one; otherwise it makes handles of the stand-in.
 
 # %%
 config = mv.preset("mvit_micro")
@@ -147,10 +147,10 @@ print(f"{len(mv.tree.leaves(params))} arrays there, logits: {type(logits).__name
 for before, after in zip(mv.tree.leaves(params), mv.tree.leaves(mv.to_host(params_there)), strict=True):
     np.testing.assert_array_equal(before, after)
 np.testing.assert_allclose(mv.to_host(logits), mv.forward(params, clips, config), atol=1e-4)
-print("parameters come back as they went, bit by bit; the logits agree")
+print("the parameters come back without a changed bit; the logits agree")
 
 # %% [markdown]
-# The config and the plan stay on the host: they are numbers for Python. Now forget one of the two moves.
+# The config and the plan stay on the host, because Python uses their numbers. Now we forget one of the two moves.
 
 
 # %%
@@ -168,18 +168,18 @@ refused("handle + NumPy array", lambda: clips_there + clips)
 refused("np.asarray(handle)", lambda: np.asarray(clips_there))
 
 # %% [markdown]
-# The first refusal is the package's, the others are those of CuPy, which the stand-in copies. Why is what lies in the wrong
-# place not just copied? Because it would work, and nobody would see that it is slow. A copy in every step is paid for twice.
-# The bytes go through a connection far narrower than the GPU's memory (for the GPU below the data sheet says 128 GB/s, both
-# directions together, against 4,800 GB/s), and the host waits until the GPU has finished all it was asked for. So there are
-# two doors, both with a name, and you decide where they stand: parameters once, a batch in each step, the loss when you want
-# to print it.
+# The first refusal comes from the package. The others are those of CuPy, which the stand-in imitates. Why is an array in the
+# wrong place not simply copied? The program would work, and nobody would see that it is slow. A copy in every step costs time
+# in two ways. The bytes go through a connection that is much slower than the GPU's memory (for the GPU below, the data sheet
+# says 128 GB/s for both directions together, against 4,800 GB/s for the memory), and the host waits until the GPU has finished
+# all its work. So only two functions copy, and you decide when: the parameters once, a batch in each step, and the loss when
+# you want to print it.
 #
-# **The numbers are the same, but for the last digits.** A sum of float32 numbers depends on their order, since each addition
-# rounds, and a GPU adds in another order than a CPU. A batch in another order is the same loss, in another order of
-# addition, so it shows how large such differences are. Each tensor of the gradient is compared relative to its largest entry
-# (where it is zero in theory, to the largest of all). In float64 the same difference must be smaller by as much as the dtype
-# is finer. If it is not, it is no rounding, but a mistake.
+# **The numbers are the same, except for the last digits.** A sum of float32 numbers depends on their order, because each
+# addition rounds, and a GPU adds in another order than a CPU. A batch in another order has the same loss, but the additions
+# have another order, so it shows how large such differences are. Each tensor of the gradient is compared relative to its
+# largest entry (if this entry is zero in theory, relative to the largest entry of all tensors). In float64 the difference must
+# be smaller by the ratio of the two dtypes' precisions. If it is not, the difference is not rounding but a mistake.
 
 
 # %%
@@ -208,11 +208,11 @@ for dtype, allowed in tolerance.items():
 # %% [markdown]
 # ## Why a GPU is faster at all: counting operations and bytes
 #
-# We count $F$ and $M$ in the plainest way: every multiply-add is two operations, and every array goes through memory once.
-# `mvit_np.studies.bench.roofline` counts so for every op, and `watching` hands us each op of MViT-B 16x4 as it runs, with its
-# time. Norms, additions and max pooling count as bytes only. For the picture we add their operations: seven per number in a
-# norm, one in an addition, and six comparisons for each result of max pooling. What runs here are the fast versions of the
-# ops: `project` makes the queries, keys and values of a layer, and `take_seen` picks the tokens that their pools look at.
+# We count $F$ and $M$ in the simplest way: every multiply-add is two operations, and every array goes through memory once.
+# `mvit_np.studies.bench.roofline` counts every op in this way, and `watching` gives us each op of MViT-B 16x4 as it runs, with
+# its time. For norms, additions and max pooling only the bytes are counted. For the figure we add their operations: seven per
+# number in a norm, one in an addition, and six comparisons per result of max pooling. The fast versions of the ops run here:
+# `project` makes the queries, keys and values of a layer, and `take_seen` picks the tokens that their pools read.
 
 # %%
 LIGHT = {"layer_norm": lambda y: 7 * y.size, "max_pool": lambda y: 6 * y.size}
@@ -241,8 +241,8 @@ for name in busiest:
     print(f"{row} {operations / bytes_:20.1f} {seconds * 1e3:5.0f}")
 
 # %% [markdown]
-# Half the operations, without those that we added, must be the multiply-adds that `mv.costs` counts from the plan alone, less
-# those of tokens that no pool ever looks at:
+# Half of the operations, without those that we added, must be the multiply-adds that `mv.costs` counts from the plan alone,
+# without those for tokens that no pool reads:
 
 # %%
 counted = sum(work[name][1] for name in work if name not in LIGHT) / 2
@@ -253,9 +253,9 @@ assert counted == by_plan
 # %% [markdown]
 # ## The roofline
 #
-# This machine's two roofs are measured on the spot: the best product of two large matrices, and the best copy of a large
-# array. For the GPU we take the numbers that NVIDIA's data sheet publishes for one H200 (SXM): 67 TFLOP/s in float32 without
-# tensor cores, 4.8 TB/s. They are **published, not measured here**, and they are peaks.
+# We measure this machine's two roofs here: the best product of two large matrices, and the best copy of a large array. For the
+# GPU we take the numbers of NVIDIA's data sheet for one H200 (SXM): 67 TFLOP/s in float32 without tensor cores, and 4.8 TB/s.
+# These numbers are **published, not measured here**, and they are peaks.
 
 # %%
 threads = tiles.threads()
@@ -296,7 +296,7 @@ def draw_op(axes, name, label):
 
 
 # %%
-together = {"mlp": "mlp,\nattend", "project": "project,\ncube_conv"}  # dots that nearly coincide
+together = {"mlp": "mlp,\nattend", "project": "project,\ncube_conv"}  # dots that are nearly in the same place
 together |= {"residual": "residual,\nadd"} | dict.fromkeys(("attend", "cube_conv", "add"), "")
 figure, axes = plt.subplots(figsize=(8.5, 5.4), layout="constrained")
 draw_roof(axes, "H200, published peak", GREY, "--")
@@ -308,25 +308,25 @@ axes.plot([], [], "o", color=VERMILLION, label="an op of MViT-B here, measured; 
 axes.plot([], [], "s", markerfacecolor="white", color=GREY, label="the most it could reach on the H200")
 axes.set(xlabel="arithmetic intensity (operations per byte)", ylabel="1e9 operations per second")
 axes.set(ylim=(0.05, 3e5), xlim=(0.05, 1000))
-axes.set_title("A GPU's roof has the same shape; both of its parts are far higher", loc="left", fontsize=11)
+axes.set_title("A GPU's roof has the same shape, but both of its parts are far higher", loc="left", fontsize=11)
 axes.legend(frameon=False, loc="upper left")
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Both axes are logarithmic. The rising part of a roof is memory: so many bytes per second times so many
-# operations per byte. The level part is arithmetic. A dot is an op of MViT-B as it ran here. Products (`mlp`, `project`,
-# `attend`, `linear`, `cube_conv`) are to the right of the dotted corner, where arithmetic is the limit. A pooling
-# convolution, a norm and an addition are to its left: they only move arrays. (A dot may lie above the rising roof where its
-# arrays are still in a cache, which the copy of a large array is not.)
+# **How to read it.** Both axes are logarithmic. The rising part of a roof is memory: bytes per second times operations per
+# byte. The level part is arithmetic. A dot is an op of MViT-B as it ran here. Products (`mlp`, `project`, `attend`, `linear`,
+# `cube_conv`) are right of the dotted corner, where arithmetic is the limit. A pooling convolution, a norm and an addition are
+# left of it: almost all of their time goes into moving arrays. (A dot may lie above the rising roof if its arrays are still in
+# a cache; the large array that we copied did not fit into one.)
 #
-# The corners lie close together. So a GPU does not favour another kind of op, it has more of everything. One caution: the
-# counts are the least possible. If the op is made of several kernels, there are more arrays to write and read between them.
-# The next section is about these.
+# The two corners are close together. So a GPU does not prefer another kind of op; it is faster at all of them. But note that
+# the counts are the smallest possible. If an op is made of several kernels, they write and read more arrays between them. The
+# next section is about these arrays.
 #
 # ## One kernel in place of eleven
 #
-# Take layer norm at the size of MViT-B's first block. By its definition ([notebook 06](06_gradients.ipynb) shows it) nearly
-# every call of an array function is a launch of its own, and reads and writes whole arrays:
+# Take layer norm at the size of MViT-B's first block. In its definition ([notebook 06](06_gradients.ipynb) shows it) nearly
+# every call of an array function is a separate launch, which reads and writes whole arrays:
 
 # %%
 first = mv.plan(mvit_b).blocks[0]
@@ -341,23 +341,23 @@ for name, times_ in stand_in.launched.items():
 print(f"together   {plain_launches} launches, {sum(passes.values()):.1f} passes")
 
 # %% [markdown]
-# Two passes would do: read $x$, write $y$. The mean, the deviation and the normed numbers need never be in memory. A **fused**
-# kernel does all of it for a row. A kernel is the body of a loop, and many threads run it, each for a job of its own. This is
-# the text of the package's. A job is a row, and 32 threads, the lanes of a *warp*, share it:
+# Two passes would be enough: read $x$ and write $y$. The mean, the deviation and the normed numbers do not have to be in
+# memory. A **fused** kernel does all steps for a row. A kernel is the body of a loop, and many threads run it, each for another
+# job. This is the text of the package's kernel. A job is a row, and 32 threads, the lanes of a *warp*, share it:
 
 # %%
 print(norm_kernels.MOMENTS)
 print(norm_kernels.FORWARD.parameters, norm_kernels.FORWARD.body, sep="\n")
 
 # %% [markdown]
-# `i` is the job, `lane` the thread within its warp, and `LANES` how many there are. Which thread does what is plain arithmetic
-# of indices. The threads come in *blocks* of equal size. Neighbours share a job, and when all jobs of the grid of threads are
-# done, each thread goes on by as many jobs as the grid takes at once:
+# `i` is the job, `lane` is the number of the thread within its warp, and `LANES` is the number of lanes. Simple arithmetic of
+# indices decides which thread does which job. The threads come in *blocks* of equal size. Neighbouring threads share a job.
+# When a thread has finished its job, it goes on by the number of jobs that the whole grid of threads takes at once:
 
 
 # %%
 def jobs_of(block, thread, blocks, threads, lanes, jobs):
-    """(the jobs of one thread, its lane): what the head of every kernel of the package computes."""
+    """(the jobs of one thread, its lane), as the head of every kernel of the package computes them."""
     number = block * threads + thread
     return range(number // lanes, jobs, blocks * threads // lanes), number % lanes
 
@@ -385,19 +385,19 @@ axes.set(xlim=(0, WIDTH), ylim=(ROWS, 0), xticks=[], yticks=np.arange(ROWS) + 0.
 axes.set(xlabel="numbers of a row", ylabel="row (job)")
 axes.spines[:].set_visible(False)
 axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-axes.set_title("Sixteen threads cover the array: four share a row and then go on by four rows", loc="left", fontsize=11)
+axes.set_title("Sixteen threads cover the array: four threads share a row, then go on by four rows", loc="left", fontsize=11)
 plt.show()
 
 # %% [markdown]
 # **How to read it.** Each cell is a number in memory, and the number written in it is the thread that reads it. A colour is a
-# group of four lanes. Lane 0 takes the places 0, 4 and 8 of its row, lane 1 the places 1, 5 and 9. So four neighbours read four
-# neighbouring numbers at the same time, and the memory hands them over together.
+# group of four lanes. Lane 0 takes the places 0, 4 and 8 of its row, and lane 1 takes the places 1, 5 and 9. So four
+# neighbouring threads read four neighbouring numbers at the same time, and the memory delivers them together.
 #
-# `sum_lanes` adds up what the lanes found. In each round every lane adds what the lane some places away holds: 16, 8, 4, 2 and
-# 1 places in a warp. After five rounds all of them hold the sum. The text reads a row three times, but only the first time it
-# has to come from memory: 96 numbers are 384 bytes, and stay in a cache.
+# `sum_lanes` adds up the results of the lanes. In each round every lane adds the number of the lane some places away: 16, 8, 4,
+# 2 and 1 places in a warp. After five rounds all lanes have the sum. The text reads a row three times, but only the first time
+# the row comes from memory: 96 numbers are 384 bytes, and they stay in a cache.
 #
-# Now by loops. What runs at once on a device goes one after the other here.
+# Here is the kernel by loops. The threads, which run at the same time on a device, run one after the other here.
 
 
 # %%
@@ -412,7 +412,7 @@ def sum_lanes(values):
 
 # %%
 def layer_norm_threads(x, gain, shift, eps=1e-6, lanes=4):
-    """FORWARD above: a job for each row, a part of the row for each lane."""
+    """FORWARD above: each row is a job, and each lane takes a part of the row."""
     y, width = np.empty_like(x), x.shape[1]
     for i, row in enumerate(x.tolist()):
         own = [range(lane, width, lanes) for lane in range(lanes)]
@@ -435,9 +435,9 @@ print(f"3 rows of 10 by 4 lanes: {np.abs(by_threads - ops.layer_norm(*small)).ma
 # %% [markdown]
 # ### The same text, compiled
 #
-# The body is CUDA and plain C alike. In C there is one lane, and a loop goes over the jobs. So every line of every kernel can
-# run without a GPU, compiled by gcc, where there is one. Within `stand_in.tools()` the stand-in does that: it has what a device
-# can do beyond array functions. The first of these **tools** is to launch a kernel of the package's own.
+# The body is both CUDA and plain C. In C there is one lane, and a loop goes over the jobs. So every line of every kernel can
+# run without a GPU, compiled by gcc, if gcc is installed. Within `stand_in.tools()` the stand-in does this: it then has the
+# tools of a device beyond array functions. The first of these **tools** launches the package's own kernels.
 
 # %%
 print("kernels are compiled by gcc" if stand_in.GCC else "no gcc on this machine: kernels are counted, not run")
@@ -453,23 +453,23 @@ assert stand_in.launched.total() == 1
 assert stand_in.moved.total() < 2.1 * tokens.nbytes < 0.25 * sum(passes.values()) * tokens.nbytes
 
 # %% [markdown]
-# Layer norm is on the rising part of the roof, so its time should go with the passes. `mvit_np/backend/cuda/kernels/` has such
-# kernels also for the pooling convolution, GELU with its bias, the softmax inside attention, sums over rows, and AdamW. They
-# are in the fast versions of the ops, in `ops/cuda/` and `ops/fast/`. Within `mv.plain_ops()` the definitions run instead, to
-# see what the kernels gain.
+# Layer norm is on the rising part of the roof, so its time should be proportional to the passes.
+# `mvit_np/backend/cuda/kernels/` also has kernels for the pooling convolution, GELU with its bias, the softmax inside
+# attention, sums over rows, and AdamW. The fast versions of the ops in `ops/cuda/` and `ops/fast/` use them. Within
+# `mv.plain_ops()` the definitions run instead, so that you can measure what the kernels gain.
 #
-# ## Products where the numbers lie
+# ## Products without copies
 #
-# Products of large matrices are left to NVIDIA's library cuBLAS, which has kernels for them. It counts **columns first**: a
-# matrix is an address and a *leading dimension*, which says how many numbers it is from one column to the next. A batch has a
-# *distance* besides, from one matrix to the next. NumPy counts rows first, so to cuBLAS an array is its own transpose. This
-# does no harm: the transpose of a product is the product of the transposes in the other order, so one asks for
+# NVIDIA's library cuBLAS has kernels for products of large matrices, and the package uses them. cuBLAS stores a matrix **column
+# by column**: a matrix is an address and a *leading dimension*, the number of places from one column to the next. A batch also
+# has a *distance* from one matrix to the next. NumPy stores a matrix row by row, so cuBLAS sees the transpose of a NumPy array.
+# This is no problem: the transpose of a product is the product of the transposes in the other order, so one asks for
 #
 # $$C = A B \quad\text{as}\quad C^\top = B^\top A^\top ,$$
 #
-# and no array is moved. A flag says that NumPy has transposed a view. Heads lie side by side in a token, (clips, tokens, heads,
-# channels), so the matrix of a head has all channels of a token as its leading dimension, and the next head begins one head's
-# channels further on:
+# and no array is moved. A flag tells cuBLAS about a view that NumPy has transposed. The heads are side by side in a token,
+# (clips, tokens, heads, channels). So the leading dimension of a head's matrix is the number of all channels of a token, and
+# the next head begins one head's number of channels later:
 
 # %%
 q = rng.standard_normal((1, 3, 2, 4)).astype(np.float32)  # a clip, 3 tokens, 2 heads of 4 numbers
@@ -501,18 +501,19 @@ def draw_heads(axes, sizes, leading, apart):
 # %%
 figure, axes = plt.subplots(figsize=(8.5, 1.9), layout="constrained")
 draw_heads(axes, q.shape[1:], calls[0][1].leading, calls[0][1].batch_stride)
-axes.set_title("Queries in memory: two matrices, blue and orange, of 3 rows each; no number is moved", loc="left", fontsize=11)
+axes.set_title("The queries in memory are two matrices of 3 rows, blue and orange; no number is moved", loc="left", fontsize=11)
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Each cell is a number, with its channel written in; blue is head 0, orange head 1. It is 8 numbers
-# from a row of the blue matrix to the next, and 4 from the blue matrix to the orange one. Now the call by loops over flat
-# memory. The stand-in's second tool is NumPy's product, on matrices found by address, leading dimension and distance alone.
+# **How to read it.** Each cell is a number, and its channel is written in it; blue is head 0, and orange is head 1. From one
+# row of the blue matrix to the next there are 8 places, and from the blue matrix to the orange one there are 4. Next we write
+# the call as loops over flat memory. The stand-in's second tool is NumPy's product on matrices that are found by address,
+# leading dimension and distance alone.
 
 
 # %%
 def at(side, batch, row, column):
-    """The place in memory of a number of one matrix of a batch; columns first, unless it is to be flipped."""
+    """The place in memory of a number of one matrix of a batch: column by column, unless it is flipped."""
     inside = row * side.leading + column if side.flip else row + column * side.leading
     return side.start + batch * side.batch_stride + inside
 
@@ -542,8 +543,8 @@ print(f"on the stand-in: {dict(stand_in.launched)}, nothing was copied")
 assert stand_in.launched == {"product": 1}
 
 # %% [markdown]
-# A product may also be added to what is there, a bias for instance, which saves a pass. With both tools a whole gradient of
-# `mvit_micro` is computed, through every kernel that it needs. It agrees with NumPy's:
+# A product can also be added to an array that is there already, for instance a bias, and this saves a pass. With both tools we
+# compute a whole gradient of `mvit_micro`, which uses every kernel that it needs. It agrees with NumPy's gradient:
 
 # %%
 if stand_in.GCC:
@@ -558,38 +559,38 @@ if stand_in.GCC:
 # %% [markdown]
 # ## Questions to the reader
 #
-# **1.** Which dots of the roofline profit from a fused kernel, and which from faster arithmetic?
+# **1.** Which dots of the roofline gain from a fused kernel, and which gain from faster arithmetic?
 #
 # <details><summary>Answer</summary>
 #
-# Convolution, norms and additions are on the rising part: they profit from a fused kernel, which has fewer bytes to move.
-# Faster arithmetic helps the dots right of the corner, the products. The corner itself moves to the right with faster
-# arithmetic, so for some of them memory becomes the limit. [Notebook 11b](11b_precision.ipynb) goes on from here.
+# Convolution, norms and additions are on the rising part: they gain from a fused kernel, which moves fewer bytes. Faster
+# arithmetic helps the dots right of the corner, which are the products. But with faster arithmetic the corner moves to the
+# right, so memory becomes the limit for some of them. [Notebook 11b](11b_precision.ipynb) continues here.
 #
 # </details>
 #
-# **2.** Lane 0 might as well take the places 0, 1 and 2 of its row, lane 1 the places 3, 4 and 5, and so on. The sums would be
-# the same. What would be worse?
+# **2.** Lane 0 could also take the places 0, 1 and 2 of its row, lane 1 the places 3, 4 and 5, and so on. The sums would be the
+# same. What would be worse?
 #
 # <details><summary>Answer</summary>
 #
-# At any one time the lanes would read numbers that are three places apart. Memory hands over whole pieces, of 32 bytes on
-# NVIDIA's GPUs. With neighbouring lanes at neighbouring places a piece serves eight lanes at once. With places far
-# apart each lane needs a piece of its own, and most of what is moved is thrown away or must wait in a cache.
+# At each moment the lanes would read numbers that are three places apart. Memory delivers whole pieces, which have 32 bytes on
+# NVIDIA's GPUs. If neighbouring lanes read neighbouring places, one piece is enough for eight lanes. If the places are far
+# apart, each lane needs its own piece, and most of the bytes that are moved are thrown away or must wait in a cache.
 #
 # </details>
 #
-# **3.** Could the loops over rows and over a row's numbers be one job each, a thread for every number of the array?
+# **3.** Could every number of the array be a job of its own, with one thread per number?
 #
 # <details><summary>Answer</summary>
 #
-# For an addition, yes: each number of the result depends on its own inputs alone. In a norm every number of a row
-# needs the row's mean and deviation. So the threads of a row have to exchange sums, which threads of one warp can do without
-# memory, and threads of different blocks cannot.
+# For an addition this works, because each number of the result depends only on its own inputs. In a norm every number of a row
+# needs the row's mean and deviation. So the threads of a row have to exchange sums. Threads of one warp can do this without
+# memory, but threads of different blocks cannot.
 #
 # </details>
 
 # %%
-# The arrays decide where; operations and bytes say how fast; a fused kernel moves each number once.
+# The arrays decide where a function computes, operations and bytes decide how fast; a fused kernel moves each number once.
 assert array_module(logits) is not np and theirs_s < ours_s / 10
 assert plain_launches > 8 and sum(passes.values()) > 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from .run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, recip
 class Trained:
     """A model and what is known of its training."""
 
-    params: Params
+    params: Params = field(repr=False)  # too many numbers to be shown
     config: MViTConfig
     recipe: Recipe  # the run's, or for a file of weights one that says how to test such a model
     classes: tuple[str, ...] | None  # in the order of the scores
