@@ -120,7 +120,7 @@ def hands(params, config, clips, radius, speed, count=300):
     """The share of right answers where a flat disc moves before a still picture, with some noise.
 
     clips: (N, T, H, W, 1), whose first frames are what stands still   radius: pixels
-    speed: pixels a frame
+    speed: pixels per frame
     """
     rng, size = np.random.default_rng(0), config.size
     y, x = np.mgrid[:size, :size].astype(np.float32)
@@ -139,7 +139,7 @@ def hands(params, config, clips, radius, speed, count=300):
 
 def table_of_hands(params, config):
     clips, speeds = load_motion().test_clips, (0.25, 0.5, 1, 2)
-    yield "\n| width of the hand | " + " | ".join(f"{s} pixels a frame" for s in speeds) + " |\n"
+    yield "\n| width of the hand | " + " | ".join(f"{s} pixels per frame" for s in speeds) + " |\n"
     yield "|---|" + len(speeds) * "---:|" + "\n"
     for radius in (12, 8, 5, 3):
         shares = [f"{hands(params, config, clips, radius, speed):.0%}" for speed in speeds]

@@ -10,7 +10,7 @@ link, in 2 (n - 1) hops:
     t = 2 (n - 1) / n  S / bandwidth  +  2 (n - 1) latency
 
 S / n bytes go to the neighbour n - 1 times until each rank holds the sum of one part, and n - 1
-times until all hold all. The bandwidth is the slowest link's of the ring, in bytes a second, one
+times until all hold all. The bandwidth is the slowest link's of the ring, in bytes per second, one
 way. A step is compute + t, or, where the sum runs beside the backward pass (two thirds of the
 compute), forward + max(backward, t): what overlapping could gain at best.
 """
@@ -40,7 +40,7 @@ def parameters(preset):
 def ring_s(size_bytes, ranks, bandwidth, latency):
     """Seconds of a ring Allreduce.
 
-    bandwidth: bytes a second of a link   latency: seconds of a hop
+    bandwidth: bytes per second of a link   latency: seconds of a hop
     """
     return 2 * (ranks - 1) / ranks * size_bytes / bandwidth + 2 * (ranks - 1) * latency
 
@@ -159,7 +159,7 @@ def main():
         "--batch", type=int, help="clips of all ranks together; 32 measured, 512 in the model"
     )
     parser.add_argument("--steps", type=int, default=20, help="to take the median of")
-    parser.add_argument("--bandwidth", type=float, default=10e9, help="bytes a second of a link")
+    parser.add_argument("--bandwidth", type=float, default=10e9, help="bytes per second of a link")
     parser.add_argument("--latency", type=float, default=10e-6, help="seconds of a hop")
     parser.add_argument("--clips-per-s", type=float, default=10.0, help="that one GPU trains on")
     options = parser.parse_args()

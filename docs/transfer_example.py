@@ -26,7 +26,7 @@ import numpy as np
 import mvit_np as mv
 from mvit_np.data import builtin
 
-RATE = Fraction(15, 2)  # frames a second: tau = 4 takes every frame
+RATE = Fraction(15, 2)  # frames per second: tau = 4 takes every frame
 SIDE = 64  # pixels of a film
 PARTS = {"films": 0, "tests": 1}  # of the built-in set `street`
 SCRATCH = "from random parameters"

@@ -374,7 +374,7 @@ print("   N  projections     pairs   projections    pairs")
 for n, (m_proj, m_pairs), (s_proj, s_pairs), size in zip(lengths, macs / 1e6, 1e3 * seconds, weight_bytes / 1e6):
     print(f"{n:5d} {m_proj:11.1f} {m_pairs:9.1f} {s_proj:13.3f} {s_pairs:8.3f} {size:12.2f}")
 rate = (macs / seconds).max()
-print(f"at best {rate / 1e9:.0f} G multiply-adds a second")
+print(f"at best {rate / 1e9:.0f} G multiply-adds per second")
 
 # %%
 MVIT_TOKENS = mv.plan(mv.preset("mvit_b_16x4")).blocks[0].tokens_in

@@ -364,7 +364,7 @@ for row in tables["Table 3"].rows:
     weights = sum(line.attention_bytes for line in mv.costs(row.config).lines)
     print(
         f"{row.label:7} {row.memory:5} GB printed, {training_gb(row.config):5.1f} GB by our rule;  "
-        f"attention weights {weights / 1e6:6,.0f} MB a clip"
+        f"attention weights {weights / 1e6:6,.0f} MB per clip"
     )
 attention_mb = {name: sum(line.attention_bytes for line in mv.costs(c).lines) for name, c in (("ViT", vit), ("MViT", mvit))}
 print(f"ViT-B has {attention_mb['ViT'] / attention_mb['MViT']:.1f} times the attention weights of MViT-B")

@@ -81,7 +81,7 @@ def blas_threads(count: int) -> Any:
 
 
 def copy_bytes_per_s(threads: int, size: int = 1 << 28, repeats: int = 4) -> float:
-    """Bytes read and written a second by copies of `size` bytes, a part a thread.
+    """Bytes read and written per second by copies of `size` bytes, one part per thread.
 
     `size` is more than caches hold.
     """
