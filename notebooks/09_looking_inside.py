@@ -31,6 +31,7 @@ from mvit_np.model import inspection
 from mvit_np.model.layers.block import block
 from mvit_np.model.layers.embedding import embed
 from mvit_np.model.layers.head import head
+from mvit_np.model.relevance import relevance
 from mvit_np.train import demo
 from mvit_np.train.run.training import train
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION
@@ -675,13 +676,14 @@ def masked(tokens, order, count):
 
 # %%
 COUNTS = (0, 16, 32, 64, 96, 128, 192, 256)
-ORDERS = ("rollout", "rollout without a clip", "gradient", "random", "random again")
+ORDERS = ("rollout", "rollout without a clip", "gradient", "relevance", "random", "random again")
 
 
 def curves_of(params):
     """Mean margins, one per order and number of masked tokens.   -> (orders, counts)"""
     draws = rng.random((2, len(x), no_clip.size))
-    ranks = [rollout_of(params), np.tile(no_clip.ravel(), (len(x), 1)), first_order(params), *draws]
+    ranks = [rollout_of(params), np.tile(no_clip.ravel(), (len(x), 1)), first_order(params)]
+    ranks += [relevance(params, x, config).reshape(len(x), -1), *draws]
     tokens, margin = embed(params, x, plan.embed), margin_of(params)
     orders = [np.argsort(-rank, axis=1) for rank in ranks]
     return np.array([[margin(masked(tokens, order, count)).mean() for count in COUNTS] for order in orders])
@@ -689,7 +691,7 @@ def curves_of(params):
 
 # %%
 curves = np.array([curves_of(params) for params in trained_models])  # (models, orders, counts)
-curves = np.concatenate([curves[:, :3], curves[:, 3:].mean(axis=1, keepdims=True)], axis=1)
+curves = np.concatenate([curves[:, :4], curves[:, 4:].mean(axis=1, keepdims=True)], axis=1)
 drops = curves[:, :, :1] - curves
 eighth, half = drops[:, :, COUNTS.index(32)], drops[:, :, COUNTS.index(128)]
 for number, drops_of in enumerate(zip(eighth, half), 1):
@@ -703,7 +705,7 @@ for number, drops_of in enumerate(zip(eighth, half), 1):
 
 # %%
 figure, panels = plt.subplots(1, SEEDS, figsize=(11, 4.8), sharey=True, layout="constrained")
-looks = ((BLUE, "s-"), (GREEN, "^:"), (VERMILLION, "D-"), (GREY, "o--"))
+looks = ((BLUE, "s-"), (GREEN, "^:"), (VERMILLION, "D-"), (ORANGE, "v-"), (GREY, "o--"))
 for number, (axes, of_model) in enumerate(zip(panels, curves), 1):
     for name, curve, (colour, mark) in zip(ORDERS, of_model, looks):
         axes.plot(COUNTS, curve, mark, color=colour, linewidth=2, label=name)
@@ -718,7 +720,7 @@ plt.show()
 
 # %%
 small, large = eighth.sum(axis=0), half.sum(axis=0)  # over the models
-against_none, against_random = half[:, 0] / half[:, 1], half[:, 0] / half[:, 3]
+against_none, against_random = half[:, 0] / half[:, 1], half[:, 0] / half[:, 4]
 print("half masked, rollout's drop as a multiple of the drop")
 print("   by rollout without a clip, model by model:", against_none.round(2))
 print("   by random tokens, model by model:         ", against_random.round(2))

@@ -116,7 +116,7 @@ def attention_rollout(weights: Sequence[Array], plan: Plan) -> Array:
 
 
 def check_one_list(plan: Plan, what: str) -> None:
-    """Raise ValueError for a model whose tokens are not one list from the first block to the last."""
+    """Raise ValueError for a model whose tokens are not one list from first block to last."""
     if plan.bridge or plan.config.reversible:
         came = "frames encoded alone" if plan.bridge else "two streams"
         rule = f"{what} follows one list of tokens through all blocks"
