@@ -637,6 +637,9 @@ assert min(even_kept) > max(none_kept) + 0.2
 # - by gradient times difference, highest first: if $g$ is the gradient of the margin by a token $u$, and $m$ is its
 #   replacement, then $g \cdot (u - m)$ is the drop of the margin to first order. Unlike rollout, it depends on the model's
 #   answer.
+# - by relevance for the answer, highest first. This is rollout in which each attention weight $A$ is replaced by
+#   $\max(0, A \, \partial s / \partial A)$, where $s$ is the logit of the answer, as a mean over heads (Chefer, Gur and Wolf
+#   2021). So it follows attention too, but only where more attention would raise the answer's logit.
 
 
 # %%
@@ -725,7 +728,9 @@ print("half masked, rollout's drop as a multiple of the drop")
 print("   by rollout without a clip, model by model:", against_none.round(2))
 print("   by random tokens, model by model:         ", against_random.round(2))
 print(f"32 masked: the gradient's drop is {small[2] / small[0]:.1f} times rollout's, over all models")
+print(f"128 masked: relevance's drop is {large[3] / large[0]:.1f} times rollout's, {large[3] / large[4]:.1f} times random's")
 assert 0.6 < large[0] / large[1] < 1.6 and small[2] > 1.5 * small[0]
+assert large[3] > 1.2 * large[0] and large[3] > 1.3 * large[4]
 
 # %% [markdown]
 # With half of the tokens masked, the tokens that rollout ranks highest matter more than random ones in some trained models (a
@@ -733,6 +738,10 @@ assert 0.6 < large[0] / large[1] < 1.6 and small[2] > 1.5 * small[0]
 # seen no clip does about as well in every model: rollout only knows which places the pooling windows favour. This second
 # comparison is the important one, and it is easily forgotten. With few tokens the gradient's order finds much more. (It looks
 # at one token at a time, to first order, so it can be worse when many tokens are masked together.)
+#
+# Relevance finds more than rollout and more than random tokens, but less than the gradient's order. It is worth having beside
+# the attention map for a second reason: it can be asked about any class. (`mvit-np classify film.mp4 --explain "a class"` draws
+# it under the frames.)
 #
 # ### Experiment 3: does the gradient's order depend on the clip?
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from ..backend.outputs import DRAWN, replacing
 from ..backend.plain_text import plain
 from ..backend.types import FilePath
 from ..model.text_table import digits, si_prefix
 from .dark import darken
+from .fonts import add_fonts, quiet_about_fonts
 
 # Okabe and Ito's palette, whose colours readers with any colour vision distinguish.
 BLUE, ORANGE, GREEN, VERMILLION, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
@@ -29,12 +26,6 @@ INK, GREY, PALE = "#222222", "#5F5F5F", "#DDDDDD"
 
 WIDTH = 12.0  # inches, of every figure: a slide's
 SMALL, BODY, TITLE = 11, 12, 17  # points
-
-# One of these fonts comes with most systems: they have letters that Matplotlib's own has not.
-EAST_ASIAN = (
-    "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
-    "Microsoft YaHei", "Malgun Gothic", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
-)  # fmt: skip
 
 # Figures made inside theme("dark"); None outside.
 _dark_ones: ContextVar[list[Figure] | None] = ContextVar("dark_ones", default=None)
@@ -111,39 +102,18 @@ def save(figure: Figure, path: FilePath) -> Path:
     """
     if figure in (_dark_ones.get() or ()):
         darken(figure)
-    _add_fonts(figure)
+    add_fonts(figure)
     path = Path(path)
     path = path if path.suffix else path.with_name(f"{path.name}.png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file, _quiet_about_fonts():
+        with replacing(path) as file, quiet_about_fonts():
             figure.savefig(file, dpi=150, **_marked(path.suffix[1:].lower()))
     except OSError as problem:
         reason = problem.strerror or problem
         rule = f"the figure {path} cannot be written ({reason})"
         raise ValueError(f"{rule}: give another folder") from None
     return path
-
-
-def _add_fonts(figure):
-    """Fonts for East Asian letters behind a figure's own, where there are any."""
-    there = [name for name in EAST_ASIAN if name in font_manager.get_font_names()]
-    for text in figure.findobj(Text) if there else ():
-        text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *there])])
-
-
-@contextmanager
-def _quiet_about_fonts():
-    """No word on each letter that no font has, which is a box, and on bold that stays thin."""
-    logger = logging.getLogger("matplotlib.font_manager")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from (current )?font")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _marked(suffix):
