@@ -22,11 +22,13 @@ from ..model.plan import plan
 from ..train import run as runs
 from ..train.classify import TAU, classify, default_normalisation, media_in
 from ..train.run import Trained
+from . import classify_film
 from .arguments import Commands, count, file_path, positive, views
 from .classify_files import TABLE, check_target, sheet_of, table_of
 from .terminal import advance, say
 
 WIDTH, BAR = 40, 28  # characters: a class's name at most, a bar
+ONE_FILM = "explain", "video", "timeline"  # what is made of one film alone
 # What `labels_for` takes so many classes for.
 USUAL = {400: "the classes of Kinetics", 1000: "the classes of ImageNet"}
 
@@ -56,6 +58,7 @@ def add(commands: Commands) -> None:
     out = "folder, or a .png for the picture of a single file (default: the current folder)"
     file("--out", metavar="OUT", default=".", help=out)
     file("--csv", help=f"the table of more than one file (default: {TABLE} in --out)")
+    classify_film.add(option)
     option("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.set_defaults(run=run)
 
@@ -66,11 +69,12 @@ def run(arguments: Namespace) -> int:
     one = len(files) == 1 and not Path(arguments.paths[0]).is_dir() and not arguments.csv
     target = sheet_of(files[0], arguments) if one else table_of(arguments)
     check_target(target, files, arguments)
+    more = classify_film.targets(files[0], target, arguments) if one else _alone(arguments)
     found = runs.trained(arguments.weights, arguments.device, arguments.best, arguments.preset)
     options = _options(found, arguments)
     make_folder(target.parent)
     if one:
-        return _one(found, files[0], options, target, arguments.top)
+        return _one(found, files[0], options, target, arguments, more)
     return _many(found, files, options, target, arguments.top)
 
 
@@ -128,16 +132,30 @@ def say_assumed(weights: str, assumptions: dict[str, str | None]) -> None:
 # -- one file --------------------------------------------------------------------------------------
 
 
-def _one(found, path, options, sheet, top):
+def _alone(arguments):
+    """Raise ValueError where what is made of one film is asked for many files."""
+    if asked := [f"--{name}" for name in ONE_FILM if getattr(arguments, name) not in (None, False)]:
+        raise ValueError(
+            f"{' and '.join(asked)} {are(asked)} made of one file; more than one came: give one"
+        )
+    return {}
+
+
+def _one(found, path, options, sheet, arguments, more):
     with tqdm(unit=" views", leave=False, dynamic_ncols=True, delay=1) as bar:
         show = partial(advance, bar)
         result = classify(found.params, found.config, path, **options, progress=show)
     clips, crops = (_counted(n, what) for n, what in zip(result.views, ("clip", "crop")))
     length = f"{result.duration:.1f} s, " if result.duration else ""
     print(f"{plain(path.name)}: {length}{clips} x {crops}\n")
-    for line in _lines(result.top(top)):
+    for line in _lines(result.top(arguments.top)):
         print(line)
+    index = classify_film.class_of(result, arguments.explain)
     print(f"\nwrote {plain(_draw(found, result, sheet))}")
+    if "explain" in more:
+        print(f"wrote {plain(classify_film.explained(found, result, index, more['explain']))}")
+    for file in classify_film.along(found, result, options, arguments.stride, more, index):
+        print(f"wrote {plain(file)}")
     return 0
 
 

@@ -32,7 +32,7 @@ def opened(path: FilePath) -> Iterator[tuple[Any, Any, Any]]:
     Raises FileNotFoundError, or ValueError for what cannot be read, whatever FFmpeg and PyAV raise
     inside the block.
     """
-    av = _import_av()
+    av = import_av()
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"decode reads a video file, and there is none at {path}: check the path"
@@ -132,7 +132,7 @@ def _stream(container, path):
     return stream
 
 
-def _import_av():
+def import_av():
     """The module av, imported only when a film is read: the rest of the package does without."""
     try:
         import av

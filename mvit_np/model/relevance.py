@@ -58,7 +58,8 @@ def relevance(
 
 def _weighted_attention(params, clip, config, classes):
     """max(0, A ds/dA) of every block as a mean over heads.   ->   [(B, Nq, Nk) float64, ...]"""
-    seen, slopes = [], []
+    seen: list[tuple] = []
+    slopes: list[tuple] = []
 
     def watch(name, phase, seconds, arguments, static, result):
         if name == "attend":

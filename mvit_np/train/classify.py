@@ -15,7 +15,7 @@ from ..backend.outputs import is_drawn_here
 from ..backend.types import Array, FilePath, Params
 from ..data import cover_of, frames_at, labels_for, normalise, track_of
 from ..data.clips import view_times
-from ..data.media import files_in, is_media, is_picture
+from ..data.media import files_in, is_media
 from ..model.config import MViTConfig
 from ..model.features import pooled
 from ..model.forward import check_params
@@ -125,11 +125,11 @@ def default_normalisation(config: MViTConfig) -> str:
 def media_in(folder: FilePath, left_out: list[Path] | None = None) -> list[Path]:
     """The videos and pictures in a folder and the folders inside it, by their endings, sorted.
 
-    Hidden ones are left out. So are the pictures that this package drew, such as the contact sheets
-    of last time: `left_out`, a list, gets those.
+    Hidden ones are left out. So is what this package drew, such as the contact sheets of last time:
+    `left_out`, a list, gets those.
     """
     shown = [path for path in files_in(folder) if is_media(path)]
-    drawn = {path for path in shown if is_picture(path) and is_drawn_here(path)}
+    drawn = {path for path in shown if is_drawn_here(path)}
     if left_out is not None:
         left_out += sorted(drawn)
     return [path for path in shown if path not in drawn]

@@ -21,10 +21,12 @@ from .mistakes import mistakes_figure
 from .pooling_attention import pooling_attention_figure
 from .pooling_windows import pooling_windows_figure
 from .position_similarity import position_similarity_figure
+from .relevance import relevance_figure
 from .rollout import rollout_figure
 from .scaling import scaling_figure
 from .stages import stage_figure
 from .style import save, theme
+from .timeline import clock, timeline_figure
 from .training import training_figure
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "attention_distance_figure",
     "attention_figure",
     "class_attention",
+    "clock",
     "confusion_figure",
     "contact_sheet_figure",
     "cost_bars_figure",
@@ -45,10 +48,12 @@ __all__ = [
     "pooling_attention_figure",
     "pooling_windows_figure",
     "position_similarity_figure",
+    "relevance_figure",
     "rollout_figure",
     "save",
     "scaling_figure",
     "stage_figure",
     "theme",
+    "timeline_figure",
     "training_figure",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -40,14 +41,29 @@ def attention_figure(
     attends to all keys alike. A row with a maximum near 1× has thus no preference, however
     colourful it is.
     """
-    rows = [_Row(plan, *each) for each in maps]
+    rows = [_stage_row(plan, *each) for each in maps]
+    return maps_figure(clip, rows, _message(rows, plan), _about(title))
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """A map over a clip's frames, and what is said beside it."""
+
+    name: str
+    about: str
+    shares: Array  # (t, h, w)
+    peak: float  # its maximum, as a multiple of an even share
+
+
+def maps_figure(clip: Array, rows: Sequence[MapRow], message: str, about: str) -> Figure:
+    """The frames of a clip, and under them rows of maps, all on grids of one length in time."""
     clip = _bright(clip)
     shown = range(0, len(clip), -(-len(clip) // COLUMNS))
     lefts, width = _columns(shown, len(clip), rows)
     height = width * clip.shape[1] / clip.shape[2]
     pitch = max(height + GAP, PITCH)
     inches = TOP + height + len(rows) * pitch + BOTTOM
-    figure = new_figure(inches, _message(rows, plan), _about(title))
+    figure = new_figure(inches, message, about)
     _frames_row(figure, clip, shown, lefts, width, height)
     for number, row in enumerate(rows, 1):
         bottom = BOTTOM + (len(rows) - number) * pitch
@@ -57,21 +73,18 @@ def attention_figure(
     return figure
 
 
-class _Row:
-    """A stage's map and what is said beside it. Raises ValueError where its grid is another."""
-
-    def __init__(self, plan: Plan, stage: int, *name_and_shares: Any) -> None:
-        *name, shares = name_and_shares
-        block = last_blocks(plan)[stage]
-        self.stage, self.shares, self.thw = stage, np.asarray(shares), block.thw_keys
-        if self.shares.shape != self.thw:
-            raise ValueError(
-                f"a map of stage {stage} lies on its keys' grid {times(self.thw)}; came "
-                f"{times(self.shares.shape)}: give the plan of the model that the maps are from"
-            )
-        self.name = name[0] if name else f"stage {stage + 1}"
-        keys = block.sequences * block.tokens_kv  # uniform attention is 1 over this
-        self.peak = self.shares.max() * keys
+def _stage_row(plan, stage, *name_and_shares):
+    """Raises ValueError where the map's grid is another than the stage's."""
+    *name, shares = name_and_shares
+    block, shares = last_blocks(plan)[stage], np.asarray(shares)
+    if shares.shape != block.thw_keys:
+        raise ValueError(
+            f"a map of stage {stage} lies on its keys' grid {times(block.thw_keys)}; came "
+            f"{times(shares.shape)}: give the plan of the model that the maps are from"
+        )
+    peak = shares.max() * block.sequences * block.tokens_kv  # uniform attention is 1 over these
+    about = f"keys {times(block.thw_keys)}\nmax {peak:.1f}× uniform"
+    return MapRow(name[0] if name else f"stage {stage + 1}", about, shares, peak)
 
 
 def _message(rows, plan):
@@ -94,7 +107,7 @@ def _bright(clip):
 
 def _columns(shown, frames, rows):
     """The left edges of the frames, those that share a key close together, and their width."""
-    keys = [_key(frame, frames, rows[0].thw[0]) for frame in shown]
+    keys = [_key(frame, frames, len(rows[0].shares)) for frame in shown]
     wider = 2.5 * GAP if len(set(keys)) < len(keys) else GAP
     steps = [GAP if a == b else wider for a, b in pairwise(keys)]
     room = WIDTH - LABELS - BAR - sum(steps)
@@ -119,12 +132,11 @@ def _map_row(figure, clip, shown, lefts, bottom, width, height, row):
     grey, (frames, h, w) = clip.mean(-1, keepdims=True), clip.shape[:3]
     for left, frame in zip(lefts, shown):
         axes = _picture(figure, left, bottom, width, height, grey[frame])
-        cells = row.shares[_key(frame, frames, row.thw[0])]
+        cells = row.shares[_key(frame, frames, len(row.shares))]
         over = {"extent": (-0.5, w - 0.5, h - 0.5, -0.5), "aspect": "auto", "alpha": ALPHA}
         colours = {"cmap": CMAP, "vmin": 0, "vmax": row.shares.max()}
         axes.imshow(cells, interpolation="nearest", **over, **colours)
-    about = f"keys {times(row.thw)}\nmax {row.peak:.1f}× uniform"
-    _label(figure, bottom + height / 2, row.name, about)
+    _label(figure, bottom + height / 2, row.name, row.about)
 
 
 def _picture(figure, left, bottom, width, height, frame):

@@ -73,6 +73,15 @@ def shares(t, h, w, wide=0.15):
     return cells / cells.sum()
 
 
+def film_shares():
+    """(windows, probabilities, labels, thumbnails) of a film in which three classes take turns."""
+    start = np.arange(0, 90, 1.5)
+    scores = np.stack([4 * np.sin(start / 14 + 2 * k) for k in range(3)], axis=1)
+    each = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    pictures = (255 * moving_clip(10)).astype(np.uint8)
+    return np.stack([start, start + 3], axis=1), each, ("run", "jump", "stand"), pictures
+
+
 def class_maps(config):
     last = {block.stage: block for block in mv.plan(config).blocks}
     return [(stage, shares(*block.thw_kv)) for stage, block in last.items()]
@@ -260,6 +269,10 @@ FIGURES = {
     ),
     "graph": mlp_graph,
     "layer_table": lambda: V.layer_table_figure(plan_of("mvit_b_16x4")),
+    "relevance": lambda: V.relevance_figure(
+        classified(), class_maps(MICRO)[-1], shares(4, 8, 8), classified().labels[0], mv.plan(MICRO)
+    ),
+    "timeline": lambda: V.timeline_figure(*film_shares(), "a film"),
     "rollout": lambda: V.rollout_figure(
         {"rollout": shares(4, 8, 8), "last block alone": shares(4, 4, 4, 0.3)}, moving_clip()
     ),

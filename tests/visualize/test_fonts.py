@@ -52,8 +52,8 @@ def test_letters_that_no_font_has_are_said_in_one_sentence(shipped, tmp_path):
     with pytest.warns(UserWarning) as said:
         visualize.save(figure, tmp_path / "a.png")
     assert [str(one.message) for one in said] == [
-        "no installed font has the letters 步, 跑, 𒀀, and they are drawn as boxes: install one that "
-        "has them, such as Noto Sans of their script"
+        "no installed font has the letters 步, 跑, 𒀀, and they are drawn as boxes: install one "
+        "that has them, such as Noto Sans of their script"
     ]
 
 
