@@ -12,8 +12,8 @@
 # # 00 The idea: a pyramid inside a transformer
 #
 # **The question.** This course is about one network, the Multiscale Vision Transformer (MViT, Fan et al. 2021). What is its
-# idea, what can it do, and what will you do in the chapters that follow? This notebook takes ten minutes. You need not read its
-# code: it is there so that you can run it.
+# idea, what can it do, and what will you do in the chapters that follow? This notebook takes ten minutes. You do not need to
+# read its code: it is there so that you can run it.
 #
 # You need linear algebra, some NumPy and a first course in deep learning. Nothing about transformers is assumed.
 #
@@ -63,7 +63,7 @@ plt.rcParams.update({"figure.dpi": 80, "font.size": 11, "axes.spines.top": False
 # > throughout all the blocks" (Fan et al., Sec. 3.2)
 #
 # What it has instead is **attention**: in every layer each token may look at every other one, wherever in the clip it is, and
-# fetch what it needs. That is powerful, and for $N$ tokens it takes $N^2$ comparisons. For a film, with many tokens, it is
+# fetch what it needs. This is powerful, but for $N$ tokens it takes $N^2$ comparisons. For a film, which has many tokens, it is
 # expensive.
 #
 # ## What an MViT does
@@ -115,8 +115,8 @@ figure.suptitle("The idea: an MViT has the pyramid of a ConvNet; a ViT is a flat
 plt.show()
 
 # %% [markdown]
-# **How to read it.** From left to right through each network. Both vertical scales are logarithmic. On the left each grid line
-# is half of the one above it. The dashed line is the ViT.
+# **How to read it.** Each network runs from left to right. Both vertical scales are logarithmic. On the left each grid line is
+# half of the one above it. The dashed line is the ViT.
 #
 # What is it good for? The package counts the multiplications of a whole model (a multiplication with its addition counts as
 # one). The accuracies are the paper's, for 400 kinds of human action in ten-second films; both were trained on these films
@@ -130,7 +130,7 @@ for name, config, top1 in (("ViT-B", vit_b, 68.5), ("MViT-B", mvit_b, 78.4)):
 print(f"MViT-B takes {mv.costs(mvit_b).macs / mv.costs(vit_b).macs:.0%} of the multiply-adds of ViT-B")
 
 # %% [markdown]
-# More accurate at two fifths of the cost. Why that is so is the subject of chapters 02 to 07.
+# MViT-B is more accurate at two fifths of the cost. Chapters 02 to 07 explain why.
 #
 # ## A trained model answers
 #
@@ -150,7 +150,7 @@ print(f"{right:.1%} of {len(task.test_clips):,} clips of other shots are answere
 assert right > 0.9
 
 # %% [markdown]
-# Ask it about a film. This is the first clip of a shot that it has never seen, in each of the four ways to show it.
+# We ask the model about a film. This is the first clip of a shot that it has never seen, in each of the four ways to show it.
 
 
 # %%
@@ -181,8 +181,8 @@ _ = ask(task.test_clips[four], task.test_labels[four])
 show(task.test_clips[four[0]], "A clip from a film that the model has not seen")
 
 # %% [markdown]
-# Frames of other people's films are not stored in this notebook, so you see them only when you run it. This street is drawn,
-# and no model has seen anything like it in training:
+# Frames of other people's films are not stored in this notebook, so you see them only when you run it. The next street is
+# drawn, and the model has seen nothing like it in training:
 
 # %%
 street = drawn_street(np.random.default_rng(3), pan=2)  # the picture goes two pixels to the right with every frame
@@ -240,9 +240,9 @@ graph_figure(
 )  # fmt: skip
 
 # %% [markdown]
-# **How to read it.** A box is a notebook, with the estimated minutes beside it. Blue chapters are the ground, orange ones
-# build the model part by part, green ones use it: gradients, costs, training, looking inside, the second version, the GPU. If
-# your time is short: 00, 01, 02, 03, 03b, 04, 05 and then one green chapter of your choice.
+# **How to read it.** A box is a notebook, with the estimated minutes beside it. Blue chapters are the basis, orange chapters
+# build the model part by part, and green chapters use it: gradients, costs, training, looking inside, the second version, the
+# GPU. If your time is short: 00, 01, 02, 03, 03b, 04, 05 and then one green chapter of your choice.
 #
 # ## How exercises work
 #
@@ -259,7 +259,7 @@ def grid_size(thw, kernel, stride, padding):
 print(course.check("01.grid_size", grid_size, seed=0))
 
 # %% [markdown]
-# The first window was forgotten. (`hints=1` to `4` says less or more, and `course.solution` shows one way to write it.)
+# The answer forgets the first window. (`hints=1` to `4` says less or more, and `course.solution` shows one way to write it.)
 
 
 # %%
@@ -271,10 +271,10 @@ answer = course.check("01.grid_size", grid_size, seed=0)
 print(answer)
 
 # %% [markdown]
-# **Your own model.** Some exercises are pieces of a whole MViT. `course.keep` puts a right answer into a file of yours,
-# `my_mvit.py`. What you have not written yet stands in from the printed solutions, so after each chapter
-# `course.check_model` can compare the whole with the package's `mv.forward`. In the end every line from pixels to answer is
-# yours, and you train it on the films of this notebook.
+# **Your own model.** Some exercises are pieces of a whole MViT. `course.keep` puts a right answer into your file `my_mvit.py`.
+# For pieces that you have not written yet, the printed solutions are used, so after each chapter `course.check_model` can
+# compare the whole model with the package's `mv.forward`. In the end every line from the pixels to the answer is yours, and you
+# train it on the films of this notebook.
 
 # %%
 print(f"the {len(course.pieces())} pieces:", ", ".join(course.pieces()))
@@ -291,13 +291,13 @@ with tempfile.TemporaryDirectory() as folder:  # yours will be notebooks/exercis
 print(so_far)
 
 # %% [markdown]
-# In a terminal: `mvit-np course start DIR` lays out a working copy of all notebooks, `mvit-np course progress DIR` says how far
+# In a terminal, `mvit-np course start DIR` makes a working copy of all notebooks, `mvit-np course progress DIR` says how far
 # you are, `mvit-np course check DIR` grades it, and `mvit-np course train my_mvit.py` trains your model.
 #
 # ## Questions
 #
-# **1.** Let the channels stay as they are when the places fall fourfold. What would the work of a layer in the fourth stage be,
-# compared with the first one? And if the channels grew fourfold?
+# **1.** Suppose the channels stay as they are when the number of places falls to a quarter. What would the work of a layer in
+# the fourth stage be, compared with the first one? What would it be if the channels grew fourfold?
 #
 # <details><summary>Answer</summary>
 #

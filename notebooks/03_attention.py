@@ -11,11 +11,12 @@
 # %% [markdown]
 # # 03 Attention, and what it costs
 #
-# [01](01_tokens.ipynb) made a clip into a list of tokens, each with its position added; [02](02_pooling.ipynb) shrank
-# grids of tokens with a sliding window, which looks at neighbours only. **How does a token gather what it needs from all the
-# others, however far away, and what does that cost when there are many?** This notebook is about plain self-attention,
-# without pooling. Its last sections count the cost for video. That count is why 04 puts the two together. Before that,
-# [03b](03b_transformer_block.ipynb) shows what stands around the attention in a block, and what several heads are good for.
+# [Notebook 01](01_tokens.ipynb) turned a clip into a list of tokens, each with its position added. [Notebook
+# 02](02_pooling.ipynb) shrank grids of tokens with a sliding window, which sees neighbours only. **How does a token gather what
+# it needs from all other tokens, however far away, and what does this cost when there are many tokens?** This notebook is about
+# plain self-attention, without pooling. Its last sections count the cost for video. This cost is the reason why notebook 04
+# combines attention with pooling. Before that, [03b](03b_transformer_block.ipynb) shows the other parts of a block, and why
+# there are several heads.
 #
 # Words that are new to you are in the [glossary](../docs/glossary.md), symbols in the [notation](../docs/notation.md).
 
@@ -50,19 +51,20 @@ rng = np.random.default_rng(0)
 # > (Fan et al., Sec. 3.1)
 #
 # To see why, we take attention without the pooling. The tokens are the rows of $X$, an $N \times D$ matrix. Three learned
-# matrices make a query, a key and a value of each token, and attention is
+# matrices turn each token into a query, a key and a value, and attention is
 #
 # $$Q = X W_Q, \qquad K = X W_K, \qquad V = X W_V, \qquad
 # Z = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V .$$
 #
-# In words: the query of token $i$ is compared with the key of every token $j$ by a dot product. The softmax makes positive
-# weights of the $N$ scores, with sum 1. Row $i$ of $Z$ is the mean of all values with these weights. With $h$ heads this
+# In words: the query of token $i$ is compared with the key of every token $j$ by a dot product. The softmax turns the $N$
+# scores into positive weights whose sum is 1. Row $i$ of $Z$ is the mean of all values with these weights. With $h$ heads this
 # happens $h$ times side by side, each time on its own $d = D / h$ of the $D$ channels. A last matrix $W_O$ mixes the heads.
 
 # %% [markdown]
 # ## In plain Python
 #
-# Three nested loops: over heads, over queries, over keys (inside the square brackets). Nothing else happens in attention.
+# There are three nested loops: over heads, over queries, and over keys (inside the square brackets). Nothing else happens in
+# attention.
 
 
 # %%
@@ -84,9 +86,9 @@ def attend_loop(q, k, v, heads):
 # %% [markdown]
 # ## In the package
 #
-# `ops.attend` takes arrays $(B, N, h, d)$: to cut the channels into heads is a reshape, nothing
-# moves. Without the loops attention is two products and the softmax between them, for all heads at
-# once. (Its `backward` is for [notebook 06](06_gradients.ipynb).)
+# `ops.attend` takes arrays $(B, N, h, d)$: a reshape cuts the channels into heads, and no number moves. Without the loops
+# attention is two products and the softmax between them, for all heads at once. (Its `backward` is for [notebook
+# 06](06_gradients.ipynb).)
 
 # %%
 print(inspect.getsource(ops.attend), inspect.getsource(ops.attention_weights), sep="\n\n")
@@ -129,7 +131,7 @@ print("weights", p.shape, "  rows sum to", p.sum(-1).min().round(12), "to", p.su
 # %% [markdown]
 # ## A picture of one row
 #
-# Twelve tokens made by hand: a picture of 3 x 4 places that show sky, tree, car or road. Each token is a noisy copy of its
+# We make twelve tokens by hand: a picture of 3 x 4 places that show sky, tree, car or road. Each token is a noisy copy of its
 # kind's vector. To keep it simple $W_Q = W_K = W_V = I$, so that a token's query, key and value are the token itself.
 
 # %%
@@ -174,20 +176,20 @@ fig.suptitle("A road gathers from the roads: row i of Z is the mean of V's rows,
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Bright is large. Follow the framed row from left to right. Its twelve weights sum to 1; the four keys
-# that are road have nearly all of them. The framed row of $V$ is what this token brought along. The framed row of $Z$ is
-# what it takes away: a mean of the four roads. So the noise of single tokens is averaged out, and tokens of one
-# kind become alike: compare the last four rows of $V$ and of $Z$. The first car got a weak draw: half its weight goes to the
-# other car, and 30 % to what is no car. In a trained model the three matrices decide what counts as alike ($W_Q$, $W_K$)
-# and what is passed on ($W_V$).
+# **How to read it.** Bright is large. Follow the framed row from left to right. Its twelve weights sum to 1; the four keys that
+# are road get nearly all of the weight. The framed row of $V$ is the token's own value. The framed row of $Z$ is the token's
+# result: a mean of the four roads. So the noise of single tokens is averaged out, and tokens of one kind become alike: compare
+# the last four rows of $V$ and of $Z$. The first car has a short random vector: half of its weight goes to the other car, and
+# 30 % goes to tokens that are not cars. In a trained model the three matrices decide what counts as alike ($W_Q$, $W_K$) and
+# what is passed on ($W_V$).
 
 # %% [markdown]
 # ## Softmax does not see a constant
 #
-# $e^{s_j + c} / \sum_i e^{s_i + c} = e^{s_j} / \sum_i e^{s_i}$: a constant added to all scores of a
-# row cancels. This is why the largest score may be taken off first, and where scores are large it
-# has to be: $e^{1000}$ is not a float64. (The fast version of `ops.attend` looks how long queries
-# and keys are, and spares itself the maximum where no score can be large.)
+# $e^{s_j + c} / \sum_i e^{s_i + c} = e^{s_j} / \sum_i e^{s_i}$: a constant added to all scores of a row cancels. So the largest
+# score may be subtracted first, and it must be where scores are large: $e^{1000}$ does not fit into a float64. (The fast
+# version of `ops.attend` first looks at the lengths of queries and keys, and leaves the maximum out where no score can be
+# large.)
 
 # %%
 scores = np.array([0.0, 1.0, 2.0])
@@ -251,15 +253,17 @@ for ax in (left, right):
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Left, both axes logarithmic: the squares (measured) lie on the line $d$, the circles on 1. Right: with
-# the scale the weights stay as spread out at $d = 1024$ as at $d = 4$. Without it the entropy falls towards 0 bits.
+# **How to read it.** On the left both axes are logarithmic: the squares (measured) lie on the line $d$, and the circles lie on
+# 1. On the right you see that with the scale the weights are spread out as much at $d = 1024$ as at $d = 4$. Without it the
+# entropy falls towards 0 bits.
 
 # %% [markdown]
 # ## From soft to hard
 #
-# The scale is a knob. Take nine points of the plane as keys, and as values too. They have length 1, so the score of a key is
-# the cosine of its angle to the query, times the scale. At scale 0 all weights are equal; as it grows, the mean becomes a
-# choice of the nearest key. (In a model the scale is fixed, but a longer query does the same: $W_Q$ can learn it.)
+# The scale decides how hard the choice is. We take nine points of the plane as keys and as values. They have length 1, so the
+# score of a key is the cosine of its angle to the query, times the scale. At scale 0 all weights are equal; as it grows, the
+# mean becomes a choice of the nearest key. (In a model the scale is fixed, but a longer query does the same: $W_Q$ can learn
+# it.)
 
 # %%
 angles = np.deg2rad([0, 25, 70, 95, 150, 185, 215, 280, 320])
@@ -293,10 +297,10 @@ fig.suptitle("The same query turning: from a mean of all keys (top) to a choice 
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Each row is a scale, from left to right the query (arrow) turns. A key's colour is its weight (the
-# colours are spread out where weights are small). The star is the weighted mean of the nine points, which is attention's
-# result; the number is $2^H$, how many keys take part. At the top the star hardly leaves the middle, at the bottom it jumps
-# from key to key. It never leaves the convex hull of the values: a mean cannot.
+# **How to read it.** Each row has one scale, and from left to right the query (arrow) turns. A key's colour is its weight (the
+# colours are spread out where weights are small). The star is the weighted mean of the nine points, which is the result of
+# attention; the number is $2^H$, the number of keys that take part. At the top the star hardly leaves the middle, and at the
+# bottom it jumps from key to key. It never leaves the convex hull of the values, because a mean cannot leave it.
 
 # %%
 for scale, weights in zip(scales, soft):
@@ -307,10 +311,10 @@ np.testing.assert_allclose(ops.attention_weights(queries.reshape(one_head), poin
 # %% [markdown]
 # ## Attention does not know the order
 #
-# Shuffle the tokens, and the result comes out shuffled alike: nothing in the equation says where a token stands. The class
-# token's row would not change at all. A film and the same film with its frames in disorder would be the same *set*. That
-# is why tokens carry positions before they come here. (Pooling, 02, is the second thing that knows places: its windows
-# gather neighbours.)
+# If you shuffle the tokens, the result is shuffled in the same way: nothing in the equation says where a token is. The class
+# token's row does not change at all. A film and the same film with shuffled frames are the same *set*. This is why positions
+# are added to the tokens before attention. (Pooling, notebook 02, is the second step that knows places: its windows gather
+# neighbours.)
 
 # %%
 order = rng.permutation(N)
@@ -328,13 +332,13 @@ print("order", order, "-> the same rows in that order; token 0 does not notice t
 # A multiply-add counts as one, as in the paper.
 #
 # - Four projections ($W_Q, W_K, W_V, W_O$), each an $N \times D$ by $D \times D$ product: $4 N D^2$.
-# - Scores $Q K^\top$: in each of $h$ heads $N \times N$ dot products of $d$ numbers, $h N^2 d = N^2 D$. As much again for
-#   the weighted mean: together $2 N^2 D$.
+# - Scores $Q K^\top$: in each of $h$ heads there are $N \times N$ dot products of $d$ numbers, $h N^2 d = N^2 D$. The weighted
+#   mean costs the same again, so together they cost $2 N^2 D$.
 # - Weights: $h N^2$ numbers, where the result has only $N D$.
 #
 # The two sums are equal where $2 N^2 D = 4 N D^2$, that is at $N = 2 D$. For longer lists the pairs cost more than the
-# projections. Heads do not change the multiply-adds. Now the clock, with the width of MViT-B's first stage: $D = 96$,
-# one head, float32, one thread.
+# projections. The number of heads does not change the multiply-adds. Next we measure the time, with the width of MViT-B's first
+# stage: $D = 96$, one head, float32, one thread.
 
 
 # %%
@@ -420,17 +424,18 @@ fig.suptitle(f"One attention layer, D = {WIDTH}, one head: twice the tokens, fou
 plt.show()
 
 # %% [markdown]
-# **How to read it.** All axes are logarithmic, so a power of $N$ is a straight line: slope 1 for the projections, slope 2
-# for the pairs and for the weights. Left: lines are counted multiply-adds (right-hand scale), marks are measured times
-# (left-hand scale); the two scales are matched at the best rate of all twelve measurements. A mark above its line is time
-# that the count leaves out: the exponentials of the softmax, $h N^2$ of them, and for short lists the fixed price of a
-# call; or the machine was busy. Right: the weights pass the result's size at $N = D / h$ and do not stop.
+# **How to read it.** All axes are logarithmic, so a power of $N$ is a straight line: slope 1 for the projections, slope 2 for
+# the pairs and for the weights. On the left, lines are counted multiply-adds (right-hand scale), and marks are measured times
+# (left-hand scale); the two scales are matched at the best rate of all twelve measurements. A mark above its line shows time
+# that the count leaves out: the $h N^2$ exponentials of the softmax, and for short lists the fixed cost of a call; or the
+# machine was busy. On the right, the weights become larger than the result at $N = D / h$, and they keep growing.
 
 # %% [markdown]
 # ## What N is for video
 #
-# The plan of a model knows. Three first blocks: ViT-B, which looks at cubes of 16 x 16 pixels; MViT-B, whose cubes are 16
-# times denser but 8 times narrower; and MViT-B if its keys and values were not pooled, that is, plain attention.
+# The plan of a model has this number. We compare the first blocks of three models: ViT-B, which sees cubes of 16 x 16 pixels;
+# MViT-B, which has 16 times as many tokens that are 8 times narrower; and an MViT-B whose keys and values are not pooled, that
+# is, with plain attention.
 
 # %%
 MVIT = mv.preset("mvit_b_16x4")
@@ -447,11 +452,11 @@ for name, s in first.items():
     )
 
 # %% [markdown]
-# ViT-B, with 8 x 14 x 14 cubes and a class token, is just where the pairs begin to cost more than the projections. MViT's
-# dense cubes put it far beyond. $N / 2D$ is the ratio of the pairs to the projections: without pooling the pairs would cost
-# 131 times as much, and the weights of one head of one block for one clip would take 2.5 GB. Keys and values pooled by (1,
-# 8, 8) leave 8 x 7 x 7 + 1 keys, and both numbers become harmless. The number of queries stays: the result is as fine as
-# before. Notebook 04 shows how it is done.
+# ViT-B, with 8 x 14 x 14 cubes and a class token, has just enough tokens that the pairs cost more than the projections. MViT's
+# dense cubes make far more tokens. $N / 2D$ is the ratio of the pairs to the projections: without pooling the pairs would cost
+# 131 times as much, and the weights of one head of one block for one clip would take 2.5 GB. Keys and values pooled by (1, 8,
+# 8) leave 8 x 7 x 7 + 1 keys, and both numbers become small. The number of queries stays the same, so the result has the same
+# grid as before. Notebook 04 shows how this is done.
 
 # %%
 plain, pooled = first["MViT-B, plain"], first["MViT-B, pooled"]
@@ -469,12 +474,10 @@ print(f"all 16 blocks: {whole[0]:.0f} G without pooled keys and values, {whole[1
 # %% [markdown]
 # ## Never all rows at once
 #
-# A row of $Z$ needs its own row of weights and no other. So the rows can be made some at a time,
-# used and dropped: the result is the same, and memory does not grow with $N^2$. (Time still does.)
-# The definition in `ops/attend.py` holds all of $P$; the version that runs, `ops/fast/attend.py`,
-# does not. It takes as many rows as fit into a core's cache, `tiles.NUMBERS` weights, and one
-# thread takes the next rows while another is busy. Its backward pass makes the rows again rather
-# than keep them.
+# A row of $Z$ needs only its own row of weights. So a few rows at a time can be computed, used and thrown away: the result is
+# the same, and memory does not grow with $N^2$. (Time still does.) The definition in `ops/attend.py` holds all of $P$; the
+# version that runs, `ops/fast/attend.py`, does not. It takes as many rows as fit into a core's cache, `tiles.NUMBERS` weights,
+# and one thread takes the next rows while another is busy. Its backward pass computes the rows again instead of keeping them.
 
 # %%
 n, rows = 1000, 64
@@ -497,7 +500,7 @@ print(f"the fast version: {held} of {MVIT_TOKENS:,} keys")
 # %% [markdown]
 # ## Questions
 #
-# **1.** A model has $D = 768$ channels. Does it cost more multiply-adds with 12 heads or with 1? And memory?
+# **1.** A model has $D = 768$ channels. Does it take more multiply-adds with 12 heads or with 1? Does it take more memory?
 #
 # <details><summary>Answer</summary>
 #
@@ -510,9 +513,9 @@ print(f"the fast version: {held} of {MVIT_TOKENS:,} keys")
 #
 # <details><summary>Answer</summary>
 #
-# Its score doubles. Queries on its side give it more weight than its direction deserves, queries on the other side give it
-# less (its score is then more negative). A long key is a loud one. If the value grows too, the star can go further out:
-# it stays within the hull of the values, and that hull has grown.
+# Its score doubles. Queries on its side give it more weight than its direction alone would get, and queries on the other side
+# give it less (its score is then more negative). So a long key gets more attention, or less, than a short one. If the value
+# grows too, the star can go further out: it stays within the hull of the values, and this hull has grown.
 # </details>
 #
 # **3.** ViT-B sees 8 frames as 1,569 tokens. Give it 16 frames (twice the grid, one class token). What do the projections
@@ -520,8 +523,8 @@ print(f"the fast version: {held} of {MVIT_TOKENS:,} keys")
 #
 # <details><summary>Answer</summary>
 #
-# 3,137 tokens. The projections double, the pairs grow four times (the last cell asserts both, to 1 %). At 8 frames the two
-# were nearly equal, $N = 1569$ and $2 D = 1536$; at 16 the pairs cost twice as much as the projections.
+# There are 3,137 tokens. The projections double, and the pairs cost four times as much (the last cell asserts both, to 1 %). At
+# 8 frames the two were nearly equal, $N = 1569$ and $2 D = 1536$; at 16 the pairs cost twice as much as the projections.
 # </details>
 #
 # **Now you.** [Exercises to 03](exercises/03_attention.ipynb): the first four functions there, with their key lines left

@@ -12,8 +12,9 @@
 # # 04 Multi Head Pooling Attention, step by step on real frames
 #
 # **The question.** Attention compares every token with every other, so its cost grows with the square of their number, and a
-# film has many tokens. 02 built pooling and 03 attention, each alone. How do the two make one layer that lets a transformer
-# shrink its grid from stage to stage? What does pooling the queries change, and what does pooling the keys and values change?
+# film has many tokens. Notebook 02 built pooling, and notebook 03 built attention. How do the two together make one layer with
+# which a transformer can shrink its grid from stage to stage? What does pooling the queries change, and what does pooling the
+# keys and values change?
 #
 # You follow the frames of a real film through one block of an MViT, step by step, and compare with
 # the package's layer at the end.
@@ -67,8 +68,8 @@ plt.rcParams["figure.dpi"] = 80
 # %% [markdown]
 # ## As loops, for one head
 #
-# First with the simplest $\mathcal P$: the maximum of each window, which has no parameters. `x` is a grid of tokens, `o`
-# counts the windows, `i` the places in a window. A place outside of the grid never wins.
+# We begin with the simplest $\mathcal P$, the maximum of each window, which has no parameters. `x` is a grid of tokens, `o`
+# counts the windows, and `i` counts the places in a window. Places outside the grid are left out.
 
 
 # %%
@@ -89,7 +90,8 @@ def pool_loop(x, kernel, stride, padding):
 
 
 # %% [markdown]
-# Then attention on what is left. Nothing in it knows that its tokens were pooled: `q` and `k` may have different lengths.
+# Then comes attention on the pooled tokens. It does not need to know that they were pooled: `q` and `k` may have different
+# lengths.
 
 
 # %%
@@ -107,8 +109,8 @@ def attention_loop(q, k, v):
 
 
 # %% [markdown]
-# And the same from the package, on a grid of 2 × 4 × 8 tokens of 3 channels. A `PoolSpec` holds kernel and stride and works
-# out the padding and the new grid. Queries are pooled by (1, 2, 2), keys and values by (1, 4, 4), each by windows that
+# Here is the same from the package, on a grid of 2 × 4 × 8 tokens of 3 channels. A `PoolSpec` holds kernel and stride and
+# computes the padding and the new grid. Queries are pooled by (1, 2, 2), keys and values by (1, 4, 4), with windows that
 # overlap by one place.
 
 # %%
@@ -129,13 +131,13 @@ print(f"{math.prod(thw)} tokens came; queries {few.thw_out}: {q.shape[1]}, keys 
 print(f"{len(z_loop)} tokens go; largest difference of loops and package {np.abs(np.array(z_loop) - z[0, :, 0]).max():.0e}")
 
 # %% [markdown]
-# Note the number of tokens that go: it is the number of *queries*. The keys were four times fewer, and the result does not
-# show it.
+# Note the number of tokens in the result: it is the number of *queries*. There were four times fewer keys, but this does not
+# change the size of the result.
 #
 # ## A film and a small model
 #
-# Now a whole layer, on real frames: eight frames of a street film that comes with the package's `video` extra. The model has
-# the design of MViT-B, but narrow: it starts with 16 channels where MViT-B has 96. Cubes of 3 × 7 × 7 pixels, 2 × 4 × 4
+# Next comes a whole layer, on real frames: eight frames of a street film that comes with the package's `video` extra. The model
+# has the design of MViT-B, but narrow: it starts with 16 channels where MViT-B has 96. Cubes of 3 × 7 × 7 pixels, 2 × 4 × 4
 # apart, make a grid of 4 × 48 × 96 tokens from 8 × 192 × 384 pixels.
 #
 # The weights are random. Steps, shapes and costs do not depend on that. What the attention *looks at* does: it would become
@@ -163,7 +165,7 @@ for number, (ax, frame) in enumerate(zip(axes.flat, frames), 1):
 
 # %% [markdown]
 # We study block 1, the first of the second stage, because it pools everything: queries, keys, values and the skip connection.
-# `hook` shows what passes inside of the model. What block 0 puts out is what block 1 takes in.
+# `hook` shows the arrays inside the model. The output of block 0 is the input of block 1.
 
 # %%
 seen = {}
@@ -177,7 +179,7 @@ print("queries: ", spec.pool_q, "\nkeys:    ", spec.pool_kv, "\nskip:    ", spec
 # %% [markdown]
 # Its plan as a picture, the paper's Fig. 3 with this block's own sizes. Read it from the bottom up: the input is normed and
 # projected three times, each projection is pooled on its own (orange), then comes ordinary attention (green). On the left the
-# skip connection goes around all that, and is pooled too. What flows is written beside each arrow.
+# skip connection goes around all of these steps, and it is pooled too. The shape of each array is written beside its arrow.
 
 # %%
 visualize.pooling_attention_figure(spec)
@@ -186,9 +188,9 @@ visualize.pooling_attention_figure(spec)
 # %% [markdown]
 # ## The steps
 #
-# **Norm, then project.** Each token is normed over its channels: mean 0 and variance 1, then a gain
-# $g$ and a shift $b$. Three matrices make $\hat q$, $\hat k$, $\hat v$ of it. The released models
-# store the three side by side in one, which is why it is three times as wide as it is tall.
+# **Norm, then project.** Each token is normed over its channels: mean 0 and variance 1, then a gain $g$ and a shift $b$. Three
+# matrices turn it into $\hat q$, $\hat k$ and $\hat v$. The released models store the three side by side in one matrix, so this
+# matrix has three times as many columns as rows.
 
 # %%
 print(inspect.getsource(ops.layer_norm))
@@ -211,8 +213,8 @@ for name, array in {"x": x, "y": y, "W": a["qkv"]["w"], "W_Q": w_q, "q_hat": q_h
     show(name, array)
 
 # %% [markdown]
-# **Split heads.** The 32 channels of a token are cut into `heads` groups of `d` channels. From here to the joining each head
-# works alone.
+# **Split heads.** The 32 channels of a token are cut into `heads` groups of `d` channels. From here on each head works alone,
+# until the heads are joined.
 
 # %%
 heads, d = spec.heads, spec.head_dim
@@ -221,9 +223,9 @@ show("q_hat", q_hat)
 
 
 # %% [markdown]
-# **Pool.** The class token has no place in the grid, so it steps aside. The others go back to their grid, and a learned
-# filter of 3 × 3 × 3 places slides over it: one filter for each of the `d` channels, the same in all heads. Its stride
-# decides how many tokens are left. Then the grid becomes a list again, with the class token in front.
+# **Pool.** The class token has no place in the grid, so it is put aside. The other tokens go back to their grid, and a learned
+# filter of 3 × 3 × 3 places slides over it: one filter for each of the `d` channels, the same in all heads. Its stride decides
+# how many tokens are left. Then the grid becomes a list again, with the class token in front.
 
 
 # %%
@@ -243,8 +245,8 @@ for name, array in {"pool_q.w": a["pool_q"]["w"], "q_pooled": q_pooled, "k_poole
     show(name, array)
 
 # %% [markdown]
-# A picture of what happened: the length (Euclidean norm) of each token's vector, drawn at its place in the grid. It is one
-# number per token, and a token has 32.
+# The figure shows the result: the length (Euclidean norm) of each token's vector, drawn at its place in the grid. This is one
+# number per token, while a token has 32 numbers.
 
 
 # %%
@@ -281,15 +283,15 @@ rows = [
 axes = draw(rows, "Queries are pooled to a coarser grid, keys to a coarser one still", "length")
 
 # %% [markdown]
-# How to read it: time runs to the right, a column for each step of the token grid, whose cubes see three frames each. A tile
-# is a token. The upper pair is the query before and after its pool, the lower pair the key. It stays the same scene; only
-# its tiles grow, by 2 for the query and by 4 for the key. The numbers on the scales shrink tenfold, since a filter that was
-# just drawn at random has small weights. Where a window hangs over the border, zeros count: so the first row of the pooled
-# maps is darker, and the first and last time step are darker than the middle ones, as windows are three time steps deep.
+# How to read it: time runs to the right, a column for each step of the token grid, whose cubes see three frames each. A tile is
+# a token. The upper pair is the query before and after its pool, and the lower pair is the key. The scene stays the same; only
+# its tiles grow, by 2 for the query and by 4 for the key. The numbers on the scales become ten times smaller, because a new
+# random filter has small weights. Where a window reaches outside the grid, zeros are added: so the first row of the pooled maps
+# is darker. The first and the last time step are darker than the middle ones, because windows are three time steps deep.
 #
-# **Norm after the pool.** How long a pooled token is depends on the filter's weights and on the border. A norm takes that
-# out: it gives every query, key and value the same length, nearly $\sqrt d$, and with it scores of a useful size. The class
-# token shares this norm.
+# **Norm after the pool.** The length of a pooled token depends on the filter's weights and on the border. A norm removes this:
+# it gives every query, key and value the same length, nearly $\sqrt d$, so that the scores have a useful size. The class token
+# gets this norm too.
 
 # %%
 q, k, v = norm(q_pooled, a["norm_q"]), norm(k_pooled, a["norm_k"]), norm(v_pooled, a["norm_v"])
@@ -304,8 +306,7 @@ print(f"   sqrt(d) = {math.sqrt(d):.2f}")
 # **Scores and softmax.** Every query is multiplied with every key, in each head. A row of `weights` belongs to a query
 # and sums to 1.
 #
-# The largest array of the layer comes into being here. Without pools it would have as many rows as columns, and as many
-# columns as `x` has tokens.
+# The largest array of the layer is made here. Without pools it would have as many rows and as many columns as `x` has tokens.
 
 # %%
 scores = np.einsum("bihc,bjhc->bhij", q, k) / math.sqrt(d)
@@ -321,11 +322,11 @@ for name, each in (("with", weights), ("without", unnormed)):
     print(f"largest weight {name} the norm after the pool: {each.max() * spec.tokens_kv:.3f} × uniform")
 
 # %% [markdown]
-# Without the norm, every query of this fresh model would look at all keys alike: even the largest weight would hardly differ
-# from that of uniform attention, 1 over the number of keys. With it there is something to look at.
+# Without the norm, every query of this fresh model would give all keys nearly the same weight: even the largest weight would
+# hardly differ from that of uniform attention, 1 over the number of keys. With the norm the weights differ.
 #
 # What do queries look at? The frames of the film are not stored in this notebook, so let us send another clip through the same
-# block, with the same weights: a street that is drawn, whose houses pass to the left while somebody walks to the right.
+# block, with the same weights: a drawn street, whose houses move to the left while a person walks to the right.
 
 # %%
 street = data.drawn_street(np.random.default_rng(8), (192, 384), pan=-6, walk=(60, 12))  # (T, H, W, 3)
@@ -349,12 +350,12 @@ for line, places in zip(axes, dots):
 
 
 # %% [markdown]
-# How to read it: time runs to the right. Above is the street; below, a row is one query in one head, and the dot marks the
-# query's place and time. A tile is a key; keys are 4 places apart on the input grid, so the tiles are large. On the scale 1 is
-# uniform attention; yellow is 6 times as much or more. All four time steps are open to a query: attention goes through the
-# whole clip, not only through its own frame. The weights are random, and still what a query attends to has the shapes of the
-# street, because tokens that look alike have like keys. In numbers: over all queries, do two keys whose part of the picture has
-# the same brightness get like weights?
+# How to read it: time runs to the right. The upper row is the street. Below, a row is one query in one head, and the dot marks
+# the query's place and time. A tile is a key; keys are 4 places apart on the input grid, so the tiles are large. On the scale 1
+# is uniform attention; yellow is 6 times as much or more. All four time steps are open to a query: attention goes through the
+# whole clip, not only through its own frame. The weights are random, but the map of a query still has the shapes of the street,
+# because tokens that look alike have similar keys. We can test this with numbers: over all queries, do two keys whose parts of
+# the picture have the same brightness get similar weights?
 
 # %%
 bright = street[::2].mean(axis=-1).reshape(4, 12, 16, 24, 16).mean(axis=(2, 4)).ravel()  # of what lies under each key
@@ -383,15 +384,14 @@ np.testing.assert_allclose(out, by_package, atol=1e-12)
 print(f"layers.attention agrees: largest difference {np.abs(out - by_package).max():.0e} of {np.abs(out).max():.2g}")
 
 # %% [markdown]
-# `layers.attention` is written as it stands here: project, pool, attend, project.
+# `layers.attention` has the same steps in the same order: project, pool, attend, project.
 
 # %%
 print(inspect.getsource(attention), inspect.getsource(queries_keys_values), sep="\n\n")
 
 # %% [markdown]
-# The version that runs takes a shorter way to the same numbers. The fast version of `ops.attend`
-# never holds all weights at a time (03 showed how). Within `mv.plain_ops()` all is done as you read
-# it:
+# The version that normally runs takes a shorter way to the same numbers. The fast version of `ops.attend` never holds all
+# weights at a time (notebook 03 showed how). Within `mv.plain_ops()` all steps run as you read them:
 
 # %%
 with mv.plain_ops():
@@ -401,9 +401,9 @@ apart = np.abs(plain - by_package).max()
 print(f"by the definitions alone: at most {apart:.0e} from what ran above")
 
 # %% [markdown]
-# The other short way is about tokens that no window sees. A key is $P(X W_K)$: first projected, then pooled. The projection
-# works on each token by itself. Where the stride is wider than the window, as in block 0 of MViT-B, most tokens lie in no window
-# ([02](02_pooling.ipynb) drew them), and to project those to keys and values is work for nothing. So the fast version of
+# The second shortcut leaves out tokens that no window sees. A key is $P(X W_K)$: it is first projected, then pooled. The
+# projection works on each token alone. Where the stride is wider than the window, as in block 0 of MViT-B, most tokens are in
+# no window ([02](02_pooling.ipynb) drew them), and it is useless to project them to keys and values. So the fast version of
 # `queries_keys_values` (`model/fast.py`) takes the seen tokens first, with the functions of 02:
 
 # %%
@@ -423,7 +423,7 @@ print(f"multiply-adds of W_K and W_V in block 0 of MViT-B: {cost[0]:.0f} M or {c
 # %% [markdown]
 # ## The skip connection has to be pooled
 #
-# The block adds its input to what attention made of it. But the input has more tokens:
+# The block adds its input to the result of attention. But the input has more tokens:
 
 # %%
 try:
@@ -432,8 +432,8 @@ except ValueError as problem:
     print("x + out:", problem)
 
 # %% [markdown]
-# So the skip connection shrinks with the queries' stride as well. It does so by the maximum of each window of 3 × 3 places,
-# which has no weights and leaves the numbers' size alone.
+# So the skip connection shrinks with the queries' stride as well. It is pooled by the maximum of each window of 3 × 3 places,
+# which has no weights and keeps the size of the numbers.
 
 # %%
 grid = x[:, 1:].reshape(1, *spec.thw, spec.dim_in)
@@ -464,10 +464,11 @@ figure.colorbar(image, ax=axes, label=f"value of channel {CHANNEL}")
 _ = figure.suptitle("The skip keeps the largest of each window, and the sum stays close to it", fontsize=13, weight="bold")
 
 # %% [markdown]
-# How to read it: a part of the second time step, one channel of the 32, on one scale of colours: the block's input, the pooled
-# skip, what attention adds, and the sum of the last two. The frame in `x` is a window of 3 × 3 places, the frame in `skip` the
-# token that got its maximum. What is purple (large) becomes wider, what is orange and thin is filled in. `out` is pale: at the
-# start of training attention adds little, and the block hands on its input.
+# How to read it: you see a part of the second time step, in one channel of the 32, with one scale of colours. From left to
+# right there are the block's input, the pooled skip, the result of attention, and the sum of the last two. The frame in `x` is
+# a window of 3 × 3 places, and the frame in `skip` is the token that got its maximum. Purple (large) areas become wider, and
+# thin orange areas are filled in. `out` is pale: at the start of training attention adds little, and the block passes its input
+# on.
 #
 # **The rest of the block** is that of any transformer ([03b](03b_transformer_block.ipynb)): norm, MLP, add. It works on each
 # token alone and changes no grid.
@@ -545,14 +546,14 @@ axes[0].legend(frameon=False)
 _ = figure.suptitle("Pooling keys and values pays where tokens are many", fontsize=13, weight="bold")
 
 # %% [markdown]
-# How to read it: a bar is the attention of one block for one clip, its colours are the steps, and each panel has an axis of its
-# own. The green part is the product of the numbers of queries and keys; each doubling of the stride divides it by four. What
-# stays is linear in the number of tokens. The pools' own part (orange) is too thin to see. Block 5 of MViT-B, in the third
-# stage, has few tokens and many channels: a stride of 2 makes the projections the larger part already, and more gains little.
-# So the stride may fall from stage to stage. MViT-B has 1×4×4 in block 1 and 1×2×2 in block 5 (1×8×8 in its first stage,
-# divided by the queries' strides met so far).
+# How to read it: a bar is the attention of one block for one clip, its colours are the steps, and each panel has its own axis.
+# The green part is proportional to the number of queries times the number of keys; each doubling of the stride divides it by
+# four. The other parts are linear in the number of tokens. The part of the pools (orange) is too thin to see. Block 5 of
+# MViT-B, in the third stage, has few tokens and many channels: with a stride of 2 the projections are already the larger part,
+# and a larger stride saves little. So the stride may fall from stage to stage. MViT-B has 1×4×4 in block 1 and 1×2×2 in block 5
+# (1×8×8 in its first stage, divided by the queries' strides met so far).
 #
-# The whole model, not just one block:
+# Next we count the whole model, not only one block:
 
 # %%
 for stride_kv in (None, (1, 2, 2), (1, 4, 4), (1, 8, 8)):

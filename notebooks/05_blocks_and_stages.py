@@ -56,9 +56,9 @@ plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.rig
 # %% [markdown]
 # ## A block in seven lines
 #
-# Both halves may change the shape of what passes through: the attention of a stage's *first* block drops tokens, the MLP of
-# a stage's *last* block widens. A skip has to end with the shape of its branch, so it is pooled in the one case and
-# goes through a linear layer in the other.
+# Both halves may change the shape: the attention of a stage's *first* block drops tokens, and the MLP of a stage's *last* block
+# widens the channels. A skip must end with the shape of its branch, so it is pooled in the first case and goes through a linear
+# layer in the second.
 
 
 # %%
@@ -96,9 +96,9 @@ print(f"{len(mv.plan(tiny).blocks)} blocks, largest difference {worst:.0e}")
 #
 # 1. The cubes (kernel 3x7x7, stride 2x4x4) make the first grid.
 # 2. The first block of a stage, but not of the first stage, has query stride 1x2x2: the grid shrinks. Heads double.
-# 3. The last block of a stage, but not of the last stage, puts out twice as many channels.
-# 4. The stride of keys and values starts at 1x8x8 and is divided by each query stride met, so that K and V keep one
-#    resolution while everything else shrinks.
+# 3. The last block of a stage, but not of the last stage, gives twice as many channels.
+# 4. The stride of keys and values starts at 1x8x8 and is divided by each query stride on the way, so that K and V keep one
+#    resolution while the grid of the queries shrinks.
 #
 # On each axis a window of kernel $k$ and stride $s$, padded by half its size, leaves $\lfloor (L + 2p - k) / s \rfloor + 1$.
 
@@ -144,9 +144,9 @@ for row, s in zip(rows, blocks, strict=True):
 print("the loop and mv.plan agree in all 16 blocks")
 
 # %% [markdown]
-# Two things to see in the table. The grid falls at the *start* of a stage and the width grows at the *end*, so the first block
-# of a stage still takes in four times the tokens. And K and V have 8x7x7 places, with the class token 393 keys, in all blocks
-# but the first one of stages 2, 3 and 4: there the stride is already divided, but the grid has not shrunk yet (1,569 keys).
+# The table shows two facts. The grid falls at the *start* of a stage and the width grows at the *end*, so the first block of a
+# stage still takes in four times the tokens. And K and V have 8x7x7 places, with the class token 393 keys, in all blocks but
+# the first one of stages 2, 3 and 4: there the stride is already divided, but the grid has not shrunk yet (1,569 keys).
 #
 # ### All blocks, or all other blocks?
 #
@@ -157,9 +157,9 @@ print("the loop and mv.plan agree in all 16 blocks")
 #
 # > "We employ K, V pooling in all MHPA blocks [...]" (Sec. 3.3)
 #
-# Read word for word, the first sentence leaves keys and values as they are wherever queries are pooled. All released code
-# follows the second one: SlowFast, which is the authors' own, PyTorchVideo and torchvision pool them in every block
-# (`tests/parity` compares this package with all three). Which one did the authors count? The multiply-adds can tell:
+# Taken literally, the first sentence does not pool keys and values where queries are pooled. All released code follows the
+# second one: SlowFast, which is the authors' own, PyTorchVideo and torchvision pool them in every block (`tests/parity`
+# compares this package with all three). Which one did the authors count? The multiply-adds can tell:
 
 # %%
 with_q = tuple(s.index for s in blocks if s.pool_q)
@@ -184,8 +184,8 @@ for name, unpooled in readings.items():
 layer_table_figure(mv.plan(config))
 
 # %% [markdown]
-# And the inside of one of these blocks, the first of stage 2, as in the paper's Fig. 3. Read it from the bottom up. Queries,
-# keys and values are pooled apart, each by its own stride, and the skip on the left follows the queries.
+# The next figure shows the inside of one of these blocks, the first of stage 2, as in the paper's Fig. 3. Read it from the
+# bottom up. Queries, keys and values are pooled apart, each by its own stride, and the skip on the left follows the queries.
 
 # %%
 pooling_attention_figure(blocks[1])
@@ -193,9 +193,10 @@ pooling_attention_figure(blocks[1])
 # %% [markdown]
 # ## The pyramid beside a ViT
 #
-# **How to read it.** Above, each stage is a box to scale: its front is as high and as deep as the token grid, and it is as
-# long as there are channels. ViT-B is one box from the first block to the last. Below, tokens and channels (logarithmic, so
-# equal steps are equal factors) and the multiply-adds of a stage's mean block. Dashed is ViT-B.
+# **How to read it.** In the upper part each stage is a box, drawn to scale: its front is as high and as deep as the token grid,
+# and its length is the number of channels. ViT-B is one box from the first block to the last. The lower part shows tokens and
+# channels (logarithmic, so equal steps are equal factors) and the multiply-adds of a stage's mean block. Dashed lines are
+# ViT-B.
 
 # %%
 stage_figure(mv.plan(config), mv.plan(vit), ("MViT-B", "ViT-B"))
@@ -227,8 +228,8 @@ for s, (_, grid, _, dim_out, heads, _, _, keys) in zip(mv.plan(tiny).blocks, row
 # on Kinetics-400, MViT-B 16x4 with max pooling; the authors' numbers, not ours): on the normalised input 77.2 %, on the plain
 # input 74.6 %, no skip at all 74.7 %. So a linear skip helps only after the norm.
 #
-# What differs? The stream on the skip adds up what all blocks before have written, and nothing bounds its scale. The MLP's
-# branch is normed. Let the stream grow and compare what the two kinds of skip hand on:
+# What is the difference? The skip carries the sum of the outputs of all earlier blocks, and nothing limits its scale. The MLP's
+# branch is normed. We let this sum grow and compare what the two kinds of skip pass on:
 
 # %%
 dim, last = blocks[0].dim_out, blocks[0]
@@ -247,9 +248,9 @@ np.testing.assert_allclose(sizes[100][0], sizes[1][0], rtol=1e-3)
 np.testing.assert_allclose(sizes[100][1], 100 * sizes[1][1])
 
 # %% [markdown]
-# The normalised skip starts each stage on one scale, whatever came before. The paper does not say why that is worth 2.6 points;
-# this is what we can measure without training. Only three of the sixteen MLP skips have a linear layer in the place of the
-# identity:
+# With the normalised skip each stage starts with the same scale, whatever came before. The paper does not say why this is worth
+# 2.6 points; this is all that we can measure without training. Only three of the sixteen MLP skips have a linear layer instead
+# of the identity:
 
 # %%
 wide = [s.index for s in blocks if s.dim_out != s.dim_attn]
@@ -283,9 +284,9 @@ ratios = np.array(terms[:-1]) / np.array(terms[1:])
 assert np.allclose(ratios[:, 0], 1, atol=0.01) and np.allclose(ratios[:, 1:3], 2, atol=0.01)
 
 # %% [markdown]
-# The products with $D \times D$ matrices stay level to 1 %, the attention and its weights halve, and the parameters move the
-# other way: most of them sit in the last stages, where few tokens use them. Now everything that `mv.costs` counts, the
-# transitions included:
+# The products with $D \times D$ matrices stay level to 1 %, the attention and its weights halve, and the parameters grow: most
+# of them are in the last stages, where few tokens use them. The next cell shows everything that `mv.costs` counts, including
+# the transitions:
 
 
 # %%
@@ -308,9 +309,9 @@ ours, theirs = mean_blocks(config), mean_blocks(vit)
 print("G of a mean block, stage by stage:", (ours.sum(axis=1) / 1e9).round(2), " ViT-B:", (theirs.sum(axis=1) / 1e9).round(2))
 
 # %% [markdown]
-# **How to read it.** Left: one bar per stage, its mean block, in 1e9 multiply-adds; the bar on the right is a block of ViT-B.
-# Right, on a logarithmic scale, both for the last block of a stage: its attention weights in MB, and its parameters in
-# millions.
+# **How to read it.** On the left there is one bar per stage, for its mean block, in 1e9 multiply-adds; the last bar is a block
+# of ViT-B. On the right, on a logarithmic scale, there are the attention weights in MB and the parameters in millions, both for
+# the last block of a stage.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=(1.25, 1), layout="constrained")
@@ -355,9 +356,9 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# So that a head keeps $D / h = 96$ channels. The attention costs $2 N N_K D$ however many heads share it, so more heads are
-# free in multiply-adds. They are not free in memory: there are $h$ maps of $N \times N_K$ weights. The tokens fall faster than
-# the heads grow, so the weights fall all the same, as the table shows.
+# Then a head keeps $D / h = 96$ channels. The attention costs $2 N N_K D$ for any number of heads, so more heads cost no
+# multiply-adds. They are not free in memory: there are $h$ maps of $N \times N_K$ weights. The tokens fall faster than the
+# heads grow, so the weights fall all the same, as the table shows.
 # </details>
 #
 # **3.** Block 1 is the most expensive of all. Find two reasons in the first table.

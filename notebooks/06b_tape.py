@@ -11,15 +11,15 @@
 # %% [markdown]
 # # 06b A tape of sixty lines
 #
-# [06](06_gradients.ipynb) derived the backward of every op. One thing was left to the package: "the tape adds up what arrives
-# at an array from all its uses". Here you write that tape yourself, in plain Python.
+# [Notebook 06](06_gradients.ipynb) derived the backward of every op. One part was left to the package: the tape, which "adds up
+# all gradients that arrive at an array". Here you write this tape yourself, in plain Python.
 #
-# **The question:** every op knows its own backward. How does a program string them together, so that the loss of a whole
-# MViT has a gradient for each parameter, and nobody writes the backward of the model?
+# **The question:** every op knows its own backward. How does a program combine them, so that the loss of a whole MViT has a
+# gradient for each parameter, although nobody writes the backward of the model?
 #
 # ## What the paper says
 #
-# A transformer block adds each of its two halves to what came in. Fan et al. write it in two lines (Sec. 3.2). Here they stand
+# A transformer block adds each of its two halves to what came in. Fan et al. write it in two lines (Sec. 3.2). Here they are
 # with the pooling $P$ of the skip, which an MViT adds:
 #
 # $$X_1 = \mathrm{MHPA}(\mathrm{LN}(X)) + P(X), \qquad \mathrm{Block}(X) = \mathrm{MLP}(\mathrm{LN}(X_1)) + X_1 .$$
@@ -75,8 +75,8 @@ class Node:
 # %% [markdown]
 # All ops of this package have one form: `ops.NAME.definition(...)` returns the value *and* the function `backward`. So one
 # function puts every op on our tape: take the arrays out of the nodes, run the definition, and keep what it returns. Some ops
-# return several arrays, such as queries, keys and values. Each of them becomes a node of its own, whose parent is the whole.
-# Its backward hands over a list in which only its own place is filled.
+# return several arrays, such as queries, keys and values. Each of them becomes a separate node, whose parent is the node of the
+# whole list. Its backward returns a list in which only its own place is filled.
 
 
 # %%
@@ -105,8 +105,8 @@ def part(whole, index):
 # ## The loop version: all paths, one after the other
 #
 # Take a chain of the simplest residual layers, $x \leftarrow x + w\,x$. Each of them multiplies $x$ by $1 + w$, so the
-# derivative of the last by the first is $(1 + w)^n$ for $n$ layers. The formula above, taken literally, follows every path on
-# its own.
+# derivative of the last by the first is $(1 + w)^n$ for $n$ layers. The formula above, taken literally, follows every path
+# separately.
 
 
 # %%
@@ -148,16 +148,16 @@ for layers in (1, 2, 4, 8, 12):
 
 # %% [markdown]
 # The numbers are right, but the number of paths doubles with each layer. Now look at a node where paths meet: from there on
-# they all go the same way. What comes to the node can be added up first, and the sum can be passed on once:
+# they all go the same way. The gradients that arrive at the node can be added up first, and their sum can be passed on once:
 #
 # $$\text{arrived}(n) = \sum_{u \text{ uses } n} \text{backward}_u\big(\text{arrived}(u)\big)\big|_n .$$
 #
-# That needs two things: an **order** in which a node comes only after all that use it, and a **sum** where paths meet.
+# This needs two parts: an **order** in which a node comes only after all nodes that use it, and a **sum** where paths meet.
 #
 # ## The order
 #
-# Walk down from the loss. Before you write down a node, write down everything that it was made of. In the list that results,
-# each node stands after its parents; read backwards, it stands before them. This is a *topological order* of the graph.
+# Walk down from the loss. Before you write down a node, write down all nodes from which it was computed. In the resulting list
+# each node comes after its parents; read backwards, it comes before them. This is a *topological order* of the graph.
 
 
 # %%
@@ -422,9 +422,9 @@ one_op()  # the first linear layer
 one_op()  # the norm: its two projections; and here x has its second gradient
 
 # %% [markdown]
-# What is printed for `x` in the last cell is everything that has arrived there: the skip's `[1, -2, 0.5]` plus what came
-# through the norm. The three numbers that came through the norm sum to zero, as they must: a layer norm does not notice when
-# all channels are shifted alike.
+# The last cell prints for `x` everything that has arrived there: `[1, -2, 0.5]` from the skip plus the gradient that came
+# through the norm. The three numbers that came through the norm must sum to zero, because a layer norm does not change when all
+# channels are shifted by the same number.
 
 # %%
 from_norm = gradients(end, np.array([[[1.0, -2.0, 0.5]]]))[x] - np.array([[[1.0, -2.0, 0.5]]])
@@ -461,15 +461,14 @@ after(2, "After two ops: x has a gradient, but not yet all of it")
 after(5, "After five ops: two gradients have met in x")
 
 # %% [markdown]
-# *How to read it.* From the top down. Beside each node stands what has arrived so far (for the two matrices there is no room).
-# In the first picture `x` is orange: its gradient is only the skip's part as yet. The order takes care of this: `x` comes after
-# the norm, so nothing is passed on from it, and nothing is read, before the second part has arrived.
+# *How to read it.* From the top down. Beside each node you see the gradient that has arrived so far (there is no room for the
+# two matrices). In the first picture `x` is orange: so far its gradient is only the part of the skip. The order makes sure that
+# this is no problem: `x` comes after the norm, so its gradient is not used before the second part has arrived.
 #
 # ## A whole MViT block
 #
-# The attention uses the normed tokens three times, pools each of the three on its own grid, and the class token goes around
-# every pool. With [04](04_pooling_attention.ipynb) and [05](05_blocks_and_stages.ipynb) at hand this is a matter of writing
-# it down.
+# The attention uses the normed tokens three times and pools each of the three on its own grid, and no pool changes the class
+# token. With [04](04_pooling_attention.ipynb) and [05](05_blocks_and_stages.ipynb) you can write it down directly.
 
 
 # %%
@@ -541,12 +540,12 @@ picture(end, "A whole MViT block on the tape", "Orange: pools. Green: attention.
         colour=lambda node: COLOURS.get(node.name, PALE))  # fmt: skip
 
 # %% [markdown]
-# *How to read it.* From the bottom up; the parameters are left out. On the left the skip, pooled. In the middle queries, keys
-# and values, each with a pool and a norm of its own, while the class token goes around the pool. At the top the MLP,
-# whose skip is a linear layer on the normed tokens, since the channels double here.
+# *How to read it.* Read it from the bottom up; the parameters are left out. On the left is the pooled skip. In the middle are
+# queries, keys and values, each with its own pool and norm; the class token is not pooled. At the top is the MLP, whose skip is
+# a linear layer on the normed tokens, because the channels double here.
 #
-# On how many paths does the loss reach `x`? Count them with the same loop: one path arrives at the end, and each node hands the
-# paths that arrived at it to all its parents.
+# On how many paths does the loss reach `x`? We count them with the same loop: one path arrives at the end, and each node passes
+# the paths that arrived at it on to all its parents.
 
 
 # %%
@@ -565,7 +564,7 @@ print(f"this block: {count_paths(end, x)} paths from its end to x, over {len(bac
 # %% [markdown]
 # ## A whole model
 #
-# Two more layers, the embedding and the head, and the loss of a batch of clips is one function on the tape.
+# With two more layers, the embedding and the head, the loss of a batch of clips is one function on the tape.
 
 
 # %%
@@ -612,12 +611,12 @@ PATHS, NODES = count_paths(end, x), len(backward_order(end))
 print(f"16 blocks: {PATHS:.1e} paths from the loss to the clip, over {NODES:,} nodes")
 
 # %% [markdown]
-# Nobody could follow these paths one by one. The tape visits every node once, and its result is the sum over all of them.
+# No program could follow these paths one by one. The tape visits every node once, and its result is the sum over all of them.
 #
 # ## Train on it
 #
-# Does it train? A task that can be drawn in three lines: a bright bar moves, and the model says in which direction. Single
-# frames do not tell.
+# Does the model train with this tape? The task needs only three lines of code: a bright bar moves, and the model says in which
+# direction. Single frames do not tell.
 
 
 # %%
@@ -672,8 +671,8 @@ axes.legend(frameon=False, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# *How to read it.* The thin line lies in the wide one: the same gradients make the same steps. The trained parameters are
-# plain dicts of arrays, so the package's `mv.predict` can use them.
+# *How to read it.* The thin line lies on the wide one: the same gradients make the same steps. The trained parameters are plain
+# dicts of arrays, so the package's `mv.predict` can use them.
 #
 # ## What autograd does differently
 #
@@ -722,10 +721,10 @@ with mv.plain_ops():  # the same definitions on both sides
 print("peak memory of one step: {:.0f} MB on this tape, {:.0f} MB on the package's".format(*PEAKS))
 
 # %% [markdown]
-# **4. Laziness.** Our tape asks each op for all its gradients and throws away what belongs to no node. The clip is no node
-# in training, yet `cube_conv` computes its gradient, in vain. autograd registers one function for each argument and calls only
-# those that lead to a node. In this package a backward may return a *function* in place of a gradient, and the tape calls it
-# where somebody wants the result:
+# **4. Laziness.** Our tape asks each op for all its gradients and throws away those that belong to no node. In training the
+# clip is not a node, but `cube_conv` computes its gradient anyway. autograd registers one function for each argument and calls
+# only those that lead to a node. In this package a backward may return a *function* instead of a gradient, and the tape calls
+# it only if the result is needed:
 
 
 # %%
@@ -747,8 +746,8 @@ for argnums in (0, 1, (0, 1)):
 
 # %% [markdown]
 # **5. Derivatives of derivatives.** autograd's backwards are themselves made of primitives. So the backward pass leaves nodes
-# too, and can be differentiated again. Ours are plain array code: our nodes end where the backward begins, and the package
-# says so where somebody tries.
+# too, and can be differentiated again. Ours are plain array code and leave no nodes, so they cannot be differentiated again. If
+# you try it, the package says so.
 
 # %%
 second = autograd.grad(autograd.grad(autograd.numpy.sin))
@@ -801,8 +800,8 @@ arrays = [rng.standard_normal(n) for n in [(4, 3), (3, 3), 3, (3, 3), 3]]
 print(mv.gradcheck(as_op(three_uses, gradients), *arrays, name="the tape of this page"))
 
 # %% [markdown]
-# Now three tapes that look nearly the same. The first does not add; the second goes on from a node as soon as something has
-# arrived there (breadth first); the third adds in place, which saves an array.
+# Here are three tapes that look nearly the same. The first does not add. The second goes on from a node as soon as something
+# has arrived there (breadth first). The third adds in place, which saves an array.
 
 
 # %%
@@ -843,11 +842,11 @@ def in_place(end, dy):
 
 
 # %% [markdown]
-# The third mistake is the hardest to see. `ops.add` passes the *same* array `dy` on to both its parents, which is right as long
-# as nobody writes into it. The sum in place changes the gradient of one parent and, with it, that of the other.
+# The third mistake is the hardest to see. `ops.add` passes the *same* array `dy` to both its parents, which is right as long as
+# nobody writes into it. The sum in place changes the gradient of one parent, and so it changes the gradient of the other too.
 #
-# Two more mistakes need no wrong tape. They write into a value after the tape has seen it: the definitions close over their
-# inputs, so the backward uses what stands there *then*.
+# Two more mistakes are possible with a right tape. They write into a value after the tape has recorded it: the definitions
+# close over their inputs, so the backward uses the changed value.
 
 
 # %%
@@ -882,8 +881,8 @@ for mistake, (build, loop) in BROKEN.items():
     assert mv.gradcheck(as_op(three_uses, gradients), *arrays).passed
 
 # %% [markdown]
-# In all five the *value* is what its author meant, so nothing stops, and a model would train, only worse. For this reason an op
-# of the package never writes into its inputs or its cotangent, and `mv.gradcheck` refuses one that does.
+# In all five the *value* is right, so no error is raised, and a model would train, but worse. For this reason an op of the
+# package never writes into its inputs or its cotangent, and `mv.gradcheck` refuses one that does.
 #
 # ## Questions
 #
@@ -891,9 +890,9 @@ for mistake, (build, loop) in BROKEN.items():
 #
 # <details><summary>Answer</summary>
 #
-# Python stops at a depth of about 1,000 calls with a `RecursionError`. Keep your own list of what is still to do. autograd
-# counts how many users each node has, then puts a node on a list as soon as all of them have been visited: no recursion, and
-# the order of this page.
+# Python stops at a depth of about 1,000 calls with a `RecursionError`. Keep your own list of the nodes that are still to be
+# visited. autograd counts the users of each node, and puts a node on a list as soon as all its users have been visited. This
+# needs no recursion and gives an order like ours.
 #
 # </details>
 #
