@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..data import cover_of, frames_at, labels_for, normalise, track_of
 from ..data.clips import view_times
 from ..data.media import files_in, is_media
 from ..model.config import MViTConfig
-from ..model.features import pooled
+from ..model.features import features, pooled
 from ..model.forward import check_params
 from .evaluate import Views, crops_of, predictor, probabilities
 
@@ -98,21 +98,29 @@ def classify(
     )
 
 
-def pooled_views(
-    params: Params, config: MViTConfig, path: FilePath, *, views: tuple[int, int] = (1, 1),
-    tau: float = TAU, normalisation: str | tuple | None = None,
-) -> Array:  # fmt: skip
-    """The pooled vector of each view of a video or a picture, as its head would read it.
+def features_of(
+    params: Params, config: MViTConfig, path: FilePath, *, stages: Sequence[int] = (),
+    views: tuple[int, int] = (1, 1), tau: float = TAU, normalisation: str | tuple | None = None,
+) -> list[Array]:  # fmt: skip
+    """What a model makes of a video or a picture before its head, as a mean over the views.
 
-    ->   (clips x crops, D); options and errors are as of `classify`
+    ->   [(D,) the pooled vector, as the head would read it, (t, h, w, D_s) of each stage asked for]
+
+    stages   numbers of stages, from 0; other options and the errors are as of `classify`
     """
     _check(params, config, views)
     shown = Views(config.size_hw, *views, normalisation or default_normalisation(config))
     frames, _, _ = _clips(path, config, tau, shown.clips)
     like = trees.leaves(params)[0]
-    seen = [normalise(view, shown.normalise, like.dtype) for view in crops_of(frames, shown)]
-    each = [to_host(pooled(params, from_host(view[None], like), config)) for view in seen]
-    return np.concatenate(each)
+    each = []
+    for view in crops_of(frames, shown):
+        clip = from_host(normalise(view, shown.normalise, like.dtype)[None], like)
+        if stages:
+            found = features(params, clip, config)
+            each.append([found.pooled, *(found.maps[stage] for stage in stages)])
+        else:
+            each.append([pooled(params, clip, config)])  # faster
+    return [np.mean([to_host(part)[0] for part in parts], axis=0) for parts in zip(*each)]
 
 
 def default_normalisation(config: MViTConfig) -> str:

@@ -112,6 +112,23 @@ def test_features_are_what_the_head_reads(weights, films, tmp_path, capsys):
         np.testing.assert_allclose(shares, result.probabilities, atol=1e-5)
 
 
+def test_features_hold_the_maps_of_stages_too(weights, films, tmp_path, capsys):
+    out, (params, config) = tmp_path / "maps.npz", mv.load(weights)
+    options = ["--weights", weights, "--out", out, "--maps"]
+    code, said = run(capsys, "features", films, *options, "2,1")
+    assert code == 0 and "8 of 8 files" in said.out
+    with np.load(out, allow_pickle=False) as file:
+        assert set(file.files) == {"names", "pooled", "map_1", "map_2"}
+        for k, name in enumerate(file["names"].tolist()):
+            clip = mv.classify(weights, name, views=(1, 1)).clip
+            right = mv.features(params, clip, config)
+            for stage, expected in enumerate(right.maps, 1):
+                np.testing.assert_allclose(file[f"map_{stage}"][k], expected[0], atol=1e-6)
+            np.testing.assert_allclose(file["pooled"][k], right.pooled[0], atol=1e-6)
+    code, said = run(capsys, "features", films, *options, "3")
+    assert code == 2 and "stages are 1 to 2; came 3: correct --maps" in said.err
+
+
 def test_features_write_over_nothing_else(weights, films, tmp_path, capsys):
     (tmp_path / "a.npz").write_bytes(b"mine")
     for out, words in (
