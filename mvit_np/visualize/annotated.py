@@ -49,10 +49,10 @@ def words_strip(lines: Sequence[tuple[str, float]], width: int) -> Array:
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     for row, (name, share) in enumerate(lines):
         y = LINE * (row + 0.5)
-        axes.barh(y, 0.25 * width, left=0.62 * width, height=10, color=PALE)
-        axes.barh(y, 0.25 * width * share, left=0.62 * width, height=10, color=BLUE)
+        axes.barh(y, 0.22 * width, left=0.55 * width, height=10, color=PALE)
+        axes.barh(y, 0.22 * width * share, left=0.55 * width, height=10, color=BLUE)
         look: dict[str, Any] = {"color": INK, "va": "center", "fontsize": 9}
-        letters = int(0.58 * width / 8)
+        letters = int(0.52 * width / 8)
         axes.text(6, y, spelled(name, letters), weight="normal" if row else "bold", **look)
         axes.text(width - 6, y, percent(share, 1), ha="right", **look)
     with quiet_about_fonts():
