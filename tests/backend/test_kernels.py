@@ -643,6 +643,7 @@ def noticed(module, tools):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module, key",
     [(m, key) for m in PAIRS for key in kernels(m)],

@@ -169,6 +169,7 @@ def test_the_calls_do_what_the_commands_do(weights, films, tmp_path, capsys):
     assert {"fit", "classify", "evaluate", "features"} <= set(dir(mv))
 
 
+@pytest.mark.slow
 def test_the_worked_example_runs(tmp_path):
     """At a size at which nothing is learned."""
     script = [sys.executable, str(ROOT / "docs" / "transfer_example.py"), "--out", str(tmp_path)]

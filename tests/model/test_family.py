@@ -162,6 +162,7 @@ def test_the_skip_of_a_stage_s_first_block_is_pooled_as_its_query():
     )
 
 
+@pytest.mark.slow
 def test_memory_is_flat_in_depth_and_a_plain_model_s_is_not(few_objects):
     """What a traced forward pass keeps per clip, with 2 and with 8 blocks in the stage: measured
     and counted.
@@ -181,6 +182,7 @@ def test_memory_is_flat_in_depth_and_a_plain_model_s_is_not(few_objects):
     assert measured[False, 8] > 3 * measured[False, 2] and counted[False, 8] > 3 * counted[False, 2]
 
 
+@pytest.mark.slow
 def test_the_peak_of_a_whole_step_grows_by_less_than_a_fifth_from_2_blocks_to_8():
     peaks = []
     for depth in (2, 8):

@@ -171,6 +171,7 @@ def settle(browser, **settings):
     return sum(filter(None, right)) / len(right) if None not in right else None
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_answer_follows_the_street_and_falls_to_a_coins_when_shuffled(opened):
     assert settle(opened, direction=0) > 0.9
@@ -301,6 +302,7 @@ def test_tab_reaches_every_control(opened):
     assert wanted - reached == set()
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_keys_do_all_that_a_mouse_does(opened):
     text = "document.getElementById('{}').textContent"
@@ -354,6 +356,7 @@ def test_one_steps_through_a_block_forwards_and_backwards_by_key(opened):
     assert not opened.errors
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_tour_has_ten_steps_and_gives_the_focus_back(opened):
     focus(opened, "start-tour")

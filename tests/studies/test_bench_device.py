@@ -474,6 +474,7 @@ def test_a_way_that_fails_is_told_and_the_other_is_timed(device, monkeypatch):
     ) == len(cells)
 
 
+@pytest.mark.slow
 def test_losses_agree_in_all_precisions(device, torch_there):
     part, torch = Curves("toy", 4, 12), torch_there
     found = curves.measured(

@@ -123,6 +123,7 @@ def test_logits_that_are_not_ours_are_told(double, capsys, tmp_path):
     assert "PyTorch by nan" in tables.disagreement({"title": "a model"}, off)
 
 
+@pytest.mark.slow
 def test_the_definitions_alone_take_turns_with_the_fast_versions(quick, capsys, monkeypatch):
     seen = []
     forward = workloads.forward

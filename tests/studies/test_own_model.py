@@ -53,6 +53,7 @@ def test_a_model_that_is_blind_to_time_does_not():
     assert train_own(blind, bars(np.random.default_rng(0)), SMALL, 10).accuracy < 0.7
 
 
+@pytest.mark.slow
 def test_the_three_ways_make_the_same_steps():
     clips = bars(np.random.default_rng(0))
     losses = {
