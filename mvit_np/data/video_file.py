@@ -132,7 +132,7 @@ def _stream(container, path):
     return stream
 
 
-def import_av():
+def import_av() -> Any:
     """The module av, imported only when a film is read: the rest of the package does without."""
     try:
         import av

@@ -9,7 +9,6 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from ..backend.types import Array
 from ..model.text_table import percent
@@ -31,9 +30,10 @@ def heated(frame: Array, heat: Array, seen: tuple[int, int, int, int], most: flo
     """
     top, left, bottom, right = seen
     picture = np.broadcast_to(frame, (*frame.shape[:2], 3)).astype(float)
-    cells = np.uint8(255 * np.clip(heat / max(most, 1e-12), 0, 1))
-    wide = Image.fromarray(cells).resize((right - left, bottom - top), Image.Resampling.NEAREST)
-    colours = 255 * matplotlib.colormaps[CMAP](np.asarray(wide))[..., :3]
+    rows, columns = np.arange(bottom - top), np.arange(right - left)
+    rows, columns = rows * heat.shape[0] // len(rows), columns * heat.shape[1] // len(columns)
+    tiles = np.clip(heat / max(most, 1e-12), 0, 1)[rows[:, None], columns]
+    colours = 255 * matplotlib.colormaps[CMAP](tiles)[..., :3]
     result = 0.5 * picture
     inside = picture[top:bottom, left:right]
     result[top:bottom, left:right] = (1 - ALPHA) * inside + ALPHA * colours

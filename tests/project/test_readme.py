@@ -35,7 +35,7 @@ def test_the_example_runs_and_ends_with_a_passed_gradient_check():
 BESIDE_THE_LESSON = """
     model/validation model/text_table model/presets model/account model/costs model/fast
     model/passes model/features
-    model/inspection model/position_similarity model/resize model/paper
+    model/inspection model/relevance model/position_similarity model/resize model/paper
     model/__init__ model/layers/__init__ ops/__init__
 """.split()
 AT_MOST = 2500  # lines
