@@ -35,3 +35,8 @@ def did_you_mean(word, choices, otherwise="pick one of them"):
 def are(things):
     """The verb behind them: "is" or "are"."""
     return "is" if len(things) == 1 else "are"
+
+
+def many(things, one, more=None):
+    """How many they are, and what: "1 file", "3 files"."""
+    return f"{len(things)} {one if len(things) == 1 else more or one + 's'}"

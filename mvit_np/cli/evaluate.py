@@ -35,7 +35,8 @@ def add(commands: Commands) -> None:
     option = parser.add_argument
     model = "a file of parameters, or the folder of a run"
     best = "for a run: take the parameters of its best test, not the last ones"
-    data = "a built-in set, a folder of class/video.mp4, or a CSV (default for a run: its tests)"
+    data = "a built-in set, a folder of class/video.mp4, or a list (default for a run: its tests)"
+    root = "where relative paths of a list start (default: the run's, else the list's folder)"
     shown = "views: clips in time x crops in space (default: the run's, else 5x1)"
     tau = "frames of 1/30 s from one frame to the next (default: the model's, else 4)"
     batch = "views that go through the model together (%(default)s)"
@@ -44,6 +45,7 @@ def add(commands: Commands) -> None:
     option("model", type=file_path, metavar="WEIGHTS", help=model)
     option("--best", action="store_true", help=best)
     option("--data", type=file_path, metavar="DATA", help=data)
+    option("--data_root", "--data-root", type=file_path, metavar="FOLDER", help=root)
     option("--views", type=views, metavar="CxS", help=shown)
     option("--tau", type=positive, help=tau)
     how = "how pixels are normalised (default: as the model says)"
@@ -62,6 +64,7 @@ def run(arguments: Namespace) -> int:
     with comm.guarding(MISTAKES), use_threads(max(1, threads() // comm.local_size)):
         found = runs.trained(arguments.model, arguments.device, arguments.best)
         asked = {name: getattr(arguments, name) for name in ("data", "views", "tau", "normalise")}
+        asked["data_root"] = arguments.data_root
         test = runs.test_of(found, **asked, say=say if comm.rank == 0 else None)
         read = [arguments.model, test.name]
         out = _folder_for(arguments.out, found, read) if comm.rank == 0 else None

@@ -3,13 +3,15 @@
 from .clips import NORMALISATIONS, clip_times, cover_of, crop_corners, cut, normalise
 from .datasets import ArrayClips, BrokenExample, Dataset
 from .draws import EXAMPLE, MASKS, MIX, ORDER, rng_for
-from .labels import labels_for
+from .holdout import held_out
+from .labels import class_names, labels_for
 from .loader import Loader
 from .mixing import mix, soft
 from .sets.builtin import BUILTIN, builtin
 from .sets.drawn_street import drawn_street
 from .sets.films import film_paths
 from .sets.motion import LABELS, MotionClips, four_ways, load_motion, shifts, shots, shuffle_frames
+from .survey import Seen, survey
 from .track import Track, track_of
 from .transforms import centre_crop, flip, random_erasing, random_flip, random_resized_crop
 from .video import decode, frames_at
@@ -31,10 +33,12 @@ __all__ = [
     "MotionClips",
     "NORMALISATIONS",
     "ORDER",
+    "Seen",
     "Track",
     "VideoTable",
     "builtin",
     "centre_crop",
+    "class_names",
     "clip_times",
     "cover_of",
     "crop_corners",
@@ -46,6 +50,7 @@ __all__ = [
     "flip",
     "four_ways",
     "frames_at",
+    "held_out",
     "labels_for",
     "load_motion",
     "mix",
@@ -58,5 +63,6 @@ __all__ = [
     "shots",
     "shuffle_frames",
     "soft",
+    "survey",
     "track_of",
 ]

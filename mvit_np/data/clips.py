@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ..backend.types import Array, Generator
-
-if TYPE_CHECKING:
-    from .track import Track
 
 Frame = TypeVar("Frame")
 
@@ -54,10 +51,10 @@ def random_times(duration: float, frames: int, tau: float, rng: Generator) -> Ar
     return rng.uniform() * max(duration - frames * tau / FPS, 0) + np.arange(frames) * tau / FPS
 
 
-def view_times(track: Track, frames: int, tau: float, clips: int) -> Array:
+def view_times(track: Any, frames: int, tau: float, clips: int) -> Array:
     """When to sample the clips that a model is tested on.   -> (V, frames) seconds, as `clip_times`
 
-    track   of the film or picture, as `track_of` gives it
+    track   the `Track` of a film or picture, or a `FilmPart`, since whose start the seconds count
 
     V is `clips`, or 1 for a picture and for a film no longer than a clip, where all would be one.
     """

@@ -24,8 +24,10 @@ from ..backend.outputs import make_folder, replacing, write
 from ..backend.plain_text import plain
 from ..backend.types import Array, FilePath
 from .clips import SLACK
+from .frame_folders import frames_in
 from .track import Track, read_track, state_of, track_of
 from .video import frames_at
+from .video_file import RATE
 
 TAG = "CACHEDIR.TAG"  # the usual name; programs that make backups leave such a folder out
 TAGGED = (
@@ -61,9 +63,9 @@ class FrameCache:
                 )
             write(self._folder / TAG, TAGGED)
 
-    def track(self, path: FilePath) -> Track:
+    def track(self, path: FilePath, frame_rate: float = RATE) -> Track:
         """As `track_of`; an hour of film is read through once, not once per process."""
-        return track_of(path, self._read_track)
+        return track_of(path, frame_rate, self._read_track)
 
     def _read_track(self, path):
         entry = self._folder / f"{self._fingerprint(path)}.npz"
@@ -135,11 +137,15 @@ class FrameCache:
 
 
 def _fingerprint(path, state):
-    """By size, time of change, and the bytes at both ends of a film."""
+    """By size, time of change, and the bytes at both ends; of a folder by those of its frames."""
     if state is None:
         return "absent"
     _, _, size, changed = state
     found = hashlib.blake2b(f"{VERSION} {size} {changed}".encode(), digest_size=16)
+    if os.path.isdir(path):
+        for frame in map(state_of, frames_in(path)):
+            found.update(repr(frame and (os.path.basename(frame[0]), *frame[2:])).encode())
+        return found.hexdigest()
     with open(path, "rb") as file:
         found.update(file.read(LOOKED_AT))
         file.seek(max(size - LOOKED_AT, 0))

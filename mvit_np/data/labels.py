@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 from ..backend.types import FilePath
 
 OF_SIZE = {400: "kinetics400.txt", 1000: "imagenet1k.txt"}  # a class per line, as models have them
+NUMBERED = re.compile(
+    r"\s*(\d+)[\s,;:]+(\S.*)"
+)  # a line of UCF101's classInd.txt: 1 ApplyEyeMakeup
 BREAKS = ("Cc", "Zl", "Zp")  # Unicode's controls, and what ends lines and paragraphs
 
 
@@ -22,11 +26,28 @@ def labels_for(num_classes: int, path: FilePath | None = None) -> tuple[str, ...
     Raises FileNotFoundError, or ValueError for a file that does not name each class once.
     """
     if path is not None:
-        return _checked(_read(Path(path)), num_classes, path)
+        return _checked(_read(Path(path))[0], num_classes, path)
     if num_classes in OF_SIZE:
         names = files(__package__).joinpath(OF_SIZE[num_classes])
         return tuple(names.read_text(encoding="utf-8").splitlines())
     return tuple(f"class {index}" for index in range(num_classes))
+
+
+def class_names(path: FilePath) -> tuple[tuple[str, ...], int]:
+    """The names in a file of them, and the number that a label has for the first one.
+
+    The number is 0, unless each line begins with one and they count from 1: as in UCF101's file,
+    1 ApplyEyeMakeup. Raises FileNotFoundError, or ValueError for a file that is none, and for a
+    name that is there twice.
+    """
+    names, first = _read(Path(path))
+    names = _checked(names, len(names), path)
+    if not names:
+        raise ValueError(f"a file of classes names some; {path} is empty: fill it in")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"a class has one line; {path} has {twice!r} twice: correct it")
+    return names, first
 
 
 def check_name(name: str, what: str) -> None:
@@ -36,21 +57,32 @@ def check_name(name: str, what: str) -> None:
 
 
 def _read(path):
-    """The names in a file, in order."""
+    """(the names in a file, in order; the number of the first)"""
     if not path.is_file():
         raise FileNotFoundError(
             f"labels come from a file, and there is none at {path}: check the path"
         )
     try:
         if path.suffix == ".json":
-            return _in_order(json.loads(path.read_text(encoding="utf-8-sig")))
+            return _in_order(json.loads(path.read_text(encoding="utf-8-sig"))), 0
         # What is not UTF-8 comes back as it went into a run's classes.txt, from a folder's name.
-        return path.read_text(encoding="utf-8-sig", errors="surrogateescape").strip().splitlines()
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape").strip()
+        return _without_numbers(text.splitlines())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
         raise ValueError(
             f"labels are one class per line, a JSON list or JSON {{name: index}}; {path} is not "
             f"({problem}): correct it"
         ) from None
+
+
+def _without_numbers(lines):
+    """(names, number of the first) of lines that are numbered from 0 or 1; or else as they are."""
+    numbered = [found for found in map(NUMBERED.fullmatch, lines) if found]
+    numbers = [int(found[1]) for found in numbered]
+    if lines and len(numbered) == len(lines) and numbers[0] in (0, 1):
+        if numbers == list(range(numbers[0], numbers[0] + len(lines))):
+            return [found[2] for found in numbered], numbers[0]
+    return lines, 0
 
 
 def _in_order(content):

@@ -13,7 +13,6 @@ Threads are enough, because decoding and most of NumPy release Python's lock.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +27,7 @@ from ..backend.blas import begin_thread, one_blas_thread
 from ..backend.plain_text import plain
 from ..backend.plain_values import is_whole
 from ..backend.types import Array, Generator
+from .balance import balanced
 from .datasets import BrokenExample, Dataset
 from .draws import EXAMPLE, MIX, ORDER, rng_for
 
@@ -45,6 +45,7 @@ class Loader:
     mix        (clips, targets, rng_of_pair) -> (clips, targets): what pairs of neighbours do to
                each other, as `mixing.mix`; rng_of_pair(j) is the generator of the pair
                (2 j, 2 j + 1); None: nothing
+    balance    an epoch has each class equally often, as `balanced` draws, not each example once
     on_broken  called once with the name of an example that cannot be read and with the reason, in
                the thread that takes the batches; None: a warning
 
@@ -62,8 +63,10 @@ class Loader:
     shard: tuple[int, int] = (0, 1)  # (rank, ranks): this one's part of each batch
     ahead: int = 2  # batches under way or waiting, at most, while one is in use
     mix: Mix | None = None
+    balance: bool = False
     on_broken: Callable[[str, str], None] | None = None
     _reported: set[str] = field(default_factory=set, init=False, repr=False)
+    _orders: dict[int, Array] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -119,8 +122,18 @@ class Loader:
     def _index(self, step, slot):
         """The example chosen for a slot of the batch."""
         epoch, batch = divmod(step, self.steps_per_epoch)
-        order = _order(self.seed, epoch, len(self.dataset))
-        return int(order[batch * self._chosen + slot % self._chosen])
+        return int(self._order(epoch)[batch * self._chosen + slot % self._chosen])
+
+    def _order(self, epoch):
+        """The examples of an epoch in the order in which they are chosen.   -> (N,)"""
+        order = self._orders.get(epoch)
+        if order is None:
+            rng, labels = rng_for(self.seed, ORDER, epoch), self.dataset.labels
+            order = balanced(labels, rng) if self.balance else rng.permutation(len(self.dataset))
+            for old in [other for other in list(self._orders) if other < epoch - 1]:
+                self._orders.pop(old, None)
+            self._orders[epoch] = order
+        return order
 
     def _example(self, step, slot):
         """-> augmented clip, its class, [BrokenExample] of those that it replaces"""
@@ -200,12 +213,6 @@ def _threads(workers):
     finally:
         for pool in pools:
             pool.shutdown(cancel_futures=True)
-
-
-@functools.lru_cache(maxsize=4)
-def _order(seed, epoch, count):
-    """The examples of an epoch in the order in which they are chosen.   -> (count,)"""
-    return rng_for(seed, ORDER, epoch).permutation(count)
 
 
 def _warn(name, reason):

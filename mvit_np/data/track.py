@@ -11,6 +11,7 @@ from threading import Lock
 import numpy as np
 
 from ..backend.types import Array, FilePath
+from .frame_folders import frames_in
 from .video_file import RATE, has_settings, opened, packets, rate_of, require_frames
 
 KEPT = 2**23  # numbers in all tracks that are kept, 64 MiB: about 70 hours of film
@@ -57,24 +58,36 @@ class _Tracks:
 _TRACKS = _Tracks()
 
 
-def track_of(path: FilePath, read: Callable[[FilePath], Track] | None = None) -> Track:
+def track_of(
+    path: FilePath, frame_rate: float = RATE, read: Callable[[FilePath], Track] | None = None
+) -> Track:
     """The `Track` of a video file or a picture, by reading it through once without decoding.
 
-    read   what to get it by where it is not remembered; None: `read_track`
+    frame_rate   frames per second of a folder of frames, which does not say
+    read         what to get a file's by where it is not remembered; None: `read_track`
 
     Frames without usable time stamps are taken as equally long. Raises FileNotFoundError, or
     ValueError for what FFmpeg cannot read.
     """
-    state = state_of(path)
+    in_folder = os.path.isdir(path)
+    state = (state_of(path), frame_rate if in_folder else None)
     track = _TRACKS.get(state)
     if track is None:
-        track = (read or read_track)(path)
+        if in_folder:
+            track = regular(len(frames_in(path)), frame_rate)
+        else:
+            track = (read or read_track)(path)
         _TRACKS.keep(state, track)
     return track
 
 
+def regular(frames: int, rate: float) -> Track:
+    """The `Track` of so many equally long frames."""
+    return Track(np.arange(frames) / rate, frames / rate, 0.0, rate, True, np.empty((0, 2)))
+
+
 def state_of(path: FilePath) -> tuple[str, int, int, int] | None:
-    """(whole path, inode, bytes, time of change in ns); None where there is no file."""
+    """(whole path, inode, bytes, time of change in ns); None where there is nothing."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -94,7 +107,7 @@ def read_track(path: FilePath) -> Track:
     require_frames(stamps, path)
     pts, dts, key, settings = stamps.T
     if _useless(pts, dts):
-        return Track(np.arange(len(pts)) / rate, len(pts) / rate, 0.0, rate, True, np.empty((0, 2)))
+        return regular(len(pts), rate)
 
     start = np.nanmin(pts) * base
     times = np.sort(pts[~np.isnan(pts)] * base - start)

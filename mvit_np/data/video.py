@@ -7,6 +7,7 @@ is used, at the time at which it was to be shown.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,19 +18,12 @@ import numpy as np
 
 from ..backend.types import Array, FilePath
 from .clips import SLACK, covering_size, shown
-from .track import Track, track_of
+from .frame_folders import frames_in
+from .track import Track, regular, track_of
+from .upright import turn_of
 from .video_file import RATE, check_size, has_settings, opened, packets, require_frames
 
 JUMP = 1.0  # seconds of film to skip at least, for a seek to pay
-# Ways to lay a picture down: (swap the axes, then mirror top and bottom, mirror left and right)
-AS_IT_IS = (False, False, False)
-# Turns by 0, 90, 180 and 270 degrees, counter-clockwise.
-QUARTERS = AS_IT_IS, (True, True, False), (False, True, True), (True, False, True)
-ORIENTATION = 0x0112  # the tag of EXIF
-ORIENTATIONS: dict[Any, tuple[bool, bool, bool]] = {  # by the number in a picture's EXIF data
-    2: (False, False, True), 3: QUARTERS[2], 4: (False, True, False), 5: (True, False, False),
-    6: QUARTERS[3], 7: (True, True, True), 8: QUARTERS[1],
-}  # fmt: skip
 
 
 def decode(
@@ -67,6 +61,7 @@ def frames_at(
 
     -> (len(seconds), h, w, 1 if grey else 3) uint8, RGB
 
+    path     of a film or a picture, or of a folder of frames, of which only wanted ones are read
     seconds  since the first frame, in any order; before the first and after the last frame, that
              one is held
     cover    (H, W) in pixels: the smallest size with the picture's aspect ratio that covers it;
@@ -83,7 +78,10 @@ def frames_at(
     last = np.searchsorted(track.times, np.asarray(seconds, dtype=float) + SLACK, side="right") - 1
     moments, which = np.unique(track.times[np.maximum(last, 0)], return_inverse=True)
     wanted = _Wanted(path, moments, which.size, cover, grey, track, threads)
-    pictures = _pictures(wanted, seek=True) or _pictures(wanted, seek=False)
+    if os.path.isdir(path):
+        pictures = _of_folder(wanted)
+    else:
+        pictures = _pictures(wanted, seek=True) or _pictures(wanted, seek=False)
     require_frames(pictures, path)
     distinct = np.stack(pictures)
     return distinct.reshape(*distinct.shape[:3], -1)[which.ravel()]
@@ -140,6 +138,23 @@ def _pictures(wanted, seek):
             for frame in shown(frames, group):
                 form = form or _form(frame, stream, wanted)
                 pictures.append(_picture(frame, form, wanted.grey))
+    return pictures
+
+
+def _of_folder(wanted):
+    """[array of the frame shown at each moment] of a folder of frames."""
+    files, how = frames_in(wanted.path), {"cover": wanted.cover, "grey": wanted.grey}
+    still = regular(1, wanted.track.rate)
+    at = np.searchsorted(wanted.track.times, wanted.moments)
+    pictures = [frames_at(files[k], [0.0], track=still, threads=1, **how)[0] for k in at]
+    h, w, channels = pictures[0].shape
+    check_size(wanted.count, h, w, channels, wanted.path)
+    if others := {picture.shape for picture in pictures} - {(h, w, channels)}:
+        other_h, other_w, _ = others.pop()
+        raise ValueError(
+            f"the frames of a film have one size; {wanted.path} has {w} x {h} and "
+            f"{other_w} x {other_h}: put each film's into a folder of its own"
+        )
     return pictures
 
 
@@ -204,36 +219,10 @@ def _form(frame, stream, wanted):
     """What makes a picture upright, its pixels square: stored (h, w), whether to swap, mirror."""
     aspect = float(stream.sample_aspect_ratio or 1)
     h, w = frame.height, frame.width * (aspect if 0.1 < aspect < 10 else 1)
-    swap, down, right = _turn(frame, wanted.path)
+    swap, down, right = turn_of(frame, wanted.path)
     size = covering_size(w, h, wanted.cover)[::-1] if swap else covering_size(h, w, wanted.cover)
     check_size(wanted.count, *size, 1 if wanted.grey else 3, wanted.path)
     return size, swap, down, right
-
-
-def _turn(frame, path):
-    """(swap the axes, then mirror top and bottom, mirror left and right) to lay a picture down.
-
-    The nearest of eight ways to the display matrix, x' = a x + c y and y' = b x + d y.
-    """
-    try:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV 18 stumbles over the EXIF data of a phone's JPEG
-        return _turn_by_exif(frame, path)
-    if matrix is None:
-        return AS_IT_IS
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
-    return (True, b < 0, c < 0) if abs(b) > abs(a) else (False, d < 0, a < 0)
-
-
-def _turn_by_exif(frame, path):
-    """The same as Pillow reads it; of a film of such pictures by PyAV's angle."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            return ORIENTATIONS.get(picture.getexif().get(ORIENTATION), AS_IT_IS)
-    except OSError:
-        return QUARTERS[round(frame.rotation / 90) % 4]
 
 
 def _picture(frame, form, grey):

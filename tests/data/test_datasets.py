@@ -92,7 +92,7 @@ def test_folders_that_are_no_data_set(tmp_path):
     touch(tmp_path, "film.mp4")
     with pytest.raises(
         ValueError,
-        match="holds no class's folder: put films into .*/class_name/, or list them in a CSV",
+        match="holds no class's folder: put films into .*/class_name/, or list them in a text",
     ):
         VideoTable.from_folder(tmp_path, **SIZES)
     touch(tmp_path, "ape/film.txt", "bee/deeper/.film.mp4")
@@ -112,7 +112,7 @@ def test_folders_that_are_no_data_set(tmp_path):
             ["c.mp4,x", "b.mp4,x"],
             r"none that .*table.csv names is there, such as c.mp4 in row 1: .*from .*path,label\)$",
         ),
-        (["a.mp4 x"], "row 1 of .*table.csv has 1 columns instead of 2: write path,label"),
+        (["a.mp4"], "row 1 of .*table.csv has 1 column instead of 2: write path,label"),
         (
             ["path,label,split", "a.mp4,x"],
             "row 2 of .*table.csv has 2 columns instead of 3: write path,label,split",

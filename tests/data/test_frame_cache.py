@@ -232,3 +232,21 @@ def test_a_run_is_the_same_with_it_and_makes_it_where_it_is_asked_to(tmp_path, m
     inside = replace(plain, cache=str(tmp_path / "films" / "cache"))
     with pytest.raises(ValueError, match="nothing is written among the data"):
         finish(inside, tmp_path / "inside")
+
+
+def test_a_folder_of_frames_and_a_part_of_a_film_come_out_alike(tmp_path, film):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(noisy(12), 1):
+        Image.fromarray(frame).save(folder / f"img_{number:05d}.png")
+    rows = [(folder, "a"), (film, "b", 0.5, 2.0)]
+    plain = VideoTable(rows, 4, 3, (18, 18), frame_rate=10.0)
+    for turn in range(2):
+        table = replace(plain, cache=FrameCache(tmp_path / "cache"))
+        for index in (0, 1):
+            ours, right = (t.clip(index, np.random.default_rng(turn)) for t in (table, plain))
+            np.testing.assert_array_equal(ours, right)
+            np.testing.assert_array_equal(table.views(index, 3), plain.views(index, 3))
+    Image.fromarray(noisy()[-1]).save(folder / "img_00003.png")  # other bytes, as many frames
+    again = replace(plain, cache=FrameCache(tmp_path / "cache"))
+    np.testing.assert_array_equal(again.views(0, 3), plain.views(0, 3))

@@ -202,7 +202,7 @@ def test_a_table_with_a_nul_is_no_text(tmp_path):
     touch(tmp_path, "a.mp4")
     with pytest.raises(
         ValueError,
-        match=r"table.csv is not text in UTF-8 with commas \(line contains NUL\): save it as such",
+        match=r"table.csv is not text in UTF-8 \(it contains NUL\): save it as such",
     ):
         csv_table(tmp_path, "a.mp4,x", "b\0.mp4,x")
 

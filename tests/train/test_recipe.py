@@ -40,7 +40,9 @@ def test_a_recipe_survives_files(name, tmp_path):
 
 OTHERS = {
     "model": "mvit_s_16x4", "weights": 'a "file"\\n\t.npz', "data": "street", "tests": "t.csv",
-    "train_clips": 8, "test_clips": 9, "tau": 3.0, "normalise": "clip", "directed": True,
+    "data_root": "films", "classes": "names.txt", "holdout": 0.2, "balance": True,
+    "frame_rate": 25.0, "train_clips": 8, "test_clips": 9, "tau": 3.0, "normalise": "clip",
+    "directed": True,
     "crop_area": None, "crop_aspect": (1.0, 1.0), "flip": 0.0, "rand_layers": 0,
     "rand_magnitude": 9.0, "rand_deviation": 0.0, "rand_p": 0.1, "erasing": 0.0, "repeats": 1,
     "mixup": 0.0, "cutmix": 0.0, "switch": 1.0, "mix_p": 0.5, "smoothing": 0.0, "epochs": 0.5,
@@ -67,7 +69,7 @@ def test_every_field_can_be_given_on_the_command_line_and_in_a_file(tmp_path):
     names = {f.name for f in dataclasses.fields(Recipe)} - {"model_fields"}
     assert set(OTHERS) == names
     # they exclude each other
-    for left_out in (("graph", "freeze"), ("accumulate", "probe")):
+    for left_out in (("graph", "freeze", "holdout"), ("accumulate", "probe", "tests")):
         others = {name: value for name, value in OTHERS.items() if name not in left_out}
         recipe = changed(
             RECIPES["paper"],

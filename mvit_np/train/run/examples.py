@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 
 from ...backend.plain_text import ENCODING, are, plain, some
 from ...backend.types import FilePath
+from ...data.frame_folders import size_of
+from ...data.video_table import VideoTable
 from .recipe import Recipe
 from .run_folder import EXAMPLES, classes_in
 from .task import Task
@@ -45,8 +48,33 @@ class Record:
 
 def record_of(task: Task, recipe: Recipe) -> Record:
     """The `Record` of a task.   recipe: with whole paths"""
-    sets = {"train": (task.train, recipe.data), "tests": (task.tests, recipe.tests)}
-    return Record(tuple(task.train.classes), {part: _rows(*found) for part, found in sets.items()})
+    rows = {"train": _rows(task.train, recipe.data, recipe.data_root)}
+    rows["tests"] = _rows(task.tests, recipe.tests or recipe.data, recipe.data_root)
+    return Record(tuple(task.train.classes), rows)
+
+
+def not_learned(
+    data: VideoTable, recipe: Recipe, folder: FilePath, say: Callable[[str], Any]
+) -> VideoTable:
+    """The examples held out that the run in `folder` has not learned from.
+
+    recipe   with whole paths
+    say      called with a sentence where there are others: the data have changed since it began
+    """
+    learned = {name for name, *_ in _rows_in(Path(folder) / EXAMPLES)["train"]}
+    names = [name for name, *_ in _rows(data, recipe.data, recipe.data_root)]
+    new = [index for index, name in enumerate(names) if name not in learned]
+    if not new:
+        raise ValueError(
+            f"a test is of films that were not learned from; the run in {folder} has learned from "
+            f"all {len(names)} that would be held out now, as the data have changed: give --data"
+        )
+    if len(new) < len(names):
+        say(
+            f"{len(names) - len(new)} of {len(names)} examples held out are left out, as the run "
+            "has learned from them: the data have changed since it began"
+        )
+    return data.take(new, data.notes)
 
 
 def check(
@@ -87,11 +115,12 @@ def noted_classes(saved: dict[str, Any]) -> tuple[str, ...] | None:
 # -- the rows --------------------------------------------------------------------------------------
 
 
-def _rows(data, source):
+def _rows(data, source, data_root=None):
     """The rows of a data set, in order; files are named from the set's folder on."""
     if data is None:
         return []
-    root = Path(source) if source and os.path.isdir(source) else Path(source or "").parent
+    in_folder = source and os.path.isdir(source)
+    root = Path(source) if in_folder else Path(data_root or Path(source or "").parent)
     return [
         (_name(data.name_of(index), root), data.classes[label], _content(data, index))
         for index, label in enumerate(data.labels)
@@ -107,9 +136,10 @@ def _content(data, index):
     """What differs where an example of the same name is another one."""
     if hasattr(data, "clips"):
         return hashlib.sha256(np.ascontiguousarray(data.clips[index]).data).hexdigest()[:DIGITS]
+    path = data.rows[index][0] if isinstance(data, VideoTable) else data.name_of(index)
     try:
-        return str(os.path.getsize(data.name_of(index)))
-    except OSError:
+        return str(size_of(path))
+    except (OSError, ValueError):
         return ""
 
 

@@ -69,17 +69,19 @@ def classify(
 def evaluate(
     model: FilePath, data: str | None = None, *, best: bool = False, device: str = "cpu",
     views: tuple[int, int] | None = None, tau: float | None = None,
-    normalise: str | tuple | None = None, say: Callable[[str], Any] = warnings.warn, **options: Any,
+    normalise: str | tuple | None = None, say: Callable[[str], Any] = warnings.warn,
+    data_root: str | None = None, **options: Any,
 ) -> Evaluation:  # fmt: skip
     """How often the model of a file or a run is right on a data set, or on the run's tests.
 
     say       called with a sentence about what is assumed or left out
+    data_root where relative paths of a list start; None: as of the run, else in the list's folder
     options   of `train.evaluate`: batch, workers, progress
 
     Raises ValueError or FileNotFoundError.
     """
     found = trained(model, device, best)
-    test = test_of(found, data, views, tau, normalise, say)
+    test = test_of(found, data, views, tau, normalise, say, data_root)
 
     def leave_out(name, reason):
         say(f"{name} is left out: {reason}")

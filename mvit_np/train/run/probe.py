@@ -166,6 +166,7 @@ def _fingerprint(job: Any) -> str:
     recipe = job.recipe
     config = asdict(job.task.config) | {"num_classes": None, "dropout": None, "drop_path": None}
     shown = [job.data, config, recipe.tau, recipe.normalise, recipe.views, recipe.precision]
+    shown += [recipe.frame_rate]
     digest = hashlib.sha256(json.dumps(shown).encode())
     for path, leaf in trees.paths(_trunk(job.state.params)):
         digest.update(path.encode())

@@ -10,9 +10,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from ...backend.types import FilePath
-from ...model.presets import PRESETS, Preset
 from . import named_recipes as named
-from .recipe_changes import changed, field_of, meant
+from .recipe_changes import changed, field_of, meant, tau_of
 from .recipe_fields import (
     ASPECT,
     COUNT,
@@ -55,11 +54,22 @@ class Recipe:
         None, MAYBE_TEXT, "a file of parameters to start from; none: random parameters"
     )
     data: str | None = option(
-        None, MAYBE_TEXT, "a built-in set, a folder of class/video.mp4, or a CSV of path and label"
+        None, MAYBE_TEXT, "a built-in set, a folder of class/video.mp4, or a list of path and label"
     )
     tests: str | None = option(
         None, MAYBE_TEXT, "the data of the tests; none: a built-in set's own, else no tests"
     )
+    data_root: str | None = option(
+        None, MAYBE_TEXT, "where relative paths of lists start; none: in the list's own folder"
+    )
+    classes: str | None = option(
+        None, MAYBE_TEXT, "a file with the name of a class per line; none: as the data call them"
+    )
+    holdout: float = option(
+        0.0, SHARE_BELOW_1, "share of each class's films that is held out for the tests"
+    )
+    balance: bool = option(False, SWITCH, "draw each class equally often, however few its films")
+    frame_rate: float = option(30.0, POSITIVE, "frames per second of films in folders of frames")
     train_clips: int = option(
         0, NATURAL, "number of clips of a built-in set, if it lets you choose; 0: its usual number"
     )
@@ -187,7 +197,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.tau is None:
-            object.__setattr__(self, "tau", _tau_of(self.model))
+            object.__setattr__(self, "tau", tau_of(self.model))
         for f in dataclasses.fields(self):
             value = f.metadata["field_type"].fitting(f.name, getattr(self, f.name), f.default)
             object.__setattr__(self, f.name, value)
@@ -214,12 +224,6 @@ class Recipe:
             raise ValueError(f"{path}: {problem}" if path else str(problem)) from None
         given = {"tau": table["tau"]} if "tau" in table else {}  # it holds for another model too
         return changed(recipe, given | (changes or {}))
-
-
-def _tau_of(model):
-    """A preset's. Whether there is such a preset is found out when its config is asked for."""
-    found = PRESETS.get(model) if isinstance(model, str) else None
-    return found.tau if found else Preset.tau
 
 
 def known(name: str) -> Recipe:

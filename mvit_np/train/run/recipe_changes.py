@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...backend.plain_text import nearest
+from ...model.presets import PRESETS, Preset
 from .recipe_fields import FIELDS, under_new_names
 
 # May differ when a run is taken up again: where and how fast it goes, what it does if it cannot.
@@ -37,6 +38,12 @@ def differing(ours: Any, theirs: Any) -> list[str]:
     """The names of the fields in which two recipes differ and the outcome of a run with them."""
     names = [f.name for f in dataclasses.fields(ours) if f.name not in MAY_DIFFER]
     return [name for name in names if getattr(ours, name) != getattr(theirs, name)]
+
+
+def tau_of(model: Any) -> float:
+    """A preset's. Whether there is such a preset is found out when its config is asked for."""
+    found = PRESETS.get(model) if isinstance(model, str) else None
+    return found.tau if found else Preset.tau
 
 
 def field_of(recipe: Any, name: str) -> dataclasses.Field:

@@ -178,6 +178,11 @@ def check_together(r: Any) -> None:
     if r.end_lr > r.lr or r.start_lr > r.lr:
         lower = f"start_lr {r.start_lr} or end_lr {r.end_lr}"
         raise ValueError(f"lr is the peak, came {r.lr} under {lower}: raise it")
+    if r.holdout and r.tests is not None:
+        raise ValueError(
+            f"the tests are held out or given, came holdout {r.holdout} and tests {r.tests}: "
+            "leave one of them out (holdout = 0)"
+        )
     if r.accumulate > r.batch:
         raise ValueError(
             f"a part holds a clip, came {r.accumulate} parts of {r.batch} clips: accumulate less"

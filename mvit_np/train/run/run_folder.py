@@ -26,6 +26,7 @@ RECIPE, SNAPSHOTS = "recipe.toml", "snapshots"
 CLASSES, EXAMPLES, CURVES = "classes.txt", "examples.csv", "curves.png"
 FEATURES = "features.npz"  # of a probe
 LOCK = ".lock"
+READ = ("weights", "data", "tests", "data_root", "classes")  # fields of a recipe that are paths
 # All that a run writes into its folder.
 WRITTEN = (RECIPE, METRICS, SNAPSHOTS, CLASSES, EXAMPLES, CURVES, MODEL, BEST, FEATURES, LOCK)
 STATE = {  # what a snapshot of a run holds; those of earlier versions lack `data` and `begun_in`
@@ -114,7 +115,7 @@ def resolve(
     folder   None: the current one
     say      called with a sentence for each path that is taken from the current folder instead
     """
-    given = {name: getattr(recipe, name) for name in ("weights", "data", "tests", "cache")}
+    given = {name: getattr(recipe, name) for name in (*READ, "cache")}
     return replace(recipe, **{name: _whole_path(path, folder, say) for name, path in given.items()})
 
 
@@ -197,8 +198,8 @@ def _check_beginning(path, resolved, read, models):
     tables = [
         Path(name) for name in (resolved.data, resolved.tests) if name and os.path.exists(name)
     ]
-    weights = [resolved.weights] if resolved.weights else []
-    outputs.check_not_read([path / name for name in WRITTEN], [*read, *tables, *weights])
+    files = [name for name in (resolved.weights, resolved.classes) if name]
+    outputs.check_not_read([path / name for name in WRITTEN], [*read, *tables, *files])
     outputs.check_outside(path, tables)
 
 
@@ -231,4 +232,4 @@ def _same_recipe(old, resolved, new, path):
             f"the run in {path} has {name} = {had!r}, you ask for {wanted!r}: a run goes on as it "
             "began; leave that out, or give another folder with --out"
         )
-    return replace(new, weights=old.weights, data=old.data, tests=old.tests), asked
+    return replace(new, **{name: getattr(old, name) for name in READ}), asked

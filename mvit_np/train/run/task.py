@@ -21,6 +21,8 @@ from ...data.clips import cover_of
 from ...data.datasets import Dataset
 from ...data.draws import MASKS
 from ...data.frame_cache import FrameCache
+from ...data.holdout import held_out
+from ...data.labels import class_names
 from ...data.loader import Loader
 from ...data.mixing import mix
 from ...data.sets.builtin import BUILTIN, builtin
@@ -67,17 +69,35 @@ def task_of(recipe: Recipe) -> Task:
     if recipe.data is None:
         raise ValueError(
             f"a run learns from data: give {' or '.join(BUILTIN)}, "
-            "a folder of class/video.mp4, or a CSV file"
+            "a folder of class/video.mp4, or a list of films"
+        )
+    if recipe.holdout and recipe.data in BUILTIN:
+        raise ValueError(
+            f"a test part is held out of films on disk; {recipe.data} has tests of its own: "
+            "leave out holdout"
         )
     base = model_config(recipe)
     train, tests = data_sets(recipe.data, base, recipe)
     if recipe.tests is not None:
         whole, own_tests = data_sets(recipe.tests, base, recipe, train.classes)
         tests = own_tests if recipe.tests in BUILTIN else whole
+    elif recipe.holdout:
+        train, tests = parts_of(train, recipe)
     config = _fitting(base, train, recipe)
     if tests is not None:
         tests = counted_in(train.classes, tests, recipe.tests or recipe.data)
     return Task(config, train, tests, recipe.directed or train.direction_sensitive)
+
+
+def parts_of(data: Dataset, recipe: Recipe) -> tuple[VideoTable, VideoTable]:
+    """The recipe's films in two parts: to learn from, and what it holds out to test on.
+
+    Raises ValueError where they are too few.
+    """
+    assert isinstance(data, VideoTable)  # what is built in has tests of its own
+    path = Path(recipe.data or "")
+    root = path if path.is_dir() else recipe.data_root or path.parent
+    return held_out(data, recipe.holdout, root)
 
 
 def counted_in(classes: Iterable[str], data: Dataset, name: str) -> Dataset:
@@ -121,9 +141,9 @@ def check_model_field(name: str) -> None:
 def data_sets(
     name: str, config: MViTConfig, recipe: Recipe, classes: tuple[str, ...] | None = None
 ) -> tuple[Dataset, Dataset | None]:
-    """(train, tests) of a built-in set; of a folder or a CSV file (all of it, None).
+    """(train, tests) of a built-in set; of a folder or a list (all of it, None).
 
-    classes   in the order of the model's outputs; None: as the files have them
+    classes   in the order of the model's outputs; None: as the recipe's file or the data have them
 
     Raises ValueError where there are no such data, or their files do not fit the model.
     """
@@ -138,9 +158,14 @@ def data_sets(
             f"there is no data set {path.name!r}, and no folder or table {path.absolute()}: "
             f"{meant}, or check the path"
         )
-    make = VideoTable.from_folder if path.is_dir() else VideoTable.from_csv
+    names, first = class_names(recipe.classes) if recipe.classes else (None, 0)
     how: tuple[Any, ...] = config.frames, recipe.tau, cover_of(config.size_hw), config.channels == 1
-    table = make(path, *how, classes=classes, direction_sensitive=recipe.directed)
+    also: dict[str, Any] = {"classes": names if classes is None else classes, "first_label": first}
+    also |= {"direction_sensitive": recipe.directed, "frame_rate": recipe.frame_rate}
+    if path.is_dir():
+        table = VideoTable.from_folder(path, *how, **also)
+    else:
+        table = VideoTable.from_csv(path, *how, root=recipe.data_root, **also)
     if recipe.cache is None:
         return table, None
     check_outside(recipe.cache, [path])
@@ -181,6 +206,7 @@ def loader_of(
         shard=(comm.rank, comm.size),
         ahead=recipe.ahead,
         mix=mixed,
+        balance=recipe.balance,
         on_broken=on_broken,
     )
 

@@ -19,7 +19,7 @@ from ..classify import default_normalisation
 from ..evaluate import Evaluation, Views, evaluate, predictor
 from . import snapshot
 from . import task as tasks
-from .examples import noted_classes
+from .examples import not_learned, noted_classes
 from .recipe import Recipe
 from .run_folder import RECIPE, SNAPSHOTS, STATE, classes_in, is_finished, recipe_in, resolve
 
@@ -42,7 +42,7 @@ class Test:
     """What a model is tested on."""
 
     data: Dataset
-    name: str  # of the data: a built-in set, a folder or a CSV file
+    name: str  # of the data: a built-in set, a folder or a list
     views: Views
 
     @property
@@ -90,14 +90,15 @@ def _of_file(path, device, best, like, headless):
 def test_of(
     found: Trained, data: str | None = None, views: tuple[int, int] | None = None,
     tau: float | None = None, normalise: str | tuple | None = None,
-    say: Callable[[str], Any] | None = None,
+    say: Callable[[str], Any] | None = None, data_root: str | None = None,
 ) -> Test:  # fmt: skip
-    """The `Test` of a `Trained` on the data named, else on its run's tests.
+    """The `Test` of a `Trained` on the data named, else on its run's tests or what it held out.
 
     What is not given is as the model tells.
 
-    say   called with a sentence about what nobody tells and is assumed, and about files that are
-          left out
+    data_root   where relative paths of a list start
+    say         called with a sentence about what nobody tells and is assumed, and about files that
+                are left out
 
     Raises ValueError or FileNotFoundError where there are no such data, or they have other classes
     than the model.
@@ -107,16 +108,20 @@ def test_of(
     recipe = replace(recipe, views=views or recipe.views, tau=recipe.tau if tau is None else tau)
     if data not in (None, recipe.data, recipe.tests):
         # The two sizes are of the run's own data.
-        recipe = replace(recipe, train_clips=0, test_clips=0)
-    name = data or recipe.tests or (recipe.data if recipe.data in BUILTIN else None)
+        recipe = replace(recipe, train_clips=0, test_clips=0, **_of_other_data(recipe, say))
+    recipe = replace(recipe, data_root=data_root or recipe.data_root)
+    own = recipe.data in BUILTIN or recipe.holdout
+    name = data or recipe.tests or (recipe.data if own else None)
     if name is None:
         raise ValueError(
             f"a test needs data: give --data with {', '.join(BUILTIN)}, "
-            "a folder of class/video.mp4, or a CSV"
+            "a folder of class/video.mp4, or a list"
         )
     _say_assumed(found, tau, normalise, recipe, name in BUILTIN, say)
     train, tests = tasks.data_sets(name, found.config, recipe, found.classes)
     chosen: Any = tests if name in BUILTIN else train
+    if data is None and recipe.holdout:
+        chosen = not_learned(tasks.parts_of(train, recipe)[1], recipe, found.folder or "", say)
     for sentence in tasks.notes_of(chosen):
         say(sentence)
     if found.classes is not None:
@@ -128,6 +133,14 @@ def test_of(
         )
     normalise = normalise or about.normalise or recipe.normalise
     return Test(chosen, name, Views(found.config.size_hw, *recipe.views, normalise))
+
+
+def _of_other_data(recipe, say):
+    """Fields for data that are not the run's own: what it read for its own may be gone."""
+    if recipe.classes is None or Path(recipe.classes).is_file():
+        return {}
+    say(f"there is no {recipe.classes} any more: labels that are numbers count the classes from 0")
+    return {"classes": None}
 
 
 def _say_assumed(found, tau, normalise, recipe, in_memory, say):
