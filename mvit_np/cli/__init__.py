@@ -24,6 +24,7 @@ from . import (
     features,
     finetune,
     info,
+    inspect,
     train,
 )
 from .arguments import MISTAKES
@@ -81,8 +82,8 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"mvit-np {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     every = (
-        demo, train, finetune, evaluate, experiment, info, explainer, classify, features, convert,
-        check, bench, course,
+        demo, inspect, train, finetune, evaluate, experiment, info, explainer, classify, features,
+        convert, check, bench, course,
     )  # fmt: skip
     for command in every:
         command.add(commands)

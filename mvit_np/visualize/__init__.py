@@ -9,6 +9,7 @@ from .accuracy_cost import accuracy_cost_figure
 from .alt import alt_text
 from .attention import attention_figure
 from .attention_distance import attention_distance_figure
+from .class_sheet import class_sheet_figure
 from .confusion import confusion_figure
 from .contact_sheet import contact_sheet_figure
 from .cost_bars import cost_bars_figure
@@ -35,6 +36,7 @@ __all__ = [
     "attention_distance_figure",
     "attention_figure",
     "class_attention",
+    "class_sheet_figure",
     "clock",
     "confusion_figure",
     "contact_sheet_figure",

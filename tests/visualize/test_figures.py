@@ -236,6 +236,18 @@ def dark(make):
     return figure
 
 
+def some_films():
+    """Two classes, of one of which there are portraits too; a long name and one with a $."""
+    films = [
+        (200 * moving_clip(side=side)[5] * [1, 0.6, 0.3] + 20).astype(np.uint8) for side in (24, 32)
+    ]
+    names = {"walking the dog in the rain, slowly": 5, "costs $5 $": 2, "naïve": 1}
+    pictures = {
+        name: [films[k % 2][:, : 32 - 6 * (k == 3)] for k in range(n)] for name, n in names.items()
+    }
+    return pictures, {name: 40 * count for name, count in names.items()}
+
+
 V = visualize
 FIGURES = {
     "stages": stages,
@@ -250,6 +262,7 @@ FIGURES = {
     "contact_sheet": lambda: V.contact_sheet_figure(
         classified(), class_maps(MICRO), mv.plan(MICRO)
     ),
+    "class_sheet": lambda: V.class_sheet_figure(*some_films(), "320 examples of films"),
     "training": lambda: V.training_figure(
         list(training_rows(60)), {"test_accuracy": 0.97, "shuffled_accuracy": 0.5}
     ),
