@@ -90,9 +90,11 @@ def _recipe_and_task(arguments):
             raise
         try:
             stills = changed(recipe, {"model": STILLS})
-            return stills, task_of(stills)
+            task = task_of(stills)
         except ValueError:
             raise problem from None
+        say("each picture is an example, as for an image model")
+        return stills, task
 
 
 def _folder_for(arguments):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -109,4 +110,5 @@ def _chosen(classes_of, share):
 
 
 def _digest(film):
-    return hashlib.sha256(film.encode(**ENCODING)).digest()
+    name = unicodedata.normalize("NFC", film)  # which a Mac may have taken apart
+    return hashlib.sha256(name.encode(**ENCODING)).digest()

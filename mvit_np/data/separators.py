@@ -50,11 +50,12 @@ def path_and_label(
 ) -> list[tuple[int, str, str]]:
     """(number, path, label) of each row of a list without titles: the label is the last column.
 
-    Of the separators that every row has, the one that leads to most files is taken. A row that is
-    a path alone is of the class that its folder is called after. Raises ValueError for a row that
-    is none.
+    Of the separators that every row has, the one that leads to most files is taken, where quotes
+    are of the list, or else where they are of the names. A row that is a path alone is of the class
+    that its folder is called after. Raises ValueError for a row that is none.
     """
     found = [list(_pairs(text, separator)) for separator in SEPARATORS]
+    found += [list(_pairs_without_quotes(text, separator)) for separator in SEPARATORS]
     whole = [rows for rows in found if all(len(row) == 3 for row in rows)]
     alone = [(n, line.strip(), Path(line).parent.name) for n, line in _lines(text)]
     if not whole and all(label for *_, label in alone) and _count(alone, is_there):
@@ -73,12 +74,25 @@ def _pairs(text, separator):
     """(number, path, label) of each row, or (number, cell) of one that has no such separator."""
     if separator == " ":
         for number, line in _lines(text):
-            *film, label = line.rsplit(None, 1)
-            yield (number, *(cell.strip().strip('"') for cell in film), label)
+            *film, label = _words(line)
+            yield (number, " ".join(film).strip(), label) if film else (number, label)
         return
     for number, (*film, label) in _cells(text, separator):
         cells = (separator.join(film).strip(), label.strip())
         yield (number, *cells) if film else (number, cells[1])
+
+
+def _pairs_without_quotes(text, separator):
+    for number, line in _lines(text):
+        film, found, label = line.strip().rpartition(separator)
+        yield (number, film.strip(), label.strip()) if found else (number, line)
+
+
+def _words(line):
+    """The last word of a line and what is before it; cells in quotes are whole."""
+    if '"' not in line:
+        return line.rsplit(None, 1)
+    return next(csv.reader([line.strip()], delimiter=" ", skipinitialspace=True))
 
 
 def _count(rows, is_there):

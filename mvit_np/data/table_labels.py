@@ -91,5 +91,7 @@ def notes_on(classes: tuple[str, ...], labels: Array, counted: bool) -> list[str
     if counted and len(present) < len(classes):
         first = min(set(range(len(classes))) - set(present))
         lost = f"{len(classes) - len(present)} of the {len(classes)} classes"
-        notes.append(f"{lost} have no example, such as {classes[first]}")
+        begun = ": if your labels begin at 1, give --classes a file with a line `1 name` for each"
+        from_1 = begun if present == list(range(1, len(classes))) else ""
+        notes.append(f"{lost} have no example, such as {classes[first]}{from_1}")
     return notes

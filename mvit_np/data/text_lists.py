@@ -82,6 +82,8 @@ def _rows(path, text, root, frame_rate):
 def _film(root, name, frame_rate):
     """(path, start, end) of what a list calls a film; (None, ...) where it is not there."""
     path = str(root / name)
+    if not name:
+        return None, *WHOLE
     if not exists(path) and exists(path.replace("\\", "/")):  # as Windows writes it
         path = path.replace("\\", "/")
     if exists(path):

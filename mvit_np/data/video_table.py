@@ -80,7 +80,7 @@ class VideoTable:
     ) -> VideoTable:  # fmt: skip
         """The films or pictures in `path`/class name/ and further in; a folder of none is no class.
 
-        also   further fields: direction_sensitive, first_label, frame_rate
+        also   further fields: direction_sensitive, first_label, frame_rate, cache
 
         Classes are in the order of their names, or of their sizes if called by numbers. For a model
         of several frames a folder of numbered pictures inside a class's is a film. Raises
@@ -99,7 +99,7 @@ class VideoTable:
         """The rows of a list (see `text_lists`) whose files are there.
 
         root   the folder that relative paths start from; None: the list's own
-        also   further fields: classes, direction_sensitive, first_label, frame_rate
+        also   further fields: classes, direction_sensitive, first_label, frame_rate, cache
 
         Raises FileNotFoundError for a missing list and where none of its files is there, ValueError
         for a row that is none; else as the class.

@@ -40,7 +40,7 @@ def class_sheet_figure(
         left, middle = EDGE / WIDTH, bottom + ROW / 2
         there = f"{counts[name]} example{'s' * (counts[name] != 1)}"
         figure.text(
-            left, (middle + 0.03) / height, spelled(name, 24), va="bottom", fontsize=BODY, color=INK
+            left, (middle + 0.03) / height, spelled(name, 22), va="bottom", fontsize=BODY, color=INK
         )
         figure.text(left, (middle - 0.03) / height, there, va="top", fontsize=SMALL, color=GREY)
         _row(figure, pictures[name][:COLUMNS], bottom + GAP / 2)

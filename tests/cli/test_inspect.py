@@ -118,6 +118,7 @@ def test_lists_and_pictures(films, tmp_path, capsys):
         Image.new("RGB", (20, 10 + len(label))).save(pictures / label / "x.png")
     code, said = run(capsys, pictures)
     assert code == 0 and "20 x 11 (2)" in said.out and "seconds" not in said.out
+    assert "each picture is an example, as for an image model" in said.err
 
 
 @pytest.mark.parametrize(

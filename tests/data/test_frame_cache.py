@@ -240,13 +240,14 @@ def test_a_folder_of_frames_and_a_part_of_a_film_come_out_alike(tmp_path, film):
     for number, frame in enumerate(noisy(12), 1):
         Image.fromarray(frame).save(folder / f"img_{number:05d}.png")
     rows = [(folder, "a"), (film, "b", 0.5, 2.0)]
-    plain = VideoTable(rows, 4, 3, (18, 18), frame_rate=10.0)
+    options = {"frames": 4, "tau": 3, "cover_hw": (18, 18), "frame_rate": 10.0}
+    plain = VideoTable(rows, **options)
     for turn in range(2):
-        table = replace(plain, cache=FrameCache(tmp_path / "cache"))
+        table = VideoTable(rows, **options, cache=FrameCache(tmp_path / "cache"))
         for index in (0, 1):
             ours, right = (t.clip(index, np.random.default_rng(turn)) for t in (table, plain))
             np.testing.assert_array_equal(ours, right)
             np.testing.assert_array_equal(table.views(index, 3), plain.views(index, 3))
     Image.fromarray(noisy()[-1]).save(folder / "img_00003.png")  # other bytes, as many frames
-    again = replace(plain, cache=FrameCache(tmp_path / "cache"))
+    again = VideoTable(rows, **options, cache=FrameCache(tmp_path / "cache"))
     np.testing.assert_array_equal(again.views(0, 3), plain.views(0, 3))

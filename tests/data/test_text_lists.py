@@ -48,11 +48,8 @@ def test_what_the_csv_module_writes(folder, separator, titles):
     expected = content(VideoTable.from_folder(folder, **SIZES))
     with open(folder / "list.txt", "w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file, delimiter=separator)
-        rows = [[film, label] for film, label in FILMS.items() if separator != " " or titles]
-        rows = rows or [[film, as_numbers(label)] for film, label in FILMS.items()]
-        lines.writerows([["path", "label"], *rows] if titles else rows)
-    classes = None if separator != " " or titles else CLASSES
-    found = content(VideoTable.from_csv(folder / "list.txt", **SIZES, classes=classes))
+        lines.writerows([["path", "label"], *FILMS.items()] if titles else FILMS.items())
+    found = content(VideoTable.from_csv(folder / "list.txt", **SIZES))
     assert sorted(zip(found[0], found[2])) == sorted(zip(expected[0], expected[2]))
     assert found[1] == expected[1] == CLASSES
 
@@ -64,6 +61,19 @@ def test_paths_with_separators_and_no_quotes_survive(folder, separator):
     table = table_of(folder / "list.csv", unquoted(rows, separator), classes=CLASSES)
     expected = VideoTable.from_folder(folder, **SIZES)
     assert sorted(zip(*content(table)[::2])) == sorted(zip(*content(expected)[::2]))
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";", " "])
+def test_whatever_is_in_the_names(tmp_path, rng, separator):
+    """PyTorchVideo's rule for lines, `path, label = line.rsplit(separator, 1)`, on random names."""
+    for trial in range(30):
+        folder = tmp_path / str(trial)
+        names = ["".join(rng.choice(list("ab ,;#%é'\"()-_.0"), 7)) for _ in range(3)]
+        labels = {f"{name.strip()}.mp4": int(rng.integers(4)) for name in names}
+        touch(folder, *labels)
+        table = table_of(folder / "l.txt", unquoted(labels.items(), separator))
+        found = {path.name: table.classes[k] for (path, _), k in zip(table.rows, table.labels)}
+        assert found == {name: str(label) for name, label in labels.items()}
 
 
 def test_a_data_root(folder, tmp_path):
@@ -135,6 +145,12 @@ def test_the_lists_of_ucf101(tmp_path):
         table_of(lists / "x.txt", f"{films[0]} 0\n", **how)
     with pytest.raises(ValueError, match="labelled '4', which is none of the 3 classes"):
         table_of(lists / "x.txt", f"{films[0]} 4\n", **how)
+
+
+def test_labels_from_1_without_a_file_of_classes_are_told_of(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    table = table_of(tmp_path / "l.txt", "a.mp4 1\nb.mp4 2\n")
+    assert table.classes == ("0", "1", "2") and "if your labels begin at 1, give" in table.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -162,14 +162,12 @@ def data_sets(
     how: tuple[Any, ...] = config.frames, recipe.tau, cover_of(config.size_hw), config.channels == 1
     also: dict[str, Any] = {"classes": names if classes is None else classes, "first_label": first}
     also |= {"direction_sensitive": recipe.directed, "frame_rate": recipe.frame_rate}
+    if recipe.cache is not None:
+        check_outside(recipe.cache, [path])
+        also["cache"] = FrameCache(recipe.cache, recipe.cache_gb)
     if path.is_dir():
-        table = VideoTable.from_folder(path, *how, **also)
-    else:
-        table = VideoTable.from_csv(path, *how, root=recipe.data_root, **also)
-    if recipe.cache is None:
-        return table, None
-    check_outside(recipe.cache, [path])
-    return replace(table, cache=FrameCache(recipe.cache, recipe.cache_gb)), None
+        return VideoTable.from_folder(path, *how, **also), None
+    return VideoTable.from_csv(path, *how, root=recipe.data_root, **also), None
 
 
 def _fitting(base, data, recipe):
