@@ -14,8 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mvit_np.data import decode, drawn_street
+import mvit_np as mv
+from mvit_np import visualize
+from mvit_np.cli.classify_film import THUMBNAILS
+from mvit_np.data import decode, drawn_street, frames_at
 from mvit_np.data.video_write import write_video
+from mvit_np.model.inspection import class_attention
+from mvit_np.model.relevance import relevance
 
 SIDE, RATE, PAN = 128, 25, 4  # pixels, frames per second, pixels from frame to frame
 TURNS = 1, -1, -1, 1, -1, 1  # the way of each two seconds: 1 is to the right
@@ -42,6 +47,28 @@ def stored(picture, path):
         found.convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
+def drawn_dark(model, street, out):
+    """The timeline and the relevance once more, for the site's dark theme."""
+    params, config = mv.load(model)
+    result = mv.classify(model, street)
+    rows = np.loadtxt(out / "street_timeline.csv", delimiter=",", skiprows=1)
+    moments = (np.arange(THUMBNAILS) + 0.5) * rows[-1, 1] / THUMBNAILS
+    pictures = frames_at(street, moments, cover=(SIDE, SIDE))
+    right = [result.labels.index("right")]
+    found = relevance(params, result.clip, config, right)[0]
+    attention = class_attention(params, result.clip, config)[-1]
+    with visualize.theme("dark"):
+        title = f"{street.name}, {rows[-1, 1]:g} s"
+        yield (
+            "timeline",
+            visualize.timeline_figure(rows[:, :2], rows[:, 2:], result.labels, pictures, title),
+        )
+        yield (
+            "relevance",
+            visualize.relevance_figure(result, attention, found, "right", mv.plan(config)),
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default="look")
@@ -59,6 +86,9 @@ def main():
     if options.figures:
         for name in ("timeline", "relevance"):
             stored(options.out / f"street_{name}.png", options.figures / f"looking_{name}.png")
+        for name, figure in drawn_dark(options.model, street, options.out):
+            path = visualize.save(figure, options.out / f"{name}_dark.png")
+            stored(path, options.figures / f"looking_{name}.dark.png")
         frame = decode(options.out / "street_annotated.mp4")[RATE]
         Image.fromarray(frame).save(options.out / "frame.png")
         stored(options.out / "frame.png", options.figures / "looking_annotated.png")

@@ -197,8 +197,8 @@ def test_every_picture_says_what_it_shows(site):
 def test_every_picture_has_a_twin_for_the_other_theme(site):
     """Where a notebook's is missing, python notebooks/refresh.py draws it."""
     for name, page in site.items():
-        # a button of the theme, and photographs of a page that has themes of its own
-        others = "_static/", "explainer_"
+        # a button of the theme, photographs of a page that has themes of its own, a film's frame
+        others = "_static/", "explainer_", "looking_annotated"
         pictures = [image for image in page.images if not any(map(image[0].__contains__, others))]
         light, dark = (
             [words for _, classes, words in pictures if f"only-{theme}" in classes]
