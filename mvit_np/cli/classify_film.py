@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..backend import tree as trees
 from ..backend.arrays import from_host
 from ..backend.outputs import carries, check_free, check_not_read, is_drawn_here, telling, write
-from ..backend.plain_text import did_you_mean, plain
+from ..backend.plain_text import ENCODING, did_you_mean, plain
 from ..data import frames_at, track_of
 from ..data.media import is_picture
 from ..data.video_write import write_video
@@ -58,6 +58,11 @@ def targets(path: Path, sheet: Path, arguments: Namespace) -> dict[str, Path]:
         raise ValueError(
             f"a timeline and an annotated film need a film; {path} is a picture: leave out "
             "--timeline and --video"
+        )
+    if arguments.stride and not asked & {"timeline", "video"}:
+        raise ValueError(
+            "a stride is that of the clips of --timeline and --video; neither came: add one, or "
+            "leave out --stride"
         )
     found = {name: sheet.parent / f"{path.stem}_{names[name]}" for name in names if name in asked}
     check_not_read(found.values(), [path, Path(arguments.weights)])
@@ -112,13 +117,18 @@ def along(
         write(files["table"], _line([*COLUMNS.rstrip(",").split(","), *map(plain, result.labels)]))
     for window in tqdm(every, total=len(starts), unit=" clips", dynamic_ncols=True):
         if "table" in files:
-            with telling(files["table"]), files["table"].open("a", encoding="utf-8") as file:
-                shares = [f"{share:.6f}" for share in window.probabilities]
-                file.write(_line([f"{window.start:.3f}", f"{window.end:.3f}", *shares]))
+            _add(files["table"], window)
         if "video" in files:
-            maps.append((window, timeline.relevance_of(found.params, config, window, index)))
-        seen.append(window._replace(clip=None))
+            maps.append(timeline.relevance_of(found.params, config, window, index))
+        seen.append(window._replace(clip=None))  # of an hour they would fill the memory
     return list(_drawn(found, result, seen, maps, files))
+
+
+def _add(table, window):
+    cells = [f"{window.start:.3f}", f"{window.end:.3f}"]
+    cells += [f"{share:.6f}" for share in window.probabilities]
+    with telling(table), table.open("a", newline="", **ENCODING) as file:
+        file.write(_line(cells))
 
 
 def _line(cells):
@@ -130,10 +140,10 @@ def _line(cells):
 def _drawn(found, result, seen, maps, files):
     from .. import visualize
 
+    edges = np.array([(window.start, window.end) for window in seen])
+    shares = np.array([window.probabilities for window in seen])
     if "timeline" in files:
         yield files["table"]
-        edges = np.array([(window.start, window.end) for window in seen])
-        shares = np.array([window.probabilities for window in seen])
         moments = (np.arange(THUMBNAILS) + 0.5) * edges[-1, 1] / THUMBNAILS
         pictures = frames_at(result.path, moments, cover=(SIDE, SIDE))
         title = f"{plain(result.path.name)}, {visualize.clock(edges[-1, 1], edges[-1, 1])}"
@@ -142,28 +152,28 @@ def _drawn(found, result, seen, maps, files):
     if "video" in files:
         track = track_of(result.path)
         rate = (len(track.times) - 1) / track.times[-1] if len(track.times) > 1 else track.rate
-        write_video(files["video"], _annotated(found, result, maps, track), rate)
+        frames = _annotated(found, result, edges, shares, maps, track)
+        write_video(files["video"], frames, rate)
         yield files["video"]
 
 
-def _annotated(found, result, maps, track):
+def _annotated(found, result, edges, shares, maps, track):
     """Each frame of the film, with the map of that moment over it and the answers beneath."""
     from ..visualize.annotated import heated, words_strip
 
-    most = max(float(cells.max()) for _, cells in maps)
-    strips: dict[int, Any] = {}
+    most, middle = max(float(cells.max()) for cells in maps), edges.mean(axis=1)
+    strips: dict[int, Any] = {}  # the last one
     with tqdm(total=len(track.times), unit=" frames", dynamic_ncols=True) as bar:
         for first in range(0, len(track.times), ALONG):
             times = track.times[first : first + ALONG]
             frames = frames_at(result.path, times, cover=(SHOWN, SHOWN), track=track)
             seen = timeline.seen_part(frames.shape[1:3], found.config.size_hw)
             for second, frame in zip(times, frames):
-                k = int(np.argmin([abs(w.start + w.end - 2 * second) for w, _ in maps]))
+                k = int(np.abs(middle - second).argmin())
                 if k not in strips:
-                    shares = maps[k][0].probabilities
-                    order = np.argsort(-shares, kind="stable")[:LINES]
-                    lines = [(result.labels[c], float(shares[c])) for c in order]
+                    order = np.argsort(-shares[k], kind="stable")[:LINES]
+                    lines = [(result.labels[c], float(shares[k, c])) for c in order]
                     strips = {k: words_strip(lines, frame.shape[1])}
-                hot = heated(frame, timeline.heat_at(float(second), maps), seen, most)
+                hot = heated(frame, timeline.heat_at(float(second), edges, maps), seen, most)
                 yield np.concatenate([hot, strips[k]])
                 bar.update()

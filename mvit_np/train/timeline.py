@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -69,24 +69,26 @@ def windows(
 
 
 def relevance_of(params: Params, config: MViTConfig, window: Window, index: int) -> Array:
-    """What speaks for a class in a clip of a film.   ->   (t, h, w)"""
-    return relevance(params, from_host(window.clip, trees.leaves(params)[0]), config, [index])[0]
+    """What speaks for a class in a clip of a film.   ->   (t, h, w) float32"""
+    clip = from_host(window.clip, trees.leaves(params)[0])
+    return relevance(params, clip, config, [index])[0].astype(np.float32)
 
 
-def heat_at(second: float, found: list[tuple[Window, Array]]) -> Array:
-    """The mean of the maps that clips have at a moment.   [(window, (t, h, w))]   ->   (h, w)
+def heat_at(second: float, edges: Array, maps: Sequence[Array]) -> Array:
+    """The mean of the maps that clips have at a moment.   ->   (h, w)
+
+    edges   (N, 2) seconds: where each clip begins and ends
+    maps    N of (t, h, w)
 
     Where no clip is, the nearest one's end or beginning is held.
     """
-    here = [pair for pair in found if pair[0].start <= second < pair[0].end]
-    if not here:
-        far = [min(abs(w.start - second), abs(w.end - second)) for w, _ in found]
-        here = [found[int(np.argmin(far))]]
-    maps = []
-    for window, cells in here:
-        part = (second - window.start) / max(window.end - window.start, 1e-9)
-        maps.append(cells[int(np.clip(part * len(cells), 0, len(cells) - 1))])
-    return np.mean(maps, axis=0)
+    start, end = edges.T
+    here = np.flatnonzero((start <= second) & (second < end)).tolist()
+    found = []
+    for k in here or [int(np.abs(edges - second).min(axis=1).argmin())]:
+        part = (second - start[k]) / max(end[k] - start[k], 1e-9)
+        found.append(maps[k][int(np.clip(part * len(maps[k]), 0, len(maps[k]) - 1))])
+    return np.mean(found, axis=0)
 
 
 def seen_part(picture_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
