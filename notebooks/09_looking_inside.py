@@ -27,11 +27,10 @@ import numpy as np
 import mvit_np as mv
 from mvit_np import visualize
 from mvit_np.data import LABELS, drawn_street, load_motion, normalise
-from mvit_np.model import inspection
+from mvit_np.model import inspection, relevance
 from mvit_np.model.layers.block import block
 from mvit_np.model.layers.embedding import embed
 from mvit_np.model.layers.head import head
-from mvit_np.model.relevance import relevance
 from mvit_np.train import demo
 from mvit_np.train.run.training import train
 from mvit_np.visualize.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION
@@ -686,7 +685,7 @@ def curves_of(params):
     """Mean margins, one per order and number of masked tokens.   -> (orders, counts)"""
     draws = rng.random((2, len(x), no_clip.size))
     ranks = [rollout_of(params), np.tile(no_clip.ravel(), (len(x), 1)), first_order(params)]
-    ranks += [relevance(params, x, config).reshape(len(x), -1), *draws]
+    ranks += [relevance.relevance(params, x, config).reshape(len(x), -1), *draws]
     tokens, margin = embed(params, x, plan.embed), margin_of(params)
     orders = [np.argsort(-rank, axis=1) for rank in ranks]
     return np.array([[margin(masked(tokens, order, count)).mean() for count in COUNTS] for order in orders])
