@@ -25,7 +25,9 @@ import av
 import numpy as np
 
 import mvit_np as mv
+from mvit_np import visualize
 from mvit_np.data import builtin
+from mvit_np.train.metrics import read_rows
 
 RATE = Fraction(15, 2)  # frames per second: tau = 4 takes every frame
 SIDE = 64  # pixels of a film
@@ -88,6 +90,15 @@ def looked_at(out):
             print("wrote", path)
 
 
+def drawn(run, figures):
+    """The run's curves, for the page: light and dark."""
+    rows = read_rows(run / "metrics.csv")
+    for theme, ending in (("light", ".png"), ("dark", ".dark.png")):
+        with visualize.theme(theme):
+            figure = visualize.curves_figure(rows, chance=1 / 2)
+            visualize.save(figure, figures / f"transfer_curves{ending}")
+
+
 def source(out, epochs):
     """The checkpoint to begin with."""
     path = out / "digits.pyth"
@@ -129,6 +140,7 @@ def main():
     parser.add_argument("--epochs", type=float, default=10.0, help="ten times as many for a probe")
     parser.add_argument("--source-epochs", type=float, default=4.0)
     parser.add_argument("--mvit-b", action="store_true")
+    parser.add_argument("--figures", type=Path, help="where to draw the page's figure")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if not (options.out / "films").exists():
@@ -138,6 +150,8 @@ def main():
     rows = list((probe_of_mvit_b if options.mvit_b else three_modes)(options.out, options))
     if not options.mvit_b:
         looked_at(options.out)
+        if options.figures:
+            drawn(options.out / "full", options.figures)
     print("| what is learned | the command | on all cores | the steps | right |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for mode, whole, cores, steps, right in rows:
