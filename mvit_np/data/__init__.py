@@ -3,6 +3,7 @@
 from .clips import NORMALISATIONS, clip_times, cover_of, crop_corners, cut, normalise
 from .datasets import ArrayClips, BrokenExample, Dataset
 from .draws import EXAMPLE, MASKS, MIX, ORDER, rng_for
+from .frame_cache import FrameCache
 from .holdout import held_out
 from .labels import class_names, labels_for
 from .loader import Loader
@@ -26,6 +27,7 @@ __all__ = [
     "Dataset",
     "EXAMPLE",
     "FilmTable",
+    "FrameCache",
     "LABELS",
     "Loader",
     "MASKS",
