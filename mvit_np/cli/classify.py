@@ -17,7 +17,7 @@ from ..backend.arrays import from_host
 from ..backend.outputs import make_folder, telling, write
 from ..backend.plain_text import ENCODING, are, plain
 from ..data import NORMALISATIONS, labels_for
-from ..model.inspection import class_attention
+from ..model.inspection import check_one_list, class_attention
 from ..model.plan import plan
 from ..train import run as runs
 from ..train.classify import TAU, classify, default_normalisation, media_in
@@ -72,6 +72,8 @@ def run(arguments: Namespace) -> int:
     more = classify_film.targets(files[0], target, arguments) if one else _alone(arguments)
     found = runs.trained(arguments.weights, arguments.device, arguments.best, arguments.preset)
     options = _options(found, arguments)
+    if more.keys() & {"explain", "video"}:
+        check_one_list(plan(found.config), "relevance")  # before anything is written
     make_folder(target.parent)
     if one:
         return _one(found, files[0], options, target, arguments, more)
@@ -85,8 +87,8 @@ def files_in(paths: Sequence[str]) -> list[Path]:
     for path in map(Path, paths):
         files += media_in(path, drawn) if path.is_dir() else [path]
     if drawn:
-        pictures = f"{len(drawn)} picture{'s' * (len(drawn) > 1)}"
-        say(f"{pictures} that mvit-np drew {are(drawn)} left out, such as {drawn[0]}")
+        made = f"{len(drawn)} file{'s' * (len(drawn) > 1)}"
+        say(f"{made} that mvit-np drew {are(drawn)} left out, such as {drawn[0]}")
     if not files:
         raise ValueError(
             f"videos and pictures are read, and {', '.join(paths)} holds none: "
@@ -136,7 +138,8 @@ def _alone(arguments):
     """Raise ValueError where what is made of one film is asked for many files."""
     if asked := [f"--{name}" for name in ONE_FILM if getattr(arguments, name) not in (None, False)]:
         raise ValueError(
-            f"{' and '.join(asked)} {are(asked)} made of one file; more than one came: give one"
+            f"{' and '.join(asked)} {are(asked)} made of one file, and a folder, a --csv or "
+            "several files came: give the file itself"
         )
     return {}
 

@@ -33,7 +33,9 @@ def mistakes_figure(mistakes: Sequence[Any], evaluation: Any) -> Figure:
     height = max(_height(one) for one in mistakes)
     rows = -(-len(mistakes) // COLUMNS)
     wrong = evaluation.examples - int(evaluation.confusion.trace())
-    title = f"The {len(mistakes)} worst of {wrong} mistakes" if wrong > 1 else "The only mistake"
+    title = "The only mistake" if wrong == 1 else f"All {wrong} mistakes"
+    if len(mistakes) < wrong:
+        title = f"The {len(mistakes)} worst of {wrong} mistakes"
     about = f"{percent(evaluation.top1, 1)} of {evaluation.examples} examples are right"
     pitch = WORDS + height + 0.3
     figure = new_figure(TOP + rows * pitch + 0.1, title, f"{about}; most certain first")

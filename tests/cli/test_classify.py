@@ -634,7 +634,7 @@ def test_our_own_sheets_and_tables_are_replaced_and_no_sheet_is_a_picture_of_the
         rows = list(csv.DictReader((folder / "classes.csv").open()))
         assert [Path(row["path"]).name for row in rows] == ["a.mp4", "b.mp4", "c.png"]
         out, err = capsys.readouterr()
-        assert "2 pictures that mvit-np drew are left out, such as" in err and "2 of 3 files" in out
+        assert "2 files that mvit-np drew are left out, such as" in err and "2 of 3 files" in out
     # one that is named is meant
     assert main(["classify", str(folder / "a_attention.png"), *options]) == 0
 

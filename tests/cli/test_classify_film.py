@@ -114,9 +114,20 @@ def test_what_has_no_time_or_is_many_files_is_refused(film, weights, tmp_path, c
     assert classify(picture, weights, tmp_path / "out", "--explain") == 0
     capsys.readouterr()
     assert classify(film.parent, weights, tmp_path / "out", "--timeline", "--video") == 2
-    assert "--video and --timeline are made of one file" in capsys.readouterr().err
+    assert "--video and --timeline are made of one file, and a folder" in capsys.readouterr().err
     assert classify(film, weights, tmp_path / "out", "--stride", "1") == 2
     assert "neither came: add one" in capsys.readouterr().err
+
+
+def test_a_model_of_two_streams_is_refused_before_anything_is_written(film, tmp_path, capsys):
+    config = replace(CONFIG, reversible=True, cls_token=False, expand_in="attention")
+    path = tmp_path / "rev.npz"
+    mv.save(path, mv.init(config, np.random.default_rng(0)), config, mv.About(NAMES, TAU, "video"))
+    for option in ("--explain", "--video"):
+        assert classify(film, path, tmp_path / "out", option) == 2
+        assert "came a model with two streams" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert classify(film, path, tmp_path / "out", "--timeline") == 0
 
 
 @pytest.mark.parametrize("duration, count", [(0.1, 1), (0.8, 1), (1.2, 2), (4.0, 9)])

@@ -229,6 +229,11 @@ def test_a_run_is_the_same_with_it_and_makes_it_where_it_is_asked_to(tmp_path, m
         assert (tmp_path / name / "model.npz").exists()
     ours, theirs = (flat(mv.load(tmp_path / name)[0]) for name in ("plain", "cached"))
     np.testing.assert_array_equal(ours, theirs)
+    (tmp_path / "frames").rename(tmp_path / "elsewhere")  # as where the run came from there
+    monkeypatch.setattr(caches, "make_folder", lambda path: pytest.fail(f"made {path}"))
+    found = mv.evaluate(tmp_path / "cached", data=plain.data, say=list)
+    assert found.top1 == mv.evaluate(tmp_path / "plain", data=plain.data, say=list).top1
+    monkeypatch.undo()
     inside = replace(plain, cache=str(tmp_path / "films" / "cache"))
     with pytest.raises(ValueError, match="nothing is written among the data"):
         finish(inside, tmp_path / "inside")

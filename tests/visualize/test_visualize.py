@@ -478,9 +478,10 @@ def test_each_mistake_is_a_strip_of_its_frames_with_the_answer_over_it(rng, coun
     figure = visualize.mistakes_figure(*mistakes(rng, count, shape))
     assert len(figure.axes) == count * shape[0]
     words = [text.get_text() for text in figure.texts]
-    assert words[0] == (
-        f"The {count} worst of {count} mistakes" if count > 1 else "The only mistake"
-    )
+    assert words[0] == (f"All {count} mistakes" if count > 1 else "The only mistake")
+    found, evaluation = mistakes(rng, count + 1, shape)
+    worst = visualize.mistakes_figure(found[:count], evaluation).texts[0].get_text()
+    assert worst == f"The {count} worst of {count + 1} mistakes"
     assert words.count("right: 90.0 %") == words.count("is left") == count
     assert [w for w in words if w.startswith("film")] == [f"film {k}.mp4" for k in range(count)]
     boxes = [axes.get_position() for axes in figure.axes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -109,7 +110,7 @@ def test_of(
     if data not in (None, recipe.data, recipe.tests):
         # The two sizes are of the run's own data.
         recipe = replace(recipe, train_clips=0, test_clips=0, **_of_other_data(recipe, say))
-    recipe = replace(recipe, data_root=data_root or recipe.data_root)
+    recipe = replace(recipe, data_root=data_root or recipe.data_root, cache=_usable(recipe.cache))
     own = recipe.data in BUILTIN or recipe.holdout
     name = data or recipe.tests or (recipe.data if own else None)
     if name is None:
@@ -141,6 +142,11 @@ def _of_other_data(recipe, say):
         return {}
     say(f"there is no {recipe.classes} any more: labels that are numbers count the classes from 0")
     return {"classes": None}
+
+
+def _usable(cache):
+    """A run's cache where it is here and may be written: a run may have come from elsewhere."""
+    return cache if cache and os.path.isdir(cache) and os.access(cache, os.W_OK) else None
 
 
 def _say_assumed(found, tau, normalise, recipe, in_memory, say):
